@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Each works first, and after any other.
+#
+# .venv is refreshed by two stamps that depend on pyproject.toml and constraints.txt: the core packages are enough
+# for the demo; tests, lint and docs need the extra `dev` as well.
+
+PYTHON ?= python3
+BIN := .venv/bin
+CORE := .venv/.core-installed
+DEV := .venv/.dev-installed
+DEMO_MINUTES ?= 5
+
+.PHONY: demo venv test slow lint clean
+
+demo: $(CORE)
+	$(BIN)/python -m pretrain --corpus pydocs --model mini --recipe fast --minutes $(DEMO_MINUTES) --out runs/demo --resume
+	$(BIN)/python -m minibert fill-mask runs/demo "Return the [MASK] of the array along the given axis."
+	$(BIN)/python -m minibert fill-mask runs/demo "If the file does not [MASK], an error is raised."
+	$(BIN)/python -m minibert fill-mask runs/demo "The default value is [MASK]."
+
+venv: $(DEV)
+
+test: $(DEV)
+	$(BIN)/python -m pytest
+
+slow: $(DEV)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+$(CORE): pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(CORE) $@

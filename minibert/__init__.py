@@ -1,0 +1,35 @@
+"""BERT, written out by hand in PyTorch.
+
+    import minibert
+    model, tokenizer = minibert.load("runs/demo")   # the class that config.json names, in evaluation mode
+    minibert.save(model, tokenizer, "somewhere")
+
+torch is imported by the first of these that is used, not by `import minibert`: commands answer `--help` at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minibert.checkpoint import load, save
+    from minibert.config import BertConfig
+    from minibert.tokenizer import Tokenizer
+
+__all__ = ["BertConfig", "Tokenizer", "load", "save"]
+
+_HOMES = {
+    "load": "minibert.checkpoint",
+    "save": "minibert.checkpoint",
+    "BertConfig": "minibert.config",
+    "Tokenizer": "minibert.tokenizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Finds a public name in the module where it is written."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minibert' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,151 @@
+"""A model directory: `config.json`, `model.safetensors`, `tokenizer.json` and `vocab.txt`.
+
+Written whole or not at all, refused when damaged. `config.json` is written last and carries the checksum of the
+weights, so a directory whose writing was cut off, or whose weights were changed, is never taken for a good one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from minibert.config import BertConfig
+from minibert.errors import InputError
+from minibert.heads import ARCHITECTURES, Model
+from minibert.tokenizer import Tokenizer
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+
+def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
+    """Writes a model directory. One that is there already has its model files replaced, each whole.
+
+    Raises:
+        InputError: the tokenizer knows more tokens than the model has embeddings.
+        OSError: the directory can't be written; then nothing is left behind.
+    """
+    directory = Path(directory)
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise InputError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
+        )
+    aside = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
+    aside.mkdir(parents=True)
+    try:
+        tokenizer.save(aside)
+        save_file(weights_of(model), aside / WEIGHTS)
+        (aside / CONFIG).write_text(json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n", encoding="utf-8")
+        if directory.exists():
+            for path in sorted(aside.iterdir(), key=lambda path: path.name == CONFIG):  # config.json last
+                path.replace(directory / path.name)
+        else:
+            aside.rename(directory)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def load(directory: str | Path) -> tuple[Model, Tokenizer]:
+    """The model, of the class that `config.json` names and in evaluation mode, and its tokenizer.
+
+    Raises:
+        InputError: not a model directory, or a damaged one; the message names the file, field or key.
+    """
+    directory = Path(directory)
+    config, architecture, checksum = read_description(directory)
+    tokenizer = Tokenizer.load(directory)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise InputError(f"{directory}: {tokenizer.vocab_size} tokens in the tokenizer, vocab_size {config.vocab_size}")
+    weights = directory / WEIGHTS
+    if not weights.is_file():
+        raise InputError(f"{weights}: missing; a model directory holds {CONFIG}, {WEIGHTS} and tokenizer.json")
+    if checksum is not None and sha256(weights) != checksum:
+        raise InputError(f"{weights}: damaged: its SHA-256 is not the one that {CONFIG} gives")
+    try:
+        tensors = load_file(weights)
+    except SafetensorError as error:
+        raise InputError(f"{weights}: damaged ({error})") from error
+    with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
+        model = ARCHITECTURES[architecture](config)
+    assign_weights(model, tensors, source=str(weights))
+    return model.eval(), tokenizer
+
+
+def read_description(directory: Path) -> tuple[BertConfig, str, str | None]:
+    """`config.json`: the config, the architecture's name, and the weights' checksum where one is given.
+
+    Raises:
+        InputError: missing, unreadable, an architecture or a field that we don't know.
+    """
+    path = directory / CONFIG
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        unfinished = (directory / "state").is_dir()
+        hint = "an unfinished run: go on with --resume" if unfinished else f"not a model directory: it has no {CONFIG}"
+        raise InputError(f"{directory}: {hint}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no readable JSON ({error})") from error
+    if not isinstance(fields, dict) or fields.get("architecture") not in ARCHITECTURES:
+        raise InputError(f"{path}: architecture must be one of {', '.join(ARCHITECTURES)}")
+    architecture = fields.pop("architecture")
+    checksum = fields.pop("weights_sha256", None)
+    try:
+        return BertConfig.from_dict(fields), architecture, checksum
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def weights_of(model: Model) -> dict[str, Tensor]:
+    """Every parameter once, by name: a tied one under the name that comes first."""
+    return {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
+
+
+def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """Makes `tensors` the parameters of the model, all of them and nothing else; ties stay ties.
+
+    Raises:
+        InputError: missing or surplus names (all are named), or a shape that differs.
+    """
+    expected = dict(model.named_parameters())
+    missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or surplus:
+        wrong = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", surplus)) if names]
+        raise InputError(f"{source}: {'; '.join(wrong)}")
+    for name, parameter in expected.items():
+        if parameter.shape != tensors[name].shape:
+            raise InputError(f"{source}: {name} is {tuple(tensors[name].shape)}, expected {tuple(parameter.shape)}")
+    filled = {parameter: torch.nn.Parameter(tensors[name]) for name, parameter in expected.items()}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, filled[parameter])  # by identity: both uses of a tied parameter get the same one
+
+
+def _description(model: Model, weights: Path) -> dict[str, Any]:
+    return {"architecture": type(model).__name__, **model.config.to_dict(), "weights_sha256": sha256(weights)}
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Has `write` fill a file beside `path`, then renames it: a reader sees the old file or the whole new one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""What every command shares: options from a typed dataclass, one-line errors, exit codes.
+
+Bad input ends with one line on standard error and the code that `minibert.errors` gives it; a traceback is shown only
+with MINIBERT_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from minibert.errors import InputError, Interrupted, MinibertError, RunStopped
+
+Options = TypeVar("Options")
+
+# Errors by which an operating system says "no room left": not the user's input, but nothing to go on with either.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def parse(
+    options: type[Options], args: Sequence[str], *, prog: str, description: str, default: Options | None = None
+) -> Options:
+    """The command line `args` as an instance of the dataclass `options`; `default` holds values for what is not given.
+
+    `--help` shows every field with its docstring and default, and exits with 0.
+
+    Raises:
+        InputError: an unknown option, a missing or malformed value: the parser's report, reduced to one line.
+    """
+    import tyro  # here, so that importing a command costs nothing
+
+    report = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(report):
+            return tyro.cli(
+                options,
+                args=args,
+                prog=prog,
+                description=description,
+                default=tyro.MISSING_NONPROP if default is None else default,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise InputError(f"{_one_line(report.getvalue())} (see {prog} --help)") from None
+
+
+def _one_line(report: str) -> str:
+    """The parser's boxed report without its frame and without what follows the first rule."""
+    lines = [line.strip("│╭╮╰╯ ") for line in report.splitlines() if not line.startswith(("╭", "╰"))]
+    message = " ".join(lines).split("───")[0].split("Got errors:")[0]
+    return re.sub(r"\s+", " ", message).strip().rstrip(".")
+
+
+def run(command: Callable[[], None]) -> None:
+    """Runs a command and leaves the process with the exit code of its ending.
+
+    Under `torchrun` every process meets the same bad input; the first alone reports it, and the others leave it the
+    time to, since `torchrun` ends them all as soon as one is gone.
+    """
+    if os.environ.get("MINIBERT_DEBUG") == "1":
+        command()
+        return
+    try:
+        command()
+    except MinibertError as error:
+        _leave(error)
+    except KeyboardInterrupt:
+        _leave(Interrupted("interrupted"))
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        ending = RunStopped if error.errno in NO_ROOM else InputError
+        _leave(ending(f"{place}{error.strerror or error}"))
+
+
+def _leave(ending: MinibertError) -> None:
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"error: {ending}", file=sys.stderr)
+    else:
+        time.sleep(1)
+    sys.exit(ending.exit_code)

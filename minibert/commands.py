@@ -1,0 +1,112 @@
+"""The commands of `python -m minibert`, each from its options to what it prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import tyro
+from torch import Tensor
+
+from minibert import checkpoint, cli
+from minibert.errors import InputError
+from minibert.heads import BertForMaskedLM, BertForPreTraining
+from minibert.tokenizer import Batch, Tokenizer
+from minibert.training.device import choose_device, choose_precision
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Which directory to look at."""
+
+    directory: tyro.conf.Positional[str]
+    """a model directory"""
+
+
+def info(args: Sequence[str]) -> None:
+    """Prints the architecture, its fields, and the parameters by part."""
+    options = cli.parse(InfoOptions, args, prog="python -m minibert info", description="Describe a model directory.")
+    model, tokenizer = checkpoint.load(options.directory)
+    print(f"{options.directory}: {type(model).__name__}\n")
+    for name, value in model.config.to_dict().items():
+        print(f"  {name:30} {value}")
+    print(f"\n  {'tokens in the vocabulary':30} {tokenizer.vocab_size:,}")
+    print(f"  {'tokenizer fingerprint':30} {tokenizer.fingerprint}\n")
+    parts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        parts[_part(name)] += parameter.numel()
+    for part, count in parts.items():
+        print(f"  {part:30} {count:14,}")
+    print(f"  {'parameters':30} {parts.total():14,}   (a tied matrix counts once)")
+
+
+def _part(name: str) -> str:
+    """The part that a parameter belongs to: "encoder.blocks.3.attention.output.bias" -> "encoder.blocks.3"."""
+    pieces = name.split(".")
+    if "blocks" in pieces:
+        return ".".join(pieces[: pieces.index("blocks") + 2])
+    return ".".join(pieces[:2]) if pieces[0] == "encoder" else pieces[0]
+
+
+@dataclass(frozen=True)
+class FillMaskOptions:
+    """Which model fills which text."""
+
+    directory: tyro.conf.Positional[str]
+    """a model directory"""
+    text: tyro.conf.Positional[str]
+    """a text in which [MASK] stands for each token to be told"""
+    top_k: int = 5
+    """how many answers for each [MASK]"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one"""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """of matrix products; auto: bfloat16 where the machine multiplies it fast"""
+
+
+def fill_mask(args: Sequence[str]) -> None:
+    """Prints, for every [MASK], the likeliest tokens with their probabilities.
+
+    Raises:
+        InputError: no [MASK] in the text, no masked-LM head in the model, or more tokens than it has positions.
+    """
+    options = cli.parse(
+        FillMaskOptions,
+        args,
+        prog="python -m minibert fill-mask",
+        description='Ask a model for the words behind [MASK]: fill-mask runs/demo "Return a [MASK] of tuples."',
+    )
+    model, tokenizer = checkpoint.load(options.directory)
+    if not isinstance(model, BertForPreTraining | BertForMaskedLM):
+        raise InputError(f"{options.directory}: a {type(model).__name__} has no masked-LM head")
+    if not 1 <= options.top_k <= tokenizer.vocab_size:
+        raise InputError(f"--top-k must be from 1 to {tokenizer.vocab_size}, not {options.top_k}")
+    device = choose_device(options.device)
+    batch = tokenizer(options.text)
+    if not (batch.input_ids == tokenizer.mask_id).any():
+        raise InputError(f"no [MASK] in the text {options.text!r}: write it where a word is to be told")
+    with torch.inference_mode(), choose_precision(options.dtype, device).autocast():
+        probabilities = mask_probabilities(model.to(device), batch.to(device), tokenizer)
+    print(options.text)
+    for number, row in enumerate(probabilities, start=1):
+        best = row.topk(options.top_k)
+        answers = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        label = f"[MASK] {number}" if len(probabilities) > 1 else "[MASK]"
+        for place, (token, probability) in enumerate(answers):
+            print(f"  {label if place == 0 else '':10} {probability:7.2%}  {tokenizer.id_to_token(token)}")
+
+
+def mask_probabilities(model: BertForPreTraining | BertForMaskedLM, batch: Batch, tokenizer: Tokenizer) -> Tensor:
+    """(M, V) in float32: for each [MASK], in the order of the text, the probability of every token of the vocabulary."""
+    masked_positions = (batch.input_ids == tokenizer.mask_id).flatten().nonzero().flatten()
+    answer = model(
+        batch.input_ids,
+        token_type_ids=batch.token_type_ids,
+        attention_mask=batch.attention_mask,
+        masked_positions=masked_positions,
+    )
+    logits = answer.mlm if isinstance(model, BertForPreTraining) else answer
+    return logits[:, : tokenizer.vocab_size].float().softmax(-1)

@@ -1,0 +1,145 @@
+"""The shape of a BERT: one frozen dataclass, checked when it is made, and the published sizes.
+
+Field names are Hugging Face's, so that a `config.json` reads the same in both worlds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minibert.errors import InputError
+
+ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Everything that decides the parameters and the forward pass. The defaults are bert-base-uncased's.
+
+    Raises:
+        InputError: a field has the wrong type or an impossible value; the message names the field.
+    """
+
+    vocab_size: int = 30522  # V
+    hidden_size: int = 768  # H
+    num_hidden_layers: int = 12  # L
+    num_attention_heads: int = 12  # N; each head has D = H/N dimensions
+    intermediate_size: int = 3072  # width of the feed-forward layer, 4H in the paper
+    hidden_act: str = "gelu"  # one of ACTIVATIONS
+    hidden_dropout_prob: float = 0.1  # on the embeddings and on each sublayer's output
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512  # the longest sequence T
+    type_vocab_size: int = 2  # segments A and B
+    initializer_range: float = 0.02  # standard deviation of fresh weights
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            self._check_type(field.name, str(field.type))
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                     "max_position_embeddings", "type_vocab_size"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.hidden_size % self.num_attention_heads:
+            raise InputError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}, not {self.hidden_act!r}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        for name in ("initializer_range", "layer_norm_eps"):
+            if not (0 < getattr(self, name) < math.inf):
+                raise InputError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise InputError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of {self.vocab_size}")
+
+    def _check_type(self, name: str, declared: str) -> None:
+        """JSON knows no dataclass types: 4.0 layers, "768" or true would otherwise fail far from here."""
+        value = getattr(self, name)
+        accepted = {"int": (int,), "float": (int, float), "str": (str,)}[declared]
+        if isinstance(value, bool) or not isinstance(value, accepted):
+            raise InputError(f"{name} must be of type {declared}, not {value!r}")
+
+    @property
+    def head_size(self) -> int:
+        """D, the dimensions of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    def replace(self, **changes: Any) -> BertConfig:
+        """A copy with some fields changed, checked anew."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, as they stand in `config.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> BertConfig:
+        """A config from the fields of a `config.json`; those not given keep their defaults.
+
+        Raises:
+            InputError: an unknown field (all of them are named), or an impossible value.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(fields) - known)
+        if unknown:
+            raise InputError(f"unknown config field {', '.join(unknown)}; the fields are {', '.join(sorted(known))}")
+        return cls(**fields)
+
+    @classmethod
+    def from_json(cls, path: Path) -> BertConfig:
+        """A config from a JSON file that holds its fields and nothing else.
+
+        Raises:
+            InputError: the file can't be read, is no JSON object, or its fields are refused; the message names it.
+        """
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: no readable JSON config ({error})") from error
+        if not isinstance(fields, dict):
+            raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
+        try:
+            return cls.from_dict(fields)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+
+def _shape(layers: int, hidden: int) -> BertConfig:
+    """A member of the published family: heads of 64 dimensions, a feed-forward layer four times as wide."""
+    return BertConfig(
+        num_hidden_layers=layers, hidden_size=hidden, num_attention_heads=hidden // 64, intermediate_size=4 * hidden
+    )
+
+
+# Turc et al. 2019 (tiny to medium), Devlin et al. 2018 (base, large).
+PRESETS: dict[str, BertConfig] = {
+    "tiny": _shape(2, 128),
+    "mini": _shape(4, 256),
+    "small": _shape(4, 512),
+    "medium": _shape(8, 512),
+    "base": _shape(12, 768),
+    "large": _shape(24, 1024),
+}
+
+
+def config_named(name: str) -> BertConfig:
+    """The config of a preset, or of a JSON file.
+
+    Raises:
+        InputError: neither a preset nor a readable config file.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    if Path(name).suffix == ".json":
+        return BertConfig.from_json(Path(name))
+    raise InputError(f"unknown model {name!r}: give {', '.join(PRESETS)} or the path of a config .json")

@@ -1,0 +1,36 @@
+"""How a run can end other than well, and the exit code that each ending has.
+
+Every command raises one of these; `minibert.cli.run` turns it into one line on standard error and the exit code.
+"""
+
+from __future__ import annotations
+
+
+class MinibertError(Exception):
+    """An ending with a defined exit code. The message is one line, written for the user."""
+
+    exit_code = 1
+
+
+class CheckFailed(MinibertError):
+    """A check that the user asked for did not hold."""
+
+    exit_code = 1
+
+
+class InputError(MinibertError):
+    """Bad input: the message names the file, line or field, and what was expected."""
+
+    exit_code = 2
+
+
+class RunStopped(MinibertError):
+    """Stopped by the environment (disk full) or by a loss that is not finite; the last good state is kept."""
+
+    exit_code = 3
+
+
+class Interrupted(MinibertError):
+    """SIGINT or SIGTERM; the state was saved first."""
+
+    exit_code = 130

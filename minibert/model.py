@@ -1,0 +1,215 @@
+"""BERT's encoder, written out: embeddings, self-attention, feed-forward, block, and the stack of blocks.
+
+Read downward; parts stand before what is made of them.
+Devlin et al. 2018, "BERT" (arXiv 1810.04805); Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762).
+
+One legend for shapes everywhere: B batch, T tokens in a sequence, H hidden, N heads, D = H/N, V vocabulary,
+M masked positions in the batch, L layers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minibert.config import BertConfig
+from minibert.errors import InputError
+
+
+class Embeddings(nn.Module):
+    """Token, learned position and segment embeddings, summed, normalised, dropped (BERT section 3, figure 2)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.token = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Tensor, *, token_type_ids: Tensor) -> Tensor:
+        """(B, T), (B, T) -> (B, T, H)"""
+        position_ids = torch.arange(input_ids.size(1), device=input_ids.device)  # (T,)
+        x = self.token(input_ids) + self.position(position_ids) + self.segment(token_type_ids)
+        return self.dropout(self.norm(x))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, dropout: float) -> Tensor:
+    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1), by PyTorch's fused kernel.
+
+    query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True where a key may be looked at, or None.
+    Returns (B, N, T, D).
+    """
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+
+
+def attend_written_out(
+    query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, dropout: float
+) -> tuple[Tensor, Tensor]:
+    """The same as `attend`, step by step, for those who want to see the probabilities.
+
+    Returns what `attend` returns, (B, N, T, D), and the probabilities before dropout, (B, N, T, T): row q, column k is
+    how much token q looks at token k.
+    """
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))  # (B, N, T, T)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    probabilities = scores.softmax(dim=-1)
+    return F.dropout(probabilities, dropout) @ value, probabilities
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2); one matrix makes query, key and value."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.num_heads = config.num_attention_heads
+        self.dropout_prob = config.attention_probs_dropout_prob
+
+    @property
+    def dropout(self) -> float:
+        """The share of attention probabilities dropped now: none in evaluation mode."""
+        return self.dropout_prob if self.training else 0.0
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
+        query, key, value = self.project(x)
+        return self.merge(attend(query, key, value, mask=mask, dropout=self.dropout))
+
+    def with_probabilities(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What `forward` returns, and the attention probabilities (B, N, T, T), by the written-out path."""
+        query, key, value = self.project(x)
+        context, probabilities = attend_written_out(query, key, value, mask=mask, dropout=self.dropout)
+        return self.merge(context), probabilities
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of each head: (B, T, H) -> three of (B, N, T, D)."""
+        query, key, value = self.query_key_value(x).chunk(3, dim=-1)
+        return self.split_heads(query), self.split_heads(key), self.split_heads(value)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, T, H) -> (B, N, T, D)"""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def merge(self, context: Tensor) -> Tensor:
+        """The heads side by side, then the output projection: (B, N, T, D) -> (B, T, H)."""
+        return self.output(context.transpose(1, 2).flatten(-2))
+
+
+ACTIVATION_MODULES: dict[str, nn.Module] = {
+    "gelu": nn.GELU(),
+    "gelu_new": nn.GELU(approximate="tanh"),
+    "relu": nn.ReLU(),
+}
+
+
+class FeedForward(nn.Module):
+    """Two dense layers with an activation between, at each position alone (Vaswani et al. 2017, section 3.3)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.inner = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACTIVATION_MODULES[config.hidden_act]
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, H) -> (B, T, H)"""
+        return self.output(self.activation(self.inner(x)))
+
+
+class Block(nn.Module):
+    """One layer: each sublayer's output is dropped, added to its input, and the sum normalised (post-norm)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.feed_forward = FeedForward(config)
+        self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class Bert(nn.Module):
+    """The encoder: embeddings, then L blocks. Fresh weights are drawn from `generator`."""
+
+    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        initialize(self, config.initializer_range, generator)
+
+    @property
+    def encoder(self) -> Bert:
+        """Itself, so that `model.encoder` is the encoder whatever class a directory holds."""
+        return self
+
+    def forward(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """The last block's output.
+
+        input_ids: (B, T); token_type_ids: (B, T), 0 for segment A, 1 for B, None for all A;
+        attention_mask: (B, T) bool, True at real tokens, None when nothing is padded. Returns (B, T, H).
+
+        Raises:
+            InputError: shapes or types don't fit, or T is more than `max_position_embeddings`.
+        """
+        token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        check_inputs(self.config, input_ids, token_type_ids, attention_mask)
+        mask = None if attention_mask is None else visible_keys(attention_mask)
+        x = self.embeddings(input_ids, token_type_ids=token_type_ids)
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+
+def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None) -> None:
+    """Shapes and types, once, at the boundary, so that nothing inside has to ask again."""
+    if input_ids.ndim != 2:
+        raise InputError(f"input_ids must have the shape (B, T), not {tuple(input_ids.shape)}")
+    if input_ids.size(1) > config.max_position_embeddings:
+        raise InputError(f"{input_ids.size(1)} tokens, but the model has {config.max_position_embeddings} positions")
+    if token_type_ids.shape != input_ids.shape:
+        raise InputError(
+            f"token_type_ids have the shape {tuple(token_type_ids.shape)}, input_ids {tuple(input_ids.shape)}"
+        )
+    if attention_mask is None:
+        return
+    if attention_mask.dtype != torch.bool:
+        raise InputError(f"attention_mask must be bool, True at real tokens, not {attention_mask.dtype}")
+    if attention_mask.shape != input_ids.shape:
+        raise InputError(
+            f"attention_mask has the shape {tuple(attention_mask.shape)}, input_ids {tuple(input_ids.shape)}"
+        )
+
+
+def visible_keys(attention_mask: Tensor) -> Tensor:
+    """(B, T) -> (B, 1, 1, T): which keys every query of a sequence may look at.
+
+    A row without one real token would leave softmax nothing to sum over and give NaN: such a row looks at its padding.
+    """
+    return (attention_mask | ~attention_mask.any(dim=1, keepdim=True))[:, None, None, :]
+
+
+def initialize(model: nn.Module, std: float, generator: torch.Generator | None) -> None:
+    """Draws weights from N(0, std²), with biases 0, LayerNorm 1 and 0, and the padding token's row 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std, generator=generator)
+        if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx].detach())

@@ -1,0 +1,1 @@
+"""What pretraining and fine-tuning share: device, processes, optimizers, schedule, resumable state, logs, curves."""

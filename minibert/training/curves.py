@@ -1,0 +1,164 @@
+"""curves.png: a run's figures over its steps, drawn so that they can be read at a glance and by colour-blind eyes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe & Ito's palette (2008), which people with any kind of colour vision can tell apart; darkest first.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+BASELINE_COLOUR = "#6B6B6B"
+TEXT_COLOUR = "#333333"
+GRID_COLOUR = "#E6E6E6"
+PANEL_INCHES = (5.6, 3.5)  # width, height
+SMOOTHING_SHARE = 0.02  # the width of the smoothing, as a share of a line's points
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve. Its points must be in the order of x, the step."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    smoothed: bool = False  # the values faint, and a smooth line through them
+    points: bool = False  # a marker at each value: for the few that an evaluation gives
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes; `baselines` are (label, y), drawn as dashed lines across it."""
+
+    title: str
+    y_label: str
+    lines: Sequence[Line]
+    baselines: Sequence[tuple[str, float]] = ()
+    log_scale: bool = False
+
+
+def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
+    """Draw the panels, two in a row, into the PNG file `path`, which is written whole or not at all.
+
+    Raises OSError where it cannot be written.
+    """
+    # Here and not above: importing matplotlib takes longer than many a command that draws nothing. No pyplot: its
+    # global state wants a display and keeps figures alive.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    width, height = PANEL_INCHES
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.05)
+    figure = Figure(figsize=(columns * width, rows * height + 0.5), layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=13, fontweight="bold", color=TEXT_COLOUR)
+    for number, panel in enumerate(panels, start=1):
+        _draw_panel(figure.add_subplot(rows, columns, number), panel)
+
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        figure.savefig(aside, format="png", dpi=130)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    # One curve needs no legend where the title already says what it is.
+    in_legend = len(panel.lines) > 1 or bool(panel.baselines)
+    for line, colour in zip(panel.lines, _colours(len(panel.lines)), strict=True):
+        _draw_line(axes, line, colour)
+    for label, y in panel.baselines:
+        axes.axhline(y, color=BASELINE_COLOUR, linestyle=(0, (5, 3)), linewidth=1.3, label=label, zorder=1.5)
+
+    axes.set_title(panel.title, loc="left", fontsize=11, color=TEXT_COLOUR)
+    axes.set_xlabel("step", color=TEXT_COLOUR)
+    axes.set_ylabel(panel.y_label, color=TEXT_COLOUR)
+    axes.margins(x=0.02, y=0.08)
+    _mark_steps(axes)
+    if panel.log_scale:
+        axes.set_yscale("log")
+    else:
+        _mark_values(axes)
+    axes.grid(color=GRID_COLOUR, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#BBBBBB")
+    if in_legend:
+        axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9, labelcolor=TEXT_COLOUR, loc="best")
+
+
+def _draw_line(axes: Axes, line: Line, colour: str) -> None:
+    if line.smoothed:
+        axes.plot(line.x, line.y, color=colour, alpha=0.25, linewidth=0.8)
+        axes.plot(line.x, smooth(line.y), color=colour, linewidth=1.9, label=line.label)
+    elif line.points:
+        axes.plot(
+            line.x, line.y, color=colour, linewidth=1.2, marker="o", markersize=5.5, markeredgecolor="white",
+            markeredgewidth=0.8, label=line.label, zorder=3,
+        )  # fmt: skip
+    else:
+        axes.plot(line.x, line.y, color=colour, linewidth=1.9, label=line.label)
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """The value at each point of the straight line that fits its neighbourhood best: local linear regression.
+
+    The neighbourhood is a bell, `SMOOTHING_SHARE` of the points wide but at least one. Fitting a line, where a moving
+    average would fit a constant, keeps the steep beginning of a loss curve from being flattened.
+    """
+    if len(values) < 3:
+        return list(values)
+    sigma = max(1.0, SMOOTHING_SHARE * len(values))
+    reach = int(3 * sigma)
+    distance = np.arange(-reach, reach + 1)
+    bell = np.exp(-0.5 * (distance / sigma) ** 2)
+
+    def summed(weights: np.ndarray, over: np.ndarray) -> np.ndarray:
+        return np.convolve(over, weights[::-1])[reach : reach + len(values)]
+
+    ones, y = np.ones(len(values)), np.asarray(values, dtype=float)
+    s0, s1, s2 = (summed(bell * distance**power, ones) for power in (0, 1, 2))
+    t0, t1 = (summed(bell * distance**power, y) for power in (0, 1))
+    return ((s2 * t0 - s1 * t1) / (s0 * s2 - s1**2)).tolist()
+
+
+def _mark_steps(axes: Axes) -> None:
+    """Whole numbers along x, 12k for 12000."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    left, right = axes.get_xlim()
+    if right - left < 1:  # a single step, around which matplotlib would number fractions
+        axes.set_xlim(left - 1, right + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _mark_values(axes: Axes) -> None:
+    """Round numbers along y: 12k for 12000, and for small ones a power of ten that goes into the axis label."""
+    from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    largest = max(abs(limit) for limit in axes.get_ylim())
+    if largest >= 1000:
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    elif 0 < largest < 0.1:
+        power = math.floor(math.log10(largest))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y / 10**power:.4g}"))
+        axes.set_ylabel(f"{axes.get_ylabel()} (in $10^{{{power}}}$)")
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[number % len(COLOURS)] for number in range(count)]

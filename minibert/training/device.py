@@ -1,0 +1,114 @@
+"""Which device a run uses, in which number format it multiplies, and what the machine is called in a report."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import re
+import resource
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from minibert.errors import InputError
+
+# Compute capability of Ampere, the first NVIDIA generation whose tensor cores take bfloat16.
+BFLOAT16_CAPABILITY = (8, 0)
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device called `name` ("auto", "cpu" or "cuda"); with CUDA, the GPU number `local_rank` of this machine.
+
+    Raises InputError for another name, and where CUDA is asked for but this process has no GPU.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device: {name!r} is not one of auto, cpu, cuda")
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise InputError("device: cuda was asked for, but torch finds no CUDA GPU here; expected cpu or auto")
+    gpus = torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise InputError(f"device: process {local_rank} of this machine has no GPU of its own, there are only {gpus}")
+    return torch.device("cuda", local_rank)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The number format of the matrix products, and why it was chosen.
+
+    Parameters stay float32 with bfloat16, which is used through autocast; with float64 they are float64.
+    """
+
+    dtype: torch.dtype
+    reason: str  # one phrase for the user: "bfloat16: the processor has AMX"
+    device_type: str  # "cpu" or "cuda"
+
+    @property
+    def parameter_dtype(self) -> torch.dtype:
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """A context for the forward pass: bfloat16 autocast, or nothing at all for float32 and float64."""
+        if self.dtype == torch.bfloat16:
+            return torch.autocast(self.device_type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision called `name` ("auto", "float32", "bfloat16" or "float64") on `device`.
+
+    "auto" takes bfloat16 only where it is the faster one: on a GPU from Ampere on, and on a processor with AMX tiles.
+    AVX-512's bfloat16 instructions are not enough: there torch multiplies float32 about twice as fast.
+
+    Raises InputError for another name.
+    """
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+    if name in dtypes:
+        return Precision(dtypes[name], f"{name}: as asked for", device.type)
+    if name != "auto":
+        raise InputError(f"dtype: {name!r} is not one of auto, {', '.join(dtypes)}")
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= BFLOAT16_CAPABILITY
+        hardware = "the GPU has tensor cores for it" if fast else "the GPU has no tensor cores for bfloat16"
+    else:
+        fast = processor_has_amx()
+        hardware = "the processor has AMX" if fast else "the processor has no AMX to multiply bfloat16 fast"
+    chosen = "bfloat16" if fast else "float32"
+    return Precision(dtypes[chosen], f"{chosen}: {hardware}", device.type)
+
+
+def processor_has_amx() -> bool:
+    """Whether the processor has the AMX tile unit, the one that makes bfloat16 products faster than float32 ones."""
+    torch_answer: Callable[[], bool] | None = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    if torch_answer is not None:
+        return torch_answer()
+    flags = re.search(r"^flags\s*:(.*)$", _processor_facts(), re.MULTILINE)
+    return flags is not None and "amx_tile" in flags[1].split() and "amx_bf16" in flags[1].split()
+
+
+def processor_name() -> str:
+    """The processor's name as its maker writes it, or its architecture where the system does not say."""
+    model = re.search(r"^model name\s*:\s*(.+)$", _processor_facts(), re.MULTILINE)
+    return model[1].strip() if model else platform.processor() or platform.machine()
+
+
+def _processor_facts() -> str:
+    facts = Path("/proc/cpuinfo")
+    return facts.read_text(encoding="utf-8", errors="replace") if facts.exists() else ""
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage here: on Linux its figure begins with the peak of the process that started this one.
+        peak = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
+        if peak:
+            return int(peak[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,37 @@
+"""Stopping between two steps: SIGINT and SIGTERM set a flag that the training loop reads, so that it can save first."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+# A Ctrl-C can reach a worker twice, from the terminal and again from torchrun, which passes it on. That is one request,
+# not an impatient user's second one.
+SAME_REQUEST_SECONDS = 1.0
+
+
+@contextmanager
+def stop_requested() -> Iterator[Callable[[], bool]]:
+    """Give a function that answers whether SIGINT or SIGTERM has come since; the earlier handlers are put back at exit.
+
+    A SIGINT that comes a second or more after the first signal raises KeyboardInterrupt at once. Main thread only.
+    """
+    first_at: float | None = None
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        nonlocal first_at
+        now = time.monotonic()
+        if first_at is None:
+            first_at = now
+        elif number == signal.SIGINT and now - first_at >= SAME_REQUEST_SECONDS:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: first_at is not None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,260 @@
+"""The optimizers: which parameter gets which rule, rate and decay; Muon for the matrices; their state by name."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from minibert.errors import InputError
+
+# Muon takes the matrices inside the blocks; embeddings and heads, where a row belongs to a word, go to AdamW.
+BLOCK_MARK = "blocks."
+# One weight (3H, H) that is three matrices in truth, stacked for speed: the parts by which Muon takes it.
+STACKED_PARTS = {"query_key_value.weight": 3}
+# Newton-Schulz works on at most so many numbers at a time, which bounds its memory for the large models.
+BATCH_NUMBERS = 1 << 25
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """What a recipe says about optimization. Raises InputError, naming the field, for a value out of its range."""
+
+    optimizer: Literal["adamw", "muon"]
+    learning_rate: float  # peak rate of AdamW
+    muon_learning_rate: float  # peak rate of Muon, for the matrices in the blocks; unused with "adamw"
+    betas: tuple[float, float]  # AdamW's decay of the mean gradient and of the mean squared gradient
+    eps: float
+    weight_decay: float  # on matrices, embeddings included; never on biases and LayerNorm
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adamw", "muon"):
+            raise InputError(f"optimizer: expected adamw or muon, found {self.optimizer!r}")
+        for field in ("learning_rate", "muon_learning_rate", "eps"):
+            _require(field, getattr(self, field), lambda value: 0 < value <= 1, "above 0 and at most 1")
+        if len(self.betas) != 2:
+            raise InputError(f"betas: expected two numbers, found {len(self.betas)}")
+        for beta in self.betas:
+            _require("betas", beta, lambda value: 0 <= value < 1, "from 0 to below 1")
+        _require("weight_decay", self.weight_decay, lambda value: 0 <= value <= 1, "from 0 to 1")
+
+
+def _require(field: str, value: object, holds: Callable[[float], bool], expected: str) -> None:
+    # NaN and the infinities fail every one of these comparisons.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not holds(value):
+        raise InputError(f"{field}: expected a number {expected}, found {value!r}")
+
+
+def decay_groups(
+    named_parameters: Iterable[tuple[str, nn.Parameter]],
+) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+    """The trainable parameters that decay, and the others, by name; tied ones once, at their first name.
+
+    Matrices decay, embeddings included. Vectors (biases, LayerNorm) don't. The rule goes by rank: one that goes by name
+    excludes nothing as soon as the names differ.
+    """
+    first_names: dict[nn.Parameter, str] = {}  # parameters are told apart as objects, not by their values
+    for name, parameter in named_parameters:
+        if parameter.requires_grad:
+            first_names.setdefault(parameter, name)
+    trainable = {name: parameter for parameter, name in first_names.items()}
+    decay = {name: parameter for name, parameter in trainable.items() if parameter.ndim >= 2}
+    no_decay = {name: parameter for name, parameter in trainable.items() if parameter.ndim < 2}
+    return decay, no_decay
+
+
+def build_optimizers(
+    model: nn.Module, options: OptimizerOptions, *, muon_dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
+    """The optimizers of `model`: one AdamW, or Muon for the matrices in the blocks and AdamW for the rest.
+
+    Each group carries its peak rate as 'peak_lr'. Give the bare model, not its DistributedDataParallel wrapper.
+    `muon_dtype` is the format of Muon's products: `Precision.dtype`, so bfloat16 only where that is fast.
+    """
+    decay, no_decay = decay_groups(model.named_parameters())
+    optimizers: list[torch.optim.Optimizer] = []
+    if options.optimizer == "muon":
+        matrices = {name: decay.pop(name) for name in list(decay) if BLOCK_MARK in name and decay[name].ndim == 2}
+        by_parts: dict[int, list[nn.Parameter]] = defaultdict(list)
+        for name, matrix in matrices.items():
+            by_parts[next((n for end, n in STACKED_PARTS.items() if name.endswith(end)), 1)].append(matrix)
+        groups = [{"params": group, "parts": parts} for parts, group in by_parts.items()]
+        if groups:
+            rate = options.muon_learning_rate
+            optimizers.append(Muon(groups, lr=rate, weight_decay=options.weight_decay, dtype=muon_dtype))
+    groups = [
+        {"params": list(decay.values()), "weight_decay": options.weight_decay},
+        {"params": list(no_decay.values()), "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if groups:
+        # Fused: one pass over the memory instead of one for each operation, on CPU and GPU alike.
+        adamw = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, eps=options.eps, fused=True)
+        optimizers.append(adamw)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    assert_complete(model, optimizers)
+    return optimizers
+
+
+def assert_complete(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """Raise AssertionError, with the names, unless every trainable parameter of `model` is in exactly one group."""
+    held: dict[int, int] = defaultdict(int)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                held[id(parameter)] += 1
+    wrong = {
+        name: count
+        for name, parameter in model.named_parameters()
+        if (count := held.pop(id(parameter), 0)) != int(parameter.requires_grad)
+    }
+    assert not wrong, f"parameters that are not in exactly one optimizer group (name: groups): {wrong}"
+    assert not held, f"{len(held)} optimized parameters do not belong to the model"
+
+
+def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """Set each group's rate to its own peak times `factor`."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+
+class Muon(torch.optim.Muon):
+    """torch.optim.Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), its step done in another way.
+
+    Momentum, Nesterov, coefficients and the scale that matches AdamW's (Liu et al. 2025, arXiv 2502.16982) are torch's.
+    What differs: a weight that stacks several matrices is taken apart first (the group's 'parts'); matrices of one
+    shape are orthogonalised together, in one batch; and the products are done in `dtype`, where torch's always are
+    bfloat16, which takes seconds a step on a processor that has no instructions for it.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], *, lr: float, weight_decay: float, dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__(groups, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step, on the matrices that have a gradient. Returns the closure's loss where one is given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            by_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+                momentum = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
+                update = parameter.grad.lerp(momentum, group["momentum"])  # Nesterov: a look ahead
+                parts = group["parts"]
+                for matrix, direction in zip(parameter.chunk(parts), update.chunk(parts), strict=True):
+                    # Tall matrices lie down: the smaller of the two products is enough, and both kinds share a batch.
+                    tall = matrix.shape[0] > matrix.shape[1]
+                    wide = (matrix.T, direction.T) if tall else (matrix, direction)
+                    by_shape[tuple(wide[0].shape)].append(wide)
+            for shape, pairs in by_shape.items():
+                matrices_at_once = max(1, BATCH_NUMBERS // math.prod(shape))
+                for start in range(0, len(pairs), matrices_at_once):
+                    self._apply(pairs[start : start + matrices_at_once], group)
+        return loss
+
+    def _apply(self, pairs: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> None:
+        """Move matrices of one shape, views of the parameters, along their orthogonalised directions."""
+        directions = torch.stack([direction.to(self.dtype) for _, direction in pairs])
+        directions = orthogonalize(
+            directions, coefficients=group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"]
+        )
+        # An orthogonal (R, C) matrix has entries of size max(R, C)^-0.5: this brings all to 0.2, the size of AdamW's.
+        rate = 0.2 * math.sqrt(max(directions.shape[1:])) * group["lr"]
+        for (matrix, _), direction in zip(pairs, directions, strict=True):
+            matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-rate)
+
+
+def orthogonalize(matrices: Tensor, *, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """Bring the singular values of each (R, C) matrix of a batch (B, R, C), R <= C, near 1: quintic Newton-Schulz.
+
+    With the usual coefficients and 5 steps they end between about 0.5 and 1.5, which is as good for training as 1.
+    """
+    a, b, c = coefficients
+    # The Frobenius norm is at least the largest singular value, so that all begin at 1 or below.
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x
+
+
+def named_optimizer_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """All optimizer state as 'optimizer/<parameter name>/<key>' -> tensor; the tensors are the live ones, not copies.
+
+    A parameter that has had no gradient yet appears with the zeros that its optimizer would start from, so that the
+    names depend on model and options alone.
+    """
+    return {
+        f"optimizer/{name}/{key}": value
+        for name, parameter, optimizer in _optimized(model, optimizers)
+        for key, value in _state_of(parameter, optimizer).items()
+    }
+
+
+def load_optimizer_tensors(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]
+) -> None:
+    """Put the values of `named_optimizer_tensors` back. Names in `tensors` that begin otherwise are not looked at.
+
+    Raises InputError, with the tensor's name, where one is missing, is left over, or has another shape or type. The
+    optimizers are then not to be used.
+    """
+    surplus = {name for name in tensors if name.startswith("optimizer/")}
+    for name, parameter, optimizer in _optimized(model, optimizers):
+        state = _state_of(parameter, optimizer)
+        for key, value in state.items():
+            full_name = f"optimizer/{name}/{key}"
+            if full_name not in tensors:
+                raise InputError(f"saved state: tensor {full_name} is missing")
+            surplus.remove(full_name)
+            saved = tensors[full_name]
+            if (saved.shape, saved.dtype) != (value.shape, value.dtype):
+                raise InputError(
+                    f"saved state: tensor {full_name} is {saved.dtype} {tuple(saved.shape)}, "
+                    f"expected {value.dtype} {tuple(value.shape)}"
+                )
+            value.copy_(saved)
+        optimizer.state[parameter] = state
+    if surplus:
+        raise InputError(f"saved state: tensor {min(surplus)} belongs to nothing in this run")
+
+
+def _optimized(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
+    owner = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        if id(parameter) in owner:
+            yield name, parameter, owner[id(parameter)]
+
+
+def _state_of(parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state for a parameter, or before its first step what it will start from."""
+    if parameter in optimizer.state:
+        return optimizer.state[parameter]
+    if isinstance(optimizer, torch.optim.Muon):
+        return {"momentum_buffer": torch.zeros_like(parameter, requires_grad=False)}
+    return {
+        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter, requires_grad=False),
+        "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
+    }

@@ -1,0 +1,101 @@
+"""Data-parallel processes under torchrun: who this one is, and the few things that processes say to one another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from minibert.errors import InputError
+
+T = TypeVar("T")
+
+# The others wait this long for rank 0, which may prepare a large corpus before the first step. A process that dies is
+# noticed at once, by torchrun, and not by this limit.
+TIMEOUT = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run. A process that is alone needs no group, and each method is then trivial."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    device_type: str = "cpu"
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and speaks to the user."""
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each of `values` summed over all processes, in float64; every process gets the same result."""
+        if self.world_size == 1:
+            return [float(value) for value in values]
+        total = torch.tensor(values, dtype=torch.float64, device=self._device)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def broadcast(self, value: T) -> T:
+        """Rank 0's `value`, in every process. What the other ranks pass is ignored."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self._device)
+        return box[0]
+
+    def barrier(self) -> None:
+        """Return once every process has come here."""
+        if self.world_size > 1:
+            dist.barrier(device_ids=[self.local_rank] if self.device_type == "cuda" else None)
+
+    @property
+    def _device(self) -> torch.device:
+        """Where tensors must lie to be sent: nccl takes them from the GPU only."""
+        return torch.device("cuda", self.local_rank) if self.device_type == "cuda" else torch.device("cpu")
+
+
+def rank_from_environment() -> int:
+    """This process's rank as torchrun gives it, 0 without torchrun; for use before the processes have joined."""
+    return _environment_number("RANK") if "RANK" in os.environ else 0
+
+
+@contextmanager
+def join_processes(device_type: str) -> Iterator[Processes]:
+    """Join the other processes of a torchrun (gloo on "cpu", nccl on "cuda") and leave them at the end.
+
+    Without torchrun's variables, or with one process, there is no group to join.
+
+    Raises InputError where the variables are there in part only, or are no numbers.
+    """
+    if "RANK" not in os.environ and "WORLD_SIZE" not in os.environ:
+        yield Processes(device_type=device_type)
+        return
+    rank, world_size, local_rank = (_environment_number(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    if not 0 <= rank < world_size:
+        raise InputError(f"RANK: expected 0 to {world_size - 1} with WORLD_SIZE {world_size}, found {rank}")
+    processes = Processes(rank=rank, world_size=world_size, local_rank=local_rank, device_type=device_type)
+    if world_size == 1:
+        yield processes
+        return
+    if device_type == "cuda":
+        torch.cuda.set_device(local_rank)  # or nccl would open every process's context on the first GPU
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        yield processes
+    finally:
+        dist.destroy_process_group()
+
+
+def _environment_number(name: str) -> int:
+    text = os.environ.get(name, "")
+    if not text.isdecimal():
+        raise InputError(f"{name}: expected a number in the environment, as torchrun sets it, found {text!r}")
+    return int(text)

@@ -1,0 +1,210 @@
+"""Resumable state: numbered directories below `state/`, each whole or not there at all, checked when they are read.
+
+    state/step-00000200/tensors.safetensors     every tensor that resuming needs
+    state/step-00000200/state.json              the facts beside them, and the sha256 and size of the tensors file
+    state/.step-00000300.partial/               being written; after a kill, rubbish that the next save removes
+    state/.step-00000200.replaced/              what its successor is replacing; counts if that never came
+
+Files are written aside, brought to the disk and renamed, in this order, so that a power cut leaves the old state or the
+new one. Reading changes nothing, so that several processes may read at once; only one of them may save.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from minibert.errors import InputError, RunStopped
+
+TENSORS = "tensors.safetensors"
+RECORD = "state.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """What `save_state` was given, read back; the tensors lie on the CPU."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+class Damaged(Exception):
+    """A state that is not whole; the message is the reason."""
+
+
+def save_state(
+    directory: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int = 2
+) -> Path:
+    """Save the state after `step` steps below `directory` and return its path; then remove all but `keep` states.
+
+    `facts` is anything that JSON can hold; no two of `tensors` may share memory. With safetensors 0.8, tensors on the
+    CPU are written from where they lie; earlier ones copy them first.
+
+    Raises RunStopped, naming the reason and the last good state, where the disk does not take it; the states that were
+    there before are then as they were.
+    """
+    final = directory / f"step-{step:08d}"
+    partial = directory / f".{final.name}.partial"
+    replaced = directory / f".{final.name}.replaced"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _tidy(directory)
+        partial.mkdir()
+        _write(partial, step, tensors, facts)
+        if final.exists():
+            final.rename(replaced)
+        partial.rename(final)
+        _sync(directory)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        good = [known for known, path in sorted(_states(directory).items()) if _is_plausible(path)]
+        last = f"the last good state is that of step {good[-1]}" if good else "no state was saved before"
+        raise RunStopped(f"{final}: could not be written ({reason}); {last}") from error
+    _tidy(directory)
+    _remove_old(directory, step, keep)
+    return final
+
+
+def load_newest_state(directory: Path, report: Callable[[str], None]) -> State | None:
+    """The newest whole state below `directory`, or None where there is none at all.
+
+    A damaged one is told to `report`, with path and reason, and the one before it is tried.
+
+    Raises InputError where there are states but none is whole: training must not start again at step 0 unnoticed, and
+    what is asked for, to go on from this directory, cannot be done.
+    """
+    states = _states(directory)
+    for step in sorted(states, reverse=True):
+        try:
+            return _read(states[step], step)
+        except Damaged as damage:
+            report(f"{states[step]}: damaged, passed over: {damage}")
+    if states:
+        raise InputError(f"{directory}: expected a whole state to resume from, but all {len(states)} are damaged")
+    return None
+
+
+def _states(directory: Path) -> dict[int, Path]:
+    """Step -> path of every state that was once whole."""
+    found: dict[int, Path] = {}
+    if directory.is_dir():
+        # Sorted, the names with a dot come first: a state that took its place again wins over the one it replaced.
+        for path in sorted(directory.iterdir()):
+            name = re.fullmatch(r"step-(\d+)|\.step-(\d+)\.replaced", path.name)
+            if name:
+                found[int(name[1] or name[2])] = path
+    return found
+
+
+def _write(partial: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    tensors_path = partial / TENSORS
+    # On a full disk this raises an error that names it (tried with safetensors 0.5 to 0.8).
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tensors_path)
+    _sync(tensors_path)
+    record = {
+        "format": FORMAT,
+        "step": step,
+        "tensors_bytes": tensors_path.stat().st_size,
+        "tensors_sha256": _sha256(tensors_path),
+        "facts": dict(facts),
+    }
+    record["record_sha256"] = _record_sha256(record)
+    record_path = partial / RECORD
+    record_path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    tensors_path.chmod(record_path.stat().st_mode)  # safetensors makes its files readable to their owner alone
+    _sync(record_path)
+    _sync(partial)
+
+
+def _read(path: Path, step: int) -> State:
+    """Raises Damaged, with the reason, where anything is missing or is not what was written."""
+    try:
+        record = _read_record(path)
+        if record["step"] != step:
+            raise Damaged(f"{RECORD} is that of step {record['step']}")
+        if _sha256(path / TENSORS) != record["tensors_sha256"]:
+            raise Damaged(f"{TENSORS} does not have the sha256 that {RECORD} names")
+        return State(step, load_file(path / TENSORS), record["facts"])
+    except OSError as error:
+        raise Damaged(f"{error.filename}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise Damaged(f"{TENSORS}: {error}") from error
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """state.json, whole in itself, beside a tensors file of the size that it names. Raises Damaged or OSError."""
+    try:
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Damaged(f"{RECORD} is no JSON") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise Damaged(f"{RECORD} is no record of format {FORMAT}")
+    if record.pop("record_sha256", None) != _record_sha256(record):
+        raise Damaged(f"{RECORD} was changed after it was written")
+    size = (path / TENSORS).stat().st_size
+    if size != record["tensors_bytes"]:
+        raise Damaged(f"{TENSORS} has {size} bytes, expected {record['tensors_bytes']}")
+    return record
+
+
+def _is_plausible(path: Path) -> bool:
+    """Whether a state looks whole without its tensors being read."""
+    try:
+        _read_record(path)
+    except (Damaged, OSError):
+        return False
+    return True
+
+
+def _tidy(directory: Path) -> None:
+    """Remove what interrupted saves left, and put back a state that lost its place to a successor that never came."""
+    for rest in directory.glob(".step-*.partial"):
+        shutil.rmtree(rest)
+    for replaced in directory.glob(".step-*.replaced"):
+        final = directory / replaced.name.removeprefix(".").removesuffix(".replaced")
+        if final.exists():
+            shutil.rmtree(replaced)
+        else:
+            replaced.rename(final)
+
+
+def _remove_old(directory: Path, step: int, keep: int) -> None:
+    """Keep the newest `keep` states up to `step`. Damaged ones don't count, nor do later ones: a resume that went back
+    to an earlier step has passed those over."""
+    states = _states(directory)
+    whole = [known for known in sorted(states) if known <= step and _is_plausible(states[known])]
+    for known, path in states.items():
+        if known not in whole[-keep:]:
+            shutil.rmtree(path)
+
+
+def _record_sha256(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Return once the file's content, or the directory's entries, are on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

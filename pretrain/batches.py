@@ -1,0 +1,158 @@
+"""Batches for pretraining: planned pairs, cut out of the token array, masked, and laid side by side.
+
+A batch is a function of the token arrays, the options, the seed and the numbers of its pairs. Each pair is masked by a
+generator of its own, so it makes no difference which process, worker or run asks for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from minibert.tokenizer import Tokenizer
+from pretrain.instances import PairOptions, PairPlan
+from pretrain.masking import Masker
+from pretrain.shards import TokenArrays
+
+
+@dataclass(frozen=True)
+class PretrainBatch:
+    """What one forward and backward pass needs."""
+
+    input_ids: Tensor  # (B, T) int64, masked
+    token_type_ids: Tensor  # (B, T) int64
+    attention_mask: Tensor | None  # (B, T) bool, True at real tokens; None when nothing is padded
+    masked_positions: Tensor  # (M,) int64, flat: b·T + t
+    masked_labels: Tensor  # (M,) int64, the tokens that stood there
+    next_sentence_labels: Tensor  # (B,) int64, 0: B follows A, 1: B is from elsewhere
+    tokens: int  # real ones, special tokens included
+
+    @property
+    def positions(self) -> int:
+        """B·T, padding included."""
+        return self.input_ids.numel()
+
+    def to(self, device: torch.device) -> PretrainBatch:
+        """The same batch on another device."""
+        if device.type == "cpu":
+            return self
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved = {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
+        return replace(self, **moved)  # type: ignore[arg-type]  # tensors take the place of tensors
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
+
+    ids: NDArray[np.int64]  # (T,) as in the text
+    seen: NDArray[np.int64]  # (T,) masked
+    segments: NDArray[np.int64]  # (T,)
+    chosen: NDArray[np.intp]  # positions whose token is to be told, ascending
+    is_random: bool  # B comes from another document
+
+
+class BatchMaker:
+    """Makes the examples and batches of one token array, given its plan of pairs."""
+
+    def __init__(
+        self,
+        arrays: TokenArrays,
+        tokenizer: Tokenizer,
+        pairs: PairOptions,
+        masker: Masker,
+        *,
+        seed: int,
+        scored: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """scored: (n,) one flag a token of the array; a masked token that has it False is not asked for."""
+        self.arrays = arrays
+        self.tokenizer = tokenizer
+        self.options = pairs
+        self.masker = masker
+        self.seed = seed
+        self.scored = scored
+
+    def example(self, pair: np.void, number: int) -> Example:
+        """The example of one planned pair; `number` is the pair's place in the plan, and decides its masks."""
+        a = slice(pair["a_start"], pair["a_start"] + pair["a_length"])
+        b = slice(pair["b_start"], pair["b_start"] + pair["b_length"])
+        ids = self._lay_out(self.arrays.tokens, a, b, cls=self.tokenizer.cls_id, sep=self.tokenizer.sep_id)
+        end_of_a = a.stop - a.start + 1  # its [SEP]
+        segments = (np.arange(len(ids)) > end_of_a).astype(np.int64)
+        text = np.arange(1, len(ids) - 1)
+        text = text[text != end_of_a]
+        seen, chosen = self.masker(ids, text, np.random.default_rng([self.seed, number]))
+        if self.scored is not None:
+            chosen = chosen[self._lay_out(self.scored, a, b, cls=False, sep=False)[chosen] != 0]
+        return Example(ids, seen, segments, chosen, bool(pair["is_random"]))
+
+    def _lay_out(self, values: NDArray[Any], a: slice, b: slice, *, cls: int, sep: int) -> NDArray[np.int64]:
+        """A value for each token of the sequence: `cls` A `sep`, then, in pairs, B `sep`."""
+        first, second = np.array([cls]), np.array([sep])
+        pieces = [first, values[a], second] + ([values[b], second] if self.options.nsp else [])
+        return np.concatenate(pieces).astype(np.int64)
+
+    def micro_batches(
+        self, plan: PairPlan, *, start: int, stop: int, parts: int, share: slice = slice(None)
+    ) -> list[PretrainBatch]:
+        """Pairs `start` to `stop` of the plan as `parts` batches of like length, so that little is padded.
+
+        share: which of the pairs, sorted by length, this process takes: `slice(rank, None, world_size)`.
+        """
+        pairs = plan.pairs(start, stop)
+        by_length = np.argsort(pairs["a_length"] + pairs["b_length"], kind="stable")[share]
+        examples = [self.example(pairs[i], start + int(i)) for i in by_length]
+        bounds = [len(examples) * part // parts for part in range(parts + 1)]
+        return [collate(examples[low:high], pad_id=self.tokenizer.pad_id) for low, high in itertools.pairwise(bounds)]
+
+
+def collate(examples: list[Example], *, pad_id: int) -> PretrainBatch:
+    """Examples side by side, padded to the longest."""
+    lengths = np.array([len(example.ids) for example in examples])
+    size = (len(examples), int(lengths.max()))
+    input_ids, segments = np.full(size, pad_id, np.int64), np.zeros(size, np.int64)
+    for row, example in enumerate(examples):
+        input_ids[row, : len(example.seen)] = example.seen
+        segments[row, : len(example.segments)] = example.segments
+    positions = np.concatenate([row * size[1] + example.chosen for row, example in enumerate(examples)])
+    labels = np.concatenate([example.ids[example.chosen] for example in examples])
+    real = np.arange(size[1]) < lengths[:, None]
+    return PretrainBatch(
+        input_ids=torch.from_numpy(input_ids),
+        token_type_ids=torch.from_numpy(segments),
+        attention_mask=None if real.all() else torch.from_numpy(real),
+        masked_positions=torch.from_numpy(positions),
+        masked_labels=torch.from_numpy(labels),
+        next_sentence_labels=torch.tensor([int(example.is_random) for example in examples]),
+        tokens=int(lengths.sum()),
+    )
+
+
+class Prefetcher:
+    """Makes the next micro-batches on a thread while the current ones are trained on."""
+
+    def __init__(self, make: Callable[[int], list[PretrainBatch]]) -> None:
+        self._make = make
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._ahead: tuple[int, Future[list[PretrainBatch]]] | None = None
+
+    def get(self, start: int, *, then: int) -> list[PretrainBatch]:
+        """The micro-batches that begin with pair `start`; those that begin with `then` are made meanwhile."""
+        if self._ahead is None or self._ahead[0] != start:
+            self._ahead = start, self._thread.submit(self._make, start)
+        batches = self._ahead[1].result()
+        self._ahead = then, self._thread.submit(self._make, then)
+        return batches
+
+    def close(self) -> None:
+        """Ends the thread; what it is making is waited for and dropped."""
+        self._thread.shutdown(cancel_futures=True)

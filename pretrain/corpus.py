@@ -1,0 +1,184 @@
+"""Raw text, wherever the user keeps it -> documents -> paragraphs -> sentences.
+
+Documents are streamed in a defined order; memory holds one of them at a time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from minibert.errors import InputError
+from pretrain import pydocs
+from pretrain.sentences import fold, split_sentences
+
+EMBEDDED = "pydocs"
+_TEXT_SUFFIXES = (".txt", ".txt.gz")
+_JSONL_SUFFIXES = (".jsonl", ".jsonl.gz")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BLANK_LINE = re.compile(r"\n\s*\n")
+
+
+def read_documents(corpus: Sequence[str], *, text_field: str = "text") -> Iterator[str]:
+    """Streams the documents of a corpus: the entries in the order given, the files of a directory sorted by path.
+
+    An entry is `pydocs` (the embedded corpus; a file of that name is `./pydocs`), a file, or a directory, which stands
+    for all *.txt, *.txt.gz, *.jsonl and *.jsonl.gz below it. In text files a blank line ends a document; in .jsonl
+    files each line is an object whose `text_field` is a document, and a blank line inside it separates paragraphs.
+
+    Raises InputError, naming file and line or byte: what cannot be read, is not UTF-8 text or a JSON object with that
+    field, or a corpus without a single document.
+    """
+    check_corpus(corpus, text_field=text_field)
+    empty = True
+    for entry in corpus:
+        for document in pydocs.documents() if entry == EMBEDDED else _documents_below(Path(entry), text_field):
+            empty = False
+            yield document
+    if empty:
+        raise InputError(f"{', '.join(corpus)}: no document in it, expected text")
+
+
+def check_corpus(corpus: Sequence[str], *, text_field: str = "text") -> None:
+    """Checks a corpus without reading it: InputError names the path that is missing, empty or without text."""
+    if not corpus:
+        raise InputError("--corpus: nothing given, expected 'pydocs' or paths of text")
+    if not text_field:
+        raise InputError("--text-field: empty, expected the name of the field that holds the text")
+    for entry in corpus:
+        if entry == EMBEDDED:
+            continue
+        path = Path(entry)
+        try:
+            if path.is_dir():
+                if not any(file.stat().st_size for file in _text_files(path)):
+                    raise InputError(
+                        f"{entry}: no text in this directory, expected *.txt, *.txt.gz, *.jsonl or *.jsonl.gz"
+                    )
+            elif not path.exists():
+                raise InputError(
+                    f"{entry}: no such file or directory, expected a corpus ('pydocs' is the embedded one)"
+                )
+            # A pipe has no size before it is read.
+            elif path.is_file() and path.stat().st_size == 0:
+                raise InputError(f"{entry}: the file is empty, expected text")
+            elif not os.access(path, os.R_OK):
+                raise InputError(f"{entry}: no permission to read it")
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise InputError(f"{entry}: cannot be read ({_reason(error)})") from error
+
+
+def split_document(text: str, *, sentence_per_line: bool = False) -> list[list[str]]:
+    """A document's paragraphs, each a list of its sentences; no sentence and no paragraph is empty.
+
+    With `sentence_per_line` every line is a sentence; otherwise the lines of a paragraph are wrapped text, which is
+    joined and split into sentences (English and Chinese).
+    """
+    paragraphs = []
+    for block in _BLANK_LINE.split(text):
+        sentences = [fold(line) for line in block.split("\n")] if sentence_per_line else split_sentences(block)
+        paragraphs.append([sentence for sentence in sentences if sentence])
+    return [sentences for sentences in paragraphs if sentences]
+
+
+def _documents_below(path: Path, text_field: str) -> Iterator[str]:
+    for file in _text_files(path) if path.is_dir() else [path]:
+        if file.name.lower().endswith(_JSONL_SUFFIXES):
+            yield from _jsonl_documents(file, text_field)
+        else:
+            yield from _text_documents(file)
+
+
+def _text_files(directory: Path) -> list[Path]:
+    files = [Path(folder, name) for folder, _, names in os.walk(directory, onerror=_refuse) for name in names]
+    suffixes = _TEXT_SUFFIXES + _JSONL_SUFFIXES
+    # By parts and not as one string, so that the order does not depend on how "/" compares with other characters.
+    return sorted((f for f in files if f.name.lower().endswith(suffixes) and f.is_file()), key=lambda f: f.parts)
+
+
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+def _text_documents(path: Path) -> Iterator[str]:
+    lines: list[str] = []
+    for _, line in _lines(path):
+        if line:
+            lines.append(line)
+        elif lines:
+            yield "\n".join(lines)
+            lines = []
+    if lines:
+        yield "\n".join(lines)
+
+
+def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:
+    for number, line in _lines(path):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
+            raise InputError(f"{path}:{number}: expected one JSON object a line ({_reason(error)})") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{path}:{number}: expected a JSON object, got {_json_type(record)}")
+        if text_field not in record:
+            present = ", ".join(repr(name) for name in list(record)[:5]) or "none"
+            raise InputError(f"{path}:{number}: no field {text_field!r}, the fields are {present} (see --text-field)")
+        text = record[text_field]
+        if not isinstance(text, str):
+            raise InputError(f"{path}:{number}: field {text_field!r} is {_json_type(text)}, expected a string")
+        if _SURROGATE.search(text):
+            raise InputError(
+                f"{path}:{number}: field {text_field!r} holds half a surrogate pair, expected whole characters"
+            )
+        if text.strip():
+            yield text.replace("\r\n", "\n").strip()
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, line without white space at its ends) of a UTF-8 file, plain or gzip."""
+    compressed = path.name.lower().endswith(".gz")
+    offset = 0  # bytes before this line
+    try:
+        with path.open("rb") as file:
+            stream: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=file)) if compressed else file
+            for number, line in enumerate(stream, start=1):
+                bom = len(_BYTE_ORDER_MARK) if number == 1 and line.startswith(_BYTE_ORDER_MARK) else 0
+                yield number, _decode(line[bom:], path, offset + bom, compressed)
+                offset += len(line)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip file ({_reason(error)}), expected one that gunzip can read") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)})") from error
+
+
+def _decode(line: bytes, path: Path, offset: int, compressed: bool) -> str:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found, at = "not UTF-8", error.start
+    else:
+        # NUL is valid UTF-8, but no text file has one: it is binary data, or UTF-16.
+        found, at = "a NUL, so not text", line.find(b"\0")
+    if at >= 0:
+        where = " of the decompressed stream" if compressed else ""
+        raise InputError(f"{path}: {found} at byte {offset + at}{where}, expected UTF-8 text")
+    return text.strip()
+
+
+def _json_type(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _reason(error: Exception) -> str:
+    return fold(error.strerror if isinstance(error, OSError) and error.strerror else str(error))

@@ -1,0 +1,84 @@
+"""python -m pretrain inspect: what the model will be shown, decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minibert import cli
+from minibert.errors import InputError
+from minibert.tokenizer import Tokenizer
+from pretrain.batches import BatchMaker, Example
+from pretrain.instances import PairOptions, PairPlan
+from pretrain.masking import Masker
+from pretrain.shards import open_prepared
+
+PROG = "python -m pretrain inspect"
+DESCRIPTION = """Show training pairs as the model will see them: where B comes from, and each chosen token with what
+stands in its place, as {what it was -> what is shown}; a token that was chosen and stays as it was is {in braces}."""
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """What is shown."""
+
+    data: str
+    """a directory made by `prepare`, or the data/ of a run"""
+    count: int = 5
+    """how many pairs"""
+    start: int = 0
+    """the number of the first one in the run's order"""
+    seq_len: int = 128
+    """tokens in a sequence, special ones included"""
+    mask_rate: float = 0.15
+    """share of the tokens chosen for prediction"""
+    whole_word_mask: bool = False
+    """choose whole words, not single pieces"""
+    no_nsp: bool = False
+    """single segments, not pairs"""
+    seed: int = 0
+    """of pairs and masks; as in the run"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option is out of range.
+        """
+        if self.count < 1 or self.start < 0 or self.seed < 0:
+            raise InputError("--count must be at least 1, --start and --seed at least 0")
+        if self.seq_len < 5:
+            raise InputError(f"--seq-len must be at least 5, not {self.seq_len}")
+        if not 0 < self.mask_rate < 1:
+            raise InputError(f"--mask-rate must be above 0 and below 1, not {self.mask_rate}")
+
+
+def inspect_command(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: bad options, or `--data` is no whole directory of token arrays.
+    """
+    options = cli.parse(InspectOptions, args, prog=PROG, description=DESCRIPTION)
+    options.check()
+    corpus = open_prepared(options.data)
+    pairs = PairOptions(options.seq_len, nsp=not options.no_nsp)
+    if pairs.nsp and corpus.train.documents < 2:
+        raise InputError(f"{options.data}: pairs need at least two documents; use --no-nsp")
+    masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
+    plan = PairPlan(corpus.train, pairs, seed=options.seed)
+    maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=options.seed)
+    for number, pair in enumerate(plan.pairs(options.start, options.start + options.count), start=options.start):
+        print(shown(maker.example(pair, number), corpus.tokenizer, number=number, nsp=pairs.nsp))
+
+
+def shown(example: Example, tokenizer: Tokenizer, *, number: int, nsp: bool) -> str:
+    """One example as a paragraph for people."""
+    words: list[str] = []
+    chosen = set(example.chosen.tolist())
+    for place, (was, seen) in enumerate(zip(example.ids.tolist(), example.seen.tolist(), strict=True)):
+        token = tokenizer.id_to_token(was)
+        if place in chosen:
+            token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.id_to_token(seen)}}}"
+        words.append(token)
+    kind = ("B is from another document" if example.is_random else "B follows A") if nsp else "one segment"
+    lengths = f"{len(words)} tokens, {len(chosen)} chosen"
+    return f"pair {number}: {kind}; {lengths}\n  {' '.join(words)}\n"

@@ -1,0 +1,299 @@
+"""The options of a pretraining run: one dataclass, filled from a recipe and overridden by the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from minibert import cli
+from minibert.errors import InputError
+from pretrain.prepare import PrepareOptions
+
+RECIPES = ("fast", "paper")
+PROG = "python -m pretrain"
+DESCRIPTION = """Pretrain a BERT on text.
+
+  python -m pretrain --corpus pydocs --out runs/first                 5 minutes on the text that Python brings along
+  python -m pretrain --corpus my-texts/ --out runs/mine --minutes 30  on text of one's own
+  python -m pretrain --corpus my-texts/ --out runs/mine --resume      go on after an interruption
+  python -m pretrain prepare --corpus my-texts/ --out data/mine       only the vocabulary and the token arrays
+  python -m pretrain inspect --data data/mine                         what the model will be shown
+  torchrun --nproc-per-node 2 -m pretrain ...                         the same, data-parallel
+
+The defaults below are the recipe's (fast, or what --recipe names)."""
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """A whole pretraining run. Everything that decides the result stands here and is saved as `run.toml`."""
+
+    out: str = ""
+    """the run's directory: the model, its figures and its curves go there (required)"""
+    corpus: tuple[str, ...] = ()
+    """pydocs (the text that Python and its packages bring along), or text files and directories: .txt or .jsonl, plain or .gz, a blank line between documents"""  # noqa: E501
+    data: str | None = None
+    """a directory of token arrays made by `prepare`, in place of --corpus"""
+    resume: bool = False
+    """go on from the newest saved state"""
+
+    model: str | None = None
+    """tiny, mini, small, medium, base or large, or the path of a config .json; mini where there is no --init"""
+    init: str | None = None
+    """a model directory to start from, in place of fresh weights; its config and its tokenizer are used"""
+    recipe: str = "fast"
+    """fast, paper, or the path of a .toml file: defaults for the options below"""
+
+    steps: int | None = None
+    """optimizer steps; or give --minutes"""
+    minutes: float | None = None
+    """minutes of training, without preparation, evaluation and saving; or give --steps"""
+    seq_len: int | None = None
+    """tokens in a sequence, special ones included; in place of the recipe's phases"""
+    phases: tuple[tuple[int, float], ...] = ((128, 1.0),)
+    """sequence length and share of the run, for each phase"""
+    batch_size: int = 64
+    """sequences in a step, over all processes"""
+    accumulate: int = 1
+    """micro-batches that each process makes of its part of a batch: less memory, the same result"""
+
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """muon: Muon for the matrices of the blocks, AdamW for the rest"""
+    learning_rate: float = 2e-3
+    """peak learning rate of AdamW"""
+    block_learning_rate: float = 1e-2
+    """peak learning rate of Muon"""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's decay rates of the two moments"""
+    eps: float = 1e-8
+    """AdamW's epsilon"""
+    weight_decay: float = 0.01
+    """decoupled weight decay of matrices; biases and LayerNorm have none"""
+    clip_norm: float = 1.0
+    """largest norm of the whole gradient; 0: not clipped"""
+    warmup_share: float = 0.05
+    """share of the run in which the learning rate rises from 0"""
+    decay_share: float = 0.95
+    """share of the run, at its end, in which it falls linearly to 0"""
+
+    dropout: float = 0.0
+    """dropout while pretraining; the model's config.json keeps its own, for fine-tuning"""
+    mask_rate: float = 0.3
+    """share of the tokens chosen for prediction in training; evaluation always takes 0.15"""
+    whole_word_mask: bool = False
+    """choose whole words, not single pieces"""
+    pair_objective: Literal["nsp", "none"] = "nsp"
+    """nsp: next-sentence prediction on pairs; none: single segments, no pooler"""
+    no_nsp: bool = False
+    """short for --pair-objective none"""
+    short_share: float = 0.1
+    """share of the sequences made shorter on purpose"""
+
+    vocab_size: int = 8192
+    """tokens of the vocabulary that is trained on the corpus"""
+    lowercase: bool = True
+    """fold upper case and remove accents before that; --no-lowercase keeps both"""
+    tokenizer: str | None = None
+    """a directory with a tokenizer to use in place of training one"""
+    sentence_per_line: bool = False
+    """each line of the corpus is one sentence; else sentences are split"""
+    text_field: str = "text"
+    """the field of a .jsonl line that holds the text"""
+
+    save_every: int = 500
+    """steps between saved states, the last two of which are kept"""
+    save_seconds: float = 120.0
+    """seconds of training after which a state is saved in any case"""
+    evaluations: int = 10
+    """evaluations on held-out documents over the run, the last one included"""
+    log_every: int = 10
+    """steps between lines in metrics.jsonl"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one"""
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
+    seed: int = 0
+    """decides fresh weights, pairs, masks and dropout"""
+
+    @property
+    def nsp(self) -> bool:
+        """Whether the model learns next-sentence prediction."""
+        return self.pair_objective == "nsp"
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option is missing, out of range, or contradicts another; the message names it.
+        """
+        if not self.out:
+            raise InputError("--out is missing: the directory that the run is written to")
+        if bool(self.corpus) == (self.data is not None):
+            raise InputError("give either --corpus (text) or --data (arrays made by `prepare`)")
+        if (self.steps is None) == (self.minutes is None):
+            raise InputError("give either --steps or --minutes")
+        if self.init is not None:
+            self._must_not_be_given("model", "tokenizer", because="--init brings its own")
+        if self.init is not None or self.tokenizer is not None:
+            self._must_not_be_given("vocab_size", "lowercase", because="the vocabulary is there already")
+        if self.data is not None:
+            self._must_not_be_given("vocab_size", "lowercase", "tokenizer", "sentence_per_line", "text_field",
+                                    because="the arrays of --data are made already")  # fmt: skip
+        if self.optimizer == "adamw":
+            self._must_not_be_given("block_learning_rate", because="it is Muon's, and --optimizer is adamw")
+        for name in ("steps", "batch_size", "accumulate", "save_every", "evaluations", "log_every"):
+            self._check_range(name, low=1)
+        for name in ("minutes", "learning_rate", "block_learning_rate", "eps", "save_seconds"):
+            self._check_range(name, above=0)
+        for name in ("weight_decay", "clip_norm", "seed"):
+            self._check_range(name, low=0)
+        for name in ("dropout", "short_share", "warmup_share", "decay_share"):
+            self._check_range(name, low=0, high=1)
+        self._check_range("mask_rate", above=0, below=1)
+        self._check_range("dropout", below=1)
+        for beta in self.betas:
+            if not 0 <= beta < 1:
+                raise InputError(f"--betas must be at least 0 and below 1, not {beta}")
+        if self.warmup_share + self.decay_share > 1:
+            raise InputError("--warmup-share and --decay-share are more than the whole run together")
+        self._check_phases()
+        if self.corpus:
+            self.prepare_options()
+
+    def _check_range(
+        self, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf,
+        below: float = math.inf,
+    ) -> None:  # fmt: skip
+        value = getattr(self, name)
+        if value is None:
+            return
+        if low <= value <= high and above < value < below and math.isfinite(value):
+            return
+        bounds = {"at least": low, "above": above, "at most": high, "below": below}
+        wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+        raise InputError(f"--{name.replace('_', '-')} must be {wanted or 'finite'}, not {value}")
+
+    def _must_not_be_given(self, *names: str, because: str) -> None:
+        """An option that would have no effect is refused: its user expects one."""
+        defaults = PretrainOptions()
+        for name in names:
+            if getattr(self, name) != getattr(defaults, name):
+                raise InputError(f"--{name.replace('_', '-')} has no effect here: {because}")
+
+    def _check_phases(self) -> None:
+        if not self.phases:
+            raise InputError("--phases is empty: give at least one sequence length with its share of the run")
+        smallest = 5 if self.nsp else 3
+        for seq_len, share in self.phases:
+            if seq_len < smallest:
+                raise InputError(f"--seq-len must be at least {smallest}: special tokens and some text, not {seq_len}")
+            if not 0 < share <= 1:
+                raise InputError(f"--phases: a share must be above 0 and at most 1, not {share}")
+        total = sum(share for _, share in self.phases)
+        if abs(total - 1) > 1e-6:
+            raise InputError(f"--phases: the shares must add up to 1, not {total:g}")
+
+    def prepare_options(self) -> PrepareOptions:
+        """How the corpus is turned into token arrays."""
+        return PrepareOptions(
+            corpus=self.corpus,
+            text_field=self.text_field,
+            sentence_per_line=self.sentence_per_line,
+            vocab_size=self.vocab_size,
+            lowercase=self.lowercase,
+            tokenizer=self.init or self.tokenizer,
+            nsp=self.nsp,
+        )
+
+    def to_toml(self) -> str:
+        """All options as a recipe file: what is resolved already (`seq_len`, `no_nsp`, `recipe`) is left out."""
+        lines = ["# The resolved configuration of this run; it can be given to --recipe."]
+        for name, value in self.decisive().items():
+            if value is not None:
+                lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+        return "\n".join(lines) + "\n"
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the result, as plain values: what a resumed run must agree in."""
+        fields = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {name: value for name, value in fields.items() if name not in NOT_DECISIVE}
+
+
+# Where a run lives, how often it reports, and what `resolve` has already worked into other fields.
+NOT_DECISIVE = {
+    "out", "resume", "recipe", "seq_len", "no_nsp", "save_every", "save_seconds", "evaluations", "log_every", "device",
+}  # fmt: skip
+
+
+def parse_options(args: Sequence[str]) -> PretrainOptions:
+    """The options of a run: a recipe's values, overridden by the command line.
+
+    Raises:
+        InputError: an unknown or impossible option, an unreadable recipe.
+    """
+    defaults = PretrainOptions(**read_recipe(_recipe_named_in(args)))
+    # A run has one measure of its length: one given on the command line replaces the recipe's, of either kind.
+    if any(arg.split("=")[0] == "--steps" for arg in args):
+        defaults = dataclasses.replace(defaults, minutes=None)
+    if any(arg.split("=")[0] == "--minutes" for arg in args):
+        defaults = dataclasses.replace(defaults, steps=None)
+    options = resolve(cli.parse(PretrainOptions, args, prog=PROG, description=DESCRIPTION, default=defaults))
+    options.check()
+    return options
+
+
+def resolve(options: PretrainOptions) -> PretrainOptions:
+    """Works the shorthands into the fields that they stand for."""
+    if options.model is None and options.init is None:
+        options = dataclasses.replace(options, model="mini")
+    if options.seq_len is not None:
+        options = dataclasses.replace(options, phases=((options.seq_len, 1.0),))
+    if options.no_nsp:
+        options = dataclasses.replace(options, pair_objective="none")
+    return options
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The fields that a recipe sets: one of ours by name, or a .toml file by path.
+
+    Raises:
+        InputError: no such recipe, no valid TOML, or a key that is no option or has a value of the wrong type.
+    """
+    path = resources.files("pretrain") / "recipes" / f"{name}.toml" if name in RECIPES else Path(name)
+    try:
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no recipe {name!r}: give {', '.join(RECIPES)} or the path of a .toml file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: no readable TOML ({error})") from error
+    known = {field.name: str(field.type) for field in dataclasses.fields(PretrainOptions)}
+    unknown = sorted(set(recipe) - set(known) | set(recipe) & {"out", "resume", "recipe"})
+    if unknown:
+        raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set")
+    return {"recipe": name, **{key: _typed(name, key, known[key], value) for key, value in recipe.items()}}
+
+
+def _typed(recipe: str, key: str, declared: str, value: Any) -> Any:
+    """A TOML value as the type that the field declares; the recipe's author is told when it can't be."""
+    kinds: dict[str, Any] = {"bool": bool, "int": int, "float": (int, float), "str": str, "Literal": str, "tuple": list}
+    wanted = next(kind for name, kind in kinds.items() if declared.startswith(name))
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise InputError(f"{recipe}: {key} must be of type {declared}, not {value!r}")
+    if isinstance(value, list):
+        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    return value
+
+
+def _recipe_named_in(args: Sequence[str]) -> str:
+    """The recipe must be known before the other options are read, since it gives their defaults."""
+    for place, arg in enumerate(args):
+        if arg == "--recipe" and place + 1 < len(args):
+            return args[place + 1]
+        if arg.startswith("--recipe="):
+            return arg.removeprefix("--recipe=")
+    return "fast"

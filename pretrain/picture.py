@@ -1,0 +1,39 @@
+"""curves.png: what happened in a pretraining run, at a glance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minibert.training.curves import Line, Panel, draw_curves
+from minibert.training.metrics_log import read_metrics
+
+
+def draw_run(path: Path, metrics: Path, *, unigram_loss: float, nsp: bool) -> None:
+    """Masked-LM loss with the unigram baseline, held-out accuracy, next-sentence loss, learning rate, throughput."""
+    entries = read_metrics(metrics)
+
+    def line(label: str, name: str, **style: bool) -> Line:
+        points = [(entry["step"], entry[name]) for entry in entries if entry.get(name) is not None]
+        return Line(label, [x for x, _ in points], [y for _, y in points], **style)
+
+    panels = [
+        Panel(
+            "Masked language model",
+            "loss, nats a token",
+            [line("training", "mlm_loss", smoothed=True), line("held out", "heldout_mlm_loss", points=True)],
+            baselines=[("unigram baseline", unigram_loss)],
+        ),
+        Panel("Masked tokens told right", "share, held out", [line("held out", "heldout_mlm_accuracy", points=True)]),
+    ]
+    if nsp:
+        panels.append(
+            Panel(
+                "Next-sentence prediction",
+                "loss, nats a pair",
+                [line("training", "nsp_loss", smoothed=True), line("held out", "heldout_nsp_loss", points=True)],
+                baselines=[("chance", 0.6931)],
+            )
+        )
+    panels.append(Panel("Learning rate", "AdamW's", [line("learning rate", "learning_rate")]))
+    panels.append(Panel("Throughput", "tokens/s", [line("tokens/s", "tokens_per_second")]))
+    draw_curves(path, f"Pretraining: {path.parent.name}", panels)

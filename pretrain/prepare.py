@@ -1,0 +1,456 @@
+"""Text -> tokenizer and token arrays: the writing side of `shards.py`.
+
+Four stages: read and split every document into a spool file; choose the held-out documents; train the vocabulary on the
+others; tokenise. Documents travel in chunks through a pool of processes, a few at a time, and come back in the order of
+the corpus: memory does not grow with it, and the result does not depend on the number of processes.
+
+Nothing is written half: all is built in a hidden directory beside the one asked for, which is renamed at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import heapq
+import itertools
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from minibert.cli import NO_ROOM
+from minibert.errors import InputError, RunStopped
+from minibert.tokenizer import Tokenizer
+from pretrain.corpus import check_corpus, read_documents, split_document
+from pretrain.shards import (
+    FILES,
+    FORMAT,
+    POSITION_DTYPE,
+    TOKEN_DTYPES,
+    Manifest,
+    SideCounts,
+    SideWriter,
+    append_array,
+    file_record,
+)
+from pretrain.workers import Workers, peak_rss_bytes, stop_requests
+
+CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the cost of a message, small in memory
+
+# Documents are held out when a 64-bit hash of their text is below a threshold: the same text is always on one side.
+_HASHES = 2**64
+_SHARE, _LARGEST_SHARE = _HASHES // 50, _HASHES // 10  # 2 %; at most 10 % where 2 % are too few tokens to measure on
+_ENOUGH_BYTES = 50_000 * 4  # about 50,000 tokens: four bytes of UTF-8 each is near enough for English and for Chinese
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What decides the content of the arrays, and how many processes make them.
+
+    Raises:
+        InputError: an option has the wrong type or is out of range; the message names it.
+    """
+
+    corpus: tuple[str, ...]
+    """pydocs, or files and directories of text."""
+    text_field: str = "text"
+    """The field that holds the text in .jsonl files."""
+    sentence_per_line: bool = False
+    """Each line is a sentence; else sentences are found, English and Chinese."""
+    vocab_size: int = 8192
+    """Tokens in the vocabulary that is trained."""
+    lowercase: bool = True
+    """Fold upper case."""
+    strip_accents: bool | None = None
+    """Remove accents; None: where lowercase does."""
+    chinese_chars: bool = True
+    """Make every Chinese character a word."""
+    tokenizer: str | None = None
+    """A directory with a tokenizer to use; then no vocabulary is trained."""
+    nsp: bool = True
+    """Pairs of segments will be made, so that each side needs two documents."""
+    workers: int = 0
+    """Processes; 0: one for each core."""
+
+    def __post_init__(self) -> None:
+        if not self.corpus or not all(isinstance(path, str) and path for path in self.corpus):
+            raise InputError("--corpus: expected pydocs, or one or more paths")
+        if not self.text_field:
+            raise InputError("--text-field: expected the name of a field")
+        for name, lowest, highest in (("vocab_size", 10, 2**24), ("workers", 0, 1024)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option}: expected a whole number from {lowest} to {highest}, not {value!r}")
+
+    @property
+    def documents_a_side(self) -> int:
+        """The fewest documents that training, and evaluation, can work with."""
+        return 2 if self.nsp else 1
+
+
+def prepare(options: PrepareOptions, directory: str | Path) -> None:
+    """Makes the tokenizer and the token arrays of a corpus, which `open_prepared` opens.
+
+    SIGINT and SIGTERM stop it at the next document. As processes are spawned, a script that calls this needs the usual
+    `if __name__ == "__main__"`.
+
+    Raises:
+        InputError: the corpus is refused, has too few documents, or `directory` is there already and not empty.
+        RunStopped: the disk is full, or a worker process was killed.
+        Interrupted: by SIGINT or SIGTERM. Then, as after any other error, nothing is left behind.
+    """
+    check_corpus(options.corpus, text_field=options.text_field)
+    tokenizer = None if options.tokenizer is None else Tokenizer.load(options.tokenizer)
+    try:
+        with (
+            stop_requests() as check_stop,
+            _built_aside(Path(directory)) as partial,
+            Workers(options.workers, check_stop) as workers,
+        ):
+            _build(options, tokenizer, partial, workers)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise RunStopped(f"{directory}: {error.strerror}; nothing was kept") from error
+
+
+def _build(options: PrepareOptions, tokenizer: Tokenizer | None, directory: Path, workers: Workers) -> None:
+    """The stages, one after the other; all files of `shards.FILES` and the manifest are in `directory` at the end."""
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "read"):
+        spool = _read(options, directory / "spool", workers)
+    with _timed(seconds, "vocabulary"):
+        if tokenizer is None:
+            tokenizer = Tokenizer.train(
+                _training_sentences(spool, workers.check_stop),
+                vocab_size=options.vocab_size,
+                lowercase=options.lowercase,
+                strip_accents=options.strip_accents,
+                chinese_chars=options.chinese_chars,
+            )
+        tokenizer.save(directory)
+    with _timed(seconds, "tokenise"):
+        dtype = TOKEN_DTYPES[tokenizer.vocab_size > 2**16]
+        train, heldout = _tokenise(options, spool, tokenizer, dtype, directory, workers)
+    with _timed(seconds, "checksum"):
+        spool.path.unlink()
+        files = {name: file_record(directory / name) for name in FILES}
+    seconds["total"] = sum(seconds.values())
+    Manifest(
+        format=FORMAT,
+        options={name: value for name, value in asdict(options).items() if name != "workers"},
+        vocab_size=tokenizer.vocab_size,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        dtype=dtype,
+        train=train,
+        heldout=heldout,
+        files=files,
+        seconds=seconds,
+        tokens_per_second=(train.tokens + heldout.tokens) / seconds["total"],
+        peak_rss_bytes=peak_rss_bytes() + sum(workers.peaks.values()),
+    ).write(directory)
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
+
+
+# -- Documents -> spool ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Spool:
+    """The corpus in sentences, on disk: a document a line, its hash (16 hex digits) and its paragraphs (JSON)."""
+
+    path: Path
+    blocks: list[tuple[int, int]]  # (offset, bytes) of what came from one chunk
+    documents: int
+    threshold: int  # documents whose hash is below are held out
+
+
+def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
+    choice = _HeldOutChoice(options.documents_a_side)
+    blocks: list[tuple[int, int]] = []
+    offset = 0
+    chunks = _chunks(read_documents(options.corpus, text_field=options.text_field), workers.check_stop)
+    tasks = ((texts, options.sentence_per_line) for texts in chunks)
+    with path.open("wb") as file, _bar("reading", None) as bar:
+        for lines, hashes, sizes in workers.map(_split, tasks):
+            file.write(lines)
+            blocks.append((offset, len(lines)))
+            offset += len(lines)
+            for document, size in zip(hashes, sizes, strict=True):
+                choice.add(document, size)
+            bar.update(len(hashes))
+    if choice.different < 2 * options.documents_a_side:
+        kind = "document" if choice.different == choice.documents else "different document"
+        raise _too_few(f"{choice.different} {kind}", options)
+    return _Spool(path, blocks, choice.documents, choice.threshold())
+
+
+def _chunks(documents: Iterable[str], check_stop: Callable[[], None]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    characters = 0
+    for text in documents:
+        check_stop()
+        chunk.append(text)
+        characters += len(text)
+        if characters >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _split(texts: list[str], sentence_per_line: bool) -> tuple[bytes, list[int], list[int]]:
+    """In a worker: lines for the spool, each document's hash and size in bytes. One without a sentence is left out."""
+    lines, hashes = [], []
+    for text in texts:
+        paragraphs = split_document(text, sentence_per_line=sentence_per_line)
+        if paragraphs:
+            hashes.append(_text_hash(" ".join(text.split())))
+            lines.append(f"{hashes[-1]:016x}{json.dumps(paragraphs, ensure_ascii=False)}\n".encode())
+    return b"".join(lines), hashes, [len(line) for line in lines]
+
+
+def _text_hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+class _HeldOutChoice:
+    """Finds the threshold below which a document's hash has it held out.
+
+    Remembers the documents of the smallest hashes alone, and of those no more than make enough text: in a large corpus
+    the share of 2 % decides, and needs no memory.
+    """
+
+    def __init__(self, at_least: int) -> None:
+        self.documents = 0
+        self._at_least = at_least  # different documents on either side
+        self._sizes: dict[int, int] = {}  # hash -> bytes of all documents that have it
+        self._largest_first: list[int] = []  # a heap of the negated hashes
+        self._bytes = 0
+        self._forgot = False
+
+    def add(self, document: int, size: int) -> None:
+        self.documents += 1
+        if document not in self._sizes:
+            heapq.heappush(self._largest_first, -document)
+        self._sizes[document] = self._sizes.get(document, 0) + size
+        self._bytes += size
+        while len(self._sizes) > 2 * self._at_least and self._bytes - self._sizes[self._largest] >= _ENOUGH_BYTES:
+            self._bytes -= self._sizes.pop(-heapq.heappop(self._largest_first))
+            self._forgot = True
+
+    @property
+    def _largest(self) -> int:
+        return -self._largest_first[0]
+
+    @property
+    def different(self) -> int:
+        """Documents with different texts: their number, or one that is as good as any larger."""
+        return len(self._sizes)
+
+    def threshold(self) -> int:
+        """The hash below which documents are held out; each side has at least the required number of different ones."""
+        hashes = sorted(self._sizes)
+        most = max(self._at_least, min(self.documents // 10, len(hashes) - self._at_least))
+        taken = self._at_least
+        gathered = sum(self._sizes[document] for document in hashes[:taken])
+        while taken < most and gathered < _ENOUGH_BYTES and hashes[taken] < _LARGEST_SHARE:
+            gathered += self._sizes[hashes[taken]]
+            taken += 1
+        share = _SHARE if self._forgot else min(_SHARE, hashes[most])
+        return max(hashes[taken], share)
+
+
+def _too_few(found: str, options: PrepareOptions) -> InputError:
+    need = "at least one to train on and one held out are needed; add documents"
+    if options.nsp:
+        need = "next-sentence prediction needs at least two to train on and two held out; add documents or use --no-nsp"
+    return InputError(f"only {found}{'' if found.startswith('1 ') else 's'}: {need}")
+
+
+# -- Spool -> vocabulary and arrays ---------------------------------------------------------------------------------
+
+
+def _training_sentences(spool: _Spool, check_stop: Callable[[], None]) -> Iterator[str]:
+    with spool.path.open("rb") as file, _bar("vocabulary", spool.documents) as bar:
+        for line in file:
+            check_stop()
+            if not _is_held_out(line, spool.threshold):
+                yield from itertools.chain.from_iterable(_paragraphs(line))
+            bar.update()
+
+
+def _is_held_out(line: bytes, threshold: int) -> bool:
+    return int(line[:16], 16) < threshold
+
+
+def _paragraphs(line: bytes) -> list[list[str]]:
+    paragraphs: list[list[str]] = json.loads(line[16:])
+    return paragraphs
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One side's documents of one chunk, tokenised. Sentences without a token are dropped, and then empty documents."""
+
+    tokens: NDArray[np.unsignedinteger]  # (n,)
+    sentence_lengths: NDArray[np.int64]  # (S,)
+    document_sentences: NDArray[np.int64]  # (D,) sentences of each document
+    paragraph_sentences: NDArray[np.int64]  # (P,) sentences of each paragraph, 0 possible
+    paragraph_hashes: NDArray[np.uint64]  # (P,)
+
+    def without_tokens(self) -> _Block:
+        return replace(self, tokens=self.tokens[:0].copy())
+
+
+def _tokenise(
+    options: PrepareOptions, spool: _Spool, tokenizer: Tokenizer, dtype: str, directory: Path, workers: Workers
+) -> tuple[SideCounts, SideCounts]:
+    """Writes the arrays of both sides, and returns their counts (training, held out)."""
+    train, heldout = (SideWriter(directory / side, dtype, tokenizer.vocab_size) for side in ("train", "heldout"))
+    passed = directory / "paragraphs"  # uint64 hashes of the training side's, too many to remember
+    held: list[_Block] = []
+    tasks = ((spool.path, *block, spool.threshold, directory, dtype) for block in spool.blocks)
+    with _bar("tokenising", spool.documents) as bar:
+        for train_block, heldout_block in workers.map(_tokenise_block, tasks):
+            train.append(train_block.tokens, train_block.sentence_lengths, train_block.document_sentences)
+            heldout.append(heldout_block.tokens, heldout_block.sentence_lengths, heldout_block.document_sentences)
+            append_array(passed, train_block.paragraph_hashes, "<u8")
+            held.append(heldout_block.without_tokens())
+            bar.set_postfix_str(f"{train.tokens + heldout.tokens:,} tokens", refresh=False)
+            bar.update(len(train_block.document_sentences) + len(heldout_block.document_sentences))
+    fewest = min(train.documents, heldout.documents)  # anew, since documents without a token are gone
+    if fewest < options.documents_a_side:
+        raise _too_few(f"{fewest} document", options)
+    scored = _scored(held, passed)
+    if not scored.any():
+        raise InputError("every paragraph held out also stands in a training document: nothing is left to evaluate on")
+    passed.unlink()
+    append_array(directory / "heldout" / "scored.bin", scored, "?")
+    append_array(directory / "train" / "token_counts.bin", train.token_counts, POSITION_DTYPE)
+    return train.counts(tokenizer.unk_id, train.sentences), heldout.counts(tokenizer.unk_id, int(scored.sum()))
+
+
+def _tokenise_block(
+    spool: Path, offset: int, size: int, threshold: int, tokenizer: Path, dtype: str
+) -> tuple[_Block, _Block]:
+    """In a worker: reads its part of the spool, and returns the (training, held-out) documents in it."""
+    with spool.open("rb") as file:
+        file.seek(offset)
+        lines = file.read(size).splitlines()
+    sides: tuple[list[list[list[str]]], list[list[list[str]]]] = ([], [])
+    for line in lines:
+        sides[_is_held_out(line, threshold)].append(_paragraphs(line))
+    train, heldout = (_encode(documents, _tokenizer(tokenizer), dtype) for documents in sides)
+    return train, heldout
+
+
+@functools.cache
+def _tokenizer(directory: Path) -> Tokenizer:
+    return Tokenizer.load(directory)
+
+
+def _encode(documents: list[list[list[str]]], tokenizer: Tokenizer, dtype: str) -> _Block:
+    paragraphs = [paragraph for document in documents for paragraph in document]
+    ids = tokenizer.encode_plain([sentence for paragraph in paragraphs for sentence in paragraph])
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    in_paragraphs = _group_sums(lengths > 0, list(map(len, paragraphs)))
+    in_documents = _group_sums(in_paragraphs, list(map(len, documents)))
+    return _Block(
+        tokens=np.fromiter(itertools.chain.from_iterable(ids), dtype, int(lengths.sum())),
+        sentence_lengths=lengths[lengths > 0],
+        document_sentences=in_documents[in_documents > 0],
+        paragraph_sentences=in_paragraphs,
+        paragraph_hashes=np.array([_text_hash(" ".join(paragraph)) for paragraph in paragraphs], np.uint64),
+    )
+
+
+def _group_sums(values: NDArray[Any], sizes: list[int]) -> NDArray[np.int64]:
+    """Sums of consecutive groups of `values` (sum of sizes,) -> (groups,)."""
+    ends = np.cumsum([0, *sizes])
+    return np.diff(np.concatenate(([0], np.cumsum(values, dtype=np.int64)))[ends])
+
+
+def _scored(held: list[_Block], passed: Path) -> NDArray[np.bool_]:
+    """For every held-out sentence whether its paragraph is not among those `passed` in training documents: (S,)."""
+    hashes, place = np.unique(np.concatenate([block.paragraph_hashes for block in held]), return_inverse=True)
+    unseen = np.ones(len(hashes), bool)
+    with passed.open("rb") as file:
+        while len(some := np.fromfile(file, "<u8", 2**16)):
+            nearest = np.searchsorted(hashes, some) % len(hashes)
+            unseen[nearest[hashes[nearest] == some]] = False
+    return np.repeat(unseen[place], np.concatenate([block.paragraph_sentences for block in held]))
+
+
+# -- A directory that is whole or not there ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _built_aside(directory: Path) -> Iterator[Path]:
+    """A hidden directory beside `directory` to build in: renamed to it at the end, removed after an error.
+
+    What a killed run left there is removed first; a run that goes on is told by its lock, which dies with it.
+
+    Raises:
+        InputError: `directory` is there and not empty, can't be made, or is being made by another run.
+    """
+    target = directory.resolve()
+    partial = target.with_name(f".{target.name}.partial")
+    with contextlib.ExitStack() as undo:
+        try:
+            _check_absent(directory)
+            for parent in reversed([parent for parent in target.parents if not parent.exists()]):
+                parent.mkdir(exist_ok=True)
+                undo.callback(_remove_empty, parent)
+            partial.mkdir(exist_ok=True)
+            lock = os.open(partial, os.O_RDONLY)
+            undo.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(lock), partial.stat()):
+                raise BlockingIOError  # it was renamed while we waited
+        except (BlockingIOError, FileNotFoundError):
+            raise InputError(f"{directory}: another run is making it") from None
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            raise InputError(f"{directory}: can't be made ({error.strerror})") from error
+        undo.callback(shutil.rmtree, partial, ignore_errors=True)
+        _check_absent(directory)  # anew: another run may have been ahead of us
+        for leftover in partial.iterdir():
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        yield partial
+        partial.rename(target)
+        undo.pop_all()
+        os.close(lock)
+
+
+def _check_absent(directory: Path) -> None:
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise InputError(f"{directory}: already exists; give a directory that is new or empty")
+
+
+def _remove_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):  # another run may have put something there
+        directory.rmdir()
+
+
+def _bar(stage: str, documents: int | None) -> tqdm:
+    """A progress bar that counts documents; silent where standard error is no terminal."""
+    return tqdm(desc=stage, total=documents, unit=" documents", unit_scale=True, disable=None)

@@ -1,0 +1,153 @@
+"""What happens before the first step: checking, making the token arrays, building the model.
+
+All that can be wrong with a user's input is found here, and a directory that was not there before is not there after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from minibert import checkpoint
+from minibert.config import BertConfig, config_named
+from minibert.errors import InputError, MinibertError
+from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
+from minibert.tokenizer import Tokenizer
+from minibert.training.processes import Processes
+from pretrain.corpus import check_corpus
+from pretrain.options import PretrainOptions
+from pretrain.prepare import prepare
+from pretrain.run_directory import RunDirectory, Standing
+from pretrain.shards import PreparedCorpus, open_prepared
+
+PretrainModel = BertForPreTraining | BertForMaskedLM
+Answer = TypeVar("Answer")
+
+
+def decided_by_first(processes: Processes, decide: Callable[[], Answer]) -> Answer:
+    """What the first process finds, in all of them; its error is everybody's error."""
+    outcome: Answer | MinibertError | None = None
+    if processes.is_main:
+        try:
+            outcome = decide()
+        except MinibertError as error:
+            outcome = error
+    outcome = processes.broadcast(outcome)
+    if isinstance(outcome, MinibertError):
+        raise outcome
+    return outcome  # type: ignore[return-value]  # None only where `decide` returned it
+
+
+def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> Standing:
+    """Makes sure that the run can be trained: its directory, configuration and token arrays are there and fit.
+
+    Raises:
+        InputError: as `pretrain.train.train`.
+    """
+    options.check()
+    if options.batch_size < processes * options.accumulate:
+        raise InputError(
+            f"--batch-size {options.batch_size} is too small for {processes} process(es) with {options.accumulate} "
+            "micro-batches each"
+        )
+    standing = run.standing(options)
+    if standing is Standing.FINISHED:
+        return standing
+    config = _config(options)
+    longest = max(seq_len for seq_len, _ in options.phases)
+    if longest > config.max_position_embeddings:
+        raise InputError(f"--seq-len {longest} is more than the model's {config.max_position_embeddings} positions")
+    if options.corpus and not run.data.exists():
+        check_corpus(options.corpus, text_field=options.text_field)
+    with gone_on_bad_input(run.path, when=standing is Standing.NEW):
+        if standing is Standing.NEW:
+            if options.data is not None:
+                check_fit(open_prepared(options.data), options)  # before anything is written
+            run.path.mkdir(parents=True, exist_ok=True)
+            run.configuration.write_text(options.to_toml(), encoding="utf-8")
+        if options.corpus and not run.data.exists():
+            prepare(options.prepare_options(), run.data)
+        check_fit(open_prepared(options.data or run.data), options)
+    return standing
+
+
+@contextlib.contextmanager
+def gone_on_bad_input(directory: Path, *, when: bool) -> Iterator[None]:
+    """Takes away what was made of `directory` and its parents when the block ends in an InputError."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        yield
+    except InputError:
+        if when and missing:
+            shutil.rmtree(missing[-1], ignore_errors=True)
+        elif when:  # it was there and empty
+            for path in directory.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
+
+
+def check_fit(corpus: PreparedCorpus, options: PretrainOptions) -> None:
+    """
+    Raises:
+        InputError: the arrays are too few for next-sentence prediction, leave nothing to score, or their tokenizer
+            is not the model's.
+    """
+    model_config(options, corpus.tokenizer)
+    if options.init is not None and corpus.tokenizer.fingerprint != Tokenizer.load(options.init).fingerprint:
+        raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {options.init}")
+    documents = min(corpus.train.documents, corpus.heldout.documents)
+    if options.nsp and documents < 2:
+        raise InputError(
+            f"{corpus.directory}: next-sentence prediction needs at least two documents to train on and two held out; "
+            "add documents or use --no-nsp"
+        )
+    if not corpus.heldout.scored.any():
+        raise InputError(f"{corpus.directory}: every held-out paragraph also stands in the training documents")
+
+
+def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
+    """The config to train: a preset takes the tokenizer's vocabulary, a file or a model directory has its own.
+
+    Raises:
+        InputError: its vocabulary is smaller than the tokenizer's.
+    """
+    config = _config(options)
+    if options.model is not None and not options.model.endswith(".json"):
+        config = config.replace(vocab_size=tokenizer.vocab_size)
+    if config.vocab_size < tokenizer.vocab_size:
+        raise InputError(f"vocab_size {config.vocab_size} is smaller than the tokenizer's {tokenizer.vocab_size}")
+    return config.replace(pad_token_id=tokenizer.pad_id)
+
+
+def _config(options: PretrainOptions) -> BertConfig:
+    if options.init is not None:
+        return checkpoint.read_description(Path(options.init))[0]
+    assert options.model is not None  # `resolve` saw to it
+    return config_named(options.model)
+
+
+def build_model(options: PretrainOptions, tokenizer: Tokenizer) -> tuple[PretrainModel, list[str]]:
+    """The model to train, in training mode, and the names of the parameters that --init had no weights for."""
+    config = model_config(options, tokenizer)
+    config = config.replace(hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout)
+    generator = torch.Generator().manual_seed(options.seed)
+    model = (BertForPreTraining if options.nsp else BertForMaskedLM)(config, generator=generator)
+    fresh = [] if options.init is None else _copy_weights(checkpoint.load(options.init)[0], model)
+    return model.train(), fresh
+
+
+@torch.no_grad()
+def _copy_weights(source: Model, target: PretrainModel) -> list[str]:
+    """Takes over every parameter that both have; a bare encoder fills the target's encoder. Returns the rest."""
+    known = checkpoint.weights_of(source)
+    if source is source.encoder:
+        known = {f"encoder.{name}": tensor for name, tensor in known.items()}
+    parameters = dict(target.named_parameters())
+    for name in parameters.keys() & known.keys():
+        parameters[name].copy_(known[name])
+    return sorted(parameters.keys() - known.keys())

@@ -1,0 +1,466 @@
+"""The pretraining loop, from options to a model directory. Read downward: things stand in the order in which they
+happen.
+
+A step: the next pairs of the plan become a masked batch; each process and micro-batch adds its part of the gradient;
+the gradient is clipped and applied. Losses are normalised over the global batch, batches depend on the seed and the
+step alone, and dropout is seeded by the step: a run that was stopped and resumed is bit-identical to one that was not.
+
+    python -m pretrain --corpus pydocs --out runs/first
+    torchrun --nproc-per-node 2 -m pretrain --corpus pydocs --out runs/first
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from minibert import checkpoint
+from minibert.errors import InputError, Interrupted, RunStopped
+from minibert.training.device import Precision, choose_device, choose_precision, peak_rss_bytes, processor_name
+from minibert.training.interrupts import stop_requested
+from minibert.training.metrics_log import MetricsLog
+from minibert.training.optimizer import (
+    OptimizerOptions,
+    build_optimizers,
+    load_optimizer_tensors,
+    named_optimizer_tensors,
+    set_learning_rate,
+)
+from minibert.training.processes import Processes, join_processes
+from minibert.training.schedule import learning_rate_factor
+from minibert.training.state import load_newest_state, save_state
+from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch
+from pretrain.evaluate import HeldOut, HeldOutFigures
+from pretrain.instances import PairOptions, PairPlan
+from pretrain.loss import loss_sums
+from pretrain.masking import Masker
+from pretrain.options import PretrainOptions
+from pretrain.picture import draw_run
+from pretrain.run_directory import RunDirectory, Standing
+from pretrain.setup import build_model, decided_by_first, model_config, set_up
+from pretrain.shards import MANIFEST, open_prepared
+
+
+def train(options: PretrainOptions) -> None:
+    """Takes a pretraining run from wherever its directory stands to the end.
+
+    Raises:
+        InputError: options, corpus, config or directory are unusable; nothing is left behind.
+        RunStopped: the disk is full, or a loss or gradient is not finite; the last good state is kept.
+        Interrupted: SIGINT or SIGTERM; the state was saved.
+    """
+    run = RunDirectory(Path(options.out))
+    with join_processes(choose_device(options.device).type) as processes:
+        standing = decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
+        if standing is Standing.FINISHED:
+            say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
+            return
+        Pretraining(run, options, processes).go()
+
+
+def say(processes: Processes, line: str) -> None:
+    """One line for the user, from the first process alone."""
+    if processes.is_main:
+        print(line, flush=True)
+
+
+@dataclass
+class Position:
+    """How far a run has come; saved with its state."""
+
+    step: int = 0  # optimizer steps done
+    seconds: float = 0.0  # spent in them, over all parts of the run
+    tokens: int = 0  # real tokens trained on
+    positions: int = 0  # the same with padding
+    phase: int = 0  # which of the phases of sequence length
+    pairs: int = 0  # taken from this phase's plan
+
+
+@dataclass(frozen=True)
+class StepSums:
+    """Sums over one or more global batches, the same in every process."""
+
+    mlm: float  # nats
+    nsp: float  # nats
+    mlm_right: float
+    masked: float  # chosen tokens
+    pairs: float
+    tokens: float
+    positions: float
+
+    def __add__(self, other: StepSums) -> StepSums:
+        return StepSums(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
+
+
+class Pretraining:
+    """A run under way: model, optimizers, data and position."""
+
+    def __init__(self, run: RunDirectory, options: PretrainOptions, processes: Processes) -> None:
+        self.run = run
+        self.options = options
+        self.processes = processes
+        self.device = choose_device(options.device, processes.local_rank)
+        self.precision = choose_precision(options.dtype, self.device)
+        self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
+        self.heldout = HeldOut(self.corpus, seq_len=options.phases[-1][0], nsp=options.nsp)
+
+        self.model, fresh = build_model(options, self.corpus.tokenizer)
+        self.model.to(self.device, self.precision.parameter_dtype)
+        self.optimizers = build_optimizers(self.model, optimizer_options(options))
+
+        self.position = Position()
+        self.block_counts: Sequence[int] = ()
+        self.restore()
+        self.open_phase()
+        self.forward = self.distributed()
+        self.introduce(fresh)
+
+    def distributed(self) -> nn.Module:
+        """The model as the loop calls it: with gradients averaged over processes where there are several."""
+        if self.processes.world_size == 1:
+            return self.model
+        return DistributedDataParallel(self.model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def introduce(self, fresh: list[str]) -> None:
+        """Says what is about to be trained, on what, and how."""
+        corpus, options = self.corpus, self.options
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        lines = [
+            f"model    {options.model or options.init}: {parameters:,} parameters, "
+            f"vocabulary of {corpus.tokenizer.vocab_size:,}",
+            f"text     {corpus.train.documents:,} documents, {len(corpus.train.tokens):,} tokens; held out: "
+            f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
+            f"machine  {processor_name()}, {self.processes.world_size} process(es); {self.precision.reason}",
+        ]
+        if fresh:
+            lines.append(f"fresh    not in {options.init}: {', '.join(fresh)}")
+        say(self.processes, "\n".join(lines))
+
+    # ------------------------------------------------------------------ data
+
+    def open_phase(self) -> None:
+        """The plan, maker and prefetcher of the current phase of sequence length."""
+        options, corpus = self.options, self.corpus
+        pairs = PairOptions(options.phases[self.position.phase][0], nsp=options.nsp, short_share=options.short_share)
+        masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
+        seed = options.seed * 1000 + self.position.phase  # phases draw anew
+        self.plan = PairPlan(corpus.train, pairs, seed=seed, block_counts=self.block_counts)
+        self.maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
+        self.batches = Prefetcher(self.micro_batches)
+
+    def micro_batches(self, start: int) -> list[PretrainBatch]:
+        """This process's part of the global batch that begins with pair `start`."""
+        share = slice(self.processes.rank, None, self.processes.world_size)
+        stop = start + self.options.batch_size
+        return self.maker.micro_batches(self.plan, start=start, stop=stop, parts=self.options.accumulate, share=share)
+
+    def enter_phase(self) -> None:
+        """Moves on to the phase that the run's progress asks for."""
+        ends = list(itertools.accumulate(share for _, share in self.options.phases))[:-1]
+        phase = sum(self.progress() >= end for end in ends)
+        if phase != self.position.phase:
+            self.batches.close()
+            self.position.phase, self.position.pairs, self.block_counts = phase, 0, ()
+            self.open_phase()
+            say(self.processes, f"step {self.position.step}: now sequences of {self.options.phases[phase][0]} tokens")
+
+    # ------------------------------------------------------------------ time
+
+    def progress(self, steps_ahead: float = 0.0) -> float:
+        """The share of the run that is done, by steps or by time."""
+        position, options = self.position, self.options
+        if options.steps is not None:
+            return min(1.0, (position.step + steps_ahead) / options.steps)
+        assert options.minutes is not None
+        ahead = steps_ahead * position.seconds / max(position.step, 1)
+        return min(1.0, (position.seconds + ahead) / (60 * options.minutes))
+
+    # ------------------------------------------------------------------ loop
+
+    def go(self) -> None:
+        """Trains to the end, evaluates, and writes the model directory."""
+        options, position = self.options, self.position
+        due = EvaluationTimes(options.evaluations, self.progress())
+        saved_at = position.seconds
+        window: list[StepSums] = []
+        window_started = position.seconds
+        with self.open_log() as log, stop_requested() as stop, self.bar() as bar:
+            if position.step and log:
+                log.log_resume(position.step)
+            while self.progress() < 1:
+                self.enter_phase()
+                sums, gradient_norm, stopping = self.step(stop)
+                window.append(sums)
+                if position.step % options.log_every == 0 or stopping or self.progress() >= 1:
+                    self.log(log, window, gradient_norm, position.seconds - window_started)
+                    window, window_started = [], position.seconds
+                self.move_bar(bar, sums)
+                if stopping:
+                    self.save()
+                    raise Interrupted(f"stopped at step {position.step}; go on with --resume")
+                if position.step % options.save_every == 0 or position.seconds - saved_at >= options.save_seconds:
+                    self.save()
+                    saved_at = position.seconds
+                if due.now(self.progress()):
+                    self.evaluate(log)
+            self.batches.close()
+            figures = self.evaluate(log)
+        self.save()
+        if self.processes.is_main:
+            self.finish(figures)
+
+    def step(self, stop: Callable[[], bool]) -> tuple[StepSums, float, bool]:
+        """One optimizer step. Returns its sums, the gradient's norm before clipping, and whether to stop now."""
+        started = time.perf_counter()
+        options, position = self.options, self.position
+        torch.manual_seed(step_seed(options.seed, position.step, self.processes.rank))  # dropout's
+        micro_batches = self.batches.get(position.pairs, then=position.pairs + options.batch_size)
+        factor = learning_rate_factor(
+            self.progress(0.5), warmup_share=options.warmup_share, decay_share=options.decay_share
+        )
+        set_learning_rate(self.optimizers, factor)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        sums = accumulate_gradients(
+            self.forward, micro_batches, device=self.device, precision=self.precision, processes=self.processes
+        )
+        limit = options.clip_norm or math.inf
+        gradient_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        self.stop_unless_finite(sums, gradient_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+        # What depends on a clock or a signal is agreed on, so that all processes do the same.
+        mine = (time.perf_counter() - started, float(stop())) if self.processes.is_main else (0.0, 0.0)
+        seconds, stopping = self.processes.sum(mine)
+        position.step += 1
+        position.pairs += options.batch_size
+        position.seconds += seconds
+        position.tokens += round(sums.tokens)
+        position.positions += round(sums.positions)
+        return sums, gradient_norm, stopping > 0
+
+    def stop_unless_finite(self, sums: StepSums, gradient_norm: float) -> None:
+        """
+        Raises:
+            RunStopped: before the step is applied, naming step, batch and the last good state.
+        """
+        if math.isfinite(sums.mlm + sums.nsp) and math.isfinite(gradient_norm):
+            return
+        position, size = self.position, self.options.batch_size
+        newest = max(self.run.state.glob("step-*"), default=None)
+        raise RunStopped(
+            f"step {position.step + 1}: not finite: masked-LM loss {sums.mlm / sums.masked:g}, next-sentence loss "
+            f"{sums.nsp / sums.pairs:g}, gradient norm {gradient_norm:g}; batch: pairs {position.pairs} to "
+            f"{position.pairs + size - 1} of phase {position.phase}, epoch {self.plan.epoch_of(position.pairs)}, "
+            f"seed {self.options.seed}; last good state: {newest or 'none yet'}"
+        )
+
+    # ------------------------------------------------------------------ figures
+
+    def open_log(self) -> AbstractContextManager[MetricsLog | None]:
+        """The first process writes the log; the others have none."""
+        return MetricsLog(self.run.metrics) if self.processes.is_main else contextlib.nullcontext()
+
+    def evaluate(self, log: MetricsLog | None) -> HeldOutFigures:
+        """Held-out figures now, into the log."""
+        figures = self.heldout.figures(
+            self.model, device=self.device, precision=self.precision, processes=self.processes
+        )
+        if log:
+            log.log(step=self.position.step, **{f"heldout_{name}": value for name, value in asdict(figures).items()})
+        return figures
+
+    def log(self, log: MetricsLog | None, window: list[StepSums], gradient_norm: float, seconds: float) -> None:
+        """Means over the steps since the last line."""
+        if not log:
+            return
+        total = sum(window[1:], window[0])
+        log.log(
+            step=self.position.step,
+            seconds=self.position.seconds,
+            tokens=self.position.tokens,
+            mlm_loss=total.mlm / total.masked,
+            mlm_accuracy=total.mlm_right / total.masked,
+            nsp_loss=total.nsp / total.pairs if self.options.nsp else None,
+            gradient_norm=gradient_norm,
+            learning_rate=self.optimizers[0].param_groups[0]["lr"],
+            tokens_per_second=total.tokens / seconds,
+        )
+
+    def bar(self) -> tqdm:
+        """The progress bar: over steps, or over seconds where the run is measured in minutes."""
+        by_steps = self.options.steps is not None
+        return tqdm(
+            total=self.options.steps if by_steps else round(60 * (self.options.minutes or 0)),
+            initial=self.position.step if by_steps else round(self.position.seconds),
+            unit="step" if by_steps else "s",
+            desc="pretraining",
+            disable=None if self.processes.is_main else True,
+        )
+
+    def move_bar(self, bar: tqdm, sums: StepSums) -> None:
+        """Loss and speed beside the time left."""
+        if bar.disable:
+            return
+        now = self.position.step if self.options.steps is not None else self.position.seconds
+        bar.n = min(round(now), bar.total)
+        nsp = f", nsp {sums.nsp / sums.pairs:.3f}" if self.options.nsp else ""
+        speed = self.position.tokens / self.position.seconds
+        bar.set_postfix_str(f"step {self.position.step}, mlm {sums.mlm / sums.masked:.3f}{nsp}, {speed:,.0f} tokens/s")
+
+    # ------------------------------------------------------------------ state and result
+
+    def save(self) -> None:
+        """Saves the state; every process holds the same, so the first one writes."""
+        if self.processes.is_main:
+            tensors = {f"model/{name}": tensor for name, tensor in checkpoint.weights_of(self.model).items()}
+            tensors |= named_optimizer_tensors(self.model, self.optimizers)
+            facts = {
+                "position": asdict(self.position),
+                "block_counts": self.plan.block_counts,
+                "data": self.data_checksum(),
+            }
+            save_state(self.run.state, self.position.step, tensors, facts)
+
+    def restore(self) -> None:
+        """Goes back to the newest whole state, where there is one.
+
+        Raises:
+            InputError: the token arrays are not those that the state was trained on.
+        """
+        state = load_newest_state(self.run.state, lambda line: say(self.processes, line))
+        if state is None:
+            if self.options.resume:
+                say(self.processes, f"{self.run.path}: no saved state: starting at step 0")
+            return
+        if state.facts["data"] != self.data_checksum():
+            raise InputError(f"{self.corpus.directory}: not the arrays that {self.run.path} was trained on so far")
+        weights = {name.removeprefix("model/"): t for name, t in state.tensors.items() if name.startswith("model/")}
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(weights[name])
+        moments = {name: tensor for name, tensor in state.tensors.items() if not name.startswith("model/")}
+        load_optimizer_tensors(self.model, self.optimizers, moments)
+        self.position = Position(**state.facts["position"])
+        self.block_counts = state.facts["block_counts"]
+        say(self.processes, f"{self.run.path}: going on from step {state.step}")
+
+    def data_checksum(self) -> str:
+        """What names the token arrays: their manifest holds the checksum of each."""
+        return checkpoint.sha256(self.corpus.directory / MANIFEST)
+
+    def finish(self, figures: HeldOutFigures) -> None:
+        """Writes the model directory, the picture, and at last the summary."""
+        kept = self.model.config
+        self.model.config = model_config(self.options, self.corpus.tokenizer)  # with the dropout meant for fine-tuning
+        checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
+        self.model.config = kept
+        draw_run(self.run.curves, self.run.metrics, unigram_loss=self.heldout.unigram_loss, nsp=self.options.nsp)
+        summary = self.summary(figures)
+        checkpoint.write_whole(
+            self.run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        )
+        for name, value in summary.items():
+            print(f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
+        print(f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")
+
+    def summary(self, figures: HeldOutFigures) -> dict[str, Any]:
+        """The figures of a finished run."""
+        position = self.position
+        return {
+            "steps": position.step,
+            "epochs": self.plan.epoch_of(max(position.pairs - 1, 0)) + 1,
+            "tokens": position.tokens,
+            "fill": position.tokens / position.positions,
+            "seconds": position.seconds,
+            "tokens_per_second": position.tokens / position.seconds,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "vocab_size": self.model.config.vocab_size,
+            **asdict(figures),
+            "unigram_loss": self.heldout.unigram_loss,
+            "peak_rss_bytes": peak_rss_bytes(),
+            "dtype": str(self.precision.dtype).removeprefix("torch."),
+            "device": processor_name(),
+            "processes": self.processes.world_size,
+            "seed": self.options.seed,
+        }
+
+
+def accumulate_gradients(
+    forward: nn.Module,
+    micro_batches: Sequence[PretrainBatch],
+    *,
+    device: torch.device,
+    precision: Precision,
+    processes: Processes,
+) -> StepSums:
+    """Adds the gradient of the global batch's loss to the parameters: this process's part, averaged with the others'.
+
+    `DistributedDataParallel` takes the mean over processes; the loss is a sum of parts, so each part is multiplied by
+    their number. Gradients are exchanged once, with the last micro-batch.
+    """
+    masked = sum(len(batch.masked_labels) for batch in micro_batches)
+    pairs = sum(len(batch.next_sentence_labels) for batch in micro_batches)
+    tokens = sum(batch.tokens for batch in micro_batches)
+    positions = sum(batch.positions for batch in micro_batches)
+    counts = processes.sum((masked, pairs, tokens, positions))  # of the global batch
+    mlm, nsp, mlm_right = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(3))
+    for number, batch in enumerate(micro_batches, start=1):
+        together = number == len(micro_batches) or not isinstance(forward, DistributedDataParallel)
+        with contextlib.nullcontext() if together else forward.no_sync():  # type: ignore[operator]
+            with precision.autocast():
+                sums = loss_sums(forward, batch.to(device))
+            loss = sums.mlm / counts[0] + sums.nsp / counts[1]
+            (loss * processes.world_size).backward()
+        mlm += sums.mlm.detach()
+        nsp += sums.nsp.detach()
+        mlm_right += sums.mlm_right
+    return StepSums(*processes.sum((float(mlm), float(nsp), float(mlm_right))), *counts)
+
+
+class EvaluationTimes:
+    """Spreads evaluations evenly over a run; the one at its very end is made by whoever ends it."""
+
+    def __init__(self, evaluations: int, progress: float) -> None:
+        self.evaluations = evaluations
+        self.done = int(progress * evaluations)
+
+    def now(self, progress: float) -> bool:
+        """Whether one became due."""
+        passed = int(progress * self.evaluations)
+        is_due = self.done < passed < self.evaluations
+        self.done = passed
+        return is_due
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seeds dropout for one step of one process: with it, no generator's state needs to be saved."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]) >> 1
+
+
+def optimizer_options(options: PretrainOptions) -> OptimizerOptions:
+    """The part of the options that the optimizers need."""
+    return OptimizerOptions(
+        optimizer=options.optimizer,
+        learning_rate=options.learning_rate,
+        muon_learning_rate=options.block_learning_rate,
+        betas=options.betas,
+        eps=options.eps,
+        weight_decay=options.weight_decay,
+    )

@@ -1,0 +1,126 @@
+"""A pool of processes for a stream of tasks, and how it is stopped: order, memory, signals.
+
+Imports nothing heavy, since every worker imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self, TypeVar
+
+from minibert.errors import Interrupted, RunStopped
+
+Result = TypeVar("Result")
+
+
+class Workers:
+    """A pool of processes whose results come back in the order of the tasks, a bounded number of them at a time."""
+
+    def __init__(self, processes: int, check_stop: Callable[[], None]) -> None:
+        self.check_stop = check_stop
+        self.peaks: dict[int, int] = {}  # process id -> the most memory it had, in bytes
+        processes = processes or _cores()
+        self._in_flight = 2 * processes + 2
+        spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that it has not
+        self._pool = ProcessPoolExecutor(processes, spawn, initializer=_start_worker)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def map(self, function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
+        waiting: deque[Future[tuple[Result, int, int]]] = deque()
+        try:
+            for task in tasks:
+                self.check_stop()
+                waiting.append(self._pool.submit(_measured, function, task))
+                if len(waiting) >= self._in_flight:
+                    yield self._result(waiting.popleft())
+            while waiting:
+                self.check_stop()
+                yield self._result(waiting.popleft())
+        except BrokenProcessPool as error:
+            self.check_stop()
+            raise RunStopped("a worker process was killed, for want of memory perhaps; nothing was kept") from error
+
+    def _result(self, future: Future[tuple[Result, int, int]]) -> Result:
+        result, process, peak = future.result()
+        self.peaks[process] = peak
+        return result
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker() -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the pool already has a process for each core
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker would wait for tasks for ever after its parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _measured(function: Callable[..., Result], task: tuple[Any, ...]) -> tuple[Result, int, int]:
+    return function(*task), os.getpid(), peak_rss_bytes()
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process has had resident."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: `getrusage` would count what the process held that started this one
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Callable[[], None]]:
+    """Gives a function that raises Interrupted once SIGINT or SIGTERM has come, so that nothing is cut off halfway.
+
+    SIGINT is blocked meanwhile, for processes that are started inherit this: Ctrl-C goes to all of them, and only this
+    one should answer. It is let in whenever the function is called.
+    """
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    def check() -> None:
+        if signal.sigpending():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        if received:
+            raise Interrupted("interrupted; nothing was kept")
+
+    previous: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # signals are handled nowhere else
+        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield check
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    for number in received:  # too late to stop this: it is the caller's to answer
+        signal.raise_signal(number)

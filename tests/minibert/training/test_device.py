@@ -1,0 +1,116 @@
+"""What is chosen on this machine, and on others that are only pretended."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from minibert.errors import InputError
+from minibert.training import device as device_module
+from minibert.training.device import (
+    choose_device,
+    choose_precision,
+    peak_rss_bytes,
+    processor_has_amx,
+    processor_name,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_cpu_is_cpu_and_auto_is_cuda_where_there_is_one() -> None:
+    assert choose_device("cpu") == CPU
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_cuda_that_is_absent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no CUDA GPU here"):
+        choose_device("cuda")
+
+
+def test_each_process_gets_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("auto", local_rank=1) == torch.device("cuda", 1)
+    with pytest.raises(InputError, match="process 2 of this machine has no GPU of its own, there are only 2"):
+        choose_device("cuda", local_rank=2)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(InputError, match="device: 'tpu' is not one of auto, cpu, cuda"):
+        choose_device("tpu")
+    with pytest.raises(InputError, match="dtype: 'float16' is not one of auto, float32, bfloat16, float64"):
+        choose_precision("float16", CPU)
+
+
+@pytest.mark.parametrize(("amx", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_on_a_processor_goes_by_amx(monkeypatch: pytest.MonkeyPatch, amx: bool, dtype: torch.dtype) -> None:
+    monkeypatch.setattr(device_module, "processor_has_amx", lambda: amx)
+    precision = choose_precision("auto", CPU)
+    assert precision.dtype == dtype
+    assert "AMX" in precision.reason
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((8, 0), torch.bfloat16), ((7, 5), torch.float32)])
+def test_auto_on_a_gpu_goes_by_its_generation(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_precision("auto", torch.device("cuda", 0)).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ("flags\t\t: fpu amx_bf16 avx512_bf16 amx_tile amx_int8\n", True),
+        ("flags\t\t: fpu avx512_bf16\n", False),
+        ("", False),
+    ],
+)
+def test_amx_is_read_from_the_system_where_torch_does_not_say(
+    monkeypatch: pytest.MonkeyPatch, facts: str, expected: bool
+) -> None:
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    monkeypatch.setattr(device_module, "_processor_facts", lambda: facts)
+    assert processor_has_amx() is expected
+
+
+def test_bfloat16_multiplies_in_bfloat16_and_leaves_parameters_in_float32() -> None:
+    precision = choose_precision("bfloat16", CPU)
+    layer = torch.nn.Linear(2, 2, dtype=precision.parameter_dtype)
+    with precision.autocast():
+        out = layer(torch.ones(1, 2))
+    assert (out.dtype, layer.weight.dtype) == (torch.bfloat16, torch.float32)
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_other_precisions_change_nothing_on_the_way(name: str) -> None:
+    precision = choose_precision(name, CPU)
+    assert precision.parameter_dtype == precision.dtype == getattr(torch, name)
+    with precision.autocast():
+        assert (
+            torch.nn.Linear(2, 2, dtype=precision.dtype)(torch.ones(1, 2, dtype=precision.dtype)).dtype
+            == precision.dtype
+        )
+
+
+def test_peak_memory_grows_with_what_is_held() -> None:
+    before = peak_rss_bytes()
+    held = torch.ones(50_000_000)  # 200 MB
+    assert peak_rss_bytes() >= before
+    assert peak_rss_bytes() > held.numel() * 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands the parent's peak down")
+def test_peak_memory_is_not_that_of_the_parent() -> None:
+    held = torch.ones(150_000_000)  # 600 MB in this process
+    code = "from minibert.training.device import peak_rss_bytes; print(peak_rss_bytes())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert 50_000_000 < int(child.stdout) < held.numel() * 4
+
+
+def test_the_processor_has_a_name() -> None:
+    assert len(processor_name()) > 2

@@ -1,0 +1,82 @@
+"""Alone, and two real processes over gloo."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+
+from minibert.errors import InputError
+from minibert.training.processes import join_processes, rank_from_environment
+
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+
+
+@pytest.fixture(autouse=True)
+def no_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_lone_process_needs_no_group() -> None:
+    with join_processes("cpu") as alone:
+        assert (alone.rank, alone.world_size, alone.local_rank, alone.is_main) == (0, 1, 0, True)
+        assert alone.sum([1, 2.5]) == [1.0, 2.5]
+        assert alone.broadcast({"a": 1}) == {"a": 1}
+        alone.barrier()
+        assert not dist.is_initialized()
+
+
+def test_the_rank_is_read_before_joining(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rank_from_environment() == 0
+    monkeypatch.setenv("RANK", "3")
+    assert rank_from_environment() == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("0", None, "0"), "WORLD_SIZE: expected a number in the environment"),
+        ((None, "2", "0"), "RANK: expected a number in the environment"),
+        (("one", "2", "0"), "RANK: expected a number in the environment, as torchrun sets it, found 'one'"),
+        (("2", "2", "0"), "RANK: expected 0 to 1 with WORLD_SIZE 2, found 2"),
+    ],
+)
+def test_variables_that_are_not_torchruns_are_refused(
+    monkeypatch: pytest.MonkeyPatch, values: tuple[str | None, ...], message: str
+) -> None:
+    for name, value in zip(VARIABLES, values, strict=True):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message), join_processes("cpu"):
+        pass
+
+
+SCRIPT = """
+    import sys
+    import torch.distributed as dist
+    from minibert.training.processes import join_processes, rank_from_environment
+
+    with join_processes("cpu") as processes:
+        assert processes.rank == rank_from_environment()
+        # A third in float64: float32 on the way would show.
+        total = processes.sum([processes.rank + 1, 1 / 3])
+        word = processes.broadcast(["from", 0] if processes.is_main else None)
+        processes.barrier()
+        with open(f"{sys.argv[1]}/{processes.rank}", "w") as file:
+            file.write(repr((processes.world_size, total, word)))
+    assert not dist.is_initialized()
+"""
+
+
+def test_two_processes_sum_and_hear_one_another(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=60, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    expected = repr((2, [3.0, 2 / 3], ["from", 0]))
+    assert [(tmp_path / rank).read_text() for rank in "01"] == [expected, expected]
