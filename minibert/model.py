@@ -38,11 +38,14 @@ class Embeddings(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, dropout: float) -> Tensor:
-    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1), by PyTorch's fused kernel.
+    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1), by PyTorch's fused kernel where that is the fast way.
 
     query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True where a key may be looked at, or None.
     Returns (B, N, T, D).
     """
+    if query.requires_grad and query.dtype == torch.bfloat16 and query.device.type == "cpu":
+        # There the fused kernel's backward pass takes several times as long as plain matrix products (torch 2.13).
+        return attend_written_out(query, key, value, mask=mask, dropout=dropout)[0]
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
 
@@ -54,7 +57,7 @@ def attend_written_out(
     Returns what `attend` returns, (B, N, T, D), and the probabilities before dropout, (B, N, T, T): row q, column k is
     how much token q looks at token k.
     """
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))  # (B, N, T, T)
+    scores = (query / math.sqrt(query.size(-1))) @ key.transpose(-2, -1)  # (B, N, T, T)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     probabilities = scores.softmax(dim=-1)
@@ -169,6 +172,8 @@ class Bert(nn.Module):
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
         mask = None if attention_mask is None else visible_keys(attention_mask)
         x = self.embeddings(input_ids, token_type_ids=token_type_ids)
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))  # once here, or every sublayer would cast its sum anew
         for block in self.blocks:
             x = block(x, mask)
         return x

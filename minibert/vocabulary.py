@@ -226,7 +226,7 @@ def learn_vocabulary(texts: Iterable[str], normalization: Normalization, vocab_s
 def _count_words(texts: Iterable[str], normalization: Normalization, max_words: int) -> Counter[str]:
     """How often each word stands in the texts, in at most about `max_words` words.
 
-    Chunks between spaces are counted first, and each different one is normalised and split into words once: ten
+    Chunks between spaces are counted first, and each different one is normalised and split into words once: several
     times faster on English, and the same result, since neither step looks across a space.
     """
     normalizer, splitter = bert_normalizer(normalization), pre_tokenizers.BertPreTokenizer()
@@ -287,7 +287,7 @@ def _learn_pieces(counts: Counter[str], given: list[str], vocab_size: int) -> li
     The trainer merges the most frequent pair of pieces and, among equals, the pair of lowest ids. Left alone it
     numbers the pieces ##c in the order of a randomly seeded hash map, so that ties fall differently in every
     process, and so does even the set of pieces. Given all single-character pieces as "special" tokens, which it
-    numbers first and in order, nothing is left to chance.
+    numbers first and in order, it learns the same pieces in the same order every time; the tests hold it to that.
 
     It counts pairs in 32 bits and takes words only one by one: beyond 20 million occurrences all counts are
     divided by the same number, and words too rare to keep one occurrence teach nothing.

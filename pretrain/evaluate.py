@@ -18,7 +18,7 @@ from minibert.training.device import Precision
 from minibert.training.processes import Processes
 from pretrain.batches import BatchMaker, PretrainBatch
 from pretrain.instances import PairOptions, PairPlan
-from pretrain.loss import loss_sums
+from pretrain.loss import loss_sums, predict, right_answers
 from pretrain.masking import Masker
 from pretrain.shards import PreparedCorpus
 
@@ -61,10 +61,12 @@ class HeldOut:
         model.eval()
         sums = np.zeros(6)
         with torch.inference_mode(), precision.autocast():
-            for batch in self.batches[processes.rank :: processes.world_size]:
-                result = loss_sums(model, batch.to(device))
+            for held in self.batches[processes.rank :: processes.world_size]:
+                batch = held.to(device)
+                answer = predict(model, batch)
+                nats, right = loss_sums(answer, batch), right_answers(answer, batch)
                 counts = len(batch.masked_labels), len(batch.next_sentence_labels)
-                sums += [*(float(value) for value in result), *counts]
+                sums += [*map(float, nats), *map(float, right), *counts]
         model.train(was_training)
         mlm, nsp, mlm_right, nsp_right, masked, pairs = processes.sum(sums.tolist())
         return HeldOutFigures(

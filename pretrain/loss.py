@@ -16,32 +16,42 @@ from minibert.heads import PreTrainingLogits
 from pretrain.batches import PretrainBatch
 
 
-class LossSums(NamedTuple):
-    """Sums over one batch; `nsp` and `nsp_right` are 0 for a model without the next-sentence head."""
+class Sums(NamedTuple):
+    """Sums over one batch; `nsp` is 0 for a model without the next-sentence head."""
 
-    mlm: Tensor  # nats, over the M chosen tokens
-    nsp: Tensor  # nats, over the B pairs
-    mlm_right: Tensor  # how many of the M were answered right
-    nsp_right: Tensor
+    mlm: Tensor  # over the M chosen tokens
+    nsp: Tensor  # over the B pairs
 
 
-def loss_sums(model: nn.Module, batch: PretrainBatch) -> LossSums:
-    """One forward pass, under whatever autocast is active; the losses are computed in float32 or wider."""
-    answer = model(
+def loss_sums(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> Sums:
+    """The losses of a model's answer, in float32 or wider: MLM logits (M, V), or with them NSP logits (B, 2)."""
+    if isinstance(answer, PreTrainingLogits):
+        nsp = _cross_entropy(answer.nsp, batch.next_sentence_labels)
+        return Sums(_cross_entropy(answer.mlm, batch.masked_labels), nsp)
+    mlm = _cross_entropy(answer, batch.masked_labels)
+    return Sums(mlm, torch.zeros_like(mlm))
+
+
+def right_answers(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> Sums:
+    """How many of the chosen tokens, and of the pairs, have the right answer as the highest score."""
+    mlm_logits = answer.mlm if isinstance(answer, PreTrainingLogits) else answer
+    mlm = (mlm_logits.argmax(-1) == batch.masked_labels).sum()
+    if isinstance(answer, PreTrainingLogits):
+        return Sums(mlm, (answer.nsp.argmax(-1) == batch.next_sentence_labels).sum())
+    return Sums(mlm, torch.zeros_like(mlm))
+
+
+def predict(model: nn.Module, batch: PretrainBatch) -> Tensor | PreTrainingLogits:
+    """One forward pass, under whatever autocast is active."""
+    return model(
         batch.input_ids,
         token_type_ids=batch.token_type_ids,
         attention_mask=batch.attention_mask,
         masked_positions=batch.masked_positions,
     )
-    if not isinstance(answer, PreTrainingLogits):
-        mlm, mlm_right = _cross_entropy(answer, batch.masked_labels)
-        return LossSums(mlm, torch.zeros_like(mlm), mlm_right, torch.zeros_like(mlm_right))
-    mlm, mlm_right = _cross_entropy(answer.mlm, batch.masked_labels)
-    nsp, nsp_right = _cross_entropy(answer.nsp, batch.next_sentence_labels)
-    return LossSums(mlm, nsp, mlm_right, nsp_right)
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy and the number of right answers; every label counts, there is no ignored class."""
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Summed; every label counts, there is no ignored class."""
     logits = logits if logits.dtype == torch.float64 else logits.float()
-    return F.cross_entropy(logits, labels, reduction="sum"), (logits.detach().argmax(-1) == labels).sum()
+    return F.cross_entropy(logits, labels, reduction="sum")

@@ -12,15 +12,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import hashlib
-import heapq
 import itertools
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from minibert.cli import NO_ROOM
 from minibert.errors import InputError, RunStopped
 from minibert.tokenizer import Tokenizer
 from pretrain.corpus import check_corpus, read_documents, split_document
+from pretrain.heldout import HeldOutChoice, are_unseen, text_hash
 from pretrain.shards import (
     FILES,
     FORMAT,
@@ -46,11 +45,7 @@ from pretrain.shards import (
 from pretrain.workers import Workers, peak_rss_bytes, stop_requests
 
 CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the cost of a message, small in memory
-
-# Documents are held out when a 64-bit hash of their text is below a threshold: the same text is always on one side.
-_HASHES = 2**64
-_SHARE, _LARGEST_SHARE = _HASHES // 50, _HASHES // 10  # 2 %; at most 10 % where 2 % are too few tokens to measure on
-_ENOUGH_BYTES = 50_000 * 4  # about 50,000 tokens: four bytes of UTF-8 each is near enough for English and for Chinese
+REMEMBERED_WORDS = 2**16  # in a worker, 15 MB or so
 
 
 @dataclass(frozen=True)
@@ -183,12 +178,13 @@ class _Spool:
 
 
 def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
-    choice = _HeldOutChoice(options.documents_a_side)
+    choice = HeldOutChoice(options.documents_a_side)
     blocks: list[tuple[int, int]] = []
     offset = 0
-    chunks = _chunks(read_documents(options.corpus, text_field=options.text_field), workers.check_stop)
+    chunks = _chunks(read_documents(options.corpus, text_field=options.text_field))
     tasks = ((texts, options.sentence_per_line) for texts in chunks)
-    with path.open("wb") as file, _bar("reading", None) as bar:
+    # Closed at once after an error, since `pydocs` is read by processes of its own.
+    with contextlib.closing(chunks), path.open("wb") as file, _bar("reading", None) as bar:
         for lines, hashes, sizes in workers.map(_split, tasks):
             file.write(lines)
             blocks.append((offset, len(lines)))
@@ -202,11 +198,10 @@ def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
     return _Spool(path, blocks, choice.documents, choice.threshold())
 
 
-def _chunks(documents: Iterable[str], check_stop: Callable[[], None]) -> Iterator[list[str]]:
+def _chunks(documents: Iterable[str]) -> Generator[list[str], None, None]:
     chunk: list[str] = []
     characters = 0
     for text in documents:
-        check_stop()
         chunk.append(text)
         characters += len(text)
         if characters >= CHUNK_CHARACTERS:
@@ -222,60 +217,9 @@ def _split(texts: list[str], sentence_per_line: bool) -> tuple[bytes, list[int],
     for text in texts:
         paragraphs = split_document(text, sentence_per_line=sentence_per_line)
         if paragraphs:
-            hashes.append(_text_hash(" ".join(text.split())))
+            hashes.append(text_hash(" ".join(text.split())))
             lines.append(f"{hashes[-1]:016x}{json.dumps(paragraphs, ensure_ascii=False)}\n".encode())
     return b"".join(lines), hashes, [len(line) for line in lines]
-
-
-def _text_hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-class _HeldOutChoice:
-    """Finds the threshold below which a document's hash has it held out.
-
-    Remembers the documents of the smallest hashes alone, and of those no more than make enough text: in a large corpus
-    the share of 2 % decides, and needs no memory.
-    """
-
-    def __init__(self, at_least: int) -> None:
-        self.documents = 0
-        self._at_least = at_least  # different documents on either side
-        self._sizes: dict[int, int] = {}  # hash -> bytes of all documents that have it
-        self._largest_first: list[int] = []  # a heap of the negated hashes
-        self._bytes = 0
-        self._forgot = False
-
-    def add(self, document: int, size: int) -> None:
-        self.documents += 1
-        if document not in self._sizes:
-            heapq.heappush(self._largest_first, -document)
-        self._sizes[document] = self._sizes.get(document, 0) + size
-        self._bytes += size
-        while len(self._sizes) > 2 * self._at_least and self._bytes - self._sizes[self._largest] >= _ENOUGH_BYTES:
-            self._bytes -= self._sizes.pop(-heapq.heappop(self._largest_first))
-            self._forgot = True
-
-    @property
-    def _largest(self) -> int:
-        return -self._largest_first[0]
-
-    @property
-    def different(self) -> int:
-        """Documents with different texts: their number, or one that is as good as any larger."""
-        return len(self._sizes)
-
-    def threshold(self) -> int:
-        """The hash below which documents are held out; each side has at least the required number of different ones."""
-        hashes = sorted(self._sizes)
-        most = max(self._at_least, min(self.documents // 10, len(hashes) - self._at_least))
-        taken = self._at_least
-        gathered = sum(self._sizes[document] for document in hashes[:taken])
-        while taken < most and gathered < _ENOUGH_BYTES and hashes[taken] < _LARGEST_SHARE:
-            gathered += self._sizes[hashes[taken]]
-            taken += 1
-        share = _SHARE if self._forgot else min(_SHARE, hashes[most])
-        return max(hashes[taken], share)
 
 
 def _too_few(found: str, options: PrepareOptions) -> InputError:
@@ -316,9 +260,6 @@ class _Block:
     paragraph_sentences: NDArray[np.int64]  # (P,) sentences of each paragraph, 0 possible
     paragraph_hashes: NDArray[np.uint64]  # (P,)
 
-    def without_tokens(self) -> _Block:
-        return replace(self, tokens=self.tokens[:0].copy())
-
 
 def _tokenise(
     options: PrepareOptions, spool: _Spool, tokenizer: Tokenizer, dtype: str, directory: Path, workers: Workers
@@ -326,20 +267,21 @@ def _tokenise(
     """Writes the arrays of both sides, and returns their counts (training, held out)."""
     train, heldout = (SideWriter(directory / side, dtype, tokenizer.vocab_size) for side in ("train", "heldout"))
     passed = directory / "paragraphs"  # uint64 hashes of the training side's, too many to remember
-    held: list[_Block] = []
+    hashes, sentences = [], []  # of the held-out side's paragraphs
     tasks = ((spool.path, *block, spool.threshold, directory, dtype) for block in spool.blocks)
     with _bar("tokenising", spool.documents) as bar:
         for train_block, heldout_block in workers.map(_tokenise_block, tasks):
             train.append(train_block.tokens, train_block.sentence_lengths, train_block.document_sentences)
             heldout.append(heldout_block.tokens, heldout_block.sentence_lengths, heldout_block.document_sentences)
             append_array(passed, train_block.paragraph_hashes, "<u8")
-            held.append(heldout_block.without_tokens())
+            hashes.append(heldout_block.paragraph_hashes)
+            sentences.append(heldout_block.paragraph_sentences)
             bar.set_postfix_str(f"{train.tokens + heldout.tokens:,} tokens", refresh=False)
             bar.update(len(train_block.document_sentences) + len(heldout_block.document_sentences))
     fewest = min(train.documents, heldout.documents)  # anew, since documents without a token are gone
     if fewest < options.documents_a_side:
         raise _too_few(f"{fewest} document", options)
-    scored = _scored(held, passed)
+    scored = np.repeat(are_unseen(np.concatenate(hashes), passed), np.concatenate(sentences))
     if not scored.any():
         raise InputError("every paragraph held out also stands in a training document: nothing is left to evaluate on")
     passed.unlink()
@@ -358,27 +300,51 @@ def _tokenise_block(
     sides: tuple[list[list[list[str]]], list[list[list[str]]]] = ([], [])
     for line in lines:
         sides[_is_held_out(line, threshold)].append(_paragraphs(line))
-    train, heldout = (_encode(documents, _tokenizer(tokenizer), dtype) for documents in sides)
+    train, heldout = (_encode(documents, _encoder(tokenizer), dtype) for documents in sides)
     return train, heldout
 
 
-@functools.cache
-def _tokenizer(directory: Path) -> Tokenizer:
-    return Tokenizer.load(directory)
+class _Encoder:
+    """`Tokenizer.encode_plain` for much text: each different word between spaces is tokenised once, then remembered.
+
+    Neither BERT's normalisation nor its splitting looks across a space. Only an added token can hold one; then
+    sentences are tokenised whole.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._tokenizer = Tokenizer.load(directory)
+        tokens = map(self._tokenizer.id_to_token, range(self._tokenizer.vocab_size))
+        self._separator = None if any(" " in token for token in tokens) else " "
+        self._known: dict[str, list[int]] = {}
+
+    def __call__(self, sentences: list[str], dtype: str) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
+        """Tokens (n,) of all sentences, and how many each has (S,)."""
+        split = [sentence.split(self._separator) if self._separator else [sentence] for sentence in sentences]
+        words = list(itertools.chain.from_iterable(split))
+        if len(self._known) > REMEMBERED_WORDS:
+            self._known.clear()
+        new = list(set(words).difference(self._known))
+        self._known.update(zip(new, self._tokenizer.encode_plain(new), strict=True))
+        ids = [self._known[word] for word in words]
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        tokens = np.fromiter(itertools.chain.from_iterable(ids), dtype, int(lengths.sum()))
+        return tokens, _group_sums(lengths, list(map(len, split)))
 
 
-def _encode(documents: list[list[list[str]]], tokenizer: Tokenizer, dtype: str) -> _Block:
+_encoder = functools.cache(_Encoder)  # in a worker: one for all its tasks
+
+
+def _encode(documents: list[list[list[str]]], encoder: _Encoder, dtype: str) -> _Block:
     paragraphs = [paragraph for document in documents for paragraph in document]
-    ids = tokenizer.encode_plain([sentence for paragraph in paragraphs for sentence in paragraph])
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    tokens, lengths = encoder([sentence for paragraph in paragraphs for sentence in paragraph], dtype)
     in_paragraphs = _group_sums(lengths > 0, list(map(len, paragraphs)))
     in_documents = _group_sums(in_paragraphs, list(map(len, documents)))
     return _Block(
-        tokens=np.fromiter(itertools.chain.from_iterable(ids), dtype, int(lengths.sum())),
+        tokens=tokens,
         sentence_lengths=lengths[lengths > 0],
         document_sentences=in_documents[in_documents > 0],
         paragraph_sentences=in_paragraphs,
-        paragraph_hashes=np.array([_text_hash(" ".join(paragraph)) for paragraph in paragraphs], np.uint64),
+        paragraph_hashes=np.array([text_hash(" ".join(paragraph)) for paragraph in paragraphs], np.uint64),
     )
 
 
@@ -386,17 +352,6 @@ def _group_sums(values: NDArray[Any], sizes: list[int]) -> NDArray[np.int64]:
     """Sums of consecutive groups of `values` (sum of sizes,) -> (groups,)."""
     ends = np.cumsum([0, *sizes])
     return np.diff(np.concatenate(([0], np.cumsum(values, dtype=np.int64)))[ends])
-
-
-def _scored(held: list[_Block], passed: Path) -> NDArray[np.bool_]:
-    """For every held-out sentence whether its paragraph is not among those `passed` in training documents: (S,)."""
-    hashes, place = np.unique(np.concatenate([block.paragraph_hashes for block in held]), return_inverse=True)
-    unseen = np.ones(len(hashes), bool)
-    with passed.open("rb") as file:
-        while len(some := np.fromfile(file, "<u8", 2**16)):
-            nearest = np.searchsorted(hashes, some) % len(hashes)
-            unseen[nearest[hashes[nearest] == some]] = False
-    return np.repeat(unseen[place], np.concatenate([block.paragraph_sentences for block in held]))
 
 
 # -- A directory that is whole or not there ---------------------------------------------------------------------------

@@ -27,7 +27,7 @@ _KEPT_DIRECTIVES = _words(
 )
 _DIRECTIVE_ARGUMENT = re.compile(r"v?\d+(?:\.\w+)+[.:]?$|\W*$")  # the version of `versionadded`
 _SIGNATURE = re.compile(
-    r"(?:class |def |async def )?[\w.]+\([^()]*(?:\([^()]*\)[^()]*)*\)(?: *(?:->|=>|=) *\S.{0,60})?[.:]?$"
+    r"(?:class |def |async def )?[\w.]+\([^()]*(?:\([^()]*\)[^()]*)*\)(?: *(?:->|=>|=) *\S(?:(?!\. ).){0,60})?[.:]?$"
 )
 _TABLE_BORDER = re.compile(r"=+(?: +=+)+$")
 _TABULAR = re.compile(
@@ -39,8 +39,9 @@ _DROPPED_SECTIONS = _words(
 )
 _NAMES_SECTIONS = _words("parameters|other parameters|returns|yields|raises|attributes|arguments|warns|receives", "|")
 _LABEL = re.compile(
-    r"[*#_ ]*(args|arguments|optional arguments|parameters?|params|keyword arg(?:ument)?s?|kwargs|returns?|raises|yields"
-    r"|attributes|shapes?|inputs?|outputs?|examples?|notes?|warnings?|usage|see also|references?|methods|members|fields)"
+    r"[*#_ ]*(args|arguments|optional arguments|parameters?|params|keyword arg(?:ument)?s?|kwargs|returns?|raises"
+    r"|yields|attributes|shapes?|inputs?|outputs?|examples?|notes?|warnings?|usage|see also|references?|methods"
+    r"|members|fields)"
     r"[*_]*(?: \([^()]*\))?\s*:{1,2}[*_]*$",
     re.IGNORECASE,
 )
@@ -212,9 +213,11 @@ _MARKUP: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r":[\w:+.-]+:`!?([^`<]*?)\s*<[^`]*>`", r"\1"),  # :func:`title <target>`
-        (r":[\w:+.-]+:`[~!]?([^`]*)`", r"\1"),  # :func:`name`
+        (r":[\w:+.-]+:`+[~!]?([^`]*)`+", r"\1"),  # :func:`name`
+        (r"(?<!\w):(?:func|class|meth|attr|mod|ref|math):~?", ""),  # a role whose backquote was forgotten
         (r"``(.+?)``", r"\1"),
         (r"`([^`'\s][^`']{0,40})'(?!\w)", r"'\1'"),  # quotes as they were once typed
+        (r"\"([\"'])([^\"']*)\1\"", r"\1\2\1"),  # quotes in quotes, as the language reference has them
         (r"`([^`<>]+?)\s*<[^`]*>`_{0,2}", r"\1"),  # `title <address>`_
         (r"`([^`]*)`_{0,2}", r"\1"),
         (r"!?\[([^\]]+)\]\((?:https?:|#|\.)[^)]*\)", r"\1"),  # [title](address)

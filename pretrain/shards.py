@@ -101,7 +101,7 @@ class Manifest:
         dtype = fields.get("dtype", str)
         if dtype not in TOKEN_DTYPES:
             raise InputError(f"{path}: dtype must be one of {', '.join(TOKEN_DTYPES)}, not {dtype!r}")
-        files = fields.below("files")
+        files, seconds = fields.below("files"), fields.below("seconds")
         return cls(
             format=FORMAT,
             options=fields.get("options", dict),
@@ -111,7 +111,7 @@ class Manifest:
             train=_side_counts(fields.below("train")),
             heldout=_side_counts(fields.below("heldout")),
             files={name: _file_record(files.below(name)) for name in FILES},
-            seconds={stage: float(seconds) for stage, seconds in fields.get("seconds", dict).items()},
+            seconds={stage: float(seconds.get(stage, (int, float))) for stage in fields.get("seconds", dict)},
             tokens_per_second=float(fields.get("tokens_per_second", (int, float))),
             peak_rss_bytes=fields.get("peak_rss_bytes", int),
         )
@@ -247,7 +247,7 @@ class SideWriter:
 def append_array(path: Path, array: NDArray[Any], dtype: str) -> None:
     """Appends raw numbers to a file, which is made where there is none."""
     with path.open("ab") as file:
-        file.write(np.ascontiguousarray(array, dtype))
+        file.write(np.ascontiguousarray(array, dtype).data)
 
 
 def file_record(path: Path) -> FileRecord:

@@ -31,7 +31,14 @@ from tqdm import tqdm
 
 from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
-from minibert.training.device import Precision, choose_device, choose_precision, peak_rss_bytes, processor_name
+from minibert.training.device import (
+    Precision,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    peak_rss_bytes,
+    processor_name,
+)
 from minibert.training.interrupts import stop_requested
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.optimizer import (
@@ -47,7 +54,7 @@ from minibert.training.state import load_newest_state, save_state
 from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch
 from pretrain.evaluate import HeldOut, HeldOutFigures
 from pretrain.instances import PairOptions, PairPlan
-from pretrain.loss import loss_sums
+from pretrain.loss import loss_sums, predict
 from pretrain.masking import Masker
 from pretrain.options import PretrainOptions
 from pretrain.picture import draw_run
@@ -65,6 +72,7 @@ def train(options: PretrainOptions) -> None:
         Interrupted: SIGINT or SIGTERM; the state was saved.
     """
     run = RunDirectory(Path(options.out))
+    keep_freed_memory()
     with join_processes(choose_device(options.device).type) as processes:
         standing = decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
         if standing is Standing.FINISHED:
@@ -97,7 +105,6 @@ class StepSums:
 
     mlm: float  # nats
     nsp: float  # nats
-    mlm_right: float
     masked: float  # chosen tokens
     pairs: float
     tokens: float
@@ -121,7 +128,7 @@ class Pretraining:
 
         self.model, fresh = build_model(options, self.corpus.tokenizer)
         self.model.to(self.device, self.precision.parameter_dtype)
-        self.optimizers = build_optimizers(self.model, optimizer_options(options))
+        self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
 
         self.position = Position()
         self.block_counts: Sequence[int] = ()
@@ -246,7 +253,7 @@ class Pretraining:
             optimizer.step()
 
         # What depends on a clock or a signal is agreed on, so that all processes do the same.
-        mine = (time.perf_counter() - started, float(stop())) if self.processes.is_main else (0.0, 0.0)
+        mine = (time.perf_counter() - started if self.processes.is_main else 0.0, float(stop()))
         seconds, stopping = self.processes.sum(mine)
         position.step += 1
         position.pairs += options.batch_size
@@ -296,7 +303,6 @@ class Pretraining:
             seconds=self.position.seconds,
             tokens=self.position.tokens,
             mlm_loss=total.mlm / total.masked,
-            mlm_accuracy=total.mlm_right / total.masked,
             nsp_loss=total.nsp / total.pairs if self.options.nsp else None,
             gradient_norm=gradient_norm,
             learning_rate=self.optimizers[0].param_groups[0]["lr"],
@@ -420,18 +426,18 @@ def accumulate_gradients(
     tokens = sum(batch.tokens for batch in micro_batches)
     positions = sum(batch.positions for batch in micro_batches)
     counts = processes.sum((masked, pairs, tokens, positions))  # of the global batch
-    mlm, nsp, mlm_right = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(3))
+    mlm, nsp = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(2))
     for number, batch in enumerate(micro_batches, start=1):
         together = number == len(micro_batches) or not isinstance(forward, DistributedDataParallel)
         with contextlib.nullcontext() if together else forward.no_sync():  # type: ignore[operator]
+            moved = batch.to(device)
             with precision.autocast():
-                sums = loss_sums(forward, batch.to(device))
+                sums = loss_sums(predict(forward, moved), moved)
             loss = sums.mlm / counts[0] + sums.nsp / counts[1]
             (loss * processes.world_size).backward()
         mlm += sums.mlm.detach()
         nsp += sums.nsp.detach()
-        mlm_right += sums.mlm_right
-    return StepSums(*processes.sum((float(mlm), float(nsp), float(mlm_right))), *counts)
+    return StepSums(*processes.sum((float(mlm), float(nsp))), *counts)
 
 
 class EvaluationTimes:

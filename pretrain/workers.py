@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
@@ -34,7 +35,7 @@ class Workers:
         processes = processes or _cores()
         self._in_flight = 2 * processes + 2
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that it has not
-        self._pool = ProcessPoolExecutor(processes, spawn, initializer=_start_worker)
+        self._pool = ProcessPoolExecutor(processes, spawn, initializer=start_worker)
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +69,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """The first thing that a process of a pool does."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the pool already has a process for each core
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -114,7 +116,9 @@ def stop_requests() -> Iterator[Callable[[], None]]:
 
     previous: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # signals are handled nowhere else
-        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+        previous = {number: signal.signal(number, note) for number in heeded}
+    resource_tracker.ensure_running()  # now, because multiprocessing unblocks the signal when it starts this helper
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield check

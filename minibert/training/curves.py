@@ -64,7 +64,8 @@ def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=13, fontweight="bold", color=TEXT_COLOUR)
     for number, panel in enumerate(panels, start=1):
-        _draw_panel(figure.add_subplot(rows, columns, number), panel)
+        end = rows * columns if number == len(panels) else number  # the last of an odd count fills its row
+        _draw_panel(figure.add_subplot(rows, columns, (number, end)), panel, _step_limits(panels))
 
     aside = path.with_name(f".{path.name}.partial")
     try:
@@ -74,7 +75,16 @@ def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
+def _step_limits(panels: Sequence[Panel]) -> tuple[float, float]:
+    """The ends of the x axis, which all panels share, so that one looks up and down between them."""
+    steps = [step for panel in panels for line in panel.lines for step in line.x]
+    first, last = min(steps, default=0), max(steps, default=1)
+    # Around a single step matplotlib would number fractions.
+    margin = 0.02 * (last - first) if last - first >= 1 else 1
+    return first - margin, last + margin
+
+
+def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> None:
     # One curve needs no legend where the title already says what it is.
     in_legend = len(panel.lines) > 1 or bool(panel.baselines)
     for line, colour in zip(panel.lines, _colours(len(panel.lines)), strict=True):
@@ -85,7 +95,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, loc="left", fontsize=11, color=TEXT_COLOUR)
     axes.set_xlabel("step", color=TEXT_COLOUR)
     axes.set_ylabel(panel.y_label, color=TEXT_COLOUR)
-    axes.margins(x=0.02, y=0.08)
+    axes.margins(y=0.08)
+    axes.set_xlim(*step_limits)
     _mark_steps(axes)
     if panel.log_scale:
         axes.set_yscale("log")
@@ -139,10 +150,7 @@ def _mark_steps(axes: Axes) -> None:
     """Whole numbers along x, 12k for 12000."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    left, right = axes.get_xlim()
-    if right - left < 1:  # a single step, around which matplotlib would number fractions
-        axes.set_xlim(left - 1, right + 1)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 

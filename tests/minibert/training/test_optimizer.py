@@ -1,6 +1,7 @@
 """Groups are complete, Muon is torch's Muon, and a state goes through tensors bit for bit."""
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,15 @@ from minibert.training.optimizer import (
     orthogonalize,
     set_learning_rate,
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices this small wait longer for a second thread than they take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def options(**changes: Any) -> OptimizerOptions:

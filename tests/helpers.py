@@ -1,0 +1,81 @@
+"""Small things that several tests share: a tiny shape, a ragged batch, token arrays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from minibert.config import BertConfig
+from minibert.errors import InputError
+from pretrain.shards import TokenArrays
+
+REPOSITORY = Path(__file__).parents[1]
+
+TINY = BertConfig(
+    vocab_size=40,
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    intermediate_size=56,
+    max_position_embeddings=16,
+)
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """The message of the InputError that a call ends with: one line."""
+    with pytest.raises(InputError) as error:
+        call()
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@torch.no_grad()
+def randomize(module: nn.Module, seed: int) -> None:
+    """Makes every parameter matter: fresh ones have biases of 0 and LayerNorms of 1, which hide mistakes."""
+    generator = seeded(seed)
+    for parameter in module.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3)
+
+
+def ragged_batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Three sequences of 11, 7 and 1 tokens with both segments: input_ids, token_type_ids, attention_mask, (3, 11)."""
+    lengths = torch.tensor([11, 7, 1])
+    attention_mask = torch.arange(11) < lengths[:, None]
+    input_ids = torch.randint(1, TINY.vocab_size, (3, 11), generator=seeded(7)) * attention_mask
+    token_type_ids = (torch.arange(11) >= 5).long() * attention_mask
+    return input_ids, token_type_ids, attention_mask
+
+
+# --- Token arrays ----------------------------------------------------------------------------------------------------
+
+
+def arrays_of(documents: Sequence[Sequence[Sequence[int]]], scored: Sequence[bool] | None = None) -> TokenArrays:
+    """Documents of sentences of tokens, as `prepare` lays them out."""
+    sentences = [sentence for document in documents for sentence in document]
+    return TokenArrays(
+        tokens=np.array([token for sentence in sentences for token in sentence], np.uint32),
+        sentence_starts=np.cumsum([0, *map(len, sentences)], dtype=np.int64),
+        document_starts=np.cumsum([0, *map(len, documents)], dtype=np.int64),
+        scored=np.ones(len(sentences), bool) if scored is None else np.array(scored, bool),
+    )
+
+
+def numbered(lengths: Sequence[Sequence[int]]) -> TokenArrays:
+    """Documents given by the lengths of their sentences; token i of the array has the id i."""
+    starts = np.cumsum([0, *(length for document in lengths for length in document)], dtype=np.int64)
+    return TokenArrays(
+        tokens=np.arange(starts[-1], dtype=np.uint32),
+        sentence_starts=starts,
+        document_starts=np.cumsum([0, *map(len, lengths)], dtype=np.int64),
+        scored=np.ones(len(starts) - 1, bool),
+    )

@@ -1,0 +1,357 @@
+"""Model directories: what comes back, what is refused, and what is left behind when writing fails."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
+
+from minibert import checkpoint, cli
+from minibert.heads import ARCHITECTURES, BertForMaskedLM, BertForPreTraining
+from minibert.model import Bert
+from minibert.tokenizer import Tokenizer
+from tests.helpers import REPOSITORY, TINY, refusal, seeded
+
+FILES = ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def edit_config(directory: Path, **fields: Any) -> None:
+    """Changes fields of config.json; None takes one away."""
+    path = directory / "config.json"
+    config = json.loads(path.read_text()) | fields
+    path.write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
+
+
+def edit_weights(directory: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Changes the weights as somebody would who writes no checksum."""
+    tensors = load_file(directory / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, directory / "model.safetensors")
+    edit_config(directory, weights_sha256=None)
+
+
+# --- There and back --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", [Bert, BertForPreTraining, BertForMaskedLM])
+def test_a_model_comes_back_as_it_was(
+    architecture: type[Bert | BertForPreTraining | BertForMaskedLM], tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    model = architecture(TINY.replace(vocab_size=80, hidden_act="relu", layer_norm_eps=1e-5), generator=seeded(1))
+    checkpoint.save(model, tokenizer, tmp_path / "model")
+    loaded, loaded_tokenizer = checkpoint.load(tmp_path / "model")
+    assert type(loaded) is architecture
+    assert loaded.config == model.config
+    assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
+    assert loaded_tokenizer.fingerprint == tokenizer.fingerprint
+
+
+def test_a_directory_holds_these_files(model_directory: Path) -> None:
+    assert sorted(path.name for path in model_directory.iterdir()) == FILES
+    assert [path.name for path in model_directory.parent.iterdir()] == ["model"]
+
+
+def test_the_config_names_the_architecture_the_fields_and_the_checksum(model_directory: Path) -> None:
+    fields = json.loads((model_directory / "config.json").read_text())
+    assert fields.pop("architecture") == "BertForPreTraining"
+    assert fields.pop("weights_sha256") == checkpoint.sha256(model_directory / "model.safetensors")
+    assert fields == TINY.replace(vocab_size=80).to_dict()
+
+
+def test_a_tied_matrix_is_saved_once(model_directory: Path) -> None:
+    names = load_file(model_directory / "model.safetensors").keys()
+    assert "encoder.embeddings.token.weight" in names
+    assert "mlm_head.decoder.weight" not in names
+
+
+def test_a_loaded_model_is_tied(model_directory: Path) -> None:
+    model, _ = checkpoint.load(model_directory)
+    assert isinstance(model, BertForPreTraining)
+    assert model.mlm_head.decoder.weight is model.encoder.embeddings.token.weight
+
+
+def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(model_directory: Path) -> None:
+    model, _ = checkpoint.load(model_directory)
+    assert not any(module.training for module in model.modules())
+    assert all(parameter.requires_grad and parameter.device.type == "cpu" for parameter in model.parameters())
+
+
+def test_a_directory_may_be_without_a_checksum(model_directory: Path, model: BertForPreTraining) -> None:
+    edit_config(model_directory, weights_sha256=None)
+    assert_close(checkpoint.load(model_directory)[0].state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_a_model_may_have_more_embeddings_than_the_tokenizer_has_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    checkpoint.save(Bert(TINY.replace(vocab_size=88), generator=seeded(1)), tokenizer, tmp_path / "padded")
+    model, loaded = checkpoint.load(tmp_path / "padded")
+    assert (model.config.vocab_size, loaded.vocab_size) == (88, 80)
+
+
+COPY = """
+import sys
+from minibert import checkpoint
+checkpoint.save(*checkpoint.load(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_every_process_saves_the_same_bytes(model_directory: Path, tmp_path: Path) -> None:
+    for number in ("1", "2"):
+        command = [sys.executable, "-c", COPY, str(model_directory), str(tmp_path / number)]
+        subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": number}, check=True)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(model_directory)
+
+
+def test_saving_again_gives_the_same_bytes(model_directory: Path, tmp_path: Path) -> None:
+    checkpoint.save(*checkpoint.load(model_directory), tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(model_directory)
+
+
+# --- What is refused -------------------------------------------------------------------------------------------------
+
+
+def test_truncated_weights_are_refused(model_directory: Path) -> None:
+    weights = model_directory / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    expected = f"{weights}: damaged: its SHA-256 is not the one that config.json gives"
+    assert refusal(lambda: checkpoint.load(model_directory)) == expected
+
+
+def test_truncated_weights_without_a_checksum_are_refused(model_directory: Path) -> None:
+    edit_config(model_directory, weights_sha256=None)
+    weights = model_directory / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{weights}: damaged (")
+
+
+def test_a_flipped_bit_is_refused(model_directory: Path) -> None:
+    weights = model_directory / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1000] ^= 1
+    weights.write_bytes(content)
+    expected = f"{weights}: damaged: its SHA-256 is not the one that config.json gives"
+    assert refusal(lambda: checkpoint.load(model_directory)) == expected
+
+
+def test_missing_weights_are_named(model_directory: Path) -> None:
+    (model_directory / "model.safetensors").unlink()
+    assert refusal(lambda: checkpoint.load(model_directory)) == (
+        f"{model_directory / 'model.safetensors'}: missing; "
+        "a model directory holds config.json, model.safetensors and tokenizer.json"
+    )
+
+
+def test_a_missing_tokenizer_is_named(model_directory: Path) -> None:
+    for name in ("tokenizer.json", "vocab.txt"):
+        (model_directory / name).unlink()
+    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{model_directory}: expected tokenizer.json")
+
+
+def test_a_directory_without_a_config_is_no_model_directory(tmp_path: Path) -> None:
+    expected = f"{tmp_path}: not a model directory: it has no config.json"
+    assert refusal(lambda: checkpoint.load(tmp_path)) == expected
+
+
+def test_an_unfinished_run_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    expected = f"{tmp_path}: an unfinished run: go on with --resume"
+    assert refusal(lambda: checkpoint.load(tmp_path)) == expected
+
+
+def test_missing_and_surplus_tensors_are_named(model_directory: Path) -> None:
+    def edit(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["pooler.weight"] = tensors.pop("pooler.dense.weight")
+        del tensors["nsp_head.bias"]
+
+    edit_weights(model_directory, edit)
+    assert refusal(lambda: checkpoint.load(model_directory)) == (
+        f"{model_directory / 'model.safetensors'}: missing nsp_head.bias, pooler.dense.weight; unknown pooler.weight"
+    )
+
+
+def test_a_tensor_of_another_shape_is_named_with_both(model_directory: Path) -> None:
+    edit_weights(model_directory, lambda tensors: tensors.update({"nsp_head.weight": torch.zeros(3, 24)}))
+    assert refusal(lambda: checkpoint.load(model_directory)) == (
+        f"{model_directory / 'model.safetensors'}: nsp_head.weight is (3, 24), expected (2, 24)"
+    )
+
+
+def test_a_tensor_of_integers_is_named(model_directory: Path) -> None:
+    edit_weights(
+        model_directory, lambda tensors: tensors.update({"nsp_head.weight": torch.zeros(2, 24, dtype=torch.int64)})
+    )
+    message = refusal(lambda: checkpoint.load(model_directory))
+    assert message.startswith(f"{model_directory / 'model.safetensors'}: nsp_head.weight is ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "no readable JSON (Expecting property name"),
+        ("[]", "architecture must be one of Bert, BertForPreTraining, BertForMaskedLM"),
+        ("{}", "architecture must be one of Bert, BertForPreTraining, BertForMaskedLM"),
+        ('{"architecture": "GPT"}', "architecture must be one of Bert, BertForPreTraining, BertForMaskedLM"),
+        ('{"architecture": ["Bert"]}', "architecture must be one of Bert, BertForPreTraining, BertForMaskedLM"),
+        ('{"architecture": "Bert", "layers": 4}', "unknown config field layers; the fields are "),
+        ('{"architecture": "Bert", "hidden_size": 5}', "hidden_size 5 is not a multiple of num_attention_heads 12"),
+    ],
+)
+def test_a_bad_config_is_named(content: str, message: str, model_directory: Path) -> None:
+    path = model_directory / "config.json"
+    path.write_text(content)
+    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{path}: {message}")
+
+
+def test_a_config_that_is_not_utf_8_is_named(model_directory: Path) -> None:
+    path = model_directory / "config.json"
+    path.write_bytes(b'{"architecture": "\xff"}')
+    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{path}: no readable JSON (")
+
+
+def test_a_tokenizer_larger_than_the_saved_models_vocabulary_is_refused(
+    model_directory: Path, tokenizer: Tokenizer
+) -> None:
+    larger = Tokenizer.load(model_directory)
+    assert larger.add_tokens(["zebra"]) == 1
+    larger.save(model_directory)
+    expected = f"{model_directory}: 81 tokens in the tokenizer, vocab_size 80"
+    assert refusal(lambda: checkpoint.load(model_directory)) == expected
+
+
+def test_a_tokenizer_larger_than_the_models_vocabulary_is_not_saved(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    model = Bert(TINY.replace(vocab_size=79), generator=seeded(1))
+    message = refusal(lambda: checkpoint.save(model, tokenizer, tmp_path / "model"))
+    assert message == "the tokenizer has 80 tokens, the model's vocab_size is only 79"
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Whole or not at all ---------------------------------------------------------------------------------------------
+
+
+def test_saving_over_a_run_replaces_the_model_files_alone(
+    model_directory: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    (model_directory / "metrics.jsonl").write_text("{}\n")
+    (model_directory / "state").mkdir()
+    (model_directory / "state" / "5").write_text("state")
+    other = BertForMaskedLM(TINY.replace(vocab_size=80), generator=seeded(99))
+    checkpoint.save(other, tokenizer, model_directory)
+    assert sorted(contents(model_directory)) == sorted([*FILES, "metrics.jsonl", "state/5"])
+    assert (model_directory / "metrics.jsonl").read_text() == "{}\n"
+    assert_close(checkpoint.load(model_directory)[0].state_dict(), other.state_dict(), rtol=0, atol=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_path_through_a_file_is_an_os_error(model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(OSError):
+        checkpoint.save(model, tokenizer, tmp_path / "file" / "model")
+    assert contents(tmp_path) == {"file": b"text"}
+
+
+def test_a_file_is_not_replaced_by_a_directory(model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("text")
+    with pytest.raises(OSError):
+        checkpoint.save(model, tokenizer, tmp_path / "model")
+    assert contents(tmp_path) == {"model": b"text"}
+
+
+def test_a_model_can_be_saved_into_the_working_directory(
+    model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    checkpoint.save(model, tokenizer, ".")
+    assert sorted(contents(tmp_path / "here")) == FILES
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow over 20,000 bytes: that is room for the tokenizer, not for the weights."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_while_saving_is_an_os_error(
+    model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    with pytest.raises(OSError), full_disk():
+        checkpoint.save(model, tokenizer, tmp_path / "model")
+
+
+def test_a_full_disk_while_saving_is_one_line_and_exit_code_3(
+    model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ending, full_disk():
+        cli.run(lambda: checkpoint.save(model, tokenizer, tmp_path / "model"))
+    assert (ending.value.code, len(capsys.readouterr().err.splitlines())) == (3, 1)
+
+
+@pytest.mark.parametrize("place", ["model", "new/model"], ids=["", "and its parents"])
+def test_a_full_disk_while_saving_leaves_nothing(
+    place: str, model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    with pytest.raises((OSError, SafetensorError)), full_disk():
+        checkpoint.save(model, tokenizer, tmp_path / place)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_while_saving_leaves_the_old_model(
+    model_directory: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    before = contents(tmp_path)
+    other = BertForMaskedLM(TINY.replace(vocab_size=80), generator=seeded(99))
+    with pytest.raises((OSError, SafetensorError)), full_disk():
+        checkpoint.save(other, tokenizer, model_directory)
+    assert contents(tmp_path) == before
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    checkpoint.write_whole(path, lambda aside: aside.write_text("old"))
+
+    def fail(aside: Path) -> None:
+        aside.write_text("ne")
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        checkpoint.write_whole(path, fail)
+    assert contents(tmp_path) == {"summary.json": b"old"}
+
+
+def test_the_checksum_is_sha_256(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert checkpoint.sha256(tmp_path / "file") == expected
+
+
+def test_assigning_weights_names_their_source(model: BertForPreTraining) -> None:
+    assert refusal(lambda: checkpoint.assign_weights(model, {}, source="nowhere")).startswith(
+        "nowhere: missing encoder.blocks.0.attention.output.bias, "
+    )
+
+
+def test_every_architecture_can_be_saved(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    for name, architecture in ARCHITECTURES.items():
+        checkpoint.save(architecture(TINY.replace(vocab_size=80)), tokenizer, tmp_path / name)
+        assert json.loads((tmp_path / name / "config.json").read_text())["architecture"] == name

@@ -1,0 +1,178 @@
+"""Command lines: options from dataclasses, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+import tyro
+
+from minibert import cli
+from minibert.errors import CheckFailed, InputError, Interrupted, RunStopped
+from tests.helpers import REPOSITORY, refusal
+
+
+@dataclass(frozen=True)
+class Options:
+    """Two fields of a command."""
+
+    place: tyro.conf.Positional[str]
+    """where to look"""
+    steps: int = 12
+    """how many steps to take"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """where to take them"""
+    resume: bool = False
+    """go on with it"""
+
+
+def parse(*args: str, default: Options | None = None) -> Options:
+    return cli.parse(Options, args, prog="python -m walk", description="Walk.", default=default)
+
+
+# --- Options ---------------------------------------------------------------------------------------------------------
+
+
+def test_options_are_read() -> None:
+    assert parse("here", "--steps", "3", "--device", "cuda", "--resume") == Options("here", 3, "cuda", True)
+
+
+def test_options_not_given_have_their_defaults() -> None:
+    assert parse("here") == Options("here", 12, "cpu", False)
+
+
+def test_defaults_can_be_handed_in() -> None:
+    assert parse("there", "--device", "cuda", default=Options("here", 5)) == Options("there", 5, "cuda")
+
+
+def test_help_shows_each_option_with_its_default_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        parse("--help")
+    assert ending.value.code == 0
+    shown = capsys.readouterr().out
+    for part in ("python -m walk", "Walk.", "where to look", "--steps", "how many steps to take", "12", "{cpu,cuda}"):
+        assert part in shown
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])  # of standard output: the parser frames its reports by it
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("here", "--stepz", "3"), "Unrecognized options: --stepz, 3"),
+        (("here", "--steps", "many"), "Error parsing --steps: invalid literal for int() with base 10: 'many'"),
+        (("here", "--steps", "3.5"), "Error parsing --steps: invalid literal for int() with base 10: '3.5'"),
+        (("here", "--steps"), "Missing value for argument '--steps'. Expected 1 values"),
+        (("here", "--device", "tpu"), "invalid choice 'tpu' for argument '--device'. Expected one of ('cpu', 'cuda')"),
+        (("here", "there"), "Unrecognized options: there"),
+        ((), "Missing from python -m walk: STR where to look (required)"),
+    ],
+    ids=["unknown option", "no number", "no whole number", "no value", "no choice", "a word too many", "nothing"],
+)
+def test_a_bad_command_line_is_one_line_that_names_what_is_wrong(
+    args: tuple[str, ...], message: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(shown, encoding=encoding))
+    assert refusal(lambda: parse(*args)) == f"{message} (see python -m walk --help)"
+    assert shown.getvalue() == b""
+
+
+# --- Endings ---------------------------------------------------------------------------------------------------------
+
+
+def ending(command: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
+    """The exit code, and what stands on standard error."""
+    with pytest.raises(SystemExit) as stop:
+        cli.run(command)
+    return stop.value.code, capsys.readouterr().err
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MINIBERT_DEBUG", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (CheckFailed("they differ"), 1, "error: they differ\n"),
+        (InputError("a.txt: empty"), 2, "error: a.txt: empty\n"),
+        (RunStopped("the loss is nan"), 3, "error: the loss is nan\n"),
+        (Interrupted("saved at step 5"), 130, "error: saved at step 5\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"), 2, "error: a.txt: No such file or directory\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "out/b"), 3, "error: out/b: No space left on device\n"),
+        (OSError(errno.EFBIG, "File too large"), 3, "error: File too large\n"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 3, "error: Disk quota exceeded\n"),
+        (OSError("no number"), 2, "error: no number\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)  # fmt: skip
+def test_an_error_is_one_line_and_an_exit_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(raising(error), capsys) == (code, line)
+
+
+def test_a_message_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown = ending(raising(InputError("a file\nwith a strange name: empty")), capsys)
+    assert (code, len(shown.splitlines())) == (2, 1)
+
+
+def test_a_command_that_ends_well_just_returns(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(lambda: print("done"))
+    assert capsys.readouterr() == ("done\n", "")
+
+
+def test_a_mistake_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        cli.run(raising(ZeroDivisionError()))
+
+
+def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIBERT_DEBUG", "1")
+    with pytest.raises(InputError, match="a.txt: empty"):
+        cli.run(raising(InputError("a.txt: empty")))
+
+
+def test_the_other_processes_are_silent_and_leave_the_first_time_to_speak(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setenv("RANK", "1")
+    assert ending(raising(InputError("a.txt: empty")), capsys) == (2, "")
+    assert waits == [1]
+    monkeypatch.setenv("RANK", "0")
+    assert ending(raising(InputError("a.txt: empty")), capsys) == (2, "error: a.txt: empty\n")
+    assert waits == [1]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    code = "from minibert import cli\ncli.run(lambda: [print('line', i) for i in range(100_000)])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"line 0\n"
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait() == 0

@@ -1,0 +1,178 @@
+"""The heads: what is tied, what is computed, and the numbers against the reference's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+from torch.testing import assert_close
+
+from minibert.heads import ARCHITECTURES, BertForMaskedLM, BertForPreTraining, MaskedLMHead, Pooler, choose
+from tests.helpers import TINY, ragged_batch, randomize, seeded
+from tests.reference import copy_pretraining_model, reference_config
+
+POSITIONS = torch.tensor(
+    [1, 10, 11 + 2, 11 + 6, 22]
+)  # flat, b·11 + t: tokens 1 and 10 of the first sequence, and so on
+
+
+@pytest.fixture(scope="module")
+def reference() -> transformers.BertForPreTraining:
+    model = transformers.BertForPreTraining(reference_config(TINY)).double().eval()
+    randomize(model, seed=11)
+    return model
+
+
+@pytest.fixture(scope="module")
+def ours(reference: transformers.BertForPreTraining) -> BertForPreTraining:
+    model = BertForPreTraining(TINY).double().eval()
+    copy_pretraining_model(reference, model)
+    return model
+
+
+def inputs() -> dict[str, Tensor]:
+    input_ids, token_type_ids, attention_mask = ragged_batch()
+    return {"input_ids": input_ids, "token_type_ids": token_type_ids, "attention_mask": attention_mask}
+
+
+def test_masked_lm_logits_are_the_references(
+    ours: BertForPreTraining, reference: transformers.BertForPreTraining
+) -> None:
+    expected = reference(**inputs()).prediction_logits.flatten(0, 1)[POSITIONS]
+    assert_close(ours(**inputs(), masked_positions=POSITIONS).mlm, expected, rtol=0, atol=1e-10)
+
+
+def test_next_sentence_logits_are_the_references(
+    ours: BertForPreTraining, reference: transformers.BertForPreTraining
+) -> None:
+    expected = reference(**inputs()).seq_relationship_logits
+    assert_close(ours(**inputs(), masked_positions=POSITIONS).nsp, expected, rtol=0, atol=1e-10)
+
+
+def test_the_pooler_is_the_references(ours: BertForPreTraining, reference: transformers.BertForPreTraining) -> None:
+    hidden = torch.randn(3, 11, TINY.hidden_size, generator=seeded(1), dtype=torch.float64)
+    assert_close(ours.pooler(hidden), reference.bert.pooler(hidden), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "relu"])
+def test_the_masked_lm_head_uses_the_configs_activation(activation: str) -> None:
+    head = MaskedLMHead(TINY.replace(hidden_act=activation)).double()
+    randomize(head, seed=3)
+    chosen = torch.randn(4, TINY.hidden_size, generator=seeded(1), dtype=torch.float64)
+    functions = {
+        "gelu_new": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+        "relu": torch.nn.functional.relu,
+    }
+    assert_close(head(chosen), head.decoder(head.norm(functions[activation](head.dense(chosen)))), rtol=0, atol=1e-12)
+
+
+def test_masked_lm_model_is_the_masked_lm_part_of_the_pretraining_model(ours: BertForPreTraining) -> None:
+    alone = BertForMaskedLM(TINY).double().eval()
+    incompatible = alone.load_state_dict(ours.state_dict(), strict=False)
+    assert incompatible.missing_keys == []
+    assert sorted(incompatible.unexpected_keys) == [
+        "nsp_head.bias",
+        "nsp_head.weight",
+        "pooler.dense.bias",
+        "pooler.dense.weight",
+    ]
+    answer = alone(**inputs(), masked_positions=POSITIONS)
+    assert_close(answer, ours(**inputs(), masked_positions=POSITIONS).mlm, rtol=0, atol=0)
+
+
+# --- The tie ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", [BertForPreTraining, BertForMaskedLM])
+def test_the_decoder_is_the_token_embedding(architecture: type[BertForPreTraining | BertForMaskedLM]) -> None:
+    model = architecture(TINY)
+    assert model.mlm_head.decoder.weight is model.encoder.embeddings.token.weight
+    names = [name for name, _ in model.named_parameters()]
+    assert "encoder.embeddings.token.weight" in names
+    assert "mlm_head.decoder.weight" not in names
+    assert "mlm_head.decoder.bias" in names
+
+
+def test_the_gradient_comes_from_both_uses_of_the_tied_matrix() -> None:
+    model = BertForMaskedLM(TINY, generator=seeded(1)).double().eval()
+    weight = model.encoder.embeddings.token.weight
+    input_ids = torch.tensor([[5, 6, 7, 6]])
+    positions = torch.tensor([1])
+
+    def gradient(answer: Tensor) -> Tensor:
+        (found,) = torch.autograd.grad(answer.log_softmax(-1)[0, 9], weight)
+        return found
+
+    both = gradient(model(input_ids, masked_positions=positions))
+    as_output = gradient(model.mlm_head(choose(model.encoder(input_ids).detach(), positions)))
+    assert bool((as_output.abs().amax(dim=1) > 0).all())  # every token competes in the softmax
+    as_input = (both - as_output).abs().amax(dim=1)
+    assert (as_input > 1e-12).nonzero().flatten().tolist() == [5, 6, 7]
+
+
+@pytest.mark.parametrize("architecture", [BertForPreTraining, BertForMaskedLM])
+def test_tying_keeps_the_embeddings_fresh_weights(architecture: type[BertForPreTraining | BertForMaskedLM]) -> None:
+    weight = architecture(TINY, generator=seeded(1)).encoder.embeddings.token.weight.detach()
+    assert_close(weight[0], torch.zeros(TINY.hidden_size), rtol=0, atol=0)  # the padding token's row
+    assert float(weight[1:].std()) == pytest.approx(0.02, rel=0.1)
+
+
+def test_fresh_heads_have_the_papers_weights() -> None:
+    wide = TINY.replace(hidden_size=240)
+    model = BertForPreTraining(wide, generator=seeded(1))
+    for matrix in (model.pooler.dense.weight, model.mlm_head.dense.weight):
+        assert float(matrix.detach().std()) == pytest.approx(0.02, rel=0.02)
+    assert float(model.nsp_head.weight.detach().std()) == pytest.approx(0.02, rel=0.15)  # 480 numbers only
+    for vector in (
+        model.pooler.dense.bias,
+        model.mlm_head.dense.bias,
+        model.mlm_head.decoder.bias,
+        model.nsp_head.bias,
+    ):
+        assert_close(vector.detach(), torch.zeros_like(vector), rtol=0, atol=0)
+    assert_close(model.mlm_head.norm.weight.detach(), torch.ones(240), rtol=0, atol=0)
+
+
+def test_the_generator_alone_decides_a_models_weights() -> None:
+    torch.manual_seed(1)
+    one = BertForPreTraining(TINY, generator=seeded(5)).state_dict()
+    torch.manual_seed(2)
+    assert_close(BertForPreTraining(TINY, generator=seeded(5)).state_dict(), one, rtol=0, atol=0)
+
+
+# --- Chosen positions ------------------------------------------------------------------------------------------------
+
+
+def test_positions_are_flat() -> None:
+    hidden = torch.arange(2 * 3 * 2.0).view(2, 3, 2)
+    assert choose(hidden, torch.tensor([5, 0, 3])).tolist() == [[10, 11], [0, 1], [6, 7]]
+
+
+def test_the_head_sees_the_chosen_positions_alone(ours: BertForPreTraining) -> None:
+    seen: list[Tensor] = []
+    handle = ours.mlm_head.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    answer = ours(**inputs(), masked_positions=POSITIONS)
+    handle.remove()
+    assert [tuple(chosen.shape) for chosen in seen] == [(5, 24)]
+    assert tuple(answer.mlm.shape) == (5, 40)
+    assert tuple(answer.nsp.shape) == (3, 2)
+
+
+def test_no_chosen_position_is_an_empty_answer(ours: BertForPreTraining) -> None:
+    none = torch.empty(0, dtype=torch.long)
+    assert tuple(ours(**inputs(), masked_positions=none).mlm.shape) == (0, 40)
+
+
+def test_the_pooler_reads_the_first_token_alone() -> None:
+    pooler = Pooler(TINY)
+    hidden = torch.randn(2, 4, 24, generator=seeded(1))
+    changed = hidden.clone()
+    changed[:, 1:] = 0
+    assert_close(pooler(changed), pooler(hidden), rtol=0, atol=0)
+    changed[:, 0] = 0
+    assert not torch.equal(pooler(changed), pooler(hidden))
+
+
+def test_the_architectures_are_those_that_a_directory_may_name() -> None:
+    assert sorted(ARCHITECTURES) == ["Bert", "BertForMaskedLM", "BertForPreTraining"]

@@ -1,0 +1,264 @@
+"""The embedded corpus: each rule of the cleaning as a literal docstring and the paragraphs it becomes; which strings
+of a file are read; that nothing is executed; that the order depends on nothing but the sources."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretrain import pydocs
+from pretrain.prose import paragraphs
+
+PROSE = "This is a sentence of prose that stays."
+MORE = "And here is the one that follows."
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        pytest.param(f"{PROSE}\n\n{MORE}\n", [PROSE, MORE], id="paragraphs"),
+        pytest.param("This is a sentence\n    of prose that\n    stays.", [PROSE], id="wrapped lines"),
+        pytest.param(f"{PROSE}\n\n>>> f(1)\n1\n>>> g(\n...   2)\n2\n\n{MORE}", [PROSE, MORE], id="doctest"),
+        pytest.param(f"frob(x, y=(1, 2)) -> Tensor\n\n{PROSE}", [PROSE], id="signature"),
+        pytest.param(f"frob(x) -> int\n{PROSE}", [PROSE], id="signature without a blank line"),
+        pytest.param(f"frob(x) -> value.  {PROSE}", [PROSE], id="signature on the line"),
+        pytest.param(
+            f"{PROSE[:-1]}::\n\n    x = the code\n\n    in a block of it\n\n{MORE}", [PROSE[:-1] + ":", MORE], id="::"
+        ),
+        pytest.param(f"{PROSE}\n\n```python\nthe code is in a fence\n```\n\n{MORE}", [PROSE, MORE], id="fence"),
+        pytest.param(
+            f"{PROSE}\n\n.. code-block:: text\n\n    this is the text of a code block\n\n{MORE}",
+            [PROSE, MORE],
+            id="code-block",
+        ),
+        pytest.param(f"{PROSE}\n\n.. math::\n    a is in the set of b and c\n\n{MORE}", [PROSE, MORE], id="math block"),
+        pytest.param(f".. note:: {PROSE}\n\n.. warning::\n\n   {MORE}", [PROSE, MORE], id="note and warning"),
+        pytest.param(f".. versionadded:: 1.2.0\n   {PROSE}", [PROSE], id="version"),
+        pytest.param(f"Note: {PROSE}", [PROSE], id="label on the line"),
+        pytest.param(f"Title of the Section It Is\n==========================\n\n{PROSE}", [PROSE], id="heading"),
+        pytest.param(
+            f"{PROSE}\n\nSee Also\n--------\nfrob : The one that is the other of it.\n\nNotes\n-----\n{MORE}",
+            [PROSE, MORE],
+            id="see also",
+        ),
+        pytest.param(
+            f"{PROSE} [1]_\n\nReferences\n----------\n.. [1] The Author of the Book, A Title, 1999.",
+            [PROSE],
+            id="references",
+        ),
+        pytest.param(
+            f"Parameters\n----------\nx : array_like, of the shape that is given\n    {PROSE}\ny : int\n    {MORE}",
+            [PROSE, MORE],
+            id="numpy parameters",
+        ),
+        pytest.param(
+            f"Args:\n    x (int, optional): This is a sentence\n        of prose that stays.\n    y: {MORE}",
+            [PROSE, MORE],
+            id="google",
+        ),
+        pytest.param(
+            f":param x: {PROSE}\n:type x: the type of the parameter x\n:rtype: int", [PROSE], id="sphinx fields"
+        ),
+        pytest.param(f"* {PROSE}\n* And here is\n  the one that follows.", [PROSE, MORE], id="list"),
+        pytest.param(
+            f"====  ====\na     b\n====  ====\nthe   and of the table\n====  ====\n\n{PROSE}", [PROSE], id="table"
+        ),
+        pytest.param(f"+-----+-----+\n| the | and |\n+-----+-----+\n\n{PROSE}", [PROSE], id="grid table"),
+        pytest.param(
+            "Calls :func:`~os.path.join` and :meth:`the method <a.b>` of a :class:`Foo`.",
+            ["Calls os.path.join and the method of a Foo."],
+            id="roles",
+        ),
+        pytest.param(
+            "The ``code`` and `this` are **bold** or *slanted* words with `a link <https://x.org>`_ in it.",
+            ["The code and this are bold or slanted words with a link in it."],
+            id="inline markup",
+        ),
+        pytest.param(
+            "The `field' is what one called it then.", ["The 'field' is what one called it then."], id="old quotes"
+        ),
+        pytest.param(
+            "In this case the call of a.mean() is the same as the a[0] that was there [2].",
+            ["In this case the call of a.mean is the same as the a[0] that was there."],
+            id="index",
+        ),
+        pytest.param(
+            r"The angle :math:`\alpha_{i} \leq 2` is what it takes here.",
+            ["The angle alpha_i <= 2 is what it takes here."],
+            id="short formula",
+        ),
+        pytest.param(rf"It is :math:`\frac{{a}}{{b}}` of all there is. {PROSE}", [PROSE], id="long formula"),
+        pytest.param(f"Look it up at https://example.org/page for the details. {PROSE}", [PROSE], id="address"),
+        pytest.param(
+            'It can be "\'rb\'" or it can be ""eof"".', ["It can be 'rb' or it can be \"eof\"."], id="double quotes"
+        ),
+        pytest.param(f"{PROSE} Default: ``None``", [PROSE], id="default"),
+        pytest.param(f"Copyright (c) 1999 by the author of this file.\n\n{PROSE}", [PROSE], id="licence"),
+        pytest.param("alpha beta gamma delta epsilon zeta eta", [], id="no sentence"),
+        pytest.param("x = y + z; the code of it", [], id="code"),
+        pytest.param("", [], id="nothing"),
+    ],
+)
+def test_cleaning(docstring: str, expected: list[str]) -> None:
+    assert paragraphs(docstring) == expected
+
+
+SOURCE = '''
+"""The module says what it is for."""
+import pathlib
+pathlib.Path({marker!r}).write_text("executed")
+raise SystemExit("executed")
+
+
+class Shelf:
+    """A shelf has many books on it."""
+
+    def take(self):
+        """Take a book from the shelf."""
+
+        def helper():
+            "A helper in one line of its own."
+
+    if True:
+        def put(self): """Put the book on the shelf."""
+
+
+Shelf.__doc__ = "Some text comes from an " + "{{field}}assignment of it.".format(field=1)
+add_docstr(Shelf.x, r"""
+x() -> int
+
+What is written in C has its text here.
+""")
+add_newdoc("module", "name", ("y", """And numpy has it in a tuple."""))
+'''
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    root = tmp_path / "package"
+    for folder in ("", "sub", "tests", "site-packages"):
+        (root / folder).mkdir(exist_ok=True)
+    (root / "b.py").write_text(SOURCE.format(marker=str(tmp_path / "executed")))
+    (root / "sub" / "a.py").write_text('"""This is the text of another file."""')
+    (root / "sub" / "broken.py").write_text('"""This file is a template.""" {{ name }} =')
+    (root / "tests" / "test_b.py").write_text('"""This is a test and it is not read."""')
+    (root / "site-packages" / "other.py").write_text('"""This is of another package and not read."""')
+    (root / "dangling.py").symlink_to(tmp_path / "nowhere.py")
+    return root
+
+
+def test_docstrings_are_found_in_source_order(package: Path) -> None:
+    assert pydocs.pieces_of_file(package / "b.py") == [
+        ["The module says what it is for."],
+        [
+            "A shelf has many books on it.",
+            "Take a book from the shelf.",
+            "A helper in one line of its own.",
+            "Put the book on the shelf.",
+        ],
+        ["Some text comes from an assignment of it."],
+        ["What is written in C has its text here."],
+        ["And numpy has it in a tuple."],
+    ]
+
+
+def test_nothing_is_executed(package: Path) -> None:
+    for file in pydocs.python_files(package):
+        pydocs.pieces_of_file(file)
+    assert not (package.parent / "executed").exists()
+    assert not list(package.rglob("__pycache__"))
+
+
+def test_files_are_sorted_and_tests_left_out(package: Path) -> None:
+    names = [file.relative_to(package).as_posix() for file in pydocs.python_files(package)]
+    assert names == ["b.py", "dangling.py", "sub/a.py", "sub/broken.py"]
+
+
+@pytest.mark.parametrize("name", ["sub/broken.py", "dangling.py"])
+def test_what_cannot_be_parsed_is_skipped(package: Path, name: str) -> None:
+    assert pydocs.pieces_of_file(package / name) is None
+
+
+def test_skipped_files_are_counted(package: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert len(list(pydocs._pieces_of_files(pydocs.python_files(package)))) == 4
+    assert caplog.messages == ["pydocs: 4 files read, 2 of them skipped because they do not parse"]
+
+
+def _sentence(number: int) -> str:
+    return f"Sentence number {number} is written out here, and it has about a hundred characters or a few more."
+
+
+def test_short_pieces_are_put_together_and_long_ones_are_documents() -> None:
+    long = [_sentence(n) for n in range(7)]
+    short = [[_sentence(n)] for n in range(10, 13)]
+    documents = list(pydocs._assemble([[long, *short], [[_sentence(20)], [_sentence(21)]]]))
+    assert [document.split("\n\n") for document in documents] == [
+        long,
+        [paragraph for piece in short for paragraph in piece],
+        [_sentence(20), _sentence(21)],
+    ]
+
+
+def test_repeated_paragraphs_are_left_out() -> None:
+    first, second = [_sentence(n) for n in range(3)], [_sentence(n) for n in range(2, 5)]
+    documents = list(pydocs._assemble([[first], [second], [first]]))
+    assert [document.split("\n\n") for document in documents] == [first, [_sentence(3), _sentence(4)]]
+
+
+def test_documents_that_are_too_small_are_left_out() -> None:
+    assert list(pydocs._assemble([[["Only a few words."]], [[_sentence(1) * 3]]])) == []
+
+
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(pydocs, "PACKAGES", ("numpy", "no_such_package"))
+    found = pydocs.sources()
+    assert list(found) == ["stdlib", "numpy", "no_such_package"]
+    assert found["no_such_package"] is None
+    assert (found["stdlib"] or Path()).joinpath("ast.py").is_file()
+    pydocs.documents()
+    assert caplog.messages == ["pydocs: no_such_package is not installed, the corpus goes on without its documentation"]
+
+
+def _python(code: str, *arguments: str, seed: str) -> str:
+    environment = os.environ | {"PYTHONHASHSEED": seed}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_the_same_documents_whatever_the_hash_seed() -> None:
+    root = pydocs.sources()["networkx"]
+    assert root is not None
+    code = (
+        "import hashlib, itertools, pathlib, sys; from pretrain import pydocs;"
+        "files = pydocs.python_files(pathlib.Path(sys.argv[1]))[:60];"
+        "texts = list(pydocs._assemble(itertools.chain(pydocs._topics(), pydocs._pieces_of_files(files))));"
+        "print(len(texts), hashlib.sha256('\\0'.join(texts).encode()).hexdigest())"
+    )
+    first, second = (_python(code, str(root), seed=seed) for seed in ("1", "2"))
+    assert first == second
+    assert int(first.split()[0]) > 100
+
+
+def test_no_package_is_imported() -> None:
+    code = (
+        "import sys; from pretrain import pydocs; pydocs.sources(); next(pydocs._topics());"
+        "print({'torch', 'numpy', 'sympy', 'networkx', 'transformers'} & set(sys.modules))"
+    )
+    assert _python(code, seed="0") == "set()\n"
+
+
+@pytest.mark.slow
+def test_the_whole_corpus_is_prose_of_the_promised_size() -> None:
+    documents = list(pydocs.documents())
+    text = "\n\n".join(documents)
+    assert len(documents) > 6_000
+    assert len(text) > 7_500_000
+    assert len(set(text.split("\n\n"))) == len(text.split("\n\n"))
+    assert not any(mark in text for mark in (">>>", "\0", ":func:", "  ", "\t"))

@@ -1,0 +1,52 @@
+"""The reference implementation in our shapes: its configuration, and its weights under our names."""
+
+from __future__ import annotations
+
+import torch
+import transformers
+from transformers.models.bert.modeling_bert import BertLayer
+
+from minibert.config import BertConfig
+from minibert.heads import BertForPreTraining
+from minibert.model import Bert, Block
+
+
+def reference_config(config: BertConfig) -> transformers.BertConfig:
+    """The same shape for transformers, with attention written out."""
+    return transformers.BertConfig(**config.to_dict(), attn_implementation="eager")
+
+
+def copy_layer(reference: BertLayer, ours: Block) -> None:
+    """Gives a block of ours the reference's weights."""
+    attention = reference.attention.self
+    separate = (attention.query, attention.key, attention.value)
+    with torch.no_grad():
+        ours.attention.query_key_value.weight.copy_(torch.cat([linear.weight for linear in separate]))
+        ours.attention.query_key_value.bias.copy_(torch.cat([linear.bias for linear in separate]))
+    ours.attention.output.load_state_dict(reference.attention.output.dense.state_dict())
+    ours.attention_norm.load_state_dict(reference.attention.output.LayerNorm.state_dict())
+    ours.feed_forward.inner.load_state_dict(reference.intermediate.dense.state_dict())
+    ours.feed_forward.output.load_state_dict(reference.output.dense.state_dict())
+    ours.feed_forward_norm.load_state_dict(reference.output.LayerNorm.state_dict())
+
+
+def copy_encoder(reference: transformers.BertModel, ours: Bert) -> None:
+    """Gives an encoder of ours the reference's weights."""
+    embeddings = reference.embeddings
+    ours.embeddings.token.load_state_dict(embeddings.word_embeddings.state_dict())
+    ours.embeddings.position.load_state_dict(embeddings.position_embeddings.state_dict())
+    ours.embeddings.segment.load_state_dict(embeddings.token_type_embeddings.state_dict())
+    ours.embeddings.norm.load_state_dict(embeddings.LayerNorm.state_dict())
+    for layer, block in zip(reference.encoder.layer, ours.blocks, strict=True):
+        copy_layer(layer, block)
+
+
+def copy_pretraining_model(reference: transformers.BertForPreTraining, ours: BertForPreTraining) -> None:
+    """Gives a whole model of ours the reference's weights; the decoder's matrix is the token embedding in both."""
+    copy_encoder(reference.bert, ours.encoder)
+    ours.pooler.dense.load_state_dict(reference.bert.pooler.dense.state_dict())
+    ours.mlm_head.dense.load_state_dict(reference.cls.predictions.transform.dense.state_dict())
+    ours.mlm_head.norm.load_state_dict(reference.cls.predictions.transform.LayerNorm.state_dict())
+    ours.nsp_head.load_state_dict(reference.cls.seq_relationship.state_dict())
+    with torch.no_grad():
+        ours.mlm_head.decoder.bias.copy_(reference.cls.predictions.bias)
