@@ -6,17 +6,19 @@ weights, so a directory whose writing was cut off, or whose weights were changed
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from minibert.config import BertConfig
@@ -35,24 +37,35 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
         InputError: the tokenizer knows more tokens than the model has embeddings.
         OSError: the directory can't be written; then nothing is left behind.
     """
-    directory = Path(directory)
+    directory = Path(directory).absolute()
     if tokenizer.vocab_size > model.config.vocab_size:
         raise InputError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
         )
     aside = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
-    aside.mkdir(parents=True)
-    try:
+    with parents_made(aside):
+        aside.mkdir()
         tokenizer.save(aside)
-        save_file(weights_of(model), aside / WEIGHTS)
+        (aside / WEIGHTS).write_bytes(safetensors_bytes(weights_of(model)))
         (aside / CONFIG).write_text(json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n", encoding="utf-8")
         if directory.exists():
             for path in sorted(aside.iterdir(), key=lambda path: path.name == CONFIG):  # config.json last
                 path.replace(directory / path.name)
+            aside.rmdir()
         else:
             aside.rename(directory)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def parents_made(path: Path) -> Iterator[None]:
+    """Makes the parents of `path` for the block; if that fails, `path` and what was made for it are taken away."""
+    made = [place for place in (path, *path.parents) if not place.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(made[-1] if made else path, ignore_errors=True)
+        raise
 
 
 def load(directory: str | Path) -> tuple[Model, Tokenizer]:
@@ -94,9 +107,9 @@ def read_description(directory: Path) -> tuple[BertConfig, str, str | None]:
         unfinished = (directory / "state").is_dir()
         hint = "an unfinished run: go on with --resume" if unfinished else f"not a model directory: it has no {CONFIG}"
         raise InputError(f"{directory}: {hint}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: no readable JSON ({error})") from error
-    if not isinstance(fields, dict) or fields.get("architecture") not in ARCHITECTURES:
+    if not isinstance(fields, dict) or fields.get("architecture") not in list(ARCHITECTURES):
         raise InputError(f"{path}: architecture must be one of {', '.join(ARCHITECTURES)}")
     architecture = fields.pop("architecture")
     checksum = fields.pop("weights_sha256", None)
@@ -125,6 +138,8 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
     for name, parameter in expected.items():
         if parameter.shape != tensors[name].shape:
             raise InputError(f"{source}: {name} is {tuple(tensors[name].shape)}, expected {tuple(parameter.shape)}")
+        if not tensors[name].is_floating_point():
+            raise InputError(f"{source}: {name} is {tensors[name].dtype}, expected floating-point numbers")
     filled = {parameter: torch.nn.Parameter(tensors[name]) for name, parameter in expected.items()}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):

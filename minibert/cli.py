@@ -54,9 +54,13 @@ def parse(
 
 
 def _one_line(report: str) -> str:
-    """The parser's boxed report without its frame and without what follows the first rule."""
-    lines = [line.strip("│╭╮╰╯ ") for line in report.splitlines() if not line.startswith(("╭", "╰"))]
-    message = " ".join(lines).split("───")[0].split("Got errors:")[0]
+    """The message alone out of the parser's boxed report: title, message, and hints between rules.
+
+    Where standard output is not UTF-8 the box is drawn in ASCII.
+    """
+    lines = [line.strip("│╭╮╰╯|+ ") for line in report.splitlines()]
+    parts = re.split(r"(?:─|-){3,}", " ".join(lines))
+    message = next(part for part in parts[1:] if part.strip()).split("Got errors:")[0]
     return re.sub(r"\s+", " ", message).strip().rstrip(".")
 
 
@@ -86,7 +90,7 @@ def run(command: Callable[[], None]) -> None:
 
 def _leave(ending: MinibertError) -> None:
     if int(os.environ.get("RANK", "0")) == 0:
-        print(f"error: {ending}", file=sys.stderr)
+        print("error:", " ".join(str(ending).split()), file=sys.stderr)
     else:
         time.sleep(1)
     sys.exit(ending.exit_code)

@@ -104,7 +104,7 @@ class BertConfig:
         """
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: no readable JSON config ({error})") from error
         if not isinstance(fields, dict):
             raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")

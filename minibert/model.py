@@ -185,6 +185,9 @@ def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, 
         raise InputError(f"input_ids must have the shape (B, T), not {tuple(input_ids.shape)}")
     if input_ids.size(1) > config.max_position_embeddings:
         raise InputError(f"{input_ids.size(1)} tokens, but the model has {config.max_position_embeddings} positions")
+    for name, ids in (("input_ids", input_ids), ("token_type_ids", token_type_ids)):
+        if ids.dtype not in (torch.int32, torch.int64):
+            raise InputError(f"{name} must be int64 or int32, not {ids.dtype}")
     if token_type_ids.shape != input_ids.shape:
         raise InputError(
             f"token_type_ids have the shape {tuple(token_type_ids.shape)}, input_ids {tuple(input_ids.shape)}"

@@ -393,6 +393,15 @@ def test_epochs_differ_in_order_and_in_pairs() -> None:
     assert len(set(one) & set(two)) < 0.5 * len(one)
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_the_documents_of_a_block_are_others_in_each_epoch() -> None:
+    arrays = numbered(RAGGED)
+    plan = PairPlan(arrays, PairOptions(64), seed=1)
+    one, two = (set(document_of(arrays, next(plan.epoch(epoch))["a_start"]).tolist()) for epoch in (0, 1))
+    assert (len(one), len(two)) == (40, 40)
+    assert len(one & two) < 20  # 40 of 300: about 5 are expected
+
+
 def test_pairs_of_a_document_are_not_side_by_side() -> None:
     arrays = numbered([[5] * 60 for _ in range(50)])
     documents = document_of(arrays, one_epoch(arrays, PairOptions(64))["a_start"])
