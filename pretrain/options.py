@@ -82,6 +82,8 @@ class PretrainOptions:
     decay_share: float = 0.95
     """share of the run, at its end, in which it falls linearly to 0"""
 
+    first_weights: Literal["random", "neighbours"] = "neighbours"
+    """random: N(0, 0.02); neighbours: with token frequencies in the decoder's bias and heads that look at the words beside"""  # noqa: E501
     dropout: float = 0.0
     """dropout while pretraining; the model's config.json keeps its own, for fine-tuning"""
     mask_rate: float = 0.3

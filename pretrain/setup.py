@@ -20,6 +20,7 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
 from minibert.training.processes import Processes
 from pretrain.corpus import check_corpus
+from pretrain.initial import begin_at_neighbours
 from pretrain.options import PretrainOptions
 from pretrain.prepare import prepare
 from pretrain.run_directory import RunDirectory, Standing
@@ -131,14 +132,17 @@ def _config(options: PretrainOptions) -> BertConfig:
     return config_named(options.model)
 
 
-def build_model(options: PretrainOptions, tokenizer: Tokenizer) -> tuple[PretrainModel, list[str]]:
+def build_model(options: PretrainOptions, corpus: PreparedCorpus) -> tuple[PretrainModel, list[str]]:
     """The model to train, in training mode, and the names of the parameters that --init had no weights for."""
-    config = model_config(options, tokenizer)
+    config = model_config(options, corpus.tokenizer)
     config = config.replace(hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout)
     generator = torch.Generator().manual_seed(options.seed)
     model = (BertForPreTraining if options.nsp else BertForMaskedLM)(config, generator=generator)
-    fresh = [] if options.init is None else _copy_weights(checkpoint.load(options.init)[0], model)
-    return model.train(), fresh
+    if options.init is not None:
+        return model.train(), _copy_weights(checkpoint.load(options.init)[0], model)
+    if options.first_weights == "neighbours":
+        begin_at_neighbours(model, corpus.token_counts, generator=generator)
+    return model.train(), []
 
 
 @torch.no_grad()

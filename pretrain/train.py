@@ -126,7 +126,7 @@ class Pretraining:
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
         self.heldout = HeldOut(self.corpus, seq_len=options.phases[-1][0], nsp=options.nsp)
 
-        self.model, fresh = build_model(options, self.corpus.tokenizer)
+        self.model, fresh = build_model(options, self.corpus)
         self.model.to(self.device, self.precision.parameter_dtype)
         self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
 

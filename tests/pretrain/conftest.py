@@ -1,0 +1,30 @@
+"""What the tests of whole runs share: a text, its token arrays, a config file. Made once; tests don't change them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pretrain.prepare import PrepareOptions, prepare
+from tests.pretrain.running import documents, write_shape, write_text
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 documents on four topics."""
+    return write_text(tmp_path_factory.mktemp("text") / "text.txt", documents(60))
+
+
+@pytest.fixture(scope="session")
+def arrays(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The token arrays of that text."""
+    directory = tmp_path_factory.mktemp("arrays") / "arrays"
+    prepare(PrepareOptions(corpus=(str(text),), vocab_size=100, workers=1), directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model's config file."""
+    return write_shape(tmp_path_factory.mktemp("shape") / "shape.json")

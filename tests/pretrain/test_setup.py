@@ -1,0 +1,162 @@
+"""What happens before the first step: what is made, what is taken away again, and which model is built."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+import minibert
+from minibert.errors import InputError, Interrupted
+from minibert.heads import BertForMaskedLM, BertForPreTraining
+from minibert.tokenizer import Tokenizer
+from minibert.training.processes import Processes
+from pretrain.options import PretrainOptions
+from pretrain.run_directory import RunDirectory, Standing
+from pretrain.setup import build_model, decided_by_first, gone_on_bad_input, model_config, set_up
+from tests.helpers import refusal
+from tests.pretrain.running import tree, write_shape
+
+
+@pytest.fixture
+def options(arrays: Path, shape: Path, tmp_path: Path) -> PretrainOptions:
+    return PretrainOptions(
+        out=str(tmp_path / "new" / "run"), data=str(arrays), model=str(shape), steps=4, phases=((32, 1.0),)
+    )
+
+
+@pytest.fixture
+def tokenizer(arrays: Path) -> Tokenizer:
+    return Tokenizer.load(arrays)
+
+
+def directory(options: PretrainOptions) -> RunDirectory:
+    return RunDirectory(Path(options.out))
+
+
+# --- The directory ---------------------------------------------------------------------------------------------------
+
+
+def test_a_new_run_begins_with_its_configuration(options: PretrainOptions) -> None:
+    run = directory(options)
+    assert set_up(run, options, processes=1) is Standing.NEW
+    assert [path.name for path in run.path.iterdir()] == ["run.toml"]
+    assert run.configuration.read_text() == options.to_toml()
+    assert set_up(run, dataclasses.replace(options, resume=True), processes=1) is Standing.UNFINISHED
+
+
+def test_text_becomes_token_arrays_in_the_run(options: PretrainOptions, text: Path) -> None:
+    options = dataclasses.replace(options, data=None, corpus=(str(text),), vocab_size=100)
+    run = directory(options)
+    set_up(run, options, processes=1)
+    assert sorted(path.name for path in run.path.iterdir()) == ["data", "run.toml"]
+    before = tree(run.data)
+    set_up(run, dataclasses.replace(options, resume=True), processes=1)  # not made anew
+    assert tree(run.data) == before
+
+
+def test_a_run_that_was_killed_while_its_text_was_read_reads_it_again(options: PretrainOptions, text: Path) -> None:
+    options = dataclasses.replace(options, data=None, corpus=(str(text),), vocab_size=100, resume=True)
+    run = directory(options)
+    run.path.mkdir(parents=True)
+    run.configuration.write_text(options.to_toml())
+    (run.path / ".data.partial").mkdir()
+    assert set_up(run, options, processes=1) is Standing.UNFINISHED
+    assert sorted(path.name for path in run.path.iterdir()) == ["data", "run.toml"]
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate", "processes"), [(1, 1, 2), (3, 2, 2), (7, 8, 1)])
+def test_every_micro_batch_must_have_a_sequence(
+    options: PretrainOptions, tmp_path: Path, batch_size: int, accumulate: int, processes: int
+) -> None:
+    options = dataclasses.replace(options, batch_size=batch_size, accumulate=accumulate)
+    message = refusal(lambda: set_up(directory(options), options, processes=processes))
+    assert f"--batch-size {batch_size} is too small" in message
+    assert not any(tmp_path.iterdir())
+
+
+def test_bad_input_takes_away_what_was_made_and_only_that(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    place = tmp_path / "kept" / "a" / "run"
+    with pytest.raises(InputError), gone_on_bad_input(place, when=True):
+        place.mkdir(parents=True)
+        (place / "run.toml").touch()
+        raise InputError("bad")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["kept"]
+
+
+def test_bad_input_empties_a_directory_that_was_empty(tmp_path: Path) -> None:
+    with pytest.raises(InputError), gone_on_bad_input(tmp_path, when=True):
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "x").touch()
+        (tmp_path / "run.toml").touch()
+        raise InputError("bad")
+    assert tmp_path.is_dir() and not any(tmp_path.iterdir())
+
+
+def test_what_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").touch()
+    with pytest.raises(InputError), gone_on_bad_input(tmp_path, when=False):
+        raise InputError("bad")
+    with pytest.raises(Interrupted), gone_on_bad_input(tmp_path, when=True):
+        raise Interrupted("stopped")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+# --- The model -------------------------------------------------------------------------------------------------------
+
+
+def test_a_preset_takes_the_tokenizers_vocabulary_and_a_file_has_its_own(
+    options: PretrainOptions, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    assert model_config(dataclasses.replace(options, model="mini"), tokenizer).vocab_size == tokenizer.vocab_size
+    wide = dataclasses.replace(options, model=str(write_shape(tmp_path / "wide.json", vocab_size=128)))
+    assert model_config(wide, tokenizer).vocab_size == 128
+    narrow = dataclasses.replace(options, model=str(write_shape(tmp_path / "narrow.json", vocab_size=11)))
+    assert "vocab_size 11 is smaller than the tokenizer's" in refusal(lambda: model_config(narrow, tokenizer))
+
+
+def test_the_model_is_in_training_mode_with_the_options_dropout(options: PretrainOptions, tokenizer: Tokenizer) -> None:
+    model, fresh = build_model(dataclasses.replace(options, dropout=0.3), tokenizer)
+    assert isinstance(model, BertForPreTraining) and model.training and fresh == []
+    assert (model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob) == (0.3, 0.3)
+    assert isinstance(build_model(dataclasses.replace(options, pair_objective="none"), tokenizer)[0], BertForMaskedLM)
+
+
+def test_the_seed_decides_the_fresh_weights(options: PretrainOptions, tokenizer: Tokenizer) -> None:
+    torch.manual_seed(1)
+    first = build_model(options, tokenizer)[0].state_dict()
+    torch.manual_seed(2)
+    again = build_model(options, tokenizer)[0].state_dict()
+    other = build_model(dataclasses.replace(options, seed=1), tokenizer)[0].state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_tied_decoder_stays_tied_when_weights_are_taken_over(
+    options: PretrainOptions, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    source, _ = build_model(options, tokenizer)
+    minibert.save(source, tokenizer, tmp_path / "source")
+    options = dataclasses.replace(options, model=None, init=str(tmp_path / "source"), seed=5)
+    model, fresh = build_model(options, tokenizer)
+    assert fresh == []
+    for name, parameter in source.named_parameters():
+        assert torch.equal(model.get_parameter(name), parameter)
+    assert len(dict(model.named_parameters())) == len(dict(source.named_parameters()))
+    assert model.mlm_head.decoder.weight is model.encoder.embeddings.token.weight
+
+
+# --- Several processes -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_process_decides() -> None:
+    assert decided_by_first(Processes(), lambda: 7) == 7
+
+    def refuse() -> None:
+        raise InputError("bad")
+
+    with pytest.raises(InputError, match="bad"):
+        decided_by_first(Processes(), refuse)
