@@ -100,7 +100,7 @@ def fill_mask(args: Sequence[str]) -> None:
 
 
 def mask_probabilities(model: BertForPreTraining | BertForMaskedLM, batch: Batch, tokenizer: Tokenizer) -> Tensor:
-    """(M, V) in float32: for each [MASK], in the order of the text, the probability of every token of the vocabulary."""
+    """(M, V) in float32: for each [MASK], in the order of the text, the probability of every token there is."""
     masked_positions = (batch.input_ids == tokenizer.mask_id).flatten().nonzero().flatten()
     answer = model(
         batch.input_ids,

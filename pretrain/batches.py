@@ -115,6 +115,11 @@ class BatchMaker:
         return [collate(examples[low:high], pad_id=self.tokenizer.pad_id) for low, high in itertools.pairwise(bounds)]
 
 
+def data_seed(seed: int, *, phase: int) -> int:
+    """The seed of a phase's pairs and masks: each phase of a run draws anew."""
+    return seed * 1000 + phase
+
+
 def collate(examples: list[Example], *, pad_id: int) -> PretrainBatch:
     """Examples side by side, padded to the longest."""
     lengths = np.array([len(example.ids) for example in examples])

@@ -40,7 +40,7 @@ def begin_at_neighbours(
     """
     config = model.config
     counts = torch.ones(config.vocab_size, dtype=torch.float64)  # one more each, so that none is impossible
-    counts[: len(token_counts)] += torch.from_numpy(token_counts)
+    counts[: len(token_counts)] += torch.tensor(token_counts.tolist())
     model.mlm_head.decoder.bias.copy_((counts / counts.sum()).log())
 
     pairs = config.hidden_size // 2

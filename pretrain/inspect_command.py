@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 from minibert import cli
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
-from pretrain.batches import BatchMaker, Example
+from pretrain.batches import BatchMaker, Example, data_seed
 from pretrain.instances import PairOptions, PairPlan
 from pretrain.masking import Masker
 from pretrain.shards import open_prepared
@@ -34,7 +37,7 @@ class InspectOptions:
     """share of the tokens chosen for prediction"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
-    no_nsp: bool = False
+    no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """single segments, not pairs"""
     seed: int = 0
     """of pairs and masks; as in the run"""
@@ -46,8 +49,8 @@ class InspectOptions:
         """
         if self.count < 1 or self.start < 0 or self.seed < 0:
             raise InputError("--count must be at least 1, --start and --seed at least 0")
-        if self.seq_len < 5:
-            raise InputError(f"--seq-len must be at least 5, not {self.seq_len}")
+        if self.seq_len < (smallest := 4 if self.no_nsp else 5):
+            raise InputError(f"--seq-len must be at least {smallest}, not {self.seq_len}")
         if not 0 < self.mask_rate < 1:
             raise InputError(f"--mask-rate must be above 0 and below 1, not {self.mask_rate}")
 
@@ -64,8 +67,9 @@ def inspect_command(args: Sequence[str]) -> None:
     if pairs.nsp and corpus.train.documents < 2:
         raise InputError(f"{options.data}: pairs need at least two documents; use --no-nsp")
     masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
-    plan = PairPlan(corpus.train, pairs, seed=options.seed)
-    maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=options.seed)
+    seed = data_seed(options.seed, phase=0)
+    plan = PairPlan(corpus.train, pairs, seed=seed)
+    maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
     for number, pair in enumerate(plan.pairs(options.start, options.start + options.count), start=options.start):
         print(shown(maker.example(pair, number), corpus.tokenizer, number=number, nsp=pairs.nsp))
 

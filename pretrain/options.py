@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
 
 from minibert import cli
 from minibert.errors import InputError
@@ -92,7 +94,7 @@ class PretrainOptions:
     """choose whole words, not single pieces"""
     pair_objective: Literal["nsp", "none"] = "nsp"
     """nsp: next-sentence prediction on pairs; none: single segments, no pooler"""
-    no_nsp: bool = False
+    no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
     short_share: float = 0.1
     """share of the sequences made shorter on purpose"""
@@ -139,22 +141,15 @@ class PretrainOptions:
             raise InputError("give either --corpus (text) or --data (arrays made by `prepare`)")
         if (self.steps is None) == (self.minutes is None):
             raise InputError("give either --steps or --minutes")
-        if self.init is not None:
-            self._must_not_be_given("model", "tokenizer", because="--init brings its own")
-        if self.init is not None or self.tokenizer is not None:
-            self._must_not_be_given("vocab_size", "lowercase", because="the vocabulary is there already")
-        if self.data is not None:
-            self._must_not_be_given("vocab_size", "lowercase", "tokenizer", "sentence_per_line", "text_field",
-                                    because="the arrays of --data are made already")  # fmt: skip
-        if self.optimizer == "adamw":
-            self._must_not_be_given("block_learning_rate", because="it is Muon's, and --optimizer is adamw")
         for name in ("steps", "batch_size", "accumulate", "save_every", "evaluations", "log_every"):
             self._check_range(name, low=1)
-        for name in ("minutes", "learning_rate", "block_learning_rate", "eps", "save_seconds"):
+        for name in ("minutes", "save_seconds"):
             self._check_range(name, above=0)
-        for name in ("weight_decay", "clip_norm", "seed"):
-            self._check_range(name, low=0)
-        for name in ("dropout", "short_share", "warmup_share", "decay_share"):
+        for name in ("learning_rate", "block_learning_rate", "eps"):
+            self._check_range(name, above=0, high=1)
+        self._check_range("clip_norm", low=0)
+        self._check_range("seed", low=0, high=2**32 - 1)
+        for name in ("weight_decay", "dropout", "short_share", "warmup_share", "decay_share"):
             self._check_range(name, low=0, high=1)
         self._check_range("mask_rate", above=0, below=1)
         self._check_range("dropout", below=1)
@@ -180,17 +175,10 @@ class PretrainOptions:
         wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
         raise InputError(f"--{name.replace('_', '-')} must be {wanted or 'finite'}, not {value}")
 
-    def _must_not_be_given(self, *names: str, because: str) -> None:
-        """An option that would have no effect is refused: its user expects one."""
-        defaults = PretrainOptions()
-        for name in names:
-            if getattr(self, name) != getattr(defaults, name):
-                raise InputError(f"--{name.replace('_', '-')} has no effect here: {because}")
-
     def _check_phases(self) -> None:
         if not self.phases:
             raise InputError("--phases is empty: give at least one sequence length with its share of the run")
-        smallest = 5 if self.nsp else 3
+        smallest = 5 if self.nsp else 4
         for seq_len, share in self.phases:
             if seq_len < smallest:
                 raise InputError(f"--seq-len must be at least {smallest}: special tokens and some text, not {seq_len}")
@@ -246,7 +234,24 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
         defaults = dataclasses.replace(defaults, steps=None)
     options = resolve(cli.parse(PretrainOptions, args, prog=PROG, description=DESCRIPTION, default=defaults))
     options.check()
+    _refuse_without_effect(options, {arg.split("=")[0].replace("_", "-") for arg in args})
     return options
+
+
+def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
+    """An option that would change nothing is refused: who gives it expects something."""
+    vocabulary = ("--vocab-size", "--lowercase", "--no-lowercase")
+    text = (*vocabulary, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--text-field")
+    pointless = [
+        (options.init is not None, ("--model", "--tokenizer", "--first-weights"), "--init brings its own"),
+        (options.init or options.tokenizer, vocabulary, "the vocabulary is there already"),
+        (options.data is not None, text, "the arrays of --data are made already"),
+        (options.optimizer == "adamw", ("--block-learning-rate",), "it is Muon's, and --optimizer is adamw"),
+    ]
+    for applies, names, because in pointless:
+        for name in names:
+            if applies and name in given:
+                raise InputError(f"{name} has no effect here: {because}")
 
 
 def resolve(options: PretrainOptions) -> PretrainOptions:
@@ -273,22 +278,42 @@ def read_recipe(name: str) -> dict[str, Any]:
         raise InputError(f"no recipe {name!r}: give {', '.join(RECIPES)} or the path of a .toml file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: no readable TOML ({error})") from error
-    known = {field.name: str(field.type) for field in dataclasses.fields(PretrainOptions)}
-    unknown = sorted(set(recipe) - set(known) | set(recipe) & {"out", "resume", "recipe"})
+    types = get_type_hints(PretrainOptions)
+    unknown = sorted(set(recipe) - set(types) | set(recipe) & {"out", "resume", "recipe"})
     if unknown:
         raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set")
-    return {"recipe": name, **{key: _typed(name, key, known[key], value) for key, value in recipe.items()}}
+    fields: dict[str, Any] = {"recipe": name}
+    for key, value in recipe.items():
+        try:
+            fields[key] = _as_type(value, types[key])
+        except TypeError:
+            wanted = str(types[key]).removeprefix("typing.").removeprefix("<class '").removesuffix("'>")
+            raise InputError(f"{name}: {key} must be of type {wanted}, not {value!r}") from None
+    return fields
 
 
-def _typed(recipe: str, key: str, declared: str, value: Any) -> Any:
-    """A TOML value as the type that the field declares; the recipe's author is told when it can't be."""
-    kinds: dict[str, Any] = {"bool": bool, "int": int, "float": (int, float), "str": str, "Literal": str, "tuple": list}
-    wanted = next(kind for name, kind in kinds.items() if declared.startswith(name))
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise InputError(f"{recipe}: {key} must be of type {declared}, not {value!r}")
-    if isinstance(value, list):
-        return tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    return value
+def _as_type(value: Any, wanted: Any) -> Any:
+    """A TOML value as the type that a field declares: numbers, strings, choices, and arrays as tuples of these.
+
+    Raises:
+        TypeError: it is none.
+    """
+    arguments = get_args(wanted)
+    if get_origin(wanted) is Literal:
+        fits = value in arguments
+    elif get_origin(wanted) is tuple and isinstance(value, list):
+        items = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(items) != len(value):
+            raise TypeError
+        return tuple(_as_type(item, kind) for item, kind in zip(value, items, strict=True))
+    elif arguments:  # X | None
+        return _as_type(value, arguments[0])
+    else:
+        fits = isinstance(value, (int, float) if wanted is float else wanted)
+        fits = fits and (wanted is bool or not isinstance(value, bool))
+    if not fits:
+        raise TypeError
+    return float(value) if wanted is float else value
 
 
 def _recipe_named_in(args: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
-"""The embedded corpus: English prose that is already on the machine, the documentation of Python and four packages.
+"""The embedded corpus: English prose that is already on the machine, the documentation of Python and some packages.
 
-It holds the language reference (`pydoc_data.topics`) and the docstrings of the standard library, numpy, torch, sympy
-and networkx. Sources are read with `ast`, never imported. From the top down: which documents there are, which strings
-a file holds. How a docstring becomes paragraphs of prose is said in `prose.py`.
+It holds the language reference (`pydoc_data.topics`) and the docstrings of the standard library and of PACKAGES.
+Sources are read with `ast`, never imported. From the top down: which documents there are, which strings a file holds.
+How a docstring becomes paragraphs of prose is said in `prose.py`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,13 @@ from pathlib import Path
 
 from pretrain.prose import paragraphs
 from pretrain.sentences import split_sentences
+from pretrain.workers import start_worker
 
-PACKAGES = ("numpy", "torch", "sympy", "networkx")
+# With torch and matplotlib come those that they need: all of these are there wherever the core is installed.
+PACKAGES = (
+    "numpy", "torch", "sympy", "networkx", "matplotlib", "mpl_toolkits", "torchmetrics", "mpmath", "fontTools", "PIL",
+    "fsspec", "jinja2",
+)  # fmt: skip
 # Not prose for readers: other people's packages, tests, and programs that are shipped beside the library.
 _SKIPPED_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "testing", "__pycache__", "idlelib", "lib2to3", "turtledemo"}
@@ -93,13 +98,16 @@ def _pieces_of_files(files: list[Path]) -> Iterator[list[Piece]]:
     workers = min(os.cpu_count() or 1, 8)
     unparsed = 0
     context = multiprocessing.get_context("spawn")
-    # An interrupt is the parent's to report, in one line: the workers ignore it and end with the pool.
-    quiet = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=signal.signal, initargs=quiet) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_quietly) as pool:
         for pieces in pool.map(pieces_of_file, files, chunksize=16):
             unparsed += pieces is None
             yield pieces or []
     _logger.info("pydocs: %d files read, %d of them skipped because they do not parse", len(files), unparsed)
+
+
+def _start_quietly() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to report, in one line
+    start_worker()
 
 
 def python_files(root: Path) -> list[Path]:

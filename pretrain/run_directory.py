@@ -10,8 +10,12 @@ curves.png, summary.json                                       summary.json last
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import fcntl
+import os
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +67,23 @@ class RunDirectory:
     def summary(self) -> Path:
         """The figures of the finished run."""
         return self.path / "summary.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second run out of the directory as long as this process lives.
+
+        Raises:
+            InputError: another process is at it, such as a worker that outlived its killed `torchrun`.
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.path}: another process is training there") from None
+            yield
+        finally:
+            os.close(handle)
 
     def standing(self, options: PretrainOptions) -> Standing:
         """

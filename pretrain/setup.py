@@ -70,10 +70,12 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
             if options.data is not None:
                 check_fit(open_prepared(options.data), options)  # before anything is written
             run.path.mkdir(parents=True, exist_ok=True)
-            run.configuration.write_text(options.to_toml(), encoding="utf-8")
+            checkpoint.write_whole(run.configuration, lambda path: path.write_text(options.to_toml(), encoding="utf-8"))
         if options.corpus and not run.data.exists():
             prepare(options.prepare_options(), run.data)
         check_fit(open_prepared(options.data or run.data), options)
+        if options.init is not None:
+            checkpoint.load(options.init)
     return standing
 
 
@@ -122,6 +124,8 @@ def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
         config = config.replace(vocab_size=tokenizer.vocab_size)
     if config.vocab_size < tokenizer.vocab_size:
         raise InputError(f"vocab_size {config.vocab_size} is smaller than the tokenizer's {tokenizer.vocab_size}")
+    if options.nsp and config.type_vocab_size < 2:
+        raise InputError(f"type_vocab_size {config.type_vocab_size}: next-sentence prediction needs two segments")
     return config.replace(pad_token_id=tokenizer.pad_id)
 
 

@@ -12,7 +12,6 @@ step alone, and dropout is seeded by the step: a run that was stopped and resume
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import math
@@ -23,7 +22,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -31,15 +29,9 @@ from tqdm import tqdm
 
 from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
-from minibert.training.device import (
-    Precision,
-    choose_device,
-    choose_precision,
-    keep_freed_memory,
-    peak_rss_bytes,
-    processor_name,
-)
+from minibert.training.device import choose_device, choose_precision, processor_name
 from minibert.training.interrupts import stop_requested
+from minibert.training.memory import keep_freed_memory, peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.optimizer import (
     OptimizerOptions,
@@ -51,16 +43,16 @@ from minibert.training.optimizer import (
 from minibert.training.processes import Processes, join_processes
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.state import load_newest_state, save_state
-from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch
+from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch, data_seed
 from pretrain.evaluate import HeldOut, HeldOutFigures
 from pretrain.instances import PairOptions, PairPlan
-from pretrain.loss import loss_sums, predict
 from pretrain.masking import Masker
 from pretrain.options import PretrainOptions
 from pretrain.picture import draw_run
 from pretrain.run_directory import RunDirectory, Standing
 from pretrain.setup import build_model, decided_by_first, model_config, set_up
 from pretrain.shards import MANIFEST, open_prepared
+from pretrain.step import StepSums, accumulate_gradients, step_seed
 
 
 def train(options: PretrainOptions) -> None:
@@ -78,7 +70,8 @@ def train(options: PretrainOptions) -> None:
         if standing is Standing.FINISHED:
             say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
             return
-        Pretraining(run, options, processes).go()
+        with run.locked() if processes.is_main else contextlib.nullcontext():
+            Pretraining(run, options, processes).go()
 
 
 def say(processes: Processes, line: str) -> None:
@@ -97,21 +90,6 @@ class Position:
     positions: int = 0  # the same with padding
     phase: int = 0  # which of the phases of sequence length
     pairs: int = 0  # taken from this phase's plan
-
-
-@dataclass(frozen=True)
-class StepSums:
-    """Sums over one or more global batches, the same in every process."""
-
-    mlm: float  # nats
-    nsp: float  # nats
-    masked: float  # chosen tokens
-    pairs: float
-    tokens: float
-    positions: float
-
-    def __add__(self, other: StepSums) -> StepSums:
-        return StepSums(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
 
 class Pretraining:
@@ -165,7 +143,7 @@ class Pretraining:
         options, corpus = self.options, self.corpus
         pairs = PairOptions(options.phases[self.position.phase][0], nsp=options.nsp, short_share=options.short_share)
         masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
-        seed = options.seed * 1000 + self.position.phase  # phases draw anew
+        seed = data_seed(options.seed, phase=self.position.phase)
         self.plan = PairPlan(corpus.train, pairs, seed=seed, block_counts=self.block_counts)
         self.maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
         self.batches = Prefetcher(self.micro_batches)
@@ -270,12 +248,11 @@ class Pretraining:
         if math.isfinite(sums.mlm + sums.nsp) and math.isfinite(gradient_norm):
             return
         position, size = self.position, self.options.batch_size
-        newest = max(self.run.state.glob("step-*"), default=None)
         raise RunStopped(
             f"step {position.step + 1}: not finite: masked-LM loss {sums.mlm / sums.masked:g}, next-sentence loss "
             f"{sums.nsp / sums.pairs:g}, gradient norm {gradient_norm:g}; batch: pairs {position.pairs} to "
             f"{position.pairs + size - 1} of phase {position.phase}, epoch {self.plan.epoch_of(position.pairs)}, "
-            f"seed {self.options.seed}; last good state: {newest or 'none yet'}"
+            f"seed {self.options.seed}; last good state: {self.newest_state()}"
         )
 
     # ------------------------------------------------------------------ figures
@@ -289,6 +266,11 @@ class Pretraining:
         figures = self.heldout.figures(
             self.model, device=self.device, precision=self.precision, processes=self.processes
         )
+        if not math.isfinite(figures.mlm_loss + (figures.nsp_loss or 0.0)):
+            raise RunStopped(
+                f"step {self.position.step}: not finite on held-out documents: masked-LM loss {figures.mlm_loss:g}, "
+                f"next-sentence loss {figures.nsp_loss}; last good state: {self.newest_state()}"
+            )
         if log:
             log.log(step=self.position.step, **{f"heldout_{name}": value for name, value in asdict(figures).items()})
         return figures
@@ -305,7 +287,7 @@ class Pretraining:
             mlm_loss=total.mlm / total.masked,
             nsp_loss=total.nsp / total.pairs if self.options.nsp else None,
             gradient_norm=gradient_norm,
-            learning_rate=self.optimizers[0].param_groups[0]["lr"],
+            learning_rate=self.optimizers[-1].param_groups[0]["lr"],
             tokens_per_second=total.tokens / seconds,
         )
 
@@ -332,8 +314,21 @@ class Pretraining:
 
     # ------------------------------------------------------------------ state and result
 
+    def newest_state(self) -> str:
+        """The path of the last saved state, for messages."""
+        return str(max(self.run.state.glob("step-*"), default="none yet"))
+
     def save(self) -> None:
-        """Saves the state; every process holds the same, so the first one writes."""
+        """Saves the state; every process holds the same, so the first one writes.
+
+        Raises:
+            RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
+        """
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise RunStopped(
+                    f"step {self.position.step}: {name} is not finite; last good state: {self.newest_state()}"
+                )
         if self.processes.is_main:
             tensors = {f"model/{name}": tensor for name, tensor in checkpoint.weights_of(self.model).items()}
             tensors |= named_optimizer_tensors(self.model, self.optimizers)
@@ -408,38 +403,6 @@ class Pretraining:
         }
 
 
-def accumulate_gradients(
-    forward: nn.Module,
-    micro_batches: Sequence[PretrainBatch],
-    *,
-    device: torch.device,
-    precision: Precision,
-    processes: Processes,
-) -> StepSums:
-    """Adds the gradient of the global batch's loss to the parameters: this process's part, averaged with the others'.
-
-    `DistributedDataParallel` takes the mean over processes; the loss is a sum of parts, so each part is multiplied by
-    their number. Gradients are exchanged once, with the last micro-batch.
-    """
-    masked = sum(len(batch.masked_labels) for batch in micro_batches)
-    pairs = sum(len(batch.next_sentence_labels) for batch in micro_batches)
-    tokens = sum(batch.tokens for batch in micro_batches)
-    positions = sum(batch.positions for batch in micro_batches)
-    counts = processes.sum((masked, pairs, tokens, positions))  # of the global batch
-    mlm, nsp = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(2))
-    for number, batch in enumerate(micro_batches, start=1):
-        together = number == len(micro_batches) or not isinstance(forward, DistributedDataParallel)
-        with contextlib.nullcontext() if together else forward.no_sync():  # type: ignore[operator]
-            moved = batch.to(device)
-            with precision.autocast():
-                sums = loss_sums(predict(forward, moved), moved)
-            loss = sums.mlm / counts[0] + sums.nsp / counts[1]
-            (loss * processes.world_size).backward()
-        mlm += sums.mlm.detach()
-        nsp += sums.nsp.detach()
-    return StepSums(*processes.sum((float(mlm), float(nsp))), *counts)
-
-
 class EvaluationTimes:
     """Spreads evaluations evenly over a run; the one at its very end is made by whoever ends it."""
 
@@ -453,11 +416,6 @@ class EvaluationTimes:
         is_due = self.done < passed < self.evaluations
         self.done = passed
         return is_due
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seeds dropout for one step of one process: with it, no generator's state needs to be saved."""
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def optimizer_options(options: PretrainOptions) -> OptimizerOptions:

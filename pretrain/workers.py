@@ -8,20 +8,18 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import resource
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
-from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
 
 from minibert.errors import Interrupted, RunStopped
+from minibert.training.memory import peak_rss_bytes
 
 Result = TypeVar("Result")
 
@@ -85,14 +83,6 @@ def _end_with_parent() -> None:
 
 def _measured(function: Callable[..., Result], task: tuple[Any, ...]) -> tuple[Result, int, int]:
     return function(*task), os.getpid(), peak_rss_bytes()
-
-
-def peak_rss_bytes() -> int:
-    """The most memory that this process has had resident."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: `getrusage` would count what the process held that started this one
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @contextlib.contextmanager

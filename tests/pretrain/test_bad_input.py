@@ -262,7 +262,7 @@ def test_a_run_toml_that_is_damaged(refused: Refused, tmp_path: Path, arrays: Pa
     assert "run.toml: no readable TOML" in refused("--data", arrays, "--out", tmp_path / "run", "--steps", 1)
 
 
-# --- Options: all ranges stand in test_options.py ----------------------------------------------------------------------
+# --- Options: all ranges stand in test_options.py --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_neither_text_nor_arrays(refused: Refused, out: Path) -> None:
     assert "give either --corpus" in refused("--out", out, "--steps", 1)
 
 
-# --- prepare and inspect -----------------------------------------------------------------------------------------------
+# --- prepare and inspect ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_inspect_refuses(refused: Refused, arrays: Path, args: tuple[str, ...], 
     assert message in refused("inspect", "--data", arrays, *args)
 
 
-# --- fill-mask ---------------------------------------------------------------------------------------------------------
+# --- fill-mask -------------------------------------------------------------------------------------------------------
 
 
 def test_fill_mask_refuses_a_text_without_mask(
@@ -371,7 +371,7 @@ def test_fill_mask_says_of_an_unfinished_run_what_it_is(
     assert "an unfinished run: go on with --resume" in capsys.readouterr().err
 
 
-# --- As the shell sees it ----------------------------------------------------------------------------------------------
+# --- As the shell sees it --------------------------------------------------------------------------------------------
 
 
 def test_one_line_from_a_process_of_its_own(tmp_path: Path, out: Path, arrays: Path) -> None:

@@ -135,7 +135,7 @@ def test_inspect_shows_what_a_run_of_that_seed_trains_on(
     assert inspected == trained
 
 
-# --- The model that comes of it ----------------------------------------------------------------------------------------
+# --- The model that comes of it --------------------------------------------------------------------------------------
 
 
 def test_a_run_can_be_asked_at_once(

@@ -31,7 +31,7 @@ def recipe(tmp_path: Path, content: str) -> str:
 def test_the_fast_recipe_is_the_default() -> None:
     options = parsed()
     assert (options.recipe, options.model, options.minutes, options.steps) == ("fast", "mini", 5, None)
-    assert (options.optimizer, options.dropout, options.mask_rate) == ("muon", 0.0, 0.3)
+    assert (options.optimizer, options.dropout, options.nsp) == ("muon", 0.0, True)
     assert options == dataclasses.replace(parsed("--recipe", "fast"))
 
 

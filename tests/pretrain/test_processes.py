@@ -17,7 +17,8 @@ from minibert.training.processes import Processes
 from pretrain.options import parse_options
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
-from pretrain.train import Pretraining, StepSums, accumulate_gradients
+from pretrain.step import StepSums, accumulate_gradients
+from pretrain.train import Pretraining
 from tests.helpers import REPOSITORY
 from tests.pretrain.running import finished, metrics, start, states, summary
 from tests.pretrain.test_resume import run_until
@@ -76,7 +77,8 @@ SCRIPT = """
     from pretrain.options import parse_options
     from pretrain.run_directory import RunDirectory
     from pretrain.setup import decided_by_first, set_up
-    from pretrain.train import Pretraining, accumulate_gradients
+    from pretrain.step import accumulate_gradients
+    from pretrain.train import Pretraining
 
     with join_processes("cpu") as processes:
         for dtype in ("float32", "float64"):

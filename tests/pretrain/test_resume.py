@@ -33,7 +33,7 @@ from tests.pretrain.running import (
     write_text,
 )
 
-SMALL = ("--seq-len", "32", "--batch-size", "8", "--dtype", "float32", "--dropout", "0.1")
+SMALL = ("--seq-len", "32", "--batch-size", "8", "--dtype", "float32", "--dropout", "0.1", "--mask-rate", "0.3")
 
 
 @pytest.fixture(autouse=True)

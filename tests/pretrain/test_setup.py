@@ -16,6 +16,7 @@ from minibert.training.processes import Processes
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import RunDirectory, Standing
 from pretrain.setup import build_model, decided_by_first, gone_on_bad_input, model_config, set_up
+from pretrain.shards import PreparedCorpus, open_prepared
 from tests.helpers import refusal
 from tests.pretrain.running import tree, write_shape
 
@@ -30,6 +31,11 @@ def options(arrays: Path, shape: Path, tmp_path: Path) -> PretrainOptions:
 @pytest.fixture
 def tokenizer(arrays: Path) -> Tokenizer:
     return Tokenizer.load(arrays)
+
+
+@pytest.fixture
+def corpus(arrays: Path) -> PreparedCorpus:
+    return open_prepared(arrays)
 
 
 def directory(options: PretrainOptions) -> RunDirectory:
@@ -118,30 +124,32 @@ def test_a_preset_takes_the_tokenizers_vocabulary_and_a_file_has_its_own(
     assert "vocab_size 11 is smaller than the tokenizer's" in refusal(lambda: model_config(narrow, tokenizer))
 
 
-def test_the_model_is_in_training_mode_with_the_options_dropout(options: PretrainOptions, tokenizer: Tokenizer) -> None:
-    model, fresh = build_model(dataclasses.replace(options, dropout=0.3), tokenizer)
+def test_the_model_is_in_training_mode_with_the_options_dropout(
+    options: PretrainOptions, corpus: PreparedCorpus
+) -> None:
+    model, fresh = build_model(dataclasses.replace(options, dropout=0.3), corpus)
     assert isinstance(model, BertForPreTraining) and model.training and fresh == []
     assert (model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob) == (0.3, 0.3)
-    assert isinstance(build_model(dataclasses.replace(options, pair_objective="none"), tokenizer)[0], BertForMaskedLM)
+    assert isinstance(build_model(dataclasses.replace(options, pair_objective="none"), corpus)[0], BertForMaskedLM)
 
 
-def test_the_seed_decides_the_fresh_weights(options: PretrainOptions, tokenizer: Tokenizer) -> None:
+def test_the_seed_decides_the_fresh_weights(options: PretrainOptions, corpus: PreparedCorpus) -> None:
     torch.manual_seed(1)
-    first = build_model(options, tokenizer)[0].state_dict()
+    first = build_model(options, corpus)[0].state_dict()
     torch.manual_seed(2)
-    again = build_model(options, tokenizer)[0].state_dict()
-    other = build_model(dataclasses.replace(options, seed=1), tokenizer)[0].state_dict()
+    again = build_model(options, corpus)[0].state_dict()
+    other = build_model(dataclasses.replace(options, seed=1), corpus)[0].state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 def test_a_tied_decoder_stays_tied_when_weights_are_taken_over(
-    options: PretrainOptions, tokenizer: Tokenizer, tmp_path: Path
+    options: PretrainOptions, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
-    source, _ = build_model(options, tokenizer)
-    minibert.save(source, tokenizer, tmp_path / "source")
+    source, _ = build_model(options, corpus)
+    minibert.save(source, corpus.tokenizer, tmp_path / "source")
     options = dataclasses.replace(options, model=None, init=str(tmp_path / "source"), seed=5)
-    model, fresh = build_model(options, tokenizer)
+    model, fresh = build_model(options, corpus)
     assert fresh == []
     for name, parameter in source.named_parameters():
         assert torch.equal(model.get_parameter(name), parameter)
