@@ -9,7 +9,8 @@ baseline. Both can be written into the first weights; all of them are then train
   blocks each head begins by looking at one neighbour: its query turns the sinusoid of its own position by as much as
   the neighbour lies away, its key leaves it as it is, and their product is largest where the two agree.
 - Matrices begin with the deviation 1/√(inputs), which keeps the size of what they pass on; 0.02 suits the paper's
-  H = 768 and is three times too small for mini.
+  H = 768 and is three times too small for mini. What a sublayer adds is 1/√(2L) of that, so that 2L random sublayers
+  together add as much as they were given (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners").
 
 Sinusoids and turns: Vaswani et al. 2017, section 3.5; beginning from structure rather than noise: Trockman & Kolter
 2023, "Mimetic initialization" (arXiv 2305.09828).
@@ -52,6 +53,8 @@ def begin_at_neighbours(
         assert isinstance(block, Block)
         for linear in (module for module in block.modules() if isinstance(module, nn.Linear)):
             linear.weight.mul_(linear.in_features**-0.5 / config.initializer_range)
+        for added in (block.attention.output, block.feed_forward.output):
+            added.weight.mul_((2 * config.num_hidden_layers) ** -0.5)
         if number < (len(model.encoder.blocks) + 1) // 2:
             look_at_neighbours(block.attention, frequencies, generator)
 
