@@ -42,7 +42,8 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
         raise InputError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
         )
-    aside = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
+    aside = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
     with parents_made(aside):
         aside.mkdir()
         tokenizer.save(aside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from minibert import cli
+from minibert.training.memory import bound_kernel_cache
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
         from pretrain.options import parse_options
 
         options = parse_options(args or ["--help"])
+        bound_kernel_cache()
         from pretrain.train import train
 
         train(options)

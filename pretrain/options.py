@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
@@ -298,16 +299,16 @@ def _as_type(value: Any, wanted: Any) -> Any:
     Raises:
         TypeError: it is none.
     """
-    arguments = get_args(wanted)
-    if get_origin(wanted) is Literal:
-        fits = value in arguments
-    elif get_origin(wanted) is tuple and isinstance(value, list):
-        items = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        if len(items) != len(value):
+    choices = get_args(wanted)
+    if get_origin(wanted) is tuple:
+        kinds = choices[:1] * len(value) if isinstance(value, list) and choices[-1] is Ellipsis else choices
+        if not isinstance(value, list) or len(kinds) != len(value):
             raise TypeError
-        return tuple(_as_type(item, kind) for item, kind in zip(value, items, strict=True))
-    elif arguments:  # X | None
-        return _as_type(value, arguments[0])
+        return tuple(_as_type(item, kind) for item, kind in zip(value, kinds, strict=True))
+    if get_origin(wanted) is UnionType:  # X | None, and TOML has no None
+        return _as_type(value, choices[0])
+    if get_origin(wanted) is Literal:
+        fits = value in choices
     else:
         fits = isinstance(value, (int, float) if wanted is float else wanted)
         fits = fits and (wanted is bool or not isinstance(value, bool))

@@ -31,7 +31,7 @@ from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.device import choose_device, choose_precision, processor_name
 from minibert.training.interrupts import stop_requested
-from minibert.training.memory import keep_freed_memory, peak_rss_bytes
+from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.optimizer import (
     OptimizerOptions,
@@ -64,7 +64,6 @@ def train(options: PretrainOptions) -> None:
         Interrupted: SIGINT or SIGTERM; the state was saved.
     """
     run = RunDirectory(Path(options.out))
-    keep_freed_memory()
     with join_processes(choose_device(options.device).type) as processes:
         standing = decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
         if standing is Standing.FINISHED:
