@@ -12,7 +12,7 @@ DEMO_MINUTES ?= 5
 .PHONY: demo venv test slow lint clean
 
 demo: $(CORE)
-	$(BIN)/python -m pretrain --corpus pydocs --model tiny --recipe fast --minutes $(DEMO_MINUTES) --out runs/demo --resume
+	$(BIN)/python -m pretrain --corpus pydocs --model pretrain/recipes/demo-model.json --recipe fast --minutes $(DEMO_MINUTES) --out runs/demo --resume
 	$(BIN)/python -m minibert fill-mask runs/demo "Return the [MASK] of the array along the given axis."
 	$(BIN)/python -m minibert fill-mask runs/demo "If the file does not [MASK], an error is raised."
 	$(BIN)/python -m minibert fill-mask runs/demo "The default value is [MASK]."

@@ -221,6 +221,10 @@ NOT_DECISIVE = {
 }  # fmt: skip
 
 
+# What belongs to one run alone, and shorthands for other keys.
+NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
+
+
 def parse_options(args: Sequence[str]) -> PretrainOptions:
     """The options of a run: a recipe's values, overridden by the command line.
 
@@ -280,7 +284,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: no readable TOML ({error})") from error
     types = get_type_hints(PretrainOptions)
-    unknown = sorted(set(recipe) - set(types) | set(recipe) & {"out", "resume", "recipe"})
+    unknown = sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES)
     if unknown:
         raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set")
     fields: dict[str, Any] = {"recipe": name}

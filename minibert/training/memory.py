@@ -8,6 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
+
 def peak_rss_bytes() -> int:
     """The most memory that this process has held so far, in bytes."""
     status = Path("/proc/self/status")

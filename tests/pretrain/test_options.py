@@ -68,7 +68,7 @@ def test_a_users_recipe_gives_defaults_and_is_overridden(tmp_path: Path) -> None
     assert parsed(f"--recipe={path}", "--steps", "5", "--model", "base").model == "base"
 
 
-@pytest.mark.parametrize("flag", ["--whole-word-mask", "--sentence-per-line", "--no-lowercase", "--no-nsp"])
+@pytest.mark.parametrize("flag", ["--whole-word-mask", "--sentence-per-line", "--no-lowercase"])
 def test_a_flag_that_the_recipe_sets_already_can_still_be_given(tmp_path: Path, flag: str) -> None:
     name, value = flag.removeprefix("--").replace("-", "_"), "true"
     if name == "no_lowercase":
@@ -83,6 +83,7 @@ def test_a_flag_that_the_recipe_sets_already_can_still_be_given(tmp_path: Path, 
         ("stepps = 3", "mine.toml: stepps: no option that a recipe can set"),
         ('out = "elsewhere"', "mine.toml: out: no option that a recipe can set"),
         ("resume = true", "resume: no option"),
+        ("no_nsp = true", "no_nsp: no option"),
         ('steps = "many"', "mine.toml: steps must be of type int"),
         ("steps = 2.5", "steps must be of type int"),
         ("steps = true", "steps must be of type int"),
@@ -155,10 +156,10 @@ def test_no_nsp_is_short_for_the_pair_objective() -> None:
         ((*NEEDED, "--init", "a", "--tokenizer", "b"), "--tokenizer has no effect here: --init"),
         ((*NEEDED, "--init", "a", "--vocab-size", "300"), "--vocab-size has no effect here"),
         ((*NEEDED, "--tokenizer", "a", "--vocab-size", "300"), "--vocab-size has no effect here"),
-        ((*NEEDED, "--tokenizer", "a", "--no-lowercase"), "--lowercase has no effect here"),
+        ((*NEEDED, "--tokenizer", "a", "--no-lowercase"), "--no-lowercase has no effect here"),
         (("--data", "a", "--out", "run", "--vocab-size", "300"), "--vocab-size has no effect here: the arrays"),
         (("--data", "a", "--out", "run", "--tokenizer", "b"), "--tokenizer has no effect here: the arrays"),
-        (("--data", "a", "--out", "run", "--no-lowercase"), "--lowercase has no effect here: the arrays"),
+        (("--data", "a", "--out", "run", "--no-lowercase"), "--no-lowercase has no effect here: the arrays"),
         (("--data", "a", "--out", "run", "--sentence-per-line"), "--sentence-per-line has no effect here"),
         (("--data", "a", "--out", "run", "--text-field", "body"), "--text-field has no effect here"),
         ((*NEEDED, "--optimizer", "adamw", "--block-learning-rate", "0.3"), "--block-learning-rate has no effect"),
