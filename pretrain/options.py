@@ -68,9 +68,9 @@ class PretrainOptions:
 
     optimizer: Literal["adamw", "muon"] = "muon"
     """muon: Muon for the matrices of the blocks, AdamW for the rest"""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """peak learning rate of AdamW"""
-    block_learning_rate: float = 1e-2
+    block_learning_rate: float = 5e-3
     """peak learning rate of Muon"""
     betas: tuple[float, float] = (0.9, 0.98)
     """AdamW's decay rates of the two moments"""
@@ -89,7 +89,7 @@ class PretrainOptions:
     """random: N(0, 0.02); neighbours: with token frequencies in the decoder's bias and heads that look at the words beside"""  # noqa: E501
     dropout: float = 0.0
     """dropout while pretraining; the model's config.json keeps its own, for fine-tuning"""
-    mask_rate: float = 0.3
+    mask_rate: float = 0.2
     """share of the tokens chosen for prediction in training; evaluation always takes 0.15"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""

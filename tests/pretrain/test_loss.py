@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining, PreTrainingLogits
 from pretrain.batches import PretrainBatch
-from pretrain.loss import Sums, loss_sums, predict, right_answers
+from pretrain.loss import SummedCrossEntropy, Sums, loss_sums, predict, right_answers
 from tests.helpers import TINY, seeded
 
 LN3 = math.log(3)
@@ -123,3 +123,21 @@ def test_the_model_gets_the_whole_batch() -> None:
     assert predict(Listens(), given) is MLM
     assert seen.keys() == {"input_ids", "token_type_ids", "attention_mask", "masked_positions"}
     assert all(value is getattr(given, name) for name, value in seen.items())
+
+
+@pytest.mark.parametrize("rows", [1, 64, 130])
+def test_the_written_cross_entropy_is_pytorchs_with_its_gradient(rows: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (5 * torch.randn(rows, 97, dtype=torch.float64, generator=generator)).requires_grad_()
+    labels = torch.randint(0, 97, (rows,), generator=generator)
+    reference = logits.detach().clone().requires_grad_()
+    ours = SummedCrossEntropy.apply(logits, labels)
+    theirs = torch.nn.functional.cross_entropy(reference, labels, reduction="sum")
+    torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=0)
+    (ours / 3).backward()
+    (theirs / 3).backward()
+    torch.testing.assert_close(logits.grad, reference.grad, rtol=0, atol=1e-14)
+
+
+def test_no_chosen_token_costs_nothing() -> None:
+    assert SummedCrossEntropy.apply(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long)).item() == 0.0

@@ -22,4 +22,4 @@ def test_peak_memory_is_not_that_of_the_parent() -> None:
     held = torch.ones(150_000_000)  # 600 MB in this process
     code = "from minibert.training.memory import peak_rss_bytes; print(peak_rss_bytes())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert 50_000_000 < int(child.stdout) < held.numel() * 4
+    assert 5_000_000 < int(child.stdout) < held.numel() * 4
