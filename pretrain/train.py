@@ -70,7 +70,12 @@ def train(options: PretrainOptions) -> None:
             say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
             return
         with run.locked() if processes.is_main else contextlib.nullcontext():
-            Pretraining(run, options, processes).go()
+            training = Pretraining(run, options, processes)
+            try:
+                training.go()
+                processes.barrier()  # the first one is still writing the model: no process leaves before the others
+            finally:
+                training.close()
 
 
 def say(processes: Processes, line: str) -> None:
@@ -202,7 +207,6 @@ class Pretraining:
                     saved_at = position.seconds
                 if due.now(self.progress()):
                     self.evaluate(log)
-            self.batches.close()
             figures = self.evaluate(log)
         self.save()
         if self.processes.is_main:
@@ -253,6 +257,11 @@ class Pretraining:
             f"{position.pairs + size - 1} of phase {position.phase}, epoch {self.plan.epoch_of(position.pairs)}, "
             f"seed {self.options.seed}; last good state: {self.newest_state()}"
         )
+
+    def close(self) -> None:
+        """Ends the prefetching thread, and lets go of the gradient exchange before the process group is left."""
+        self.batches.close()
+        self.forward = self.model
 
     # ------------------------------------------------------------------ figures
 

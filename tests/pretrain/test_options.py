@@ -271,7 +271,7 @@ def test_help_shows_every_option_with_its_default(capsys: pytest.CaptureFixture[
     for field in dataclasses.fields(PretrainOptions):
         assert f"--{field.name.replace('_', '-')}" in shown or field.name == "lowercase"
     assert "--no-lowercase" in shown
-    assert "0.002" in shown and "128" in shown
+    assert "0.003" in shown and "128" in shown
 
 
 def test_errors_are_input_errors() -> None:
