@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`. Each works first, and after any other.
 #
 # .venv is refreshed by two stamps that depend on pyproject.toml and constraints.txt: the core packages are enough
-# for the demo; tests, lint and docs need the extra `dev` as well.
+# for the demo; tests and lint need the extra `dev` as well.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -37,12 +37,13 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
         InputError: the tokenizer knows more tokens than the model has embeddings.
         OSError: the directory can't be written; then nothing is left behind.
     """
-    directory = Path(directory).absolute()
+    directory = Path(directory).resolve()
     if tokenizer.vocab_size > model.config.vocab_size:
         raise InputError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
         )
-    aside = directory.with_name(f".{directory.name}.partial")
+    # On the result's own file system, so that it can be renamed: inside a directory that is there, else beside it.
+    aside = directory / ".model.partial" if directory.exists() else directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
     with parents_made(aside):
         aside.mkdir()

@@ -83,9 +83,14 @@ def run(command: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        ending = RunStopped if error.errno in NO_ROOM else InputError
-        _leave(ending(f"{place}{error.strerror or error}"))
+        _leave(as_ending(error))
+
+
+def as_ending(error: OSError) -> MinibertError:
+    """What the system refused, as one of our endings: no room left, or a path that can't be used."""
+    place = f"{error.filename}: " if error.filename else ""
+    ending = RunStopped if error.errno in NO_ROOM else InputError
+    return ending(f"{place}{error.strerror or error}")
 
 
 def _leave(ending: MinibertError) -> None:

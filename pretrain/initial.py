@@ -8,9 +8,10 @@ baseline. Both can be written into the first weights; all of them are then train
 - Positions begin as sinusoids, of random frequencies so that no two distances look alike. In the first half of the
   blocks each head begins by looking at one neighbour: its query turns the sinusoid of its own position by as much as
   the neighbour lies away, its key leaves it as it is, and their product is largest where the two agree.
-- Matrices begin with the deviation 1/√(inputs), which keeps the size of what they pass on; 0.02 suits the paper's
-  H = 768 and is three times too small for mini. What a sublayer adds is 1/√(2L) of that, so that 2L random sublayers
-  together add as much as they were given (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners").
+- The blocks' matrices begin with the deviation 1/√(inputs), which keeps the size of what they pass on; 0.02 suits the
+  paper's H = 768 and is three times too small for mini. What a sublayer adds is 1/√(2L) of that, so that 2L random
+  sublayers together add as much as they were given (Radford et al. 2019, "Language Models are Unsupervised Multitask
+  Learners").
 
 Sinusoids and turns: Vaswani et al. 2017, section 3.5; beginning from structure rather than noise: Trockman & Kolter
 2023, "Mimetic initialization" (arXiv 2305.09828).
@@ -47,7 +48,8 @@ def begin_at_neighbours(
     pairs = config.hidden_size // 2
     frequencies = math.pi * torch.rand(pairs, generator=generator)  # radians a position
     positions = model.encoder.embeddings.position.weight
-    positions.copy_(sinusoids(len(positions), frequencies) * math.sqrt(2) * config.initializer_range)
+    waves = sinusoids(len(positions), frequencies) * math.sqrt(2) * config.initializer_range
+    positions[:, : 2 * pairs] = waves  # of an odd hidden size the last number stays as drawn
 
     for number, block in enumerate(model.encoder.blocks):
         assert isinstance(block, Block)

@@ -232,14 +232,16 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
         InputError: an unknown or impossible option, an unreadable recipe.
     """
     defaults = PretrainOptions(**read_recipe(_recipe_named_in(args)))
-    # A run has one measure of its length: one given on the command line replaces the recipe's, of either kind.
-    if any(arg.split("=")[0] == "--steps" for arg in args):
-        defaults = dataclasses.replace(defaults, minutes=None)
-    if any(arg.split("=")[0] == "--minutes" for arg in args):
-        defaults = dataclasses.replace(defaults, steps=None)
+    given = {arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")}
+    # Of two options that exclude each other, one on the command line replaces the recipe's, whichever that sets.
+    for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
+                           ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip
+        if name in given:
+            nothing: dict[str, Any] = {replaced: () if replaced == "corpus" else None}
+            defaults = dataclasses.replace(defaults, **nothing)
     options = resolve(cli.parse(PretrainOptions, args, prog=PROG, description=DESCRIPTION, default=defaults))
     options.check()
-    _refuse_without_effect(options, {arg.split("=")[0].replace("_", "-") for arg in args})
+    _refuse_without_effect(options, given)
     return options
 
 
@@ -251,6 +253,8 @@ def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
         (options.init is not None, ("--model", "--tokenizer", "--first-weights"), "--init brings its own"),
         (options.init or options.tokenizer, vocabulary, "the vocabulary is there already"),
         (options.data is not None, text, "the arrays of --data are made already"),
+        (options.seq_len is not None, ("--phases",), "--seq-len replaces the phases"),
+        (options.no_nsp, ("--pair-objective",), "--no-nsp stands for --pair-objective none"),
         (options.optimizer == "adamw", ("--block-learning-rate",), "it is Muon's, and --optimizer is adamw"),
     ]
     for applies, names, because in pointless:

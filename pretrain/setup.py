@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from minibert import checkpoint
+from minibert import checkpoint, cli
 from minibert.config import BertConfig, config_named
 from minibert.errors import InputError, MinibertError
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
@@ -38,6 +38,8 @@ def decided_by_first(processes: Processes, decide: Callable[[], Answer]) -> Answ
             outcome = decide()
         except MinibertError as error:
             outcome = error
+        except OSError as error:  # `cli.run` would have made the same of it
+            outcome = cli.as_ending(error)
     outcome = processes.broadcast(outcome)
     if isinstance(outcome, MinibertError):
         raise outcome
@@ -120,7 +122,7 @@ def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
         InputError: its vocabulary is smaller than the tokenizer's.
     """
     config = _config(options)
-    if options.model is not None and not options.model.endswith(".json"):
+    if options.init is None and options.model is not None and not options.model.endswith(".json"):
         config = config.replace(vocab_size=tokenizer.vocab_size)
     if config.vocab_size < tokenizer.vocab_size:
         raise InputError(f"vocab_size {config.vocab_size} is smaller than the tokenizer's {tokenizer.vocab_size}")

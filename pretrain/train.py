@@ -134,11 +134,15 @@ class Pretraining:
             f"vocabulary of {corpus.tokenizer.vocab_size:,}",
             f"text     {corpus.train.documents:,} documents, {len(corpus.train.tokens):,} tokens; held out: "
             f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
-            f"machine  {processor_name()}, {self.processes.world_size} process(es); {self.precision.reason}",
+            f"machine  {self.device_name()}, {self.processes.world_size} process(es); {self.precision.reason}",
         ]
         if fresh:
             lines.append(f"fresh    not in {options.init}: {', '.join(fresh)}")
         say(self.processes, "\n".join(lines))
+
+    def device_name(self) -> str:
+        """What the run computes on, as its maker calls it."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor_name()
 
     # ------------------------------------------------------------------ data
 
@@ -189,7 +193,7 @@ class Pretraining:
         window: list[StepSums] = []
         window_started = position.seconds
         with self.open_log() as log, stop_requested() as stop, self.bar() as bar:
-            if position.step and log:
+            if options.resume and log:
                 log.log_resume(position.step)
             while self.progress() < 1:
                 self.enter_phase()
@@ -201,6 +205,7 @@ class Pretraining:
                 self.move_bar(bar, sums)
                 if stopping:
                     self.save()
+                    self.processes.barrier()  # the first one is saving: torchrun ends all as soon as one has left
                     raise Interrupted(f"stopped at step {position.step}; go on with --resume")
                 if position.step % options.save_every == 0 or position.seconds - saved_at >= options.save_seconds:
                     self.save()
@@ -344,6 +349,7 @@ class Pretraining:
                 "position": asdict(self.position),
                 "block_counts": self.plan.block_counts,
                 "data": self.data_checksum(),
+                "config": self.model.config.to_dict(),
             }
             save_state(self.run.state, self.position.step, tensors, facts)
 
@@ -351,7 +357,7 @@ class Pretraining:
         """Goes back to the newest whole state, where there is one.
 
         Raises:
-            InputError: the token arrays are not those that the state was trained on.
+            InputError: the token arrays or the model's config are not those of the state.
         """
         state = load_newest_state(self.run.state, lambda line: say(self.processes, line))
         if state is None:
@@ -360,6 +366,10 @@ class Pretraining:
             return
         if state.facts["data"] != self.data_checksum():
             raise InputError(f"{self.corpus.directory}: not the arrays that {self.run.path} was trained on so far")
+        given, saved = self.model.config.to_dict(), state.facts["config"]
+        differing = [f"{name} is {given[name]!r}, was {saved[name]!r}" for name in given if given[name] != saved[name]]
+        if differing:
+            raise InputError(f"{self.run.path}: holds an unfinished run of another model: {'; '.join(differing)}")
         weights = {name.removeprefix("model/"): t for name, t in state.tensors.items() if name.startswith("model/")}
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
@@ -394,7 +404,6 @@ class Pretraining:
         position = self.position
         return {
             "steps": position.step,
-            "epochs": self.plan.epoch_of(max(position.pairs - 1, 0)) + 1,
             "tokens": position.tokens,
             "fill": position.tokens / position.positions,
             "seconds": position.seconds,
@@ -405,7 +414,7 @@ class Pretraining:
             "unigram_loss": self.heldout.unigram_loss,
             "peak_rss_bytes": peak_rss_bytes(),
             "dtype": str(self.precision.dtype).removeprefix("torch."),
-            "device": processor_name(),
+            "device": self.device_name(),
             "processes": self.processes.world_size,
             "seed": self.options.seed,
         }
