@@ -277,3 +277,22 @@ def test_help_shows_every_option_with_its_default(capsys: pytest.CaptureFixture[
 def test_errors_are_input_errors() -> None:
     with pytest.raises(InputError):
         parse_options(["--out", "run"])
+
+
+def test_arrays_on_the_command_line_replace_the_recipes_text(tmp_path: Path) -> None:
+    path = recipe(tmp_path, 'steps = 12\ncorpus = ["text.txt"]\nmodel = "tiny"\n')
+    options = parse_options(["--recipe", path, "--out", "run", "--data", "arrays"])
+    assert (options.corpus, options.data) == ((), "arrays")
+    options = parse_options(["--recipe", path, "--out", "run", "--init", "model"])
+    assert (options.model, options.init) == (None, "model")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--seq-len", "64", "--phases", "32", "1.0"], "--phases has no effect here: --seq-len replaces"),
+        (["--no-nsp", "--pair-objective", "nsp"], "--pair-objective has no effect here: --no-nsp"),
+    ],
+)
+def test_a_shorthand_beside_what_it_stands_for_is_refused(args: list[str], message: str) -> None:
+    assert message in refusal(lambda: parse_options(["--corpus", "a.txt", "--out", "run", *args]))

@@ -251,6 +251,19 @@ def test_another_configuration_is_refused_and_its_fields_named(
     assert tree(tmp_path) == before
 
 
+def test_a_model_file_that_was_edited_meanwhile_is_refused(
+    arrays: Path, shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.json"
+    own.write_text(shape.read_text())
+    args = ("--data", arrays, "--model", own, *SMALL, "--save-every", 2, "--steps", 5, "--out", tmp_path / "run")
+    assert run_until(3, *args) in (0, -9)
+    own.write_text(json.dumps(json.loads(shape.read_text()) | {"layer_norm_eps": 1e-5}))
+    capsys.readouterr()
+    assert run_here(monkeypatch, *args, "--resume") == 2
+    assert "layer_norm_eps is 1e-05, was 1e-12" in capsys.readouterr().err
+
+
 def test_resume_where_nothing_was_begins_and_says_so(
     common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
