@@ -193,7 +193,7 @@ class Pretraining:
         window: list[StepSums] = []
         window_started = position.seconds
         with self.open_log() as log, stop_requested() as stop, self.bar() as bar:
-            if options.resume and log:
+            if log and self.run.metrics.stat().st_size:  # also at step 0, after a kill that came before the first state
                 log.log_resume(position.step)
             while self.progress() < 1:
                 self.enter_phase()
