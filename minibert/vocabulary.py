@@ -48,6 +48,7 @@ class Vocabulary:
 
 
 def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
+    """The library's normaliser with these options."""
     return normalizers.BertNormalizer(
         clean_text=normalization.clean_text,
         handle_chinese_chars=normalization.chinese_chars,
