@@ -232,8 +232,9 @@ def test_phases_that_make_no_run_are_refused(phases: tuple[tuple[int, float], ..
 
 
 def test_the_ends_of_the_ranges_are_taken() -> None:
-    parsed("--steps", "1", "--batch-size", "1", "--clip-norm", "0", "--dropout", "0", "--short-share", "1",
-           "--warmup-share", "0", "--decay-share", "0", "--learning-rate", "1", "--seed", "0")  # fmt: skip
+    options = parsed("--steps", "1", "--batch-size", "1", "--clip-norm", "0", "--dropout", "0", "--short-share", "1",
+                     "--warmup-share", "0", "--decay-share", "0", "--learning-rate", "1", "--seed", "0")  # fmt: skip
+    assert (options.steps, options.clip_norm, options.short_share, options.learning_rate) == (1, 0.0, 1.0, 1.0)
 
 
 # --- The saved configuration -----------------------------------------------------------------------------------------
