@@ -284,12 +284,6 @@ class Tokenizer:
         return len(self._tokens)
 
     @property
-    def special_ids(self) -> tuple[int, ...]:
-        """Ids of the five special tokens and of any other that a loaded `tokenizer.json` calls special, ascending."""
-        special = {i for i, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
-        return tuple(sorted(special | {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}))
-
-    @property
     def continuation_mask(self) -> np.ndarray:
         """(V,) bool: True where the piece goes on with a word ("##ing")."""
         return np.array([token.startswith(CONTINUATION) and token != CONTINUATION for token in self._tokens])

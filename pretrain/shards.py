@@ -168,10 +168,6 @@ class TokenArrays:
         """S, the number of sentences of all documents."""
         return len(self.sentence_starts) - 1
 
-    def sentence_lengths(self, first: int, last: int) -> NDArray[np.int64]:
-        """Tokens of the sentences first … last - 1: shape (last - first,). Reads no token."""
-        return np.diff(self.sentence_starts[first : last + 1])
-
 
 @dataclass(frozen=True)
 class PreparedCorpus:
@@ -185,12 +181,11 @@ class PreparedCorpus:
     token_counts: NDArray[np.int64]  # (V,) of the training side
 
 
-def open_prepared(directory: str | Path, *, tokenizer: Tokenizer | None = None, check: bool = True) -> PreparedCorpus:
+def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpus:
     """Opens what `prepare` wrote. Nothing but the tokenizer is read into memory.
 
     Args:
         directory: where `prepare` wrote.
-        tokenizer: what the model at hand uses, when it comes from elsewhere; without it, the directory's own is loaded.
         check: compares every file's checksum (about a second for a gigabyte); sizes are compared in any case.
 
     Raises:
@@ -200,8 +195,7 @@ def open_prepared(directory: str | Path, *, tokenizer: Tokenizer | None = None, 
     manifest = Manifest.read(directory)
     for name, record in manifest.files.items():
         _check_file(directory / name, record, checksum=check)
-    if tokenizer is None:
-        tokenizer = Tokenizer.load(directory)
+    tokenizer = Tokenizer.load(directory)
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
         raise InputError(f"arrays in {directory} were made with another tokenizer")
     return PreparedCorpus(

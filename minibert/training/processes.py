@@ -62,11 +62,6 @@ class Processes:
         return torch.device("cuda", self.local_rank) if self.device_type == "cuda" else torch.device("cpu")
 
 
-def rank_from_environment() -> int:
-    """This process's rank as torchrun gives it, 0 without torchrun; for use before the processes have joined."""
-    return _environment_number("RANK") if "RANK" in os.environ else 0
-
-
 @contextmanager
 def join_processes(device_type: str) -> Iterator[Processes]:
     """Join the other processes of a torchrun (gloo on "cpu", nccl on "cuda") and leave them at the end.

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 
-def step_progress(step: int, steps: int) -> float:
-    """The progress at which step number `step` (from 0) of `steps` is judged: its middle.
-
-    Neither end of the schedule is ever met, where the rate is 0, so that the first and the last step learn too.
-    """
-    return (step + 0.5) / steps
-
-
 def learning_rate_factor(progress: float, *, warmup_share: float, decay_share: float) -> float:
     """The share of the peak rate at `progress`: linear from 0 over `warmup_share` of the run, then 1, then linear to 0
     over the last `decay_share` of it.
 
     `decay_share = 1 - warmup_share` is the paper's schedule (Devlin et al. 2018, A.2), which decays from the end of the
-    warm-up on. Shares that overlap give the lower of the two lines. Outside 0 to 1 the factor is 0.
+    warm-up on. Shares that overlap give the lower of the two lines. Outside 0 to 1 the factor is 0. A step is judged at
+    its middle, so neither end is ever met and the first and the last step learn too.
     """
     if not 0.0 <= progress <= 1.0:
         return 0.0

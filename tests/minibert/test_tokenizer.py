@@ -227,7 +227,6 @@ def test_looking_up(tmp_path: Path) -> None:
     assert tokenizer.token_to_id("dog") is None
     assert tokenizer.id_to_token(11) == "##ing"
     assert tokenizer.vocab_size == 25
-    assert tokenizer.special_ids == (0, 1, 2, 3, 4)
     assert np.flatnonzero(tokenizer.continuation_mask).tolist() == [8, 11, 14, 22, 24]
 
 
