@@ -22,6 +22,10 @@ from pretrain.instances import PairOptions, PairPlan
 from pretrain.masking import Masker
 from pretrain.shards import TokenArrays
 
+# The number of masked positions is rounded up to a multiple of this. It differs from batch to batch, and on a processor
+# every new size of a matrix product has its kernel built anew: a tenth of a step of a small BERT.
+MASKED_MULTIPLE = 64
+
 
 @dataclass(frozen=True)
 class PretrainBatch:
@@ -30,7 +34,7 @@ class PretrainBatch:
     input_ids: Tensor  # (B, T) int64, masked
     token_type_ids: Tensor  # (B, T) int64
     attention_mask: Tensor | None  # (B, T) bool, True at real tokens; None when nothing is padded
-    masked_positions: Tensor  # (M,) int64, flat: b·T + t
+    masked_positions: Tensor  # (M',) int64, flat: b·T + t; what comes after the first M only fills up to M'
     masked_labels: Tensor  # (M,) int64, the tokens that stood there
     next_sentence_labels: Tensor  # (B,) int64, 0: B follows A, 1: B is from elsewhere
     tokens: int  # real ones, special tokens included
@@ -130,12 +134,13 @@ def collate(examples: list[Example], *, pad_id: int) -> PretrainBatch:
         segments[row, : len(example.segments)] = example.segments
     positions = np.concatenate([row * size[1] + example.chosen for row, example in enumerate(examples)])
     labels = np.concatenate([example.ids[example.chosen] for example in examples])
+    filling = np.zeros(-len(positions) % MASKED_MULTIPLE, np.int64)
     real = np.arange(size[1]) < lengths[:, None]
     return PretrainBatch(
         input_ids=torch.from_numpy(input_ids),
         token_type_ids=torch.from_numpy(segments),
         attention_mask=None if real.all() else torch.from_numpy(real),
-        masked_positions=torch.from_numpy(positions),
+        masked_positions=torch.from_numpy(np.concatenate([positions, filling])),
         masked_labels=torch.from_numpy(labels),
         next_sentence_labels=torch.tensor([int(example.is_random) for example in examples]),
         tokens=int(lengths.sum()),

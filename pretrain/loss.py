@@ -23,7 +23,7 @@ class Sums(NamedTuple):
 
 
 def loss_sums(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> Sums:
-    """The losses of a model's answer, in float32 or wider: MLM logits (M, V), or with them NSP logits (B, 2)."""
+    """The losses of a model's answer, in float32 or wider: MLM logits (M', V), or with them NSP logits (B, 2)."""
     if isinstance(answer, PreTrainingLogits):
         nsp = _cross_entropy(answer.nsp, batch.next_sentence_labels)
         return Sums(_cross_entropy(answer.mlm, batch.masked_labels), nsp)
@@ -34,7 +34,7 @@ def loss_sums(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> Sums:
 def right_answers(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> Sums:
     """How many of the chosen tokens, and of the pairs, have the right answer as the highest score."""
     mlm_logits = answer.mlm if isinstance(answer, PreTrainingLogits) else answer
-    mlm = (mlm_logits.argmax(-1) == batch.masked_labels).sum()
+    mlm = (mlm_logits[: len(batch.masked_labels)].argmax(-1) == batch.masked_labels).sum()
     if isinstance(answer, PreTrainingLogits):
         return Sums(mlm, (answer.nsp.argmax(-1) == batch.next_sentence_labels).sum())
     return Sums(mlm, torch.zeros_like(mlm))
@@ -51,7 +51,7 @@ def predict(model: nn.Module, batch: PretrainBatch) -> Tensor | PreTrainingLogit
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Summed; every label counts, there is no ignored class. (M, V), (M,) -> scalar"""
+    """Summed; every label counts, there is no ignored class; rows beyond the labels don't. (M', V), (M,) -> scalar"""
     return SummedCrossEntropy.apply(logits, labels)
 
 
@@ -64,13 +64,15 @@ class SummedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        """(M, V), (M,) -> scalar"""
+        """(M', V), (M,) -> scalar"""
         wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
         loss = torch.zeros((), dtype=wide, device=logits.device)
         gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        at_once = 64 if logits.device.type == "cpu" else max(1, len(logits))
-        for start in range(0, len(logits), at_once):
-            rows = slice(start, start + at_once)
+        if gradient is not None:
+            gradient[len(labels) :] = 0
+        at_once = 64 if logits.device.type == "cpu" else max(1, len(labels))
+        for start in range(0, len(labels), at_once):
+            rows = slice(start, min(start + at_once, len(labels)))
             x = logits[rows].to(wide, copy=True)
             target = labels[rows, None]
             x -= x.amax(1, keepdim=True)
@@ -88,4 +90,4 @@ class SummedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         """The gradient of the logits, in their own type."""
         (gradient,) = ctx.saved_tensors
-        return gradient * upstream, None
+        return gradient.mul_(upstream), None  # in place: PyTorch refuses a second backward pass through it

@@ -24,9 +24,9 @@ def peak_rss_bytes() -> int:
 def bound_kernel_cache() -> None:
     """Have torch keep 64 compiled CPU kernels instead of 1,024; to be called before torch is imported.
 
-    oneDNN compiles a kernel for each shape and keeps it with its working memory. A batch has another number of masked
-    tokens at every step, so the cache would fill with kernels that are never used again: 1 GB more in the first 40
-    steps of BERT-mini. What one step needs, 64 hold.
+    oneDNN compiles a kernel for each shape and keeps it with its working memory. Where each step has shapes of its own,
+    the cache fills with kernels that are never used again: 1 GB more in the first 40 steps of BERT-mini with another
+    number of masked tokens each. What one step needs, 64 hold.
     """
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, "64")

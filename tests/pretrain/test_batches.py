@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from minibert.tokenizer import Tokenizer
-from pretrain.batches import BatchMaker, Example, Prefetcher, PretrainBatch, collate
+from pretrain.batches import MASKED_MULTIPLE, BatchMaker, Example, Prefetcher, PretrainBatch, collate
 from pretrain.instances import PAIR, PairOptions, PairPlan
 from pretrain.masking import Masker
 from pretrain.shards import TokenArrays
@@ -49,7 +49,8 @@ def rows(batch: PretrainBatch) -> list[tuple[Any, ...]]:
     size = batch.input_ids.size(1)
     mask = torch.ones_like(batch.input_ids, dtype=torch.bool) if batch.attention_mask is None else batch.attention_mask
     asked: dict[int, list[tuple[int, int]]] = {}
-    for position, label in zip(batch.masked_positions.tolist(), batch.masked_labels.tolist(), strict=True):
+    asked_for = batch.masked_positions[: len(batch.masked_labels)]
+    for position, label in zip(asked_for.tolist(), batch.masked_labels.tolist(), strict=True):
         asked.setdefault(position // size, []).append((position % size, label))
     return [
         (
@@ -137,7 +138,7 @@ def test_examples_are_padded_to_the_longest() -> None:
     assert batch.attention_mask is not None
     assert batch.attention_mask.dtype == torch.bool
     assert batch.attention_mask.int().tolist() == [[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]]
-    assert batch.masked_positions.tolist() == [2, 4, 7]
+    assert batch.masked_positions.tolist() == [2, 4, 7] + [0] * (MASKED_MULTIPLE - 3)
     assert batch.masked_labels.tolist() == [11, 20, 12]
     assert batch.next_sentence_labels.tolist() == [1, 0]
     assert (batch.tokens, batch.positions) == (9, 12)

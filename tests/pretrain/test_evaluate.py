@@ -90,8 +90,9 @@ def test_figures_are_means_over_all_targets(corpus: PreparedCorpus) -> None:
                 attention_mask=batch.attention_mask,
                 masked_positions=batch.masked_positions,
             )
-            losses += (-answer.mlm.log_softmax(-1)[range(len(batch.masked_labels)), batch.masked_labels]).tolist()
-            right += (answer.mlm.argmax(-1) == batch.masked_labels).tolist()
+            mlm = answer.mlm[: len(batch.masked_labels)]
+            losses += (-mlm.log_softmax(-1)[range(len(mlm)), batch.masked_labels]).tolist()
+            right += (mlm.argmax(-1) == batch.masked_labels).tolist()
             classes = batch.next_sentence_labels
             nsp_losses += (-answer.nsp.log_softmax(-1)[range(len(classes)), classes]).tolist()
             nsp_right += (answer.nsp.argmax(-1) == classes).tolist()

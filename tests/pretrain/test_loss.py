@@ -139,5 +139,23 @@ def test_the_written_cross_entropy_is_pytorchs_with_its_gradient(rows: int) -> N
     torch.testing.assert_close(logits.grad, reference.grad, rtol=0, atol=1e-14)
 
 
+def test_rows_beyond_the_labels_change_nothing() -> None:
+    given = torch.randn(9, 7, generator=seeded(0), requires_grad=True)
+    labels = torch.tensor([3, 0, 6, 6])
+    SummedCrossEntropy.apply(given, labels).backward()
+    expected = torch.zeros(9, 7)
+    expected[:4] = given.detach()[:4].softmax(-1) - nn.functional.one_hot(labels, 7)
+    assert_close(given.grad, expected)
+    assert int(right_answers(MLM, batch([1, 0], [0])).mlm) == 1  # the third row is not asked for
+
+
+def test_a_second_backward_pass_is_refused() -> None:
+    given = torch.randn(3, 7, generator=seeded(0), requires_grad=True)
+    loss = SummedCrossEntropy.apply(given, torch.tensor([3, 0, 6]))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
 def test_no_chosen_token_costs_nothing() -> None:
     assert SummedCrossEntropy.apply(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long)).item() == 0.0
