@@ -79,11 +79,16 @@ def run(command: Callable[[], None]) -> None:
         _leave(error)
     except KeyboardInterrupt:
         _leave(Interrupted("interrupted"))
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        stop_printing()
         sys.exit(0)
     except OSError as error:
         _leave(as_ending(error))
+
+
+def stop_printing() -> None:
+    """To be called where the reader of our output, `head` say, has seen enough and is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_ending(error: OSError) -> MinibertError:

@@ -86,10 +86,10 @@ class PretrainOptions:
     """share of the run, at its end, in which it falls linearly to 0"""
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
-    """random: N(0, 0.02); neighbours: with token frequencies in the decoder's bias and heads that look at the words beside"""  # noqa: E501
+    """random: N(0, 0.02); neighbours: what the text tells beforehand, token frequencies, embeddings made of a token's neighbours, and heads that look at the words beside"""  # noqa: E501
     dropout: float = 0.0
     """dropout while pretraining; the model's config.json keeps its own, for fine-tuning"""
-    mask_rate: float = 0.2
+    mask_rate: float = 0.3
     """share of the tokens chosen for prediction in training; evaluation always takes 0.15"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
@@ -221,6 +221,11 @@ NOT_DECISIVE = {
 }  # fmt: skip
 
 
+# What decides a vocabulary that is still to be trained.
+VOCABULARY_OPTIONS = (
+    "--vocab-size", "--lowercase", "--no-lowercase", "--strip-accents", "--chinese-chars", "--no-chinese-chars",
+)  # fmt: skip
+
 # What belongs to one run alone, and shorthands for other keys.
 NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
 
@@ -232,7 +237,7 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
         InputError: an unknown or impossible option, an unreadable recipe.
     """
     defaults = PretrainOptions(**read_recipe(_recipe_named_in(args)))
-    given = {arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")}
+    given = given_options(args)
     # Of two options that exclude each other, one on the command line replaces the recipe's, whichever that sets.
     for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
                            ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip
@@ -245,13 +250,17 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
     return options
 
 
+def given_options(args: Sequence[str]) -> set[str]:
+    """The names of the options on a command line, as "--batch-size"."""
+    return {arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")}
+
+
 def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
     """An option that would change nothing is refused: who gives it expects something."""
-    vocabulary = ("--vocab-size", "--lowercase", "--no-lowercase")
-    text = (*vocabulary, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--text-field")
+    text = (*VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--text-field")
     pointless = [
         (options.init is not None, ("--model", "--tokenizer", "--first-weights"), "--init brings its own"),
-        (options.init or options.tokenizer, vocabulary, "the vocabulary is there already"),
+        (options.init or options.tokenizer, VOCABULARY_OPTIONS, "the vocabulary is there already"),
         (options.data is not None, text, "the arrays of --data are made already"),
         (options.seq_len is not None, ("--phases",), "--seq-len replaces the phases"),
         (options.no_nsp, ("--pair-objective",), "--no-nsp stands for --pair-objective none"),

@@ -28,6 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from minibert import checkpoint
+from minibert.cli import stop_printing
 from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.device import choose_device, choose_precision, processor_name
 from minibert.training.interrupts import stop_requested
@@ -79,9 +80,12 @@ def train(options: PretrainOptions) -> None:
 
 
 def say(processes: Processes, line: str) -> None:
-    """One line for the user, from the first process alone."""
+    """One line for the user, from the first process alone. A run goes on when nobody reads what it prints."""
     if processes.is_main:
-        print(line, flush=True)
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            stop_printing()
 
 
 @dataclass
@@ -396,8 +400,8 @@ class Pretraining:
             self.run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         )
         for name, value in summary.items():
-            print(f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
-        print(f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")
+            say(self.processes, f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
+        say(self.processes, f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")
 
     def summary(self, figures: HeldOutFigures) -> dict[str, Any]:
         """The figures of a finished run."""

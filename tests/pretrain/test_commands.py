@@ -52,6 +52,17 @@ def test_prepare_in_a_process_of_its_own_makes_the_same_arrays(text: Path, array
     assert all(ours[name] == theirs[name] for name in ours if name != "manifest.json")
 
 
+@pytest.mark.parametrize("option", [("--vocab-size", 100), ("--no-lowercase",), ("--strip-accents", "True")])
+def test_prepare_refuses_what_a_tokenizer_that_is_there_has_decided(
+    option: tuple[object, ...], text: Path, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    assert run_here(monkeypatch, "prepare", "--corpus", text, "--tokenizer", arrays, *option, "--out", out) == 2
+    assert capsys.readouterr().err == f"error: {option[0]} has no effect here: the vocabulary is there already\n"
+    assert not out.exists()
+
+
 def test_prepare_with_a_tokenizer_that_is_there(
     text: Path, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,17 @@ from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
 from pretrain.shards import open_prepared
 from pretrain.train import EvaluationTimes, Pretraining, step_seed
-from tests.pretrain.running import documents, metrics, run_here, states, summary, weights, write_shape, write_text
+from tests.pretrain.running import (
+    documents,
+    metrics,
+    run_here,
+    start,
+    states,
+    summary,
+    weights,
+    write_shape,
+    write_text,
+)
 
 MODEL_FILES = {"config.json", "model.safetensors", "tokenizer.json", "vocab.txt"}
 RUN_FILES = MODEL_FILES | {"run.toml", "state", "metrics.jsonl", "curves.png", "summary.json"}
@@ -242,6 +252,15 @@ def test_dropout_differs_from_step_to_step_and_between_processes() -> None:
     seeds = {step_seed(seed, step, rank) for seed in range(3) for step in range(50) for rank in range(4)}
     assert len(seeds) == 3 * 50 * 4
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_prints(arrays: Path, shape: Path, tmp_path: Path) -> None:
+    process = start("--data", arrays, "--model", shape, *SMALL, "--steps", 3, "--out", tmp_path / "run")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()  # before its first line
+    assert (process.stderr.read(), process.wait()) == ("", 0)
+    process.stderr.close()
+    assert summary(tmp_path / "run")["steps"] == 3
 
 
 # --- Phases and length -----------------------------------------------------------------------------------------------
