@@ -1,10 +1,12 @@
 """Where the `fast` recipe begins: weights from which a short run learns sooner, in a model that is a plain BERT.
 
-Drawn at random, a small BERT spends its first millions of tokens finding two things that are known beforehand: how
-often each token occurs, and that a word is best guessed from its neighbours. Until then the loss stays near the unigram
-baseline. Both can be written into the first weights; all of them are then trained as ever.
+Drawn at random, a small BERT spends its first millions of tokens finding what is known beforehand: how often each
+token occurs, that a word is best guessed from its neighbours, and which tokens have like neighbours. Until then the
+loss stays near the unigram baseline. All three can be written into the first weights, which are then trained as ever.
 
 - The decoder's bias begins at the log frequency of each token.
+- Token embeddings begin as vectors of the tokens' neighbours (`cooccurrence.py`); tokens that the text does not have,
+  [MASK] among them, stay as drawn.
 - Positions begin as sinusoids, of random frequencies so that no two distances look alike. In the first half of the
   blocks each head begins by looking at one neighbour: its query turns the sinusoid of its own position by as much as
   the neighbour lies away, its key leaves it as it is, and their product is largest where the two agree.
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Block, SelfAttention
+from pretrain.cooccurrence import cooccurrence_vectors
 
 # How sharply a head looks at its neighbour in the beginning: with D = 64 a score of about 6, against 0 elsewhere.
 SHARPNESS = 1.5
@@ -34,16 +37,21 @@ SHARPNESS = 1.5
 
 @torch.no_grad()
 def begin_at_neighbours(
-    model: BertForPreTraining | BertForMaskedLM, token_counts: NDArray, *, generator: torch.Generator
+    model: BertForPreTraining | BertForMaskedLM, tokens: NDArray, token_counts: NDArray, *, generator: torch.Generator
 ) -> None:
     """Rewrites the fresh weights of a model as this module's docstring says.
 
-    token_counts: (V',) occurrences in the training text, V' <= V; tokens beyond V' count as never seen.
+    tokens: (n,) the training text; token_counts: (V',) occurrences in it, V' <= V, those beyond were never seen.
     """
     config = model.config
     counts = torch.ones(config.vocab_size, dtype=torch.float64)  # one more each, so that none is impossible
     counts[: len(token_counts)] += torch.tensor(token_counts.tolist())
     model.mlm_head.decoder.bias.copy_((counts / counts.sum()).log())
+
+    embeddings = model.encoder.embeddings.token.weight
+    vectors = cooccurrence_vectors(tokens, config.vocab_size, config.hidden_size, generator=generator)
+    known = vectors.any(1)
+    embeddings[known] = vectors[known] * config.initializer_range * math.sqrt(config.hidden_size)  # as long as drawn
 
     pairs = config.hidden_size // 2
     frequencies = math.pi * torch.rand(pairs, generator=generator)  # radians a position

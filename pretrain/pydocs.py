@@ -1,8 +1,8 @@
-"""The embedded corpus: English prose that is already on the machine, the documentation of Python and some packages.
+"""The embedded corpus: English that is already on the machine, the documentation of Python and some packages.
 
 It holds the language reference (`pydoc_data.topics`) and the docstrings of the standard library and of PACKAGES.
 Sources are read with `ast`, never imported. From the top down: which documents there are, which strings a file holds.
-How a docstring becomes paragraphs of prose is said in `prose.py`.
+How a docstring becomes paragraphs is said in `docstrings.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from pretrain.prose import paragraphs
+from pretrain.docstrings import paragraphs
 from pretrain.sentences import split_sentences
 from pretrain.workers import start_worker
 
@@ -30,7 +30,7 @@ PACKAGES = (
     "numpy", "torch", "sympy", "networkx", "matplotlib", "mpl_toolkits", "torchmetrics", "mpmath", "fontTools", "PIL",
     "fsspec", "jinja2",
 )  # fmt: skip
-# Not prose for readers: other people's packages, tests, and programs that are shipped beside the library.
+# Not for readers: other people's packages, tests, and programs that are shipped beside the library.
 _SKIPPED_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "testing", "__pycache__", "idlelib", "lib2to3", "turtledemo"}
 )
@@ -38,6 +38,7 @@ _DOC_CALLS = frozenset({"add_docstr", "_add_docstr", "add_docstr_all", "add_newd
 _LONG = 600  # characters that make a document; shorter pieces are put together, for NSP needs several sentences
 _SHORTEST = 150  # characters: a document with less is dropped ...
 _FEWEST_SENTENCES = 2  # ... and so is one that gives no pair of sentences
+_LINE = 60  # characters: what is shorter, such as "Returns:", may be repeated
 _logger = logging.getLogger(__name__)
 
 Piece = list[str]  # the paragraphs of one module, class (with its methods) or function
@@ -47,8 +48,8 @@ def documents() -> Iterator[str]:
     """The documents of the embedded corpus, paragraphs separated by a blank line, in the same order on every machine.
 
     A class with its methods or a long function docstring is a document; short ones are put together with their
-    neighbours in the file. A paragraph that was there before, word for word, is left out. A package that is not
-    installed is logged as a warning, and the files that could not be parsed are counted in the log.
+    neighbours in the file. A paragraph longer than a line that was there before, word for word, is left out. A package
+    that is not installed is logged as a warning, and the files that could not be parsed are counted in the log.
     """
     found = sources()
     for missing in (name for name, root in found.items() if root is None):
@@ -73,8 +74,12 @@ def _assemble(files: Iterable[list[Piece]]) -> Iterator[str]:
     for pieces in files:
         gathered: list[Piece] = [[]]
         for piece in pieces:
-            fresh = [paragraph for paragraph in dict.fromkeys(piece) if paragraph not in seen]
-            seen.update(fresh)
+            fresh = []
+            for paragraph in piece:
+                if paragraph not in seen:
+                    fresh.append(paragraph)
+                if len(paragraph) >= _LINE:
+                    seen.add(paragraph)
             if sum(map(len, gathered[-1])) >= _LONG:
                 gathered.append([])
             gathered[-1] += fresh
@@ -120,7 +125,7 @@ def python_files(root: Path) -> list[Path]:
 
 
 def pieces_of_file(file: Path) -> list[Piece] | None:
-    """The prose of a source file, read without running it; None where the file does not parse."""
+    """The paragraphs of a source file, read without running it; None where the file does not parse."""
     try:
         source = file.read_bytes()
         if b'"""' not in source and b"'''" not in source:

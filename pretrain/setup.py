@@ -147,7 +147,7 @@ def build_model(options: PretrainOptions, corpus: PreparedCorpus) -> tuple[Pretr
     if options.init is not None:
         return model.train(), _copy_weights(checkpoint.load(options.init)[0], model)
     if options.first_weights == "neighbours":
-        begin_at_neighbours(model, corpus.token_counts, generator=generator)
+        begin_at_neighbours(model, corpus.train.tokens, corpus.token_counts, generator=generator)
     return model.train(), []
 
 

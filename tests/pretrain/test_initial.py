@@ -14,12 +14,14 @@ CONFIG = BertConfig(
     vocab_size=50, hidden_size=128, num_hidden_layers=3, num_attention_heads=2, intermediate_size=256,
     max_position_embeddings=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
 )  # fmt: skip
+# A text in which 8 and 9 have the same neighbours; tokens from 40 on are not in it.
+TOKENS = np.array([token for a in range(10, 40) for b in (8, 9) for token in (a, b, a)])
 
 
 def begun() -> BertForMaskedLM:
     generator = torch.Generator().manual_seed(0)
     model = BertForMaskedLM(CONFIG, generator=generator)
-    begin_at_neighbours(model, np.array([3, 0, 7] + [10] * 37), generator=generator)
+    begin_at_neighbours(model, TOKENS, np.array([3, 0, 7] + [10] * 37), generator=generator)
     return model.eval()
 
 
@@ -29,6 +31,16 @@ def test_the_bias_is_the_log_frequency() -> None:
     expected = [math.log(4 / total), math.log(1 / total), math.log(8 / total), math.log(11 / total)]
     torch.testing.assert_close(bias[:4], torch.tensor(expected))
     assert bias[49].item() == pytest.approx(math.log(1 / total))
+
+
+def test_tokens_with_like_neighbours_begin_alike_and_others_as_drawn() -> None:
+    drawn = BertForMaskedLM(CONFIG, generator=torch.Generator().manual_seed(0)).encoder.embeddings.token.weight
+    embeddings = begun().encoder.embeddings.token.weight
+    assert torch.cosine_similarity(embeddings[8], embeddings[9], dim=0) > 0.7
+    assert torch.cosine_similarity(embeddings[8], embeddings[10], dim=0) < 0.4
+    torch.testing.assert_close(embeddings[8].norm(), torch.tensor(0.02 * math.sqrt(128)))
+    assert torch.equal(embeddings[40:], drawn[40:]) and torch.equal(embeddings[:8], drawn[:8])
+    assert not embeddings[0].any()  # padding
 
 
 @pytest.mark.parametrize(("head", "distance"), [(0, -1), (1, 1)])
