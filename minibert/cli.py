@@ -75,6 +75,8 @@ def run(command: Callable[[], None]) -> None:
         return
     try:
         command()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where it is noticed that the reader is gone
     except MinibertError as error:
         _leave(error)
     except KeyboardInterrupt:

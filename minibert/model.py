@@ -172,8 +172,9 @@ class Bert(nn.Module):
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
         mask = None if attention_mask is None else visible_keys(attention_mask)
         x = self.embeddings(input_ids, token_type_ids=token_type_ids)
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))  # once here, or every sublayer would cast its sum anew
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # Once here, or every sublayer would cast its sum anew. (On a GPU LayerNorm returns float32 in any case.)
+            x = x.to(torch.get_autocast_dtype("cpu"))
         for block in self.blocks:
             x = block(x, mask)
         return x

@@ -16,22 +16,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DISTANCES = (-2, -1, 1, 2)  # of the neighbours, in tokens
-MOST_NEIGHBOURS = 1024  # the most frequent tokens are the ones that describe: it bounds the matrix to V x 4096
+FEWEST = 20  # neighbours that a token must have been seen with: what fewer say is mostly chance
+MOST_NEIGHBOURS = 1024  # the most frequent tokens are the ones that describe ...
+MOST_CELLS = 2**24  # ... and fewer of them in a large vocabulary: the matrix takes 256 MB at most
 MOST_TOKENS = 5_000_000  # of a larger text, a sample
-RARE = 20  # a token seen so often has its row halved: what so few neighbours say is half chance
 SMOOTHING = 0.75  # exponent of the neighbours' frequencies: rare neighbours count for less than their surprise
 
 
 def cooccurrence_vectors(tokens: NDArray, vocab_size: int, size: int, *, generator: torch.Generator) -> Tensor:
-    """(V, size) float32: a row of length 1 for each token, of length 0 for those of which the text says nothing.
+    """(V, size) float32: a row of length 1 for each token, of length 0 for those of which the text says too little.
 
     tokens: (n,) the training text.
     """
     surprise = neighbour_surprise(sample(tokens), vocab_size)
     directions, strengths = largest_directions(surprise, min(size, *surprise.shape), generator=generator)
     vectors = directions * strengths.sqrt()
-    vectors -= vectors.mean(0)  # what all tokens share tells none apart
-    vectors[~surprise.any(1)] = 0
+    known = surprise.any(1)
+    vectors[known] -= vectors[known].mean(0)  # what all tokens share tells none apart
+    vectors[~known] = 0
     return F.pad(F.normalize(vectors), (0, size - vectors.size(1)))
 
 
@@ -45,31 +47,31 @@ def sample(tokens: NDArray) -> NDArray[np.int64]:
 
 
 def neighbour_surprise(tokens: NDArray[np.int64], vocab_size: int) -> Tensor:
-    """Positive pointwise mutual information of tokens and their neighbours, (V, C·4) for the C most frequent tokens."""
-    counts = np.bincount(tokens, minlength=vocab_size)
-    describing = np.argsort(-counts, kind="stable")[:MOST_NEIGHBOURS]
+    """Positive pointwise mutual information of tokens and their neighbours, (V, 4 C) for the C most frequent tokens.
+
+    A token that was seen with fewer than `FEWEST` of them has a row of zeros.
+    """
+    frequent = np.argsort(-np.bincount(tokens, minlength=vocab_size), kind="stable")
+    frequent = frequent[: min(MOST_NEIGHBOURS, MOST_CELLS // vocab_size)]
     column = np.full(vocab_size, -1)
-    column[describing] = np.arange(len(describing))
-    pairs = torch.empty(vocab_size, len(DISTANCES), len(describing))
+    column[frequent] = np.arange(len(frequent))
+    counts = torch.empty(vocab_size, len(DISTANCES), len(frequent))
     for place, distance in enumerate(DISTANCES):
         token, neighbour = shifted(tokens, distance)
-        known = column[neighbour] >= 0
-        cells = token[known] * len(describing) + column[neighbour[known]]
-        counted = np.bincount(cells, minlength=vocab_size * len(describing))
-        pairs[:, place] = torch.from_numpy(counted).view(vocab_size, len(describing))
-    pairs = pairs.flatten(1)
-    of_token = pairs.sum(1, keepdim=True)
-    of_neighbour = pairs.sum(0).pow(SMOOTHING)
-    expected = of_neighbour / of_neighbour.sum().clamp(min=1)
-    information = pairs.div_(of_token.clamp(min=1)).div_(expected.clamp(min=1e-30)).log_().clamp_(min=0)
-    return information.mul_(of_token / (of_token + RARE))
+        columns = column[neighbour]
+        cells = (token * len(frequent) + columns)[columns >= 0]
+        counted = np.bincount(cells, minlength=vocab_size * len(frequent))
+        counts[:, place] = torch.from_numpy(counted).view(vocab_size, len(frequent))
+    counts = counts.flatten(1)
+    of_token = counts.sum(1, keepdim=True)
+    of_neighbour = counts.sum(0).pow(SMOOTHING)
+    expected = of_token.clamp(min=FEWEST) * of_neighbour.div(of_neighbour.sum().clamp(min=1)).clamp(min=1e-30)
+    return counts.div_(expected).log_().clamp_(min=0).mul_(of_token >= FEWEST)
 
 
 def shifted(tokens: NDArray[np.int64], distance: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each token, and beside it the one that stands `distance` further on; negative: further back."""
-    if distance < 0:
-        return tokens[-distance:], tokens[:distance]
-    return tokens[: len(tokens) - distance], tokens[distance:]
+    return (tokens[:-distance], tokens[distance:]) if distance > 0 else (tokens[-distance:], tokens[:distance])
 
 
 def largest_directions(matrix: Tensor, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:

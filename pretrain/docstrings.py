@@ -1,7 +1,7 @@
 """A docstring -> its paragraphs, as one reads them in an editor.
 
-What is not language goes: doctests, code blocks, signatures, tables, directives, underlines. What is language stays as
-it was typed, with its backquotes, lists and names of parameters: it is the English that documentation is written in.
+What is not language goes: doctests, blocks marked as code, signatures, tables, directives, underlines. The rest stays
+as it was typed, with its backquotes, lists and names of parameters: the English that documentation is written in.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pretrain.sentences import fold
 
 _PROMPT = re.compile(r">>>|\.\.\. |In \[\d*\]:|Out\[\d*\]:|[$%] \w")
-_FENCE = re.compile(r"```|~~~")
+_FENCE = re.compile(r"```(?!.*```)")
 _DIRECTIVE = re.compile(r"\.\. +(?:([\w:-]+?) ?::(?: +(.*))?$)?")
 _KEPT_DIRECTIVES = {
     "note", "warning", "caution", "important", "tip", "hint", "attention", "danger", "error", "admonition",
@@ -25,7 +25,7 @@ _SIGNATURE = re.compile(
 )
 _TABLE_BORDER = re.compile(r"=+(?: +=+)+$")
 _TABULAR = re.compile(
-    r"\S {3,}\S.*\S {3,}\S|\|.*\|.*\||[+|][-=+|: ]{3,}|[│─┌└├═║╱╲█⎛⎝⎡⎣]|[-=~_^]{4,}|[_/\\|]{3,}|(?:\. ?){5,}"
+    r"\S {3,}\S.*\S {3,}\S|\|.*\|.*\||[+|][-=+|: ]{3,}|[│─┌└├═║╱╲█⎛⎝⎡⎣]|[-=~_^]{4,}|(?<!:)[_/\\|]{3,}|(?:\. ?){5,}"
 )
 _UNDERLINE = re.compile(r"([=\-~^*\"'#+.:_`])\1{2,}$")
 _ITEM = re.compile(  # of a list, or of a list of names: "- ...", "(a) ...", "2. ...", ":param x: ...", "x (int): ..."
@@ -45,26 +45,27 @@ def paragraphs(docstring: str) -> list[str]:
 def _without_code(lines: Iterable[str]) -> Iterator[str]:
     """Blank lines for doctests, fenced and literal blocks, tables, signatures, and directives that show no prose."""
     skipped: int | None = None  # lines deeper than this belong to a block that is dropped
-    until_blank = in_fence = False
-    borders = 0
+    until_blank = in_fence = is_border = False
+    borders = 0  # of the table that we are in: between its first and its last there may be blank rows
     previous = ""
     for line in lines:
         text = line.strip()
         indent = len(line) - len(line.lstrip())
         starts, previous = not previous, "" if _SIGNATURE.match(text) else text
+        was_border, is_border = is_border, bool(_TABLE_BORDER.match(text))
         if _FENCE.match(text) or in_fence:
             in_fence = in_fence != bool(_FENCE.match(text))
             yield ""
             continue
         if not text:
-            until_blank = until_blank and 0 < borders < 3
+            until_blank = until_blank and 0 < borders < 3 and not was_border  # a border above a blank line is the last
             borders = borders if until_blank else 0
             yield ""
             continue
         if skipped is not None and indent > skipped:
             continue
         skipped = None
-        if _TABLE_BORDER.match(text):
+        if is_border:
             until_blank, borders = True, borders + 1
         elif _PROMPT.match(text):
             until_blank = True

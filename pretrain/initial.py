@@ -6,7 +6,7 @@ loss stays near the unigram baseline. All three can be written into the first we
 
 - The decoder's bias begins at the log frequency of each token.
 - Token embeddings begin as vectors of the tokens' neighbours (`cooccurrence.py`); tokens that the text does not have,
-  [MASK] among them, stay as drawn.
+  [MASK] among them, or hardly ever, stay as drawn.
 - Positions begin as sinusoids, of random frequencies so that no two distances look alike. In the first half of the
   blocks each head begins by looking at one neighbour: its query turns the sinusoid of its own position by as much as
   the neighbour lies away, its key leaves it as it is, and their product is largest where the two agree.
@@ -53,11 +53,10 @@ def begin_at_neighbours(
     known = vectors.any(1)
     embeddings[known] = vectors[known] * config.initializer_range * math.sqrt(config.hidden_size)  # as long as drawn
 
-    pairs = config.hidden_size // 2
-    frequencies = math.pi * torch.rand(pairs, generator=generator)  # radians a position
+    frequencies = math.pi * torch.rand(config.hidden_size // 2, generator=generator)  # radians a position
     positions = model.encoder.embeddings.position.weight
-    waves = sinusoids(len(positions), frequencies) * math.sqrt(2) * config.initializer_range
-    positions[:, : 2 * pairs] = waves  # of an odd hidden size the last number stays as drawn
+    table = sinusoids(len(positions), frequencies) * math.sqrt(2) * config.initializer_range
+    positions[:, : table.size(1)] = table  # of an odd hidden size the last number stays as drawn
 
     for number, block in enumerate(model.encoder.blocks):
         assert isinstance(block, Block)
@@ -87,10 +86,10 @@ def look_at_neighbours(attention: SelfAttention, frequencies: Tensor, generator:
     for head in range(attention.num_heads):
         distance = (head // 2 + 1) * (1 if head % 2 else -1)
         picked = torch.randperm(len(frequencies), generator=generator)[: head_size // 2]
-        query[head], key[head] = 0.0, 0.0
-        for pair, frequency in enumerate(picked.tolist()):
-            turn = float(frequencies[frequency]) * distance
-            sine, cosine = 2 * frequency, 2 * frequency + 1  # where the embedding holds them
+        query[head, : 2 * len(picked)], key[head, : 2 * len(picked)] = 0.0, 0.0
+        for pair, wave in enumerate(picked.tolist()):
+            turn = float(frequencies[wave]) * distance
+            sine, cosine = 2 * wave, 2 * wave + 1  # where the embedding holds them
             key[head, 2 * pair, sine] = key[head, 2 * pair + 1, cosine] = SHARPNESS
             query[head, 2 * pair, sine] = query[head, 2 * pair + 1, cosine] = SHARPNESS * math.cos(turn)
             query[head, 2 * pair, cosine] = SHARPNESS * math.sin(turn)

@@ -35,6 +35,10 @@ class InspectOptions:
     """tokens in a sequence, special ones included"""
     mask_rate: float = 0.15
     """share of the tokens chosen for prediction"""
+    short_share: float = 0.1
+    """share of the sequences made shorter on purpose"""
+    phase: int = 0
+    """which of the run's phases of sequence length, from 0; each draws anew"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -47,8 +51,10 @@ class InspectOptions:
         Raises:
             InputError: an option is out of range.
         """
-        if self.count < 1 or self.start < 0 or self.seed < 0:
-            raise InputError("--count must be at least 1, --start and --seed at least 0")
+        if self.count < 1 or min(self.start, self.seed, self.phase) < 0:
+            raise InputError("--count must be at least 1; --start, --phase and --seed at least 0")
+        if not 0 <= self.short_share <= 1:
+            raise InputError(f"--short-share must be at least 0 and at most 1, not {self.short_share}")
         if self.seq_len < (smallest := 4 if self.no_nsp else 5):
             raise InputError(f"--seq-len must be at least {smallest}, not {self.seq_len}")
         if not 0 < self.mask_rate < 1:
@@ -63,11 +69,11 @@ def inspect_command(args: Sequence[str]) -> None:
     options = cli.parse(InspectOptions, args, prog=PROG, description=DESCRIPTION)
     options.check()
     corpus = open_prepared(options.data)
-    pairs = PairOptions(options.seq_len, nsp=not options.no_nsp)
+    pairs = PairOptions(options.seq_len, nsp=not options.no_nsp, short_share=options.short_share)
     if pairs.nsp and corpus.train.documents < 2:
         raise InputError(f"{options.data}: pairs need at least two documents; use --no-nsp")
     masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
-    seed = data_seed(options.seed, phase=0)
+    seed = data_seed(options.seed, phase=options.phase)
     plan = PairPlan(corpus.train, pairs, seed=seed)
     maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
     for number, pair in enumerate(plan.pairs(options.start, options.start + options.count), start=options.start):

@@ -2,6 +2,8 @@
 
 Both are sums over what this process sees, divided by the counts of the whole global batch: then the losses and
 gradients of any number of micro-batches and processes add up to those of one big batch.
+
+M' >= M rows of logits answer M labels: what comes after is filling (see `pretrain.batches`) and counts for nothing.
 """
 
 from __future__ import annotations

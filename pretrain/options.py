@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -267,9 +267,18 @@ def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
         (options.optimizer == "adamw", ("--block-learning-rate",), "it is Muon's, and --optimizer is adamw"),
     ]
     for applies, names, because in pointless:
-        for name in names:
-            if applies and name in given:
-                raise InputError(f"{name} has no effect here: {because}")
+        if applies:
+            refuse(given, names, because)
+
+
+def refuse(given: set[str], names: Iterable[str], because: str) -> None:
+    """
+    Raises:
+        InputError: one of `names` is among the options given.
+    """
+    for name in names:
+        if name in given:
+            raise InputError(f"{name} has no effect here: {because}")
 
 
 def resolve(options: PretrainOptions) -> PretrainOptions:

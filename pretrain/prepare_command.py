@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minibert import cli
-from minibert.errors import InputError
-from pretrain.options import VOCABULARY_OPTIONS, given_options
+from pretrain.options import VOCABULARY_OPTIONS, given_options, refuse
 from pretrain.prepare import PrepareOptions, prepare
 from pretrain.shards import Manifest
 
@@ -35,10 +34,8 @@ def prepare_command(args: Sequence[str]) -> None:
         InputError: bad options or text; nothing is left behind.
     """
     command = cli.parse(PrepareCommand, args, prog=PROG, description=DESCRIPTION)
-    given = given_options(args)
-    for option in VOCABULARY_OPTIONS:
-        if command.options.tokenizer is not None and option in given:
-            raise InputError(f"{option} has no effect here: the vocabulary is there already")
+    if command.options.tokenizer is not None:
+        refuse(given_options(args), VOCABULARY_OPTIONS, "the vocabulary is there already")
     prepare(command.options, command.out)
     manifest = Manifest.read(Path(command.out))
     for name, side in (("training", manifest.train), ("held out", manifest.heldout)):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from pretrain.docstrings import paragraphs
 from pretrain.sentences import split_sentences
-from pretrain.workers import start_worker
+from pretrain.workers import start_worker, usable_cores
 
 # With torch and matplotlib come those that they need: all of these are there wherever the core is installed.
 PACKAGES = (
@@ -47,9 +47,9 @@ Piece = list[str]  # the paragraphs of one module, class (with its methods) or f
 def documents() -> Iterator[str]:
     """The documents of the embedded corpus, paragraphs separated by a blank line, in the same order on every machine.
 
-    A class with its methods or a long function docstring is a document; short ones are put together with their
-    neighbours in the file. A paragraph longer than a line that was there before, word for word, is left out. A package
-    that is not installed is logged as a warning, and the files that could not be parsed are counted in the log.
+    A document is a class with its methods, or a function, and what comes after it in the file until there is text
+    enough. A paragraph longer than a line that was there before, word for word, is left out. A package that is not
+    installed is logged as a warning, and the files that could not be parsed are counted in the log.
     """
     found = sources()
     for missing in (name for name, root in found.items() if root is None):
@@ -100,7 +100,7 @@ def _topics() -> Iterator[list[Piece]]:
 
 def _pieces_of_files(files: list[Path]) -> Iterator[list[Piece]]:
     # Spawned, not forked: the caller may hold torch's threads. The workers import this module and nothing heavy.
-    workers = min(os.cpu_count() or 1, 8)
+    workers = min(usable_cores(), 8)
     unparsed = 0
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_quietly) as pool:
@@ -116,7 +116,7 @@ def _start_quietly() -> None:
 
 
 def python_files(root: Path) -> list[Path]:
-    """The Python sources below `root` that hold documentation, sorted by path."""
+    """The Python sources below `root`, sorted by path, without the folders that hold no documentation."""
     found = []
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if name not in _SKIPPED_FOLDERS]

@@ -138,15 +138,20 @@ def _config(options: PretrainOptions) -> BertConfig:
     return config_named(options.model)
 
 
-def build_model(options: PretrainOptions, corpus: PreparedCorpus) -> tuple[PretrainModel, list[str]]:
-    """The model to train, in training mode, and the names of the parameters that --init had no weights for."""
+def build_model(
+    options: PretrainOptions, corpus: PreparedCorpus, *, begin: bool = True
+) -> tuple[PretrainModel, list[str]]:
+    """The model to train, in training mode, and the names of the parameters that --init had no weights for.
+
+    begin: give it its first weights; where a saved state or another process will bring them, that would be in vain.
+    """
     config = model_config(options, corpus.tokenizer)
     config = config.replace(hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout)
     generator = torch.Generator().manual_seed(options.seed)
     model = (BertForPreTraining if options.nsp else BertForMaskedLM)(config, generator=generator)
     if options.init is not None:
         return model.train(), _copy_weights(checkpoint.load(options.init)[0], model)
-    if options.first_weights == "neighbours":
+    if begin and options.first_weights == "neighbours":
         begin_at_neighbours(model, corpus.train.tokens, corpus.token_counts, generator=generator)
     return model.train(), []
 

@@ -43,7 +43,7 @@ from minibert.training.optimizer import (
 )
 from minibert.training.processes import Processes, join_processes
 from minibert.training.schedule import learning_rate_factor
-from minibert.training.state import load_newest_state, save_state
+from minibert.training.state import State, load_newest_state, save_state
 from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch, data_seed
 from pretrain.evaluate import HeldOut, HeldOutFigures
 from pretrain.instances import PairOptions, PairPlan
@@ -112,13 +112,15 @@ class Pretraining:
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
         self.heldout = HeldOut(self.corpus, seq_len=options.phases[-1][0], nsp=options.nsp)
 
-        self.model, fresh = build_model(options, self.corpus)
+        state = load_newest_state(run.state, lambda line: say(processes, line))
+        begin = state is None and processes.is_main  # the others are sent its weights
+        self.model, fresh = build_model(options, self.corpus, begin=begin)
         self.model.to(self.device, self.precision.parameter_dtype)
         self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
 
         self.position = Position()
         self.block_counts: Sequence[int] = ()
-        self.restore()
+        self.restore(state)
         self.open_phase()
         self.forward = self.distributed()
         self.introduce(fresh)
@@ -357,13 +359,12 @@ class Pretraining:
             }
             save_state(self.run.state, self.position.step, tensors, facts)
 
-    def restore(self) -> None:
-        """Goes back to the newest whole state, where there is one.
+    def restore(self, state: State | None) -> None:
+        """Goes back to a saved state, where there is one.
 
         Raises:
             InputError: the token arrays or the model's config are not those of the state.
         """
-        state = load_newest_state(self.run.state, lambda line: say(self.processes, line))
         if state is None:
             if self.options.resume:
                 say(self.processes, f"{self.run.path}: no saved state: starting at step 0")

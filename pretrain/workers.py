@@ -30,7 +30,7 @@ class Workers:
     def __init__(self, processes: int, check_stop: Callable[[], None]) -> None:
         self.check_stop = check_stop
         self.peaks: dict[int, int] = {}  # process id -> the most memory it had, in bytes
-        processes = processes or _cores()
+        processes = processes or usable_cores()
         self._in_flight = 2 * processes + 2
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that it has not
         self._pool = ProcessPoolExecutor(processes, spawn, initializer=start_worker)
@@ -62,7 +62,7 @@ class Workers:
         return result
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -165,13 +165,14 @@ def test_the_other_processes_are_silent_and_leave_the_first_time_to_speak(
     assert waits == [1]
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    code = "from minibert import cli\ncli.run(lambda: [print('line', i) for i in range(100_000)])"
+@pytest.mark.parametrize("lines", [100_000, 1], ids=["long", "short enough to wait in a buffer"])
+def test_a_reader_that_has_seen_enough_is_no_error(lines: int) -> None:
+    code = f"import time\nfrom minibert import cli\ncli.run(lambda: [time.sleep(0.3), *map(print, range({lines}))])"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == b"line 0\n"
     process.stdout.close()
     assert process.stderr is not None
     assert process.stderr.read() == b""

@@ -7,7 +7,6 @@ import torch
 from pretrain.cooccurrence import (
     DISTANCES,
     MOST_TOKENS,
-    RARE,
     cooccurrence_vectors,
     largest_directions,
     neighbour_surprise,
@@ -31,25 +30,27 @@ def test_tokens_in_the_same_places_point_the_same_way() -> None:
     torch.testing.assert_close(vectors[1:7].norm(dim=1), torch.ones(6))
 
 
-def test_tokens_that_the_text_does_not_have_get_no_vector() -> None:
-    vectors = cooccurrence_vectors(np.array([1, 2, 3, 1, 2, 4] * 9), 8, 16, generator=generator())
-    assert vectors.shape == (8, 16)  # more numbers than there are directions: the rest is zero
+def test_tokens_that_the_text_hardly_has_get_no_vector() -> None:
+    vectors = cooccurrence_vectors(np.array([1, 2, 3, 1, 2, 4] * 9 + [5]), 8, 40, generator=generator())
+    assert vectors.shape == (8, 40)  # more numbers than there are directions: the rest is zero
     assert vectors.any(1).tolist() == [False, True, True, True, True, False, False, False]
     assert vectors.isfinite().all()
 
 
-def test_surprise_is_counted_by_hand() -> None:
+def test_surprise_is_counted_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.cooccurrence.FEWEST", 9)
     # In 1 2 1 2 1 3 the neighbours are, by distance: -2: 1 2 1 2; -1: 1 2 1 2 1; 1: 2 1 2 1 3; 2: 1 2 1 3.
     frequencies = {-2: {1: 2, 2: 2}, -1: {1: 3, 2: 2}, 1: {1: 2, 2: 2, 3: 1}, 2: {1: 2, 2: 1, 3: 1}}
     total = sum(count**0.75 for counts in frequencies.values() for count in counts.values())
     surprise = neighbour_surprise(np.array([1, 2, 1, 2, 1, 3]), 4).view(4, len(DISTANCES), 4)
     by_token = [1, 2, 3, 0]  # columns: the most frequent first
     # A 1 has 9 neighbours: two 1s two before, two 2s one before, 2, 2 and 3 one after, two 1s two after.
-    expected = np.log((2 / 9) / (frequencies[1][2] ** 0.75 / total)) * 9 / (9 + RARE)
+    expected = np.log((2 / 9) / (frequencies[1][2] ** 0.75 / total))
     after = DISTANCES.index(1)
     assert surprise[1, after, by_token.index(2)].item() == pytest.approx(expected, rel=1e-5)
     assert surprise[1, after, by_token.index(1)] == 0  # never
     assert (surprise >= 0).all() and not surprise[0].any()
+    assert not surprise[2:].any()  # a 2 has only seven neighbours, a 3 has two
 
 
 @pytest.mark.parametrize(("distance", "expected"), [
@@ -58,6 +59,11 @@ def test_surprise_is_counted_by_hand() -> None:
 def test_neighbours_stand_beside_their_tokens(distance: int, expected: tuple[list[int], list[int]]) -> None:
     token, neighbour = shifted(np.array([1, 2, 3, 4]), distance)
     assert (token.tolist(), neighbour.tolist()) == expected
+
+
+def test_a_large_vocabulary_is_described_by_fewer_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.cooccurrence.MOST_CELLS", 14)
+    assert neighbour_surprise(np.array([1, 2] * 30), 7).shape == (7, 2 * len(DISTANCES))
 
 
 def test_largest_directions_are_those_of_the_exact_decomposition() -> None:

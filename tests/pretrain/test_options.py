@@ -264,6 +264,10 @@ def test_our_recipes_set_only_what_decides() -> None:
         assert set(fields) - {"recipe"} <= set(PretrainOptions(**fields).decisive())
 
 
+def test_the_fast_recipe_is_what_the_options_begin_with() -> None:
+    assert PretrainOptions(**read_recipe("fast")) == PretrainOptions(minutes=5)
+
+
 def test_help_shows_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ending:
         parse_options(["--help"])

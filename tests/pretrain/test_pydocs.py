@@ -66,6 +66,19 @@ MORE = "And here is the one that follows."
         pytest.param(
             f"====  ====\na     b\n====  ====\nthe   and of the table\n====  ====\n\n{PROSE}", [PROSE], id="table"
         ),
+        pytest.param(f"=== ===\nthe and\n=== ===\n\n{PROSE}\n\n{MORE}", [PROSE, MORE], id="table without a header"),
+        pytest.param(
+            f"=== ===\na   b\n=== ===\nthe and\n\nof  it\n=== ===\n{PROSE}\n\n{MORE}", [MORE], id="blank row in a table"
+        ),
+        pytest.param(
+            f"Title\n~~~~~\n{PROSE}\n\nOther\n~~~~~\n{MORE}", [f"Title: {PROSE}", f"Other: {MORE}"], id="tildes"
+        ),
+        pytest.param(
+            f"```code``` is here.\n\n{PROSE}", ["```code``` is here.", PROSE], id="three backquotes in a line"
+        ),
+        pytest.param(
+            "See the file\nfile:///tmp/x of it.", ["See the file file:///tmp/x of it."], id="address of a file"
+        ),
         pytest.param(f"+-----+-----+\n| the | and |\n+-----+-----+\n\n{PROSE}", [PROSE], id="grid table"),
         pytest.param(
             "Calls :func:`~os.path.join` with ``None`` and *args*, see `a link <https://x.org>`_.",

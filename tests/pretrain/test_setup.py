@@ -133,6 +133,15 @@ def test_the_model_is_in_training_mode_with_the_options_dropout(
     assert isinstance(build_model(dataclasses.replace(options, pair_objective="none"), corpus)[0], BertForMaskedLM)
 
 
+def test_random_first_weights_are_those_of_the_plain_model(options: PretrainOptions, corpus: PreparedCorpus) -> None:
+    random = dataclasses.replace(options, first_weights="random")
+    plain = BertForPreTraining(model_config(options, corpus.tokenizer), generator=torch.Generator().manual_seed(0))
+    for model in (build_model(random, corpus)[0], build_model(options, corpus, begin=False)[0]):
+        assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in model.state_dict().items())
+    begun = build_model(options, corpus)[0]
+    assert not torch.equal(begun.mlm_head.decoder.bias, plain.mlm_head.decoder.bias)
+
+
 def test_the_seed_decides_the_fresh_weights(options: PretrainOptions, corpus: PreparedCorpus) -> None:
     torch.manual_seed(1)
     first = build_model(options, corpus)[0].state_dict()

@@ -237,7 +237,8 @@ def test_the_saved_configuration_trains_the_same_model(
 
 
 @pytest.mark.parametrize("option", [("--whole-word-mask",), ("--mask-rate", 0.15), ("--short-share", 0.9),
-                                    ("--clip-norm", 0), ("--optimizer", "adamw")])  # fmt: skip
+                                    ("--clip-norm", 0), ("--optimizer", "adamw"),
+                                    ("--first-weights", "random")])  # fmt: skip
 def test_options_change_the_result(
     run: Path, arrays: Path, shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: None,
     option: tuple[object, ...],
