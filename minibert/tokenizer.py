@@ -104,7 +104,7 @@ class Tokenizer:
         lowercase: bool = True,
         strip_accents: bool | None = None,
         chinese_chars: bool = True,
-        max_words: int = 500_000,
+        max_words: int | None = None,
     ) -> Tokenizer:
         """Learn a vocabulary of exactly `vocab_size` tokens, or fewer where the text has no more to give.
 
@@ -114,12 +114,14 @@ class Tokenizer:
 
         `strip_accents` None means: as `lowercase`. Memory is bounded: texts are streamed, and when more than
         `max_words` different words have been counted, only the more frequent half is kept (ties in the order of
-        the words). That leaves alone what becomes a piece, as long as `max_words` is many times `vocab_size`.
+        the words). That leaves alone what becomes a piece, as long as `max_words` is many times `vocab_size`; None:
+        ten times, and 100,000 at least.
 
         Raises InputError: `vocab_size` has no room for a character, `max_words` under 2, no word in the texts.
         """
         normalization = Normalization(lowercase, lowercase if strip_accents is None else strip_accents, chinese_chars)
-        return cls(learn_vocabulary(texts, normalization, vocab_size, max_words))
+        most = max(100_000, 10 * vocab_size) if max_words is None else max_words
+        return cls(learn_vocabulary(texts, normalization, vocab_size, most))
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
