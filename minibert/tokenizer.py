@@ -115,12 +115,12 @@ class Tokenizer:
         `strip_accents` None means: as `lowercase`. Memory is bounded: texts are streamed, and when more than
         `max_words` different words have been counted, only the more frequent half is kept (ties in the order of
         the words). That leaves alone what becomes a piece, as long as `max_words` is many times `vocab_size`; None:
-        ten times, and 100,000 at least.
+        six times, and 50,000 at least.
 
         Raises InputError: `vocab_size` has no room for a character, `max_words` under 2, no word in the texts.
         """
         normalization = Normalization(lowercase, lowercase if strip_accents is None else strip_accents, chinese_chars)
-        most = max(100_000, 10 * vocab_size) if max_words is None else max_words
+        most = max(50_000, 6 * vocab_size) if max_words is None else max_words
         return cls(learn_vocabulary(texts, normalization, vocab_size, most))
 
     @classmethod
