@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.heads import ARCHITECTURES, Model
+from minibert.heads import ARCHITECTURES, HEAD_FIELDS, Model, head_fields
 from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -42,14 +42,25 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
         raise InputError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
         )
+    with written_whole(directory) as aside:
+        tokenizer.save(aside)
+        (aside / WEIGHTS).write_bytes(safetensors_bytes(weights_of(model)))
+        (aside / CONFIG).write_text(json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def written_whole(directory: Path) -> Iterator[Path]:
+    """A place to write files into, which at the end of the block are those of `directory`: all of them, or none.
+
+    A directory that is there already has its files of the same names replaced, each whole. When the block fails, what
+    was there stays as it was, and nothing is left behind.
+    """
     # On the result's own file system, so that it can be renamed: inside a directory that is there, else beside it.
     aside = directory / ".model.partial" if directory.exists() else directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
     with parents_made(aside):
         aside.mkdir()
-        tokenizer.save(aside)
-        (aside / WEIGHTS).write_bytes(safetensors_bytes(weights_of(model)))
-        (aside / CONFIG).write_text(json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n", encoding="utf-8")
+        yield aside
         if directory.exists():
             for path in sorted(aside.iterdir(), key=lambda path: path.name == CONFIG):  # config.json last
                 path.replace(directory / path.name)
@@ -77,30 +88,43 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
         InputError: not a model directory, or a damaged one; the message names the file, field or key.
     """
     directory = Path(directory)
-    config, architecture, checksum = read_description(directory)
+    description = read_description(directory)
+    config = description.config
     tokenizer = Tokenizer.load(directory)
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(f"{directory}: {tokenizer.vocab_size} tokens in the tokenizer, vocab_size {config.vocab_size}")
     weights = directory / WEIGHTS
     if not weights.is_file():
         raise InputError(f"{weights}: missing; a model directory holds {CONFIG}, {WEIGHTS} and tokenizer.json")
-    if checksum is not None and sha256(weights) != checksum:
+    if description.checksum is not None and sha256(weights) != description.checksum:
         raise InputError(f"{weights}: damaged: its SHA-256 is not the one that {CONFIG} gives")
     try:
         tensors = load_file(weights)
     except SafetensorError as error:
         raise InputError(f"{weights}: damaged ({error})") from error
-    with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
-        model = ARCHITECTURES[architecture](config)
+    try:
+        with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
+            model = ARCHITECTURES[description.architecture](config, **description.head)
+    except InputError as error:
+        raise InputError(f"{directory / CONFIG}: {error}") from None
     assign_weights(model, tensors, source=str(weights))
     return model.eval(), tokenizer
 
 
-def read_description(directory: Path) -> tuple[BertConfig, str, str | None]:
-    """`config.json`: the config, the architecture's name, and the weights' checksum where one is given.
+class Description(NamedTuple):
+    """What `config.json` says."""
+
+    config: BertConfig
+    architecture: str
+    head: dict[str, Any]  # see `minibert.heads.HEAD_FIELDS`
+    checksum: str | None  # of the weights, where one is given
+
+
+def read_description(directory: Path) -> Description:
+    """Reads `config.json`.
 
     Raises:
-        InputError: missing, unreadable, an architecture or a field that we don't know.
+        InputError: missing, unreadable, an architecture or a field that we don't know, a field of the head missing.
     """
     path = directory / CONFIG
     try:
@@ -115,8 +139,12 @@ def read_description(directory: Path) -> tuple[BertConfig, str, str | None]:
         raise InputError(f"{path}: architecture must be one of {', '.join(ARCHITECTURES)}")
     architecture = fields.pop("architecture")
     checksum = fields.pop("weights_sha256", None)
+    missing = [name for name in HEAD_FIELDS.get(architecture, ()) if name not in fields]
+    if missing:
+        raise InputError(f"{path}: a {architecture} needs {', '.join(missing)}")
+    head = {name: fields.pop(name) for name in HEAD_FIELDS.get(architecture, ())}
     try:
-        return BertConfig.from_dict(fields), architecture, checksum
+        return Description(BertConfig.from_dict(fields), architecture, head, checksum)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -149,7 +177,12 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
 
 
 def _description(model: Model, weights: Path) -> dict[str, Any]:
-    return {"architecture": type(model).__name__, **model.config.to_dict(), "weights_sha256": sha256(weights)}
+    return {
+        "architecture": type(model).__name__,
+        **model.config.to_dict(),
+        **head_fields(model),
+        "weights_sha256": sha256(weights),
+    }
 
 
 def sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minibert import checkpoint, cli
 from minibert.errors import InputError
-from minibert.heads import BertForMaskedLM, BertForPreTraining
+from minibert.heads import BertForMaskedLM, BertForPreTraining, head_fields
 from minibert.tokenizer import Batch, Tokenizer
 from minibert.training.device import choose_device, choose_precision
 
@@ -31,8 +31,8 @@ def info(args: Sequence[str]) -> None:
     options = cli.parse(InfoOptions, args, prog="python -m minibert info", description="Describe a model directory.")
     model, tokenizer = checkpoint.load(options.directory)
     print(f"{options.directory}: {type(model).__name__}\n")
-    for name, value in model.config.to_dict().items():
-        print(f"  {name:30} {value}")
+    for name, value in (model.config.to_dict() | head_fields(model)).items():
+        print(f"  {name:30} {', '.join(value) if isinstance(value, tuple) else value}")
     print(f"\n  {'tokens in the vocabulary':30} {tokenizer.vocab_size:,}")
     print(f"  {'tokenizer fingerprint':30} {tokenizer.fingerprint}\n")
     parts: Counter[str] = Counter()

@@ -1,16 +1,19 @@
-"""What stands on the encoder: the pooler, the two pretraining heads, and one model class for each task.
+"""What stands on the encoder: the pooler, the heads, and one model class for each task.
 
-Every model has its encoder as `model.encoder`; losses live with the training code. Shapes: see `minibert.model`.
+Every model has its encoder as `model.encoder`; losses live with the training code. Shapes: see `minibert.model`;
+here also C, the classes or the choices.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from minibert.config import BertConfig
+from minibert.errors import InputError
 from minibert.model import ACTIVATION_MODULES, Bert, initialize
 
 
@@ -53,6 +56,57 @@ class NextSentenceHead(nn.Linear):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config.hidden_size, 2)
+
+
+class Classifier(nn.Module):
+    """Dropout, then a score for each of C classes (BERT section 4.1); dropout None is `hidden_dropout_prob`."""
+
+    def __init__(self, config: BertConfig, classes: int, *, dropout: float | None) -> None:
+        super().__init__()
+        is_share = isinstance(dropout, int | float) and not isinstance(dropout, bool) and 0 <= dropout < 1
+        if dropout is not None and not is_share:
+            raise InputError(f"classifier_dropout must be at least 0 and below 1, or null, not {dropout!r}")
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.dense = nn.Linear(config.hidden_size, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H) -> (B, C), or (B, T, H) -> (B, T, C)"""
+        return self.dense(self.dropout(x))
+
+
+class SpanHead(nn.Linear):
+    """How well each token begins and ends the answer (BERT section 4.2): (B, T, H) -> (B, T, 2)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config.hidden_size, 2)
+
+
+# --- The encoder, and pretraining ------------------------------------------------------------------------------------
+
+
+class Pooled(NamedTuple):
+    """What `BertWithPooler` answers."""
+
+    hidden: Tensor  # (B, T, H)
+    pooled: Tensor  # (B, H)
+
+
+class BertWithPooler(nn.Module):
+    """Encoder and pooler without a task: what published encoders are. Its encoder alone is `model.encoder`."""
+
+    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Bert(config, generator=generator)
+        self.pooler = Pooler(config)
+        initialize(self.pooler, config.initializer_range, generator)
+
+    def forward(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Pooled:
+        """As `Bert`, and the pooled first token beside the hidden states."""
+        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return Pooled(hidden=hidden, pooled=self.pooler(hidden))
 
 
 def choose(hidden: Tensor, positions: Tensor) -> Tensor:
@@ -120,7 +174,210 @@ class BertForMaskedLM(nn.Module):
         return self.mlm_head(choose(hidden, masked_positions))
 
 
-Model = Bert | BertForPreTraining | BertForMaskedLM
+class BertForNextSentencePrediction(nn.Module):
+    """Encoder, pooler and next-sentence head: does B follow A?"""
+
+    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Bert(config, generator=generator)
+        self.pooler = Pooler(config)
+        self.nsp_head = NextSentenceHead(config)
+        for head in (self.pooler, self.nsp_head):
+            initialize(head, config.initializer_range, generator)
+
+    def forward(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Input as `Bert`; (B, 2) logits: class 0 says that B follows A."""
+        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return self.nsp_head(self.pooler(hidden))
+
+
+# --- Tasks -----------------------------------------------------------------------------------------------------------
+
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+
+
+def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """The names of a classifier's outputs, in their order.
+
+    Raises:
+        InputError: no label, one that is no string, or one that stands twice.
+    """
+    if not isinstance(labels, list | tuple) or not labels or not all(isinstance(label, str) for label in labels):
+        raise InputError(f"labels must be a list of at least one string, not {labels!r}")
+    if len(set(labels)) < len(labels):
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        raise InputError(f"labels must differ from one another; more than once there: {', '.join(twice)}")
+    return tuple(labels)
+
+
+class BertForSequenceClassification(nn.Module):
+    """Encoder, pooler and classifier: one answer for a text or a pair (BERT section 4.1).
+
+    `labels` name the C outputs; `problem_type` tells what they are: scores of which exactly one holds
+    (single_label_classification), of which any number hold (multi_label_classification), or numbers (regression,
+    usually of one label alone).
+
+    Raises:
+        InputError: labels that repeat or are none, another problem type, a `classifier_dropout` that is no share.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        labels: Sequence[str],
+        problem_type: str = "single_label_classification",
+        classifier_dropout: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if problem_type not in PROBLEM_TYPES:
+            raise InputError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {problem_type!r}")
+        self.config = config
+        self.labels = checked_labels(labels)
+        self.problem_type = problem_type
+        self.classifier_dropout = classifier_dropout
+        self.encoder = Bert(config, generator=generator)
+        self.pooler = Pooler(config)
+        self.classifier = Classifier(config, len(labels), dropout=classifier_dropout)
+        for head in (self.pooler, self.classifier):
+            initialize(head, config.initializer_range, generator)
+
+    def forward(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Input as `Bert`; (B, C) logits, or numbers."""
+        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return self.classifier(self.pooler(hidden))
+
+
+class BertForTokenClassification(nn.Module):
+    """Encoder and classifier: one of C labels for every token (BERT section 5.3).
+
+    Raises:
+        InputError: labels that repeat or are none, a `classifier_dropout` that is no share.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        labels: Sequence[str],
+        classifier_dropout: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.labels = checked_labels(labels)
+        self.classifier_dropout = classifier_dropout
+        self.encoder = Bert(config, generator=generator)
+        self.classifier = Classifier(config, len(labels), dropout=classifier_dropout)
+        initialize(self.classifier, config.initializer_range, generator)
+
+    def forward(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Input as `Bert`; (B, T, C) logits."""
+        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return self.classifier(hidden)
+
+
+class SpanLogits(NamedTuple):
+    """What `BertForQuestionAnswering` answers, at every token: padding and question are the caller's to leave out."""
+
+    start: Tensor  # (B, T)
+    end: Tensor  # (B, T)
+
+
+class BertForQuestionAnswering(nn.Module):
+    """Encoder and span head: where in the second segment the answer to the first begins and ends (BERT section 4.2)."""
+
+    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Bert(config, generator=generator)
+        self.span_head = SpanHead(config)
+        initialize(self.span_head, config.initializer_range, generator)
+
+    def forward(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> SpanLogits:
+        """Input as `Bert`."""
+        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        start, end = self.span_head(hidden).unbind(-1)
+        return SpanLogits(start=start, end=end)
+
+
+class BertForMultipleChoice(nn.Module):
+    """Encoder, pooler and one score: which of C endings goes with a text (BERT section 4.4).
+
+    Raises:
+        InputError: a `classifier_dropout` that is no share.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        classifier_dropout: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.classifier_dropout = classifier_dropout
+        self.encoder = Bert(config, generator=generator)
+        self.pooler = Pooler(config)
+        self.classifier = Classifier(config, 1, dropout=classifier_dropout)
+        for head in (self.pooler, self.classifier):
+            initialize(head, config.initializer_range, generator)
+
+    def forward(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """input_ids, token_type_ids, attention_mask: (B, C, T), each choice a sequence of its own. Returns (B, C).
+
+        Raises:
+            InputError: input_ids of another rank, or one of the others of another shape.
+        """
+        if input_ids.ndim != 3:
+            raise InputError(f"input_ids must have the shape (B, C, T), not {tuple(input_ids.shape)}")
+        for name, given in (("token_type_ids", token_type_ids), ("attention_mask", attention_mask)):
+            if given is not None and given.shape != input_ids.shape:
+                raise InputError(f"{name} has the shape {tuple(given.shape)}, input_ids {tuple(input_ids.shape)}")
+        hidden = self.encoder(
+            input_ids.flatten(0, 1),
+            token_type_ids=None if token_type_ids is None else token_type_ids.flatten(0, 1),
+            attention_mask=None if attention_mask is None else attention_mask.flatten(0, 1),
+        )
+        return self.classifier(self.pooler(hidden)).view(input_ids.shape[:2])
+
+
+Model = (
+    Bert
+    | BertWithPooler
+    | BertForPreTraining
+    | BertForMaskedLM
+    | BertForNextSentencePrediction
+    | BertForSequenceClassification
+    | BertForTokenClassification
+    | BertForQuestionAnswering
+    | BertForMultipleChoice
+)
 
 # The classes that `config.json` may name as its architecture.
-ARCHITECTURES: dict[str, type[Model]] = {cls.__name__: cls for cls in (Bert, BertForPreTraining, BertForMaskedLM)}
+ARCHITECTURES: dict[str, type[Model]] = {cls.__name__: cls for cls in get_args(Model)}
+
+# What `config.json` says of a head beside the encoder's fields: arguments of the class, attributes of the model.
+HEAD_FIELDS: dict[str, tuple[str, ...]] = {
+    "BertForSequenceClassification": ("labels", "problem_type", "classifier_dropout"),
+    "BertForTokenClassification": ("labels", "classifier_dropout"),
+    "BertForMultipleChoice": ("classifier_dropout",),
+}
+
+
+def head_fields(model: Model) -> dict[str, Any]:
+    """The fields of a model's head by name, as they stand in `config.json`; {} where the class says everything."""
+    return {name: getattr(model, name) for name in HEAD_FIELDS.get(type(model).__name__, ())}

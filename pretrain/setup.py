@@ -133,7 +133,7 @@ def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
 
 def _config(options: PretrainOptions) -> BertConfig:
     if options.init is not None:
-        return checkpoint.read_description(Path(options.init))[0]
+        return checkpoint.read_description(Path(options.init)).config
     assert options.model is not None  # `resolve` saw to it
     return config_named(options.model)
 

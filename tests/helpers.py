@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import resource
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torch import Tensor, nn
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
+from minibert.heads import ARCHITECTURES, Model
 from pretrain.shards import TokenArrays
 
 REPOSITORY = Path(__file__).parents[1]
@@ -24,6 +28,22 @@ TINY = BertConfig(
     intermediate_size=56,
     max_position_embeddings=16,
 )
+
+# What the heads of `tiny_model` are given beside the config.
+HEADS: dict[str, dict[str, Any]] = {
+    "BertForSequenceClassification": {
+        "labels": ("bad", "fair", "good"),
+        "problem_type": "single_label_classification",
+        "classifier_dropout": 0.25,
+    },
+    "BertForTokenClassification": {"labels": ("O", "B", "I", "E"), "classifier_dropout": None},
+    "BertForMultipleChoice": {"classifier_dropout": 0.5},
+}
+
+
+def tiny_model(architecture: str, config: BertConfig = TINY) -> Model:
+    """A model of any class, in evaluation mode."""
+    return ARCHITECTURES[architecture](config, **HEADS.get(architecture, {}), generator=seeded(1)).eval()
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -54,6 +74,24 @@ def ragged_batch() -> tuple[Tensor, Tensor, Tensor]:
     input_ids = torch.randint(1, TINY.vocab_size, (3, 11), generator=seeded(7)) * attention_mask
     token_type_ids = (torch.arange(11) >= 5).long() * attention_mask
     return input_ids, token_type_ids, attention_mask
+
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow over 20,000 bytes: that is room for the tokenizer, not for the weights."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # --- Token arrays ----------------------------------------------------------------------------------------------------

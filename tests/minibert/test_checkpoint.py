@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from minibert import checkpoint, cli
-from minibert.heads import ARCHITECTURES, BertForMaskedLM, BertForPreTraining
+from minibert.heads import ARCHITECTURES, BertForMaskedLM, BertForPreTraining, head_fields
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
-from tests.helpers import REPOSITORY, TINY, refusal, seeded
+from tests.helpers import HEADS, REPOSITORY, TINY, contents, full_disk, refusal, seeded, tiny_model
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"]
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def edit_config(directory: Path, **fields: Any) -> None:
@@ -49,15 +43,14 @@ def edit_weights(directory: Path, edit: Callable[[dict[str, torch.Tensor]], obje
 # --- There and back --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", [Bert, BertForPreTraining, BertForMaskedLM])
-def test_a_model_comes_back_as_it_was(
-    architecture: type[Bert | BertForPreTraining | BertForMaskedLM], tokenizer: Tokenizer, tmp_path: Path
-) -> None:
-    model = architecture(TINY.replace(vocab_size=80, hidden_act="relu", layer_norm_eps=1e-5), generator=seeded(1))
+@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+def test_a_model_comes_back_as_it_was(architecture: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    model = tiny_model(architecture, TINY.replace(vocab_size=80, hidden_act="relu", layer_norm_eps=1e-5))
     checkpoint.save(model, tokenizer, tmp_path / "model")
     loaded, loaded_tokenizer = checkpoint.load(tmp_path / "model")
-    assert type(loaded) is architecture
+    assert type(loaded).__name__ == architecture
     assert loaded.config == model.config
+    assert head_fields(loaded) == head_fields(model) == HEADS.get(architecture, {})
     assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
     assert loaded_tokenizer.fingerprint == tokenizer.fingerprint
 
@@ -204,10 +197,10 @@ def test_a_tensor_of_integers_is_named(model_directory: Path) -> None:
     ("content", "message"),
     [
         ("{", "no readable JSON (Expecting property name"),
-        ("[]", "architecture must be one of Bert, BertForPreTraining, BertForMaskedLM"),
-        ("{}", "architecture must be one of Bert, BertForPreTraining, BertForMaskedLM"),
-        ('{"architecture": "GPT"}', "architecture must be one of Bert, BertForPreTraining, BertForMaskedLM"),
-        ('{"architecture": ["Bert"]}', "architecture must be one of Bert, BertForPreTraining, BertForMaskedLM"),
+        ("[]", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
+        ("{}", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
+        ('{"architecture": "GPT"}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
+        ('{"architecture": ["Bert"]}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": "Bert", "layers": 4}', "unknown config field layers; the fields are "),
         ('{"architecture": "Bert", "hidden_size": 5}', "hidden_size 5 is not a multiple of num_attention_heads 12"),
     ],
@@ -216,6 +209,64 @@ def test_a_bad_config_is_named(content: str, message: str, model_directory: Path
     path = model_directory / "config.json"
     path.write_text(content)
     assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{path}: {message}")
+
+
+@pytest.fixture
+def classifier_directory(tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """A classifier of three labels, saved; free to be damaged."""
+    model = tiny_model("BertForSequenceClassification", TINY.replace(vocab_size=80))
+    checkpoint.save(model, tokenizer, tmp_path / "classifier")
+    return tmp_path / "classifier"
+
+
+def test_labels_and_problem_type_stand_in_the_config(classifier_directory: Path) -> None:
+    fields = json.loads((classifier_directory / "config.json").read_text())
+    found = {name: fields[name] for name in ("labels", "problem_type", "classifier_dropout")}
+    assert found == {
+        "labels": ["bad", "fair", "good"],
+        "problem_type": "single_label_classification",
+        "classifier_dropout": 0.25,
+    }
+
+
+def test_labels_that_contradict_the_weights_are_refused(classifier_directory: Path) -> None:
+    edit_config(classifier_directory, labels=["bad", "good"])
+    assert refusal(lambda: checkpoint.load(classifier_directory)) == (
+        f"{classifier_directory / 'model.safetensors'}: classifier.dense.weight is (3, 24), expected (2, 24)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": None}, "a BertForSequenceClassification needs labels"),
+        ({"labels": None, "problem_type": None}, "a BertForSequenceClassification needs labels, problem_type"),
+        ({"labels": []}, "labels must be a list of at least one string, not []"),
+        ({"labels": "bad"}, "labels must be a list of at least one string, not 'bad'"),
+        ({"labels": ["bad", 2, "good"]}, "labels must be a list of at least one string, not ['bad', 2, 'good']"),
+        (
+            {"labels": ["bad", "good", "bad"]},
+            "labels must differ from one another; more than once there: bad",
+        ),
+        (
+            {"problem_type": "ranking"},
+            "problem_type must be one of single_label_classification, multi_label_classification, regression, "
+            "not 'ranking'",
+        ),
+        ({"classifier_dropout": 1.0}, "classifier_dropout must be at least 0 and below 1, or null, not 1.0"),
+        ({"classifier_dropout": "0.1"}, "classifier_dropout must be at least 0 and below 1, or null, not '0.1'"),
+    ],
+)
+def test_a_bad_head_field_is_named(fields: dict[str, Any], message: str, classifier_directory: Path) -> None:
+    edit_config(classifier_directory, **fields)
+    expected = f"{classifier_directory / 'config.json'}: {message}"
+    assert refusal(lambda: checkpoint.load(classifier_directory)) == expected
+
+
+def test_a_class_without_labels_takes_none(model_directory: Path) -> None:
+    edit_config(model_directory, labels=["bad", "good"])
+    message = refusal(lambda: checkpoint.load(model_directory))
+    assert message.startswith(f"{model_directory / 'config.json'}: unknown config field labels; the fields are ")
 
 
 def test_a_config_that_is_not_utf_8_is_named(model_directory: Path) -> None:
@@ -281,17 +332,6 @@ def test_a_model_can_be_saved_into_the_working_directory(
     assert sorted(contents(tmp_path / "here")) == FILES
 
 
-@contextlib.contextmanager
-def full_disk() -> Iterator[None]:
-    """No file may grow over 20,000 bytes: that is room for the tokenizer, not for the weights."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_while_saving_is_an_os_error(
     model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
@@ -349,9 +389,3 @@ def test_assigning_weights_names_their_source(model: BertForPreTraining) -> None
     assert refusal(lambda: checkpoint.assign_weights(model, {}, source="nowhere")).startswith(
         "nowhere: missing encoder.blocks.0.attention.output.bias, "
     )
-
-
-def test_every_architecture_can_be_saved(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    for name, architecture in ARCHITECTURES.items():
-        checkpoint.save(architecture(TINY.replace(vocab_size=80)), tokenizer, tmp_path / name)
-        assert json.loads((tmp_path / name / "config.json").read_text())["architecture"] == name

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
 from torch import Tensor
 from torch.testing import assert_close
 
-from minibert.heads import ARCHITECTURES, BertForMaskedLM, BertForPreTraining, MaskedLMHead, Pooler, choose
-from tests.helpers import TINY, ragged_batch, randomize, seeded
+from minibert.heads import (
+    ARCHITECTURES,
+    BertForMaskedLM,
+    BertForPreTraining,
+    Classifier,
+    MaskedLMHead,
+    Pooler,
+    choose,
+)
+from minibert.model import Bert
+from tests.helpers import HEADS, TINY, ragged_batch, randomize, refusal, seeded, tiny_model
 from tests.reference import copy_pretraining_model, reference_config
 
 POSITIONS = torch.tensor(
@@ -174,5 +185,125 @@ def test_the_pooler_reads_the_first_token_alone() -> None:
     assert not torch.equal(pooler(changed), pooler(hidden))
 
 
+# --- Tasks -----------------------------------------------------------------------------------------------------------
+
+# That their numbers are the reference's is tested in tests/weights_convert/test_convert.py.
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape"),
+    [
+        ("Bert", (3, 11, 24)),
+        ("BertForNextSentencePrediction", (3, 2)),
+        ("BertForSequenceClassification", (3, 3)),
+        ("BertForTokenClassification", (3, 11, 4)),
+    ],
+)
+def test_a_model_answers_in_one_shape(architecture: str, shape: tuple[int, ...]) -> None:
+    model = tiny_model(architecture)
+    assert tuple(model(**inputs()).shape) == shape
+    assert tuple(model(inputs()["input_ids"]).shape) == shape
+
+
+def test_a_pooled_encoder_answers_hidden_states_and_their_pooled_first() -> None:
+    model = tiny_model("BertWithPooler")
+    hidden, pooled = model(**inputs())
+    assert_close(hidden, model.encoder(**inputs()), rtol=0, atol=0)
+    assert_close(pooled, model.pooler(hidden), rtol=0, atol=0)
+    assert tuple(pooled.shape) == (3, 24)
+
+
+def test_spans_are_two_scores_a_token() -> None:
+    model = tiny_model("BertForQuestionAnswering")
+    start, end = model(**inputs())
+    scores = model.span_head(model.encoder(**inputs()))
+    assert_close(torch.stack([start, end], dim=-1), scores, rtol=0, atol=0)
+    assert tuple(start.shape) == tuple(end.shape) == (3, 11)
+
+
+def choices() -> dict[str, Tensor]:
+    """The ragged batch as one text's first choice, second and third; and a second text with the same in reverse."""
+    return {name: torch.stack([tensor, tensor.flip(0)]) for name, tensor in inputs().items()}
+
+
+def test_choices_are_scored_one_by_one() -> None:
+    model = tiny_model("BertForMultipleChoice")
+    scores = model(**choices())
+    assert tuple(scores.shape) == (2, 3)
+    assert_close(scores[1], scores[0].flip(0))
+    alone = model.classifier(model.pooler(model.encoder(**inputs()))).flatten()
+    assert_close(scores[0], alone)
+    plain = model(choices()["input_ids"])
+    assert_close(plain, model(choices()["input_ids"], token_type_ids=torch.zeros(2, 3, 11, dtype=torch.int64)))
+
+
+def test_choices_of_another_shape_are_refused() -> None:
+    model = tiny_model("BertForMultipleChoice")
+    ids = choices()["input_ids"]
+    assert refusal(lambda: model(ids[0])) == "input_ids must have the shape (B, C, T), not (3, 11)"
+    assert refusal(lambda: model(ids, token_type_ids=ids.transpose(0, 1))) == (
+        "token_type_ids has the shape (3, 2, 11), input_ids (2, 3, 11)"
+    )
+    assert refusal(lambda: model(ids, attention_mask=ids[0].bool())) == (
+        "attention_mask has the shape (3, 11), input_ids (2, 3, 11)"
+    )
+
+
+def test_heads_that_do_not_pool_have_no_pooler() -> None:
+    pooled = sorted(name for name in ARCHITECTURES if hasattr(tiny_model(name), "pooler"))
+    assert pooled == [
+        "BertForMultipleChoice",
+        "BertForNextSentencePrediction",
+        "BertForPreTraining",
+        "BertForSequenceClassification",
+        "BertWithPooler",
+    ]
+
+
+def test_a_classifier_drops_what_it_is_told_to() -> None:
+    def share(name: str, **fields: Any) -> float:
+        config = TINY.replace(hidden_dropout_prob=0.4)
+        dropout = ARCHITECTURES[name](config, **(HEADS[name] | fields)).classifier.dropout
+        assert isinstance(dropout, torch.nn.Dropout)
+        return dropout.p
+
+    assert [share(name) for name in HEADS] == [0.25, 0.4, 0.5]
+    assert [share(name, classifier_dropout=0) for name in HEADS] == [0, 0, 0]
+
+
+def test_a_classifier_drops_in_training_alone() -> None:
+    classifier = Classifier(TINY, 2, dropout=0.5)
+    x = torch.ones(1, 24)
+    assert not torch.equal(classifier(x), classifier(x))
+    assert_close(classifier.eval()(x), classifier.dense(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+def test_every_class_draws_all_its_weights_from_the_generator(architecture: str) -> None:
+    torch.manual_seed(1)
+    one = tiny_model(architecture).state_dict()
+    torch.manual_seed(2)
+    assert_close(tiny_model(architecture).state_dict(), one, rtol=0, atol=0)
+    biases = [tensor for name, tensor in one.items() if name.endswith("bias")]
+    assert all(bool((bias == 0).all()) for bias in biases)
+
+
+@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+def test_every_class_has_its_encoder(architecture: str) -> None:
+    model = tiny_model(architecture)
+    assert isinstance(model.encoder, Bert)
+    assert tuple(model.encoder(**inputs()).shape) == (3, 11, 24)
+
+
 def test_the_architectures_are_those_that_a_directory_may_name() -> None:
-    assert sorted(ARCHITECTURES) == ["Bert", "BertForMaskedLM", "BertForPreTraining"]
+    assert sorted(ARCHITECTURES) == [
+        "Bert",
+        "BertForMaskedLM",
+        "BertForMultipleChoice",
+        "BertForNextSentencePrediction",
+        "BertForPreTraining",
+        "BertForQuestionAnswering",
+        "BertForSequenceClassification",
+        "BertForTokenClassification",
+        "BertWithPooler",
+    ]
