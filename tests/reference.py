@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import transformers
 from transformers.models.bert.modeling_bert import BertLayer
@@ -11,9 +13,9 @@ from minibert.heads import BertForPreTraining
 from minibert.model import Bert, Block
 
 
-def reference_config(config: BertConfig) -> transformers.BertConfig:
-    """The same shape for transformers, with attention written out."""
-    return transformers.BertConfig(**config.to_dict(), attn_implementation="eager")
+def reference_config(config: BertConfig, **fields: Any) -> transformers.BertConfig:
+    """The same shape for transformers, with attention written out; `fields` are those of heads."""
+    return transformers.BertConfig(**config.to_dict(), **fields, attn_implementation="eager")
 
 
 def copy_layer(reference: BertLayer, ours: Block) -> None:

@@ -1,0 +1,123 @@
+"""Random models of the reference in tiny shapes, saved as users have them, and what both sides answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from minibert.config import BertConfig
+from minibert.heads import Model
+from minibert.model import Bert
+from tests.helpers import TINY, ragged_batch, randomize
+from tests.reference import reference_config
+
+SMALL = TINY.replace(vocab_size=80)  # the size of the vocabulary of the fixture `tokenizer`
+ODD = BertConfig(
+    vocab_size=997,
+    hidden_size=60,
+    num_hidden_layers=3,
+    num_attention_heads=5,
+    intermediate_size=77,
+    max_position_embeddings=23,
+    type_vocab_size=3,
+    hidden_act="gelu_new",
+    layer_norm_eps=1e-5,
+)
+
+# Every kind of model: a name for it -> the reference's class, the config's fields for its head, and our class.
+KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "encoder": ("BertModel", {}, "BertWithPooler"),
+    "pretraining": ("BertForPreTraining", {}, "BertForPreTraining"),
+    "masked": ("BertForMaskedLM", {}, "BertForMaskedLM"),
+    "next sentence": ("BertForNextSentencePrediction", {}, "BertForNextSentencePrediction"),
+    "single label": (
+        "BertForSequenceClassification",
+        {"id2label": {0: "bad", 1: "fair", 2: "good"}, "classifier_dropout": 0.25},
+        "BertForSequenceClassification",
+    ),
+    "many labels": (
+        "BertForSequenceClassification",
+        {"num_labels": 4, "problem_type": "multi_label_classification"},
+        "BertForSequenceClassification",
+    ),
+    "regression": ("BertForSequenceClassification", {"num_labels": 1}, "BertForSequenceClassification"),
+    "tokens": ("BertForTokenClassification", {"id2label": {0: "O", 1: "B-X", 2: "I-X"}}, "BertForTokenClassification"),
+    "answers": ("BertForQuestionAnswering", {}, "BertForQuestionAnswering"),
+    "choices": ("BertForMultipleChoice", {}, "BertForMultipleChoice"),
+}
+
+
+def reference_model(kind: str, shape: BertConfig = SMALL) -> transformers.PreTrainedModel:
+    """A model of the reference in float64, in evaluation mode, every parameter random."""
+    name, fields, _ = KINDS[kind]
+    model = getattr(transformers, name)(reference_config(shape, **fields)).double().eval()
+    randomize(model, seed=11)
+    return model
+
+
+def write_vocabulary(directory: Path, size: int) -> None:
+    """A vocab.txt of `size` tokens."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(size - 5))]
+    (directory / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens))
+
+
+def write_directory(model: transformers.PreTrainedModel, directory: Path) -> Path:
+    """What `save_pretrained` writes, and a vocabulary of the right size."""
+    model.save_pretrained(directory)
+    write_vocabulary(directory, model.config.vocab_size)
+    return directory
+
+
+def edit_json(path: Path, **fields: Any) -> None:
+    """Changes fields of a JSON file; None takes one away."""
+    content = json.loads(path.read_text()) | fields
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
+
+
+def inputs(kind: str) -> dict[str, Tensor]:
+    """The ragged batch; for choices, two texts of three."""
+    names = ("input_ids", "token_type_ids", "attention_mask")
+    batch = dict(zip(names, ragged_batch(), strict=True))
+    if kind == "choices":
+        return {name: torch.stack([tensor, tensor.flip(0)]) for name, tensor in batch.items()}
+    return batch
+
+
+@torch.no_grad()
+def reference_answers(model: transformers.PreTrainedModel, kind: str) -> dict[str, Tensor]:
+    """What the reference answers for `inputs`, at real tokens."""
+    batch = inputs(kind)
+    output = model(**batch)
+    found = {name: output[name] for name in output.keys()}  # noqa: SIM118  # a tuple is what it iterates over
+    return {name: at_real_tokens(tensor, batch["attention_mask"]) for name, tensor in found.items()}
+
+
+@torch.no_grad()
+def our_answers(model: Model, kind: str) -> dict[str, Tensor]:
+    """What ours answers for `inputs`, at real tokens, under the reference's names."""
+    batch = inputs(kind)
+    mask = batch["attention_mask"]
+    if kind in ("pretraining", "masked"):
+        answer = model(**batch, masked_positions=mask.flatten().nonzero().flatten())
+        names = ("prediction_logits", "seq_relationship_logits")
+        return dict(zip(names, answer, strict=True)) if kind == "pretraining" else {"logits": answer}
+    answer = model(**batch)
+    if isinstance(model, Bert):
+        found = {"last_hidden_state": answer}
+    elif kind == "encoder":
+        found = {"last_hidden_state": answer.hidden, "pooler_output": answer.pooled}
+    elif kind == "answers":
+        found = {"start_logits": answer.start, "end_logits": answer.end}
+    else:
+        found = {"logits": answer}
+    return {name: at_real_tokens(tensor, mask) for name, tensor in found.items()}
+
+
+def at_real_tokens(tensor: Tensor, mask: Tensor) -> Tensor:
+    """(B, T, …) -> (real tokens, …); what has no tokens stays as it is."""
+    return tensor[mask] if tensor.shape[:2] == mask.shape[:2] and mask.ndim == 2 else tensor

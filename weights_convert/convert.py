@@ -1,0 +1,161 @@
+"""A Hugging Face directory becomes a model directory (`from_hf`), and the way back (`to_hf`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as safetensors_bytes
+
+from minibert import checkpoint
+from minibert.errors import InputError
+from minibert.heads import ARCHITECTURES, Model
+from minibert.tokenizer import Tokenizer
+from minibert.vocabulary import CLS, MASK, PAD, SEP, UNK
+from weights_convert.config_map import ENCODER_CLASS, Described, read_config, to_fields
+from weights_convert.key_map import Ledger, in_table_spelling, match, to_keys, to_parameters
+from weights_convert.weight_files import SAFETENSORS, find_weights, read_weights
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A Hugging Face directory in our terms, and what became of its parts."""
+
+    model: Model
+    tokenizer: Tokenizer
+    ledger: Ledger
+    left_aside: tuple[str, ...]  # fields of its config.json
+
+
+def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
+    """Writes the model directory `out` from a Hugging Face directory. Weights keep their number format.
+
+    `new_head` draws the weights of a head (or pooler) that the directory has none for; None: that is an error.
+
+    Raises:
+        InputError: as `read_hf`, or `out` is there already.
+        OSError: `out` can't be written; then nothing is left behind.
+    """
+    check_new(out)
+    conversion = read_hf(directory, new_head=new_head)
+    checkpoint.save(conversion.model, conversion.tokenizer, out)
+    return conversion
+
+
+def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
+    """What `from_hf` writes, without writing it; the model is in evaluation mode.
+
+    Raises:
+        InputError: not a Hugging Face directory, another kind of model, damaged weights, keys that the map does not
+            know or misses, config fields that contradict the weights or the vocabulary.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory")
+    described = read_config(directory / "config.json")
+    tokenizer = Tokenizer.load(directory)
+    if tokenizer.vocab_size != described.config.vocab_size:
+        raise InputError(
+            f"{directory}: {tokenizer.vocab_size} tokens in the vocabulary, vocab_size {described.config.vocab_size} "
+            "in config.json"
+        )
+    weights = find_weights(directory)
+    tensors = read_weights(weights)
+    architecture = choose_architecture(described, tensors, source=str(directory))
+    try:
+        with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
+            model = ARCHITECTURES[architecture](described.config, **described.head(architecture))
+    except InputError as error:
+        raise InputError(f"{directory / 'config.json'}: {error}") from None
+    ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
+    checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))
+    return Conversion(model.eval(), tokenizer, ledger, described.left_aside)
+
+
+def choose_architecture(described: Described, keys: Iterable[str], *, source: str) -> str:
+    """The name of our class: of the one that the config names, or else of the one that the weights are those of.
+
+    Raises:
+        InputError: the config names none and the weights leave it open, or the decoder's weight is nowhere.
+    """
+    modules = {in_table_spelling(key).rpartition(".")[0] for key in keys}
+    name = described.reference_class or _class_of(modules, source)
+    has_decoder = name in ("BertForPreTraining", "BertForMaskedLM")
+    if has_decoder and not described.tied and "cls.predictions.decoder" not in modules:
+        raise InputError(f"{source}/config.json: tie_word_embeddings is false, but the weights have no decoder")
+    if name == ENCODER_CLASS:
+        return "BertWithPooler" if "bert.pooler.dense" in modules else "Bert"
+    return name
+
+
+def _class_of(modules: set[str], source: str) -> str:
+    """The reference's class for a directory from before configs named one."""
+    if "classifier" in modules:
+        raise InputError(f"{source}/config.json: architectures missing, and classifier.weight may be of several")
+    needed = {
+        "BertForPreTraining": {"bert.pooler.dense", "cls.predictions", "cls.seq_relationship"},
+        "BertForMaskedLM": {"cls.predictions"},
+        "BertForNextSentencePrediction": {"bert.pooler.dense", "cls.seq_relationship"},
+        "BertForQuestionAnswering": {"qa_outputs"},
+    }
+    return next((name for name, parts in needed.items() if parts <= modules), ENCODER_CLASS)
+
+
+def to_hf(directory: str | Path, out: str | Path) -> Model:
+    """Writes `out`, which transformers' `from_pretrained` loads, from a model directory; returns its model.
+
+    Raises:
+        InputError: not a model directory, a damaged one, a tokenizer that the reference's can't be, or `out` is there
+            already.
+        OSError: `out` can't be written; then nothing is left behind.
+    """
+    check_new(out)
+    model, tokenizer = checkpoint.load(directory)
+    fields = to_fields(model)
+    with checkpoint.written_whole(Path(out).resolve()) as aside:
+        tokenizer.save(aside)
+        write_json(aside / "tokenizer_config.json", tokenizer_fields(tokenizer, model.config.max_position_embeddings))
+        content = safetensors_bytes(to_keys(model), metadata={"format": "pt"})  # which the reference asks for
+        (aside / SAFETENSORS).write_bytes(content)
+        write_json(aside / "config.json", fields)
+    return model
+
+
+def tokenizer_fields(tokenizer: Tokenizer, positions: int) -> dict[str, object]:
+    """A `tokenizer_config.json`: what `vocab.txt` alone does not say.
+
+    Raises:
+        InputError: an option that the reference's tokenizer does not have.
+    """
+    normalization = tokenizer.normalization
+    if not normalization.clean_text:
+        raise InputError("the tokenizer's clean_text is false; transformers' BertTokenizer always cleans")
+    return {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": normalization.lowercase,
+        "strip_accents": normalization.strip_accents,
+        "tokenize_chinese_chars": normalization.chinese_chars,
+        "model_max_length": positions,
+        "pad_token": PAD,
+        "unk_token": UNK,
+        "cls_token": CLS,
+        "sep_token": SEP,
+        "mask_token": MASK,
+    }
+
+
+def write_json(path: Path, fields: dict[str, object]) -> None:
+    """Fields as people read them."""
+    path.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def check_new(out: str | Path) -> None:
+    """
+    Raises:
+        InputError: something is there already.
+    """
+    if Path(out).exists() or Path(out).is_symlink():
+        raise InputError(f"{out}: is there already; give a directory that is not")

@@ -1,0 +1,234 @@
+"""The one place that knows both worlds' names of the weights: Hugging Face's keys and our parameters.
+
+The map is total both ways. Every key of a file is mapped, repeats another key's numbers, or is dropped with a reason;
+any other key is an error. Every parameter of ours is filled exactly once, or drawn afresh where that was asked for.
+
+"Key" is a name of theirs, "parameter" one of ours, always as in a model with heads (`encoder.…`, `bert.…`): the names
+in an encoder's own files are completed to that first.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from minibert.errors import InputError
+from minibert.heads import BertWithPooler, Model
+from minibert.model import Bert, initialize
+
+# Module of ours -> the modules of theirs whose weights, one under the other, are its weight; biases likewise.
+TABLE: dict[str, tuple[str, ...]] = {
+    "encoder.embeddings.token": ("bert.embeddings.word_embeddings",),
+    "encoder.embeddings.position": ("bert.embeddings.position_embeddings",),
+    "encoder.embeddings.segment": ("bert.embeddings.token_type_embeddings",),
+    "encoder.embeddings.norm": ("bert.embeddings.LayerNorm",),
+    "encoder.blocks.{}.attention.query_key_value": (
+        "bert.encoder.layer.{}.attention.self.query",
+        "bert.encoder.layer.{}.attention.self.key",
+        "bert.encoder.layer.{}.attention.self.value",
+    ),
+    "encoder.blocks.{}.attention.output": ("bert.encoder.layer.{}.attention.output.dense",),
+    "encoder.blocks.{}.attention_norm": ("bert.encoder.layer.{}.attention.output.LayerNorm",),
+    "encoder.blocks.{}.feed_forward.inner": ("bert.encoder.layer.{}.intermediate.dense",),
+    "encoder.blocks.{}.feed_forward.output": ("bert.encoder.layer.{}.output.dense",),
+    "encoder.blocks.{}.feed_forward_norm": ("bert.encoder.layer.{}.output.LayerNorm",),
+    "pooler.dense": ("bert.pooler.dense",),
+    "mlm_head.dense": ("cls.predictions.transform.dense",),
+    "mlm_head.norm": ("cls.predictions.transform.LayerNorm",),
+    "mlm_head.decoder": ("cls.predictions",),  # its bias: the weight is the token embedding, see TIED
+    "nsp_head": ("cls.seq_relationship",),
+    "classifier.dense": ("classifier",),
+    "span_head": ("qa_outputs",),
+}
+
+# How files spell a key -> how the table does.
+SPELLINGS = (
+    (r"^(?=(embeddings|encoder|pooler)\.)", "bert."),  # the files of an encoder without a head
+    (r"LayerNorm\.gamma$", "LayerNorm.weight"),  # converted from the original TensorFlow weights
+    (r"LayerNorm\.beta$", "LayerNorm.bias"),
+    (r"^cls\.predictions\.decoder\.bias$", "cls.predictions.bias"),
+)
+
+# A key whose numbers another key has already.
+TIED = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
+
+# Keys that hold no weights.
+DROPPED = {
+    "bert.embeddings.position_ids": "a buffer: positions are counted in the forward pass",
+    "bert.embeddings.token_type_ids": "a buffer: segments are all A where none are given",
+}
+
+
+def keys_of(parameter: str) -> tuple[str, ...]:
+    """The keys whose tensors, one under the other, are a parameter: three for query, key and value, else one."""
+    module, _, leaf = parameter.rpartition(".")
+    block = re.search(r"\d+", module)
+    theirs = TABLE[re.sub(r"\d+", "{}", module)]
+    return tuple(f"{name.format(block[0] if block else '')}.{leaf}" for name in theirs)
+
+
+def in_table_spelling(key: str) -> str:
+    """A file's key as the table spells it; one that means nothing to it stays unknown."""
+    for pattern, replacement in SPELLINGS:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def parameters_of(model: Model) -> dict[str, nn.Parameter]:
+    """The parameters, a tied one once, under the names that they have in a model with heads."""
+    prefix = "encoder." if model is model.encoder else ""
+    return {prefix + name: parameter for name, parameter in model.named_parameters()}
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What became of every key of a file, and where every parameter comes from."""
+
+    mapped: dict[str, tuple[str, ...]] = field(default_factory=dict)  # parameter -> the file's keys that fill it
+    tied: dict[str, str] = field(default_factory=dict)  # key -> the key whose numbers it repeats
+    dropped: dict[str, str] = field(default_factory=dict)  # key -> why
+    fresh: list[str] = field(default_factory=list)  # parameters without a key, drawn anew
+
+    def lines(self) -> Iterator[str]:
+        """The ledger for people; what holds for every block is said once."""
+        keys = sum(map(len, self.mapped.values()))
+        yield f"mapped: {keys} keys to {len(self.mapped)} parameters"
+        folded = Counter((_folded(name), tuple(map(_folded, keys))) for name, keys in self.mapped.items())
+        for (name, from_keys), count in folded.items():
+            yield f"  {name} <- {' | '.join(from_keys)}" + (f"   ({count} blocks)" if "{}" in name else "")
+        yield f"tied: {len(self.tied) or 'none'}"
+        yield from (f"  {key} is {original}" for key, original in self.tied.items())
+        yield f"dropped: {len(self.dropped) or 'none'}"
+        yield from (f"  {key}: {reason}" for key, reason in self.dropped.items())
+        yield f"newly initialised: {len(self.fresh) or 'none'}"
+        yield from (f"  {name}" for name in self.fresh)
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"\.\d+\.", ".{}.", name)
+
+
+def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source: str) -> Ledger:
+    """Finds for every key of a file its place in `model`, whose parameters may be without memory.
+
+    With `new_head`, parameters outside the encoder may be without keys; they are listed as fresh.
+
+    Raises:
+        InputError: keys that are unknown or missing (all are named), two keys of one meaning that differ, an untied
+            decoder, another number of layers, or a shape that differs (both names and shapes are given).
+    """
+    _check_layers(tensors, model, source)
+    parameters = parameters_of(model)
+    wanted = {key for name in parameters for key in keys_of(name)}
+    found: dict[str, str] = {}  # key as the table spells it -> key of the file
+    ledger, unknown = Ledger(), []
+    for key in sorted(tensors, key=lambda key: (in_table_spelling(key) in TIED, key)):  # what is repeated comes first
+        meaning = in_table_spelling(key)
+        if meaning in DROPPED:
+            ledger.dropped[key] = DROPPED[meaning]
+        elif meaning in found:
+            ledger.tied[key] = found[meaning]
+        elif meaning in wanted:
+            found[meaning] = key
+        elif meaning in TIED and "mlm_head.decoder.bias" in parameters:
+            ledger.tied[key] = found.get(TIED[meaning], TIED[meaning])
+        elif head := _head_of(meaning):
+            ledger.dropped[key] = f"{type(model).__name__} has no {head}"
+        else:
+            unknown.append(key)
+    missing = []
+    for name in parameters:
+        keys = keys_of(name)
+        absent = [key for key in keys if key not in found]
+        if not absent:
+            ledger.mapped[name] = tuple(found[key] for key in keys)
+        elif new_head and len(absent) == len(keys) and not name.startswith("encoder."):
+            ledger.fresh.append(name)
+        else:
+            missing += absent
+    if missing or unknown:
+        hint = " (--new-head draws a missing head afresh)" if missing and all(map(_head_of, missing)) else ""
+        wrong = [f"missing {', '.join(missing)}{hint}"] if missing else []
+        wrong += [f"unknown {', '.join(unknown)}"] if unknown else []
+        raise InputError(f"{source}: {'; '.join(wrong)}")
+    _check_repetitions(tensors, ledger, source)
+    _check_shapes(tensors, ledger, parameters, source)
+    return ledger
+
+
+def _check_layers(tensors: Mapping[str, Tensor], model: Model, source: str) -> None:
+    """One message in place of sixteen missing or unknown keys for every layer."""
+    layers = {int(number[1]) for key in tensors if (number := re.search(r"encoder\.layer\.(\d+)\.", key))}
+    expected = model.config.num_hidden_layers
+    if layers and max(layers) + 1 != expected:
+        raise InputError(
+            f"{source}: keys of {max(layers) + 1} layers (encoder.layer.{max(layers)} is the last), but "
+            f"num_hidden_layers is {expected}"
+        )
+
+
+def _head_of(key: str) -> str | None:
+    """The part of ours outside the encoder that a key belongs to, None where there is none."""
+    module = "cls.predictions" if key in TIED else key.rpartition(".")[0]
+    owners = (ours for ours, theirs in TABLE.items() if module in theirs and not ours.startswith("encoder."))
+    return next((ours.split(".")[0] for ours in owners), None)
+
+
+def _check_repetitions(tensors: Mapping[str, Tensor], ledger: Ledger, source: str) -> None:
+    for key, original in ledger.tied.items():
+        if tensors[key].dtype != tensors[original].dtype or not torch.equal(tensors[key], tensors[original]):
+            is_decoder = in_table_spelling(key) in TIED
+            problem = "an untied decoder, which minibert does not do" if is_decoder else "one parameter, two values"
+            raise InputError(f"{source}: {key} differs from {original}: {problem}")
+
+
+def _check_shapes(
+    tensors: Mapping[str, Tensor], ledger: Ledger, parameters: Mapping[str, nn.Parameter], source: str
+) -> None:
+    for name, keys in ledger.mapped.items():
+        rows, *others = parameters[name].shape
+        expected = (rows // len(keys), *others)
+        for key in keys:
+            if tuple(tensors[key].shape) != expected:
+                part = f"each of the {len(keys)} parts of " if len(keys) > 1 else ""
+                raise InputError(f"{source}: {key} is {tuple(tensors[key].shape)}, but {part}{name} is {expected}")
+        if len({tensors[key].dtype for key in keys}) > 1:
+            raise InputError(f"{source}: {', '.join(keys)} differ in type, but {name} has one type")
+
+
+def to_parameters(
+    tensors: Mapping[str, Tensor], ledger: Ledger, model: Model, generator: torch.Generator | None
+) -> dict[str, Tensor]:
+    """The parameters of `model` by its own names, as the ledger says; fresh ones are drawn from `generator`."""
+    filled = {
+        name: torch.cat([tensors[key] for key in keys]) if len(keys) > 1 else tensors[keys[0]]
+        for name, keys in ledger.mapped.items()
+    }
+    dtype = next(iter(filled.values())).dtype
+    for module in dict.fromkeys(name.rpartition(".")[0] for name in ledger.fresh):
+        drawn = copy.deepcopy(model.get_submodule(module)).to_empty(device="cpu")
+        initialize(drawn, model.config.initializer_range, generator)
+        filled |= {
+            f"{module}.{leaf}": parameter.detach().to(dtype)
+            for leaf, parameter in drawn.named_parameters()
+            if f"{module}.{leaf}" in ledger.fresh
+        }
+    return {name.removeprefix("encoder.") if model is model.encoder else name: filled[name] for name in filled}
+
+
+def to_keys(model: Model) -> dict[str, Tensor]:
+    """The way back: every weight of `model` under its key, as the reference's class for it writes them."""
+    weights = {
+        key: part.detach().clone()  # parts of a fused matrix must not share its memory in a file
+        for name, parameter in parameters_of(model).items()
+        for key, part in zip(keys_of(name), parameter.chunk(len(keys_of(name))), strict=True)
+    }
+    if isinstance(model, Bert | BertWithPooler):  # the reference's class for these has no `bert.` within it
+        return {key.removeprefix("bert."): tensor for key, tensor in weights.items()}
+    return weights
