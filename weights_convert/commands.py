@@ -34,7 +34,7 @@ class FromHfOptions:
     """What is read, what is written."""
 
     directory: tyro.conf.Positional[str]
-    """a Hugging Face directory"""
+    """a Hugging Face directory, or (with the extra hub) a model's name on the hub"""
     out: tyro.conf.Positional[str]
     """the model directory to write; it must not be there"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

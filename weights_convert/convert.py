@@ -16,6 +16,7 @@ from minibert.heads import ARCHITECTURES, Model
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import CLS, MASK, PAD, SEP, UNK
 from weights_convert.config_map import ENCODER_CLASS, Described, read_config, to_fields
+from weights_convert.hub import directory_named
 from weights_convert.key_map import Ledger, in_table_spelling, match, to_keys, to_parameters
 from weights_convert.weight_files import SAFETENSORS, find_weights, read_weights
 
@@ -31,7 +32,9 @@ class Conversion:
 
 
 def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
-    """Writes the model directory `out` from a Hugging Face directory. Weights keep their number format.
+    """Writes the model directory `out` from a Hugging Face directory, or a model's name on the hub.
+
+    Weights keep their number format.
 
     `new_head` draws the weights of a head (or pooler) that the directory has none for; None: that is an error.
 
@@ -52,9 +55,7 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
         InputError: not a Hugging Face directory, another kind of model, damaged weights, keys that the map does not
             know or misses, config fields that contradict the weights or the vocabulary.
     """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory")
+    directory = directory_named(directory)
     described = read_config(directory / "config.json")
     tokenizer = Tokenizer.load(directory)
     if tokenizer.vocab_size != described.config.vocab_size:

@@ -17,7 +17,7 @@ from minibert.commands import mask_probabilities
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
-from tests.helpers import REPOSITORY, TINY
+from tests.helpers import REPOSITORY, TINY, tiny_model
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
@@ -171,6 +171,18 @@ def test_info_of_a_bare_encoder_has_its_parts(
     assert run(monkeypatch, "info", str(tmp_path / "encoder")) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[-4:-1] == ["embeddings 2,400", "blocks.0 5,264", "blocks.1 5,264"]
+
+
+def test_info_of_a_task_head_has_its_labels(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint.save(
+        tiny_model("BertForTokenClassification", TINY.replace(vocab_size=80)), tokenizer, tmp_path / "tagger"
+    )
+    assert run(monkeypatch, "info", str(tmp_path / "tagger")) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "labels O, B, I, E" in lines
+    assert lines[-2] == "classifier 100"
 
 
 @pytest.mark.parametrize("command", [("info",), ("fill-mask", "[MASK]")], ids=["info", "fill-mask"])

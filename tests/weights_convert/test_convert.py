@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 import minibert
@@ -59,6 +62,43 @@ def test_every_class_answers_as_the_reference(kind: str, shape: minibert.BertCon
     assert found.keys() == expected.keys()
     for name in expected:
         assert_close(found[name], expected[name], rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def as_published_first(directory: Path) -> None:
+    """A .bin with LayerNorm's first names, position numbers and what is tied, and a config that names no class."""
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    tensors = reference_model("pretraining").float().state_dict()
+    tensors = {re.sub("|".join(old), lambda match: old[match[0]], key): tensor for key, tensor in tensors.items()}
+    tensors["bert.embeddings.position_ids"] = torch.arange(16)[None]
+    torch.save(tensors, directory / "pytorch_model.bin")
+    (directory / "model.safetensors").unlink()
+    edit_json(directory / "config.json", architectures=None, model_type=None)
+
+
+def as_shards(directory: Path) -> None:
+    """Several .safetensors and their index."""
+    (directory / "model.safetensors").unlink()
+    reference_model("pretraining").float().save_pretrained(directory, max_shard_size="20KB")
+    assert len(list(directory.glob("model-*.safetensors"))) > 1
+
+
+def as_bin_shards(directory: Path) -> None:
+    """Two .bin and their index."""
+    tensors = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    places = {key: f"pytorch_model-{number % 2}.bin" for number, key in enumerate(tensors)}
+    for place in set(places.values()):
+        torch.save({key: tensors[key] for key in tensors if places[key] == place}, directory / place)
+    (directory / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+
+
+@pytest.mark.parametrize("form", [as_published_first, as_shards, as_bin_shards])
+def test_every_form_of_a_directory_gives_the_same_bytes(form: Callable[[Path], None], tmp_path: Path) -> None:
+    directory = write_directory(reference_model("pretraining").float(), tmp_path / "hf")
+    from_hf(directory, tmp_path / "one")
+    form(directory)
+    from_hf(directory, tmp_path / "two")
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
 @pytest.mark.parametrize("activation", ["gelu_python", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"])

@@ -1,0 +1,85 @@
+"""Hub names, with a hub that stands in for the real one: no test uses a network unless it is marked `hub`."""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+from tests.helpers import contents, refusal
+from weights_convert.hub import directory_named
+
+
+class Hub:
+    """Has one model, "somebody/tiny-bert", and a cache."""
+
+    def __init__(self, model: Path, cache: Path) -> None:
+        self.model, self.cache = model, cache
+
+    def snapshot_download(self, name: str, *, allow_patterns: list[str]) -> str:
+        if name != "somebody/tiny-bert":
+            raise OSError(f"404: no model {name}\nCheck the name.")
+        self.cache.mkdir(exist_ok=True)
+        for path in self.model.iterdir():
+            if any(fnmatch.fnmatch(path.name, pattern) for pattern in allow_patterns):
+                shutil.copy(path, self.cache)
+        return str(self.cache)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "vocab.txt", "README.md", "flax_model.msgpack", "pytorch_model.bin"):
+        (tmp_path / "model" / name).write_text(name)
+    found = Hub(tmp_path / "model", tmp_path / "cache")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", found.snapshot_download)
+    return found
+
+
+def test_a_directory_is_itself(hub: Hub, tmp_path: Path) -> None:
+    assert directory_named(tmp_path / "model") == tmp_path / "model"
+    assert not hub.cache.exists()
+
+
+def test_what_conversion_needs_is_downloaded(hub: Hub) -> None:
+    (hub.model / "model.safetensors").write_text("")
+    (hub.model / "tokenizer.json").write_text("")
+    assert directory_named("somebody/tiny-bert") == hub.cache
+    assert sorted(contents(hub.cache)) == ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"]
+
+
+def test_shards_are_downloaded(hub: Hub) -> None:
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
+    for name in shards:
+        (hub.model / name).write_text("")
+    directory_named("somebody/tiny-bert")
+    assert sorted(contents(hub.cache)) == ["config.json", *shards, "vocab.txt"]
+
+
+def test_a_bin_is_downloaded_where_there_is_nothing_else(hub: Hub) -> None:
+    directory_named("somebody/tiny-bert")
+    assert sorted(contents(hub.cache)) == ["config.json", "pytorch_model.bin", "vocab.txt"]
+
+
+def test_a_name_that_the_hub_has_not_is_one_line(hub: Hub) -> None:
+    assert refusal(lambda: directory_named("somebody/other")) == (
+        "somebody/other: no such directory, and not to be had from the hub (404: no model somebody/other)"
+    )
+
+
+@pytest.mark.parametrize("name", ["/no/such/place", "a/b/c", "../up", ".", "a b"])
+def test_a_path_is_not_asked_for(name: str, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Path, "is_dir", lambda path: False)
+    assert refusal(lambda: directory_named(name)) == f"{name}: no such directory"
+
+
+def test_without_the_extra_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert refusal(lambda: directory_named("somebody/tiny-bert")) == (
+        "somebody/tiny-bert: no such directory, and to look for it on the hub the extra hub is needed: "
+        "pip install 'minibert[hub]'"
+    )

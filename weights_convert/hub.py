@@ -1,0 +1,45 @@
+"""A model's name on the Hugging Face hub, where a directory is asked for (extra `hub`)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from minibert.errors import InputError
+from weights_convert.weight_files import BIN, SAFETENSORS
+
+HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"  # "bert-base-uncased", "google-bert/bert-base-uncased"
+ALL_BUT_WEIGHTS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+
+
+def directory_named(name: str | Path) -> Path:
+    """The directory `name`; where there is none, the downloaded files of the hub's model of that name.
+
+    Raises:
+        InputError: there is neither, the hub can't be reached, or the extra `hub` is not installed.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if not re.fullmatch(HUB_NAME, str(name)):
+        raise InputError(f"{name}: no such directory")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise InputError(
+            f"{name}: no such directory, and to look for it on the hub the extra hub is needed: "
+            "pip install 'minibert[hub]'"
+        ) from None
+    try:
+        files = snapshot_download(str(name), allow_patterns=[*ALL_BUT_WEIGHTS, *_forms(SAFETENSORS)])
+        if not any(Path(files).glob("model*.safetensors")):  # only then: most models have both, each of full size
+            files = snapshot_download(str(name), allow_patterns=_forms(BIN))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{name}: no such directory, and not to be had from the hub ({reason})") from error
+    return Path(files)
+
+
+def _forms(name: str) -> list[str]:
+    """The weights whole, in shards, and the shards' index."""
+    stem, _, suffix = name.partition(".")
+    return [name, f"{stem}-*.{suffix}", f"{name}.index.json"]
