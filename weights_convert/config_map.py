@@ -101,7 +101,7 @@ def describe(fields: Mapping[str, Any]) -> Described:
         if activation not in ACTIVATIONS:
             raise InputError(f"hidden_act {activation!r}: minibert does {', '.join(ACTIVATIONS)}")
         known["hidden_act"] = ACTIVATIONS[activation]
-    if known.get("pad_token_id", 0) is None:  # there it keeps a row without gradient, and None keeps none
+    if known.get("pad_token_id", 0) is None:  # there no row is kept from learning; the numbers are the same
         del known["pad_token_id"]
     labels = _labels(fields)
     usual = "regression" if len(labels) == 1 else "single_label_classification"

@@ -34,9 +34,8 @@ class Conversion:
 def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
     """Writes the model directory `out` from a Hugging Face directory, or a model's name on the hub.
 
-    Weights keep their number format.
-
-    `new_head` draws the weights of a head (or pooler) that the directory has none for; None: that is an error.
+    Weights keep their number format. `new_head` draws those of a head (or pooler) that the directory has none for;
+    None: that is an error.
 
     Raises:
         InputError: as `read_hf`, or `out` is there already.

@@ -236,6 +236,8 @@ def test_a_bare_encoder_loads_without_a_pooler(tokenizer: Tokenizer, tmp_path: P
         tmp_path / "hf", add_pooling_layer=False, output_loading_info=True
     )
     assert {name: list(found) for name, found in report.items() if found} == {}
+    from_hf(tmp_path / "hf", tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(tmp_path / "ours")
 
 
 def test_a_directory_for_transformers_holds_these_files(model_directory: Path, tmp_path: Path) -> None:
