@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import io
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from minibert.errors import InputError, Interrupted, MinibertError, RunStopped
@@ -86,6 +87,25 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(0)
     except OSError as error:
         _leave(as_ending(error))
+
+
+def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
+    """Runs the command that the first word of the command line names; without one, or with --help, lists them.
+
+    commands: name -> (its function as "module:function", imported only when asked for; what it does, in a line).
+
+    Raises:
+        InputError: there is no such command; and whatever the command raises.
+    """
+    args = sys.argv[1:]
+    if not args or args[0] in ("-h", "--help"):
+        print(f"usage: {prog} COMMAND ... (each has --help)\n")
+        print("\n".join(f"  {name:{max(map(len, commands))}}  {what}" for name, (_, what) in commands.items()))
+    elif args[0] not in commands:
+        raise InputError(f"unknown command {args[0]!r}: give {' or '.join(commands)}")
+    else:
+        module, _, function = commands[args[0]][0].partition(":")
+        getattr(importlib.import_module(module), function)(args[1:])
 
 
 def stop_printing() -> None:
