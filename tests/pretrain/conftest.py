@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pretrain.prepare import PrepareOptions, prepare
-from tests.pretrain.running import documents, write_shape, write_text
+from tests.pretrain.running import DROPPING, documents, write_shape, write_text
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +28,15 @@ def arrays(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model's config file."""
     return write_shape(tmp_path_factory.mktemp("shape") / "shape.json")
+
+
+@pytest.fixture
+def common(arrays: Path, shape: Path) -> tuple[object, ...]:
+    """What the runs of a test that stops, resumes or spoils them have in common."""
+    return "--data", arrays, "--model", shape, *DROPPING, "--log-every", 1, "--evaluations", 2
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process draw no picture, which takes longer than the training."""
+    monkeypatch.setattr("pretrain.train.draw_run", lambda *_, **__: None)

@@ -29,6 +29,9 @@ SHAPE = {
     "vocab_size": 100,
 }
 
+# Options of a short run on SHAPE in which dropout and masks show any difference.
+DROPPING = ("--seq-len", "32", "--batch-size", "8", "--dtype", "float32", "--dropout", "0.1", "--mask-rate", "0.3")
+
 # Four topics, each with words of its own that always stand in this order: what is hidden can be told from its
 # neighbours, and whether B follows A from whether both have the same topic.
 TOPICS = (

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-import minibert
 from minibert.training.state import load_newest_state
 from pretrain.prepare import PrepareOptions, prepare
 from pretrain.train import Pretraining
 from tests.pretrain.running import (
+    DROPPING,
     documents,
     finished,
     kill_all,
@@ -33,18 +32,7 @@ from tests.pretrain.running import (
     write_text,
 )
 
-SMALL = ("--seq-len", "32", "--batch-size", "8", "--dtype", "float32", "--dropout", "0.1", "--mask-rate", "0.3")
-
-
-@pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs in this process draw no picture, which takes longer than the training."""
-    monkeypatch.setattr("pretrain.train.draw_run", lambda *_, **__: None)
-
-
-@pytest.fixture
-def common(arrays: Path, shape: Path) -> tuple[object, ...]:
-    return "--data", arrays, "--model", shape, *SMALL, "--log-every", 1, "--evaluations", 2
+pytestmark = pytest.mark.usefixtures("plain")
 
 
 class Cut(Exception):
@@ -195,7 +183,7 @@ def test_only_damaged_states_are_refused_and_left_as_they_are(
 def test_a_run_measured_in_minutes_counts_all_its_parts(
     arrays: Path, shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    args = ("--data", arrays, "--model", shape, *SMALL, "--minutes", 0.02, "--out", tmp_path / "run")
+    args = ("--data", arrays, "--model", shape, *DROPPING, "--minutes", 0.02, "--out", tmp_path / "run")
     assert run_until(10, *args, kill=False) == 130
     state = load_newest_state(tmp_path / "run" / "state", print)
     assert state is not None and 0 < state.facts["position"]["seconds"] < 1.2
@@ -256,7 +244,7 @@ def test_a_model_file_that_was_edited_meanwhile_is_refused(
 ) -> None:
     own = tmp_path / "own.json"
     own.write_text(shape.read_text())
-    args = ("--data", arrays, "--model", own, *SMALL, "--save-every", 2, "--steps", 5, "--out", tmp_path / "run")
+    args = ("--data", arrays, "--model", own, *DROPPING, "--save-every", 2, "--steps", 5, "--out", tmp_path / "run")
     assert run_until(3, *args) in (0, -9)
     own.write_text(json.dumps(json.loads(shape.read_text()) | {"layer_norm_eps": 1e-5}))
     capsys.readouterr()
@@ -278,7 +266,7 @@ def test_token_arrays_that_changed_meanwhile_are_refused(
     arrays: Path, shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(arrays, tmp_path / "arrays")
-    args = ("--data", tmp_path / "arrays", "--model", shape, *SMALL, "--steps", 9, "--save-every", 2, "--out",
+    args = ("--data", tmp_path / "arrays", "--model", shape, *DROPPING, "--steps", 9, "--save-every", 2, "--out",
             tmp_path / "run")  # fmt: skip
     assert run_until(5, *args) == -9
     shutil.rmtree(tmp_path / "arrays")
@@ -290,73 +278,6 @@ def test_token_arrays_that_changed_meanwhile_are_refused(
     shown = capsys.readouterr().err
     assert len(shown.splitlines()) == 1 and "not the arrays" in shown
     assert tree(tmp_path) == before
-
-
-# --- Losses that are not finite --------------------------------------------------------------------------------------
-
-
-def spoiled(run: Path, directory: Path, parameter: str, row: int) -> Path:
-    """A finished run's model with an infinite weight."""
-    model, tokenizer = minibert.load(run)
-    with torch.no_grad():
-        model.get_parameter(parameter)[row] = torch.inf
-    minibert.save(model, tokenizer, directory)
-    return directory
-
-
-@pytest.fixture
-def model(common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    assert run_here(monkeypatch, *common, "--steps", 1, "--out", tmp_path / "model") == 0
-    return tmp_path / "model"
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(
-    model: Path, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bad = spoiled(model, tmp_path / "bad", "mlm_head.dense.bias", 0)
-    capsys.readouterr()
-    assert run_here(monkeypatch, "--data", arrays, "--init", bad, *SMALL, "--steps", 5, "--out", tmp_path / "run") == 3
-    shown = capsys.readouterr().err
-    assert len(shown.splitlines()) == 1
-    for part in ("step 1: not finite", "pairs 0 to 7 of phase 0, epoch 0, seed 0", "last good state: none yet"):
-        assert part in shown
-    assert states(tmp_path / "run") == [] and not (tmp_path / "run" / "summary.json").exists()
-
-
-def test_a_gradient_that_is_not_finite_stops_the_run_at_its_last_good_state(
-    common: tuple[object, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    original = Pretraining.stop_unless_finite
-
-    def spoilt(self: Pretraining, sums: Any, gradient_norm: float) -> None:
-        original(self, sums, float("nan") if self.position.step == 7 else gradient_norm)
-
-    run = tmp_path / "run"
-    common = (*common, "--steps", 12, "--save-every", 3, "--out", run)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pretraining, "stop_unless_finite", spoilt)
-        assert run_here(patch, *common) == 3
-        shown = capsys.readouterr().err
-        assert len(shown.splitlines()) == 1 and "gradient norm nan" in shown
-        for part in ("step 8: not finite", "pairs 56 to 63", f"last good state: {run / 'state' / 'step-00000006'}"):
-            assert part in shown
-        assert states(run) == ["step-00000003", "step-00000006"]
-        assert load_newest_state(run / "state", print).step == 6  # type: ignore[union-attr]
-        assert run_here(patch, *common, "--resume") == 3  # and again, never silently
-
-
-def test_a_held_out_loss_that_is_not_finite_stops_the_run(
-    model: Path, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The position is used from the second phase on, and by the evaluations before that."""
-    bad = spoiled(model, tmp_path / "bad", "encoder.embeddings.position.weight", 20)
-    recipe = tmp_path / "phases.toml"
-    recipe.write_text("phases = [[16, 0.8], [32, 0.2]]\nbatch_size = 8\nsteps = 10\n")
-    capsys.readouterr()
-    assert run_here(monkeypatch, "--data", arrays, "--init", bad, "--recipe", recipe, "--dtype", "float32", "--out",
-                    tmp_path / "run") == 3  # fmt: skip
-    shown = capsys.readouterr().err
-    assert len(shown.splitlines()) == 1 and "not finite" in shown
 
 
 # --- Real signals, kills and disks: processes of their own -----------------------------------------------------------

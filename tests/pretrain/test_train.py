@@ -51,12 +51,6 @@ def run(arrays: Path, shape: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return out
 
 
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without a picture, which takes longer than the training."""
-    monkeypatch.setattr("pretrain.train.draw_run", lambda *_, **__: None)
-
-
 def started(arrays: Path, shape: Path, out: Path, *args: object) -> Pretraining:
     """A run before its first step."""
     options = parse_options([*map(str, ("--data", arrays, "--out", out, "--model", shape, *SMALL, *args))])
