@@ -23,7 +23,7 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.heads import ARCHITECTURES, HEAD_FIELDS, Model, head_fields
+from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
 from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -116,7 +116,7 @@ class Description(NamedTuple):
 
     config: BertConfig
     architecture: str
-    head: dict[str, Any]  # see `minibert.heads.HEAD_FIELDS`
+    head: dict[str, Any]  # see `minibert.heads.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
     checksum: str | None  # of the weights, where one is given
 
 
@@ -143,6 +143,10 @@ def read_description(directory: Path) -> Description:
     if missing:
         raise InputError(f"{path}: a {architecture} needs {', '.join(missing)}")
     head = {name: fields.pop(name) for name in HEAD_FIELDS.get(architecture, ())}
+    for name in OPTIONAL_HEAD_FIELDS.get(architecture, ()):
+        head[name] = fields.pop(name, {})
+        if not isinstance(head[name], dict):
+            raise InputError(f"{path}: {name} must be an object, not {head[name]!r}")
     try:
         return Description(BertConfig.from_dict(fields), architecture, head, checksum)
     except InputError as error:

@@ -10,11 +10,12 @@ import contextlib
 import errno
 import importlib
 import io
+import math
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from minibert.errors import InputError, Interrupted, MinibertError, RunStopped
@@ -63,6 +64,40 @@ def _one_line(report: str) -> str:
     parts = re.split(r"(?:─|-){3,}", " ".join(lines))
     message = next(part for part in parts[1:] if part.strip()).split("Got errors:")[0]
     return re.sub(r"\s+", " ", message).strip().rstrip(".")
+
+
+def given_options(args: Sequence[str]) -> set[str]:
+    """The names of the options on a command line, as "--batch-size"."""
+    return {arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")}
+
+
+def refuse(given: set[str], names: Iterable[str], because: str) -> None:
+    """
+    Raises:
+        InputError: one of `names` is among the options given.
+    """
+    for name in names:
+        if name in given:
+            raise InputError(f"{name} has no effect here: {because}")
+
+
+def check_range(
+    options: object, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf,
+    below: float = math.inf,
+) -> None:  # fmt: skip
+    """That the field `name` of `options` is a finite number within the bounds, or None, as is one that was not given.
+
+    Raises:
+        InputError: it is not; the message names the option and its bounds.
+    """
+    value = getattr(options, name)
+    if value is None:
+        return
+    if low <= value <= high and above < value < below and math.isfinite(value):
+        return
+    bounds = {"at least": low, "above": above, "at most": high, "below": below}
+    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+    raise InputError(f"--{name.replace('_', '-')} must be {wanted or 'finite'}, not {value}")
 
 
 def run(command: Callable[[], None]) -> None:

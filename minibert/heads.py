@@ -6,7 +6,7 @@ here also C, the classes or the choices.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -219,6 +219,7 @@ class BertForSequenceClassification(nn.Module):
     `labels` name the C outputs; `problem_type` tells what they are: scores of which exactly one holds
     (single_label_classification), of which any number hold (multi_label_classification), or numbers (regression,
     usually of one label alone).
+    `trained_on`, here and below: see `OPTIONAL_HEAD_FIELDS`.
 
     Raises:
         InputError: labels that repeat or are none, another problem type, a `classifier_dropout` that is no share.
@@ -231,6 +232,7 @@ class BertForSequenceClassification(nn.Module):
         labels: Sequence[str],
         problem_type: str = "single_label_classification",
         classifier_dropout: float | None = None,
+        trained_on: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -240,6 +242,7 @@ class BertForSequenceClassification(nn.Module):
         self.labels = checked_labels(labels)
         self.problem_type = problem_type
         self.classifier_dropout = classifier_dropout
+        self.trained_on = dict(trained_on or {})
         self.encoder = Bert(config, generator=generator)
         self.pooler = Pooler(config)
         self.classifier = Classifier(config, len(labels), dropout=classifier_dropout)
@@ -251,6 +254,10 @@ class BertForSequenceClassification(nn.Module):
     ) -> Tensor:
         """Input as `Bert`; (B, C) logits, or numbers."""
         hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return self.head(hidden)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """What stands on the encoder: (B, T, H) -> (B, C); only the first token's state is looked at."""
         return self.classifier(self.pooler(hidden))
 
 
@@ -267,12 +274,14 @@ class BertForTokenClassification(nn.Module):
         *,
         labels: Sequence[str],
         classifier_dropout: float | None = None,
+        trained_on: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.labels = checked_labels(labels)
         self.classifier_dropout = classifier_dropout
+        self.trained_on = dict(trained_on or {})
         self.encoder = Bert(config, generator=generator)
         self.classifier = Classifier(config, len(labels), dropout=classifier_dropout)
         initialize(self.classifier, config.initializer_range, generator)
@@ -282,6 +291,10 @@ class BertForTokenClassification(nn.Module):
     ) -> Tensor:
         """Input as `Bert`; (B, T, C) logits."""
         hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return self.head(hidden)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """What stands on the encoder: (B, T, H) -> (B, T, C)."""
         return self.classifier(hidden)
 
 
@@ -295,9 +308,16 @@ class SpanLogits(NamedTuple):
 class BertForQuestionAnswering(nn.Module):
     """Encoder and span head: where in the second segment the answer to the first begins and ends (BERT section 4.2)."""
 
-    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        trained_on: Mapping[str, Any] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.trained_on = dict(trained_on or {})
         self.encoder = Bert(config, generator=generator)
         self.span_head = SpanHead(config)
         initialize(self.span_head, config.initializer_range, generator)
@@ -307,6 +327,10 @@ class BertForQuestionAnswering(nn.Module):
     ) -> SpanLogits:
         """Input as `Bert`."""
         hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return self.head(hidden)
+
+    def head(self, hidden: Tensor) -> SpanLogits:
+        """What stands on the encoder: (B, T, H) -> two of (B, T)."""
         start, end = self.span_head(hidden).unbind(-1)
         return SpanLogits(start=start, end=end)
 
@@ -323,11 +347,13 @@ class BertForMultipleChoice(nn.Module):
         config: BertConfig,
         *,
         classifier_dropout: float | None = None,
+        trained_on: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.classifier_dropout = classifier_dropout
+        self.trained_on = dict(trained_on or {})
         self.encoder = Bert(config, generator=generator)
         self.pooler = Pooler(config)
         self.classifier = Classifier(config, 1, dropout=classifier_dropout)
@@ -352,8 +378,16 @@ class BertForMultipleChoice(nn.Module):
             token_type_ids=None if token_type_ids is None else token_type_ids.flatten(0, 1),
             attention_mask=None if attention_mask is None else attention_mask.flatten(0, 1),
         )
-        return self.classifier(self.pooler(hidden)).view(input_ids.shape[:2])
+        return self.head(hidden.unflatten(0, input_ids.shape[:2]))
 
+    def head(self, hidden: Tensor) -> Tensor:
+        """What stands on the encoder: (B, C, T, H) -> (B, C); only the first token's state is looked at."""
+        return self.classifier(self.pooler(hidden.flatten(0, 1))).view(hidden.shape[:2])
+
+
+TaskModel = (
+    BertForSequenceClassification | BertForTokenClassification | BertForQuestionAnswering | BertForMultipleChoice
+)
 
 Model = (
     Bert
@@ -377,7 +411,19 @@ HEAD_FIELDS: dict[str, tuple[str, ...]] = {
     "BertForMultipleChoice": ("classifier_dropout",),
 }
 
+# The same, but missing where there is nothing to say. `trained_on`: how `finetune` read the data that this model was
+# trained on (columns, lengths, tag scheme and so on), an object that JSON can hold; predicting has its defaults there.
+OPTIONAL_HEAD_FIELDS: dict[str, tuple[str, ...]] = {
+    "BertForSequenceClassification": ("trained_on",),
+    "BertForTokenClassification": ("trained_on",),
+    "BertForQuestionAnswering": ("trained_on",),
+    "BertForMultipleChoice": ("trained_on",),
+}
+
 
 def head_fields(model: Model) -> dict[str, Any]:
     """The fields of a model's head by name, as they stand in `config.json`; {} where the class says everything."""
-    return {name: getattr(model, name) for name in HEAD_FIELDS.get(type(model).__name__, ())}
+    name = type(model).__name__
+    fields = {field: getattr(model, field) for field in HEAD_FIELDS.get(name, ())}
+    said = {field: getattr(model, field) for field in OPTIONAL_HEAD_FIELDS.get(name, ())}
+    return fields | {field: value for field, value in said.items() if value}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +15,7 @@ import tyro
 
 from minibert import cli
 from minibert.errors import InputError
+from minibert.training.run_directory import as_toml, plain_values
 from pretrain.prepare import PrepareOptions
 
 RECIPES = ("fast", "paper")
@@ -143,17 +142,17 @@ class PretrainOptions:
         if (self.steps is None) == (self.minutes is None):
             raise InputError("give either --steps or --minutes")
         for name in ("steps", "batch_size", "accumulate", "save_every", "evaluations", "log_every"):
-            self._check_range(name, low=1)
+            cli.check_range(self, name, low=1)
         for name in ("minutes", "save_seconds"):
-            self._check_range(name, above=0)
+            cli.check_range(self, name, above=0)
         for name in ("learning_rate", "block_learning_rate", "eps"):
-            self._check_range(name, above=0, high=1)
-        self._check_range("clip_norm", low=0)
-        self._check_range("seed", low=0, high=2**32 - 1)
+            cli.check_range(self, name, above=0, high=1)
+        cli.check_range(self, "clip_norm", low=0)
+        cli.check_range(self, "seed", low=0, high=2**32 - 1)
         for name in ("weight_decay", "dropout", "short_share", "warmup_share", "decay_share"):
-            self._check_range(name, low=0, high=1)
-        self._check_range("mask_rate", above=0, below=1)
-        self._check_range("dropout", below=1)
+            cli.check_range(self, name, low=0, high=1)
+        cli.check_range(self, "mask_rate", above=0, below=1)
+        cli.check_range(self, "dropout", below=1)
         for beta in self.betas:
             if not 0 <= beta < 1:
                 raise InputError(f"--betas must be at least 0 and below 1, not {beta}")
@@ -162,19 +161,6 @@ class PretrainOptions:
         self._check_phases()
         if self.corpus:
             self.prepare_options()
-
-    def _check_range(
-        self, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf,
-        below: float = math.inf,
-    ) -> None:  # fmt: skip
-        value = getattr(self, name)
-        if value is None:
-            return
-        if low <= value <= high and above < value < below and math.isfinite(value):
-            return
-        bounds = {"at least": low, "above": above, "at most": high, "below": below}
-        wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
-        raise InputError(f"--{name.replace('_', '-')} must be {wanted or 'finite'}, not {value}")
 
     def _check_phases(self) -> None:
         if not self.phases:
@@ -203,16 +189,11 @@ class PretrainOptions:
 
     def to_toml(self) -> str:
         """All options as a recipe file: what is resolved already (`seq_len`, `no_nsp`, `recipe`) is left out."""
-        lines = ["# The resolved configuration of this run; it can be given to --recipe."]
-        for name, value in self.decisive().items():
-            if value is not None:
-                lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
-        return "\n".join(lines) + "\n"
+        return as_toml(self.decisive(), "The resolved configuration of this run; it can be given to --recipe.")
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the result, as plain values: what a resumed run must agree in."""
-        fields = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {name: value for name, value in fields.items() if name not in NOT_DECISIVE}
+        return plain_values(self, without=NOT_DECISIVE)
 
 
 # Where a run lives, how often it reports, and what `resolve` has already worked into other fields.
@@ -237,7 +218,7 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
         InputError: an unknown or impossible option, an unreadable recipe.
     """
     defaults = PretrainOptions(**read_recipe(_recipe_named_in(args)))
-    given = given_options(args)
+    given = cli.given_options(args)
     # Of two options that exclude each other, one on the command line replaces the recipe's, whichever that sets.
     for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
                            ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip
@@ -248,11 +229,6 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
     options.check()
     _refuse_without_effect(options, given)
     return options
-
-
-def given_options(args: Sequence[str]) -> set[str]:
-    """The names of the options on a command line, as "--batch-size"."""
-    return {arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")}
 
 
 def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
@@ -268,17 +244,7 @@ def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
     ]
     for applies, names, because in pointless:
         if applies:
-            refuse(given, names, because)
-
-
-def refuse(given: set[str], names: Iterable[str], because: str) -> None:
-    """
-    Raises:
-        InputError: one of `names` is among the options given.
-    """
-    for name in names:
-        if name in given:
-            raise InputError(f"{name} has no effect here: {because}")
+            cli.refuse(given, names, because)
 
 
 def resolve(options: PretrainOptions) -> PretrainOptions:

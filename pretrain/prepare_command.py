@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minibert import cli
-from pretrain.options import VOCABULARY_OPTIONS, given_options, refuse
+from pretrain.options import VOCABULARY_OPTIONS
 from pretrain.prepare import PrepareOptions, prepare
 from pretrain.shards import Manifest
 
@@ -35,7 +35,7 @@ def prepare_command(args: Sequence[str]) -> None:
     """
     command = cli.parse(PrepareCommand, args, prog=PROG, description=DESCRIPTION)
     if command.options.tokenizer is not None:
-        refuse(given_options(args), VOCABULARY_OPTIONS, "the vocabulary is there already")
+        cli.refuse(cli.given_options(args), VOCABULARY_OPTIONS, "the vocabulary is there already")
     prepare(command.options, command.out)
     manifest = Manifest.read(Path(command.out))
     for name, side in (("training", manifest.train), ("held out", manifest.heldout)):

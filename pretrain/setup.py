@@ -5,45 +5,24 @@ All that can be wrong with a user's input is found here, and a directory that wa
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
-from minibert import checkpoint, cli
+from minibert import checkpoint
 from minibert.config import BertConfig, config_named
-from minibert.errors import InputError, MinibertError
+from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
-from minibert.training.processes import Processes
+from minibert.training.run_directory import Standing, gone_on_bad_input
 from pretrain.corpus import check_corpus
 from pretrain.initial import begin_at_neighbours
 from pretrain.options import PretrainOptions
 from pretrain.prepare import prepare
-from pretrain.run_directory import RunDirectory, Standing
+from pretrain.run_directory import RunDirectory
 from pretrain.shards import PreparedCorpus, open_prepared
 
 PretrainModel = BertForPreTraining | BertForMaskedLM
-Answer = TypeVar("Answer")
-
-
-def decided_by_first(processes: Processes, decide: Callable[[], Answer]) -> Answer:
-    """What the first process finds, in all of them; its error is everybody's error."""
-    outcome: Answer | MinibertError | None = None
-    if processes.is_main:
-        try:
-            outcome = decide()
-        except MinibertError as error:
-            outcome = error
-        except OSError as error:  # `cli.run` would have made the same of it
-            outcome = cli.as_ending(error)
-    outcome = processes.broadcast(outcome)
-    if isinstance(outcome, MinibertError):
-        raise outcome
-    return outcome  # type: ignore[return-value]  # None only where `decide` returned it
 
 
 def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> Standing:
@@ -79,21 +58,6 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
         if options.init is not None:
             checkpoint.load(options.init)
     return standing
-
-
-@contextlib.contextmanager
-def gone_on_bad_input(directory: Path, *, when: bool) -> Iterator[None]:
-    """Takes away what was made of `directory` and its parents when the block ends in an InputError."""
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    try:
-        yield
-    except InputError:
-        if when and missing:
-            shutil.rmtree(missing[-1], ignore_errors=True)
-        elif when:  # it was there and empty
-            for path in directory.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        raise
 
 
 def check_fit(corpus: PreparedCorpus, options: PretrainOptions) -> None:

@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -63,8 +62,3 @@ def accumulate_gradients(
         mlm += sums.mlm.detach()
         nsp += sums.nsp.detach()
     return StepSums(*processes.sum((float(mlm), float(nsp))), *counts)
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seeds dropout for one step of one process: with it, no generator's state needs to be saved."""
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]) >> 1

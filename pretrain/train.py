@@ -24,25 +24,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from minibert import checkpoint
-from minibert.cli import stop_printing
 from minibert.errors import InputError, Interrupted, RunStopped
-from minibert.training.device import choose_device, choose_precision, processor_name
+from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
-from minibert.training.optimizer import (
-    OptimizerOptions,
-    build_optimizers,
-    load_optimizer_tensors,
-    named_optimizer_tensors,
-    set_learning_rate,
-)
-from minibert.training.processes import Processes, join_processes
+from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
+from minibert.training.processes import Processes, data_parallel, decided_by_first, join_processes, say, step_seed
+from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
+from minibert.training.snapshot import first_not_finite, restore, snapshot
 from minibert.training.state import State, load_newest_state, save_state
 from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch, data_seed
 from pretrain.evaluate import HeldOut, HeldOutFigures
@@ -50,10 +44,10 @@ from pretrain.instances import PairOptions, PairPlan
 from pretrain.masking import Masker
 from pretrain.options import PretrainOptions
 from pretrain.picture import draw_run
-from pretrain.run_directory import RunDirectory, Standing
-from pretrain.setup import build_model, decided_by_first, model_config, set_up
+from pretrain.run_directory import RunDirectory
+from pretrain.setup import build_model, model_config, set_up
 from pretrain.shards import MANIFEST, open_prepared
-from pretrain.step import StepSums, accumulate_gradients, step_seed
+from pretrain.step import StepSums, accumulate_gradients
 
 
 def train(options: PretrainOptions) -> None:
@@ -77,15 +71,6 @@ def train(options: PretrainOptions) -> None:
                 processes.barrier()  # the first one is still writing the model: no process leaves before the others
             finally:
                 training.close()
-
-
-def say(processes: Processes, line: str) -> None:
-    """One line for the user, from the first process alone. A run goes on when nobody reads what it prints."""
-    if processes.is_main:
-        try:
-            print(line, flush=True)
-        except BrokenPipeError:
-            stop_printing()
 
 
 @dataclass
@@ -122,14 +107,8 @@ class Pretraining:
         self.block_counts: Sequence[int] = ()
         self.restore(state)
         self.open_phase()
-        self.forward = self.distributed()
+        self.forward = data_parallel(self.model, self.processes, self.device)
         self.introduce(fresh)
-
-    def distributed(self) -> nn.Module:
-        """The model as the loop calls it: with gradients averaged over processes where there are several."""
-        if self.processes.world_size == 1:
-            return self.model
-        return DistributedDataParallel(self.model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
     def introduce(self, fresh: list[str]) -> None:
         """Says what is about to be trained, on what, and how."""
@@ -140,15 +119,11 @@ class Pretraining:
             f"vocabulary of {corpus.tokenizer.vocab_size:,}",
             f"text     {corpus.train.documents:,} documents, {len(corpus.train.tokens):,} tokens; held out: "
             f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
-            f"machine  {self.device_name()}, {self.processes.world_size} process(es); {self.precision.reason}",
+            f"machine  {device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}",
         ]
         if fresh:
             lines.append(f"fresh    not in {options.init}: {', '.join(fresh)}")
         say(self.processes, "\n".join(lines))
-
-    def device_name(self) -> str:
-        """What the run computes on, as its maker calls it."""
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor_name()
 
     # ------------------------------------------------------------------ data
 
@@ -343,21 +318,16 @@ class Pretraining:
         Raises:
             RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
         """
-        for name, parameter in self.model.named_parameters():
-            if not parameter.isfinite().all():
-                raise RunStopped(
-                    f"step {self.position.step}: {name} is not finite; last good state: {self.newest_state()}"
-                )
+        if name := first_not_finite(self.model):
+            raise RunStopped(f"step {self.position.step}: {name} is not finite; last good state: {self.newest_state()}")
         if self.processes.is_main:
-            tensors = {f"model/{name}": tensor for name, tensor in checkpoint.weights_of(self.model).items()}
-            tensors |= named_optimizer_tensors(self.model, self.optimizers)
             facts = {
                 "position": asdict(self.position),
                 "block_counts": self.plan.block_counts,
                 "data": self.data_checksum(),
                 "config": self.model.config.to_dict(),
             }
-            save_state(self.run.state, self.position.step, tensors, facts)
+            save_state(self.run.state, self.position.step, snapshot(self.model, self.optimizers), facts)
 
     def restore(self, state: State | None) -> None:
         """Goes back to a saved state, where there is one.
@@ -375,12 +345,7 @@ class Pretraining:
         differing = [f"{name} is {given[name]!r}, was {saved[name]!r}" for name in given if given[name] != saved[name]]
         if differing:
             raise InputError(f"{self.run.path}: holds an unfinished run of another model: {'; '.join(differing)}")
-        weights = {name.removeprefix("model/"): t for name, t in state.tensors.items() if name.startswith("model/")}
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(weights[name])
-        moments = {name: tensor for name, tensor in state.tensors.items() if not name.startswith("model/")}
-        load_optimizer_tensors(self.model, self.optimizers, moments)
+        restore(self.model, self.optimizers, state.tensors)
         self.position = Position(**state.facts["position"])
         self.block_counts = state.facts["block_counts"]
         say(self.processes, f"{self.run.path}: going on from step {state.step}")
@@ -419,7 +384,7 @@ class Pretraining:
             "unigram_loss": self.heldout.unigram_loss,
             "peak_rss_bytes": peak_rss_bytes(),
             "dtype": str(self.precision.dtype).removeprefix("torch."),
-            "device": self.device_name(),
+            "device": device_name(self.device),
             "processes": self.processes.world_size,
             "seed": self.options.seed,
         }

@@ -11,7 +11,7 @@ from typing import Any
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.heads import ARCHITECTURES, HEAD_FIELDS, Model, head_fields
+from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
 
 MODEL_TYPE = "bert"
 
@@ -42,7 +42,9 @@ FIXED: dict[str, Any] = {
 }
 
 OURS = {field.name for field in dataclasses.fields(BertConfig)}
-HEADS = {"id2label", "label2id", "num_labels", "problem_type", "classifier_dropout", "tie_word_embeddings"}
+HEADS = {
+    "id2label", "label2id", "num_labels", "problem_type", "classifier_dropout", "tie_word_embeddings", "trained_on",
+}  # fmt: skip
 READ = OURS | set(FIXED) | HEADS | {"architectures", "model_type"}
 
 
@@ -55,12 +57,14 @@ class Described:
     labels: tuple[str, ...]
     problem_type: str
     classifier_dropout: float | None
+    trained_on: dict[str, Any]  # ours alone: what `to_fields` wrote comes back
     tied: bool  # is the decoder's weight the token embedding?
     left_aside: tuple[str, ...]  # fields without influence on what is computed
 
     def head(self, architecture: str) -> dict[str, Any]:
         """The arguments that a class of ours takes beside its config."""
-        return {name: getattr(self, name) for name in HEAD_FIELDS.get(architecture, ())}
+        names = (*HEAD_FIELDS.get(architecture, ()), *OPTIONAL_HEAD_FIELDS.get(architecture, ()))
+        return {name: getattr(self, name) for name in names}
 
 
 def read_config(path: Path) -> Described:
@@ -111,6 +115,7 @@ def describe(fields: Mapping[str, Any]) -> Described:
         labels=labels,
         problem_type=fields.get("problem_type") or usual,
         classifier_dropout=fields.get("classifier_dropout"),
+        trained_on=trained_on if isinstance(trained_on := fields.get("trained_on"), dict) else {},
         tied=fields.get("tie_word_embeddings") in (None, True),
         left_aside=tuple(sorted(fields.keys() - READ)),
     )

@@ -89,6 +89,11 @@ def processor_has_amx() -> bool:
     return flags is not None and "amx_tile" in flags[1].split() and "amx_bf16" in flags[1].split()
 
 
+def device_name(device: torch.device) -> str:
+    """What a run computes on, as its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+
+
 def processor_name() -> str:
     """The processor's name as its maker writes it, or its architecture where the system does not say."""
     model = re.search(r"^model name\s*:\s*(.+)$", _processor_facts(), re.MULTILINE)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from minibert.errors import InputError
+from minibert import cli
+from minibert.errors import InputError, MinibertError
 
 T = TypeVar("T")
 
@@ -94,3 +98,40 @@ def _environment_number(name: str) -> int:
     if not text.isdecimal():
         raise InputError(f"{name}: expected a number in the environment, as torchrun sets it, found {text!r}")
     return int(text)
+
+
+def decided_by_first(processes: Processes, decide: Callable[[], T]) -> T:
+    """What the first process finds, in all of them; its error is everybody's error."""
+    outcome: T | MinibertError | None = None
+    if processes.is_main:
+        try:
+            outcome = decide()
+        except MinibertError as error:
+            outcome = error
+        except OSError as error:  # `cli.run` would have made the same of it
+            outcome = cli.as_ending(error)
+    outcome = processes.broadcast(outcome)
+    if isinstance(outcome, MinibertError):
+        raise outcome
+    return outcome  # type: ignore[return-value]  # None only where `decide` returned it
+
+
+def say(processes: Processes, line: str) -> None:
+    """One line for the user, from the first process alone. A run goes on when nobody reads what it prints."""
+    if processes.is_main:
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            cli.stop_printing()
+
+
+def data_parallel(model: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
+    """The model as a loop calls it: with gradients averaged over processes where there are several."""
+    if processes.world_size == 1:
+        return model
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seeds dropout for one step of one process: with it, no generator's state needs to be saved."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]) >> 1

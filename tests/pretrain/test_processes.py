@@ -75,10 +75,10 @@ SCRIPT = """
     import sys
     from pathlib import Path
     from safetensors.torch import save_file
-    from minibert.training.processes import join_processes
+    from minibert.training.processes import decided_by_first, join_processes
     from pretrain.options import parse_options
     from pretrain.run_directory import RunDirectory
-    from pretrain.setup import decided_by_first, set_up
+    from pretrain.setup import set_up
     from pretrain.step import accumulate_gradients
     from pretrain.train import Pretraining
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from minibert.training.run_directory import Standing
 from pretrain.options import PretrainOptions
-from pretrain.run_directory import RunDirectory, Standing
+from pretrain.run_directory import RunDirectory
 from tests.helpers import refusal
 
 OPTIONS = PretrainOptions(out="run", data="arrays", model="tiny", steps=10)

@@ -9,13 +9,12 @@ import pytest
 import torch
 
 import minibert
-from minibert.errors import InputError, Interrupted
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.tokenizer import Tokenizer
-from minibert.training.processes import Processes
+from minibert.training.run_directory import Standing
 from pretrain.options import PretrainOptions
-from pretrain.run_directory import RunDirectory, Standing
-from pretrain.setup import build_model, decided_by_first, gone_on_bad_input, model_config, set_up
+from pretrain.run_directory import RunDirectory
+from pretrain.setup import build_model, model_config, set_up
 from pretrain.shards import PreparedCorpus, open_prepared
 from tests.helpers import refusal
 from tests.pretrain.running import tree, write_shape
@@ -83,34 +82,6 @@ def test_every_micro_batch_must_have_a_sequence(
     assert not any(tmp_path.iterdir())
 
 
-def test_bad_input_takes_away_what_was_made_and_only_that(tmp_path: Path) -> None:
-    (tmp_path / "kept").mkdir()
-    place = tmp_path / "kept" / "a" / "run"
-    with pytest.raises(InputError), gone_on_bad_input(place, when=True):
-        place.mkdir(parents=True)
-        (place / "run.toml").touch()
-        raise InputError("bad")
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["kept"]
-
-
-def test_bad_input_empties_a_directory_that_was_empty(tmp_path: Path) -> None:
-    with pytest.raises(InputError), gone_on_bad_input(tmp_path, when=True):
-        (tmp_path / "data").mkdir()
-        (tmp_path / "data" / "x").touch()
-        (tmp_path / "run.toml").touch()
-        raise InputError("bad")
-    assert tmp_path.is_dir() and not any(tmp_path.iterdir())
-
-
-def test_what_was_there_stays(tmp_path: Path) -> None:
-    (tmp_path / "run.toml").touch()
-    with pytest.raises(InputError), gone_on_bad_input(tmp_path, when=False):
-        raise InputError("bad")
-    with pytest.raises(Interrupted), gone_on_bad_input(tmp_path, when=True):
-        raise Interrupted("stopped")
-    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
-
-
 # --- The model -------------------------------------------------------------------------------------------------------
 
 
@@ -164,16 +135,3 @@ def test_a_tied_decoder_stays_tied_when_weights_are_taken_over(
         assert torch.equal(model.get_parameter(name), parameter)
     assert len(dict(model.named_parameters())) == len(dict(source.named_parameters()))
     assert model.mlm_head.decoder.weight is model.encoder.embeddings.token.weight
-
-
-# --- Several processes -----------------------------------------------------------------------------------------------
-
-
-def test_the_first_process_decides() -> None:
-    assert decided_by_first(Processes(), lambda: 7) == 7
-
-    def refuse() -> None:
-        raise InputError("bad")
-
-    with pytest.raises(InputError, match="bad"):
-        decided_by_first(Processes(), refuse)

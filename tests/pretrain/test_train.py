@@ -14,7 +14,7 @@ import minibert
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Bert
 from minibert.training.device import choose_precision
-from minibert.training.processes import Processes
+from minibert.training.processes import Processes, step_seed
 from pretrain.batches import PretrainBatch
 from pretrain.evaluate import HeldOut
 from pretrain.options import parse_options
@@ -22,7 +22,7 @@ from pretrain.prepare import PrepareOptions, prepare
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
 from pretrain.shards import open_prepared
-from pretrain.train import EvaluationTimes, Pretraining, step_seed
+from pretrain.train import EvaluationTimes, Pretraining
 from tests.pretrain.running import (
     documents,
     metrics,

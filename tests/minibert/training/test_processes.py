@@ -10,7 +10,7 @@ import pytest
 import torch.distributed as dist
 
 from minibert.errors import InputError
-from minibert.training.processes import join_processes
+from minibert.training.processes import Processes, decided_by_first, join_processes
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 
@@ -75,3 +75,13 @@ def test_two_processes_sum_and_hear_one_another(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     expected = repr((2, [3.0, 2 / 3], ["from", 0]))
     assert [(tmp_path / rank).read_text() for rank in "01"] == [expected, expected]
+
+
+def test_the_first_process_decides() -> None:
+    assert decided_by_first(Processes(), lambda: 7) == 7
+
+    def refuse() -> None:
+        raise InputError("bad")
+
+    with pytest.raises(InputError, match="bad"):
+        decided_by_first(Processes(), refuse)

@@ -1,0 +1,160 @@
+"""A run's directory: what it holds, and whether a command may start, go on, or has nothing left to do there.
+
+run.toml            the resolved configuration, written first
+state/              what resuming needs
+metrics.jsonl       one object a logged step
+config.json, model.safetensors, tokenizer.json, vocab.txt      the model directory, written at the end
+curves.png, summary.json                                       summary.json last: it says that the run is finished
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import fcntl
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from minibert.errors import InputError
+
+
+class RunOptions(Protocol):
+    """What a directory asks of a run's options."""
+
+    @property
+    def resume(self) -> bool:
+        """Whether an unfinished run may be gone on with."""
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the result, as plain values."""
+
+
+class Standing(enum.Enum):
+    """What is to be done in a run's directory."""
+
+    NEW = "start from the beginning"
+    UNFINISHED = "go on"
+    FINISHED = "nothing: it is done"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The places inside one run's directory."""
+
+    path: Path
+    kind: ClassVar[str] = "training"  # for messages: a "pretraining" run
+
+    @property
+    def configuration(self) -> Path:
+        """The resolved options."""
+        return self.path / "run.toml"
+
+    @property
+    def state(self) -> Path:
+        """The saved states."""
+        return self.path / "state"
+
+    @property
+    def metrics(self) -> Path:
+        """The log."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """The picture."""
+        return self.path / "curves.png"
+
+    @property
+    def summary(self) -> Path:
+        """The figures of the finished run."""
+        return self.path / "summary.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second run out of the directory as long as this process lives.
+
+        Raises:
+            InputError: another process is at it, such as a worker that outlived its killed `torchrun`.
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.path}: another process is training there") from None
+            yield
+        finally:
+            os.close(handle)
+
+    def standing(self, options: RunOptions) -> Standing:
+        """
+        Raises:
+            InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
+        """
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return Standing.NEW
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: is no directory")
+        if not self.configuration.is_file():
+            raise InputError(f"{self.path}: exists and holds no {self.kind} run; give --out another place")
+        differing = self._differences(options)
+        finished = self.summary.is_file()
+        if differing:
+            kind = "a finished" if finished else "an unfinished"
+            raise InputError(f"{self.path}: holds {kind} run of another configuration: {'; '.join(differing)}")
+        if finished:
+            return Standing.FINISHED
+        if not options.resume:
+            raise InputError(f"{self.path}: holds an unfinished run; go on with --resume, or give --out another place")
+        return Standing.UNFINISHED
+
+    def _differences(self, options: RunOptions) -> list[str]:
+        """Fields in which the saved configuration and `options` differ: "seed is 1, was 0"."""
+        try:
+            saved = tomllib.loads(self.configuration.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.configuration}: no readable TOML ({error})") from error
+        given = options.decisive()
+        return [
+            f"{name} is {_shown(given.get(name))}, was {_shown(saved.get(name))}"
+            for name in sorted(saved.keys() | given.keys())
+            if saved.get(name) != given.get(name)
+        ]
+
+
+def _shown(value: Any) -> str:
+    return "not given" if value is None else repr(value)
+
+
+def plain_values(options: Any, *, without: set[str]) -> dict[str, Any]:
+    """The fields of a dataclass as JSON knows them, tuples as lists: equal after having been written and read."""
+    fields = json.loads(json.dumps(dataclasses.asdict(options)))
+    return {name: value for name, value in fields.items() if name not in without}
+
+
+def as_toml(fields: Mapping[str, Any], comment: str) -> str:
+    """Plain values as a TOML file; those that are None are left out, since TOML has no word for it."""
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items() if value is not None]
+    return "\n".join([f"# {comment}", *lines]) + "\n"
+
+
+@contextlib.contextmanager
+def gone_on_bad_input(directory: Path, *, when: bool) -> Iterator[None]:
+    """Takes away what was made of `directory` and its parents when the block ends in an InputError."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        yield
+    except InputError:
+        if when and missing:
+            shutil.rmtree(missing[-1], ignore_errors=True)
+        elif when:  # it was there and empty
+            for path in directory.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
