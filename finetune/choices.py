@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from finetune.examples import ChoiceExample
+from finetune.files import check_text, json_type
+from finetune.tables import TableFormat, read_rows
+from minibert.errors import InputError
 
 
 def read_choices(path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]:
-    """Streams the questions of a .jsonl file, plain or .gz, or of standard input (`-`). Each may have its own number of
-    choices, two at least; answer is the right one's index, from 0.
+    """Streams the questions of a .jsonl file, plain or .gz, or of standard input (`-`).
+
+    Each may have its own number of choices, two at least. answer is the right one's index, from 0; it is not looked at
+    where the examples are not `labelled`.
 
     Raises:
         InputError, naming file and row: as `finetune.tables.read_rows`; an empty question or choice, fewer than two
         choices, an answer that is no index of them.
     """
-    raise NotImplementedError
+    columns = ["question", "choices", *(["answer"] if labelled else [])]
+    for row, where, (question, choices, *answer) in read_rows(path, columns, TableFormat(kind="jsonl")):
+        if not isinstance(choices, list) or len(choices) < 2:
+            found = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
+            raise InputError(f"{where}: field 'choices' is {found}, expected a list of two strings or more")
+        yield ChoiceExample(
+            question=check_text(question, f"{where}: field 'question'"),
+            choices=tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices)),
+            answer=_index(answer[0], len(choices), where) if labelled else None,
+            row=row,
+            where=where,
+        )
+
+
+def _index(answer: Any, count: int, where: str) -> int:
+    if isinstance(answer, bool) or not isinstance(answer, int):
+        raise InputError(f"{where}: field 'answer' is {answer!r:.60}, expected the index of a choice, from 0")
+    if not 0 <= answer < count:
+        raise InputError(f"{where}: field 'answer' is {answer}, out of range: there are the choices 0 to {count - 1}")
+    return answer

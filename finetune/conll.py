@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from finetune.examples import TaggedExample
+from finetune.files import check_text, read_lines, shown
+from minibert.errors import InputError
+
+DOCUMENT_START = "-DOCSTART-"
+# Not str.split(), for which a no-break space ends a word too: tweets hold such words.
+_SPACES = re.compile("[ \t]+")
 
 
 def read_conll(path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
@@ -18,4 +25,40 @@ def read_conll(path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
         InputError, naming file and row: a row with another number of columns than the first, an empty word or tag, no
         sentence at all; and as `finetune.files.read_lines`.
     """
-    raise NotImplementedError
+    empty = True
+    words: list[str] = []
+    tags: list[str] = []
+    begun = 1  # the row of the first word
+    for row, columns in _rows(path, least=2 if labelled else 1):
+        if columns:
+            begun = begun if words else row
+            words.append(check_text(columns[0], f"{shown(path)}:{row}: the word"))
+            tags.append(check_text(columns[-1], f"{shown(path)}:{row}: the tag"))
+        elif words:
+            empty = False
+            yield TaggedExample(tuple(words), tuple(tags) if labelled else None, begun, f"{shown(path)}:{begun}")
+            words, tags = [], []
+    if empty:
+        raise InputError(f"{shown(path)}: no sentence in it, expected a word and its tag a line")
+
+
+def _rows(path: str, *, least: int) -> Iterator[tuple[int, list[str]]]:
+    """(row, its columns), none of them where a sentence ends; it also ends with the file."""
+    count = 0
+    tabs = False
+    row = 0
+    for row, line in read_lines(path):
+        if not line.strip() or line.startswith(DOCUMENT_START):
+            yield row, []
+            continue
+        tabs = tabs if count else "\t" in line.strip()
+        line = line.rstrip("\r\n")
+        columns = [cell.strip(" ") for cell in line.split("\t")] if tabs else _SPACES.split(line.strip(" "))
+        if not count:
+            count = len(columns)
+            if count < least:
+                raise InputError(f"{shown(path)}:{row}: one column, expected a word and its tag")
+        if len(columns) != count:
+            raise InputError(f"{shown(path)}:{row}: {len(columns)} column(s), expected {count}, as in the first row")
+        yield row, columns
+    yield row + 1, []

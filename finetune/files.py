@@ -78,17 +78,19 @@ def _decode(line: bytes, path: str, row: int, offset: int) -> str:
     return text
 
 
-def check_text(text: str, what: str) -> str:
-    """`text` itself; `what` names it in the message ("reviews.csv:17: column 'review'").
+def check_text(value: object, what: str) -> str:
+    """`value` itself; `what` names it in the message ("reviews.csv:17: column 'review'").
 
     Raises:
-        InputError: there is nothing but white space in it, or half a surrogate pair, which JSON can spell.
+        InputError: it is no string, or nothing but white space, or holds half a surrogate pair, which JSON can spell.
     """
-    if not text.strip():
+    if not isinstance(value, str):
+        raise InputError(f"{what} is {json_type(value)}, expected a string")
+    if not value.strip():
         raise InputError(f"{what} is empty, expected text")
-    if _SURROGATE.search(text):
+    if _SURROGATE.search(value):
         raise InputError(f"{what} holds half a surrogate pair, expected whole characters")
-    return text
+    return value
 
 
 def json_type(value: object) -> str:

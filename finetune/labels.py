@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from finetune.examples import TextExample
+from finetune.examples import Label, TextExample
+from minibert.errors import InputError
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
     """All labels of the training file: by value where all are integers, otherwise sorted by code points.
 
     Raises:
-        InputError: there is one label alone (two or more must be there to tell apart), or no example.
+        InputError: there is one label alone, where two or more are needed to tell them apart, or no example.
     """
-    raise NotImplementedError
+    found = {label for example in examples for label in _several(example.label)}
+    if len(found) < 2:
+        there = f"{found.pop()!r} alone" if found else "none"
+        raise InputError(f"{path}: expected labels of two classes or more, found {there}")
+    if all(map(_INTEGER.fullmatch, found)):
+        return tuple(sorted(found, key=lambda label: (int(label), label)))
+    return tuple(sorted(found))
 
 
 def label_ids(examples: Sequence[TextExample], labels: Sequence[str]) -> list[int]:
@@ -22,7 +32,8 @@ def label_ids(examples: Sequence[TextExample], labels: Sequence[str]) -> list[in
     Raises:
         InputError, naming file and row: a label that is not among `labels`.
     """
-    raise NotImplementedError
+    ids = {label: index for index, label in enumerate(labels)}
+    return [_known(ids, label, example.where) for example in examples for label in _several(example.label)]
 
 
 def label_vectors(examples: Sequence[TextExample], labels: Sequence[str]) -> list[list[int]]:
@@ -31,4 +42,24 @@ def label_vectors(examples: Sequence[TextExample], labels: Sequence[str]) -> lis
     Raises:
         InputError, naming file and row: a label that is not among `labels`.
     """
-    raise NotImplementedError
+    ids = {label: index for index, label in enumerate(labels)}
+    vectors = [[0] * len(labels) for _ in examples]
+    for vector, example in zip(vectors, examples, strict=True):
+        for label in _several(example.label):
+            vector[_known(ids, label, example.where)] = 1
+    return vectors
+
+
+def _several(label: Label | None) -> tuple[str, ...]:
+    """The classes of an example as a tuple, also where it has just one."""
+    if isinstance(label, tuple):
+        return label
+    assert isinstance(label, str), "classes are read with a label column, and not as numbers"
+    return (label,)
+
+
+def _known(ids: dict[str, int], label: str, where: str) -> int:
+    if label not in ids:
+        known = ", ".join(map(repr, list(ids)[:20])) + (", ..." if len(ids) > 20 else "")
+        raise InputError(f"{where}: label {label!r} is none of those in training: {known}")
+    return ids[label]

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from minibert.errors import InputError
+
 Example = TypeVar("Example")
 
 
@@ -19,12 +21,21 @@ def hold_out(
 ) -> tuple[list[Example], list[Example]]:
     """(to train on, to evaluate on), both in the file's order.
 
-    stratum: examples with the same value are shared out alike, each keeping at least one to train on: a text's label.
+    stratum: of examples with the same value, a text's label say, the same share is held out, to the nearest whole
+    number; of two or more, one at least stays on each side.
 
     Raises:
         InputError: a share that is not between 0 and 1, too few examples for both parts.
     """
-    raise NotImplementedError
+    _check_share(share)
+    strata: dict[Hashable, list[int]] = {}
+    for index, example in enumerate(examples):
+        strata.setdefault(None if stratum is None else stratum(example), []).append(index)
+    held: set[int] = set()
+    for indices in strata.values():
+        count = min(max(1, round(share * len(indices))), len(indices) - 1)
+        held.update(generator.permutation(indices)[:count].tolist())
+    return _parted(examples, held)
 
 
 def hold_out_groups(
@@ -36,9 +47,35 @@ def hold_out_groups(
 ) -> tuple[list[Example], list[Example]]:
     """As `hold_out`, but a group stays together: all questions of an article, so that no passage is on both sides.
 
-    Where there is one group alone, it is cut after its first examples: something must be held out.
+    Groups are drawn as long as they come nearer to the share than without them; where every one is too large for that,
+    the smallest is held out.
 
     Raises:
-        InputError: as `hold_out`.
+        InputError: a share that is not between 0 and 1, fewer than two groups.
     """
-    raise NotImplementedError
+    _check_share(share)
+    groups: dict[Hashable, list[int]] = {}
+    for index, example in enumerate(examples):
+        groups.setdefault(group(example), []).append(index)
+    drawn = [list(groups.values())[number] for number in generator.permutation(len(groups))]
+    held: set[int] = set()
+    for indices in drawn[:-1]:
+        missing = share * len(examples) - len(held)
+        if len(indices) < 2 * missing:
+            held.update(indices)
+    if not held and len(drawn) > 1:
+        smallest = min(drawn, key=len)
+        held.update(smallest)
+    return _parted(examples, held)
+
+
+def _check_share(share: float) -> None:
+    if not 0 < share < 1:
+        raise InputError(f"the share to hold out must lie between 0 and 1, not {share!r}")
+
+
+def _parted(examples: Sequence[Example], held: set[int]) -> tuple[list[Example], list[Example]]:
+    if not held:
+        raise InputError(f"too little to hold out a part of it ({len(examples)} example(s)): give a dev file")
+    train = [example for index, example in enumerate(examples) if index not in held]
+    return train, [example for index, example in enumerate(examples) if index in held]

@@ -1,39 +1,65 @@
 """SQuAD's scores: exact match and F1, of v1.1 and of v2.0, where a question may have no answer.
 
-Sources: Rajpurkar et al. 2016 (arXiv 1606.05250), section 6.1; Rajpurkar et al. 2018 (1806.03822), section 5. All are
-shares from 0 to 1; the papers print percent.
+Sources: Rajpurkar et al. 2016 (arXiv 1606.05250), section 6.1; Rajpurkar et al. 2018 (1806.03822), section 5; and the
+scripts that the authors score submissions with, whose results these are. All are shares from 0 to 1, not percent.
 """
 
 from __future__ import annotations
 
+import re
+import string
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from statistics import fmean
+from typing import Literal, NamedTuple
 
 from finetune.examples import QuestionExample
 
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
 
 class Score(NamedTuple):
-    """Of one prediction."""
+    """Of one prediction, or the mean over many."""
 
     exact: float
     f1: float
 
 
 class Threshold(NamedTuple):
-    """From which no-answer score on a question is better left unanswered."""
+    """Above which no-answer score a question is better left unanswered."""
 
-    best: float  # the score that is reached with it
-    threshold: float  # answered are the questions whose no-answer score is at most this
+    best: float  # the mean score that is reached with it
+    threshold: float
 
 
 def normalize_answer(text: str) -> str:
     """What is compared: lower case, no ASCII punctuation, no articles, single spaces."""
-    raise NotImplementedError
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def score_answer(prediction: str, golds: Sequence[str], *, version_2: bool) -> Score:
-    """The best exact match and the best F1 over the gold answers, each for itself."""
-    raise NotImplementedError
+    """The best exact match and the best F1 over the gold answers, each for itself.
+
+    In v2.0 golds of which nothing is left ("the") don't count, and without any the gold is "", no answer. Where nothing
+    is left of prediction and gold, F1 is 1 there; in v1.1 it is 0, since they share no word.
+    """
+    predicted = normalize_answer(prediction)
+    expected = [normalize_answer(gold) for gold in golds]
+    if version_2:
+        expected = [gold for gold in expected if gold] or [""]
+    return Score(
+        exact=max(float(predicted == gold) for gold in expected),
+        f1=max(_f1(predicted.split(), gold.split(), both_empty=float(version_2)) for gold in expected),
+    )
+
+
+def _f1(predicted: Sequence[str], gold: Sequence[str], *, both_empty: float) -> float:
+    """Of the words as a bag."""
+    if not predicted and not gold:
+        return both_empty
+    common = (Counter(predicted) & Counter(gold)).total()
+    return 2 * common / (len(predicted) + len(gold))
 
 
 def squad_scores(
@@ -44,13 +70,38 @@ def squad_scores(
     no_answer_scores: Mapping[str, float] | None = None,
     threshold: float | None = None,
 ) -> dict[str, float]:
-    """Means over all questions: exact, f1; with version_2 also has_ans_exact, has_ans_f1, no_ans_exact, no_ans_f1.
+    """Means over all questions: exact and f1; with version_2 also has_ans_exact, has_ans_f1, no_ans_exact, no_ans_f1,
+    over the questions with an answer and over those without, as far as there are such.
 
-    predictions: question id -> answer, "" for none; a question without one counts 0.
-    With `threshold`, a question whose no-answer score is above it is taken as left unanswered.
-    With `no_answer_scores`, also best_exact, best_exact_threshold, best_f1, best_f1_threshold.
+    predictions: id -> answer, "" for none. With `no_answer_scores` (id -> number, the higher the surer that there is no
+    answer) and a `threshold`, questions above it are taken as left unanswered.
+
+    Raises:
+        KeyError: a question without a prediction.
     """
-    raise NotImplementedError
+    no_answer = no_answer_scores or {}
+    scores = []
+    for question in questions:
+        withheld = threshold is not None and no_answer[question.id] > threshold
+        prediction = "" if withheld else predictions[question.id]
+        scores.append(score_answer(prediction, [answer.text for answer in question.answers], version_2=version_2))
+    figures = _means("", scores)
+    if version_2:
+        for prefix, wanted in (("has_ans_", True), ("no_ans_", False)):
+            pairs = zip(scores, questions, strict=True)
+            figures |= _means(prefix, [score for score, question in pairs if has_answer(question) == wanted])
+    return figures
+
+
+def _means(prefix: str, scores: Sequence[Score]) -> dict[str, float]:
+    if not scores:
+        return {}
+    return {f"{prefix}{name}": fmean(getattr(score, name) for score in scores) for name in Score._fields}
+
+
+def has_answer(question: QuestionExample) -> bool:
+    """Whether the question is one that v2.0 wants answered."""
+    return bool(question.answers)
 
 
 def best_threshold(
@@ -58,11 +109,27 @@ def best_threshold(
     predictions: Mapping[str, str],
     no_answer_scores: Mapping[str, float],
     *,
-    by: str = "f1",
+    by: Literal["exact", "f1"] = "f1",
 ) -> Threshold:
-    """The threshold that scores best, by "f1" or "exact", for predictions that were made without one.
+    """The threshold that scores best on questions of v2.0, chosen as the authors' script chooses it.
 
-    predictions: the best answer that is not empty, as far as there is one; no_answer_scores: id -> the higher, the surer
-    that there is no answer.
+    predictions: id -> the answer to give if one is given, so better not ""; no_answer_scores: as in `squad_scores`.
+
+    One begins with every question unanswered and answers one after the other, the lowest no-answer score first; the
+    threshold is the score of the question at which the mean was highest, the first of equals. Where it is best to
+    answer none, it is 0 (all scores being above it), or else a number below all scores.
     """
-    raise NotImplementedError
+    assert questions, "there is a question at least"
+    by_score = sorted(questions, key=lambda question: no_answer_scores[question.id])
+    lowest = no_answer_scores[by_score[0].id]
+    reached = float(sum(not has_answer(question) for question in questions))  # with every question unanswered
+    best = Threshold(reached, 0.0 if lowest > 0 else lowest - 1)
+    for question in by_score:
+        if has_answer(question):
+            golds = [answer.text for answer in question.answers]
+            reached += getattr(score_answer(predictions[question.id], golds, version_2=True), by)
+        elif predictions[question.id]:
+            reached -= 1
+        if reached > best.best:
+            best = Threshold(reached, no_answer_scores[question.id])
+    return best._replace(best=best.best / len(questions))

@@ -1,20 +1,24 @@
 """Tag schemes: how the tags of words spell entities, and the entities that they spell.
 
-IOB1 (Ramshaw & Marcus 1995): I- in an entity; B- only where one begins right after another of the same type. IOB2: B- at
-the first word of every entity. BIOES: besides, E- at its last word, and S- at one that is alone. A tag without a type
-("B", "I") is of the type "": there may be just one kind of thing to find.
+IOB1 (Ramshaw & Marcus 1995): I- in an entity; B- only where one begins right after another of the same type. IOB2: B-
+at the first word of every entity. BIOES: besides, E- at its last word, and S- at one that is alone. A tag without a
+type ("B", "I") is of the type "": there may be just one kind of thing to find.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from finetune.examples import TaggedExample
+from minibert.errors import InputError
 
-Scheme = Literal["iob1", "iob2", "bioes"]
-SCHEMES: tuple[Scheme, ...] = ("iob2", "iob1", "bioes")
+Scheme = Literal["iob2", "iob1", "bioes"]
 OUTSIDE = "O"
+
+# Scheme -> the prefixes of the tags that there are beside O.
+PREFIXES: dict[Scheme, str] = {"iob2": "BI", "iob1": "BI", "bioes": "BIES"}
 
 
 class Entity(NamedTuple):
@@ -25,6 +29,11 @@ class Entity(NamedTuple):
     end: int
 
 
+def parts(tag: str) -> tuple[str, str]:
+    """A tag's prefix and type: "B-per" -> ("B", "per"), "O" -> ("O", "")."""
+    return tag[:1], tag[2:]
+
+
 def entities(tags: Sequence[str]) -> list[Entity]:
     """The entities that tags of any scheme spell, read leniently as conlleval and seqeval do; never refuses.
 
@@ -32,16 +41,44 @@ def entities(tags: Sequence[str]) -> list[Entity]:
     type). So a model's predictions, which may be impossible, have a defined meaning, and a text scores the same in all
     schemes.
     """
-    raise NotImplementedError
+    found: list[Entity] = []
+    goes_on = False  # whether the last entity found may take in the next word
+    for word, (prefix, kind) in enumerate(map(parts, tags)):
+        if prefix == OUTSIDE:
+            goes_on = False
+            continue
+        if goes_on and prefix in "IE" and found[-1].type == kind:
+            found[-1] = found[-1]._replace(end=word + 1)
+        else:
+            found.append(Entity(kind, word, word + 1))
+        goes_on = prefix in "BI"
+    return found
 
 
 def tags_of(found: Sequence[Entity], length: int, scheme: Scheme) -> list[str]:
-    """The tags that spell these entities in a sentence of `length` words; they must not overlap.
+    """The tags that spell these entities in a sentence of `length` words.
 
     Raises:
-        ValueError: entities that overlap or reach over the sentence's end.
+        ValueError: entities that are not in the order of the words, overlap, or reach over the sentence's end.
     """
-    raise NotImplementedError
+    tags = [OUTSIDE] * length
+    before = Entity("", -1, 0)  # ends at the first word, but is no entity
+    for entity in found:
+        if not before.end <= entity.start < entity.end <= length:
+            raise ValueError(f"{entity}: expected words after {before.end} and before {length}")
+        prefixes = ["I"] * (entity.end - entity.start)
+        touches = before.start >= 0 and before.end == entity.start and before.type == entity.type
+        if scheme != "iob1" or touches:
+            prefixes[0] = "B"
+        if scheme == "bioes":
+            prefixes[-1] = "S" if len(prefixes) == 1 else "E"
+        tags[entity.start : entity.end] = [_tag(prefix, entity.type) for prefix in prefixes]
+        before = entity
+    return tags
+
+
+def _tag(prefix: str, kind: str) -> str:
+    return f"{prefix}-{kind}" if kind else prefix
 
 
 def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:
@@ -49,25 +86,87 @@ def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:
     return tags_of(entities(tags), len(tags), scheme)
 
 
+# --- What a scheme allows --------------------------------------------------------------------------------------------
+
+
+def is_tag(tag: str, scheme: Scheme) -> bool:
+    """Whether the scheme has such a tag at all: O, or one of its prefixes, alone or with a dash and a type."""
+    if tag == OUTSIDE:
+        return True
+    return tag[:1] in tuple(PREFIXES[scheme]) and (len(tag) == 1 or (tag[1] == "-" and len(tag) > 2))
+
+
 def first_impossible(tags: Sequence[str], scheme: Scheme) -> int | None:
-    """The index of the first word whose tag the scheme does not allow there; None where all is well."""
-    raise NotImplementedError
+    """The index of the first word whose tag the scheme does not allow there; None where all is well.
+
+    A scheme has one way to spell a sentence's entities: what it allows is what comes out again. Where an entity of
+    BIOES does not end, the word named is its last.
+    """
+    mended = convert(tags, scheme)
+    wrong = (word for word, tag in enumerate(tags) if tag != mended[word] or not is_tag(tag, scheme))
+    return next(wrong, None)
 
 
 def find_scheme(examples: Sequence[TaggedExample]) -> Scheme:
-    """The scheme that allows all sentences, or else the one with the fewest impossible sentences; IOB2 in doubt."""
-    raise NotImplementedError
+    """The scheme that allows all sentences, or else the one that forbids the fewest; IOB2 where there is no entity."""
+    return min(PREFIXES, key=lambda scheme: sum(1 for _ in _impossible(examples, scheme)))
 
 
 def check_tags(examples: Sequence[TaggedExample], scheme: Scheme, *, fix: bool = False) -> list[TaggedExample]:
     """The examples, every one of which spells its entities as the scheme wants.
 
-    With `fix`, what is impossible is read as conlleval reads it and written again; a tag that is none stays refused.
+    With `fix`, what is impossible is read as conlleval reads it and written again. What is a tag in no scheme stays
+    refused.
 
     Raises:
         InputError, naming file and row: a tag that the scheme does not allow there.
     """
-    raise NotImplementedError
+    checked = list(examples)
+    for index, word in _impossible(examples, scheme):
+        example = examples[index]
+        tags = _tags(example)
+        if not fix or not all(is_tag(tag, "bioes") for tag in tags):
+            raise InputError(_refusal(example, word, scheme))
+        checked[index] = replace(example, tags=tuple(convert(tags, scheme)))
+    return checked
+
+
+def _impossible(examples: Sequence[TaggedExample], scheme: Scheme) -> Iterator[tuple[int, int]]:
+    """(index of the sentence, of the first word in it that the scheme does not allow) of each that has one."""
+    for index, example in enumerate(examples):
+        word = first_impossible(_tags(example), scheme)
+        if word is not None:
+            yield index, word
+
+
+def _tags(example: TaggedExample) -> tuple[str, ...]:
+    assert example.tags is not None, "tags are read with the words"
+    return example.tags
+
+
+def _place(example: TaggedExample, word: int) -> str:
+    """How a message names a word."""
+    return f"{example.where.rpartition(':')[0]}:{example.row + word}"
+
+
+def _refusal(example: TaggedExample, word: int, scheme: Scheme) -> str:
+    tags = _tags(example)
+    # A tag that there is in no scheme is worth naming before one that stands in the wrong place.
+    word = next((number for number, tag in enumerate(tags) if not is_tag(tag, "bioes")), word)
+    place, tag = _place(example, word), tags[word]
+    if not is_tag(tag, scheme):
+        prefixes = ", ".join(f"{prefix}-TYPE" for prefix in PREFIXES[scheme])
+        return f"{place}: {tag!r} is no tag of the scheme {scheme}, expected O, {prefixes}"
+    before = repr(tags[word - 1]) if word else "the sentence's beginning"
+    after = repr(tags[word + 1]) if word + 1 < len(tags) else "the sentence's end"
+    expected = convert(tags, scheme)[word]
+    return (
+        f"{place}: the tag {tag!r} between {before} and {after} is impossible in the scheme {scheme}, expected "
+        f"{expected!r}; --fix-tags mends it"
+    )
+
+
+# --- Tags as the classes of a model ----------------------------------------------------------------------------------
 
 
 def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme) -> tuple[str, ...]:
@@ -78,7 +177,11 @@ def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme) -> tuple[str, 
     Raises:
         InputError: there is no entity at all.
     """
-    raise NotImplementedError
+    kinds = sorted({entity.type for example in examples for entity in entities(_tags(example))})
+    if not kinds:
+        path = examples[0].where.rpartition(":")[0] if examples else "tags"
+        raise InputError(f"{path}: expected entities, found the tag O alone")
+    return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in PREFIXES[scheme]))
 
 
 def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[list[int]]:
@@ -87,4 +190,11 @@ def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[li
     Raises:
         InputError, naming file and row: a tag that is not among `labels`.
     """
-    raise NotImplementedError
+    ids = {label: index for index, label in enumerate(labels)}
+    for example in examples:
+        for word, tag in enumerate(_tags(example)):
+            if tag not in ids:
+                raise InputError(
+                    f"{_place(example, word)}: tag {tag!r} is none of those in training: {', '.join(labels[:40])}"
+                )
+    return [[ids[tag] for tag in _tags(example)] for example in examples]
