@@ -126,10 +126,10 @@ def _records(path: str, lines: Iterable[tuple[int, str]], table: TableFormat, de
                 yield row, fields
             row = reader.line_num + 1  # a field may span lines
     except csv.Error as error:
-        raise InputError(
-            f"{shown(path)}:{row}: no readable row ({reason(error)}); where quotation marks are part of the text, "
-            "use --no-quoting"
-        ) from error
+        hint = "where quotation marks are part of the text, use --no-quoting"
+        if str(error).startswith("new-line"):
+            hint = "a carriage return stands alone, expected lines that end with a line feed"
+        raise InputError(f"{shown(path)}:{row}: no readable row ({reason(error).split(' - ')[0]}); {hint}") from error
 
 
 def _named_rows(path: str, records: Iterator[Record], columns: Sequence[str]) -> Iterator[Row]:

@@ -1,0 +1,249 @@
+"""Rows of tables: names and numbers of columns, delimiters, quotation marks, and every row that is refused."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.tables import TableFormat, read_rows
+from tests.finetune.files import standard_input, write
+from tests.helpers import refusal
+
+NO_HEADER = TableFormat(header=False)
+NO_QUOTING = TableFormat(quoting=False)
+
+
+def rows(path: str, columns: tuple[str, ...], table: TableFormat | None = None) -> list[tuple[int, tuple[Any, ...]]]:
+    found = list(read_rows(path, columns, table))
+    assert all(row.where == f"{'standard input' if path == '-' else path}:{row.row}" for row in found)
+    return [(row.row, row.cells) for row in found]
+
+
+def refused(path: str, columns: tuple[str, ...], table: TableFormat | None = None) -> str:
+    return refusal(lambda: list(read_rows(path, columns, table)))
+
+
+# --- What is read ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "A.CSV"])
+def test_columns_are_chosen_by_name_in_any_order(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, "\ufefflabel,id,review\r\n1,7,good\r\n0,8,bad\r\n")
+    assert rows(path, ("review", "label")) == [(2, ("good", "1")), (3, ("bad", "0"))]
+
+
+def test_columns_of_a_file_without_header_are_numbered_from_1(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "gj04\t1\t\tThe weights made the rope stretch.\ngj04\t0\t*\tThem like him.")
+    assert rows(path, ("4", "2"), NO_HEADER) == [
+        (1, ("The weights made the rope stretch.", "1")), (2, ("Them like him.", "0")),
+    ]  # fmt: skip
+
+
+def test_surplus_columns_are_allowed_where_columns_have_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a,b\nc,d,e,f\n")
+    assert rows(path, ("2",), NO_HEADER) == [(1, ("b",)), (2, ("d",))]
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", "\t", "\\t", " ", "ß", "\x01"])
+def test_any_delimiter(tmp_path: Path, delimiter: str) -> None:
+    written = delimiter.replace("\\t", "\t")
+    path = write(tmp_path / "a.data", f'a{written}b\n1{written}"2{written}3"\n')
+    assert rows(path, ("b",), TableFormat(delimiter=delimiter)) == [(2, (f"2{written}3",))]
+    path = write(tmp_path / "b.csv", f'a{written}b\n1{written}"2"\n')
+    assert rows(path, ("b",), TableFormat(delimiter=delimiter, quoting=False)) == [(2, ('"2"',))]
+
+
+def test_delimiters_of_several_characters_go_without_quoting(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a||b\n1||2|3\n")
+    assert rows(path, ("b",), TableFormat(delimiter="||", quoting=False)) == [(2, ("2|3",))]
+
+
+def test_fields_span_lines_and_rows_are_numbered_by_the_line_they_begin_at(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'text,label\n"one\ntwo\r\n\n""three"", four",1\n\nfive,0\n')
+    assert rows(path, ("text", "label")) == [(2, ('one\ntwo\r\n\n"three", four', "1")), (7, ("five", "0"))]
+
+
+def test_without_quoting_quotation_marks_are_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"Hello" he said\t1\n"\t0\r\n')
+    assert rows(path, ("text", "label"), NO_QUOTING) == [(2, ('"Hello" he said', "1")), (3, ('"', "0"))]
+
+
+def test_jsonl_fields_come_as_they_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl.gz", '{"t": "a", "l": 1}\n\n{"l": [true, null], "more": 0, "t": {"x": 1.5}}\n')
+    assert rows(path, ("t", "l")) == [(1, ("a", 1)), (3, ({"x": 1.5}, [True, None]))]
+
+
+def test_one_text_a_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", 'One, "two".\r\n\n三\n')
+    assert rows(path, ("review",)) == [(1, ('One, "two".',)), (2, ("",)), (3, ("三",))]
+
+
+@pytest.mark.parametrize(
+    ("content", "table", "cells"),
+    [
+        ('{"text": "a"}\n{"text": "b"}\n', TableFormat(), ["a", "b"]),
+        ("a, b\nc\n", TableFormat(), ["a, b", "c"]),
+        ("text;x\na;1\n", TableFormat(delimiter=";"), ["a"]),
+        ("text\tx\na\t1\n", TableFormat(kind="tsv"), ["a"]),
+        ("{not json}\n", TableFormat(kind="txt"), ["{not json}"]),
+    ],
+)
+def test_standard_input_shows_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, content: str, table: TableFormat, cells: list[str]
+) -> None:
+    assert [cell for _, (cell,) in rows(standard_input(monkeypatch, content), ("text",), table)] == cells
+
+
+def test_rows_are_streamed_in_bounded_memory(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "label,text\n" + f"1,{'word ' * 200}\n" * 20_000)  # 20 MB
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_rows(path, ("text",))) == 20_000
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.lists(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=2, max_size=2)))
+def test_what_a_csv_writer_writes_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, written: list[list[str]]
+) -> None:
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([["0", "0"], *written])
+    path = write(tmp_path_factory.mktemp("csv") / "a.csv", buffer.getvalue())
+    assert [list(row.cells) for row in read_rows(path, ("1", "2"), NO_HEADER)] == [["0", "0"], *written]
+
+
+# --- What is refused -------------------------------------------------------------------------------------------------
+
+
+def test_a_column_that_is_not_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "label,review\n1,good\n")
+    message = refused(path, ("text", "label"))
+    assert message == f"{path}:1: column 'text' is not there; the header's are 'label', 'review'"
+
+
+def test_a_delimiter_that_is_another_shows_in_the_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "label;review\n1;good\n")
+    assert "column 'review' is not there; the header's are 'label;review'" in refused(path, ("review",))
+
+
+def test_a_column_that_stands_there_twice(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "text,text\na,b\n")
+    assert "column 'text' stands there more than once" in refused(path, ("text",))
+
+
+def test_very_many_columns_are_not_all_listed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ",".join(map(str, range(100))) + "\n")
+    assert refused(path, ("text",)).endswith("'18', '19', ...")
+
+
+@pytest.mark.parametrize("column", ["0", "-1", "text", "1.5", "", "²", "٣"])
+def test_without_a_header_columns_are_numbers_from_1(tmp_path: Path, column: str) -> None:
+    path = write(tmp_path / "a.csv", "a,b,c,d\n")
+    assert f"a.csv: column {column!r}: without a header expected a number from 1" in refused(path, (column,), NO_HEADER)
+
+
+def test_a_row_without_the_chosen_column(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a,b\nc\n")
+    assert "a.csv:2: no column 2, the row has 1 field(s)" in refused(path, ("1", "2"), NO_HEADER)
+
+
+@pytest.mark.parametrize("table", [TableFormat(), NO_QUOTING])
+@pytest.mark.parametrize("row", ["1", "1,good,more"])
+def test_rows_are_not_ragged_where_there_is_a_header(tmp_path: Path, table: TableFormat, row: str) -> None:
+    path = write(tmp_path / "a.csv", f"label,review\n1,good\n{row}\n")
+    count = row.count(",") + 1
+    assert f"a.csv:3: {count} field(s), expected 2, as many as the header has" in refused(path, ("review",), table)
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        ('a,b\n1,2\n"Hello" he said,3\n', 3),  # text in quotation marks, and more
+        ('a,b\n1,"2\n3,4\n5,6\n', 2),  # does not close
+    ],
+)
+def test_quotation_marks_that_do_not_close(tmp_path: Path, content: str, row: int) -> None:
+    path = write(tmp_path / "a.csv", content)
+    message = refused(path, ("a",))
+    assert f"a.csv:{row}: no readable row" in message and "--no-quoting" in message
+    assert len(rows(path, ("a",), NO_QUOTING)) >= 1
+
+
+def test_a_carriage_return_alone_ends_no_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "a,b\r1,2\r3,4\r")
+    assert "a.csv:1: no readable row (new-line character seen in unquoted field); a carriage return" in refused(
+        path, ("a",)
+    )
+
+
+def test_a_quotation_mark_that_does_not_close_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.csv", 'a,b\n"1,' + "2\n" * 200_000)
+    assert rows(write(tmp_path / "b.csv", f'a\n"{"2" * 200_000}"'), ("a",))  # more than csv's own limit is well
+    monkeypatch.setattr("finetune.tables.LONGEST_FIELD", 150_000)
+    assert "a.csv:2: no readable row (field larger than field limit" in refused(path, ("a",))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.txt", "a.csv.gz"])
+@pytest.mark.parametrize("content", ["", "\ufeff"])
+def test_a_file_without_rows(tmp_path: Path, name: str, content: str) -> None:
+    path = write(tmp_path / name, content)
+    if not (name == "a.txt" and content):
+        assert f"{name}: no row in it" in refused(path, ("text",))
+
+
+def test_a_header_without_rows(tmp_path: Path) -> None:
+    assert "a.csv: no row in it" in refused(write(tmp_path / "a.csv", "text,label\n\n"), ("text",))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "a.jsonl:2: expected one JSON object a line (Expecting property name"),
+        ("[1]", "a.jsonl:2: expected a JSON object, found an array"),
+        ("3", "a.jsonl:2: expected a JSON object, found a number"),
+        ('{"body": "x", "label": 1}', "a.jsonl:2: field 'text' is not there; the object's are 'body', 'label'"),
+        ("{}", "a.jsonl:2: field 'text' is not there; the object's are none"),
+        ("[" * 100_000, "a.jsonl:2: expected one JSON object a line"),
+        ('{"text": ' + "1" * 5000 + "}", "a.jsonl:2: expected one JSON object a line"),
+    ],
+)
+def test_jsonl_lines_that_are_bad(tmp_path: Path, line: str, message: str) -> None:
+    path = write(tmp_path / "a.jsonl", f"{json.dumps({'text': 'a'})}\n{line}\n")
+    assert message in refused(path, ("text",))
+
+
+def test_one_text_a_line_has_one_column(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "One.\n")
+    assert "a.txt: one text a line has one column, expected 'text', 'label'" in refused(path, ("text", "label"))
+
+
+def test_a_name_that_tells_no_format(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xlsx", "PK")
+    assert "a.xlsx: expected .csv, .tsv, .jsonl or .txt, plain or .gz" in refused(path, ("text",))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delimiter": ""}, "delimiter: expected what stands between two fields"),
+        ({"delimiter": "\n"}, "delimiter: expected what stands between two fields"),
+        ({"delimiter": '"'}, "delimiter: expected one character"),
+        ({"delimiter": "||"}, "--no-quoting"),
+        ({"kind": "xlsx"}, "format: expected one of auto, csv, tsv, jsonl, txt, found 'xlsx'"),
+    ],
+)
+def test_formats_that_there_are_not(options: dict[str, Any], message: str) -> None:
+    assert message in refusal(lambda: TableFormat(**options))
