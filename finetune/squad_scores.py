@@ -26,6 +26,9 @@ class Score(NamedTuple):
     f1: float
 
 
+_NOTHING_RIGHT, _ALL_RIGHT = Score(0.0, 0.0), Score(1.0, 1.0)
+
+
 class Threshold(NamedTuple):
     """Above which no-answer score a question is better left unanswered."""
 
@@ -82,9 +85,11 @@ def squad_scores(
     no_answer = no_answer_scores or {}
     scores = []
     for question in questions:
-        withheld = threshold is not None and no_answer[question.id] > threshold
-        prediction = "" if withheld else predictions[question.id]
-        scores.append(score_answer(prediction, [answer.text for answer in question.answers], version_2=version_2))
+        if threshold is not None and no_answer[question.id] > threshold:
+            scores.append(_NOTHING_RIGHT if has_answer(question) else _ALL_RIGHT)
+        else:
+            golds = [answer.text for answer in question.answers]
+            scores.append(score_answer(predictions[question.id], golds, version_2=version_2))
     figures = _means("", scores)
     if version_2:
         for prefix, wanted in (("has_ans_", True), ("no_ans_", False)):
