@@ -69,12 +69,17 @@ def decay_groups(
 
 
 def build_optimizers(
-    model: nn.Module, options: OptimizerOptions, *, muon_dtype: torch.dtype = torch.float32
+    model: nn.Module,
+    options: OptimizerOptions,
+    *,
+    muon_dtype: torch.dtype = torch.float32,
+    rate_share: Callable[[str], float] = lambda _: 1.0,
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of `model`: one AdamW, or Muon for the matrices in the blocks and AdamW for the rest.
 
     Each group carries its peak rate as 'peak_lr'. Give the bare model, not its DistributedDataParallel wrapper.
     `muon_dtype` is the format of Muon's products: `Precision.dtype`, so bfloat16 only where that is fast.
+    `rate_share`: a parameter's name -> the share of AdamW's learning rate that it is trained with.
     """
     decay, no_decay = decay_groups(model.named_parameters())
     optimizers: list[torch.optim.Optimizer] = []
@@ -87,11 +92,11 @@ def build_optimizers(
         if groups:
             rate = options.muon_learning_rate
             optimizers.append(Muon(groups, lr=rate, weight_decay=options.weight_decay, dtype=muon_dtype))
-    groups = [
-        {"params": list(decay.values()), "weight_decay": options.weight_decay},
-        {"params": list(no_decay.values()), "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    by_rule: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    for parameters, weight_decay in ((decay, options.weight_decay), (no_decay, 0.0)):
+        for name, parameter in parameters.items():
+            by_rule[options.learning_rate * rate_share(name), weight_decay].append(parameter)
+    groups = [{"params": group, "lr": rate, "weight_decay": decayed} for (rate, decayed), group in by_rule.items()]
     if groups:
         # Fused: one pass over the memory instead of one for each operation, on CPU and GPU alike.
         adamw = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, eps=options.eps, fused=True)

@@ -13,9 +13,17 @@ WEIGHTS = "model/"  # before the names of weights; those of the optimizers' tens
 
 
 def snapshot(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Every parameter, a tied one once, and every optimizer's state; the live tensors, not copies."""
-    weights = {f"{WEIGHTS}{name}": parameter.detach().contiguous() for name, parameter in model.named_parameters()}
-    return weights | named_optimizer_tensors(model, optimizers)
+    """What training changes: trainable parameters, a tied one once, and optimizer state; live tensors, not copies."""
+    return {f"{WEIGHTS}{name}": tensor for name, tensor in trained(model).items()} | named_optimizer_tensors(
+        model, optimizers
+    )
+
+
+def trained(model: nn.Module) -> dict[str, Tensor]:
+    """The weights that training changes, by name."""
+    return {
+        name: parameter.detach().contiguous() for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
 
 
 @torch.no_grad()
@@ -25,9 +33,16 @@ def restore(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tenso
     Raises:
         InputError: optimizer state that does not fit.
     """
-    for name, parameter in model.named_parameters():
-        parameter.copy_(tensors[WEIGHTS + name])
+    put_back(model, {name.removeprefix(WEIGHTS): t for name, t in tensors.items() if name.startswith(WEIGHTS)})
     load_optimizer_tensors(model, optimizers, tensors)
+
+
+@torch.no_grad()
+def put_back(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Puts back what `trained` gave."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parameter.copy_(weights[name])
 
 
 def first_not_finite(model: nn.Module) -> str | None:

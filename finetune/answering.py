@@ -1,0 +1,105 @@
+"""Asking a model: the outputs to any number of features, and the encoder's states where those are all that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from finetune.batches import make_batch
+from finetune.metrics import gather_in_order
+from finetune.task import Example, Feature, Prediction, Task
+from minibert.heads import TaskModel
+from minibert.training.device import Precision
+from minibert.training.processes import Processes
+
+FEATURES_AT_ONCE = 64
+
+
+class Head(nn.Module):
+    """What stands on the encoder, as a module of its own: it is given the encoder's states."""
+
+    def __init__(self, model: TaskModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, hidden: Tensor) -> Any:
+        """(S, T or 1, H) -> what the model answers."""
+        return self.model.head(hidden)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how is computed, and who takes part."""
+
+    device: torch.device
+    precision: Precision
+    processes: Processes
+
+
+def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
+    """Numbers of features, some at a time, from the longest on: like lengths together, and memory runs out at once."""
+    order = np.argsort([-feature.length for feature in features], kind="stable")
+    for start in range(0, len(order), FEATURES_AT_ONCE):
+        yield order[start : start + FEATURES_AT_ONCE]
+
+
+def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Any]:
+    """The model's output to each feature, in evaluation mode."""
+    forward: nn.Module = Head(model) if features and features[0].hidden is not None else model
+    was_training = model.training
+    model.eval()
+    outputs: list[Any] = [None] * len(features)
+    with torch.inference_mode(), machine.precision.autocast():
+        for numbers in by_length(features):
+            batch = make_batch([features[number] for number in numbers], task, labelled=False).to(machine.device)
+            answers = task.outputs(task.ask(forward, batch), batch.features)
+            for number, answer in zip(numbers, answers, strict=True):
+                outputs[number] = answer
+    model.train(was_training)
+    return outputs
+
+
+def predictions_of(
+    model: TaskModel,
+    task: Task[Example, Prediction],
+    examples: Sequence[Example],
+    features: Sequence[Feature],
+    machine: Machine,
+) -> list[Prediction]:
+    """The prediction for each example. Every process asks for its share of them, and all get all."""
+    processes = machine.processes
+    mine = range(processes.rank, len(examples), processes.world_size)
+    place = {number: index for index, number in enumerate(mine)}
+    own = [replace(feature, example=place[feature.example]) for feature in features if feature.example in place]
+    outputs = outputs_of(model, task, own, machine)
+    predictions = task.predictions([examples[number] for number in mine], own, outputs)
+    return gather_in_order(processes, list(zip(mine, predictions, strict=True)))
+
+
+def with_states(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Feature]:
+    """The features with the encoder's states: of the first token, or of all where the head looks at all.
+
+    They are kept in the format that the matrix products have.
+    """
+    model.encoder.eval()
+    found: list[Feature] = list(features)
+    with torch.no_grad(), machine.precision.autocast():
+        for numbers in by_length(features):
+            chosen = [features[number] for number in numbers]
+            batch = make_batch(chosen, task, labelled=False).to(machine.device)
+            hidden = model.encoder(
+                batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask
+            ).to("cpu", machine.precision.dtype)
+            first = 0
+            for number, feature in zip(numbers, chosen, strict=True):
+                last = first + len(feature.sequences)
+                width = 1 if task.first_token_only else feature.length
+                found[number] = replace(feature, hidden=hidden[first:last, :width].clone())
+                first = last
+    return found

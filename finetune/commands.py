@@ -1,0 +1,34 @@
+"""The commands of `python -m finetune`, each from its options to what it writes and prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def text_classification(args: Sequence[str]) -> None:
+    """Trains a classifier of texts."""
+    _train("text-classification", args)
+
+
+def token_classification(args: Sequence[str]) -> None:
+    """Trains a tagger of words."""
+    _train("token-classification", args)
+
+
+def question_answering(args: Sequence[str]) -> None:
+    """Trains a finder of answers."""
+    _train("question-answering", args)
+
+
+def multiple_choice(args: Sequence[str]) -> None:
+    """Trains a chooser among answers."""
+    _train("multiple-choice", args)
+
+
+def _train(task: str, args: Sequence[str]) -> None:
+    from finetune.options import parse_options
+
+    options = parse_options(task, args)
+    from finetune.train import finetune
+
+    finetune(options)

@@ -1,0 +1,212 @@
+"""The options of fine-tuning: one dataclass for all tasks, and for each task how it reads its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
+from minibert import cli
+from minibert.errors import InputError
+from minibert.training.run_directory import as_toml, plain_values
+
+DESCRIPTIONS = {
+    "text-classification": """Fine-tune a model to classify texts or pairs of texts, or to score them (--regression).
+
+  python -m finetune text-classification --model models/base --train reviews.csv --out runs/reviews
+  python -m finetune predict runs/reviews --input new.txt --output answers.jsonl""",
+    "token-classification": """Fine-tune a model to tag words: names, parts of speech, keywords.
+
+  python -m finetune token-classification --model models/base --train train.conll --dev dev.conll --out runs/names""",
+    "question-answering": """Fine-tune a model to find the answer to a question in a passage.
+
+  python -m finetune question-answering --model models/base --train train.json --dev dev.json --out runs/qa""",
+    "multiple-choice": """Fine-tune a model to choose the right one of several answers or endings.
+
+  python -m finetune multiple-choice --model models/base --train train.jsonl --out runs/choice""",
+}
+
+# The peak learning rate where none is given. Few parameters that begin at random want larger steps than many that are
+# nearly right.
+LEARNING_RATES = {"full": 5e-5, "lora": 1e-3, "frozen": 1e-3}
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """A whole fine-tuning run. Everything that decides the result stands here and is saved as `run.toml`."""
+
+    model: str = ""
+    """the model directory to start from (required)"""
+    train: str = ""
+    """the training file (required)"""
+    dev: str | None = None
+    """the file to choose the best epoch on; without one a share of the training file is held out"""
+    test: str | None = None
+    """a file to be scored once, at the end, with the checkpoint that was kept"""
+    out: str = ""
+    """the directory that the run is written to (required)"""
+    resume: bool = False
+    """go on from the newest saved state"""
+    dev_share: float = 0.1
+    """share of the training file that is held out where there is no --dev"""
+    new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """replace the head that the model has from another task"""
+
+    epochs: int = 3
+    """times that the training file is gone through"""
+    learning_rate: float | None = None
+    """peak learning rate; none: 5e-5, with --lora-rank or --freeze-encoder 1e-3"""
+    batch_size: int = 32
+    """examples in a step, over all processes"""
+    accumulate: int = 1
+    """micro-batches that each process makes of its part of a batch: less memory, the same result"""
+    warmup_share: float = 0.1
+    """share of the run in which the learning rate rises from 0; in the rest it falls linearly to 0"""
+    weight_decay: float = 0.01
+    """decoupled weight decay of matrices; biases and LayerNorm have none"""
+    clip_norm: float = 1.0
+    """largest norm of the whole gradient; 0: not clipped"""
+    layer_decay: float = 1.0
+    """the learning rate of each layer is that of the one above it times this"""
+    metric: str | None = None
+    """what the best epoch is chosen by; none: the task's usual one"""
+
+    freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """train the head alone, on features that the encoder computes once"""
+    lora_rank: int | None = None
+    """train low-rank adapters of the attention in place of the encoder's weights, and merge them at the end"""
+    lora_alpha: float = 16.0
+    """an adapter counts alpha / rank times"""
+    lora_targets: tuple[Literal["query", "key", "value"], ...] = ("query", "value")
+    """the projections that get adapters"""
+
+    seeds: int = 1
+    """train so often, with the seeds from --seed on; the lower median run is kept"""
+    seed: int = 0
+    """decides the head's first weights, the order of the batches and dropout"""
+    save_every: int = 1000
+    """steps between saved states; one is saved after each epoch in any case"""
+    save_seconds: float = 120.0
+    """seconds of training after which a state is saved in any case"""
+    log_every: int = 10
+    """steps between lines in metrics.jsonl"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one"""
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
+
+    @property
+    def task(self) -> str:
+        """The task's name, a key of `OPTIONS`."""
+        return next(name for name, kind in OPTIONS.items() if isinstance(self, kind))
+
+    @property
+    def given_reading(self) -> Reading:
+        """How the task reads its files."""
+        return self.reading  # type: ignore[attr-defined]  # every subclass has one, of its own type
+
+    @property
+    def method(self) -> str:
+        """What is trained: full, lora or frozen."""
+        return "frozen" if self.freeze_encoder else "lora" if self.lora_rank is not None else "full"
+
+    @property
+    def peak_rate(self) -> float:
+        """The peak learning rate."""
+        return LEARNING_RATES[self.method] if self.learning_rate is None else self.learning_rate
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option is missing, out of range, or contradicts another; the message names it.
+        """
+        for name in ("model", "train", "out"):
+            if not getattr(self, name):
+                raise InputError(f"--{name} is missing (see python -m finetune {self.task} --help)")
+        for name in ("epochs", "batch_size", "accumulate", "lora_rank", "seeds", "save_every", "log_every"):
+            cli.check_range(self, name, low=1)
+        cli.check_range(self, "save_seconds", above=0)
+        cli.check_range(self, "learning_rate", above=0, high=1)
+        cli.check_range(self, "lora_alpha", above=0)
+        cli.check_range(self, "dev_share", above=0, below=1)
+        cli.check_range(self, "layer_decay", above=0, high=1)
+        cli.check_range(self, "warmup_share", low=0, high=1)
+        cli.check_range(self, "weight_decay", low=0, high=1)
+        cli.check_range(self, "clip_norm", low=0)
+        cli.check_range(self, "seed", low=0, high=2**32 - 1 - self.seeds)
+        if self.freeze_encoder and self.lora_rank is not None:
+            raise InputError("--freeze-encoder and --lora-rank exclude each other")
+        if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
+            raise InputError("--lora-targets: expected query, key or value, each once")
+        self.given_reading.check()
+
+    def to_toml(self) -> str:
+        """All options that decide the result."""
+        return as_toml(self.decisive(), "The resolved configuration of this run.")
+
+    def decisive(self) -> dict[str, Any]:
+        """The options that decide the result, as plain values: what a resumed run must agree in."""
+        fields = plain_values(self, without=NOT_DECISIVE)
+        return {"task": self.task, **fields, **fields.pop("reading")}
+
+
+# Where a run lives, and how often it reports.
+NOT_DECISIVE = {"out", "resume", "save_every", "save_seconds", "log_every", "device"}
+
+
+@dataclass(frozen=True)
+class TextOptions(TrainingOptions):
+    """Text classification."""
+
+    reading: TextReading = field(default_factory=TextReading)
+
+
+@dataclass(frozen=True)
+class TagOptions(TrainingOptions):
+    """Token classification."""
+
+    reading: TagReading = field(default_factory=TagReading)
+
+
+@dataclass(frozen=True)
+class QuestionOptions(TrainingOptions):
+    """Question answering."""
+
+    reading: QuestionReading = field(default_factory=QuestionReading)
+
+
+@dataclass(frozen=True)
+class ChoiceOptions(TrainingOptions):
+    """Multiple choice."""
+
+    reading: ChoiceReading = field(default_factory=ChoiceReading)
+
+
+OPTIONS: dict[str, type[TrainingOptions]] = {
+    "text-classification": TextOptions,
+    "token-classification": TagOptions,
+    "question-answering": QuestionOptions,
+    "multiple-choice": ChoiceOptions,
+}
+
+
+def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
+    """The options of a run.
+
+    Raises:
+        InputError: an unknown or impossible option, or one that would change nothing.
+    """
+    prog = f"python -m finetune {task}"
+    options = cli.parse(OPTIONS[task], args or ["--help"], prog=prog, description=DESCRIPTIONS[task])
+    options.check()
+    given = cli.given_options(args)
+    if options.lora_rank is None:
+        cli.refuse(given, ("--lora-alpha", "--lora-targets"), "there is no --lora-rank")
+    if options.dev is not None:
+        cli.refuse(given, ("--dev-share",), "--dev is given")
+    if options.method != "full":
+        cli.refuse(given, ("--layer-decay",), "the layers are not trained")
+    return options

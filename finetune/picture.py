@@ -1,0 +1,28 @@
+"""curves.png: what happened in a fine-tuning run, at a glance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minibert.training.curves import Line, Panel, draw_curves
+from minibert.training.metrics_log import read_metrics
+
+
+def draw_run(path: Path, metrics: Path, metric: str) -> None:
+    """Training loss, the figures on dev, learning rate, throughput."""
+    entries = read_metrics(metrics)
+
+    def line(label: str, name: str, *, smoothed: bool = False, points: bool = False) -> Line:
+        found = [(entry["step"], entry[name]) for entry in entries if entry.get(name) is not None]
+        return Line(label, [x for x, _ in found], [y for _, y in found], smoothed=smoothed, points=points)
+
+    names = [f"dev_{metric}"]
+    names += [name for entry in entries for name in entry if name.startswith("dev_") and name not in names]
+    few = [name for name in dict.fromkeys(names) if not name.endswith("threshold")][:4]
+    panels = [
+        Panel("Training loss", "a mean of the batch", [line("loss", "loss", smoothed=True)]),
+        Panel("Dev", "after each epoch", [line(name.removeprefix("dev_"), name, points=True) for name in few]),
+        Panel("Learning rate", "AdamW's", [line("learning rate", "learning_rate")]),
+        Panel("Throughput", "examples/s", [line("examples/s", "examples_per_second")]),
+    ]
+    draw_curves(path, f"Fine-tuning: {path.parent.name}", panels)

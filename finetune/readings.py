@@ -1,0 +1,204 @@
+"""How each task reads its files and cuts its texts: options of training that are saved with the model.
+
+`config.json` has them as `trained_on`, and evaluating and predicting take them from there unless told otherwise.
+Imports nothing heavy: the command line is made of these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from finetune.tables import TableFormat
+from finetune.tags import Scheme
+from finetune.texts import TextColumns
+from minibert import cli
+from minibert.errors import InputError
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """Text classification: columns of a table."""
+
+    text_column: str = "text"
+    """the column of the text: a name, or a number from 1 with --no-header"""
+    text_pair_column: str | None = None
+    """the column of the second text, where the examples are pairs"""
+    label_column: str = "label"
+    """the column of the label: a word or a number"""
+    delimiter: str | None = None
+    """what stands between two fields; none: a comma, in .tsv a tab"""
+    header: bool = True
+    """the first row names the columns"""
+    quoting: bool = True
+    """fields may stand in quotation marks"""
+    regression: bool = False
+    """labels are numbers to be told, not classes"""
+    multi_label: bool = False
+    """any number of labels hold: between commas, or a list in .jsonl"""
+    max_length: int | None = None
+    """tokens of a text or a pair, special ones included; what is longer is cut, the longer text of a pair first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+
+    @property
+    def problem_type(self) -> str:
+        """What the model's outputs are, in the words of `minibert.heads.PROBLEM_TYPES`."""
+        if self.regression:
+            return "regression"
+        return "multi_label_classification" if self.multi_label else "single_label_classification"
+
+    @property
+    def table(self) -> TableFormat:
+        """How the file is read."""
+        return TableFormat(delimiter=self.delimiter, header=self.header, quoting=self.quoting)
+
+    def columns(self, *, labelled: bool) -> TextColumns:
+        """The columns to read."""
+        return TextColumns(self.text_column, self.text_pair_column, self.label_column if labelled else None)
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range, or two that exclude each other.
+        """
+        if self.regression and self.multi_label:
+            raise InputError("--regression and --multi-label exclude each other")
+        cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
+        _ = self.table  # checks the delimiter
+
+    def fitted(self, positions: int) -> TextReading:
+        """With lengths for a model of so many positions; see `fitting_length`."""
+        return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
+
+
+@dataclass(frozen=True)
+class TagReading:
+    """Token classification: CoNLL columns."""
+
+    scheme: Literal["auto", "iob1", "iob2", "bioes"] = "auto"
+    """how tags spell entities; auto: the scheme that the training file keeps to"""
+    fix_tags: bool = False
+    """read impossible tag sequences as conlleval does, in place of refusing them"""
+    max_length: int | None = None
+    """tokens of a window, special ones included; a longer sentence has several; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+    stride: int | None = None
+    """tokens that two windows of a sentence share; none: a quarter of a window"""
+
+    @property
+    def settled(self) -> Scheme:
+        """The scheme, once it is known."""
+        if self.scheme == "auto":
+            return "iob2"
+        return self.scheme
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        cli.check_range(self, "max_length", low=4)
+        cli.check_range(self, "stride", low=0)
+
+    def fitted(self, positions: int) -> TagReading:
+        """With lengths for a model of so many positions; see `fitting_length`."""
+        length = fitting_length(self.max_length, 128, positions)
+        stride = length // 4 if self.stride is None else self.stride
+        if stride > length - 3:
+            raise InputError(f"--stride {stride} leaves nothing new in a window of {length} tokens")
+        return dataclasses.replace(self, max_length=length, stride=stride)
+
+
+@dataclass(frozen=True)
+class QuestionReading:
+    """Question answering: SQuAD's JSON."""
+
+    max_length: int | None = None
+    """tokens of a window, question and special ones included; a longer passage has several; none: 384, or the model's positions where those are fewer"""  # noqa: E501
+    stride: int | None = None
+    """tokens of the passage that two windows share; none: a third of a window"""
+    max_answer_length: int = 30
+    """tokens of an answer"""
+    n_best: int = 5
+    """answers that `predict` writes for a question"""
+    no_answer_threshold: float | None = None
+    """left unanswered are questions whose no-answer score is above it; none: it is chosen on dev, where some have no answer"""  # noqa: E501
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        cli.check_range(self, "max_length", low=8)
+        cli.check_range(self, "stride", low=0)
+        cli.check_range(self, "max_answer_length", low=1)
+        cli.check_range(self, "n_best", low=1)
+        cli.check_range(self, "no_answer_threshold")
+
+    def fitted(self, positions: int) -> QuestionReading:
+        """With lengths for a model of so many positions; see `fitting_length`."""
+        length = fitting_length(self.max_length, 384, positions)
+        stride = length // 3 if self.stride is None else self.stride
+        if stride > length - 5:
+            raise InputError(f"--stride {stride} leaves nothing new in a window of {length} tokens")
+        return dataclasses.replace(self, max_length=length, stride=stride)
+
+
+@dataclass(frozen=True)
+class ChoiceReading:
+    """Multiple choice: .jsonl with question, choices and answer."""
+
+    max_length: int | None = None
+    """tokens of a question with one of its choices, special ones included; what is longer is cut, the longer part first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        cli.check_range(self, "max_length", low=5)
+
+    def fitted(self, positions: int) -> ChoiceReading:
+        """With lengths for a model of so many positions; see `fitting_length`."""
+        return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
+
+
+def fitting_length(asked: int | None, usual: int, positions: int) -> int:
+    """The length asked for, or the usual one as far as the model reaches.
+
+    Raises:
+        InputError: the model has fewer positions than were asked for.
+    """
+    if asked is None:
+        return min(usual, positions)
+    if asked > positions:
+        raise InputError(f"--max-length {asked} is more than the model's {positions} positions")
+    return asked
+
+
+Reading = TextReading | TagReading | QuestionReading | ChoiceReading
+
+READINGS: dict[str, type[Reading]] = {
+    "text-classification": TextReading,
+    "token-classification": TagReading,
+    "question-answering": QuestionReading,
+    "multiple-choice": ChoiceReading,
+}
+
+
+def to_trained_on(task: str, reading: Reading) -> dict[str, Any]:
+    """What `config.json` says of the data that a model was trained on."""
+    return {"task": task, **dataclasses.asdict(reading)}
+
+
+def from_trained_on(task: str, fields: Mapping[str, Any]) -> Reading:
+    """The way back; fields that are not given have their defaults.
+
+    Raises:
+        InputError: a field that the task does not have.
+    """
+    known = {name: value for name, value in fields.items() if name != "task"}
+    unknown = sorted(known.keys() - {field.name for field in dataclasses.fields(READINGS[task])})
+    if unknown:
+        raise InputError(f"trained_on: {', '.join(unknown)} is nothing that {task} knows")
+    return READINGS[task](**known)

@@ -1,0 +1,184 @@
+"""What happens before the first step: the data is read and checked, the head put on the model.
+
+All that can be wrong with a user's input is found here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetune.batches import smallest_batch
+from finetune.options import TrainingOptions
+from finetune.task import Feature, Task
+from finetune.tasks import TASKS
+from minibert import checkpoint
+from minibert.config import BertConfig
+from minibert.errors import InputError
+from minibert.heads import HEAD_FIELDS, Model, TaskModel
+from minibert.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file's examples, or a share of them, and their features."""
+
+    examples: Sequence[Any]
+    features: Sequence[Feature]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a run is trained and measured on."""
+
+    task: Task[Any, Any]
+    metric: str  # the best epoch is chosen by it
+    train: Part
+    dev: Part
+    test: Part | None
+    checksums: dict[str, str]  # of the files, the model's among them: what a resumed run must find again
+    notes: Sequence[str]  # for the user
+
+
+def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
+    """Reads and checks everything that the options name.
+
+    Raises:
+        InputError: as `finetune.train.finetune`.
+    """
+    source = Path(options.model)
+    description = checkpoint.read_description(source)
+    tokenizer = Tokenizer.load(source)
+    kind = TASKS[options.task]
+    reading = options.given_reading.fitted(description.config.max_position_embeddings)
+
+    examples = list(kind.read(reading, options.train))
+    task = kind.found_in(reading, tokenizer, examples, options.train)
+    metric = task.metric(options.metric)
+    notes = []
+    if options.dev is not None:
+        train, dev = examples, list(kind.read(reading, options.dev))
+    else:
+        train, dev = task.hold_out(
+            examples, share=options.dev_share, generator=np.random.default_rng([options.seed, len(examples)])
+        )
+        notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the epoch on")
+    train, note = task.checked(train, training=True)
+    notes += [f"{options.train}: {note}"] if note else []
+    if not train:
+        raise InputError(f"{options.train}: no example is left to train on")
+    check_head(options, description, task)
+
+    parts = {"train": train, "dev": task.checked(dev, training=False)[0]}
+    if options.test is not None:
+        parts["test"] = task.checked(list(kind.read(reading, options.test)), training=False)[0]
+    made = {name: Part(found, task.features(found)) for name, found in parts.items()}
+    check_fit(made["train"].features, description.config, options, processes)
+    notes += cut_notes(made, reading.max_length, windowed=hasattr(reading, "stride"))
+    files = [path for path in (options.train, options.dev, options.test) if path is not None]
+    checksums = {path: checkpoint.sha256(Path(path)) for path in files}
+    checksums[options.model] = checkpoint.sha256(source / checkpoint.WEIGHTS)
+    return TrainingData(task, metric, made["train"], made["dev"], made.get("test"), checksums, notes)
+
+
+def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> list[str]:
+    """What the user should know about lengths."""
+    notes = []
+    for name, part in parts.items():
+        if windowed and len(part.features) > len(part.examples):
+            notes.append(f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows")
+        long = sum(feature.length == max_length for feature in part.features)
+        if long and not windowed:
+            notes.append(f"{name}: {long:,} examples have {max_length} tokens or more; what is over that is cut")
+    return notes
+
+
+def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:
+    """
+    Raises:
+        InputError: pairs for a model without segments, or a batch that is too small for all to have a part of it.
+    """
+    if config.type_vocab_size < 2 and any(s.second < len(s.ids) for feature in features for s in feature.sequences):
+        raise InputError(f"{options.model}: has no second segment (type_vocab_size 1), which pairs need")
+    smallest = smallest_batch(len(features), options.batch_size)
+    if smallest < processes * options.accumulate:
+        raise InputError(
+            f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
+            f"small for {processes} process(es) with {options.accumulate} micro-batches each"
+        )
+
+
+def check_head(options: TrainingOptions, description: checkpoint.Description, task: Task[Any, Any]) -> None:
+    """
+    Raises:
+        InputError: the model has a head of another task, or of this one with other labels, and no --new-head.
+    """
+    task_classes = {kind.model_class.__name__ for kind in TASKS.values()}
+    if options.new_head or description.architecture not in task_classes:
+        return
+    if description.architecture != task.model_class.__name__:
+        raise InputError(
+            f"{options.model}: has the head of a {description.architecture}, {options.task} needs that of a "
+            f"{task.model_class.__name__}; --new-head replaces it"
+        )
+    for name, wanted in task.head().items():
+        if name in ("labels", "problem_type") and (has := _plain(description.head[name])) != _plain(wanted):
+            raise InputError(
+                f"{options.model}: its head has {name} {_short(has)}, {options.train} has {_short(_plain(wanted))}; "
+                "--new-head replaces it"
+            )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def put_on_head(options: TrainingOptions, task: Task[Any, Any], *, seed: int) -> tuple[TaskModel, list[str]]:
+    """The model to train, in training mode, and the names of the parameters that are drawn afresh.
+
+    Encoder and pooler are taken over, and the head too where the model has that of this very task.
+    """
+    source, _ = checkpoint.load(options.model)
+    generator = torch.Generator().manual_seed(seed)
+    head = task.head()
+    dropout = getattr(source, "classifier_dropout", None)
+    if dropout is not None and "classifier_dropout" in HEAD_FIELDS.get(task.model_class.__name__, ()):
+        head["classifier_dropout"] = dropout
+    model = task.model_class(source.config, **head, generator=generator)
+    return model.train(), _copy_weights(source, model, new_head=options.new_head)
+
+
+@torch.no_grad()
+def _copy_weights(source: Model, target: TaskModel, *, new_head: bool) -> list[str]:
+    known = checkpoint.weights_of(source)
+    if source is source.encoder:
+        known = {f"encoder.{name}": tensor for name, tensor in known.items()}
+    if new_head or type(source) is not type(target):
+        known = {name: tensor for name, tensor in known.items() if name.startswith(("encoder.", "pooler."))}
+    parameters = dict(target.named_parameters())
+    for name in parameters.keys() & known.keys():
+        parameters[name].copy_(known[name])
+    return sorted(parameters.keys() - known.keys())
+
+
+def layer_share(name: str, *, decay: float, layers: int) -> float:
+    """The share of the peak learning rate for a parameter: `decay` to the power of its distance from the head.
+
+    The uppermost layer has distance 1, the embeddings one more than the lowest layer (Howard & Ruder 2018, arXiv
+    1801.06146, section 3.2, "discriminative fine-tuning").
+    """
+    pieces = name.split(".")
+    if pieces[0] != "encoder":
+        return 1.0
+    layer = int(pieces[2]) if pieces[1] == "blocks" else -1
+    return decay ** (layers - layer)

@@ -1,0 +1,529 @@
+"""Fine-tuning, from options to a model directory: choose a model, put on a head, prepare the data, train with a small
+learning rate, evaluate on held-out data. Read downward: things stand in the order in which they happen.
+
+Losses are normalised over the global batch, batches depend on seed, epoch and step alone, and dropout is seeded by the
+step: a run that was stopped and resumed is bit-identical to one that was not.
+
+    python -m finetune text-classification --model models/base --train reviews.csv --out runs/reviews
+    torchrun --nproc-per-node 2 -m finetune text-classification ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from finetune.answering import Head, Machine, predictions_of, with_states
+from finetune.batches import batches_in_epoch, epoch_order, make_batch
+from finetune.lora import add_adapters, merge_adapters
+from finetune.options import TrainingOptions
+from finetune.picture import draw_run
+from finetune.pictures import figures_table
+from finetune.readings import from_trained_on, to_trained_on
+from finetune.runs import keep_lower_median
+from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
+from finetune.task import Task, TaskBatch
+from minibert import checkpoint
+from minibert.errors import InputError, Interrupted, RunStopped
+from minibert.training import run_directory
+from minibert.training.device import choose_device, choose_precision, device_name
+from minibert.training.interrupts import stop_requested
+from minibert.training.memory import peak_rss_bytes
+from minibert.training.metrics_log import MetricsLog
+from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
+from minibert.training.processes import Processes, data_parallel, decided_by_first, join_processes, say, step_seed
+from minibert.training.run_directory import Standing
+from minibert.training.schedule import learning_rate_factor
+from minibert.training.snapshot import first_not_finite, put_back, restore, snapshot, trained
+from minibert.training.state import State, load_newest_state, save_state
+
+BEST = "best/"  # before the names of the weights of the best epoch so far, in a saved state
+
+
+@dataclass(frozen=True)
+class RunDirectory(run_directory.RunDirectory):
+    """The places inside one run's directory."""
+
+    kind: ClassVar[str] = "fine-tuning"
+
+    @property
+    def confusion(self) -> Path:
+        """The confusion matrix, where the task has one."""
+        return self.path / "confusion.png"
+
+
+def finetune(options: TrainingOptions) -> None:
+    """Takes a fine-tuning run from wherever its directory stands to the end.
+
+    Raises:
+        InputError: options, data, model or directory are unusable; nothing is left behind.
+        RunStopped: the disk is full, or a loss or gradient is not finite; the last good state is kept.
+        Interrupted: SIGINT or SIGTERM; the state was saved.
+    """
+    run = RunDirectory(Path(options.out))
+    with join_processes(choose_device(options.device).type) as processes:
+        data = lru_cache(lambda: prepare(options, processes=processes.world_size))
+        standing = decided_by_first(processes, lambda: begin(run, options, data))
+        if standing is Standing.FINISHED:
+            say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
+            return
+        with run.locked() if processes.is_main else contextlib.nullcontext():
+            if options.seeds == 1:
+                train_once(run, options, data(), processes)
+            else:
+                train_several(run, options, data(), processes)
+
+
+def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], TrainingData]) -> Standing:
+    """Checks everything, and only then writes the directory's first file.
+
+    Raises:
+        InputError: as `finetune`.
+    """
+    options.check()
+    standing = run.standing(options)
+    if standing is not Standing.FINISHED:
+        data()
+    if standing is Standing.NEW:
+        with checkpoint.parents_made(run.path):
+            run.path.mkdir(exist_ok=True)
+            checkpoint.write_whole(run.configuration, lambda path: path.write_text(options.to_toml(), encoding="utf-8"))
+    return standing
+
+
+def train_once(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
+    """One run from one seed."""
+    training = Finetuning(run, options, data, processes)
+    try:
+        training.go()
+        processes.barrier()  # the first one is still writing the model: no process leaves before the others
+    finally:
+        training.close()
+
+
+def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
+    """A run for each seed, in a directory of its own inside; the lower median's model becomes the result."""
+    places = []
+    for seed in range(options.seed, options.seed + options.seeds):
+        place = RunDirectory(run.path / f"seed-{seed}")
+        one = replace(options, out=str(place.path), seed=seed, seeds=1)
+        standing = decided_by_first(processes, lambda place=place, one=one: begin(place, one, lambda: data))  # type: ignore[misc]
+        if standing is not Standing.FINISHED:
+            say(processes, f"\nseed {seed}")
+            train_once(place, one, data, processes)
+        places.append(place)
+    if processes.is_main:
+        for line in keep_lower_median(run, places, data.metric):
+            say(processes, line)
+    processes.barrier()
+
+
+@dataclass
+class Position:
+    """How far a run has come, and the best of it; saved with its state."""
+
+    step: int = 0  # optimizer steps done
+    seconds: float = 0.0  # spent in them, over all parts of the run
+    examples: int = 0  # trained on, or windows of them
+    tokens: int = 0  # real ones
+    evaluated: int = 0  # epochs
+    best_epoch: int = 0  # from 1
+    best_metrics: dict[str, float] = field(default_factory=dict)  # on dev
+    best_reading: dict[str, Any] = field(default_factory=dict)  # with what was chosen on dev
+
+
+@dataclass(frozen=True)
+class StepSums:
+    """Sums over one or more global batches, the same in every process."""
+
+    loss: float
+    count: float  # of losses in that sum
+    examples: float
+    tokens: float
+
+    def __add__(self, other: StepSums) -> StepSums:
+        return StepSums(self.loss + other.loss, self.count + other.count, self.examples + other.examples,
+                        self.tokens + other.tokens)  # fmt: skip
+
+
+class Finetuning:
+    """A run under way: model, optimizers, data and position."""
+
+    def __init__(self, run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
+        self.run = run
+        self.options = options
+        self.data = data
+        self.processes = processes
+        self.device = choose_device(options.device, processes.local_rank)
+        self.precision = choose_precision(options.dtype, self.device)
+        self.machine = Machine(self.device, self.precision, processes)
+        self.task: Task[Any, Any] = data.task
+
+        state = load_newest_state(run.state, lambda line: say(processes, line))
+        self.model, fresh = put_on_head(options, self.task, seed=options.seed)
+        self.freeze()
+        self.model.to(self.device, self.precision.parameter_dtype)
+        self.train, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
+        self.optimizers = build_optimizers(self.model, optimizer_options(options), rate_share=self.rate_share)
+
+        self.lengths = np.array([feature.length for feature in self.train.features])
+        self.steps_per_epoch = batches_in_epoch(len(self.lengths), options.batch_size)
+        self.steps = options.epochs * self.steps_per_epoch
+        self.order: tuple[int, list[NDArray[np.intp]]] = (-1, [])  # an epoch, and its batches
+        self.position = Position()
+        self.best: dict[str, Tensor] = {}  # the weights of the best epoch
+        self.restore(state)
+        forward = Head(self.model) if options.freeze_encoder else self.model
+        self.forward = data_parallel(forward, processes, self.device)
+        self.introduce(fresh)
+
+    def freeze(self) -> None:
+        """Leaves to training what the options say: all, adapters and head, or the head alone."""
+        options = self.options
+        if options.freeze_encoder:
+            self.model.encoder.requires_grad_(False)
+        elif options.lora_rank is not None:
+            generator = torch.Generator().manual_seed(options.seed + 1)
+            add_adapters(
+                self.model, rank=options.lora_rank, alpha=options.lora_alpha, targets=options.lora_targets,
+                generator=generator,
+            )  # fmt: skip
+
+    def with_frozen_states(self, part: Part) -> Part:
+        """With the encoder's output computed once, where the encoder is not trained."""
+        if not self.options.freeze_encoder:
+            return part
+        say(self.processes, f"computing the encoder's output to {len(part.features):,} features, once")
+        return Part(part.examples, with_states(self.model, self.task, part.features, self.machine))
+
+    def rate_share(self, name: str) -> float:
+        """The share of the peak learning rate for a parameter."""
+        return layer_share(name, decay=self.options.layer_decay, layers=self.model.config.num_hidden_layers)
+
+    def introduce(self, fresh: Sequence[str]) -> None:
+        """Says what is about to be trained, on what, and how."""
+        options, data = self.options, self.data
+        everything, learning = parameter_counts(self.model)
+        test = f", {len(data.test.examples):,} to be tested on" if data.test else ""
+        lines = [
+            f"model    {options.model} for {options.task}: {everything:,} parameters, {learning:,} of them trained",
+            f"data     {len(data.train.examples):,} examples to train on, {len(data.dev.examples):,} to choose the "
+            f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if self.task.labels else ""),
+            f"machine  {device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}",
+            f"steps    {self.steps:,} in {options.epochs} epoch(s), peak learning rate {options.peak_rate:g}",
+            *(f"note     {note}" for note in data.notes),
+        ]
+        if fresh:
+            lines.append(f"fresh    not in {options.model}: {', '.join(fresh)}")
+        say(self.processes, "\n".join(lines))
+
+    # ------------------------------------------------------------------ loop
+
+    def go(self) -> None:
+        """Trains to the end, evaluating after each epoch, and writes the model directory."""
+        options, position = self.options, self.position
+        saved_at = position.seconds
+        window: list[StepSums] = []
+        window_started = position.seconds
+        with self.open_log() as log, stop_requested() as stop, self.bar() as bar:
+            if log and self.run.metrics.stat().st_size:
+                log.log_resume(position.step)
+            self.model.train()
+            while True:
+                if position.step == (position.evaluated + 1) * self.steps_per_epoch:
+                    self.evaluate(log)
+                    self.save()
+                    saved_at = position.seconds
+                if position.step == self.steps:
+                    break
+                sums, gradient_norm, stopping = self.step(stop)
+                window.append(sums)
+                if position.step % options.log_every == 0 or stopping or position.step % self.steps_per_epoch == 0:
+                    self.log(log, window, gradient_norm, position.seconds - window_started)
+                    window, window_started = [], position.seconds
+                self.move_bar(bar, sums)
+                if stopping:
+                    self.save()
+                    self.processes.barrier()  # the first one is saving: torchrun ends all as soon as one has left
+                    raise Interrupted(f"stopped at step {position.step}; go on with --resume")
+                if position.step % options.save_every == 0 or position.seconds - saved_at >= options.save_seconds:
+                    self.save()
+                    saved_at = position.seconds
+        self.finish()
+
+    def step(self, stop: Callable[[], bool]) -> tuple[StepSums, float, bool]:
+        """One optimizer step. Returns its sums, the gradient's norm before clipping, and whether to stop now."""
+        started = time.perf_counter()
+        options, position = self.options, self.position
+        torch.manual_seed(step_seed(options.seed, position.step, self.processes.rank))  # dropout's
+        micro_batches = self.micro_batches(position.step)
+        warmup = options.warmup_share
+        progress = (position.step + 0.5) / self.steps
+        factor = learning_rate_factor(progress, warmup_share=warmup, decay_share=1 - warmup)
+        set_learning_rate(self.optimizers, factor)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        sums = self.accumulate_gradients(micro_batches)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        gradient_norm = float(nn.utils.clip_grad_norm_(parameters, options.clip_norm or math.inf))
+        self.stop_unless_finite(sums, gradient_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+        # What depends on a clock or a signal is agreed on, so that all processes do the same.
+        mine = (time.perf_counter() - started if self.processes.is_main else 0.0, float(stop()))
+        seconds, stopping = self.processes.sum(mine)
+        position.step += 1
+        position.seconds += seconds
+        position.examples += round(sums.examples)
+        position.tokens += round(sums.tokens)
+        return sums, gradient_norm, stopping > 0
+
+    def micro_batches(self, step: int) -> list[TaskBatch]:
+        """This process's part of a step's global batch."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if self.order[0] != epoch:
+            batches = epoch_order(self.lengths, seed=self.options.seed, epoch=epoch, batch_size=self.options.batch_size)
+            self.order = epoch, batches
+        mine = self.order[1][place][self.processes.rank :: self.processes.world_size]
+        parts = np.array_split(mine, self.options.accumulate)
+        return [make_batch([self.train.features[i] for i in part], self.task, labelled=True) for part in parts]
+
+    def accumulate_gradients(self, micro_batches: Sequence[TaskBatch]) -> StepSums:
+        """Adds the gradient of the global batch's mean loss to the parameters.
+
+        `DistributedDataParallel` takes the mean over processes; the loss is a sum of parts, so each part is multiplied
+        by their number. Gradients are exchanged once, with the last micro-batch.
+        """
+        task, forward = self.task, self.forward
+        mine = [
+            (task.count(batch.targets), len(batch.features), batch.tokens)
+            for batch in micro_batches if batch.targets is not None
+        ]  # fmt: skip
+        count, examples, tokens = self.processes.sum([sum(column) for column in zip(*mine, strict=True)])
+        loss_sum = torch.zeros((), device=self.device, dtype=torch.float64)
+        for number, batch in enumerate(micro_batches, start=1):
+            together = number == len(micro_batches) or not isinstance(forward, DistributedDataParallel)
+            with contextlib.nullcontext() if together else forward.no_sync():  # type: ignore[operator]
+                moved = batch.to(self.device)
+                with self.precision.autocast():
+                    logits = task.ask(forward, moved)
+                assert moved.targets is not None
+                loss = task.loss_sum(logits, moved.targets)
+                (loss * self.processes.world_size / count).backward()
+            loss_sum += loss.detach()
+        return StepSums(self.processes.sum([float(loss_sum)])[0], count, examples, tokens)
+
+    def stop_unless_finite(self, sums: StepSums, gradient_norm: float) -> None:
+        """
+        Raises:
+            RunStopped: before the step is applied, naming the step and the last good state.
+        """
+        if not (math.isfinite(sums.loss) and math.isfinite(gradient_norm)):
+            raise RunStopped(
+                f"step {self.position.step + 1}: not finite: loss {sums.loss / sums.count:g}, gradient norm "
+                f"{gradient_norm:g}; last good state: {self.newest_state()}"
+            )
+
+    def close(self) -> None:
+        """Lets go of the gradient exchange before the process group is left."""
+        self.forward = self.model
+
+    # ------------------------------------------------------------------ figures
+
+    def open_log(self) -> AbstractContextManager[MetricsLog | None]:
+        """The first process writes the log; the others have none."""
+        return MetricsLog(self.run.metrics) if self.processes.is_main else contextlib.nullcontext()
+
+    def evaluate(self, log: MetricsLog | None) -> None:
+        """Figures on dev after an epoch; the weights are set aside where it is the best so far."""
+        position, dev = self.position, self.dev
+        predictions = predictions_of(self.model, self.task, dev.examples, dev.features, self.machine)
+        task = self.task.tuned(dev.examples, predictions)
+        metrics = task.metrics(dev.examples, predictions)
+        position.evaluated += 1
+        is_best = not position.best_epoch or metrics[self.data.metric] > position.best_metrics[self.data.metric]
+        if is_best:
+            position.best_epoch, position.best_metrics = position.evaluated, metrics
+            position.best_reading = to_trained_on(task.name, task.reading)
+            self.best = {name: tensor.clone() for name, tensor in trained(self.model).items()}
+        if log:
+            figures = {f"dev_{name}": value for name, value in metrics.items()}
+            log.log(step=position.step, epoch=position.evaluated, **figures)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        with tqdm.external_write_mode():
+            say(self.processes, f"epoch {position.evaluated}: {shown}{'  (best so far)' if is_best else ''}")
+
+    def log(self, log: MetricsLog | None, window: list[StepSums], gradient_norm: float, seconds: float) -> None:
+        """Means over the steps since the last line."""
+        if not log:
+            return
+        total = sum(window[1:], window[0])
+        log.log(
+            step=self.position.step,
+            seconds=self.position.seconds,
+            loss=total.loss / total.count,
+            gradient_norm=gradient_norm,
+            learning_rate=max(group["lr"] for group in self.optimizers[-1].param_groups),
+            examples_per_second=total.examples / seconds,
+        )
+
+    def bar(self) -> tqdm:
+        """The progress bar, over steps."""
+        return tqdm(
+            total=self.steps, initial=self.position.step, unit="step", desc="fine-tuning",
+            disable=None if self.processes.is_main else True,
+        )  # fmt: skip
+
+    def move_bar(self, bar: tqdm, sums: StepSums) -> None:
+        """Loss and speed beside the time left."""
+        if bar.disable:
+            return
+        position = self.position
+        epoch = (position.step - 1) // self.steps_per_epoch + 1
+        speed = position.examples / position.seconds
+        bar.set_postfix_str(f"epoch {epoch}, loss {sums.loss / sums.count:.3f}, {speed:,.0f} examples/s", refresh=False)
+        bar.update(position.step - bar.n)
+
+    # ------------------------------------------------------------------ state and result
+
+    def newest_state(self) -> str:
+        """The path of the last saved state, for messages."""
+        return str(max(self.run.state.glob("step-*"), default="none yet"))
+
+    def save(self) -> None:
+        """Saves the state; every process holds the same, so the first one writes.
+
+        Raises:
+            RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
+        """
+        if name := first_not_finite(self.model):
+            raise RunStopped(f"step {self.position.step}: {name} is not finite; last good state: {self.newest_state()}")
+        if self.processes.is_main:
+            tensors = snapshot(self.model, self.optimizers)
+            tensors |= {BEST + name: tensor for name, tensor in self.best.items()}
+            facts = {"position": asdict(self.position), "checksums": self.data.checksums}
+            save_state(self.run.state, self.position.step, tensors, facts)
+
+    def restore(self, state: State | None) -> None:
+        """Goes back to a saved state, where there is one.
+
+        Raises:
+            InputError: a file is not the one that the run was begun with.
+        """
+        if state is None:
+            if self.options.resume:
+                say(self.processes, f"{self.run.path}: no saved state: starting at step 0")
+            return
+        for path, checksum in state.facts["checksums"].items():
+            if self.data.checksums.get(path) != checksum:
+                raise InputError(f"{path}: not what {self.run.path} was trained on so far")
+        restore(self.model, self.optimizers, state.tensors)
+        best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
+        self.best = {name: tensor.to(self.device) for name, tensor in best.items()}
+        self.position = Position(**state.facts["position"])
+        say(self.processes, f"{self.run.path}: going on from step {state.step}")
+
+    def finish(self) -> None:
+        """With the best epoch's weights: the test file, the model directory, the pictures, and at last the summary."""
+        put_back(self.model, self.best)
+        counts = parameter_counts(self.model)
+        reading = from_trained_on(self.task.name, self.position.best_reading)
+        task, test_metrics = self.task.with_reading(reading), None
+        if self.data.test is not None:
+            test = self.with_frozen_states(self.data.test)
+            answers = predictions_of(self.model, task, test.examples, test.features, self.machine)
+            test_metrics = task.metrics(test.examples, answers)
+        dev = self.dev
+        predictions = predictions_of(self.model, task, dev.examples, dev.features, self.machine)
+        if not self.processes.is_main:
+            return
+        merge_adapters(self.model)
+        self.model.trained_on = self.position.best_reading
+        checkpoint.save(self.model.cpu(), task.tokenizer, self.run.path)
+        draw_run(self.run.curves, self.run.metrics, self.data.metric)
+        task.draw(self.run.confusion, dev.examples, predictions)
+        figures = task.figures(dev.examples, predictions)
+        if figures:
+            say(self.processes, f"\ndev, epoch {self.position.best_epoch}\n{figures_table(figures)}\n")
+        summary = self.summary(counts, test_metrics)
+        summary["by_class"] = [figure._asdict() for figure in figures]
+        checkpoint.write_whole(
+            self.run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        )
+        for line in summary_lines(summary):
+            say(self.processes, line)
+        say(self.processes, f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")
+
+    def summary(self, counts: tuple[int, int], test_metrics: dict[str, float] | None) -> dict[str, Any]:
+        """The figures of a finished run."""
+        position, data = self.position, self.data
+        return {
+            "task": self.task.name,
+            "method": self.options.method,
+            "metric": data.metric,
+            "metrics": position.best_metrics,
+            **({} if test_metrics is None else {"test_metrics": test_metrics}),
+            "best_epoch": position.best_epoch,
+            "epochs": self.options.epochs,
+            "steps": position.step,
+            "train_examples": len(data.train.examples),
+            "dev_examples": len(data.dev.examples),
+            "train_features": len(data.train.features),
+            "tokens": position.tokens,
+            "seconds": position.seconds,
+            "examples_per_second": position.examples / position.seconds,
+            "parameters": counts[0],
+            "trained_parameters": counts[1],
+            "peak_rss_bytes": peak_rss_bytes(),
+            "learning_rate": self.options.peak_rate,
+            "dtype": str(self.precision.dtype).removeprefix("torch."),
+            "device": device_name(self.device),
+            "processes": self.processes.world_size,
+            "seed": self.options.seed,
+        }
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The figures for people."""
+    lines = []
+    for name, value in summary.items():
+        if isinstance(value, dict):
+            lines += [f"{name.removesuffix('metrics') + key:20} {figure:,.4f}" for key, figure in value.items()]
+        elif not isinstance(value, list):
+            shown = f"{value:,.4f}" if isinstance(value, float) and value >= 0.01 else f"{value}"
+            lines.append(f"{name:20} {shown}")
+    return lines
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """All parameters, and those that are trained."""
+    everything = sum(parameter.numel() for parameter in model.parameters())
+    return everything, sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def optimizer_options(options: TrainingOptions) -> OptimizerOptions:
+    """AdamW with bias correction, as the paper fine-tunes (Devlin et al. 2018, A.3)."""
+    return OptimizerOptions(
+        optimizer="adamw",
+        learning_rate=options.peak_rate,
+        muon_learning_rate=options.peak_rate,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=options.weight_decay,
+    )
