@@ -11,6 +11,7 @@ recall without an example, a correlation with something constant.
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
@@ -196,17 +197,18 @@ def _label_counts(targets: Sequence[Sequence[int]], predictions: Sequence[Sequen
 
 
 def regression_metrics(targets: Sequence[float], predictions: Sequence[float]) -> dict[str, float]:
-    """pearson and spearman."""
+    """pearson and spearman, to six decimals: torchmetrics ranks in float32."""
     from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
     metrics = {"pearson": 0.0, "spearman": 0.0}
-    if len(set(targets)) > 1 and len(set(predictions)) > 1:
-        answers, truth = torch.tensor(predictions, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
-        metrics = {
-            "pearson": float(pearson_corrcoef(answers, truth)),
-            "spearman": float(spearman_corrcoef(answers, truth)),
-        }
-    return {name: 0.0 if math.isnan(value) else value for name, value in metrics.items()}
+    if len(set(targets)) < 2 or len(set(predictions)) < 2:
+        return metrics
+    answers, truth = torch.tensor(predictions, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that are nearly constant: the answer is NaN, which is seen to here
+        metrics |= {"pearson": float(pearson_corrcoef(answers, truth))}
+        metrics |= {"spearman": float(spearman_corrcoef(answers, truth))}
+    return {name: 0.0 if math.isnan(value) else round(value, 6) for name, value in metrics.items()}
 
 
 # --- Entities --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,46 +10,57 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minibert.training.curves import TEXT_COLOUR
+from minibert.training.curves import GRID_COLOUR, TEXT_COLOUR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from finetune.metrics import ClassFigures
 
-CELL_INCHES = (0.75, 0.34)  # of few classes, and of many
-FEW, MANY = 8, 24  # classes: between the two a cell shrinks
-LONGEST_LABEL = 24  # characters of a label that are drawn
+# Of few classes and of many; in between, both shrink with the number of classes.
+FEW, MANY = 8, 24
+CELL_INCHES = (0.75, 0.34)
+FONT_POINTS = (11.0, 6.5)
+MOST_INCHES = 24.0  # of very many classes: cells shrink further, and numbers and some of the names are left out
+NUMBER_INCHES, NAME_INCHES = 0.3, 0.12  # the least room for them
+LONGEST_NAME = 24  # characters of a label that are drawn
+
+# matplotlib's own, and then what systems have for labels in Chinese, Japanese and Korean.
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei",
+         "WenQuanYi Micro Hei", "Arial Unicode MS")  # fmt: skip
 
 
 def draw_confusion(path: Path, targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]) -> None:
     """The confusion matrix as a PNG, written whole or not at all: a row a true class, a column a predicted one.
 
-    Colours are shares of the row, numbers are counts; a cell without any is left empty.
+    Colours are shares of the row, numbers are counts; where there is none the cell is empty. A label that no font here
+    can write is drawn as its number, from 0. Above 80 classes the colours must do without numbers.
 
     Raises:
         OSError: it cannot be written.
     """
     # Here and not above: importing matplotlib takes longer than many a command that draws nothing. No pyplot: its
     # global state wants a display and keeps figures alive.
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    counts = confusion(targets, predictions, len(labels))
-    cell = float(np.interp(len(labels), (FEW, MANY), CELL_INCHES))
-    names = [label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…" for label in labels]
+    fonts = _installed_fonts()
+    names = _names(labels, fonts)
+    cell, font = (float(np.interp(len(labels), (FEW, MANY), sizes)) for sizes in (CELL_INCHES, FONT_POINTS))
     margin = 1.2 + 0.09 * max(map(len, names))
-    side = max(cell * len(labels), 1.8)
-    figure = Figure(figsize=(side + margin + 0.6, side + margin), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    _draw_matrix(figure.add_subplot(), counts, names, font=float(np.interp(len(labels), (FEW, MANY), (11, 6.5))))
-
+    side = min(max(cell * len(labels), 1.8), MOST_INCHES)
     aside = path.with_name(f".{path.name}.partial")
-    try:
-        figure.savefig(aside, format="png", dpi=130)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with matplotlib.rc_context({"font.family": fonts}):
+        figure = Figure(figsize=(side + margin + 0.6, side + margin), layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        counts = confusion(targets, predictions, len(labels))
+        _draw_matrix(figure.add_subplot(), counts, names, font=font, cell=side / len(labels))
+        try:
+            figure.savefig(aside, format="png", dpi=130)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def confusion(targets: Sequence[int], predictions: Sequence[int], classes: int) -> np.ndarray:
@@ -58,28 +70,49 @@ def confusion(targets: Sequence[int], predictions: Sequence[int], classes: int) 
     return counts
 
 
-def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], *, font: float) -> None:
-    classes = len(names)
+def _installed_fonts() -> list[str]:
+    from matplotlib.font_manager import get_font_names
+
+    installed = set(get_font_names())
+    return [font for font in FONTS if font in installed]
+
+
+def _names(labels: Sequence[str], fonts: Sequence[str]) -> list[str]:
+    """The labels as they are drawn: not too long, and none that would be a row of boxes."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = {character for font in fonts for character in get_font(findfont(font)).get_charmap()}
+    drawn = []
+    for number, label in enumerate(labels):
+        name = label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 1]}…"
+        drawn.append(name.replace("$", r"\$") if known.issuperset(map(ord, name)) else str(number))
+    return drawn
+
+
+def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], *, font: float, cell: float) -> None:
+    """font: points; cell: inches."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for true, predicted in np.argwhere(counts):
-        dark = shares[true, predicted] > 0.55
-        axes.text(
-            predicted, true, _short(counts[true, predicted]), ha="center", va="center", fontsize=font,
-            color="white" if dark else TEXT_COLOUR,
-        )  # fmt: skip
-    axes.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 3 else 0)
-    axes.set_yticks(range(classes), names)
+    for true, predicted in np.argwhere(counts) if cell >= NUMBER_INCHES else ():
+        colour = "white" if shares[true, predicted] > 0.55 else TEXT_COLOUR
+        number = axes.text(
+            predicted, true, _short(counts[true, predicted]), ha="center", va="center", fontsize=font, color=colour
+        )
+        number.set_in_layout(False)  # it stands inside its cell: thousands of them would take seconds to lay out
+    named = range(0, len(names), math.ceil(NAME_INCHES / cell))
+    axes.set_xticks(named, names[:: named.step], rotation=90 if max(map(len, names)) > 3 else 0)
+    axes.set_yticks(named, names[:: named.step])
     axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=max(font, 7))
     axes.set_xlabel("predicted", color=TEXT_COLOUR)
     axes.set_ylabel("true", color=TEXT_COLOUR)
     right = np.trace(counts) / max(counts.sum(), 1)
     axes.set_title(f"{right:.1%} of {counts.sum():,} right", loc="left", fontsize=11, color=TEXT_COLOUR)
     # Lines between the cells lead the eye from a name to its cell.
-    axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="#E6E6E6", linewidth=0.6)
-    axes.tick_params(which="minor", length=0)
+    ends = -0.5, len(names) - 0.5
+    for lines in (axes.hlines, axes.vlines):
+        lines(np.arange(len(names) + 1) - 0.5, *ends, color=GRID_COLOUR, linewidth=0.6)
+    axes.set_xlim(*ends)
+    axes.set_ylim(*reversed(ends))
     axes.spines[:].set_visible(False)
 
 
@@ -90,7 +123,7 @@ def _short(count: int) -> str:
 
 def figures_table(figures: Sequence[ClassFigures], head: str = "class") -> str:
     """Precision, recall, F1 and support, a line each, in columns of equal width."""
-    width = max(len(head), *(len(row.name) for row in figures)) if figures else len(head)
+    width = max(map(len, [head, *(row.name for row in figures)]))
     lines = [f"{head:{width}}  precision  recall      f1  support"]
     lines += [
         f"{row.name:{width}}  {row.precision:9.4f}  {row.recall:6.4f}  {row.f1:6.4f}  {row.support:7,}"

@@ -70,8 +70,8 @@ def test_entities_come_back_from_every_scheme(spans: list[tuple[str, int]]) -> N
 
 
 def test_tags_without_a_type_are_of_one_nameless_type() -> None:
-    assert entities("B I O B B".split()) == [Entity("", 0, 2), Entity("", 3, 4), Entity("", 4, 5)]
-    assert convert("B I O B B".split(), "bioes") == "B E O S S".split()
+    assert entities(list("BIOBB")) == [Entity("", 0, 2), Entity("", 3, 4), Entity("", 4, 5)]
+    assert convert(list("BIOBB"), "bioes") == list("BEOSS")
     assert tag_labels(tagged("B I O"), "iob2") == ("O", "B", "I")
 
 
