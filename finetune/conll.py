@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from finetune.examples import TaggedExample
 from finetune.files import check_text, read_lines, shown
@@ -19,35 +20,49 @@ def read_conll(path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
 
     A row is a word: the word is the first column, its tag the last, with tabs between them where the first row has a
     tab, else spaces. A line of white space ends a sentence; a row that begins with -DOCSTART- does too and is left out.
-    Without labels the first column alone is read, and there need be no other.
+    Without labels the first column alone is read, and there need be no other. As the text of a sentence count its
+    words with single spaces between them.
 
     Raises:
         InputError, naming file and row: a row with another number of columns than the first, an empty word or tag, no
         sentence at all; and as `finetune.files.read_lines`.
     """
+    return conll_sentences(read_lines(path), path, labelled=labelled)
+
+
+def conll_sentences(lines: Iterable[tuple[int, str]], path: str, *, labelled: bool) -> Iterator[TaggedExample]:
+    """As `read_conll`, from (row, line) of a file that is open already."""
     empty = True
     words: list[str] = []
     tags: list[str] = []
     begun = 1  # the row of the first word
-    for row, columns in _rows(path, least=2 if labelled else 1):
+    for row, columns in _rows(lines, path, least=2 if labelled else 1):
         if columns:
             begun = begun if words else row
             words.append(check_text(columns[0], f"{shown(path)}:{row}: the word"))
             tags.append(check_text(columns[-1], f"{shown(path)}:{row}: the tag"))
         elif words:
             empty = False
-            yield TaggedExample(tuple(words), tuple(tags) if labelled else None, begun, f"{shown(path)}:{begun}")
+            yield TaggedExample(
+                tuple(words), tuple(tags) if labelled else None, begun, f"{shown(path)}:{begun}", *_joined(words)
+            )
             words, tags = [], []
     if empty:
         raise InputError(f"{shown(path)}: no sentence in it, expected a word and its tag a line")
 
 
-def _rows(path: str, *, least: int) -> Iterator[tuple[int, list[str]]]:
+def _joined(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Words as running text, and the [start, end) characters of each."""
+    ends = accumulate(len(word) + 1 for word in words)  # with the space after it
+    return " ".join(words), tuple((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True))
+
+
+def _rows(lines: Iterable[tuple[int, str]], path: str, *, least: int) -> Iterator[tuple[int, list[str]]]:
     """(row, its columns), none of them where a sentence ends; it also ends with the file."""
     count = 0
     tabs = False
     row = 0
-    for row, line in read_lines(path):
+    for row, line in lines:
         if not line.strip() or line.startswith(DOCUMENT_START):
             yield row, []
             continue

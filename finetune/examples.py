@@ -29,8 +29,10 @@ class TaggedExample:
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
-    row: int  # of the first word; word i stands in row + i
+    row: int  # of the first word; word i stands in row + i, unless the sentence is a line of text
     where: str
+    text: str = ""  # what the words were cut from
+    offsets: tuple[tuple[int, int], ...] = ()  # the [start, end) characters of each word in the text
 
 
 class Answer(NamedTuple):

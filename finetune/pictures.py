@@ -122,11 +122,10 @@ def _short(count: int) -> str:
 
 
 def figures_table(figures: Sequence[ClassFigures], head: str = "class") -> str:
-    """Precision, recall, F1 and support, a line each, in columns of equal width."""
-    width = max(map(len, [head, *(row.name for row in figures)]))
+    """Precision, recall, F1 and support, a line each, in columns of equal width; a type without a name is a dash."""
+    names = [row.name or "-" for row in figures]
+    width = max(map(len, [head, *names]))
     lines = [f"{head:{width}}  precision  recall      f1  support"]
-    lines += [
-        f"{row.name:{width}}  {row.precision:9.4f}  {row.recall:6.4f}  {row.f1:6.4f}  {row.support:7,}"
-        for row in figures
-    ]
+    for name, (_, precision, recall, f1, support) in zip(names, figures, strict=True):
+        lines.append(f"{name:{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {support:7,}")
     return "\n".join(lines)

@@ -34,10 +34,13 @@ def read(path: str, *, labelled: bool = True) -> list[TaggedExample]:
 def test_the_word_is_the_first_column_and_its_tag_the_last(tmp_path: Path, name: str, separator: str) -> None:
     path = write(tmp_path / name, CONLL_2003.replace(" ", separator))
     assert read(path) == [
-        TaggedExample(("EU", "rejects", "German"), ("I-ORG", "O", "I-MISC"), row=3, where=f"{path}:3"),
-        TaggedExample(("Peter", "Blackburn"), ("I-PER", "I-PER"), row=7, where=f"{path}:7"),
-        TaggedExample(("BRUSSELS",), ("I-LOC",), row=10, where=f"{path}:10"),
-    ]
+        TaggedExample(
+            ("EU", "rejects", "German"), ("I-ORG", "O", "I-MISC"), 3, f"{path}:3", "EU rejects German",
+            ((0, 2), (3, 10), (11, 17)),
+        ),
+        TaggedExample(("Peter", "Blackburn"), ("I-PER", "I-PER"), 7, f"{path}:7", "Peter Blackburn", ((0, 5), (6, 15))),
+        TaggedExample(("BRUSSELS",), ("I-LOC",), 10, f"{path}:10", "BRUSSELS", ((0, 8),)),
+    ]  # fmt: skip
     assert [x.tags for x in read(path, labelled=False)] == [None, None, None]
 
 

@@ -1,0 +1,51 @@
+"""What is to be tagged: CoNLL columns without regard to tags, or running text, a line a sentence -> `TaggedExample`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from finetune.conll import DOCUMENT_START, conll_sentences
+from finetune.examples import TaggedExample
+from finetune.files import STANDARD_INPUT, check_text, read_lines, shown, suffix
+from minibert.tokenizer import UNSPACED
+
+# A word: an ideograph; letters and digits with what stands inside words (U.S, o'clock, well-known, 1,000, a@b.c), and
+# the mark before a name or a hashtag; or any other character by itself.
+_LETTERS = rf"(?:(?!{UNSPACED.pattern})\w)+"
+_INSIDE = r"(?:[-.'’&/@]|(?<=\d)[,:](?=\d))"
+_WORD = re.compile(rf"{UNSPACED.pattern}|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S")
+
+# A first line that ends with a tag, or has tabs.
+_COLUMNS = re.compile(rf".*\t|.* (?:O|[BIES]-\S+)\s*$|{DOCUMENT_START}")
+
+
+def read_sentences(path: str) -> Iterator[TaggedExample]:
+    """Streams the sentences of a file, plain or .gz, or of standard input (`-`), without tags.
+
+    A .txt file and standard input are CoNLL columns where the first line has a tab, ends with a tag or is -DOCSTART-;
+    else they are running text, each line a sentence, which is cut into words. Every other file is CoNLL columns.
+
+    Raises:
+        InputError, naming file and row: as `finetune.conll.read_conll`; of running text an empty line.
+    """
+    lines = read_lines(path)
+    first = next(lines, (1, ""))
+    lines = chain([first], lines)
+    if (path == STANDARD_INPUT or suffix(path) == ".txt") and not _COLUMNS.match(first[1]):
+        return _text_sentences(lines, path)
+    return conll_sentences(lines, path, labelled=False)
+
+
+def _text_sentences(lines: Iterable[tuple[int, str]], path: str) -> Iterator[TaggedExample]:
+    for row, line in lines:
+        where = f"{shown(path)}:{row}"
+        text = check_text(line.rstrip("\r\n"), f"{where}: the text")
+        offsets = tuple(cut_words(text))
+        yield TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets)
+
+
+def cut_words(text: str) -> list[tuple[int, int]]:
+    """The [start, end) characters of each word; punctuation marks are words, as in most tagged texts."""
+    return [match.span() for match in _WORD.finditer(text)]
