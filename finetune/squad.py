@@ -94,7 +94,9 @@ def _example(
 ) -> QuestionExample:
     where = f"{shown(path)}: question {fields['id']}"
     answers = tuple(_answer(answer, where) for answer in _list(fields, "answers", where)) if labelled else ()
-    is_impossible = labelled and bool(fields.get("is_impossible", version_2 and not answers))
+    is_impossible = labelled and fields.get("is_impossible", version_2 and not answers)
+    if not isinstance(is_impossible, bool):
+        raise InputError(f"{where}: field 'is_impossible' is {json_type(is_impossible)}, expected true or false")
     if labelled and is_impossible == bool(answers):
         there = f"{len(answers)} answer(s), though it is_impossible" if is_impossible else "no answer"
         raise InputError(f"{where}: {there}; expected an answer, or in v2.0 none and is_impossible")

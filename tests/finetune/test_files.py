@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 from finetune.files import check_text, read_lines, suffix
 from tests.finetune.files import standard_input, write
-from tests.helpers import refusal
+from tests.helpers import REPOSITORY, refusal
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "A.TXT.GZ"])
@@ -21,6 +24,11 @@ def test_lines_are_numbered_from_1_and_keep_their_ends(tmp_path: Path, name: str
 
 def test_standard_input_is_a_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(read_lines(standard_input(monkeypatch, "One.\n二\n"))) == [(1, "One.\n"), (2, "二\n")]
+
+
+def test_standard_input_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"One.\n\xff")))
+    assert refusal(lambda: list(read_lines("-"))) == "standard input:2: not UTF-8 at byte 5, expected UTF-8 text"
 
 
 def test_lines_are_streamed(tmp_path: Path) -> None:
@@ -84,6 +92,13 @@ def test_the_suffix_before_gz_tells_the_format() -> None:
 )
 def test_what_is_no_text(value: object, message: str) -> None:
     assert message in refusal(lambda: check_text(value, "the text"))
+
+
+def test_what_reads_files_does_without_torch() -> None:
+    modules = "choices conll examples files labels pictures sentences splits squad squad_scores tables tags texts"
+    names = ", ".join(f"finetune.{name}" for name in modules.split())
+    code = f"import sys, {names}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 
 
 def test_text_stays_as_it_is() -> None:

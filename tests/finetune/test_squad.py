@@ -131,6 +131,10 @@ def test_nothing_misplaced_nothing_shown(tmp_path: Path) -> None:
         (squad(question(answers=[])), "a.json: question q1: no answer; expected an answer, or in v2.0 none and"),
         (squad(question(is_impossible=True)), "a.json: question q1: 1 answer(s), though it is_impossible"),
         (squad(question(answers=[], is_impossible=False)), "a.json: question q1: no answer"),
+        (
+            squad(question(is_impossible="false")),
+            "a.json: question q1: field 'is_impossible' is a string, expected true",
+        ),
         (squad(question(answers=["Zoë"])), "a.json: question q1: an answer: expected a JSON object"),
         (squad(question(answers=[{"text": "", "answer_start": 0}])), "an answer's field 'text' is empty"),
         (squad(question(answers=[{"text": "Zoë"}])), "q1: field 'answer_start' is null, expected the index of a"),
