@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from finetune.examples import TaggedExample
-from finetune.files import check_text, read_lines, shown
+from finetune.files import read_lines, shown
 from minibert.errors import InputError
 
 DOCUMENT_START = "-DOCSTART-"
@@ -39,8 +39,10 @@ def conll_sentences(lines: Iterable[tuple[int, str]], path: str, *, labelled: bo
     for row, columns in _rows(lines, path, least=2 if labelled else 1):
         if columns:
             begun = begun if words else row
-            words.append(check_text(columns[0], f"{shown(path)}:{row}: the word"))
-            tags.append(check_text(columns[-1], f"{shown(path)}:{row}: the tag"))
+            if not (columns[0] and columns[-1]):
+                raise InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
+            words.append(columns[0])
+            tags.append(columns[-1])
         elif words:
             empty = False
             yield TaggedExample(
@@ -66,8 +68,8 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, *, least: int) -> Iterato
         if not line.strip() or line.startswith(DOCUMENT_START):
             yield row, []
             continue
-        tabs = tabs if count else "\t" in line.strip()
         line = line.rstrip("\r\n")
+        tabs = tabs if count else "\t" in line.strip(" \t")
         columns = [cell.strip(" ") for cell in line.split("\t")] if tabs else _SPACES.split(line.strip(" "))
         if not count:
             count = len(columns)

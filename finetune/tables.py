@@ -85,7 +85,7 @@ def read_rows(path: str, columns: Sequence[str], table: TableFormat | None = Non
         empty = False
         yield row
     if empty:
-        raise InputError(f"{shown(path)}: no row in it, expected {'some' if kind != 'txt' else 'a text a line'}")
+        raise InputError(f"{shown(path)}: no row in it, expected at least one")
 
 
 def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]]:
@@ -189,6 +189,6 @@ def _jsonl_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[s
 
 def _text_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str]) -> Iterator[Row]:
     if len(columns) > 1:
-        raise InputError(f"{shown(path)}: one text a line has one column, expected {_listed(columns)}")
+        raise InputError(f"{shown(path)}: one text a line is one column, but {_listed(columns)} are asked for")
     for row, line in lines:
         yield Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),))

@@ -50,8 +50,8 @@ def test_lines_of_white_space_separate_sentences(tmp_path: Path) -> None:
 
 
 def test_words_may_hold_other_white_space_than_the_separator(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.conll", "New York\tB-LOC\n\u00a0x\u2028\tO\n\ufe0f\tO\n")
-    assert read(path)[0].words == ("New York", "\u00a0x\u2028", "\ufe0f")
+    path = write(tmp_path / "a.conll", "\u3000\tO\nNew York\tB-LOC\n\u00a0x\u2028\tO\n\ufe0f\tO\n")
+    assert read(path)[0].words == ("\u3000", "New York", "\u00a0x\u2028", "\ufe0f")
     path = write(tmp_path / "b.conll", "a\u3000b B-LOC \n #x\tO\n")
     assert read(path)[0].words == ("a\u3000b", "#x")
     assert read(path)[0].tags == ("B-LOC", "O")
@@ -71,8 +71,8 @@ def test_words_alone_can_be_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a O\n\nb NN O\n", "a.conll:3: 3 column(s), expected 2"),
         ("a\tO\nb O\n", "a.conll:2: 1 column(s), expected 2"),
         ("a\nb\n", "a.conll:1: one column, expected a word and its tag"),
-        ("a\tO\n\tO\n", "a.conll:2: the word is empty"),
-        ("a\tO\nb\t\n", "a.conll:2: the tag is empty"),
+        ("a\tO\n\tO\n", "a.conll:2: an empty column, expected a word and its tag"),
+        ("a\tO\nb\t\n", "a.conll:2: an empty column"),
         ("", "a.conll: no sentence in it"),
         ("\n \n-DOCSTART- O\n", "a.conll: no sentence in it"),
     ],

@@ -227,7 +227,7 @@ def test_jsonl_lines_that_are_bad(tmp_path: Path, line: str, message: str) -> No
 
 def test_one_text_a_line_has_one_column(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "One.\n")
-    assert "a.txt: one text a line has one column, expected 'text', 'label'" in refused(path, ("text", "label"))
+    assert "a.txt: one text a line is one column, but 'text', 'label' are asked for" in refused(path, ("text", "label"))
 
 
 def test_a_name_that_tells_no_format(tmp_path: Path) -> None:
