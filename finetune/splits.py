@@ -22,7 +22,9 @@ def hold_out(
     """(to train on, to evaluate on), both in the file's order.
 
     stratum: of examples with the same value, a text's label say, the same share is held out, to the nearest whole
-    number; of two or more, one at least stays on each side.
+    number; of two or more, one at least stays on each side. One that is alone with its value stays to be trained on,
+    unless there are so many of these, as with sets of labels, that not half the share would be held out: then the share
+    is filled up with them.
 
     Raises:
         InputError: a share that is not between 0 and 1, too few examples for both parts.
@@ -35,6 +37,10 @@ def hold_out(
     for indices in strata.values():
         count = min(max(1, round(share * len(indices))), len(indices) - 1)
         held.update(generator.permutation(indices)[:count].tolist())
+    wanted = min(round(share * len(examples)), len(examples) - 1)
+    if len(held) < wanted / 2:
+        alone = [index for indices in strata.values() if len(indices) == 1 for index in indices]
+        held.update(generator.permutation(alone)[: wanted - len(held)].tolist())
     return _parted(examples, held)
 
 

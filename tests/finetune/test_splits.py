@@ -34,18 +34,30 @@ def test_the_seed_decides() -> None:
     assert len(one[1]) == len(other[1]) == 300
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=1), st.floats(0.01, 0.99), st.integers(0, 5))
+@given(st.lists(st.sampled_from("abc"), min_size=4), st.floats(0.01, 0.99), st.integers(0, 5))
 def test_all_that_can_be_on_both_sides_is(labels: list[str], share: float, seed: int) -> None:
-    counts = Counter(labels)
-    if max(counts.values()) == 1:
-        assert "give a dev file" in refusal(lambda: hold_out(labels, share=share, generator=seeded(seed), stratum=str))
-        return
     train, dev = map(Counter, hold_out(labels, share=share, generator=seeded(seed), stratum=str))
-    assert train + dev == counts
-    for label, count in counts.items():
-        assert train[label] >= 1
-        assert dev[label] >= 1 or count == 1
-        assert abs(dev[label] - share * count) <= 1
+    assert train + dev == Counter(labels)
+    for label, count in Counter(labels).items():
+        if count > 1:
+            assert train[label] >= 1 and dev[label] >= 1
+            assert abs(dev[label] - share * count) <= 1
+
+
+@pytest.mark.parametrize("labels", ["", "a", "ab"])
+def test_too_few_to_hold_out_a_part(labels: str) -> None:
+    assert "give a dev file" in refusal(lambda: hold_out(labels, generator=seeded(1), stratum=str))
+
+
+def test_examples_that_are_nearly_all_alone_with_their_label_are_held_out_too() -> None:
+    """Sets of labels: 900 that are there once, 100 of one kind."""
+    examples = [f"set {number}" for number in range(900)] + ["common"] * 100
+    train, dev = hold_out(examples, generator=seeded(1), stratum=str)
+    assert (len(train), len(dev), dev.count("common")) == (900, 100, 10)
+    train, dev = hold_out(examples[700:], generator=seeded(1), stratum=str)
+    assert (len(train), len(dev)) == (270, 30)
+    train, dev = hold_out(examples[850:], generator=seeded(1), stratum=str)
+    assert dev == ["common"] * 10
 
 
 def articles(*sizes: int) -> list[tuple[str, int]]:
