@@ -32,3 +32,23 @@ def _train(task: str, args: Sequence[str]) -> None:
     from finetune.train import finetune
 
     finetune(options)
+
+
+def evaluate(args: Sequence[str]) -> None:
+    """Gives a model's figures on a file."""
+    from finetune.use_options import EvaluateOptions, parse_use
+
+    options, task, reading = parse_use(EvaluateOptions, "evaluate", args)
+    from finetune.using import evaluate_model
+
+    evaluate_model(options, task, reading)
+
+
+def predict(args: Sequence[str]) -> None:
+    """Gives a model's answers."""
+    from finetune.use_options import PredictOptions, parse_use
+
+    options, task, reading = parse_use(PredictOptions, "predict", args)
+    from finetune import using
+
+    using.predict(options, task, reading)

@@ -103,14 +103,22 @@ def check_fit(features: Sequence[Feature], config: BertConfig, options: Training
     Raises:
         InputError: pairs for a model without segments, or a batch that is too small for all to have a part of it.
     """
-    if config.type_vocab_size < 2 and any(s.second < len(s.ids) for feature in features for s in feature.sequences):
-        raise InputError(f"{options.model}: has no second segment (type_vocab_size 1), which pairs need")
+    check_segments(features, config, options.model)
     smallest = smallest_batch(len(features), options.batch_size)
     if smallest < processes * options.accumulate:
         raise InputError(
             f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
             f"small for {processes} process(es) with {options.accumulate} micro-batches each"
         )
+
+
+def check_segments(features: Sequence[Feature], config: BertConfig, source: str) -> None:
+    """
+    Raises:
+        InputError: pairs for a model without a second segment.
+    """
+    if config.type_vocab_size < 2 and any(s.second < len(s.ids) for feature in features for s in feature.sequences):
+        raise InputError(f"{source}: has no second segment (type_vocab_size 1), which pairs need")
 
 
 def check_head(options: TrainingOptions, description: checkpoint.Description, task: Task[Any, Any]) -> None:

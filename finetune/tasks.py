@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from finetune.multiple_choice import MultipleChoice
+from finetune.question_answering import QuestionAnswering
 from finetune.readings import READINGS, Reading, TextReading, from_trained_on
 from finetune.task import Task
-from finetune.text import TextClassification
+from finetune.text_classification import TextClassification
+from finetune.token_classification import TokenClassification
 from minibert.checkpoint import Description
 from minibert.errors import InputError
 
-TASKS: dict[str, type[Task[Any, Any]]] = {task.name: task for task in (TextClassification,)}
+TASKS: dict[str, type[Task[Any, Any]]] = {
+    task.name: task for task in (TextClassification, TokenClassification, QuestionAnswering, MultipleChoice)
+}
 
 
 def task_of_model(description: Description, directory: str) -> tuple[str, Reading]:

@@ -325,7 +325,7 @@ class Finetuning:
                     logits = task.ask(forward, moved)
                 assert moved.targets is not None
                 loss = task.loss_sum(logits, moved.targets)
-                (loss * self.processes.world_size / count).backward()
+                (loss * self.processes.world_size / max(count, 1)).backward()  # 0: a batch of words without a piece
             loss_sum += loss.detach()
         return StepSums(self.processes.sum([float(loss_sum)])[0], count, examples, tokens)
 
@@ -377,7 +377,7 @@ class Finetuning:
         log.log(
             step=self.position.step,
             seconds=self.position.seconds,
-            loss=total.loss / total.count,
+            loss=total.loss / max(total.count, 1),
             gradient_norm=gradient_norm,
             learning_rate=max(group["lr"] for group in self.optimizers[-1].param_groups),
             examples_per_second=total.examples / seconds,

@@ -1,0 +1,181 @@
+"""Token classification: a tag for each word, and the entities that the tags spell (BERT section 5.3).
+
+The label stands on a word's first piece. A sentence that is longer than a window has several, which overlap; each word
+is learned and predicted in the one that shows the most around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from finetune.conll import read_conll
+from finetune.examples import TaggedExample
+from finetune.metrics import ClassFigures, check_metric, entity_figures, entity_metrics
+from finetune.readings import TagReading
+from finetune.sentences import read_sentences
+from finetune.splits import hold_out
+from finetune.tags import OUTSIDE, check_tags, entities, find_scheme, tag_ids, tag_labels
+from finetune.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
+from minibert.heads import BertForTokenClassification
+from minibert.tokenizer import Tokenizer
+
+NOT_SCORED = -100  # at pieces that are no word's first, at padding, and at words that another window has
+
+
+class Tagged(NamedTuple):
+    """What is predicted for a sentence: a tag for each word, and how sure the model is of it."""
+
+    tags: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class TokenClassification(Task[TaggedExample, Tagged]):
+    """A feature's `place` is (numbers of its words, the positions of their first pieces)."""
+
+    name = "token-classification"
+    model_class = BertForTokenClassification
+    reading: TagReading
+
+    @classmethod
+    def read(cls, reading: TagReading, path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
+        """CoNLL columns; without labels also running text, one a line."""
+        return read_conll(path) if labelled else read_sentences(path)
+
+    @classmethod
+    def found_in(cls, reading: TagReading, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str) -> Self:
+        scheme = find_scheme(examples) if reading.scheme == "auto" else reading.scheme
+        checked = check_tags(examples, scheme, fix=reading.fix_tags)
+        return cls(replace(reading, scheme=scheme), tokenizer, tag_labels(checked, scheme))
+
+    def hold_out(
+        self, examples: Sequence[TaggedExample], *, share: float, generator: np.random.Generator
+    ) -> tuple[list[TaggedExample], list[TaggedExample]]:
+        return hold_out(examples, share=share, generator=generator)
+
+    def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
+        checked = check_tags(examples, self.reading.settled, fix=self.reading.fix_tags)
+        tag_ids(checked, self.labels)
+        return checked, f"tags are {self.reading.settled.upper()}" if training else ""
+
+    def head(self) -> dict[str, Any]:
+        return {"labels": self.labels}
+
+    def features(self, examples: Sequence[TaggedExample], *, labelled: bool = True) -> list[Feature]:
+        pieces = self._pieces(examples)
+        tags = tag_ids(examples, self.labels) if labelled else [[0] * len(example.words) for example in examples]
+        return [
+            feature
+            for number, example in enumerate(examples)
+            for feature in self._windows(number, [pieces[word] for word in example.words], tags[number])
+        ]
+
+    def _pieces(self, examples: Sequence[TaggedExample]) -> dict[str, list[int]]:
+        """The ids of each word; some have none at all, such as a lone variation selector."""
+        words = sorted({word for example in examples for word in example.words})
+        return dict(zip(words, self.tokenizer.encode_plain(words), strict=True))
+
+    def _windows(self, number: int, words: Sequence[Sequence[int]], tags: Sequence[int]) -> Iterator[Feature]:
+        max_length, stride = self.reading.max_length, self.reading.stride
+        assert max_length is not None and stride is not None  # `fitted` saw to it
+        ids = np.array([piece for word in words for piece in word], np.int64)
+        lengths = np.array([len(word) for word in words])
+        first_pieces = np.cumsum(lengths) - lengths
+        there = np.flatnonzero(lengths)  # words that have a piece
+        windows = window_bounds(len(ids), max_length - 2, stride)
+        owner = best_window(first_pieces[there], windows)
+        for window, (start, end) in enumerate(windows):
+            mine = there[owner == window]
+            positions = first_pieces[mine] - start + 1  # [CLS] stands before
+            target = np.array(tags, np.int64)[mine]
+            yield Feature(number, (joined(self.tokenizer, ids[start:end]),), target, (mine, positions))
+
+    # ------------------------------------------------------------------ learning
+
+    def targets(self, features: Sequence[Feature], width: int) -> Tensor:
+        """(B, T) classes, NOT_SCORED where there is nothing to tell."""
+        found = torch.full((len(features), width), NOT_SCORED)
+        for row, feature in enumerate(features):
+            found[row, torch.from_numpy(feature.place[1])] = torch.from_numpy(feature.target)
+        return found
+
+    def count(self, targets: Tensor) -> int:
+        return int((targets != NOT_SCORED).sum())
+
+    def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
+        """Cross-entropy at the first pieces."""
+        scored = targets != NOT_SCORED
+        return F.cross_entropy(logits[scored].float(), targets[scored], reduction="sum")
+
+    # ------------------------------------------------------------------ answers
+
+    def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[NDArray[np.float32]]:
+        """(words, C) scores of each feature's words."""
+        scores = to_numpy(logits)
+        return [scores[row, feature.place[1]] for row, feature in enumerate(features)]
+
+    def predictions(
+        self, examples: Sequence[TaggedExample], features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> list[Tagged]:
+        """A word that has no piece is O."""
+        found = outputs_by_example(features, outputs)
+        predictions = []
+        for number, example in enumerate(examples):
+            tags, sure = [OUTSIDE] * len(example.words), [1.0] * len(example.words)
+            for feature, scores in found[number]:
+                shares = torch.from_numpy(scores).softmax(-1)
+                best = shares.max(-1)
+                for word, label, share in zip(
+                    feature.place[0].tolist(), best.indices.tolist(), best.values.tolist(), strict=True
+                ):
+                    tags[word], sure[word] = self.labels[label], share
+            predictions.append(Tagged(tuple(tags), tuple(sure)))
+        return predictions
+
+    def metrics(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> dict[str, float]:
+        return entity_metrics(*self._entities(examples, predictions))
+
+    def metric(self, name: str | None) -> str:
+        return check_metric(self.name, name)
+
+    def figures(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> list[ClassFigures]:
+        return entity_figures(*self._entities(examples, predictions))
+
+    def _entities(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> tuple[Any, Any]:
+        golds = [entities(example.tags or ()) for example in examples]
+        return golds, [entities(prediction.tags) for prediction in predictions]
+
+    def answer(self, example: TaggedExample, prediction: Tagged) -> dict[str, Any]:
+        """One tag a word, and entities with their [start, end) characters in `text`."""
+        found = []
+        for entity in entities(prediction.tags):
+            start, end = example.offsets[entity.start][0], example.offsets[entity.end - 1][1]
+            score = float(np.mean(prediction.probabilities[entity.start : entity.end]))
+            found.append(
+                {"type": entity.type, "text": example.text[start:end], "start": start, "end": end, "score": score}
+            )
+        return {"text": example.text, "words": list(example.words), "tags": list(prediction.tags), "entities": found}
+
+
+def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """[start, end) of windows of `room` tokens, two of which share `stride`: all of a text, none twice the whole."""
+    bounds = [(0, min(room, length))]
+    while bounds[-1][1] < length:
+        start = bounds[-1][0] + room - stride
+        bounds.append((start, min(start + room, length)))
+    return bounds
+
+
+def best_window(positions: NDArray[Any], windows: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
+    """For each position the window in which the fewer of its neighbours before and after are the most; the first of
+    equals."""
+    before = np.array([positions - start for start, _ in windows])
+    after = np.array([end - 1 - positions for _, end in windows])
+    return np.minimum(before, after).argmax(axis=0)

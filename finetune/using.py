@@ -1,0 +1,134 @@
+"""A fine-tuned model at work: `evaluate` gives its figures on a file, `predict` its answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from finetune.answering import Machine, outputs_of, predictions_of
+from finetune.files import STANDARD_INPUT
+from finetune.pictures import figures_table
+from finetune.readings import Reading
+from finetune.setup import check_segments
+from finetune.task import Task
+from finetune.tasks import TASKS
+from finetune.use_options import EvaluateOptions, PredictOptions, UseOptions
+from minibert import checkpoint
+from minibert.errors import InputError
+from minibert.heads import TaskModel
+from minibert.training.device import choose_device, choose_precision
+from minibert.training.processes import Processes
+
+EXAMPLES_AT_ONCE = 1024  # of what is predicted: memory stays bounded, and there are enough to sort by length
+
+
+def load_for_task(options: UseOptions, task: str, reading: Reading) -> tuple[TaskModel, Task[Any, Any], Machine]:
+    """The model on its device, and its task.
+
+    Raises:
+        InputError: the directory is damaged, or the options do not fit the model.
+    """
+    device = choose_device(options.device)
+    precision = choose_precision(options.dtype, device)
+    model, tokenizer = checkpoint.load(options.directory)
+    reading = reading.fitted(model.config.max_position_embeddings)
+    kind = TASKS[task]
+    assert isinstance(model, kind.model_class)  # `task_of_model` saw to it
+    model.to(device, precision.parameter_dtype)
+    labels = tuple(getattr(model, "labels", ()))
+    return model, kind(reading, tokenizer, labels), Machine(device, precision, Processes())
+
+
+def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -> None:
+    """Prints the figures, and writes them where asked to.
+
+    Raises:
+        InputError: as `load_for_task`; the file is no labelled data for the task.
+    """
+    model, task, machine = load_for_task(options, task_name, reading)
+    examples, _ = task.checked(list(task.read(task.reading, options.data)), training=False)
+    features = task.features(examples)
+    check_segments(features, model.config, options.directory)
+    predictions = predictions_of(model, task, examples, features, machine)
+    metrics = task.metrics(examples, predictions)
+    figures = task.figures(examples, predictions)
+    if figures:
+        print(figures_table(figures) + "\n")
+    for name, value in metrics.items():
+        print(f"{name:20} {value:.4f}")
+    print(f"{'examples':20} {len(examples)}")
+    if options.json is not None:
+        result = {
+            "task": task.name,
+            "data": options.data,
+            "examples": len(examples),
+            "metrics": metrics,
+            "by_class": [figure._asdict() for figure in figures],
+        }
+        text = json.dumps(result, indent=2) + "\n"
+        checkpoint.write_whole(Path(options.json), lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def predict(options: PredictOptions, task_name: str, reading: Reading) -> None:
+    """Writes an answer for each example, in their order, as they come.
+
+    Raises:
+        InputError: as `load_for_task`; the file is no data for the task. What was written before is then taken away.
+    """
+    model, task, machine = load_for_task(options, task_name, reading)
+    with output(options.output) as file:
+        for answer in answers(model, task, machine, options.input):
+            file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            if options.output == STANDARD_INPUT:
+                file.flush()  # whoever reads it line by line shall not wait
+
+
+def answers(model: TaskModel, task: Task[Any, Any], machine: Machine, path: str) -> Iterator[dict[str, Any]]:
+    """What is predicted for each example of a file, some of which are in memory at a time."""
+    with tqdm(unit="example", desc="predicting", disable=True if path == STANDARD_INPUT else None) as bar:
+        for examples in batched(task.read(task.reading, path, labelled=False), EXAMPLES_AT_ONCE):
+            features = task.features(examples, labelled=False)
+            check_segments(features, model.config, path)
+            outputs = outputs_of(model, task, features, machine)
+            predictions = task.predictions(examples, features, outputs)
+            for example, prediction in zip(examples, predictions, strict=True):
+                yield task.answer(example, prediction)
+            bar.update(len(examples))
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
+    """`size` items at a time, at the end fewer."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+@contextmanager
+def output(path: str) -> Iterator[TextIO]:
+    """Standard output (`-`), or a file that is there, whole, only when the block ends well.
+
+    Raises:
+        InputError: its directory is not there.
+    """
+    if path == STANDARD_INPUT:
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
+        yield sys.stdout
+        return
+    place = Path(path)
+    aside = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    if not place.parent.is_dir():
+        raise InputError(f"{place.parent}: no such directory to write {place.name} into")
+    try:
+        with open(aside, "w", encoding="utf-8") as file:
+            yield file
+        aside.replace(place)
+    finally:
+        aside.unlink(missing_ok=True)
