@@ -150,7 +150,8 @@ class TrainingOptions:
     def decisive(self) -> dict[str, Any]:
         """The options that decide the result, as plain values: what a resumed run must agree in."""
         fields = plain_values(self, without=NOT_DECISIVE)
-        return {"task": self.task, **fields, **fields.pop("reading")}
+        reading = fields.pop("reading")
+        return {"task": self.task, **fields, **reading}
 
 
 # Where a run lives, and how often it reports.

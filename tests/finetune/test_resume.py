@@ -1,0 +1,174 @@
+"""Stopping and going on: a run that was stopped, killed or cut off ends with the very bytes of one that was not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.train import Finetuning
+from tests.finetune.running import TASKS, file_name, run_here, start
+from tests.finetune.test_train import arguments
+from tests.pretrain.running import finished, kill_all, metrics, states, summary, tree, wait_until, weights
+
+pytestmark = pytest.mark.usefixtures("plain")
+
+# 6 steps an epoch; dropout, the order of the batches and the best epoch show any difference.
+RUN = ("--epochs", 3, "--batch-size", 16, "--learning-rate", "3e-3", "--dtype", "float32", "--log-every", 1)
+
+
+class Cut(Exception):
+    """As good as a kill: nothing is saved on the way out."""
+
+
+def run_until(step: int, *args: object, kill: bool = True) -> int:
+    """The exit code of a run that is cut off before this step; or, without `kill`, is sent a SIGTERM in it."""
+    original = Finetuning.step
+
+    def cut(self: Finetuning, stop: Any) -> Any:
+        if self.position.step == step:
+            if kill:
+                raise Cut
+            signal.raise_signal(signal.SIGTERM)
+        return original(self, stop)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Finetuning, "step", cut)
+        try:
+            return run_here(patch, *args)
+        except Cut:
+            return -9
+
+
+def figures(run: Path) -> dict[str, Any]:
+    """The summary without what a clock or the memory decides."""
+    times = {"seconds", "examples_per_second", "peak_rss_bytes"}
+    return {name: value for name, value in summary(run).items() if name not in times}
+
+
+def losses(run: Path) -> dict[int, float]:
+    """The last word on every step."""
+    return {line["step"]: line["loss"] for line in metrics(run) if "loss" in line}
+
+
+@pytest.mark.parametrize(
+    ("task", "method"),
+    [
+        *((task, ()) for task in TASKS),
+        ("text-classification", ("--lora-rank", 2)),
+        ("token-classification", ("--freeze-encoder",)),
+        ("multiple-choice", ("--accumulate", 2, "--layer-decay", 0.8)),
+    ],
+)
+def test_a_run_cut_off_three_times_ends_with_the_same_bytes(
+    task: str, method: tuple[object, ...], base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = ("--test", files / file_name(task, "test"))
+    assert run_here(monkeypatch, *arguments(task, base, files, tmp_path / "whole"), *RUN, *method, *test) == 0
+    args = (*arguments(task, base, files, tmp_path / "cut"), *RUN, *method, *test, "--save-every", 4, "--resume")
+    for step in (3, 6, 17):  # before the first state, right after an epoch, in the last one
+        assert run_until(step, *args) == -9
+    assert run_here(monkeypatch, *args) == 0
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    config = (tmp_path / "cut" / "config.json", tmp_path / "whole" / "config.json")
+    assert config[0].read_bytes() == config[1].read_bytes()
+
+
+@pytest.mark.parametrize("step", [5, 17])  # the last of an epoch, the last of all
+def test_a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bytes(
+    step: int, base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    task = "text-classification"
+    assert run_here(monkeypatch, *arguments(task, base, files, tmp_path / "whole"), *RUN) == 0
+    args = (*arguments(task, base, files, tmp_path / "run"), *RUN)
+    capsys.readouterr()
+    assert run_until(step, *args, kill=False) == 130
+    assert capsys.readouterr().err == f"error: stopped at step {step + 1}; go on with --resume\n"
+    assert states(tmp_path / "run")[-1] == f"step-{step + 1:08d}"
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert run_here(monkeypatch, *args, "--resume") == 0
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert figures(tmp_path / "run") == figures(tmp_path / "whole")
+
+
+def test_several_seeds_go_on_in_the_one_that_was_cut_off(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = "text-classification"
+    whole = (*arguments(task, base, files, tmp_path / "whole"), *RUN, "--seeds", 2)
+    assert run_here(monkeypatch, *whole) == 0
+    args = (*arguments(task, base, files, tmp_path / "cut"), *RUN, "--seeds", 2, "--resume")
+    assert run_until(8, *args) == -9
+    assert run_here(monkeypatch, *args) == 0
+    for place in ("", "seed-0", "seed-1"):
+        assert weights(tmp_path / "cut" / place) == weights(tmp_path / "whole" / place)
+
+
+def test_an_unfinished_run_wants_resume_and_the_same_options_and_files(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = "text-classification"
+    shutil.copytree(files, tmp_path / "files")
+    args = (*arguments(task, base, tmp_path / "files", tmp_path / "run"), *RUN)
+    assert run_until(8, *args) == -9
+    before = tree(tmp_path / "run")
+    train = tmp_path / "files" / "train.csv"
+    changed = train.read_text() + "the cat saw two,animal\n"
+    for more, message in (
+        ((), "go on with --resume"),
+        (("--resume", "--seed", 3), "of another configuration: seed is 3, was 0"),
+        (("--resume", "--max-length", 20), "max_length is 20, was not given"),
+    ):
+        assert run_here(monkeypatch, *args, *more) == 2
+        assert message in capsys.readouterr().err
+    train.write_text(changed)
+    assert run_here(monkeypatch, *args, "--resume") == 2
+    assert "train.csv: not what" in capsys.readouterr().err
+    assert tree(tmp_path / "run") == before
+
+
+def test_a_finished_run_is_left_alone(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = (*arguments("text-classification", base, files, tmp_path / "run"), *RUN)
+    assert run_here(monkeypatch, *args) == 0
+    before = tree(tmp_path / "run")
+    capsys.readouterr()
+    for more in ((), ("--resume",)):
+        assert run_here(monkeypatch, *args, *more) == 0
+        assert "this run is finished" in capsys.readouterr().out
+    assert tree(tmp_path / "run") == before
+
+
+@pytest.mark.slow
+def test_kill_9_and_resume_in_a_process_of_its_own(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = (*RUN, "--epochs", 30, "--save-every", 7)
+    whole = arguments("token-classification", base, files, tmp_path / "whole")
+    finished(start(*whole, *common))
+    args = (*arguments("token-classification", base, files, tmp_path / "run"), *common)
+    process = start(*args)
+    wait_until(lambda: len(states(tmp_path / "run")) > 1, process)
+    kill_all(process)
+    assert not (tmp_path / "run" / "summary.json").exists()
+    finished(start(*args, "--resume"))
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert figures(tmp_path / "run") == figures(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_process_of_its_own(base: Path, files: Path, tmp_path: Path) -> None:
+    args = (*arguments("text-classification", base, files, tmp_path / "run"), *RUN, "--epochs", 500)
+    process = start(*args)
+    wait_until(lambda: bool(states(tmp_path / "run")), process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = finished(process, 130)
+    assert "go on with --resume" in err and len(err.splitlines()) == 1
