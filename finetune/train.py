@@ -35,6 +35,7 @@ from finetune.options import TrainingOptions
 from finetune.picture import draw_run
 from finetune.pictures import figures_table
 from finetune.readings import from_trained_on, to_trained_on
+from finetune.rows import narrow_to, widen
 from finetune.runs import keep_lower_median
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
 from finetune.task import Task, TaskBatch
@@ -176,7 +177,10 @@ class Finetuning:
 
         state = load_newest_state(run.state, lambda line: say(processes, line))
         self.model, fresh = put_on_head(options, self.task, seed=options.seed)
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.freeze()
+        parts = [part for part in (data.train, data.dev, data.test) if part is not None]
+        narrow_to(self.model, (feature for part in parts for feature in part.features))
         self.model.to(self.device, self.precision.parameter_dtype)
         self.train, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
         self.optimizers = build_optimizers(self.model, optimizer_options(options), rate_share=self.rate_share)
@@ -218,10 +222,11 @@ class Finetuning:
     def introduce(self, fresh: Sequence[str]) -> None:
         """Says what is about to be trained, on what, and how."""
         options, data = self.options, self.data
-        everything, learning = parameter_counts(self.model)
+        learning = sum(tensor.numel() for tensor in trained(self.model).values())
         test = f", {len(data.test.examples):,} to be tested on" if data.test else ""
+        size = f"{self.parameters:,} parameters, {learning:,} of them trained"
         lines = [
-            f"model    {options.model} for {options.task}: {everything:,} parameters, {learning:,} of them trained",
+            f"model    {options.model} for {options.task}: {size}",
             f"data     {len(data.train.examples):,} examples to train on, {len(data.dev.examples):,} to choose the "
             f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if self.task.labels else ""),
             f"machine  {device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}",
@@ -442,7 +447,7 @@ class Finetuning:
     def finish(self) -> None:
         """With the best epoch's weights: the test file, the model directory, the pictures, and at last the summary."""
         put_back(self.model, self.best)
-        counts = parameter_counts(self.model)
+        learning = sum(tensor.numel() for tensor in self.best.values())
         reading = from_trained_on(self.task.name, self.position.best_reading)
         task, test_metrics = self.task.with_reading(reading), None
         if self.data.test is not None:
@@ -454,6 +459,7 @@ class Finetuning:
         if not self.processes.is_main:
             return
         merge_adapters(self.model)
+        widen(self.model)
         self.model.trained_on = self.position.best_reading
         checkpoint.save(self.model.cpu(), task.tokenizer, self.run.path)
         draw_run(self.run.curves, self.run.metrics, self.data.metric)
@@ -461,7 +467,7 @@ class Finetuning:
         figures = task.figures(dev.examples, predictions)
         if figures:
             say(self.processes, f"\ndev, epoch {self.position.best_epoch}\n{figures_table(figures)}\n")
-        summary = self.summary(counts, test_metrics)
+        summary = self.summary(learning, test_metrics)
         summary["by_class"] = [figure._asdict() for figure in figures]
         checkpoint.write_whole(
             self.run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -470,7 +476,7 @@ class Finetuning:
             say(self.processes, line)
         say(self.processes, f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")
 
-    def summary(self, counts: tuple[int, int], test_metrics: dict[str, float] | None) -> dict[str, Any]:
+    def summary(self, learning: int, test_metrics: dict[str, float] | None) -> dict[str, Any]:
         """The figures of a finished run."""
         position, data = self.position, self.data
         return {
@@ -488,8 +494,8 @@ class Finetuning:
             "tokens": position.tokens,
             "seconds": position.seconds,
             "examples_per_second": position.examples / position.seconds,
-            "parameters": counts[0],
-            "trained_parameters": counts[1],
+            "parameters": self.parameters,
+            "trained_parameters": learning,
             "peak_rss_bytes": peak_rss_bytes(),
             "learning_rate": self.options.peak_rate,
             "dtype": str(self.precision.dtype).removeprefix("torch."),
@@ -509,12 +515,6 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             shown = f"{value:,.4f}" if isinstance(value, float) and value >= 0.01 else f"{value}"
             lines.append(f"{name:20} {shown}")
     return lines
-
-
-def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """All parameters, and those that are trained."""
-    everything = sum(parameter.numel() for parameter in model.parameters())
-    return everything, sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def optimizer_options(options: TrainingOptions) -> OptimizerOptions:

@@ -129,7 +129,8 @@ def data_parallel(model: nn.Module, processes: Processes, device: torch.device) 
     """The model as a loop calls it: with gradients averaged over processes where there are several."""
     if processes.world_size == 1:
         return model
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    gpu = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=gpu, broadcast_buffers=False)  # what buffers there are is constant
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

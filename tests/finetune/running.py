@@ -84,7 +84,7 @@ def _texts(rng: random.Random, count: int) -> str:
 
 def _tags(rng: random.Random, count: int) -> str:
     """Animals are of one type, colours of another."""
-    tag = {word: "B-ANI" for word in ANIMALS} | {word: "B-COL" for word in COLOURS}
+    tag = dict.fromkeys(ANIMALS, "B-ANI") | dict.fromkeys(COLOURS, "B-COL")
     sentences = [sentence(rng, [rng.choice(ANIMALS), rng.choice(COLOURS)]) for _ in range(count)]
     return "".join("".join(f"{word}\t{tag.get(word, 'O')}\n" for word in words) + "\n" for words in sentences)
 
