@@ -1,0 +1,258 @@
+"""What bad input gets by the real command line: exit code 2, one line with what and where, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from finetune.options import OPTIONS
+from tests.finetune.running import SHAPE as SHAPE_OF_MODEL
+from tests.finetune.running import TASKS, file_name, run_here, start, write_model
+from tests.finetune.test_train import SHORT, arguments
+from tests.helpers import REPOSITORY
+from tests.pretrain.running import finished, tree
+
+pytestmark = pytest.mark.usefixtures("plain")
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Runs a command that must be refused; returns the one line."""
+
+    def run(*args: object) -> str:
+        before = tree(tmp_path)
+        assert run_here(monkeypatch, *args) == 2
+        shown = capsys.readouterr()
+        assert len(shown.err.splitlines()) == 1 and shown.err.startswith("error: ")
+        assert tree(tmp_path) == before
+        return shown.err
+
+    return run
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def train_on(task: str, train: Path, base: Path, tmp_path: Path, *more: object) -> tuple[object, ...]:
+    return task, "--model", base, "--train", train, "--out", tmp_path / "run", *more
+
+
+ROWS = "text,label\nthe cat,animal\nthe red,colour\nthe dog,animal\nthe blue,colour\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "said"),
+    [
+        ("review,label\na,b\n", (), "train.csv:1: column 'text' is not there; the header's are 'review', 'label'"),
+        (ROWS, ("--label-column", "stars"), "column 'stars' is not there; the header's are 'text', 'label'"),
+        (ROWS + " ,animal\n", (), "train.csv:6: column 'text' is empty"),
+        (ROWS + "the cow,\n", (), "train.csv:6: label is empty"),
+        (ROWS.replace("colour", "animal"), (), "train.csv: expected labels of two classes or more, found 'animal'"),
+        (ROWS, ("--regression",), "train.csv:2: label is 'animal', expected a finite number"),
+        ("text,label\na cat,1\nthe dog,inf\n", ("--regression",), "train.csv:3: label is 'inf', expected a finite"),
+        (ROWS + "the cow,animal,more\n", (), "train.csv:6: 3 field(s), expected 2"),
+        ("", (), "train.csv: no row in it"),
+    ],
+)
+def test_tables(text: str, more: tuple[object, ...], said: str, base: Path, tmp_path: Path, refused: Refused) -> None:
+    train = write(tmp_path / "train.csv", text)
+    assert said in refused(*train_on("text-classification", train, base, tmp_path, *more))
+
+
+def test_a_label_in_dev_or_test_that_training_never_had(base: Path, tmp_path: Path, refused: Refused) -> None:
+    train = write(tmp_path / "train.csv", ROWS)
+    other = write(tmp_path / "other.csv", ROWS + "the sun,star\n")
+    args = train_on("text-classification", train, base, tmp_path)
+    for option in ("--dev", "--test"):
+        said = refused(*args, option, other)
+        assert "other.csv:6: label 'star' is none of those in training: 'animal', 'colour'" in said
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_files_that_are_no_utf_8_or_are_not_there(
+    task: str, base: Path, files: Path, tmp_path: Path, refused: Refused
+) -> None:
+    train = tmp_path / file_name(task, "train")
+    train.write_bytes((files / train.name).read_bytes() + b"\xff\n")
+    assert "not UTF-8" in refused(*train_on(task, train, base, tmp_path))
+    train.unlink()
+    assert "No such file or directory" in refused(*train_on(task, train, base, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "said"),
+    [
+        ("the\tO\ncat\tB-ANI\tmore\n", (), "train.conll:2:"),
+        ("the\tO\ncat\tX-ANI\n", (), "train.conll:2: 'X-ANI' is no tag of the scheme"),
+        ("the\tO\ncat\tI-ANI\ndog\tB-ANI\n\na\tB-ANI\n\na\tB-ANI\n\ncat\tI-ANI\n", ("--scheme", "iob2"), "--fix-tags"),
+        ("the\tO\ncat\tO\n", (), "train.conll: expected entities, found the tag O alone"),
+    ],
+)
+def test_tags(text: str, more: tuple[object, ...], said: str, base: Path, tmp_path: Path, refused: Refused) -> None:
+    train = write(tmp_path / "train.conll", text)
+    assert said in refused(*train_on("token-classification", train, base, tmp_path, *more))
+
+
+def test_fix_tags_mends_them(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = write(tmp_path / "train.conll", "the\tO\ncat\tI-ANI\n\n" * 8)
+    args = train_on("token-classification", train, base, tmp_path, "--scheme", "iob2", *SHORT)
+    assert run_here(monkeypatch, *args) == 2
+    assert run_here(monkeypatch, *args, "--fix-tags") == 0
+
+
+def squad(context: str, *questions: tuple[str, str, int]) -> str:
+    qas = [{"id": str(number), "question": question, "answers": [{"text": text, "answer_start": start}]}
+           for number, (question, text, start) in enumerate(questions)]  # fmt: skip
+    return json.dumps({"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": context, "qas": qas}]}]})
+
+
+def test_a_question_longer_than_the_window(base: Path, tmp_path: Path, refused: Refused) -> None:
+    questions = (("who ran", "cat", 4), ("who ran " * 20, "cat", 4))
+    train = write(tmp_path / "train.json", squad("the cat ran", *questions))
+    args = train_on("question-answering", train, base, tmp_path, "--max-length", 32, "--dev", train)
+    assert "the question has" in refused(*args)
+
+
+def test_misplaced_answers_leave_training_but_not_scoring(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = [("who ran", "cat", 4)] * 8 + [("who ran", "cat", 5), ("who saw", "cat", 0)]
+    train = write(tmp_path / "train.json", squad("the cat ran", *questions))
+    args = train_on("question-answering", train, base, tmp_path, *SHORT, "--dev", train, "--batch-size", 4)
+    assert run_here(monkeypatch, *args) == 0
+    out = capsys.readouterr().out
+    assert "2 question(s) left out of training" in out and "'cat' is said to start at 5" in out
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (found["train_examples"], found["dev_examples"]) == (8, 10)
+
+
+@pytest.mark.parametrize("answer", [-1, 2, "0", None])
+def test_a_choice_index_out_of_range(answer: object, base: Path, tmp_path: Path, refused: Refused) -> None:
+    good = {"question": "who ran", "choices": ["cat", "red"], "answer": 0}
+    train = write(tmp_path / "train.jsonl", f"{json.dumps(good)}\n{json.dumps(good | {'answer': answer})}\n")
+    assert "train.jsonl:2: field 'answer' is" in refused(*train_on("multiple-choice", train, base, tmp_path))
+
+
+# --- Models and options ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_required_options(task: str, refused: Refused) -> None:
+    assert "--model is missing" in refused(task, "--seed", 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--learning-rate", "nan"), "--learning-rate must be above 0 and at most 1, not nan"),
+        (("--epochs", 0), "--epochs must be at least 1"),
+        (("--warmup-share", 2), "--warmup-share must be"),
+        (("--layer-decay", 0), "--layer-decay must be"),
+        (("--lora-rank", 0), "--lora-rank must be at least 1"),
+        (("--lora-rank", 2, "--freeze-encoder"), "exclude each other"),
+        (("--lora-alpha", 2), "--lora-alpha has no effect here"),
+        (("--lora-rank", 2, "--layer-decay", 0.5), "--layer-decay has no effect here"),
+        (("--dev-share", 0.5), "--dev-share has no effect here"),
+        (("--metric", "bleu"), "--metric: expected one of accuracy"),
+        (("--max-length", 65), "--max-length 65 is more than the model's 64 positions"),
+        (("--regression", "--multi-label"), "exclude each other"),
+        (("--delimiter", ""), "delimiter"),
+        (("--batch-size", 4, "--accumulate", 5), "too small for 1 process(es) with 5 micro-batches"),
+        (("--nonsense",), "nonsense"),
+    ],
+)
+def test_options(
+    more: tuple[object, ...], said: str, base: Path, files: Path, tmp_path: Path, refused: Refused
+) -> None:
+    assert said in refused(*arguments("text-classification", base, files, tmp_path / "run"), *more)
+
+
+@pytest.mark.parametrize("task", ["token-classification", "question-answering"])
+def test_windows_that_share_all(task: str, base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
+    args = arguments(task, base, files, tmp_path / "run")
+    assert "leaves nothing new in a window" in refused(*args, "--max-length", 20, "--stride", 18)
+
+
+def test_a_model_directory_that_is_none_or_damaged(base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "empty").mkdir()
+    args = arguments("text-classification", tmp_path / "empty", files, tmp_path / "run")
+    assert "not a model directory" in refused(*args)
+
+
+def test_pairs_for_a_model_without_a_second_segment(files: Path, tmp_path: Path, refused: Refused) -> None:
+    model = write_model(tmp_path / "one", SHAPE_OF_MODEL.replace(type_vocab_size=1))
+    assert "has no second segment" in refused(*arguments("question-answering", model, files, tmp_path / "run"))
+
+
+def test_other_labels_than_the_models_own(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
+) -> None:
+    args = arguments("text-classification", base, files, tmp_path / "first")
+    assert run_here(monkeypatch, *args, *SHORT) == 0
+    train = write(tmp_path / "train.csv", ROWS.replace("animal", "beast") * 3)
+    args = train_on("text-classification", train, tmp_path / "first", tmp_path)
+    said = refused(*args)
+    assert "labels animal, colour" in said and "beast, colour" in said and "--new-head replaces it" in said
+
+
+def test_an_output_that_holds_something_else(base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "run").mkdir()
+    write(tmp_path / "run" / "notes.txt", "mine")
+    said = refused(*arguments("text-classification", base, files, tmp_path / "run"))
+    assert "holds no fine-tuning run" in said
+
+
+# --- Evaluating and predicting ---------------------------------------------------------------------------------------
+
+
+def test_evaluate_and_predict(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
+) -> None:
+    run, train = tmp_path / "run", files / "train.csv"
+    assert run_here(monkeypatch, *arguments("text-classification", base, files, run), *SHORT) == 0
+    assert "the model's directory is missing" in refused("evaluate", "--data", train)
+    assert "--data is missing" in refused("evaluate", run)
+    assert "--output is missing" in refused("predict", run, "--input", train)
+    assert "which is for none of" in refused("evaluate", base, "--data", train)
+    assert "column 'text' is not there" in refused(
+        "evaluate", run, "--data", write(tmp_path / "x.csv", "a,label\n1,2\n")
+    )
+    odd = write(tmp_path / "odd.csv", ROWS + "the sun,star\n")
+    assert "odd.csv:6: label 'star'" in refused("evaluate", run, "--data", odd)
+    empty = write(tmp_path / "empty.txt", "a cat\n\nthe dog\n")
+    assert "empty.txt:2" in refused("predict", run, "--input", empty, "--output", tmp_path / "answers.jsonl")
+    assert "no such directory" in refused("predict", run, "--input", odd, "--output", tmp_path / "no" / "answers.jsonl")
+    assert "--max-length 99 is more" in refused("evaluate", run, "--data", odd, "--max-length", 99)
+
+
+def test_one_line_from_a_process_of_its_own(tmp_path: Path) -> None:
+    shown, err = finished(start("text-classification", "--model", tmp_path, "--train", "x", "--out", tmp_path / "y"), 2)
+    assert shown == "" and len(err.splitlines()) == 1 and "not a model directory" in err
+    assert not any(tmp_path.iterdir())
+
+
+NO_TORCH = """
+import sys
+from finetune.__main__ import main
+sys.argv = ["finetune", sys.argv[1], "--help"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code and "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("command", [*OPTIONS, "evaluate", "predict"])
+def test_help_needs_no_torch(command: str) -> None:
+    done = subprocess.run([sys.executable, "-c", NO_TORCH, command], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    assert "--device" in done.stdout and "default" in done.stdout

@@ -1,0 +1,50 @@
+"""Which features meet in a batch, and how they are padded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.batches import batches_in_epoch, collate, epoch_order, smallest_batch
+from finetune.task import Tokens
+
+LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1003, 32), (1003, 1003), (5, 32), (64, 32), (65, 32)])
+def test_every_feature_stands_once_in_an_epoch_and_batches_differ_by_one_at_most(count: int, batch_size: int) -> None:
+    batches = epoch_order(LENGTHS[:count], seed=3, epoch=2, batch_size=batch_size)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(count))
+    assert len(batches) == batches_in_epoch(count, batch_size)
+    sizes = {len(batch) for batch in batches}
+    assert max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
+    assert min(sizes) == smallest_batch(count, batch_size)
+
+
+def test_the_order_is_a_function_of_seed_epoch_and_size() -> None:
+    def order(seed: int = 1, epoch: int = 0, batch_size: int = 16) -> list[list[int]]:
+        found = epoch_order(LENGTHS, seed=seed, epoch=epoch, batch_size=batch_size)
+        return [batch.tolist() for batch in found]
+
+    assert order() == order()
+    assert order() != order(seed=2) and order() != order(epoch=1) and order() != order(batch_size=17)
+
+
+def test_batches_are_of_like_length_but_come_in_no_order_of_length() -> None:
+    batches = epoch_order(LENGTHS, seed=3, epoch=0, batch_size=16)
+    padded = sum(len(batch) * LENGTHS[batch].max() for batch in batches)
+    assert LENGTHS.sum() / padded > 0.95
+    means = [LENGTHS[batch].mean() for batch in batches]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
+    assert all((np.diff(LENGTHS[batch]) >= 0).all() for batch in batches)
+
+
+def test_collating_pads_on_the_right_and_leaves_the_mask_out_where_nothing_is_padded() -> None:
+    pair, text = Tokens(np.array([2, 7, 3, 8, 3], np.int32), 3), Tokens(np.array([2, 9, 3], np.int32), 3)
+    input_ids, segments, mask = collate([pair, text], pad_id=0)
+    assert input_ids.tolist() == [[2, 7, 3, 8, 3], [2, 9, 3, 0, 0]]
+    assert segments.tolist() == [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]
+    assert mask is not None and mask.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+    assert collate([text, text], pad_id=0)[2] is None
+    assert input_ids.dtype == segments.dtype == torch.int64

@@ -1,0 +1,91 @@
+"""Words to pieces, long sentences to windows, and tags back on words."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.conll import read_conll
+from finetune.readings import TagReading
+from finetune.token_classification import NOT_SCORED, TokenClassification, best_window, window_bounds
+from minibert.tokenizer import Tokenizer
+from tests.finetune.test_bad_input import write
+
+LABELS = ("O", "B-A", "I-A")
+SENTENCE = "The\tB-A\ncats\tI-A\n\ufe0f\tO\nbought\tO\nrunning\tB-A\nmilk\tI-A\n"
+
+
+@pytest.fixture
+def task(tokenizer: Tokenizer) -> TokenClassification:
+    return TokenClassification(TagReading(scheme="iob2", max_length=10, stride=3).fitted(64), tokenizer, LABELS)
+
+
+@pytest.mark.parametrize(("length", "room", "stride"), [(0, 8, 3), (8, 8, 3), (9, 8, 3), (50, 8, 0), (50, 8, 7)])
+def test_windows_cover_all_and_share_the_stride(length: int, room: int, stride: int) -> None:
+    windows = window_bounds(length, room, stride)
+    assert {token for start, end in windows for token in range(start, end)} == set(range(length))
+    assert all(end - start == room for start, end in windows[:-1])
+    assert all(one[1] - other[0] == stride for one, other in itertools.pairwise(windows))
+
+
+def test_a_position_belongs_to_the_window_that_shows_the_most_around_it() -> None:
+    windows = [(0, 8), (5, 13)]
+    assert best_window(np.arange(13), windows).tolist() == [0] * 7 + [1] * 6
+    assert best_window(np.array([6]), windows).tolist() == [0]  # one token after it there, one before it here: a tie
+
+
+def test_every_word_with_a_piece_is_learned_once_on_its_first_piece(task: TokenClassification, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.conll", SENTENCE * 6)
+    (example,) = read_conll(str(path))
+    features = task.features([example])
+    assert len(features) > 2 and all(feature.length <= 10 for feature in features)
+    learned = np.concatenate([feature.place[0] for feature in features])
+    assert sorted(learned.tolist()) == [n for n, word in enumerate(example.words) if word != "\ufe0f"]
+    for feature in features:
+        words = [example.words[number] for number in feature.place[0]]
+        firsts = [task.tokenizer.encode_plain([word])[0][0] for word in words]
+        assert feature.sequences[0].ids[feature.place[1]].tolist() == firsts
+    width = max(feature.length for feature in features)
+    targets = task.targets(features, width)
+    assert task.count(targets) == len(learned)
+    assert set(targets.unique().tolist()) <= {NOT_SCORED, 0, 1, 2}
+
+
+def test_tags_come_back_in_the_order_of_the_words_and_a_word_without_a_piece_is_outside(
+    task: TokenClassification, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "x.conll", SENTENCE * 4 + "\n" + SENTENCE)
+    examples = list(read_conll(str(path)))
+    features = task.features(examples)
+    logits = torch.zeros(len(features), max(feature.length for feature in features), 3)
+    for row, feature in enumerate(features):
+        logits[row, torch.from_numpy(feature.place[1]), torch.from_numpy(feature.target)] = 4.0
+    predictions = task.predictions(examples, features, task.outputs(logits, features))
+    assert [prediction.tags for prediction in predictions] == [example.tags for example in examples]
+    assert task.metrics(examples, predictions)["f1"] == 1.0
+    loss = task.loss_sum(logits, task.targets(features, logits.size(1)))
+    assert float(loss) == pytest.approx(25 * -np.log(np.exp(4) / (np.exp(4) + 2)), rel=1e-5)
+
+    answer = task.answer(examples[1], predictions[1])
+    assert answer["text"] == "The cats \ufe0f bought running milk"
+    assert [(entity["type"], entity["text"]) for entity in answer["entities"]] == [
+        ("A", "The cats"),
+        ("A", "running milk"),
+    ]
+    for entity in answer["entities"]:
+        assert answer["text"][entity["start"] : entity["end"]] == entity["text"]
+
+
+def test_a_sentence_without_any_piece_has_a_feature_and_no_loss(task: TokenClassification, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.conll", "\ufe0f\tO\n")
+    examples = list(read_conll(str(path)))
+    (feature,) = task.features(examples)
+    targets = task.targets([feature], feature.length)
+    logits = torch.zeros(1, feature.length, 3, requires_grad=True)
+    assert task.count(targets) == 0 and float(task.loss_sum(logits, targets)) == 0.0
+    (prediction,) = task.predictions(examples, [feature], task.outputs(logits, [feature]))
+    assert prediction.tags == ("O",)
