@@ -1,0 +1,129 @@
+"""`evaluate` and `predict`: the columns of training by default, others when asked for, in order, line by line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune import using
+from tests.finetune.running import TASKS, file_name, lines, run_here
+from tests.finetune.test_train import SHORT, arguments
+from tests.helpers import REPOSITORY
+
+TEXTS = ("the cat saw", "a red", "who ran to the dog and the pig")
+INPUTS = {
+    "text-classification": [{"text": text} for text in TEXTS],
+    "token-classification": [*TEXTS],
+    "question-answering": [{"question": "who ran", "context": text} for text in TEXTS],
+    "multiple-choice": [{"question": "who ran", "choices": ["cat", "red", "to"]} for _ in TEXTS],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(base: Path, files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of each task, hardly trained."""
+    directory = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        for task in TASKS:
+            assert run_here(patch, *arguments(task, base, files, directory / task), *SHORT) == 0
+    return directory
+
+
+def write_inputs(task: str, directory: Path) -> Path:
+    """As JSON lines; sentences as lines of text."""
+    rows = INPUTS[task]
+    path = directory / ("x.txt" if task == "token-classification" else "x.jsonl")
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
+    )
+    return path
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
+def test_answers_come_in_order_however_many_are_asked_at_once(
+    task: str, at_once: int, runs: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(using, "EXAMPLES_AT_ONCE", at_once)
+    out = tmp_path / "answers.jsonl"
+    for path in (write_inputs(task, tmp_path), files / file_name(task, "test")):
+        args = ("predict", runs / task, "--input", path, "--output", out, "--dtype", "float32")
+        assert run_here(monkeypatch, *args) == 0
+        found = lines(out)
+        asked = [str(answer.get("text") or answer["question"]) for answer in found]
+        if path.stem == "x":
+            assert len(found) == len(TEXTS)
+            assert asked == ["who ran"] * 3 if task in TASKS[2:] else asked == [*TEXTS]
+        else:
+            assert len(found) == 40
+            texts = path.read_text(encoding="utf-8")
+            if task == "text-classification":
+                assert asked == [line.split(",")[0] for line in texts.splitlines()[1:]]
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_from_standard_input_to_standard_output(task: str, runs: Path, tmp_path: Path) -> None:
+    text = write_inputs(task, tmp_path).read_text(encoding="utf-8")
+    command = [sys.executable, "-m", "finetune", "predict", str(runs / task), "--input", "-", "--output", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+    assert done.returncode == 0 and done.stderr == ""
+    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == len(TEXTS)
+    keys = {
+        "text-classification": {"text", "label", "probabilities"},
+        "token-classification": {"text", "words", "tags", "entities"},
+        "question-answering": {"id", "question", "answer", "start", "end", "score", "no_answer_score", "n_best"},
+        "multiple-choice": {"question", "answer", "choice", "scores", "probabilities"},
+    }
+    assert set(found[0]) == keys[task]
+
+
+def test_one_text_a_line(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    found = lines(tmp_path / "y.jsonl")
+    assert [answer["text"] for answer in found] == [*TEXTS]
+    assert all(sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5) for answer in found)
+
+
+def test_columns_are_those_of_training_unless_others_are_asked_for(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (files / "train.csv").read_text(encoding="utf-8").splitlines()[1:]
+    (tmp_path / "train.tsv").write_text("".join(";".join(reversed(row.split(","))) + "\n" for row in rows))
+    columns = ("--no-header", "--delimiter", ";", "--text-column", 2, "--label-column", 1)
+    args = ("text-classification", "--model", base, "--train", tmp_path / "train.tsv", "--out", tmp_path / "run")
+    assert run_here(monkeypatch, *args, *columns, *SHORT) == 0
+    capsys.readouterr()
+    assert run_here(monkeypatch, "evaluate", tmp_path / "run", "--data", tmp_path / "train.tsv") == 0
+    first = capsys.readouterr().out
+    other = ("--header", "--delimiter", ",", "--text-column", "text", "--label-column", "label")
+    assert run_here(monkeypatch, "evaluate", tmp_path / "run", "--data", files / "train.csv", *other) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_the_help_shows_the_models_own_columns(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(monkeypatch, "predict", runs / "question-answering", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "--max-answer-length" in shown and "default: 64" in shown
+
+
+def test_an_earlier_file_stays_when_the_input_is_bad(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(using, "EXAMPLES_AT_ONCE", 1)
+    (tmp_path / "x.jsonl").write_text('{"text": "the cat"}\n{"text": 7}\n')
+    (tmp_path / "y.jsonl").write_text("earlier")
+    args = ("predict", runs / "text-classification", "--input", tmp_path / "x.jsonl", "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 2
+    assert (tmp_path / "y.jsonl").read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.jsonl", "y.jsonl"]
