@@ -57,7 +57,7 @@ def test_several_labels_at_once(base: Path, tmp_path: Path, monkeypatch: pytest.
         rows.append({"text": text, "label": [name for _, name in kinds]})
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     args = ("text-classification", "--model", base, "--train", tmp_path / "train.jsonl", "--out", tmp_path / "run",
-            "--multi-label", *LEARNING, "--epochs", 25)  # fmt: skip
+            "--multi-label", *LEARNING, "--epochs", 25, "--learning-rate", "2e-3")  # fmt: skip
     assert run_here(monkeypatch, *args) == 0
     assert summary(tmp_path / "run")["metrics"]["exact_match"] > 0.8
     args = ("predict", tmp_path / "run", "--input", tmp_path / "train.jsonl", "--output", tmp_path / "answers.jsonl")

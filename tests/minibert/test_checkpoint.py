@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from minibert import checkpoint, cli
-from minibert.heads import ARCHITECTURES, BertForMaskedLM, BertForPreTraining, head_fields
+from minibert.heads import ARCHITECTURES, OPTIONAL_HEAD_FIELDS, BertForMaskedLM, BertForPreTraining, head_fields
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 from tests.helpers import HEADS, REPOSITORY, TINY, contents, full_disk, refusal, seeded, tiny_model
@@ -53,6 +53,20 @@ def test_a_model_comes_back_as_it_was(architecture: str, tokenizer: Tokenizer, t
     assert head_fields(loaded) == head_fields(model) == HEADS.get(architecture, {})
     assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
     assert loaded_tokenizer.fingerprint == tokenizer.fingerprint
+
+
+@pytest.mark.parametrize("architecture", list(OPTIONAL_HEAD_FIELDS))
+def test_what_a_head_was_trained_on_stands_in_the_config(
+    architecture: str, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    model = tiny_model(architecture, TINY.replace(vocab_size=80))
+    said = {"task": "some-task", "text_column": "review", "max_length": 12, "delimiter": None}
+    setattr(model, "trained_on", said)  # noqa: B010 - the classes with a head have it, the others don't
+    checkpoint.save(model, tokenizer, tmp_path / "model")
+    assert head_fields(checkpoint.load(tmp_path / "model")[0])["trained_on"] == said
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"trained_on": 7}))
+    assert "config.json: trained_on must be an object, not 7" in refusal(lambda: checkpoint.load(tmp_path / "model"))
 
 
 def test_a_directory_holds_these_files(model_directory: Path) -> None:

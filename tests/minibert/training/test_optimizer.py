@@ -169,6 +169,19 @@ def test_each_group_keeps_its_own_peak_rate() -> None:
     assert [group["lr"] for o in optimizers for group in o.param_groups] == [0.02, 0.02, 2e-3, 2e-3]
 
 
+def test_a_parameters_rate_may_be_a_share_of_the_peak() -> None:
+    model = new_model()
+    (adamw,) = build_optimizers(
+        model, options(optimizer="adamw"), rate_share=lambda name: 0.5 if name.startswith("blocks.0") else 1.0
+    )
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for group in adamw.param_groups:
+        below = {names[id(parameter)].startswith("blocks.0") for parameter in group["params"]}
+        assert group["peak_lr"] == group["lr"] == options().learning_rate * (0.5 if below == {True} else 1.0)
+        assert len(below) == 1
+    assert len(adamw.param_groups) == 4
+
+
 def test_adamw_does_in_float64_what_torchs_plain_one_does() -> None:
     model = new_model(torch.float64)
     reference = copy.deepcopy(model)
