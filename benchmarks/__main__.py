@@ -1,0 +1,21 @@
+"""python -m benchmarks: ours against what people use, on the same work, in one run side by side."""
+
+from __future__ import annotations
+
+from minibert import cli
+
+COMMANDS = {
+    "finetune": (
+        "benchmarks.commands:finetune",
+        "a task's figures and speed beside the transformers Trainer's: --task cola --model HF_DIR --data DIR",
+    ),
+}
+
+
+def main() -> None:
+    """Runs one of `COMMANDS`."""
+    cli.dispatch("python -m benchmarks", COMMANDS)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,21 @@
+"""The commands of `python -m benchmarks`, each from its options to what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minibert import cli
+
+
+def finetune(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError, RunStopped, CheckFailed: as `benchmarks.finetune.compare`.
+    """
+    from benchmarks.options import FINETUNE, FinetuneOptions
+
+    options = cli.parse(FinetuneOptions, args or ["--help"], prog="python -m benchmarks finetune", description=FINETUNE)
+    options.check()
+    from benchmarks.finetune import compare
+
+    compare(options)

@@ -1,0 +1,166 @@
+"""Fine-tuning: ours beside the transformers Trainer, same files, hyperparameters, seeds, threads and machine."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data import write_files
+from benchmarks.machine import describe_machine, machine_line, usable_cores
+from benchmarks.options import FinetuneOptions
+from benchmarks.report import Figure, differences_in_work, table, verdict, verdict_line
+from benchmarks.runner import OURS, Results, Run, alternate
+from benchmarks.sides import convert, run_ours, run_peer
+from benchmarks.tasks import TASKS, Work
+from minibert.errors import CheckFailed, InputError
+
+POINTS = 100
+
+
+def compare(options: FinetuneOptions) -> None:
+    """Runs what is not yet in the results, and prints the table.
+
+    Raises:
+        InputError, RunStopped: files or a run are unusable.
+        CheckFailed: the two sides did not do the same work.
+    """
+    threads = options.threads or usable_cores()
+    machine = describe_machine(threads=threads, device=options.device, packages=(options.peer,))
+    with tempfile.TemporaryDirectory(prefix="minibert-benchmark-") as name:
+        scratch = Path(name)
+        work = plan(options, scratch)
+        results = Results(None if options.json is None else Path(options.json), facts(options, work, machine))
+        print(f"{headline(options, work)}\n{machine_line(machine)}\n", flush=True)
+        sides = sides_of(options, work, scratch, threads)
+        alternate(sides, range(options.seeds), results, lambda run: print(run_line(run), flush=True))
+    print("\n".join(report(options.task, {side: results.of(side) for side in sides})))
+
+
+def plan(options: FinetuneOptions, scratch: Path) -> Work:
+    """The work of both sides, its files written.
+
+    Raises:
+        InputError: the files or the model are not there.
+    """
+    if not (Path(options.model) / "config.json").is_file():
+        raise InputError(f"{options.model}: expected a Hugging Face directory, with config.json in it")
+    task = TASKS[options.task]
+    train, dev = write_files(
+        options.task, Path(options.data), scratch, train_limit=options.train_limit, dev_limit=options.dev_limit
+    )
+    return Work(
+        task=options.task,
+        model=options.model,
+        train=str(train),
+        dev=str(dev),
+        epochs=options.epochs or task.epochs,
+        learning_rate=options.learning_rate or task.learning_rate,
+        batch_size=options.batch_size or task.batch_size,
+        device=options.device,
+    )
+
+
+def facts(options: FinetuneOptions, work: Work, machine: dict[str, Any]) -> dict[str, Any]:
+    """What all runs of a table have in common; files are told by their content, not by where they lie."""
+    weights = sorted(path for path in Path(work.model).iterdir() if path.suffix in (".safetensors", ".bin"))
+    contents = {"model": weights, "train": [Path(work.train)], "dev": [Path(work.dev)]}
+    checksums = {name: checksum(paths) for name, paths in contents.items()}
+    told = asdict(replace(work, **checksums))  # type: ignore[arg-type]  # all three are strings
+    return {"benchmark": "finetune", "work": told, "dtype": options.dtype, "machine": machine}
+
+
+def checksum(paths: Sequence[Path]) -> str:
+    """The beginning of the SHA-256 of files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def headline(options: FinetuneOptions, work: Work) -> str:
+    """What is about to be compared."""
+    return (
+        f"{work.task}: {work.epochs} epoch(s), learning rate {work.learning_rate:g}, batches of {work.batch_size}, "
+        f"{options.seeds} seed(s)"
+    )
+
+
+def sides_of(options: FinetuneOptions, work: Work, scratch: Path, threads: int) -> dict[str, Callable[[int], Run]]:
+    """Name -> what runs that side with a seed."""
+
+    def ours(seed: int) -> Run:
+        directory = scratch / "model"
+        if not directory.exists():
+            convert(work.model, directory, threads=threads)
+        return run_ours(work, directory, seed, scratch / f"ours-{seed}", dtype=options.dtype, threads=threads)
+
+    def peer(seed: int) -> Run:
+        return run_peer(options.peer, work, seed, scratch / f"{options.peer}-{seed}", threads=threads)
+
+    sides: dict[str, Callable[[int], Run]] = {}
+    if not options.peer_only:
+        sides[OURS] = ours
+    if not options.ours_only:
+        sides[options.peer] = peer
+    return sides
+
+
+def run_line(run: Run) -> str:
+    """A run that has just ended."""
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in run.metrics.items())
+    return f"{run.side}, seed {run.seed}: {figures}; {run.figures['examples_per_second']:,.1f} examples/s"
+
+
+def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
+    """The table and what follows from it.
+
+    Raises:
+        CheckFailed: the two sides did not do the same work.
+    """
+    runs = [run for found in sides.values() for run in found]
+    if different := differences_in_work(runs):
+        raise CheckFailed(f"the runs did not do the same work, so they are not compared: {'; '.join(different)}")
+    metrics = TASKS[task].metrics
+    rows = {
+        **{name: (metric(name), ",.2f") for name in metrics},
+        "examples/s": (figure("examples_per_second"), ",.1f"),
+        "training seconds": (figure("seconds"), ",.1f"),
+        "whole command seconds": (figure("command_seconds"), ",.1f"),
+        "peak memory, MB": (figure("peak_memory", 1e-6), ",.0f"),
+    }
+    done = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in runs[0].work.items())
+    lines = ["", f"each run: {done}" + (": the same on both sides" if len(sides) == 2 else ""), ""]
+    lines += [*table(sides, rows, ratio_of="examples/s"), ""]
+    if len(sides) == 2:
+        ours, peer = sides.values()
+        for name in metrics:
+            found = verdict([run.metrics[name] for run in ours], [run.metrics[name] for run in peer])
+            lines.append(verdict_line(name, found))
+    return lines + own_figures(runs)
+
+
+def metric(name: str) -> Figure:
+    """A run's metric, in points."""
+    return lambda run: POINTS * run.metrics[name]
+
+
+def figure(name: str, factor: float = 1.0) -> Figure:
+    """A run's figure, in another unit."""
+    return lambda run: factor * run.figures[name]
+
+
+def own_figures(runs: Sequence[Run]) -> list[str]:
+    """How far what ours says of itself is from what the common scorer says of its answers."""
+    distances = [
+        abs(run.metrics[name] - value)
+        for run in runs
+        for name, value in run.notes.get("own_metrics", {}).items()
+        if name in run.metrics
+    ]
+    if not distances:
+        return []
+    return [f"finetune's own figures differ from the scorers' by {POINTS * max(distances):.2f} points at most"]

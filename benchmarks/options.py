@@ -1,0 +1,68 @@
+"""The options of the benchmarks. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from minibert import cli
+from minibert.errors import InputError
+
+FINETUNE = """Fine-tune the same weights for the same task, ours and a peer in turns, and compare figures and speed.
+
+  python -m benchmarks finetune --task cola --model HF_DIR --data ../shared/data/cola --json runs/cola.json
+
+Needed in --data: cola: train.tsv, dev.tsv; stsb: sts-train.csv, sts-dev.csv; wnut17: train.conll, dev.conll; squad:
+train-v1.1-subset44.json.gz, dev-v1.1.json.gz; choices: train-v1.1-subset44.json.gz, of which questions with four
+choices are made."""
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """What is compared."""
+
+    task: Literal["cola", "stsb", "wnut17", "squad", "choices"]
+    """the task"""
+    model: str
+    """a Hugging Face directory with the weights that both begin with"""
+    data: str
+    """the directory of the task's files"""
+    peer: Literal["transformers"] = "transformers"
+    """what ours is compared with: the transformers Trainer, as it runs without more"""
+    seeds: int = 3
+    """runs of each side, with the seeds from 0 on"""
+    epochs: int | None = None
+    """times that the training file is gone through; none: 3, with squad 2"""
+    learning_rate: float | None = None
+    """peak learning rate; none: 5e-5"""
+    batch_size: int | None = None
+    """examples in a step; none: 32, with choices 16"""
+    train_limit: int | None = None
+    """train on so many examples, drawn once; none: all"""
+    dev_limit: int | None = None
+    """score so many examples, drawn once; none: all"""
+    ours_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """run ours alone"""
+    peer_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """run the peer alone"""
+    threads: int | None = None
+    """threads of both; none: as many as there are cores"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """of both; auto: a GPU where there is one"""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """of our matrix products; auto: bfloat16 where the machine multiplies it fast. The peer's is its own"""
+    json: str | None = None
+    """a file to keep each run's results in; runs that are in it already are not repeated"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range, or two that exclude each other.
+        """
+        for name in ("seeds", "epochs", "batch_size", "train_limit", "dev_limit", "threads"):
+            cli.check_range(self, name, low=1)
+        cli.check_range(self, "learning_rate", above=0, high=1)
+        if self.ours_only and self.peer_only:
+            raise InputError("--ours-only and --peer-only exclude each other")

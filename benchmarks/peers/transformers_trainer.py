@@ -1,0 +1,148 @@
+"""The peer: transformers' Trainer as it runs without more: float32, each batch padded to its longest, random batches,
+AdamW, a linear schedule, gradients clipped, dropout on. Run by `benchmarks.sides`:
+
+    python -m benchmarks.peers.transformers_trainer WORK.json RESULT.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from benchmarks.peers.recipes import RECIPES, PeerFeature, Recipe
+from benchmarks.runner import Run
+from benchmarks.scores import score
+from benchmarks.tasks import TASKS, Work, read_examples
+from minibert.training.memory import peak_rss_bytes
+
+NAME = "transformers"
+FEATURES_AT_ONCE = 64
+
+
+def main(given: str, result: str) -> None:
+    """Trains, and writes what came of it."""
+    fields = json.loads(Path(given).read_text(encoding="utf-8"))
+    seed, work = fields.pop("seed"), Work(**fields)
+    run = train(work, seed, Path(result).parent)
+    Path(result).write_text(json.dumps(asdict(run)), encoding="utf-8")
+
+
+def train(work: Work, seed: int, out: Path) -> Run:
+    """The Trainer's whole run. After each epoch it answers dev; the best epoch's answers count, as they do for ours."""
+    train_examples = list(read_examples(work.task, work.train))
+    dev_examples = list(read_examples(work.task, work.dev))
+    recipe = RECIPES[work.task](work, train_examples)
+    features, dev = recipe.features(train_examples), recipe.features(dev_examples)
+    set_seed(seed)  # the fresh head's
+    watch = Watch(work.task, recipe, dev_examples, dev)
+    model = recipe.model()
+    trainer = Trainer(
+        model=model,
+        args=trainer_arguments(work, seed, out),
+        train_dataset=[feature.inputs for feature in features],
+        data_collator=recipe.collate,
+        callbacks=[watch],
+    )
+    trainer.train()
+    best = max(range(work.epochs), key=lambda epoch: watch.epochs[epoch][TASKS[work.task].metrics[-1]])
+    return Run(
+        side=NAME,
+        seed=seed,
+        work={
+            "train_examples": len(train_examples),
+            "features": len(features),
+            "steps": trainer.state.global_step,
+            "tokens": work.epochs * sum(sum(feature.lengths) for feature in features),
+            "dev_examples": len(dev_examples),
+        },
+        metrics=watch.epochs[best],
+        figures={
+            "examples_per_second": work.epochs * len(features) / watch.seconds,
+            "seconds": watch.seconds,
+            "peak_memory": peak_rss_bytes(),
+        },
+        notes={"best_epoch": best + 1, "dtype": str(model.dtype).removeprefix("torch.")},
+    )
+
+
+def trainer_arguments(work: Work, seed: int, out: Path) -> TrainingArguments:
+    """The Trainer's defaults, save for what both sides are given, and for saving and logging, which take time."""
+    return TrainingArguments(
+        output_dir=str(out),
+        num_train_epochs=work.epochs,
+        per_device_train_batch_size=work.batch_size,
+        learning_rate=work.learning_rate,
+        warmup_steps=work.warmup_share,
+        weight_decay=work.weight_decay,
+        max_grad_norm=work.clip_norm,
+        seed=seed,
+        use_cpu=work.device == "cpu",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+class Watch(TrainerCallback):
+    """Times each epoch from its first batch to its last step, and has dev answered after it."""
+
+    def __init__(self, task: str, recipe: Recipe, examples: Sequence[Any], features: Sequence[PeerFeature]) -> None:
+        self.task = task
+        self.recipe = recipe
+        self.examples = examples
+        self.features = features
+        self.seconds = 0.0
+        self.started = 0.0
+        self.epochs: list[dict[str, float]] = []  # the figures after each
+
+    def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - self.started
+        outputs = outputs_of(kwargs["model"], self.recipe, self.features)
+        answers = self.recipe.answers(self.examples, self.features, outputs)
+        self.epochs.append(score(self.task, self.examples, answers))
+
+
+def outputs_of(model: Any, recipe: Recipe, features: Sequence[PeerFeature]) -> list[Any]:
+    """The logits of each feature, in evaluation mode; like lengths together."""
+    order = sorted(range(len(features)), key=lambda number: -max(features[number].lengths))
+    found: list[Any] = [None] * len(features)
+    with evaluating(model), torch.inference_mode():
+        for start in range(0, len(order), FEATURES_AT_ONCE):
+            numbers = order[start : start + FEATURES_AT_ONCE]
+            batch = recipe.collate([features[number].inputs for number in numbers])
+            output = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
+            both = "start_logits" in output
+            logits = (output.start_logits, output.end_logits) if both else (output.logits,)
+            arrays = [tensor.float().cpu().numpy() for tensor in logits]
+            for row, number in enumerate(numbers):
+                found[number] = tuple(array[row] for array in arrays) if both else arrays[0][row]
+    return found
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Without dropout for a while."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,105 @@
+"""Ours and a peer in turns, each run in a process of its own, so that memory and threads are clean; results kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minibert.checkpoint import write_whole
+from minibert.errors import InputError, RunStopped
+
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one run."""
+
+    side: str  # OURS, or a peer's name
+    seed: int
+    work: dict[str, int]  # how much was done: the same on both sides, or there is nothing to compare
+    metrics: dict[str, float]  # how good it is
+    figures: dict[str, float]  # how fast, how large
+    notes: dict[str, Any] = field(default_factory=dict)  # whatever else is worth keeping
+
+
+class Results:
+    """The runs so far; with a path, those of a JSON file, which grows with each, so that what was stopped can go on."""
+
+    def __init__(self, path: Path | None, facts: Mapping[str, Any]) -> None:
+        """facts: machine and settings, in which all runs of a file must agree.
+
+        Raises:
+            InputError: the file is none of ours, or its runs were made otherwise.
+        """
+        self.path = path
+        self.facts: dict[str, Any] = json.loads(json.dumps(facts))  # as they come back from a file
+        self.runs: list[Run] = []
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{path.parent}: no such directory to write {path.name} into")
+        if path is not None and path.exists():
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            self.runs = [Run(**run) for run in content.pop("runs")]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{path}: holds no results of a benchmark; give --json another place") from error
+        differing = [name for name in self.facts if content.get(name) != self.facts[name]]
+        if differing:
+            was = "; ".join(f"{name} was {content.get(name)}, is {self.facts[name]}" for name in differing)
+            raise InputError(f"{path}: holds runs of another kind: {was}")
+
+    def has(self, side: str, seed: int) -> bool:
+        """Whether that run is finished."""
+        return any((run.side, run.seed) == (side, seed) for run in self.runs)
+
+    def add(self, run: Run) -> None:
+        """Keeps a run, on the disk at once."""
+        self.runs.append(run)
+        if self.path is not None:
+            content = json.dumps({**self.facts, "runs": [asdict(run) for run in self.runs]}, indent=2) + "\n"
+            write_whole(self.path, lambda path: path.write_text(content, encoding="utf-8"))
+
+    def of(self, side: str) -> list[Run]:
+        """A side's runs by seed."""
+        return sorted((run for run in self.runs if run.side == side), key=lambda run: run.seed)
+
+
+def alternate(
+    sides: Mapping[str, Callable[[int], Run]], seeds: Sequence[int], results: Results, say: Callable[[Run], None]
+) -> None:
+    """Has each side run with each seed, as far as it has not: seed by seed, the first side of one being the last of the
+    next, so that a machine that gets slower or busier does so for both."""
+    names = list(sides)
+    for number, seed in enumerate(seeds):
+        for name in names if number % 2 == 0 else reversed(names):
+            if not results.has(name, seed):
+                results.add(sides[name](seed))
+                say(results.runs[-1])
+
+
+def run_python(args: Sequence[object], log: Path, *, threads: int) -> float:
+    """`python -m ARGS` in a process of its own, what it prints going to a file. Returns its seconds.
+
+    Raises:
+        InputError, RunStopped: it did not end well; its last line says why.
+    """
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    started = time.perf_counter()
+    with open(log, "wb") as file:
+        command = [sys.executable, "-m", *map(str, args)]
+        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment).returncode
+    if code:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "it said nothing").removeprefix("error: ")
+        raise (InputError if code == 2 else RunStopped)(f"python -m {args[0]} ended with {code}: {last}")
+    return time.perf_counter() - started

@@ -1,0 +1,117 @@
+"""The tasks of the fine-tuning benchmark: their files, how ours reads them, and what both sides are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from finetune.choices import read_choices
+from finetune.conll import read_conll
+from finetune.squad import read_squad
+from finetune.tables import TableFormat
+from finetune.texts import TextColumns, read_texts
+
+
+@dataclass(frozen=True)
+class BenchmarkTask:
+    """A task, and the hyperparameters that it has where none are given: the usual ones, of nobody's choosing."""
+
+    command: str  # of python -m finetune
+    sources: tuple[str, str]  # the files in the data directory: to train on, and dev; one twice where it is to be split
+    suffix: str  # of the files that both sides get
+    reading: str  # the options by which ours reads them
+    answer: str  # the field of what ours predicts
+    metrics: tuple[str, ...]  # those that are compared; by the last one the best epoch is kept
+    max_length: int
+    stride: int | None = None
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+
+
+TASKS = {
+    "cola": BenchmarkTask(
+        command="text-classification",
+        sources=("train.tsv", "dev.tsv"),
+        suffix=".tsv",
+        reading="--no-header --no-quoting --text-column 4 --label-column 2",
+        answer="label",
+        metrics=("mcc",),
+        max_length=128,
+    ),
+    "stsb": BenchmarkTask(
+        command="text-classification",
+        sources=("sts-train.csv", "sts-dev.csv"),
+        suffix=".tsv",
+        reading="--no-header --no-quoting --text-column 6 --text-pair-column 7 --label-column 5 --regression",
+        answer="score",
+        metrics=("pearson", "spearman"),
+        max_length=128,
+    ),
+    "wnut17": BenchmarkTask(
+        command="token-classification",
+        sources=("train.conll", "dev.conll"),
+        suffix=".conll",
+        reading="",
+        answer="tags",
+        metrics=("f1",),
+        max_length=128,
+    ),
+    "squad": BenchmarkTask(
+        command="question-answering",
+        sources=("train-v1.1-subset44.json.gz", "dev-v1.1.json.gz"),
+        suffix=".json",
+        reading="--max-answer-length 30 --n-best 20",
+        answer="answer",
+        metrics=("exact", "f1"),
+        max_length=384,
+        stride=128,
+        epochs=2,
+    ),
+    "choices": BenchmarkTask(
+        command="multiple-choice",
+        sources=("train-v1.1-subset44.json.gz", "train-v1.1-subset44.json.gz"),
+        suffix=".jsonl",
+        reading="",
+        answer="answer",
+        metrics=("accuracy",),
+        max_length=128,
+        batch_size=16,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What both sides are given."""
+
+    task: str  # a key of `TASKS`
+    model: str  # a Hugging Face directory
+    train: str
+    dev: str
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    device: str
+    warmup_share: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+
+
+def read_examples(task: str, path: str) -> Iterator[Any]:
+    """The examples of a file of a task.
+
+    Raises:
+        InputError: naming file and row.
+    """
+    if task == "cola":
+        return read_texts(path, TextColumns("4", None, "2"), TableFormat(header=False, quoting=False))
+    if task == "stsb":
+        table = TableFormat(header=False, quoting=False)
+        return read_texts(path, TextColumns("6", "7", "5"), table, problem_type="regression")
+    if task == "wnut17":
+        return read_conll(path)
+    if task == "squad":
+        return iter(read_squad(path).examples)
+    return read_choices(path)
