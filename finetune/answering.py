@@ -21,16 +21,46 @@ from minibert.training.processes import Processes
 FEATURES_AT_ONCE = 64
 
 
+class Forward(nn.Module):
+    """The model as it is called here: the encoder in the format that is fast, its head in that of the parameters.
+
+    A head is small, and its answers are compared with one another: in bfloat16, whose third digit is rounded, many
+    would be equal.
+    """
+
+    def __init__(self, model: TaskModel, precision: Precision) -> None:
+        super().__init__()
+        self.model = model
+        self.precision = precision
+
+    def forward(self, input_ids: Tensor, *, token_type_ids: Tensor, attention_mask: Tensor | None) -> Any:
+        """As the model's own: (S, T) each, or (1, S, T) of choices."""
+        shape = input_ids.shape[:-1]
+        with self.precision.autocast():
+            hidden = self.model.encoder(
+                input_ids.flatten(0, -2),
+                token_type_ids=token_type_ids.flatten(0, -2),
+                attention_mask=None if attention_mask is None else attention_mask.flatten(0, -2),
+            )
+        return self.model.head(hidden.to(self.precision.parameter_dtype).unflatten(0, shape))
+
+
 class Head(nn.Module):
     """What stands on the encoder, as a module of its own: it is given the encoder's states."""
 
-    def __init__(self, model: TaskModel) -> None:
+    def __init__(self, model: TaskModel, precision: Precision) -> None:
         super().__init__()
         self.model = model
+        self.precision = precision
 
     def forward(self, hidden: Tensor) -> Any:
-        """(S, T or 1, H) -> what the model answers."""
-        return self.model.head(hidden)
+        """(S, T or 1, H), or (1, S, 1, H) of choices -> what the model answers."""
+        return self.model.head(hidden.to(self.precision.parameter_dtype))
+
+
+def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> nn.Module:
+    """The model, or its head where the encoder's states are known."""
+    return Head(model, precision) if states_known else Forward(model, precision)
 
 
 @dataclass(frozen=True)
@@ -51,11 +81,12 @@ def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
 
 def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Any]:
     """The model's output to each feature, in evaluation mode."""
-    forward: nn.Module = Head(model) if features and features[0].hidden is not None else model
+    states_known = bool(features) and features[0].hidden is not None
+    forward = caller(model, machine.precision, states_known=states_known)
     was_training = model.training
     model.eval()
     outputs: list[Any] = [None] * len(features)
-    with torch.inference_mode(), machine.precision.autocast():
+    with torch.inference_mode():
         for numbers in by_length(features):
             batch = make_batch([features[number] for number in numbers], task, labelled=False).to(machine.device)
             answers = task.outputs(task.ask(forward, batch), batch.features)

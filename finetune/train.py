@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from finetune.answering import Head, Machine, predictions_of, with_states
+from finetune.answering import Machine, caller, predictions_of, with_states
 from finetune.batches import batches_in_epoch, epoch_order, make_batch
 from finetune.lora import add_adapters, merge_adapters
 from finetune.options import TrainingOptions
@@ -101,9 +101,8 @@ def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], Traini
     if standing is not Standing.FINISHED:
         data()
     if standing is Standing.NEW:
-        with checkpoint.parents_made(run.path):
-            run.path.mkdir(exist_ok=True)
-            checkpoint.write_whole(run.configuration, lambda path: path.write_text(options.to_toml(), encoding="utf-8"))
+        run.path.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_whole(run.configuration, lambda path: path.write_text(options.to_toml(), encoding="utf-8"))
     return standing
 
 
@@ -192,7 +191,7 @@ class Finetuning:
         self.position = Position()
         self.best: dict[str, Tensor] = {}  # the weights of the best epoch
         self.restore(state)
-        forward = Head(self.model) if options.freeze_encoder else self.model
+        forward = caller(self.model, self.precision, states_known=options.freeze_encoder)
         self.forward = data_parallel(forward, processes, self.device)
         self.introduce(fresh)
 
@@ -326,10 +325,8 @@ class Finetuning:
             together = number == len(micro_batches) or not isinstance(forward, DistributedDataParallel)
             with contextlib.nullcontext() if together else forward.no_sync():  # type: ignore[operator]
                 moved = batch.to(self.device)
-                with self.precision.autocast():
-                    logits = task.ask(forward, moved)
                 assert moved.targets is not None
-                loss = task.loss_sum(logits, moved.targets)
+                loss = task.loss_sum(task.ask(forward, moved), moved.targets)
                 (loss * self.processes.world_size / max(count, 1)).backward()  # 0: a batch of words without a piece
             loss_sum += loss.detach()
         return StepSums(self.processes.sum([float(loss_sum)])[0], count, examples, tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,25 @@ def test_a_finished_run_is_left_alone(
         assert run_here(monkeypatch, *args, *more) == 0
         assert "this run is finished" in capsys.readouterr().out
     assert tree(tmp_path / "run") == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_state(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = (*arguments("text-classification", base, files, tmp_path / "run"), *RUN)
+    original = Finetuning.accumulate_gradients
+
+    def spoilt(self: Finetuning, micro_batches: Any) -> Any:
+        sums = original(self, micro_batches)
+        return replace(sums, loss=float("nan")) if self.position.step == 8 else sums
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Finetuning, "accumulate_gradients", spoilt)
+        assert run_here(patch, *args) == 3
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1
+    assert "step 9: not finite: loss nan" in message and "last good state:" in message and "step-00000006" in message
+    assert run_here(monkeypatch, *args, "--resume") == 0
 
 
 @pytest.mark.slow

@@ -11,19 +11,13 @@ import torch
 import transformers
 
 import minibert
-from finetune.answering import Machine, outputs_of
 from finetune.batches import make_batch
 from finetune.readings import from_trained_on
 from finetune.tasks import TASKS as KINDS
 from minibert.heads import head_fields
-from minibert.training.device import choose_precision
-from minibert.training.processes import Processes
 from tests.finetune.running import TASKS, file_name, lines, run_here, write_task
 from tests.finetune.test_train import arguments
 from weights_convert.convert import from_hf, to_hf
-
-CPU = torch.device("cpu")
-MACHINE = Machine(CPU, choose_precision("float32", CPU), Processes())
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +45,6 @@ def test_the_same_logits_on_200_inputs(task: str, runs: Path, tmp_path: Path) ->
     class Reference(torch.nn.Module):
         """The reference's model, called as ours is."""
 
-        encoder = model.encoder
-
         def forward(self, input_ids: torch.Tensor, *, token_type_ids: Any, attention_mask: Any) -> Any:
             found = reference(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
             if task == "question-answering":
@@ -63,14 +55,13 @@ def test_the_same_logits_on_200_inputs(task: str, runs: Path, tmp_path: Path) ->
     for start in range(0, len(features), 16):
         batch = make_batch(features[start : start + 16], ours, labelled=False)
         with torch.no_grad():
-            torch.testing.assert_close(ours.ask(model, batch), ours.ask(Reference(), batch), rtol=0, atol=1e-5)
-    expected = outputs_of(Reference(), ours, features, MACHINE)  # type: ignore[arg-type]  # it answers as ours does
-    found = outputs_of(model, ours, features, MACHINE)  # type: ignore[arg-type]  # of this task
-    if task == "question-answering":  # the same decoded answers
-        assert [spans[0][:2] for _, spans in found] == [spans[0][:2] for _, spans in expected]
-    else:
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5)
+            found, expected = ours.ask(model, batch), ours.ask(Reference(), batch)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        if task == "question-answering":  # the same decoded answers
+            decoded = [
+                [spans[0][:2] for _, spans in ours.outputs(logits, batch.features)] for logits in (found, expected)
+            ]
+            assert decoded[0] == decoded[1]
 
 
 def predicted(task: str, runs: Path, data: Path, tmp_path: Path) -> list[dict[str, Any]]:
