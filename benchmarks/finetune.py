@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,7 +12,7 @@ from benchmarks.data import write_files
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import FinetuneOptions
 from benchmarks.report import Figure, differences_in_work, table, verdict, verdict_line
-from benchmarks.runner import OURS, Results, Run, alternate
+from benchmarks.runner import OURS, Results, Run, alternate, checksum
 from benchmarks.sides import convert, run_ours, run_peer
 from benchmarks.tasks import TASKS, Work
 from minibert.errors import CheckFailed, InputError
@@ -37,7 +36,8 @@ def compare(options: FinetuneOptions) -> None:
         print(f"{headline(options, work)}\n{machine_line(machine)}\n", flush=True)
         sides = sides_of(options, work, scratch, threads)
         alternate(sides, range(options.seeds), results, lambda run: print(run_line(run), flush=True))
-    print("\n".join(report(options.task, {side: results.of(side) for side in sides})))
+    there = {side: results.of(side) for side in (OURS, options.peer)}
+    print("\n".join(report(options.task, {side: runs for side, runs in there.items() if runs})))
 
 
 def plan(options: FinetuneOptions, scratch: Path) -> Work:
@@ -71,14 +71,6 @@ def facts(options: FinetuneOptions, work: Work, machine: dict[str, Any]) -> dict
     checksums = {name: checksum(paths) for name, paths in contents.items()}
     told = asdict(replace(work, **checksums))  # type: ignore[arg-type]  # all three are strings
     return {"benchmark": "finetune", "work": told, "dtype": options.dtype, "machine": machine}
-
-
-def checksum(paths: Sequence[Path]) -> str:
-    """The beginning of the SHA-256 of files, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def headline(options: FinetuneOptions, work: Work) -> str:
@@ -140,7 +132,7 @@ def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
         for name in metrics:
             found = verdict([run.metrics[name] for run in ours], [run.metrics[name] for run in peer])
             lines.append(verdict_line(name, found))
-    return lines + own_figures(runs)
+    return lines + own_figures(runs) + versions(runs)
 
 
 def metric(name: str) -> Figure:
@@ -164,3 +156,9 @@ def own_figures(runs: Sequence[Run]) -> list[str]:
     if not distances:
         return []
     return [f"finetune's own figures differ from the scorers' by {POINTS * max(distances):.2f} points at most"]
+
+
+def versions(runs: Sequence[Run]) -> list[str]:
+    """A warning where our code was changed between the runs of a file."""
+    found = {run.notes["code"] for run in runs if "code" in run.notes}
+    return [f"the runs of ours are of {len(found)} versions of the code"] if len(found) > 1 else []

@@ -6,12 +6,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.runner import OURS, Run, run_python
+from benchmarks.runner import OURS, Run, checksum, run_python
 from benchmarks.scores import score
 from benchmarks.tasks import TASKS, Work, read_examples
 
 # Peer -> the module that is run with a file of what is to be done and one for the result.
 PEERS = {"transformers": "benchmarks.peers.transformers_trainer"}
+
+CODE = ("minibert", "finetune")  # what decides how ours runs; benchmarks are run from the repository's root
 
 
 def convert(model: str, out: Path, *, threads: int) -> Path:
@@ -30,6 +32,7 @@ def run_ours(work: Work, directory: Path, seed: int, out: Path, *, dtype: str, t
     Raises:
         InputError, RunStopped: a command did not end well.
     """
+    code = checksum([path for package in CODE for path in sorted(Path(package).rglob("*.py"))])
     task = TASKS[work.task]
     stride = [] if task.stride is None else ["--stride", task.stride]
     seconds = run_python(
@@ -69,10 +72,13 @@ def run_ours(work: Work, directory: Path, seed: int, out: Path, *, dtype: str, t
             "command_seconds": seconds,
         },
         notes={
-            "own_metrics": summary["metrics"], "best_epoch": summary["best_epoch"], "dtype": summary["dtype"],
+            "own_metrics": summary["metrics"],
+            "best_epoch": summary["best_epoch"],
+            "dtype": summary["dtype"],
             "trained_parameters": summary["trained_parameters"],
+            "code": code,
         },
-    )  # fmt: skip
+    )
 
 
 def run_peer(name: str, work: Work, seed: int, out: Path, *, threads: int) -> Run:

@@ -53,6 +53,18 @@ def test_runs_that_did_other_work_are_not_compared() -> None:
         report("cola", runs)
 
 
+def test_runs_of_two_versions_of_our_code_are_said_to_be() -> None:
+    def run(seed: int, code: str) -> Run:
+        figures = {"examples_per_second": 1.0, "seconds": 1.0, "command_seconds": 1.0, "peak_memory": 1.0}
+        return Run("ours", seed, {"steps": 1}, {"mcc": 0.2}, figures, {"own_metrics": {"mcc": 0.25}, "code": code})
+
+    assert report("cola", {"ours": [run(0, "a"), run(1, "a")]})[-1] == (
+        "finetune's own figures differ from the scorers' by 5.00 points at most"
+    )
+    lines = report("cola", {"ours": [run(0, "a"), run(1, "b")]})
+    assert lines[-1] == "the runs of ours are of 2 versions of the code"
+
+
 def test_bad_options_are_refused(tmp_path: Path, hf_model: Path) -> None:
     options = FinetuneOptions(task="cola", model=str(tmp_path), data=str(tmp_path))
     assert "expected a Hugging Face directory" in refusal(lambda: compare(options))
