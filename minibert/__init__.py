@@ -2,6 +2,7 @@
 
     import minibert
     model, tokenizer = minibert.load("runs/demo")   # the class that config.json names, in evaluation mode
+    record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))   # every intermediate by name
     minibert.save(model, tokenizer, "somewhere")
 
 torch is imported by the first of these that is used, not by `import minibert`: commands answer `--help` at once.
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from minibert.checkpoint import load, save
     from minibert.config import BertConfig
     from minibert.tokenizer import Tokenizer
+    from minibert.tracing import trace
 
-__all__ = ["BertConfig", "Tokenizer", "load", "save"]
+__all__ = ["BertConfig", "Tokenizer", "load", "save", "trace"]
 
 _HOMES = {
     "load": "minibert.checkpoint",
     "save": "minibert.checkpoint",
+    "trace": "minibert.tracing",
     "BertConfig": "minibert.config",
     "Tokenizer": "minibert.tokenizer",
 }
