@@ -47,6 +47,24 @@ TABLE: dict[str, tuple[str, ...]] = {
     "span_head": ("qa_outputs",),
 }
 
+# Intermediate of ours (see `minibert.tracing`) -> the module of theirs that has it, and where: "output", "input", or
+# the number of one of its outputs. Beside these, a module of ours in TABLE and the one of theirs have equal outputs.
+INTERMEDIATES: dict[str, tuple[str, str | int]] = {
+    "embeddings.sum": ("bert.embeddings.LayerNorm", "input"),
+    "embeddings": ("bert.embeddings", "output"),
+    "blocks.{}.attention.query": ("bert.encoder.layer.{}.attention.self.query", "output"),
+    "blocks.{}.attention.key": ("bert.encoder.layer.{}.attention.self.key", "output"),
+    "blocks.{}.attention.value": ("bert.encoder.layer.{}.attention.self.value", "output"),
+    "blocks.{}.attention.probabilities": ("bert.encoder.layer.{}.attention.self", 1),
+    "blocks.{}.attention.context": ("bert.encoder.layer.{}.attention.self", 0),
+    "blocks.{}.attention.sum": ("bert.encoder.layer.{}.attention.output.LayerNorm", "input"),
+    "blocks.{}.feed_forward.activation": ("bert.encoder.layer.{}.intermediate", "output"),
+    "blocks.{}.feed_forward.sum": ("bert.encoder.layer.{}.output.LayerNorm", "input"),
+    "blocks.{}": ("bert.encoder.layer.{}", "output"),
+    "pooler": ("bert.pooler", "output"),
+    "mlm_head.activation": ("cls.predictions.transform.LayerNorm", "input"),
+}
+
 # How files spell a key -> how the table does.
 SPELLINGS = (
     (r"^(?=(embeddings|encoder|pooler)\.)", "bert."),  # the files of an encoder without a head
