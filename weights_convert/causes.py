@@ -81,6 +81,11 @@ def _distance(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b.double()).abs().mean())
 
 
+def _near(a: Tensor, b: Tensor) -> bool:
+    """Equal but for what rounding, of bfloat16 too, adds up to."""
+    return a.shape == b.shape and _distance(a, b) <= 0.05 * float(b.double().abs().mean())
+
+
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
     """Equal but for the rounding of a number format."""
     if a is None or b is None:
@@ -219,8 +224,8 @@ QUERY_KEY_VALUE = ("query", "key", "value")
 def _dense(divergence: Divergence) -> str | None:
     """The weights tell; where they agree, what goes in differs, or the code."""
     return (
-        _another_input(divergence)
-        or _weights_differ(divergence)
+        _weights_differ(divergence)
+        or _another_input(divergence)
         or f"{divergence.name} has the reference's input and weights, so what is done with them differs"
     )
 
@@ -231,13 +236,13 @@ def _another_input(divergence: Divergence) -> str | None:
         return None
     sample = divergence.sample
     at_ours, at_theirs = (at_real_tokens(divergence.name, given, sample) for given in (ours, theirs))
-    if _same(at_ours, at_theirs):
+    if _near(at_ours, at_theirs):
         return None
     parameters, eps = divergence.theirs.parameters, divergence.model.config.layer_norm_eps
     for norm in ("attention_norm", "feed_forward_norm"):
         block = re.match(r"blocks\.\d+|", divergence.name)[0]  # type: ignore[index]  # the empty one always matches
         weight, bias = (parameters.get(f"encoder.{block}.{norm}.{leaf}") for leaf in ("weight", "bias"))
-        if weight is not None and _same(at_ours, F.layer_norm(at_theirs, weight.shape, weight, bias, eps)):
+        if weight is not None and _near(at_ours, F.layer_norm(at_theirs, weight.shape, weight, bias, eps)):
             return "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)"
     if divergence.name == "pooler.dense":
         states = divergence.theirs.values[f"blocks.{divergence.reference.config.num_hidden_layers - 1}"]
@@ -250,7 +255,7 @@ def _another_input(divergence: Divergence) -> str | None:
             "the second position": states[:, min(1, states.size(1) - 1)],
         }
         for what, state in pooled.items():
-            if _same(at_ours, state):
+            if _near(at_ours, state):
                 return f"the pooler takes {what}, the reference's the first"
     return "what goes in differs, though all that was computed before agrees"
 
@@ -278,10 +283,10 @@ def _weights_differ(divergence: Divergence) -> str | None:
     name = divergence.name
     weight, bias = _weight_and_bias(divergence.ours, name)
     wanted_weight, wanted_bias = _weight_and_bias(divergence.theirs, name)
-    if _same(weight, wanted_weight) and _same(bias, wanted_bias):
+    if weight is None or wanted_weight is None or (_same(weight, wanted_weight) and _same(bias, wanted_bias)):
         return None
-    if weight is None or wanted_weight is None:
-        return None
+    if weight.shape != wanted_weight.shape:
+        return f"{name}.weight is {tuple(weight.shape)}, the reference's {tuple(wanted_weight.shape)}"
     if name == "mlm_head.decoder" and _is_untied(divergence.model):
         return "the decoder is not tied to the token embeddings"
     if _same(weight, wanted_weight) and wanted_bias is not None and (bias is None or not bias.any()):
@@ -293,7 +298,10 @@ def _weights_differ(divergence: Divergence) -> str | None:
             return _misplaced(divergence, other)
     if weight.ndim == 1 and bool((weight == 1).all()):
         return f"the weight of {name} is missing"
-    return f"the weights of {name} are others: by up to {_largest_difference(weight, wanted_weight)}"
+    apart = float((weight - wanted_weight).abs().max())
+    if bias is not None and wanted_bias is not None:
+        apart = max(apart, float((bias - wanted_bias).abs().max()))
+    return f"the weights of {name} are others: by up to {apart:.1e}"
 
 
 def _is_untied(model: Model) -> bool:
@@ -322,12 +330,6 @@ def _misplaced(divergence: Divergence, other: str) -> str:
     if own_weight is not None and _makes(divergence.ours, other, own_weight, own_bias):
         return f"{name} and {other.rpartition('.')[2] if here and there else other} are swapped"
     return f"{name} has the weights of {other}"
-
-
-def _largest_difference(a: Tensor, b: Tensor) -> str:
-    if a.shape != b.shape:
-        return f"shape {tuple(a.shape)} against {tuple(b.shape)}"
-    return f"{float((a - b).abs().max()):.1e}"
 
 
 # --- Gradients -------------------------------------------------------------------------------------------------------

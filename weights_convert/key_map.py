@@ -48,7 +48,7 @@ TABLE: dict[str, tuple[str, ...]] = {
 }
 
 # Intermediate of ours (see `minibert.tracing`) -> the module of theirs that has it, and where: "output", "input", or
-# the number of one of its outputs. Beside these, a module of ours in TABLE and the one of theirs have equal outputs.
+# the number of one of its outputs. Beside these, modules of ours and theirs in TABLE have equal outputs.
 INTERMEDIATES: dict[str, tuple[str, str | int]] = {
     "embeddings.sum": ("bert.embeddings.LayerNorm", "input"),
     "embeddings": ("bert.embeddings", "output"),
@@ -63,6 +63,7 @@ INTERMEDIATES: dict[str, tuple[str, str | int]] = {
     "blocks.{}": ("bert.encoder.layer.{}", "output"),
     "pooler": ("bert.pooler", "output"),
     "mlm_head.activation": ("cls.predictions.transform.LayerNorm", "input"),
+    "mlm_head.decoder": ("cls.predictions.decoder", "output"),
 }
 
 # How files spell a key -> how the table does.

@@ -120,8 +120,9 @@ def _places() -> dict[str, list[tuple[str, str | int]]]:
     for name, (module, part) in INTERMEDIATES.items():
         places.setdefault(module, []).append((name, part))
     for name, modules in TABLE.items():
-        if len(modules) == 1:
-            places.setdefault(modules[0], []).append((name.removeprefix("encoder."), "output"))
+        value = name.removeprefix("encoder.")
+        if len(modules) == 1 and value not in INTERMEDIATES:
+            places.setdefault(modules[0], []).append((value, "output"))
     return places
 
 
