@@ -48,6 +48,15 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
         (aside / CONFIG).write_text(json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n", encoding="utf-8")
 
 
+def check_new(directory: str | Path) -> None:
+    """
+    Raises:
+        InputError: something is there already.
+    """
+    if os.path.lexists(directory):
+        raise InputError(f"{directory}: is there already; give a directory that is not")
+
+
 @contextlib.contextmanager
 def written_whole(directory: Path) -> Iterator[Path]:
     """A place to write files into, which at the end of the block are those of `directory`: all of them, or none.
@@ -197,5 +206,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(aside)
         aside.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of a full disk, or a file too large
+            error.filename = str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
