@@ -3,6 +3,7 @@
     import minibert
     model, tokenizer = minibert.load("runs/demo")   # the class that config.json names, in evaluation mode
     record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))   # every intermediate by name
+    vectors = minibert.embed(model, tokenizer, ["one text", "and another"])   # (2, H), numpy
     minibert.save(model, tokenizer, "somewhere")
 
 torch is imported by the first of these that is used, not by `import minibert`: commands answer `--help` at once.
@@ -15,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minibert.checkpoint import load, save
     from minibert.config import BertConfig
+    from minibert.embedding import embed
     from minibert.tokenizer import Tokenizer
     from minibert.tracing import trace
 
-__all__ = ["BertConfig", "Tokenizer", "load", "save", "trace"]
+__all__ = ["BertConfig", "Tokenizer", "embed", "load", "save", "trace"]
 
 _HOMES = {
     "load": "minibert.checkpoint",
     "save": "minibert.checkpoint",
     "trace": "minibert.tracing",
+    "embed": "minibert.embedding",
     "BertConfig": "minibert.config",
     "Tokenizer": "minibert.tokenizer",
 }
