@@ -17,6 +17,10 @@ COMMANDS = {
         "minibert.embed_command:embed_command",
         "one vector a line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
     ),
+    "add-tokens": (
+        "minibert.add_tokens_command:add_tokens_command",
+        "words of one's own as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
+    ),
 }
 
 
