@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -22,8 +22,9 @@ DESCRIPTION = """Make words of one's own field one token each, in the tokenizer 
   python -m minibert add-tokens runs/demo models/mine --tokens words.txt
   python -m pretrain --init models/mine --corpus my-texts/ --out runs/mine --minutes 30
 
-The last command is what teaches the model its new words: until then each stands for the mean of the pieces that it was
-cut into before."""
+Words are normalised as texts are: COVID becomes covid where everything is lower-cased. One with Chinese characters or
+kana is found inside running text, any other between word bounds. The last command is what teaches the model its new
+words: until then each stands for the mean of the pieces that it was cut into before."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class AddTokensOptions:
     out: tyro.conf.Positional[str]
     """the model directory to write; it must not be there"""
     tokens: tuple[str, ...]
-    """words, or one UTF-8 file with one word a line. They are normalised as texts are (COVID -> covid where all is lower case); one with Chinese characters is found inside running text, others between word bounds"""  # noqa: E501
+    """words, or one UTF-8 file with one word a line"""
     init: Literal["mean", "random"] = "mean"
     """what a new row begins as: the mean of the rows of the word's pieces, or drawn from N(0, initializer_range)"""
     seed: int = 0
@@ -67,12 +68,12 @@ def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     Raises:
         InputError: no word, or one that can't be added; that of a file is named with its line.
     """
-    path = Path(tokens[0]) if len(tokens) == 1 else None
-    # "words.txt" with a slip in it would else become a token itself.
-    if path is None or not (path.is_file() or path.suffix in (".txt", ".gz")):
+    # The name of a text file that is not there would else become a token itself.
+    if len(tokens) != 1 or not (os.path.isfile(tokens[0]) or tokens[0].endswith((".txt", ".gz"))):
         return list(tokens)
+    path = tokens[0]
     words = []
-    for number, line in enumerate(read_lines(tokens[0]), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             try:
                 tokenizer.as_found_in_text(line)

@@ -299,7 +299,7 @@ class Tokenizer:
         if word in SPECIAL_TOKENS:
             return word
         if LONE_SURROGATE.search(word):
-            raise unusable_text([word], TypeError())
+            raise InputError(f"token to add {word!r}: expected Unicode text, found a lone surrogate")
         one_line = len(word.splitlines()) == 1
         written = word.strip() if UNSPACED.search(word) else self._tokenizer.normalizer.normalize_str(word).strip()
         if not written or not one_line or written.startswith(CONTINUATION):

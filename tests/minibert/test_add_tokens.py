@@ -177,13 +177,17 @@ def test_random_rows_are_drawn_from_the_generator(chinese: Tokenizer) -> None:
 
 def test_the_grown_model_can_learn(chinese: Tokenizer) -> None:
     model = model_for(chinese).train()
-    model.encoder.embeddings.position.weight.requires_grad_(False)
     grow_vocabulary(model, chinese, WORDS)
     batch = chinese(TEXT)
     model(batch.input_ids, masked_positions=torch.tensor([3])).mlm.sum().backward()
     gradient = model.encoder.embeddings.token.weight.grad
     assert gradient is not None and bool(gradient[34:].any(1).all())
-    assert not model.encoder.embeddings.position.weight.requires_grad
+
+
+def test_what_is_frozen_stays_frozen(chinese: Tokenizer) -> None:
+    model = model_for(chinese).requires_grad_(False)
+    grow_vocabulary(model, chinese, WORDS)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,7 @@ def test_the_grown_model_can_learn(chinese: Tokenizer) -> None:
         (["高血压", "新\n冠"], "token to add '新\\n冠': expected a word on one line that does not begin with ##"),
         (["高血压", "##压"], "token to add '##压': expected a word on one line that does not begin with ##"),
         (["高血压", "[MASK]s"], "token to add '[MASK]s': texts would still have it as [MASK] [UNK]"),
-        (["高血压", "\udcff"], "text 1, character 0: expected Unicode text, found a lone surrogate"),
+        (["高血压", "\udcff"], "token to add '\\udcff': expected Unicode text, found a lone surrogate"),
     ],
 )
 def test_words_that_cannot_be_tokens_change_nothing(words: Sequence[str], message: str, chinese: Tokenizer) -> None:
@@ -243,6 +247,13 @@ def test_words_in_a_file_are_the_same_as_words_given(
     assert run(monkeypatch, "add-tokens", str(directory), str(tmp_path / "b"), "--tokens", *given) == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert minibert.load(tmp_path / "a")[1].vocab_size == 37
+
+
+def test_a_word_longer_than_a_file_name_may_be_is_a_word(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, "add-tokens", str(directory), str(tmp_path / "out"), "--tokens", "x" * 300) == 0
+    assert minibert.load(tmp_path / "out")[1](f"a {'X' * 300} a").input_ids.tolist() == [[2, 29, 34, 29, 3]]
 
 
 def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

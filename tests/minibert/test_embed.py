@@ -187,6 +187,18 @@ def test_the_options_reach_the_function_and_what_is_cut_is_said(
     assert_allclose(np.load(tmp_path / "vectors.npy"), expected, rtol=0, atol=1e-6)
 
 
+def test_bfloat16_is_computed_in_bfloat16_and_written_in_float32(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts").write_text("\n".join(TEXTS), encoding="utf-8")
+    for dtype in ("float32", "bfloat16"):
+        args = ["--input", str(tmp_path / "texts"), "--output", str(tmp_path / f"{dtype}.npy"), "--dtype", dtype]
+        assert run(monkeypatch, "embed", str(directory), *args) == 0
+    exact, coarse = np.load(tmp_path / "float32.npy"), np.load(tmp_path / "bfloat16.npy")
+    assert coarse.dtype == np.float32
+    assert 1e-5 < np.abs(coarse - exact).max() < 0.03  # bfloat16 has 8 bits: the states of up to 1 are off by 2^-9
+
+
 def test_an_output_that_is_there_is_replaced_whole_or_stays(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
