@@ -341,6 +341,8 @@ def _gradient(divergence: Divergence) -> str | None:
         return "the decoder is not tied to the token embeddings: it holds a copy, which gets a gradient of its own"
     if name == "encoder.embeddings.token.weight" and not divergence.reference.config.tie_word_embeddings:
         return "the reference's decoder has a gradient of its own (tie_word_embeddings is false); ours is tied"
+    if name == "encoder.embeddings.token.weight" and not divergence.reference.config.tie_word_embeddings:
+        return "the reference's decoder has a gradient of its own (tie_word_embeddings is false); ours is tied"
     if name not in divergence.ours.gradients:
         return f"ours has no {name}"
     if not divergence.ours.gradients[name].any():
