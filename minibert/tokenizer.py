@@ -34,9 +34,9 @@ from minibert.vocabulary import (
     Vocabulary,
     bert_normalizer,
     learn_vocabulary,
-    read_vocabulary,
     unusable_text,
 )
+from minibert.vocabulary_files import read_vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -132,12 +132,15 @@ class Tokenizer:
         """Read a directory that holds `tokenizer.json` (preferred) or `vocab.txt`, or one of these files.
 
         A `tokenizer_config.json` beside it may set `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`;
-        what it sets wins over `tokenizer.json`, as in transformers. A bare `vocab.txt` whose tokens contain a word
-        with upper-case letters is cased, any other lower-cases. Truncation, padding and the post-processor that a
+        what it sets wins over `tokenizer.json`, as in transformers (what it leaves open does not: transformers would
+        take its own defaults). Added tokens and further special ones are read from it too, or from
+        `added_tokens.json` and `special_tokens_map.json`. A bare `vocab.txt` whose tokens contain a word with
+        upper-case letters is cased, any other lower-cases. Truncation, padding and the post-processor that a
         `tokenizer.json` carries are left out: every call of ours says what it wants.
 
         Raises InputError, naming the file: missing, not UTF-8, not parseable, not WordPiece with BERT's normaliser,
-        a special token missing, a token twice, ids with gaps.
+        another class of tokenizer, other special tokens than BERT's five, one of them missing, a token twice, ids
+        with gaps.
         """
         return cls(read_vocabulary(Path(path)))
 
