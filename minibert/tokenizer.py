@@ -315,6 +315,11 @@ class Tokenizer:
         return len(self._tokens)
 
     @property
+    def max_word_chars(self) -> int:
+        """A word of more characters is [UNK] as a whole."""
+        return self._tokenizer.model.max_input_chars_per_word
+
+    @property
     def continuation_mask(self) -> np.ndarray:
         """(V,) bool: True where the piece goes on with a word ("##ing")."""
         return np.array([token.startswith(CONTINUATION) and token != CONTINUATION for token in self._tokens])

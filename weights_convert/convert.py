@@ -14,7 +14,7 @@ from minibert import checkpoint
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import CLS, MASK, PAD, SEP, UNK
+from minibert.vocabulary import CLS, MASK, MAX_WORD_CHARS, PAD, SEP, UNK
 from weights_convert.config_map import ENCODER_CLASS, Described, read_config, to_fields
 from weights_convert.hub import directory_named
 from weights_convert.key_map import Ledger, in_table_spelling, match, to_keys, to_parameters
@@ -127,14 +127,19 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
 def tokenizer_fields(tokenizer: Tokenizer, positions: int) -> dict[str, object]:
     """A `tokenizer_config.json`: what `vocab.txt` alone does not say.
 
+    The reference's BertTokenizer takes a word of more than 100 characters for [UNK], whatever `tokenizer.json` says;
+    where that says otherwise, the generic class is named, which goes by the file.
+
     Raises:
         InputError: an option that the reference's tokenizer does not have.
     """
     normalization = tokenizer.normalization
     if not normalization.clean_text:
         raise InputError("the tokenizer's clean_text is false; transformers' BertTokenizer always cleans")
+    is_bert = tokenizer.max_word_chars == MAX_WORD_CHARS
     return {
-        "tokenizer_class": "BertTokenizer",
+        "tokenizer_class": "BertTokenizer" if is_bert else "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "do_lower_case": normalization.lowercase,
         "strip_accents": normalization.strip_accents,
         "tokenize_chinese_chars": normalization.chinese_chars,
