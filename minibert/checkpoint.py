@@ -138,7 +138,7 @@ def read_description(directory: Path) -> Description:
     path = directory / CONFIG
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         unfinished = (directory / "state").is_dir()
         hint = "an unfinished run: go on with --resume" if unfinished else f"not a model directory: it has no {CONFIG}"
         raise InputError(f"{directory}: {hint}") from None
