@@ -91,7 +91,7 @@ def describe(fields: Mapping[str, Any]) -> Described:
     Raises:
         InputError: as `read_config`.
     """
-    if (model_type := fields.get("model_type", MODEL_TYPE)) != MODEL_TYPE:
+    if (model_type := _model_type(fields)) != MODEL_TYPE:
         raise InputError(f"model_type {model_type!r}: minibert does {MODEL_TYPE}")
     for name, value in FIXED.items():
         if fields.get(name) not in (None, value):
@@ -114,6 +114,20 @@ def describe(fields: Mapping[str, Any]) -> Described:
         tied=fields.get("tie_word_embeddings") in (None, True),
         left_aside=tuple(sorted(fields.keys() - READ)),
     )
+
+
+def _model_type(fields: Mapping[str, Any]) -> Any:
+    """The kind of model. The first published configs don't say; then it is told by what only the others have."""
+    if "model_type" in fields:
+        return fields["model_type"]
+    if "n_layers" in fields:
+        return "distilbert"
+    if "num_hidden_groups" in fields:
+        return "albert"
+    # Two positions that no token has, and a single segment.
+    if fields.get("max_position_embeddings") == 514 and fields.get("type_vocab_size") == 1:
+        return "roberta"
+    return MODEL_TYPE
 
 
 def _reference_class(fields: Mapping[str, Any]) -> str | None:

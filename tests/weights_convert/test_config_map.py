@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,18 @@ def test_published_configs(name: str, config: BertConfig, reference_class: str |
     assert (described.config, described.reference_class) == (config, reference_class)
 
 
-@pytest.mark.parametrize("name", ["albert-base-v2", "distilroberta-base", "roberta-large"])
-def test_other_models_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "model_type"),
+    [
+        ("albert-base-v2", "albert"),
+        ("distilbert-base-uncased", "distilbert"),  # this one and roberta-base don't say it
+        ("distilroberta-base", "roberta"),
+        ("roberta-base", "roberta"),
+        ("roberta-large", "roberta"),
+    ],
+)
+def test_other_models_are_refused(name: str, model_type: str) -> None:
     path = published(name)
-    model_type = json.loads(path.read_text())["model_type"]
     assert refusal(lambda: read_config(path)) == f"{path}: model_type '{model_type}': minibert does bert"
 
 
@@ -82,6 +89,9 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
     [
         ({"model_type": "roberta"}, "model_type 'roberta': minibert does bert"),
         ({"model_type": None}, "model_type None: minibert does bert"),
+        ({"n_layers": 6}, "model_type 'distilbert': minibert does bert"),
+        ({"num_hidden_groups": 1}, "model_type 'albert': minibert does bert"),
+        ({"max_position_embeddings": 514, "type_vocab_size": 1}, "model_type 'roberta': minibert does bert"),
         ({"is_decoder": True}, "is_decoder True: minibert does False alone"),
         ({"add_cross_attention": True}, "add_cross_attention True: minibert does False alone"),
         (
