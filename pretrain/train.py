@@ -201,6 +201,8 @@ class Pretraining:
         with self.open_log() as log, stop_requested() as stop, self.bar() as bar:
             if log and self.run.metrics.stat().st_size:  # also at step 0, after a kill that came before the first state
                 log.log_resume(position.step)
+            if options.init is not None and position.step == 0:
+                self.say_before(self.evaluate(log))
             while self.progress() < 1:
                 self.enter_phase()
                 sums, gradient_norm, stopping = self.step(stop)
@@ -293,6 +295,11 @@ class Pretraining:
         if log:
             log.log(step=self.position.step, **{f"heldout_{name}": value for name, value in asdict(figures).items()})
         return figures
+
+    def say_before(self, figures: HeldOutFigures) -> None:
+        """What a model of --init can do before it is trained on: what the figures at the end are compared with."""
+        shown = [f"{name} {value:.4f}" for name, value in asdict(figures).items() if value is not None]
+        say(self.processes, f"before   {', '.join(shown)} (held out)")
 
     def log(self, log: MetricsLog | None, window: list[StepSums], gradient_norm: float, seconds: float) -> None:
         """Means over the steps since the last line."""
