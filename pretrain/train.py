@@ -51,7 +51,7 @@ from pretrain.masking import Masker
 from pretrain.options import PretrainOptions
 from pretrain.picture import draw_run
 from pretrain.run_directory import RunDirectory, Standing
-from pretrain.setup import build_model, decided_by_first, model_config, set_up
+from pretrain.setup import TakenOver, build_model, decided_by_first, model_config, set_up
 from pretrain.shards import MANIFEST, open_prepared
 from pretrain.step import StepSums, accumulate_gradients, step_seed
 
@@ -114,7 +114,7 @@ class Pretraining:
 
         state = load_newest_state(run.state, lambda line: say(processes, line))
         begin = state is None and processes.is_main  # the others are sent its weights
-        self.model, fresh = build_model(options, self.corpus, begin=begin)
+        self.model, taken = build_model(options, self.corpus, begin=begin)
         self.model.to(self.device, self.precision.parameter_dtype)
         self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
 
@@ -123,7 +123,7 @@ class Pretraining:
         self.restore(state)
         self.open_phase()
         self.forward = self.distributed()
-        self.introduce(fresh)
+        self.introduce(taken)
 
     def distributed(self) -> nn.Module:
         """The model as the loop calls it: with gradients averaged over processes where there are several."""
@@ -131,7 +131,7 @@ class Pretraining:
             return self.model
         return DistributedDataParallel(self.model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
-    def introduce(self, fresh: list[str]) -> None:
+    def introduce(self, taken: TakenOver) -> None:
         """Says what is about to be trained, on what, and how."""
         corpus, options = self.corpus, self.options
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -142,8 +142,10 @@ class Pretraining:
             f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
             f"machine  {self.device_name()}, {self.processes.world_size} process(es); {self.precision.reason}",
         ]
-        if fresh:
-            lines.append(f"fresh    not in {options.init}: {', '.join(fresh)}")
+        if taken.fresh:
+            lines.append(f"fresh    not in {options.init}: {', '.join(taken.fresh)}")
+        if taken.left:
+            lines.append(f"left     of {options.init}, not part of this run: {', '.join(taken.left)}")
         say(self.processes, "\n".join(lines))
 
     def device_name(self) -> str:

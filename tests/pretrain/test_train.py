@@ -376,6 +376,18 @@ def test_init_evaluates_before_the_first_step_too(
     ) in capsys.readouterr().out.splitlines()
 
 
+def test_init_says_what_it_leaves(
+    run: Path, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert run_here(monkeypatch, "--data", arrays, "--init", run, "--out", tmp_path / "on", *SMALL, "--steps", 1,
+                    "--no-nsp") == 0  # fmt: skip
+    assert (
+        f"left     of {run}, not part of this run: nsp_head.bias, nsp_head.weight, pooler.dense.bias, "
+        "pooler.dense.weight"
+    ) in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize("kind", [Bert, BertForMaskedLM])
 def test_init_says_which_parts_are_fresh(
     arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: None, capsys: pytest.CaptureFixture[str],
