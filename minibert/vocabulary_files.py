@@ -159,7 +159,8 @@ def _read_beside(source: Path) -> _Beside:
     config_path, specials_path, added_path = (source.with_name(name) for name in (CONFIG, SPECIALS, ADDED))
     config = _read_object(config_path) if config_path.is_file() else {}
     options = _checked_options(config_path, config)
-    if _checked_class(config_path, config) in GENERIC_CLASSES and source.suffix == ".json":
+    named = checked_class(config.get("tokenizer_class"), f"{config_path}, tokenizer_class")
+    if named in GENERIC_CLASSES and source.suffix == ".json":
         options = {}  # these classes go by that file alone
     if config.get("split_special_tokens"):
         raise InputError(f"{config_path}, split_special_tokens: expected false, found {config['split_special_tokens']}")
@@ -182,15 +183,20 @@ def _read_beside(source: Path) -> _Beside:
     return _Beside(options, added, added_path, specials)
 
 
-def _checked_class(path: Path, config: dict[str, Any]) -> str | None:
-    """The class without "Fast" at its end, which once told two implementations apart."""
-    name = config.get("tokenizer_class")
-    if name is None or name in GENERIC_CLASSES:
-        return name
-    if not isinstance(name, str) or name.removesuffix("Fast") not in BERT_CLASSES:
-        expected = ", ".join((*BERT_CLASSES, *GENERIC_CLASSES))
-        raise InputError(f"{path}, tokenizer_class: expected one of {expected}, found {name!r}")
-    return name.removesuffix("Fast")
+def checked_class(name: object, place: str) -> str | None:
+    """The class without "Fast" at its end, which once told two implementations apart; None where none is named.
+
+    Raises:
+        InputError: a class that does something else than we do; the message begins with `place`.
+    """
+    if name is None:
+        return None
+    known = (*BERT_CLASSES, *GENERIC_CLASSES)
+    if isinstance(name, str):
+        for spelled in (name, name.removesuffix("Fast")):
+            if spelled in known:
+                return spelled
+    raise InputError(f"{place}: expected one of {', '.join(known)}, found {name!r}")
 
 
 def _special_tokens(path: Path, found: dict[str, Any]) -> list[AddedToken]:

@@ -26,8 +26,8 @@ FROM_HF = """Turn a Hugging Face directory of a BERT into a model directory, its
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
 
 Read are config.json; model.safetensors or pytorch_model.bin, whole or in shards (no code in them is run);
-tokenizer.json or vocab.txt with tokenizer_config.json. The task is the one that config.json names. What became of every
-weight is printed: mapped, tied, dropped and why, newly initialised."""
+tokenizer.json or vocab.txt, with the options and added tokens that lie beside it. The task is the one that
+config.json names. What became of every weight is printed: mapped, tied, dropped and why, newly initialised."""
 
 TO_HF = """Turn a model directory into one that transformers loads with from_pretrained, tokenizer included.
 

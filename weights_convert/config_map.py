@@ -12,6 +12,7 @@ from typing import Any
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, Model, head_fields
+from minibert.vocabulary_files import checked_class
 
 MODEL_TYPE = "bert"
 
@@ -43,7 +44,7 @@ FIXED: dict[str, Any] = {
 
 OURS = {field.name for field in dataclasses.fields(BertConfig)}
 HEADS = {"id2label", "label2id", "num_labels", "problem_type", "classifier_dropout", "tie_word_embeddings"}
-READ = OURS | set(FIXED) | HEADS | {"architectures", "model_type"}
+READ = OURS | set(FIXED) | HEADS | {"architectures", "model_type", "tokenizer_class"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def describe(fields: Mapping[str, Any]) -> Described:
     for name, value in FIXED.items():
         if fields.get(name) not in (None, value):
             raise InputError(f"{name} {fields[name]!r}: minibert does {value!r} alone")
+    checked_class(fields.get("tokenizer_class"), "tokenizer_class")  # its usual place is tokenizer_config.json
     known = {name: fields[name] for name in OURS & fields.keys()}
     if isinstance(activation := known.get("hidden_act"), str):
         if activation not in ACTIVATIONS:

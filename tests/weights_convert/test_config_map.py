@@ -92,6 +92,11 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         ({"n_layers": 6}, "model_type 'distilbert': minibert does bert"),
         ({"num_hidden_groups": 1}, "model_type 'albert': minibert does bert"),
         ({"max_position_embeddings": 514, "type_vocab_size": 1}, "model_type 'roberta': minibert does bert"),
+        (
+            {"tokenizer_class": "BertJapaneseTokenizer"},
+            "tokenizer_class: expected one of BertTokenizer, DistilBertTokenizer, ElectraTokenizer, "
+            "MobileBertTokenizer, PreTrainedTokenizerFast, TokenizersBackend, found 'BertJapaneseTokenizer'",
+        ),
         ({"is_decoder": True}, "is_decoder True: minibert does False alone"),
         ({"add_cross_attention": True}, "add_cross_attention True: minibert does False alone"),
         (
