@@ -11,7 +11,7 @@ import torch
 import minibert
 from minibert.training.state import load_newest_state
 from pretrain.train import Pretraining
-from tests.pretrain.running import DROPPING, run_here, states
+from tests.pretrain.running import run_here, states
 
 pytestmark = pytest.mark.usefixtures("plain")
 
@@ -36,11 +36,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 ) -> None:
     original = Pretraining.go
 
-    @torch.no_grad()
     def spoilt(self: Pretraining) -> None:
-        self.model.mlm_head.dense.bias[0] = torch.inf
-        with torch.enable_grad():
-            original(self)
+        with torch.no_grad():
+            self.model.mlm_head.dense.bias[0] = torch.inf
+        original(self)
 
     monkeypatch.setattr(Pretraining, "go", spoilt)
     assert run_here(monkeypatch, *common, "--steps", 5, "--out", tmp_path / "run") == 3
