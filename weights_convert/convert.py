@@ -41,7 +41,7 @@ def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator
         InputError: as `read_hf`, or `out` is there already.
         OSError: `out` can't be written; then nothing is left behind.
     """
-    check_new(out)
+    checkpoint.check_new(out)
     conversion = read_hf(directory, new_head=new_head)
     checkpoint.save(conversion.model, conversion.tokenizer, out)
     return conversion
@@ -112,7 +112,7 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
             already.
         OSError: `out` can't be written; then nothing is left behind.
     """
-    check_new(out)
+    checkpoint.check_new(out)
     model, tokenizer = checkpoint.load(directory)
     fields = to_fields(model)
     with checkpoint.written_whole(Path(out).resolve()) as aside:
@@ -155,12 +155,3 @@ def tokenizer_fields(tokenizer: Tokenizer, positions: int) -> dict[str, object]:
 def write_json(path: Path, fields: dict[str, object]) -> None:
     """Fields as people read them."""
     path.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def check_new(out: str | Path) -> None:
-    """
-    Raises:
-        InputError: something is there already.
-    """
-    if Path(out).exists() or Path(out).is_symlink():
-        raise InputError(f"{out}: is there already; give a directory that is not")

@@ -84,7 +84,7 @@ def test_every_class_agrees_in_bfloat16(kind: str) -> None:
     assert_agrees(rows)
 
 
-@pytest.mark.parametrize("shape", [SMALL, ODD], ids=["tiny", "odd"])
+@pytest.mark.parametrize("shape", [SMALL, pytest.param(ODD, marks=pytest.mark.slow)], ids=["tiny", "odd"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hundred_steps_of_training_stay_together(kind: str, shape: BertConfig) -> None:
     reference = reference_model(kind, shape)
