@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from minibert import checkpoint, cli
 from minibert.config import PRESETS, BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
-from tests.helpers import refusal
+from tests.helpers import randomize, refusal
+from tests.reference import reference_config
 from tests.weights_convert.reference_models import (
     KINDS,
     ODD,
@@ -221,6 +223,15 @@ def test_the_seed_decides_the_batches(hf_directory: Path) -> None:
     first, again, other = (verify(hf_directory, seed=seed, steps=1).losses for seed in (0, 0, 1))
     assert first == again
     assert abs(first[0][1] - other[0][1]) > 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_an_encoder_without_a_pooler_agrees(dtype: Literal["float64", "float32", "bfloat16"], tmp_path: Path) -> None:
+    reference = transformers.BertModel(reference_config(SMALL), add_pooling_layer=False).double()
+    randomize(reference, seed=11)
+    report = verify(write_directory(reference.float(), tmp_path / "hf"), dtype=dtype)
+    assert (report.architecture, report.agrees) == ("Bert", True)
+    assert report.rows[-1].name == "gradient of encoder.blocks.1.feed_forward_norm.bias"
 
 
 def test_half_precision_files_are_verified_in_full(tmp_path: Path) -> None:
