@@ -61,7 +61,9 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
 
     Raises:
         InputError: the model is in training mode; or as the model's `forward`.
+        IndexError: `masked_positions` outside the batch.
     """
+    check_evaluation(model)
     inputs: dict[str, Tensor] = {
         "input_ids": batch.input_ids,
         "token_type_ids": batch.token_type_ids,
@@ -119,10 +121,9 @@ def intermediates(model: Model, calls: dict[str, Call]) -> dict[str, Tensor]:
     """The calls of one forward pass of `model`, by the names above.
 
     Raises:
-        InputError: the model is in training mode, where the probabilities that dropout left can't be asked for again.
+        InputError: as `check_evaluation`.
     """
-    if model.training:
-        raise InputError("trace: the model is in training mode; call model.eval() first")
+    check_evaluation(model)
     record: dict[str, Tensor] = {}
     for full_name, (inputs, output) in calls.items():
         module = model.get_submodule(full_name)
@@ -142,6 +143,15 @@ def intermediates(model: Model, calls: dict[str, Call]) -> dict[str, Tensor]:
     return record
 
 
+def check_evaluation(model: Model) -> None:
+    """
+    Raises:
+        InputError: the model is in training mode, where the probabilities that dropout left can't be asked for again.
+    """
+    if model.training:
+        raise InputError("trace: the model is in training mode; call model.eval() first")
+
+
 @torch.no_grad()
 def probabilities(
     attention: DotProductAttention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
@@ -149,6 +159,10 @@ def probabilities(
     """How much each token looks at each, (B, N, T, T), as `attention` itself weighs it: its answer when token k's value
     is the k-th unit vector. So the fused kernel, which shows no probabilities, is asked for its own.
     """
-    tokens = key.size(-2)
-    unit_vectors = torch.eye(tokens, dtype=value.dtype, device=value.device).expand(*value.shape[:2], tokens, tokens)
-    return attention.forward(query, key, unit_vectors, mask)
+    tokens, head_size = value.shape[-2:]
+    columns = []
+    for first in range(0, tokens, head_size):  # in values of the usual size: for another there may be another kernel
+        unit_vectors = value.new_zeros(tokens, head_size)
+        unit_vectors[first : first + head_size].fill_diagonal_(1.0)
+        columns.append(attention.forward(query, key, unit_vectors.expand_as(value), mask))
+    return torch.cat(columns, dim=-1)[..., :tokens]

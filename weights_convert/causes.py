@@ -1,8 +1,8 @@
 """What is likely wrong, told from the first value that differs.
 
-Everything before that value agrees, so what it is made of is known: a cause is named when it predicts the differing
-numbers (LayerNorm with another eps gives exactly these), or when the weights show it (this matrix is that one's
-transpose). Where nothing fits, nothing is named.
+Everything before that value agrees, so what it is made of is known, and a cause can be tried: it is named when it
+*predicts* the differing numbers. LayerNorm with another eps gives exactly these; the reference's input through our
+weights gives exactly those, and our weights are the transpose of the reference's. Where nothing fits, nothing is named.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
+from weights_convert.comparison import Kind
+from weights_convert.key_map import QUERY_KEY_VALUE, module_of
 from weights_convert.runs import ReferenceModel, Run
 from weights_convert.samples import Sample
 
@@ -24,35 +26,26 @@ Prediction = tuple[str, Tensor]  # a cause in words, and the value that it would
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first value that differs, and all that is known of both sides."""
+    """The first row that differs, and all that is known of both sides."""
 
-    name: str  # of the value; "gradient of …" for a parameter's gradient
+    kind: Kind
+    name: str  # of the value or parameter
     sample: Sample
     ours: Run
     theirs: Run
     model: Model
     reference: ReferenceModel
 
-    def value(self, run: Run, name: str | None = None) -> Tensor:
-        """A value at real tokens."""
-        name = self.name if name is None else name
-        return at_real_tokens(name, run.values[name], self.sample)
-
-
-def at_real_tokens(name: str, value: Tensor, sample: Sample) -> Tensor:
-    """A value's part at real tokens, (tokens, …); what stands for a whole sequence, (B, …), stays whole.
-
-    value: (B, N, T, …) for heads, (B, T, …), or anything else; of attention probabilities the real queries' rows.
-    """
-    if value.ndim == 4:
-        return value.transpose(1, 2)[sample.real]
-    return value[sample.real] if value.ndim == 3 else value
-
 
 def likely_cause(divergence: Divergence) -> str | None:
     """The cause in one phrase, None where none fits."""
-    if divergence.name in divergence.theirs.values and divergence.name not in divergence.ours.values:
+    name, ours, theirs = divergence.name, divergence.ours, divergence.theirs
+    if divergence.kind == "gradient":
+        return _gradient(divergence)
+    if name not in ours.values or name not in theirs.values:
         return _not_there(divergence)
+    if not (ours.values[name].isfinite().all() and theirs.values[name].isfinite().all()):
+        return _not_finite(divergence)
     for pattern, find in CAUSES:
         if re.fullmatch(pattern, divergence.name):
             return find(divergence)
@@ -60,19 +53,35 @@ def likely_cause(divergence: Divergence) -> str | None:
 
 
 def _not_there(divergence: Divergence) -> str | None:
+    """A value that one side lacks."""
     ours, theirs = divergence.model.config.num_hidden_layers, divergence.reference.config.num_hidden_layers
     if divergence.name.startswith("blocks.") and ours != theirs:
         return f"ours has {ours} blocks, the reference {theirs}"
+    lacks = "ours" if divergence.name not in divergence.ours.values else "the reference"
+    return f"{lacks} has no {divergence.name.partition('.')[0]}"
+
+
+def _not_finite(divergence: Divergence) -> str | None:
+    """A value that is no number: where it comes from."""
+    name = divergence.name
+    for side, run in (("the reference's", divergence.theirs), ("our", divergence.ours)):
+        weights = [each for each in _weight_and_bias(run, name) if each is not None]
+        if not all(each.isfinite().all() for each in weights):
+            return f"{side} weights of {name} are not all finite"
     return None
 
 
 def _first_that_fits(divergence: Divergence, predictions: Iterator[Prediction]) -> str | None:
-    """The first cause whose value is ours: at least a hundred times nearer to it than the reference's value is."""
-    ours = divergence.value(divergence.ours)
-    observed = _distance(ours, divergence.value(divergence.theirs))
+    """The first cause whose value is ours: at least twenty times nearer to it than the reference's value is."""
+    real_part = divergence.sample.real_part
+    ours, theirs = (real_part(run.values[divergence.name]) for run in (divergence.ours, divergence.theirs))
+    if ours.shape != theirs.shape:
+        return None
     for cause, predicted in predictions:
-        predicted = at_real_tokens(divergence.name, predicted, divergence.sample)
-        if predicted.shape == ours.shape and _distance(ours, predicted) <= 0.01 * observed:
+        predicted = real_part(predicted)
+        if predicted.numel() == ours.numel() and _distance(ours, predicted.reshape(ours.shape)) <= 0.05 * _distance(
+            ours, theirs
+        ):
             return cause
     return None
 
@@ -81,45 +90,35 @@ def _distance(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b.double()).abs().mean())
 
 
-def _near(a: Tensor, b: Tensor) -> bool:
-    """Equal but for what rounding, of bfloat16 too, adds up to."""
-    return a.shape == b.shape and _distance(a, b) <= 0.05 * float(b.double().abs().mean())
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    """Equal but for the rounding of a number format."""
-    if a is None or b is None:
-        return a is b
-    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-7)
-
-
 # --- Embeddings ------------------------------------------------------------------------------------------------------
 
 
 def _embedding(divergence: Divergence) -> str | None:
     """A row of one of the three tables: the wrong row, or a table that differs."""
-    return _first_that_fits(divergence, _wrong_rows(divergence)) or _weights_differ(divergence)
+    return _first_that_fits(divergence, _wrong_rows(divergence))
 
 
 def _wrong_rows(divergence: Divergence) -> Iterator[Prediction]:
     table = divergence.theirs.parameters[f"encoder.{divergence.name}.weight"]
-    sample = divergence.sample
-    longest = sample.input_ids.size(1)
+    ids, segments = divergence.sample.input_ids, divergence.sample.token_type_ids
+    longest = ids.size(1)
     if divergence.name == "embeddings.position":
         for shift in (1, -1, 2, -2):
             yield f"positions are off by {shift:+d}", table[(torch.arange(longest) + shift) % len(table)]
         yield "positions are counted from the end", table[:longest].flip(0)
     elif divergence.name == "embeddings.segment":
-        yield "segment ids are ignored: all is segment A", table[torch.zeros_like(sample.token_type_ids)]
-        yield "segments are swapped: A has the vector of B", table[(1 - sample.token_type_ids) % len(table)]
-        yield "there are no segment embeddings", torch.zeros_like(table[sample.token_type_ids])
+        yield "segment ids are ignored: all is segment A", table[torch.zeros_like(segments)]
+        yield "segments are swapped: A has the vector of B", table[(1 - segments) % len(table)]
+        yield "there are no segment embeddings", torch.zeros_like(table[segments])
     else:
         for shift in (1, -1):
-            yield f"token ids are off by {shift:+d}", table[(sample.input_ids + shift) % len(table)]
-        yield (
-            "token embeddings are multiplied by the root of the hidden size",
-            table[sample.input_ids] * table.size(1) ** 0.5,
-        )
+            yield f"token ids are off by {shift:+d}", table[(ids + shift) % len(table)]
+        yield "token embeddings are multiplied by the root of the hidden size", table[ids] * table.size(1) ** 0.5
+    our_table = divergence.ours.parameters.get(f"encoder.{divergence.name}.weight")
+    if our_table is not None and (our_table.shape != table.shape or not torch.equal(our_table, table)):
+        rows = {"position": torch.arange(longest), "segment": segments, "token": ids}[divergence.name.split(".")[1]]
+        if int(rows.max()) < len(our_table):
+            yield _how_weights_differ(divergence), our_table[rows]
 
 
 # --- Sums ------------------------------------------------------------------------------------------------------------
@@ -134,8 +133,8 @@ def _left_out(divergence: Divergence) -> Iterator[Prediction]:
     if divergence.name == "embeddings.sum":
         parts = {part: values[f"embeddings.{part}"] for part in ("token", "position", "segment")}
         for part in parts:
-            rest = [tensor for name, tensor in parts.items() if name != part]
-            yield f"{part} embeddings are left out of the sum", rest[0] + rest[1]
+            first, second = (tensor for name, tensor in parts.items() if name != part)
+            yield f"{part} embeddings are left out of the sum", first + second
     else:
         output = values[divergence.name.removesuffix("sum") + "output"]
         yield "the residual connection is missing", output
@@ -146,19 +145,23 @@ def _left_out(divergence: Divergence) -> Iterator[Prediction]:
 
 
 def _layer_norm(divergence: Divergence) -> str | None:
-    return _weights_differ(divergence) or _first_that_fits(divergence, _other_norms(divergence))
+    return _first_that_fits(divergence, _other_norms(divergence))
 
 
 def _other_norms(divergence: Divergence) -> Iterator[Prediction]:
-    module, given = _parameter_owner(divergence.name), divergence.theirs.given[divergence.name]
-    weight, bias = (divergence.theirs.parameters[f"{module}.{leaf}"] for leaf in ("weight", "bias"))
+    given = divergence.theirs.given[divergence.name]
+    weight, bias = _weight_and_bias(divergence.theirs, divergence.name)
+    our_weight, our_bias = _weight_and_bias(divergence.ours, divergence.name)
     wanted = divergence.reference.config.layer_norm_eps
+    if _differ(our_weight, weight) or _differ(our_bias, bias):
+        yield _how_weights_differ(divergence), F.layer_norm(given, given.shape[-1:], our_weight, our_bias, wanted)
     for eps in (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, divergence.model.config.layer_norm_eps):
         normal = F.layer_norm(given, given.shape[-1:], weight, bias, eps)
         yield f"LayerNorm eps is {eps:g}, the reference's {wanted:g}", normal
     yield "there is no LayerNorm", given
-    centred = given * torch.rsqrt(given.square().mean(-1, keepdim=True) + wanted)
-    yield "LayerNorm does not subtract the mean", centred * weight + bias
+    assert weight is not None and bias is not None
+    rooted = given * torch.rsqrt(given.square().mean(-1, keepdim=True) + wanted)
+    yield "LayerNorm does not subtract the mean", rooted * weight + bias
 
 
 # --- Attention -------------------------------------------------------------------------------------------------------
@@ -206,120 +209,149 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def _activation(divergence: Divergence) -> str | None:
     owner, _, last = divergence.name.rpartition(".")
     before = {"pooler": "pooler.dense", "mlm_head": "mlm_head.dense"}.get(owner or last, f"{owner}.inner")
-    given = divergence.theirs.values[before]
-    wanted = divergence.value(divergence.theirs)
-    predictions = [(name, activation(given)) for name, activation in ACTIVATIONS.items()]
-    at_tokens = ((name, at_real_tokens(before, value, divergence.sample)) for name, value in predictions)
-    reference = min(at_tokens, key=lambda prediction: _distance(prediction[1], wanted))[0]
+    given, wanted = divergence.theirs.values[before], divergence.theirs.values[divergence.name]
+    reference = min(ACTIVATIONS, key=lambda name: _distance(ACTIVATIONS[name](given), wanted))
     return _first_that_fits(
-        divergence, ((f"the activation is {name}, the reference's {reference}", value) for name, value in predictions)
+        divergence,
+        (
+            (f"the activation is {name}, the reference's {reference}", activation(given))
+            for name, activation in ACTIVATIONS.items()
+        ),
     )
 
 
 # --- Dense layers ----------------------------------------------------------------------------------------------------
 
-QUERY_KEY_VALUE = ("query", "key", "value")
-
 
 def _dense(divergence: Divergence) -> str | None:
-    """The weights tell; where they agree, what goes in differs, or the code."""
-    return (
-        _weights_differ(divergence)
-        or _another_input(divergence)
-        or f"{divergence.name} has the reference's input and weights, so what is done with them differs"
-    )
+    weight, _ = _weight_and_bias(divergence.theirs, divergence.name)
+    our_weight, _ = _weight_and_bias(divergence.ours, divergence.name)
+    if weight is not None and our_weight is not None and our_weight.shape != weight.shape:
+        return _how_weights_differ(divergence)
+    return _wrong_heads(divergence) or _first_that_fits(divergence, _other_dense(divergence))
 
 
-def _another_input(divergence: Divergence) -> str | None:
-    ours, theirs = divergence.ours.given.get(divergence.name), divergence.theirs.given[divergence.name]
-    if ours is None:
-        return None
-    sample = divergence.sample
-    at_ours, at_theirs = (at_real_tokens(divergence.name, given, sample) for given in (ours, theirs))
-    if _near(at_ours, at_theirs):
-        return None
-    parameters, eps = divergence.theirs.parameters, divergence.model.config.layer_norm_eps
-    for norm in ("attention_norm", "feed_forward_norm"):
-        block = re.match(r"blocks\.\d+|", divergence.name)[0]  # type: ignore[index]  # the empty one always matches
-        weight, bias = (parameters.get(f"encoder.{block}.{norm}.{leaf}") for leaf in ("weight", "bias"))
-        if weight is not None and _near(at_ours, F.layer_norm(at_theirs, weight.shape, weight, bias, eps)):
-            return "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)"
+def _wrong_heads(divergence: Divergence) -> str | None:
+    ours, theirs = divergence.model.config.num_attention_heads, divergence.reference.config.num_attention_heads
+    is_headed = divergence.name.rpartition(".")[2] in QUERY_KEY_VALUE
+    return f"ours has {ours} attention heads, the reference {theirs}" if is_headed and ours != theirs else None
+
+
+def _other_dense(divergence: Divergence) -> Iterator[Prediction]:
+    """The reference's input through our weights; another input through the reference's weights; at last ours."""
+    name = divergence.name
+    weight, bias = _weight_and_bias(divergence.theirs, name)
+    our_weight, our_bias = _weight_and_bias(divergence.ours, name)
+    given = divergence.theirs.given[name]
+    assert weight is not None
+    if our_weight is not None and (_differ(our_weight, weight) or _differ(our_bias, bias)):
+        yield _how_weights_differ(divergence), F.linear(given, our_weight, our_bias)
+    for what, other in _other_inputs(divergence):
+        yield what, F.linear(other, weight, bias)
+    if (ours_given := divergence.ours.given.get(name)) is not None:
+        yield "what goes in differs, though all that was compared before agrees", F.linear(ours_given, weight, bias)
+
+
+def _other_inputs(divergence: Divergence) -> Iterator[Prediction]:
+    """What a sublayer or the pooler may have been given in place of the right thing."""
+    sample, theirs = divergence.sample, divergence.theirs
+    if block := re.match(r"blocks\.\d+", divergence.name):
+        for norm in ("attention_norm", "feed_forward_norm"):
+            weight, bias = _weight_and_bias(theirs, f"{block[0]}.{norm}")
+            given, eps = theirs.given[divergence.name], divergence.reference.config.layer_norm_eps
+            if weight is None or given.shape[-1:] != weight.shape:  # the feed-forward layer's inner states
+                continue
+            normal = F.layer_norm(given, given.shape[-1:], weight, bias, eps)
+            yield "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)", normal
     if divergence.name == "pooler.dense":
-        states = divergence.theirs.values[f"blocks.{divergence.reference.config.num_hidden_layers - 1}"]
-        last = sample.real.long().cumsum(1).argmax(1)
+        states = theirs.values[f"blocks.{divergence.reference.config.num_hidden_layers - 1}"]  # (B, T, H)
+        real = sample.real[..., None]
         pooled = {
-            "the mean of the real tokens": (states * sample.real[..., None]).sum(1) / sample.real.sum(1, keepdim=True),
+            "the mean of the real tokens": (states * real).sum(1) / real.sum(1),
             "the mean of all positions": states.mean(1),
-            "the last real token": states[torch.arange(len(states)), last],
+            "the first real token": states[torch.arange(len(states)), sample.real.long().argmax(1)],
+            "the last real token": states[torch.arange(len(states)), sample.real.long().cumsum(1).argmax(1)],
             "the last position": states[:, -1],
-            "the second position": states[:, min(1, states.size(1) - 1)],
         }
         for what, state in pooled.items():
-            if _near(at_ours, state):
-                return f"the pooler takes {what}, the reference's the first"
-    return "what goes in differs, though all that was computed before agrees"
+            yield f"the pooler takes {what}, the reference's the first position", state
 
 
-def _parameter_owner(name: str) -> str:
-    """The module of ours that makes a value, by its name in a model with heads."""
-    owner, _, last = name.rpartition(".")
-    module = f"{owner}.query_key_value" if last in QUERY_KEY_VALUE else name
-    return f"encoder.{module}" if module.startswith(("embeddings", "blocks")) else module
+# --- Weights ---------------------------------------------------------------------------------------------------------
 
 
 def _weight_and_bias(run: Run, name: str) -> tuple[Tensor | None, Tensor | None]:
-    """The weights by which a run makes a value: a third of the stacked ones for a query, key or value."""
-    module, last = _parameter_owner(name), name.rpartition(".")[2]
-    found = [run.parameters.get(f"{module}.{leaf}") for leaf in ("weight", "bias")]
-    if module == "mlm_head.decoder" and found[0] is None:
-        found[0] = run.parameters["encoder.embeddings.token.weight"]
-    if last in QUERY_KEY_VALUE:
-        found = [None if both is None else both.chunk(3)[QUERY_KEY_VALUE.index(last)] for both in found]
-    return found[0], found[1]
+    """The weights by which a run makes a value: a third of the stacked ones for a query, key or value; None for a value
+    that is made of others without weights.
+    """
+    module, last = module_of(name), name.rpartition(".")[2]
+    weight, bias = (run.parameters.get(f"{module}.{leaf}") for leaf in ("weight", "bias"))
+    if module == "mlm_head.decoder" and weight is None:
+        weight = run.parameters["encoder.embeddings.token.weight"]
+    if last in QUERY_KEY_VALUE and weight is not None and bias is not None:
+        part = QUERY_KEY_VALUE.index(last)
+        weight, bias = weight.chunk(3)[part], bias.chunk(3)[part]
+    return weight, bias
 
 
-def _weights_differ(divergence: Divergence) -> str | None:
-    """What the weights of the module that makes the value show, None where they agree."""
+def _differ(a: Tensor | None, b: Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is not b
+    return not torch.equal(a, b)
+
+
+def _recognised(a: Tensor | None, b: Tensor | None) -> bool:
+    """The same numbers, or once the same."""
+    if a is None or b is None:
+        return a is b
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def _how_weights_differ(divergence: Divergence) -> str:
+    """What our weights for a value are, seen from the reference's; they are known to differ."""
     name = divergence.name
     weight, bias = _weight_and_bias(divergence.ours, name)
     wanted_weight, wanted_bias = _weight_and_bias(divergence.theirs, name)
-    if weight is None or wanted_weight is None or (_same(weight, wanted_weight) and _same(bias, wanted_bias)):
-        return None
-    if weight.shape != wanted_weight.shape:
-        return f"{name}.weight is {tuple(weight.shape)}, the reference's {tuple(wanted_weight.shape)}"
-    if name == "mlm_head.decoder" and _is_untied(divergence.model):
-        return "the decoder is not tied to the token embeddings"
-    if _same(weight, wanted_weight) and wanted_bias is not None and (bias is None or not bias.any()):
+    if weight is None or wanted_weight is None or weight.shape != wanted_weight.shape:
+        shapes = (None if each is None else tuple(each.shape) for each in (weight, wanted_weight))
+        return "{}.weight is {}, the reference's {}".format(name, *shapes)
+    if name == "mlm_head.decoder" and (untied := _untied(divergence)):
+        return untied
+    if _recognised(weight, wanted_weight) and wanted_bias is not None and (bias is None or not bias.any()):
         return f"the bias of {name} is missing"
-    if weight.ndim == 2 and _same(weight, wanted_weight.T):
+    if weight.ndim == 2 and _recognised(weight, wanted_weight.T):
         return f"the weight of {name} is transposed"
     for other in divergence.theirs.values:
         if other != name and _makes(divergence.theirs, other, weight, bias):
             return _misplaced(divergence, other)
     if weight.ndim == 1 and bool((weight == 1).all()):
         return f"the weight of {name} is missing"
-    apart = float((weight - wanted_weight).abs().max())
-    if bias is not None and wanted_bias is not None:
-        apart = max(apart, float((bias - wanted_bias).abs().max()))
-    return f"the weights of {name} are others: by up to {apart:.1e}"
+    apart = [(ours - theirs).abs().max() for ours, theirs in ((weight, wanted_weight), (bias, wanted_bias))
+             if ours is not None and theirs is not None]  # fmt: skip
+    return f"the weights of {name} are others: by up to {float(torch.stack(apart).max()):.1e}"
 
 
-def _is_untied(model: Model) -> bool:
-    if not isinstance(model, BertForPreTraining | BertForMaskedLM):
-        return False
-    return model.mlm_head.decoder.weight is not model.encoder.embeddings.token.weight
+def _untied(divergence: Divergence) -> str | None:
+    """Which side's decoder is a parameter of its own."""
+    model, reference = divergence.model, divergence.theirs
+    if isinstance(model, BertForPreTraining | BertForMaskedLM):
+        if model.mlm_head.decoder.weight is not model.encoder.embeddings.token.weight:
+            return "the decoder is not tied to the token embeddings"
+        if "mlm_head.decoder.weight" in reference.parameters:
+            return "the reference's decoder is not tied to its token embeddings (tie_word_embeddings is false), ours is"
+    return None
 
 
 def _makes(run: Run, name: str, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether these are the weights by which a run makes the value `name`."""
-    if f"{_parameter_owner(name)}.weight" not in run.parameters:
+    if f"{module_of(name)}.weight" not in run.parameters:
         return False
     found_weight, found_bias = _weight_and_bias(run, name)
-    return _same(weight, found_weight) and _same(bias, found_bias)
+    return _recognised(weight, found_weight) and _recognised(bias, found_bias)
 
 
 def _misplaced(divergence: Divergence, other: str) -> str:
-    """Our module `divergence.name` has the weights that make the reference's `other`."""
+    """Our module for `divergence.name` has the weights that make the reference's `other`."""
     name = divergence.name
     here, there = (re.match(r"blocks\.(\d+)\.(.*)", value) for value in (name, other))
     if here and there and here[2] == there[2]:
@@ -332,25 +364,40 @@ def _misplaced(divergence: Divergence, other: str) -> str:
     return f"{name} has the weights of {other}"
 
 
+def weights_not_reached(ours: Run, theirs: Run, name: str) -> str | None:
+    """What differs in a parameter by which no value of the batches was made otherwise."""
+    weight, wanted = ours.parameters.get(name), theirs.parameters.get(name)
+    if weight is None or wanted is None or weight.shape != wanted.shape:
+        return None
+    rows = (weight != wanted).reshape(len(weight), -1).any(1)
+    return (
+        f"{int(rows.sum()):,} of {len(rows):,} rows of {name} differ; no token or position of the batches reaches them"
+    )
+
+
 # --- Gradients -------------------------------------------------------------------------------------------------------
 
 
 def _gradient(divergence: Divergence) -> str | None:
-    name = divergence.name.removeprefix("gradient of ")
-    if name == "encoder.embeddings.token.weight" and _is_untied(divergence.model):
-        return "the decoder is not tied to the token embeddings: it holds a copy, which gets a gradient of its own"
-    if name == "encoder.embeddings.token.weight" and not divergence.reference.config.tie_word_embeddings:
-        return "the reference's decoder has a gradient of its own (tie_word_embeddings is false); ours is tied"
-    if name == "encoder.embeddings.token.weight" and not divergence.reference.config.tie_word_embeddings:
-        return "the reference's decoder has a gradient of its own (tie_word_embeddings is false); ours is tied"
-    if name not in divergence.ours.gradients:
-        return f"ours has no {name}"
-    if not divergence.ours.gradients[name].any():
+    name, ours = divergence.name, divergence.ours
+    if (untied := _untied(divergence)) and name in ("encoder.embeddings.token.weight", "mlm_head.decoder.weight"):
+        return untied
+    if name not in ours.parameters or name not in divergence.theirs.parameters:
+        return f"{'ours' if name not in ours.parameters else 'the reference'} has no {name}"
+    shapes = [tuple(run.parameters[name].shape) for run in (ours, divergence.theirs)]
+    if shapes[0] != shapes[1]:
+        return f"{name} is {shapes[0]}, the reference's {shapes[1]}"
+    if name == "encoder.embeddings.token.weight":
+        pads = divergence.model.config.pad_token_id, divergence.reference.config.pad_token_id
+        if pads[0] != pads[1]:
+            return f"pad_token_id, whose row does not learn as an input, is {pads[0]}, the reference's {pads[1]}"
+    gradient = ours.gradients[name]
+    if gradient is None or not gradient.any():
         return f"no gradient reaches {name}: frozen, detached, or not used"
     return None
 
 
-# Which values -> what may be wrong with them.
+# Which values -> what may be wrong with them. Of the others (an attention's context, the loss) nothing is known.
 CAUSES: tuple[tuple[str, Callable[[Divergence], str | None]], ...] = (
     (r"embeddings\.(token|position|segment)", _embedding),
     (r".*\bsum", _sum),
@@ -358,5 +405,4 @@ CAUSES: tuple[tuple[str, Callable[[Divergence], str | None]], ...] = (
     (r".*probabilities", _probabilities),
     (r".*activation|pooler", _activation),
     (r".*\.(query|key|value|output|inner|dense|decoder)|nsp_head|span_head", _dense),
-    (r"gradient of .*", _gradient),
 )

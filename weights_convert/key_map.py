@@ -47,6 +47,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "span_head": ("qa_outputs",),
 }
 
+QUERY_KEY_VALUE = ("query", "key", "value")  # the order in which our stacked matrix has them
+
 # Intermediate of ours (see `minibert.tracing`) -> the module of theirs that has it, and where: "output", "input", or
 # the number of one of its outputs. Beside these, modules of ours and theirs in TABLE have equal outputs.
 INTERMEDIATES: dict[str, tuple[str, str | int]] = {
@@ -64,6 +66,8 @@ INTERMEDIATES: dict[str, tuple[str, str | int]] = {
     "pooler": ("bert.pooler", "output"),
     "mlm_head.activation": ("cls.predictions.transform.LayerNorm", "input"),
     "mlm_head.decoder": ("cls.predictions.decoder", "output"),
+    "mlm_head": ("cls.predictions", "output"),
+    "classifier": ("classifier", "output"),
 }
 
 # How files spell a key -> how the table does.
@@ -75,13 +79,28 @@ SPELLINGS = (
 )
 
 # A key whose numbers another key has already.
-TIED = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
+DECODER = "cls.predictions.decoder.weight"
+TIED = {DECODER: "bert.embeddings.word_embeddings.weight"}
 
 # Keys that hold no weights.
 DROPPED = {
     "bert.embeddings.position_ids": "a buffer: positions are counted in the forward pass",
     "bert.embeddings.token_type_ids": "a buffer: segments are all A where none are given",
 }
+
+
+def values_of(module: str) -> tuple[str, ...]:
+    """The intermediates that a module of ours makes: three for query, key and value, else the one of its name."""
+    name = module.removeprefix("encoder.")
+    owner, _, last = name.rpartition(".")
+    return tuple(f"{owner}.{part}" for part in QUERY_KEY_VALUE) if last == "query_key_value" else (name,)
+
+
+def module_of(value: str) -> str:
+    """The way back: the module that makes an intermediate, by its name in a model with heads."""
+    owner, _, last = value.rpartition(".")
+    module = f"{owner}.query_key_value" if last in QUERY_KEY_VALUE else value
+    return f"encoder.{module}" if module.startswith(("embeddings", "blocks")) else module
 
 
 def keys_of(parameter: str) -> tuple[str, ...]:

@@ -13,11 +13,20 @@ from torch import Tensor, nn
 from minibert.heads import BertForMaskedLM, BertForPreTraining, BertWithPooler, Model
 from minibert.model import Bert
 from minibert.tracing import Call, intermediates, watched
-from weights_convert.key_map import INTERMEDIATES, TABLE, in_table_spelling, keys_of, parameters_of
+from weights_convert.key_map import (
+    DECODER,
+    INTERMEDIATES,
+    QUERY_KEY_VALUE,
+    TABLE,
+    in_table_spelling,
+    keys_of,
+    parameters_of,
+    values_of,
+)
 from weights_convert.samples import Sample, encoder_loss, loss_of
 
 ReferenceModel = Any  # of transformers: a torch module with a config
-HEADED = ("query", "key", "value", "context")  # ours (B, N, T, D), theirs (B, T, H)
+HEADED = (*QUERY_KEY_VALUE, "context")  # ours (B, N, T, D), theirs (B, T, H)
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Run:
     values: dict[str, Tensor]  # every intermediate, in the order in which it was computed; last, "loss"
     given: dict[str, Tensor]  # value -> what the dense layer, LayerNorm or table that makes it was given
     parameters: dict[str, Tensor]  # as in a model with heads
-    gradients: dict[str, Tensor]  # of the loss; of a parameter that none reached, zeros
+    gradients: dict[str, Tensor | None]  # of the loss; None where none arrived
 
     @staticmethod
     def of(
@@ -38,18 +47,21 @@ class Run:
         return Run(
             values=values | {"loss": loss.detach()},
             given=given,
-            parameters={name: _stacked([part.detach() for part in parts]) for name, parts in parameters.items()},
-            gradients={name: _stacked([_gradient(part) for part in parts]) for name, parts in parameters.items()},
+            parameters={name: stacked([part.detach() for part in parts]) for name, parts in parameters.items()},
+            gradients={name: gradient_of(parts) for name, parts in parameters.items()},
         )
 
 
-def _stacked(parts: list[Tensor]) -> Tensor:
+def gradient_of(parts: list[nn.Parameter]) -> Tensor | None:
+    """The gradient of parameters, one under the other; None where none of them has one."""
+    if all(part.grad is None for part in parts):
+        return None
+    return stacked([torch.zeros_like(part) if part.grad is None else part.grad for part in parts])
+
+
+def stacked(parts: list[Tensor]) -> Tensor:
     """One under the other; a single one without a copy, which would be large."""
     return torch.cat(parts) if len(parts) > 1 else parts[0]
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
 # --- Ours ------------------------------------------------------------------------------------------------------------
@@ -60,12 +72,10 @@ def run_ours(model: Model, sample: Sample) -> Run:
     model.zero_grad()
     with watched(model) as calls:
         loss = our_loss(model, sample)
-    given = {}
+    given: dict[str, Tensor] = {}
     for full_name, call in calls.items():
-        name = full_name.removeprefix("encoder.")
-        inputs = [tensor for tensor in call.inputs if isinstance(tensor, Tensor)]
-        for value in values_of(name) if inputs else ():
-            given[value] = inputs[0]
+        if call.inputs:
+            given |= dict.fromkeys(values_of(full_name), call.inputs[0])
     parameters = {name: [parameter] for name, parameter in parameters_of(model).items()}
     return Run.of(intermediates(model, calls), loss, given, parameters)
 
@@ -76,12 +86,6 @@ def our_loss(model: Model, sample: Sample) -> Tensor:
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
         arguments["masked_positions"] = sample.real_positions
     return loss_of(model, model(**arguments), sample)
-
-
-def values_of(module: str) -> tuple[str, ...]:
-    """The values that a module of ours makes: three for query, key and value, else the one of its name."""
-    owner, _, last = module.rpartition(".")
-    return tuple(f"{owner}.{part}" for part in HEADED[:3]) if last == "query_key_value" else (module,)
 
 
 # --- The reference's -------------------------------------------------------------------------------------------------
@@ -99,7 +103,7 @@ def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Ru
         block = re.search(r"\d+", module)
         for pattern, part in _PLACES.get(re.sub(r"\d+", "{}", module), ()):
             name = pattern.format(block[0] if block else "")
-            values[name] = _in_our_shape(name, _part(call, part), model.config.num_attention_heads)
+            values[name] = _in_our_shape(name, _part(call, part), reference.config.num_attention_heads)
             if part == "output" and call.inputs:
                 given[name] = call.inputs[0]
     return Run.of(values, loss, given, _parameters_by_our_names(reference))
@@ -110,7 +114,8 @@ def reference_loss(reference: ReferenceModel, model: Model, sample: Sample) -> T
     arguments = sample.arguments(model)
     if isinstance(model, Bert | BertWithPooler):
         output = reference(**arguments)
-        return encoder_loss(output.last_hidden_state, output.pooler_output, sample)
+        pooled = output.pooler_output if isinstance(model, BertWithPooler) else None
+        return encoder_loss(output.last_hidden_state, pooled, sample)
     return reference(**arguments, **sample.targets).loss
 
 
@@ -144,6 +149,7 @@ def _in_our_shape(name: str, tensor: Tensor, heads: int) -> Tensor:
 
 
 def _parameters_by_our_names(reference: ReferenceModel) -> dict[str, list[nn.Parameter]]:
+    """A decoder's weight is among them only where it is not tied to the token embeddings."""
     theirs = {in_table_spelling(key): parameter for key, parameter in reference.named_parameters()}
     found = {}
     for pattern in TABLE:
@@ -152,4 +158,6 @@ def _parameters_by_our_names(reference: ReferenceModel) -> dict[str, list[nn.Par
                 name = f"{pattern.format(block)}.{leaf}"
                 if all(key in theirs for key in keys_of(name)):
                     found[name] = [theirs[key] for key in keys_of(name)]
+    if DECODER in theirs:
+        found["mlm_head.decoder.weight"] = [theirs[DECODER]]
     return found

@@ -69,6 +69,15 @@ class Sample:
             },
         )
 
+    def real_part(self, value: Tensor) -> Tensor:
+        """A value's part at real tokens, (tokens, …); what stands for whole sequences, (B, …), or for all stays whole.
+
+        value: (B, N, T, …) for heads, (B, T, …), or anything else; of attention probabilities the real queries' rows.
+        """
+        if value.ndim == 4:
+            return value.transpose(1, 2)[self.real]
+        return value[self.real] if value.ndim == 3 else value
+
     @property
     def real_positions(self) -> Tensor:
         """Flat positions b·T + t of the real tokens, in order."""

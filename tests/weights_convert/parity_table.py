@@ -14,7 +14,8 @@ import transformers
 from minibert.config import PRESETS
 from tests.weights_convert.reference_models import KINDS, ODD, SMALL, reference_model
 from tests.weights_convert.test_verify import converted
-from weights_convert.verify import Row, compare, is_hidden_state, train_both
+from weights_convert.comparison import Row, is_hidden_state
+from weights_convert.verify import compare, train_both
 
 SHAPES = {"tiny": SMALL, "odd": ODD, "base": PRESETS["base"]}
 STEPS = {"tiny": 100, "odd": 100, "base": 0}  # base takes an hour
@@ -30,8 +31,8 @@ def figures(kind: str, shape: str) -> Iterator[str]:
     for dtype in ("float64", "float32"):
         ours.to(getattr(torch, dtype))
         rows, _ = compare(ours, lambda dtype: reference.to(dtype), dtype=dtype)
-        values = [row for row in rows if not row.name.startswith("gradient of ")]
-        gradients = [row for row in rows if row.name.startswith("gradient of ")]
+        values = [row for row in rows if row.kind == "value"]
+        gradients = [row for row in rows if row.kind == "gradient"]
         compared = values if dtype == "float64" else [row for row in values if is_hidden_state(row.name)]
         yield f"{max(row.max for row in compared):.1e}"
         yield f"{max(row.relative for row in gradients):.1e}"

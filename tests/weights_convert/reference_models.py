@@ -46,6 +46,11 @@ KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
         "BertForSequenceClassification",
     ),
     "regression": ("BertForSequenceClassification", {"num_labels": 1}, "BertForSequenceClassification"),
+    "scores": (
+        "BertForSequenceClassification",
+        {"num_labels": 3, "problem_type": "regression"},
+        "BertForSequenceClassification",
+    ),
     "tokens": ("BertForTokenClassification", {"id2label": {0: "O", 1: "B-X", 2: "I-X"}}, "BertForTokenClassification"),
     "answers": ("BertForQuestionAnswering", {}, "BertForQuestionAnswering"),
     "choices": ("BertForMultipleChoice", {}, "BertForMultipleChoice"),

@@ -19,6 +19,7 @@ from minibert.heads import BertForPreTraining, Pooler
 from minibert.model import Block, DotProductAttention, Embeddings, FeedForward, SelfAttention
 from tests.weights_convert.reference_models import SMALL, edit_json, reference_model, write_directory
 from weights_convert.convert import from_hf
+from weights_convert.runs import ReferenceModel
 from weights_convert.verify import compare, load_reference, verify
 
 SHAPE = SMALL.replace(num_hidden_layers=5)
@@ -169,8 +170,83 @@ def test_a_fault_in_a_directory_is_caught_and_named(fault: str, hf_directory: Pa
         edit_weights(directory, edit)
     report = verify(hf_directory, directory, dtype="float64")
     assert report.first_divergent is not None
-    assert report.first_divergent.name == first
+    assert report.first_divergent.title == first
     assert report.cause is not None and report.cause.startswith(cause), report.cause
+
+
+def test_weights_that_no_batch_reaches_are_compared_too(hf_directory: Path, directory: Path) -> None:
+    def spoil(weights: Weights) -> None:
+        weights["encoder.embeddings.position.weight"][14:] = 7.0
+
+    edit_weights(directory, spoil)
+    model, _ = checkpoint.load(directory)
+    limits = model.config.replace(max_position_embeddings=12)  # as of a model with more positions than the batches have
+
+    def load(dtype: torch.dtype) -> ReferenceModel:
+        reference = load_reference(hf_directory, model, dtype)
+        reference.config.max_position_embeddings = limits.max_position_embeddings
+        return reference
+
+    rows, cause = compare(model.double(), load, dtype="float64")
+    assert [row.title for row in rows if not row.agrees] == ["weight of encoder.embeddings.position.weight"]
+    assert cause == (
+        "2 of 16 rows of encoder.embeddings.position.weight differ; no token or position of the batches reaches them"
+    )
+
+
+def test_another_number_of_heads(hf_directory: Path, directory: Path) -> None:
+    edit_json(directory / "config.json", num_attention_heads=6)
+    report = verify(hf_directory, directory, dtype="float64")
+    assert report.first_divergent is not None
+    assert (report.first_divergent.title, report.cause) == (
+        "blocks.0.attention.query",
+        "ours has 6 attention heads, the reference 3",
+    )
+
+
+def test_a_block_too_many(hf_directory: Path, directory: Path) -> None:
+    def repeat_the_last(weights: Weights) -> None:
+        last = {name: tensor for name, tensor in weights.items() if ".blocks.4." in name}
+        weights |= {name.replace(".4.", ".5.", 1): tensor.clone() for name, tensor in last.items()}
+
+    edit_json(directory / "config.json", num_hidden_layers=6)
+    edit_weights(directory, repeat_the_last)
+    report = verify(hf_directory, directory, dtype="float64")
+    assert report.first_divergent is not None
+    assert (report.first_divergent.title, report.first_divergent.note, report.cause) == (
+        "blocks.5.attention.query",
+        "not in the reference's",
+        "ours has 6 blocks, the reference 5",
+    )
+
+
+def test_another_padding_token_shows_in_the_gradients(hf_directory: Path, directory: Path) -> None:
+    edit_json(directory / "config.json", pad_token_id=3)
+    report = verify(hf_directory, directory, dtype="float64")
+    assert report.cause == "pad_token_id, whose row does not learn as an input, is 3, the reference's 0"
+
+
+def test_numbers_that_are_none_are_traced_to_their_weights(hf_directory: Path, directory: Path) -> None:
+    edit_weights(directory, set_to("encoder.blocks.1.attention.output.bias", float("nan")))
+    for dtype in ("float64", "bfloat16"):
+        report = verify(hf_directory, directory, dtype=dtype)
+        assert report.first_divergent is not None
+        assert (report.first_divergent.title, report.cause) == (
+            "blocks.1.attention.output",
+            "our weights of blocks.1.attention.output are not all finite",
+        )
+
+
+def test_weights_that_hardly_differ_are_named(hf_directory: Path, directory: Path) -> None:
+    def nudge(weights: Weights) -> None:
+        weights["encoder.blocks.2.feed_forward.inner.weight"] *= 1 + 3e-6
+
+    edit_weights(directory, nudge)
+    report = verify(hf_directory, directory, dtype="float64")
+    assert report.first_divergent is not None
+    assert report.first_divergent.title == "blocks.2.feed_forward.inner"
+    assert report.cause is not None
+    assert report.cause.startswith("the weights of blocks.2.feed_forward.inner are others: by up to")
 
 
 def test_a_sound_directory_agrees(hf_directory: Path, directory: Path) -> None:
@@ -351,7 +427,7 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "untied decoder of equal numbers": (
         untie_a_copy,
         "gradient of encoder.embeddings.token.weight",
-        "the decoder is not tied to the token embeddings: it holds a copy",
+        "the decoder is not tied to the token embeddings",
     ),
     "decoder without a bias": (without_decoder_bias, "mlm_head.decoder", "the bias of mlm_head.decoder is missing"),
     "a frozen weight": (
@@ -371,15 +447,57 @@ def test_a_fault_in_code_is_caught_and_named(fault: str, dtype: str, hf_director
     model.to(getattr(torch, dtype))
     plant(model)
     rows, found = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype=dtype)
-    assert next(row.name for row in rows if not row.agrees) == first
+    assert next(row.title for row in rows if not row.agrees) == first
     assert found is not None and found.startswith(cause), found
 
 
-def test_faults_are_caught_in_bfloat16_too(hf_directory: Path, directory: Path) -> None:
-    edit_weights(directory, transpose)
+@pytest.mark.parametrize(
+    "fault", ["a transposed square weight", "query and key swapped", "positions off by one", "a block dropped"]
+)
+def test_faults_in_a_directory_are_named_in_bfloat16_too(fault: str, hf_directory: Path, directory: Path) -> None:
+    fields, edit, first, cause = IN_DIRECTORY[fault]
+    edit_json(directory / "config.json", **fields)
+    assert edit is not None
+    edit_weights(directory, edit)
     report = verify(hf_directory, directory, dtype="bfloat16")
     assert report.first_divergent is not None
-    assert (report.first_divergent.name, report.cause) == (
-        "blocks.1.attention.output",
-        "the weight of blocks.1.attention.output is transposed",
-    )
+    assert (report.first_divergent.title, report.cause) == (first, cause)
+
+
+@pytest.mark.parametrize("fault", ["mask ignored", "no residual", "segment ids ignored", "pooler without tanh"])
+def test_faults_in_code_are_named_in_bfloat16_too(fault: str, hf_directory: Path, directory: Path) -> None:
+    plant, first, cause = IN_CODE[fault]
+    model, _ = checkpoint.load(directory)
+    assert isinstance(model, BertForPreTraining)
+    model.to(torch.bfloat16)
+    plant(model)
+    rows, found = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype="bfloat16")
+    assert (next(row.title for row in rows if not row.agrees), found) == (first, cause)
+
+
+class LeftPaddingSeen(SelfAttention):
+    """Takes padding for real where it stands on the left, and there alone."""
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        is_left = mask is not None and not bool(mask[..., 0].all())
+        return super().forward(x, None if is_left else mask)
+
+
+class WrongWithoutAMask(SelfAttention):
+    """Goes wrong where nothing is padded, in the last of the batches."""
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return super().forward(x if mask is not None else x.flip(1), mask)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "first"),
+    [(LeftPaddingSeen, "blocks.2.attention.probabilities"), (WrongWithoutAMask, "blocks.2.attention.query")],
+)
+def test_a_fault_under_one_kind_of_padding_is_caught(
+    faulty: type[SelfAttention], first: str, hf_directory: Path, directory: Path
+) -> None:
+    model, _ = checkpoint.load(directory)
+    model.double().encoder.blocks[2].attention.__class__ = faulty  # type: ignore[assignment]
+    rows, _ = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype="float64")
+    assert next(row.title for row in rows if not row.agrees) == first

@@ -28,10 +28,12 @@ from tests.weights_convert.reference_models import (
     write_directory,
 )
 from weights_convert.__main__ import main
+from weights_convert.comparison import Row
 from weights_convert.config_map import describe
 from weights_convert.convert import from_hf
 from weights_convert.key_map import match, to_parameters
-from weights_convert.verify import Report, Row, compare, train_both, verify
+from weights_convert.report import Report
+from weights_convert.verify import compare, train_both, verify
 
 
 def converted(reference: transformers.PreTrainedModel, kind: str) -> Model:
@@ -51,7 +53,7 @@ def converted(reference: transformers.PreTrainedModel, kind: str) -> Model:
 
 
 def assert_agrees(rows: list[Row]) -> None:
-    assert [(row.name, row.max, row.tolerance, row.note) for row in rows if not row.agrees] == []
+    assert [(row.title, row.max, row.mean, row.tolerance, row.note) for row in rows if not row.agrees] == []
 
 
 def assert_same_numbers(kind: str, shape: BertConfig) -> None:
@@ -100,7 +102,7 @@ def test_the_rows_are_in_the_order_of_the_computation() -> None:
     reference = reference_model("pretraining")
     reference.set_attn_implementation("eager")
     rows, cause = compare(converted(reference, "pretraining"), lambda dtype: reference, dtype="float64")
-    names = [row.name for row in rows]
+    names = [row.title for row in rows]
     assert names[:6] == [f"embeddings.{part}" for part in ("token", "segment", "position", "sum", "norm")] + [
         "embeddings"
     ]
@@ -112,19 +114,22 @@ def test_the_rows_are_in_the_order_of_the_computation() -> None:
         "blocks.0.feed_forward_norm",
         "blocks.0",
     ]
-    assert names[34:43] == [
+    assert names[34:44] == [
         "pooler.dense",
         "pooler",
         "mlm_head.dense",
         "mlm_head.activation",
         "mlm_head.norm",
         "mlm_head.decoder",
+        "mlm_head",
         "nsp_head",
         "loss",
         "gradient of encoder.embeddings.token.weight",
     ]
-    gradients = {name.removeprefix("gradient of ") for name in names[42:]}
-    assert gradients == {name for name, _ in converted(reference, "pretraining").named_parameters()}
+    parameters = {name for name, _ in converted(reference, "pretraining").named_parameters()}
+    assert {row.name for row in rows if row.kind == "gradient"} == parameters
+    assert {row.name for row in rows if row.kind == "weight"} == parameters
+    assert len(rows) == 43 + 2 * len(parameters)
     assert cause is None
 
 
@@ -186,11 +191,11 @@ def test_the_command_agrees(
     lines = out.splitlines()
     assert lines[1].startswith(f"model:     {hf_directory}, converted, a BertForPreTraining of ")
     assert [line for line in lines if line.startswith("blocks.1.attention.probabilities ")]
-    assert lines[-2].startswith("3 AdamW steps on the same batches: losses from ")
-    assert lines[-1] == "all 80 values agree in float64"
+    assert lines[-1].startswith("3 AdamW steps on the same batches: the losses agree, from ")
+    assert lines[-2] == "all 119 values, gradients and weights agree in float64"
     content = json.loads(report.read_text())
     assert (content["agrees"], content["first_divergent"], content["cause"]) == (True, None, None)
-    assert (len(content["rows"]), len(content["steps"]), content["dtype"]) == (80, 3, "float64")
+    assert (len(content["rows"]), len(content["steps"]), content["dtype"]) == (119, 3, "float64")
 
 
 def test_the_command_says_where_it_begins_to_differ(
@@ -211,12 +216,13 @@ def test_the_command_says_where_it_begins_to_differ(
 
 
 def test_losses_that_part_are_a_difference() -> None:
-    row = Row("loss", 0.0, 0.0, 0.0, 1e-10, agrees=True)
+    row = Row("value", "loss", 0.0, 0.0, 0.0, 1e-10, agrees=True)
     facts = {"reference": "a", "model": "b", "architecture": "Bert", "seed": 0, "parameters": 1, "cause": None}
     together = Report(dtype="float64", rows=[row], losses=[(1.0, 1.0), (0.5, 0.5 + 1e-9)], **facts)  # type: ignore[arg-type]
     apart = Report(dtype="float64", rows=[row], losses=[(1.0, 1.0), (0.5, 0.5 + 1e-7)], **facts)  # type: ignore[arg-type]
     lost = Report(dtype="float64", rows=[row], losses=[(1.0, math.nan)], **facts)  # type: ignore[arg-type]
     assert [report.agrees for report in (together, apart, lost)] == [True, False, False]
+    assert list(apart.verdict())[-1].startswith("2 AdamW steps on the same batches: the losses differ, from 1.000000")
 
 
 def test_the_seed_decides_the_batches(hf_directory: Path) -> None:
@@ -231,7 +237,7 @@ def test_an_encoder_without_a_pooler_agrees(dtype: Literal["float64", "float32",
     randomize(reference, seed=11)
     report = verify(write_directory(reference.float(), tmp_path / "hf"), dtype=dtype)
     assert (report.architecture, report.agrees) == ("Bert", True)
-    assert report.rows[-1].name == "gradient of encoder.blocks.1.feed_forward_norm.bias"
+    assert report.rows[-1].name == "encoder.blocks.1.feed_forward_norm.bias"
 
 
 def test_half_precision_files_are_verified_in_full(tmp_path: Path) -> None:
