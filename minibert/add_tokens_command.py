@@ -69,9 +69,12 @@ def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
         InputError: no word, or one that can't be added; that of a file is named with its line.
     """
     # The name of a text file that is not there would else become a token itself.
-    if len(tokens) != 1 or not (os.path.isfile(tokens[0]) or tokens[0].endswith((".txt", ".gz"))):
+    files = [token for token in tokens if os.path.isfile(token) or token.endswith((".txt", ".gz"))]
+    if not files:
         return list(tokens)
-    path = tokens[0]
+    if len(tokens) > 1:
+        raise InputError(f"--tokens: expected words, or one file alone; {files[0]} is the name of a file")
+    path = files[0]
     words = []
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():

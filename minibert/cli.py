@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from minibert.errors import InputError, Interrupted, MinibertError, RunStopped
@@ -106,6 +106,16 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
     else:
         module, _, function = commands[args[0]][0].partition(":")
         getattr(importlib.import_module(module), function)(args[1:])
+
+
+def show(lines: Iterable[str]) -> None:
+    """Prints lines, where what comes after them matters also when their reader is gone."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        stop_printing()
 
 
 def stop_printing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +58,9 @@ def embed_command(args: Sequence[str]) -> None:
     """
     options = cli.parse(EmbedOptions, args, prog="python -m minibert embed", description=DESCRIPTION)
     output = Path(options.output)
-    check_writable(output)
+    if output.suffix != ".npy":
+        raise InputError(f"{output}: expected a name that ends in .npy")
+    checkpoint.check_writable(output)
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
     model, tokenizer = checkpoint.load(options.directory)
@@ -83,22 +84,6 @@ def embed_command(args: Sequence[str]) -> None:
     speed = f"{len(texts):,} texts in {seconds:.1f} s, {len(texts) / seconds:,.0f} a second"
     print(f"{speed}; {device.type}, {precision.reason}")
     print(f"{options.output}: {vectors.shape[0]} x {vectors.shape[1]}, float32")
-
-
-def check_writable(output: Path) -> None:
-    """Before the work is done, not after it.
-
-    Raises:
-        InputError: not a .npy, a directory, or in a directory that is not there or may not be written to.
-    """
-    if output.suffix != ".npy":
-        raise InputError(f"{output}: expected a name that ends in .npy")
-    if output.is_dir():
-        raise InputError(f"{output}: is a directory, expected a file to write")
-    if not output.parent.is_dir():
-        raise InputError(f"{output}: there is no directory {output.parent}")
-    if not os.access(output.parent, os.W_OK):
-        raise InputError(f"{output}: no permission to write into {output.parent}")
 
 
 def write_npy(path: Path, vectors: NDArray[np.float32]) -> None:

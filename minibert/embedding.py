@@ -76,6 +76,8 @@ def tokenize(
     """The first half of `embed`, with its arguments and errors."""
     positions = model.config.max_position_embeddings
     max_length = positions if max_length is None else max_length
+    if positions < SHORTEST_MAX_LENGTH:
+        raise InputError(f"a model of {positions} positions has no room for a text between [CLS] and [SEP]")
     if not SHORTEST_MAX_LENGTH <= max_length <= positions:
         raise InputError(
             f"the max length must be from {SHORTEST_MAX_LENGTH} to {positions}, the model's positions, not {max_length}"

@@ -38,12 +38,12 @@ class Growth(NamedTuple):
 def grow_vocabulary(
     model: Model,
     tokenizer: Tokenizer,
-    words: Sequence[str],
+    words: Sequence[str] | str,
     *,
     init: Init = "mean",
     generator: torch.Generator | None = None,
 ) -> Growth:
-    """Makes each word one token and gives the model a row for it; both are changed in place.
+    """Makes each word one token and gives the model a row for it; both are changed in place. One string is one word.
 
     init: a new row is the "mean" of the rows of the pieces that the word was before ([UNK] among them, where that is
     what the model has been shown for it), or "random", N(0, initializer_range²) from `generator`. Rows that the model
@@ -54,6 +54,7 @@ def grow_vocabulary(
         InputError: no word, one that `Tokenizer.add_tokens` refuses, or one that would still be cut into pieces since
             it holds a token like [MASK]; then nothing has changed.
     """
+    words = [words] if isinstance(words, str) else words
     if not words:
         raise InputError("no word to add")
     written = [tokenizer.as_found_in_text(word) for word in words]

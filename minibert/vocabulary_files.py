@@ -212,6 +212,8 @@ def _special_tokens(path: Path, found: dict[str, Any]) -> list[AddedToken]:
             continue
         entries = entry.values() if further and isinstance(entry, dict) else entry if further else [entry]
         try:
+            if further and isinstance(entry, str):  # whose letters would be tokens
+                raise TypeError
             tokens = [_added_token(each, special=True) for each in entries]
         except (KeyError, TypeError, ValueError) as error:
             expected = "tokens" if further else "a token"

@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from minibert import cli
-from minibert.checkpoint import write_whole
+from minibert.checkpoint import check_writable, write_whole
 from minibert.errors import CheckFailed, InputError
 from minibert.model import Bert
 from minibert.training.device import choose_device
@@ -122,10 +122,10 @@ class VerifyOptions:
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise InputError(f"--steps must be at least 0, not {self.steps}")
-        if self.seed < 0:
-            raise InputError(f"--seed must be at least 0, not {self.seed}")
-        if self.json is not None and not Path(self.json).resolve().parent.is_dir():
-            raise InputError(f"--json {self.json}: its directory is not there")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
+        if self.json is not None:
+            check_writable(Path(self.json))
 
 
 def verify_command(args: Sequence[str]) -> None:
@@ -143,9 +143,9 @@ def verify_command(args: Sequence[str]) -> None:
         seed=options.seed,
         device=choose_device(options.device),
     )
+    cli.show(report.lines())
     if options.json is not None:
         content = json.dumps(report.to_json(), indent=2) + "\n"
         write_whole(Path(options.json), lambda path: path.write_text(content, encoding="utf-8"))
-    print("\n".join(report.lines()))
     if not report.agrees:
         raise CheckFailed(f"{report.model} does not give the numbers of {report.reference}: see the table")

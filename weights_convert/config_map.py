@@ -15,6 +15,7 @@ from minibert.heads import ARCHITECTURES, HEAD_FIELDS, Model, head_fields
 from minibert.vocabulary_files import checked_class
 
 MODEL_TYPE = "bert"
+MOST_LABELS = 1_000_000  # of which a file gives the number alone; more would be a damaged file
 
 # Classes of the reference that we do: those with a head are called the same here; BertModel is our encoder, with its
 # pooler or without.
@@ -145,8 +146,8 @@ def _reference_class(fields: Mapping[str, Any]) -> str | None:
 def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """`id2label` in the order of its numbers; without one as many LABEL_i as `num_labels` says, or two."""
     count, names = fields.get("num_labels"), fields.get("id2label")
-    if count is not None and (type(count) is not int or count < 1):
-        raise InputError(f"num_labels must be a whole number of at least 1, not {count!r}")
+    if count is not None and (type(count) is not int or not 1 <= count <= MOST_LABELS):
+        raise InputError(f"num_labels must be a whole number from 1 to {MOST_LABELS:,}, not {count!r}")
     if names is None:
         return tuple(f"LABEL_{i}" for i in range(count or 2))
     if not isinstance(names, dict) or set(names) != {str(i) for i in range(len(names))}:

@@ -17,7 +17,7 @@ from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import CLS, MASK, MAX_WORD_CHARS, PAD, SEP, UNK
 from weights_convert.config_map import ENCODER_CLASS, Described, read_config, to_fields
 from weights_convert.hub import directory_named
-from weights_convert.key_map import Ledger, in_table_spelling, match, to_keys, to_parameters
+from weights_convert.key_map import Ledger, check_layers, in_table_spelling, match, to_keys, to_parameters
 from weights_convert.weight_files import SAFETENSORS, find_weights, read_weights
 
 
@@ -65,10 +65,11 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     weights = find_weights(directory)
     tensors = read_weights(weights)
     architecture = choose_architecture(described, tensors, source=str(directory))
+    check_layers(tensors, described.config, str(weights))
     try:
         with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
             model = ARCHITECTURES[architecture](described.config, **described.head(architecture))
-    except InputError as error:
+    except (InputError, RuntimeError) as error:  # RuntimeError: more numbers than can be counted
         raise InputError(f"{directory / 'config.json'}: {error}") from None
     ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
     checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import BertWithPooler, Model
 from minibert.model import Bert, initialize
@@ -161,7 +162,7 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
         InputError: keys that are unknown or missing (all are named), two keys of one meaning that differ, an untied
             decoder, another number of layers, or a shape that differs (both names and shapes are given).
     """
-    _check_layers(tensors, model, source)
+    check_layers(tensors, model.config, source)
     parameters = parameters_of(model)
     wanted = {key for name in parameters for key in keys_of(name)}
     found: dict[str, str] = {}  # key as the table spells it -> key of the file
@@ -200,10 +201,14 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
     return ledger
 
 
-def _check_layers(tensors: Mapping[str, Tensor], model: Model, source: str) -> None:
-    """One message in place of sixteen missing or unknown keys for every layer."""
+def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, source: str) -> None:
+    """One message in place of sixteen missing or unknown keys for every layer.
+
+    Raises:
+        InputError: the keys are those of another number of layers than the config says.
+    """
     layers = {int(number[1]) for key in tensors if (number := re.search(r"encoder\.layer\.(\d+)\.", key))}
-    expected = model.config.num_hidden_layers
+    expected = config.num_hidden_layers
     if layers and max(layers) + 1 != expected:
         raise InputError(
             f"{source}: keys of {max(layers) + 1} layers (encoder.layer.{max(layers)} is the last), but "
@@ -219,10 +224,12 @@ def _head_of(key: str) -> str | None:
 
 
 def _check_repetitions(tensors: Mapping[str, Tensor], ledger: Ledger, source: str) -> None:
-    for key, original in ledger.tied.items():
+    is_decoder = {key: in_table_spelling(key) in TIED for key in ledger.tied}
+    for key in sorted(ledger.tied, key=lambda key: not is_decoder[key]):  # which says more than a bias of its own
+        original = ledger.tied[key]
         if tensors[key].dtype != tensors[original].dtype or not torch.equal(tensors[key], tensors[original]):
-            is_decoder = in_table_spelling(key) in TIED
-            problem = "an untied decoder, which minibert does not do" if is_decoder else "one parameter, two values"
+            untied = "an untied decoder (tie_word_embeddings is false), which minibert does not do"
+            problem = untied if is_decoder[key] else "one parameter, two values"
             raise InputError(f"{source}: {key} differs from {original}: {problem}")
 
 

@@ -24,7 +24,7 @@ from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, TINY, contents, full_disk, randomize, refusal, tiny_model
 from tests.minibert.running import error_line, run
-from tests.weights_convert.test_convert import real_directory
+from tests.weights_convert.reference_models import real_directory
 from weights_convert.convert import from_hf
 
 STSB = REPOSITORY.parent / "shared" / "data" / "stsb" / "sts-test.csv"

@@ -111,7 +111,7 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         ),
         ({"hidden_act": 3}, "hidden_act must be of type str, not 3"),
         ({"hidden_size": 100}, "hidden_size 100 is not a multiple of num_attention_heads 12"),
-        ({"num_labels": 0}, "num_labels must be a whole number of at least 1, not 0"),
+        ({"num_labels": 0}, "num_labels must be a whole number from 1 to 1,000,000, not 0"),
         ({"num_labels": 3, "id2label": {"0": "a", "1": "b"}}, "num_labels is 3, but id2label names 2"),
         (
             {"id2label": {"1": "a", "2": "b"}},

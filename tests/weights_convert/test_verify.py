@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Literal
@@ -17,13 +19,14 @@ from minibert import checkpoint, cli
 from minibert.config import PRESETS, BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
-from tests.helpers import randomize, refusal
+from tests.helpers import REPOSITORY, randomize, refusal
 from tests.reference import reference_config
 from tests.weights_convert.reference_models import (
     KINDS,
     ODD,
     SMALL,
     edit_json,
+    real_directory,
     reference_model,
     write_directory,
 )
@@ -65,6 +68,13 @@ def assert_same_numbers(kind: str, shape: BertConfig) -> None:
         ours.to(getattr(torch, dtype))
         rows, _ = compare(ours, lambda dtype: reference.to(dtype), dtype=dtype)
         assert_agrees(rows)
+    # In float32 `verify` allows for large entries; the hidden states of these models have none.
+    assert [(row.name, row.max) for row in rows if is_hidden_state(row.name) and row.max > 2e-5] == []
+
+
+def is_hidden_state(name: str) -> bool:
+    """Whether a value is what one layer hands to the next."""
+    return re.fullmatch(r"embeddings|blocks\.\d+", name) is not None
 
 
 @pytest.mark.parametrize("shape", [SMALL, ODD], ids=["tiny", "odd"])
@@ -245,6 +255,15 @@ def test_half_precision_files_are_verified_in_full(tmp_path: Path) -> None:
     assert verify(directory, dtype="float64").agrees
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 7])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_real_weights_agree(dtype: Literal["float64", "float32", "bfloat16"], seed: int) -> None:
+    report = verify(real_directory(), dtype=dtype, seed=seed)
+    assert_agrees(report.rows)
+    assert report.parameters == 22_713_216
+
+
 # --- Bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -255,9 +274,11 @@ def test_half_precision_files_are_verified_in_full(tmp_path: Path) -> None:
         (["{hf}", "{hf}"], "{hf}/config.json: architecture must be one of "),
         (["{hf}", "{tmp}/nothing"], "{tmp}/nothing: not a model directory: it has no config.json"),
         (["{hf}", "--steps", "-1"], "--steps must be at least 0, not -1"),
-        (["{hf}", "--seed", "-1"], "--seed must be at least 0, not -1"),
+        (["{hf}", "--seed", "-1"], "--seed must be from 0 to 4294967295, not -1"),
         (["{hf}", "--steps", "2", "--dtype", "bfloat16"], "--steps needs float32 or float64"),
-        (["{hf}", "--json", "{tmp}/no/report.json"], "--json {tmp}/no/report.json: its directory is not there"),
+        (["{hf}", "--seed", "18446744073709551615"], "--seed must be from 0 to 4294967295, not 18446744073709551615"),
+        (["{hf}", "--json", "{tmp}/no/report.json"], "{tmp}/no/report.json: there is no directory {tmp}/no"),
+        (["{hf}", "--json", "{tmp}"], "{tmp}: is a directory, expected a file to write"),
         (["{hf}", "--dtype", "float16"], "invalid choice"),
     ],
 )
@@ -281,6 +302,46 @@ def test_two_classes_are_not_compared(hf_directory: Path, tmp_path: Path) -> Non
     assert message == (
         f"{hf_directory} holds a BertForPreTraining, {tmp_path / 'ours'} a BertForMaskedLM: nothing to compare"
     )
+
+
+def test_another_width_is_not_compared(hf_directory: Path, tmp_path: Path) -> None:
+    wide = reference_model("pretraining", SMALL.replace(hidden_size=30, num_attention_heads=3)).float()
+    from_hf(write_directory(wide, tmp_path / "wide"), tmp_path / "ours")
+    message = refusal(lambda: verify(hf_directory, tmp_path / "ours"))
+    assert message == "hidden_size: 30 in ours, 24 in the reference: nothing to compare"
+
+
+def test_other_labels_are_not_compared(tmp_path: Path) -> None:
+    hf = write_directory(reference_model("single label").float(), tmp_path / "hf")
+    from_hf(write_directory(reference_model("many labels").float(), tmp_path / "four"), tmp_path / "ours")
+    message = refusal(lambda: verify(hf, tmp_path / "ours"))
+    assert message == "labels: 4 in ours, 3 in the reference: nothing to compare"
+
+
+def test_a_pooler_that_was_lost_is_a_difference(tmp_path: Path) -> None:
+    hf = write_directory(reference_model("encoder").float(), tmp_path / "hf")
+    from_hf(hf, tmp_path / "whole")
+    model, tokenizer = checkpoint.load(tmp_path / "whole")
+    checkpoint.save(model.encoder, tokenizer, tmp_path / "ours")
+    report = verify(hf, tmp_path / "ours", dtype="float64")
+    assert report.first_divergent is not None
+    assert (report.first_divergent.title, report.first_divergent.note, report.cause) == (
+        "pooler.dense",
+        "not in ours",
+        "ours has no pooler",
+    )
+
+
+def test_a_reader_that_leaves_does_not_change_the_verdict(
+    hf_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_hf(hf_directory, tmp_path / "ours")
+    edit_json(tmp_path / "ours" / "config.json", hidden_act="relu")
+    command = (
+        f"{sys.executable} -m weights_convert verify {hf_directory} {tmp_path / 'ours'} | true; exit ${{PIPESTATUS[0]}}"
+    )
+    result = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
 
 
 def test_without_transformers_there_is_no_reference(hf_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
