@@ -9,7 +9,7 @@ CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 DEMO_MINUTES ?= 5
 
-.PHONY: demo venv test slow lint clean
+.PHONY: demo venv test slow hub lint clean
 
 demo: $(CORE)
 	$(BIN)/python -m pretrain --corpus pydocs --model pretrain/recipes/demo-model.json --recipe fast --minutes $(DEMO_MINUTES) --out runs/demo --resume
@@ -24,6 +24,10 @@ test: $(DEV)
 
 slow: $(DEV)
 	$(BIN)/python -m pytest -m slow
+
+# Needs a network: the outputs of real weights, against those that others have published.
+hub: $(DEV)
+	$(BIN)/python -m pytest -m hub
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""python -m minibert: look at a model directory (`info`) and ask it for words (`fill-mask`)."""
+"""python -m minibert: look at a model directory, ask it for words or vectors, give it words."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ COMMANDS = {
     "fill-mask": (
         "minibert.commands:fill_mask",
         'the likeliest words: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
+    ),
+    "embed": (
+        "minibert.embed_command:embed_command",
+        "one vector a line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
+    ),
+    "add-tokens": (
+        "minibert.add_tokens_command:add_tokens_command",
+        "words of one's own as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
     ),
 }
 

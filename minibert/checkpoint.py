@@ -48,6 +48,17 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
         (aside / CONFIG).write_text(json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n", encoding="utf-8")
 
 
+def check_new(directory: str | Path) -> None:
+    """
+    Raises:
+        InputError: something is there already, or the name is empty, which would be the current directory.
+    """
+    if not str(directory):
+        raise InputError("an empty name for the directory to write")
+    if os.path.lexists(directory):
+        raise InputError(f"{directory}: is there already; give a directory that is not")
+
+
 @contextlib.contextmanager
 def written_whole(directory: Path) -> Iterator[Path]:
     """A place to write files into, which at the end of the block are those of `directory`: all of them, or none.
@@ -129,7 +140,7 @@ def read_description(directory: Path) -> Description:
     path = directory / CONFIG
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         unfinished = (directory / "state").is_dir()
         hint = "an unfinished run: go on with --resume" if unfinished else f"not a model directory: it has no {CONFIG}"
         raise InputError(f"{directory}: {hint}") from None
@@ -195,11 +206,36 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_writable(path: Path) -> None:
+    """Before the work is done, not after it.
+
+    Raises:
+        InputError: `path` is a directory, or in one that is not there or may not be written to.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory, expected a file to write")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: no permission to write into {path.parent}")
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` fill a file beside `path`, then renames it: a reader sees the old file or the whole new one."""
+    """Has `write` fill a file beside `path`, then renames it: a reader sees the old file or the whole new one.
+
+    A link stays one: the file that it names is replaced. What is no file, such as /dev/stdout, is written into.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        write(path)
+        return
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         write(aside)
         aside.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of a full disk, or a file too large
+            error.filename = str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)

@@ -143,6 +143,16 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
         getattr(importlib.import_module(module), function)(args[1:])
 
 
+def show(lines: Iterable[str]) -> None:
+    """Prints lines, where what comes after them matters also when their reader is gone."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        stop_printing()
+
+
 def stop_printing() -> None:
     """To be called where the reader of our output, `head` say, has seen enough and is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

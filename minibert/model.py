@@ -37,31 +37,43 @@ class Embeddings(nn.Module):
         return self.dropout(self.norm(x))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, dropout: float) -> Tensor:
-    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1), by PyTorch's fused kernel where that is the fast way.
+class DotProductAttention(nn.Module):
+    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1). The one place that decides how attention is computed.
 
-    query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True where a key may be looked at, or None.
-    Returns (B, N, T, D).
+    It has no weights; being a module, it can be looked at from outside (see `minibert.tracing`).
     """
-    if query.requires_grad and query.dtype == torch.bfloat16 and query.device.type == "cpu":
-        # There the fused kernel's backward pass takes several times as long as plain matrix products (torch 2.13).
-        return attend_written_out(query, key, value, mask=mask, dropout=dropout)[0]
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
+    def __init__(self, dropout_prob: float) -> None:
+        super().__init__()
+        self.dropout_prob = dropout_prob
 
-def attend_written_out(
-    query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, dropout: float
-) -> tuple[Tensor, Tensor]:
-    """The same as `attend`, step by step, for those who want to see the probabilities.
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """By PyTorch's fused kernel where that is the fast way.
 
-    Returns what `attend` returns, (B, N, T, D), and the probabilities before dropout, (B, N, T, T): row q, column k is
-    how much token q looks at token k.
-    """
-    scores = (query / math.sqrt(query.size(-1))) @ key.transpose(-2, -1)  # (B, N, T, T)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
-    probabilities = scores.softmax(dim=-1)
-    return F.dropout(probabilities, dropout) @ value, probabilities
+        query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True where a key may be looked at, or None.
+        Returns (B, N, T, D).
+        """
+        if query.requires_grad and query.dtype == torch.bfloat16 and query.device.type == "cpu":
+            # There the fused kernel's backward pass takes several times as long as plain matrix products (torch 2.13).
+            return self.written_out(query, key, value, mask)[0]
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=self.dropout)
+
+    def written_out(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same, step by step.
+
+        Returns what `forward` returns, (B, N, T, D), and the probabilities before dropout, (B, N, T, T): row q, column
+        k is how much token q looks at token k.
+        """
+        scores = (query / math.sqrt(query.size(-1))) @ key.transpose(-2, -1)  # (B, N, T, T)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
+        probabilities = scores.softmax(dim=-1)
+        return F.dropout(probabilities, self.dropout) @ value, probabilities
+
+    @property
+    def dropout(self) -> float:
+        """The share of attention probabilities dropped now: none in evaluation mode."""
+        return self.dropout_prob if self.training else 0.0
 
 
 class SelfAttention(nn.Module):
@@ -70,25 +82,14 @@ class SelfAttention(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.dot_product = DotProductAttention(config.attention_probs_dropout_prob)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.num_heads = config.num_attention_heads
-        self.dropout_prob = config.attention_probs_dropout_prob
-
-    @property
-    def dropout(self) -> float:
-        """The share of attention probabilities dropped now: none in evaluation mode."""
-        return self.dropout_prob if self.training else 0.0
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
         query, key, value = self.project(x)
-        return self.merge(attend(query, key, value, mask=mask, dropout=self.dropout))
-
-    def with_probabilities(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What `forward` returns, and the attention probabilities (B, N, T, T), by the written-out path."""
-        query, key, value = self.project(x)
-        context, probabilities = attend_written_out(query, key, value, mask=mask, dropout=self.dropout)
-        return self.merge(context), probabilities
+        return self.merge(self.dot_product(query, key, value, mask))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value of each head: (B, T, H) -> three of (B, N, T, D)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +26,7 @@ from minibert.errors import InputError
 from minibert.vocabulary import (
     CLS,
     CONTINUATION,
+    LONE_SURROGATE,
     SEP,
     SPECIAL_TOKENS,
     UNK,
@@ -33,9 +34,9 @@ from minibert.vocabulary import (
     Vocabulary,
     bert_normalizer,
     learn_vocabulary,
-    read_vocabulary,
     unusable_text,
 )
+from minibert.vocabulary_files import read_vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,9 @@ UNSPACED = re.compile(
     "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
+
+# `encode_whole` holds so many encodings, of a hundred bytes and more a token, in memory.
+TEXTS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,15 @@ class Tokenizer:
         """Read a directory that holds `tokenizer.json` (preferred) or `vocab.txt`, or one of these files.
 
         A `tokenizer_config.json` beside it may set `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`;
-        what it sets wins over `tokenizer.json`, as in transformers. A bare `vocab.txt` whose tokens contain a word
-        with upper-case letters is cased, any other lower-cases. Truncation, padding and the post-processor that a
+        what it sets wins over `tokenizer.json`, as in transformers (what it leaves open does not: transformers would
+        take its own defaults). Added tokens and further special ones are read from it too, or from
+        `added_tokens.json` and `special_tokens_map.json`. A bare `vocab.txt` whose tokens contain a word with
+        upper-case letters is cased, any other lower-cases. Truncation, padding and the post-processor that a
         `tokenizer.json` carries are left out: every call of ours says what it wants.
 
         Raises InputError, naming the file: missing, not UTF-8, not parseable, not WordPiece with BERT's normaliser,
-        a special token missing, a token twice, ids with gaps.
+        another class of tokenizer, other special tokens than BERT's five, one of them missing, a token twice, ids
+        with gaps.
         """
         return cls(read_vocabulary(Path(path)))
 
@@ -229,6 +236,18 @@ class Tokenizer:
             self._tokenizer.encode_special_tokens = False
         return [encoding.ids for encoding in encodings]
 
+    def encode_whole(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Ids of each text as [CLS] A [SEP], uncut, without padding or offsets: those of a call, for many texts.
+
+        Raises InputError on text that is not valid Unicode.
+        """
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            try:
+                encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + TEXTS_AT_ONCE]))
+            except TypeError as error:
+                raise unusable_text(texts, error) from error
+            yield from (encoding.ids for encoding in encodings)
+
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """Text of `ids` (a list, array or 1-d tensor); white space and case that encoding lost stay lost.
 
@@ -263,17 +282,27 @@ class Tokenizer:
         word bounds, so that "cat" leaves "concatenate" alone; a word with Chinese characters or kana is found
         exactly as written, anywhere, since such text has no spaces.
 
-        Raises InputError, nothing being added: an empty word, one that spans lines, one that begins with "##".
+        Raises InputError, nothing being added: an empty word, one that spans lines, one that begins with "##",
+        one that is not valid Unicode.
         """
         before = self.vocab_size
-        for written in [self._as_found_in_text(word) for word in words]:
-            ids = self._tokenizer.encode(written, add_special_tokens=False).ids
-            if len(ids) != 1 or ids[0] == self.unk_id:
-                self._tokenizer.add_tokens([_added_word(written)])
+        written = [self.as_found_in_text(word) for word in words]
+        encodings = self._tokenizer.encode_batch_fast(written, add_special_tokens=False)
+        known = {word for word, e in zip(written, encodings, strict=True) if len(e) == 1 and e.ids != [self.unk_id]}
+        # All at once: at every call the library prepares its search for added words anew.
+        self._tokenizer.add_tokens([_added_word(word) for word in written if word not in known])
         self._tokens = _tokens_by_id(self._tokenizer)
         return self.vocab_size - before
 
-    def _as_found_in_text(self, word: str) -> str:
+    def as_found_in_text(self, word: str) -> str:
+        """A word to add as the vocabulary has it: normalised; as written where it is unspaced or a special token.
+
+        Raises InputError, as `add_tokens`.
+        """
+        if word in SPECIAL_TOKENS:
+            return word
+        if LONE_SURROGATE.search(word):
+            raise InputError(f"token to add {word!r}: expected Unicode text, found a lone surrogate")
         one_line = len(word.splitlines()) == 1
         written = word.strip() if UNSPACED.search(word) else self._tokenizer.normalizer.normalize_str(word).strip()
         if not written or not one_line or written.startswith(CONTINUATION):
@@ -284,6 +313,11 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """Number of tokens, added ones included; ids are 0 to this - 1."""
         return len(self._tokens)
+
+    @property
+    def max_word_chars(self) -> int:
+        """A word of more characters is [UNK] as a whole."""
+        return self._tokenizer.model.max_input_chars_per_word
 
     @property
     def continuation_mask(self) -> np.ndarray:

@@ -1,17 +1,14 @@
-"""Where a WordPiece vocabulary comes from: a file, or text that it is learned from.
+"""What a WordPiece vocabulary is, and how one is learned from text.
 
-`tokenizer.py` makes a tokenizer of either. Nothing here needs torch.
+`vocabulary_files.py` reads one from files; `tokenizer.py` makes a tokenizer of either. Nothing here needs torch.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import tokenizers
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, trainers
@@ -66,140 +63,6 @@ def unusable_text(texts: Sequence[str], error: TypeError) -> InputError:
         if lone:
             return InputError(f"text {number}, character {lone.start()}: expected Unicode text, found a lone surrogate")
     return InputError(f"texts: {error}")
-
-
-# --- Reading vocabulary files ----------------------------------------------------------------------------------------
-
-
-def read_vocabulary(path: Path) -> Vocabulary:
-    """Read a directory or a file; what may stand there, and what is refused, is written at `Tokenizer.load`."""
-    source = _find_source(path)
-    read = _read_tokenizer_json if source.suffix == ".json" else _read_vocab_txt
-    vocabulary, options = read(source)
-    config = source.with_name("tokenizer_config.json")
-    if config.is_file():
-        options |= _checked_options(config, _read_object(config))
-    _check_ids(source, vocabulary)
-    lowercase, accents = bool(options["do_lower_case"]), options.get("strip_accents")
-    normalization = Normalization(
-        lowercase=lowercase,
-        strip_accents=lowercase if accents is None else accents,
-        chinese_chars=bool(options.get("tokenize_chinese_chars", True)),
-        clean_text=bool(options.get("clean_text", True)),
-    )
-    return replace(vocabulary, normalization=normalization)
-
-
-def _find_source(path: Path) -> Path:
-    if path.is_file():
-        return path
-    for name in ("tokenizer.json", "vocab.txt"):
-        if (path / name).is_file():
-            return path / name
-    expected = "expected tokenizer.json or vocab.txt in it" if path.is_dir() else "no such file or directory"
-    raise InputError(f"{path}: {expected}")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected UTF-8, byte {error.start} is not") from error
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: expected JSON, {error.msg}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return content
-
-
-def _checked_options(path: Path, found: dict[str, Any]) -> dict[str, bool | None]:
-    """The normaliser's options among `found`, under the names that they have in tokenizer_config.json."""
-    names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "clean_text")
-    options = {name: found[name] for name in names if name in found}
-    for name, value in options.items():
-        if not isinstance(value, bool) and not (value is None and name == "strip_accents"):
-            raise InputError(f"{path}, {name}: expected true or false, found {value!r}")
-    return options
-
-
-def _read_vocab_txt(path: Path) -> tuple[Vocabulary, dict[str, bool | None]]:
-    """One token a line; the line's number, from 0, is its id."""
-    # Not splitlines(): a token may be U+2028, which it takes for the end of a line.
-    lines = _read_text(path).replace("\r\n", "\n").removesuffix("\n").split("\n")
-    ids: dict[str, int] = {}
-    for number, token in enumerate(lines):
-        if not token:
-            raise InputError(f"{path}, line {number + 1}: expected a token, found an empty line")
-        if token in ids:
-            raise InputError(f"{path}, line {number + 1}: token {token!r} stands on line {ids[token] + 1} already")
-        ids[token] = number
-    words = (token.removeprefix(CONTINUATION) for token in ids)
-    cased = any(word.isalpha() and word != word.lower() for word in words)
-    return Vocabulary(ids), {"do_lower_case": not cased}
-
-
-def _read_tokenizer_json(path: Path) -> tuple[Vocabulary, dict[str, bool | None]]:
-    """The parts of a `tokenizers` file that decide ids. Each is checked: the library's own errors name no field."""
-    content = _read_object(path)
-    model, normalizer, pre_tokenizer = (_part(path, content, n) for n in ("model", "normalizer", "pre_tokenizer"))
-    expected = [
-        # Files of old versions have no type; "merges" tells those of byte-pair encoding.
-        ("model.type", model.get("type", "BPE" if "merges" in model else "WordPiece"), "WordPiece"),
-        ("model.unk_token", model.get("unk_token"), UNK),
-        ("model.continuing_subword_prefix", model.get("continuing_subword_prefix"), CONTINUATION),
-        ("normalizer.type", normalizer.get("type"), "BertNormalizer"),
-        ("pre_tokenizer.type", pre_tokenizer.get("type"), "BertPreTokenizer"),
-    ]
-    for name, found, wanted in expected:
-        if found != wanted:
-            raise InputError(f"{path}, {name}: expected {wanted!r}, found {found!r}")
-    ids, max_word_chars = model.get("vocab"), model.get("max_input_chars_per_word")
-    if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
-        raise InputError(f"{path}, model.vocab: expected an object of tokens and their ids")
-    if type(max_word_chars) is not int or max_word_chars < 1:
-        raise InputError(f"{path}, model.max_input_chars_per_word: expected 1 or more, found {max_word_chars!r}")
-    try:
-        added = [_added_token(entry) for entry in content["added_tokens"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}, added_tokens: expected a list of tokens, each with its id and flags") from error
-    names = {"lowercase": "do_lower_case", "handle_chinese_chars": "tokenize_chinese_chars"}
-    options = _checked_options(path, {names.get(name, name): value for name, value in normalizer.items()})
-    return Vocabulary(ids, added=added, max_word_chars=max_word_chars), {"do_lower_case": True} | options
-
-
-def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
-    part = content.get(name)
-    if not isinstance(part, dict):
-        raise InputError(f"{path}, {name}: expected an object")
-    return part
-
-
-def _added_token(entry: dict[str, Any]) -> tuple[int, AddedToken]:
-    flags = {name: bool(entry[name]) for name in ("single_word", "lstrip", "rstrip", "normalized", "special")}
-    return int(entry["id"]), AddedToken(entry["content"], **flags)
-
-
-def _check_ids(path: Path, vocabulary: Vocabulary) -> None:
-    """Every special token there; ids from 0 on, each taken once, those of added tokens after the model's own."""
-    ids = dict(vocabulary.ids)
-    in_order = sorted(ids.values()) == list(range(len(ids)))
-    for token_id, token in sorted(vocabulary.added, key=lambda pair: pair[0]):
-        in_order = in_order and ids.setdefault(token.content, len(ids)) == token_id
-    if not in_order:
-        raise InputError(f"{path}: expected ids from 0 on, without a gap or a repetition, added tokens last")
-    missing = [token for token in SPECIAL_TOKENS if token not in ids]
-    if missing or UNK not in vocabulary.ids:
-        raise InputError(
-            f"{path}: expected the special tokens in the vocabulary, missing: {' '.join(missing or [UNK])}"
-        )
-    spread = [token for token in ids if "\n" in token]
-    if spread:
-        raise InputError(f"{path}: token {spread[0]!r} spans lines, which vocab.txt cannot hold")
 
 
 # --- Learning a vocabulary -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ All that can be wrong with a user's input is found here, and a directory that wa
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -102,10 +103,17 @@ def _config(options: PretrainOptions) -> BertConfig:
     return config_named(options.model)
 
 
+class TakenOver(NamedTuple):
+    """Where a run and the model of its --init differ: names of parameters."""
+
+    fresh: list[str]  # of the run alone
+    left: list[str]  # of that model alone
+
+
 def build_model(
     options: PretrainOptions, corpus: PreparedCorpus, *, begin: bool = True
-) -> tuple[PretrainModel, list[str]]:
-    """The model to train, in training mode, and the names of the parameters that --init had no weights for.
+) -> tuple[PretrainModel, TakenOver]:
+    """The model to train, in training mode, and what was not taken over from --init.
 
     begin: give it its first weights; where a saved state or another process will bring them, that would be in vain.
     """
@@ -117,16 +125,16 @@ def build_model(
         return model.train(), _copy_weights(checkpoint.load(options.init)[0], model)
     if begin and options.first_weights == "neighbours":
         begin_at_neighbours(model, corpus.train.tokens, corpus.token_counts, generator=generator)
-    return model.train(), []
+    return model.train(), TakenOver([], [])
 
 
 @torch.no_grad()
-def _copy_weights(source: Model, target: PretrainModel) -> list[str]:
-    """Takes over every parameter that both have; a bare encoder fills the target's encoder. Returns the rest."""
+def _copy_weights(source: Model, target: PretrainModel) -> TakenOver:
+    """Takes over every parameter that both have; a bare encoder fills the target's encoder."""
     known = checkpoint.weights_of(source)
     if source is source.encoder:
         known = {f"encoder.{name}": tensor for name, tensor in known.items()}
     parameters = dict(target.named_parameters())
     for name in parameters.keys() & known.keys():
         parameters[name].copy_(known[name])
-    return sorted(parameters.keys() - known.keys())
+    return TakenOver(fresh=sorted(parameters.keys() - known.keys()), left=sorted(known.keys() - parameters.keys()))

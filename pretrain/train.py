@@ -45,7 +45,7 @@ from pretrain.masking import Masker
 from pretrain.options import PretrainOptions
 from pretrain.picture import draw_run
 from pretrain.run_directory import RunDirectory
-from pretrain.setup import build_model, model_config, set_up
+from pretrain.setup import TakenOver, build_model, model_config, set_up
 from pretrain.shards import MANIFEST, open_prepared
 from pretrain.step import StepSums, accumulate_gradients
 
@@ -99,7 +99,7 @@ class Pretraining:
 
         state = load_newest_state(run.state, lambda line: say(processes, line))
         begin = state is None and processes.is_main  # the others are sent its weights
-        self.model, fresh = build_model(options, self.corpus, begin=begin)
+        self.model, taken = build_model(options, self.corpus, begin=begin)
         self.model.to(self.device, self.precision.parameter_dtype)
         self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
 
@@ -108,9 +108,9 @@ class Pretraining:
         self.restore(state)
         self.open_phase()
         self.forward = data_parallel(self.model, self.processes, self.device)
-        self.introduce(fresh)
+        self.introduce(taken)
 
-    def introduce(self, fresh: list[str]) -> None:
+    def introduce(self, taken: TakenOver) -> None:
         """Says what is about to be trained, on what, and how."""
         corpus, options = self.corpus, self.options
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -121,8 +121,10 @@ class Pretraining:
             f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
             f"machine  {device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}",
         ]
-        if fresh:
-            lines.append(f"fresh    not in {options.init}: {', '.join(fresh)}")
+        if taken.fresh:
+            lines.append(f"fresh    not in {options.init}: {', '.join(taken.fresh)}")
+        if taken.left:
+            lines.append(f"left     of {options.init}, not part of this run: {', '.join(taken.left)}")
         say(self.processes, "\n".join(lines))
 
     # ------------------------------------------------------------------ data
@@ -176,6 +178,8 @@ class Pretraining:
         with self.open_log() as log, stop_requested() as stop, self.bar() as bar:
             if log and self.run.metrics.stat().st_size:  # also at step 0, after a kill that came before the first state
                 log.log_resume(position.step)
+            if options.init is not None and position.step == 0:
+                self.say_before(self.evaluate(log))
             while self.progress() < 1:
                 self.enter_phase()
                 sums, gradient_norm, stopping = self.step(stop)
@@ -268,6 +272,11 @@ class Pretraining:
         if log:
             log.log(step=self.position.step, **{f"heldout_{name}": value for name, value in asdict(figures).items()})
         return figures
+
+    def say_before(self, figures: HeldOutFigures) -> None:
+        """What a model of --init can do before it is trained on: what the figures at the end are compared with."""
+        shown = [f"{name} {value:.4f}" for name, value in asdict(figures).items() if value is not None]
+        say(self.processes, f"before   {', '.join(shown)} (held out)")
 
     def log(self, log: MetricsLog | None, window: list[StepSums], gradient_norm: float, seconds: float) -> None:
         """Means over the steps since the last line."""

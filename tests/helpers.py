@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -61,10 +62,20 @@ def seeded(seed: int) -> torch.Generator:
 
 @torch.no_grad()
 def randomize(module: nn.Module, seed: int) -> None:
-    """Makes every parameter matter: fresh ones have biases of 0 and LayerNorms of 1, which hide mistakes."""
+    """Makes every parameter matter: fresh ones have biases of 0 and LayerNorms of 1, which hide mistakes.
+
+    Matrices are as large as keeps tokens apart: with larger embeddings and weights than LayerNorms let through, or
+    smaller ones, all tokens would soon have one state, which hides mistakes as well.
+    """
     generator = seeded(seed)
-    for parameter in module.parameters():
-        parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3)
+    for name, parameter in module.named_parameters():
+        drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        if parameter.ndim == 1:
+            is_layer_norm_weight = "norm" in name.lower() and name.endswith("weight")
+            drawn = drawn * 0.3 + (1.0 if is_layer_norm_weight else 0.0)
+        else:
+            drawn = drawn / math.sqrt(parameter.size(-1))
+        parameter.copy_(drawn)
 
 
 def ragged_batch() -> tuple[Tensor, Tensor, Tensor]:

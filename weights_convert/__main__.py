@@ -1,4 +1,4 @@
-"""python -m weights_convert: Hugging Face's directories and ours, there (`from-hf`) and back (`to-hf`)."""
+"""python -m weights_convert: from Hugging Face's directories (`from-hf`), back (`to-hf`), and the proof (`verify`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ COMMANDS = {
     "to-hf": (
         "weights_convert.commands:to_hf_command",
         "a model directory -> what transformers loads: python -m weights_convert to-hf DIR OUT",
+    ),
+    "verify": (
+        "weights_convert.commands:verify_command",
+        "the same numbers from both? python -m weights_convert verify HF_DIR [MODEL_DIR] [--dtype float64] [--steps N]",
     ),
 }
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 import tyro
 
 from minibert import cli
+from minibert.checkpoint import check_writable, write_whole
+from minibert.errors import CheckFailed, InputError
 from minibert.model import Bert
+from minibert.training.device import choose_device
 from weights_convert.config_map import reference_class_of
 from weights_convert.convert import from_hf, to_hf
+from weights_convert.verify import verify
 
 FROM_HF = """Turn a Hugging Face directory of a BERT into a model directory, its heads included.
 
@@ -20,13 +26,23 @@ FROM_HF = """Turn a Hugging Face directory of a BERT into a model directory, its
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
 
 Read are config.json; model.safetensors or pytorch_model.bin, whole or in shards (no code in them is run);
-tokenizer.json or vocab.txt with tokenizer_config.json. The task is the one that config.json names. What became of every
-weight is printed: mapped, tied, dropped and why, newly initialised."""
+tokenizer.json or vocab.txt, with the options and added tokens that lie beside it. The task is the one that
+config.json names. What became of every weight is printed: mapped, tied, dropped and why, newly initialised."""
 
 TO_HF = """Turn a model directory into one that transformers loads with from_pretrained, tokenizer included.
 
   python -m weights_convert to-hf runs/demo exported
   python -c 'import transformers; print(transformers.pipeline("fill-mask", "exported")("Return a [MASK]."))'"""
+
+VERIFY = """Run the same batches through transformers and through minibert, and compare every value on the way.
+
+  python -m weights_convert verify bert-base-uncased/                        # converts it in memory
+  python -m weights_convert verify bert-base-uncased/ models/base --dtype float64 --steps 100
+
+Compared are embeddings, every block's query, key, value, attention, feed-forward and output, the heads' logits, the
+loss, and the gradient of every parameter, on batches padded right, left and not at all. Where something differs, the
+first value that does is marked and a likely cause is named. Exit code 0 when all agree within the tolerances of
+docs/verification.md, 1 when not. float64 is the proof that the mathematics is the same; float32 is what people run."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +98,54 @@ def to_hf_command(args: Sequence[str]) -> None:
         f"  transformers.AutoModel{task}.from_pretrained({arguments})\n"
         f"  transformers.AutoTokenizer.from_pretrained({options.out!r})"
     )
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What is compared, and how."""
+
+    hf_directory: tyro.conf.Positional[str]
+    """a Hugging Face directory, or (with the extra hub) a model's name on the hub"""
+    model_directory: tyro.conf.Positional[str | None] = None
+    """a model directory; without one, the Hugging Face directory is converted in memory"""
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    """the number format of both sides"""
+    steps: int = 0
+    """also train both for so many AdamW steps on the same batches, and compare their losses"""
+    json: str | None = None
+    """a file for the whole report as JSON"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one"""
+    seed: int = 0
+    """of the batches' tokens, segments and targets"""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise InputError(f"--steps must be at least 0, not {self.steps}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
+        if self.json is not None:
+            check_writable(Path(self.json))
+
+
+def verify_command(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: as `weights_convert.verify.verify`.
+        CheckFailed: the two differ; the report was printed.
+    """
+    options = cli.parse(VerifyOptions, args, prog="python -m weights_convert verify", description=VERIFY)
+    report = verify(
+        options.hf_directory,
+        options.model_directory,
+        dtype=options.dtype,
+        steps=options.steps,
+        seed=options.seed,
+        device=choose_device(options.device),
+    )
+    cli.show(report.lines())
+    if options.json is not None:
+        content = json.dumps(report.to_json(), indent=2) + "\n"
+        write_whole(Path(options.json), lambda path: path.write_text(content, encoding="utf-8"))
+    if not report.agrees:
+        raise CheckFailed(f"{report.model} does not give the numbers of {report.reference}: see the table")

@@ -12,8 +12,10 @@ from typing import Any
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
+from minibert.vocabulary_files import checked_class
 
 MODEL_TYPE = "bert"
+MOST_LABELS = 1_000_000  # of which a file gives the number alone; more would be a damaged file
 
 # Classes of the reference that we do: those with a head are called the same here; BertModel is our encoder, with its
 # pooler or without.
@@ -45,7 +47,7 @@ OURS = {field.name for field in dataclasses.fields(BertConfig)}
 HEADS = {
     "id2label", "label2id", "num_labels", "problem_type", "classifier_dropout", "tie_word_embeddings", "trained_on",
 }  # fmt: skip
-READ = OURS | set(FIXED) | HEADS | {"architectures", "model_type"}
+READ = OURS | set(FIXED) | HEADS | {"architectures", "model_type", "tokenizer_class"}
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,12 @@ def describe(fields: Mapping[str, Any]) -> Described:
     Raises:
         InputError: as `read_config`.
     """
-    if (model_type := fields.get("model_type", MODEL_TYPE)) != MODEL_TYPE:
+    if (model_type := _model_type(fields)) != MODEL_TYPE:
         raise InputError(f"model_type {model_type!r}: minibert does {MODEL_TYPE}")
     for name, value in FIXED.items():
         if fields.get(name) not in (None, value):
             raise InputError(f"{name} {fields[name]!r}: minibert does {value!r} alone")
+    checked_class(fields.get("tokenizer_class"), "tokenizer_class")  # its usual place is tokenizer_config.json
     known = {name: fields[name] for name in OURS & fields.keys()}
     if isinstance(activation := known.get("hidden_act"), str):
         if activation not in ACTIVATIONS:
@@ -121,6 +124,20 @@ def describe(fields: Mapping[str, Any]) -> Described:
     )
 
 
+def _model_type(fields: Mapping[str, Any]) -> Any:
+    """The kind of model. The first published configs don't say; then it is told by what only the others have."""
+    if "model_type" in fields:
+        return fields["model_type"]
+    if "n_layers" in fields:
+        return "distilbert"
+    if "num_hidden_groups" in fields:
+        return "albert"
+    # Two positions that no token has, and a single segment.
+    if fields.get("max_position_embeddings") == 514 and fields.get("type_vocab_size") == 1:
+        return "roberta"
+    return MODEL_TYPE
+
+
 def _reference_class(fields: Mapping[str, Any]) -> str | None:
     classes = fields.get("architectures")
     if classes is None:
@@ -134,8 +151,8 @@ def _reference_class(fields: Mapping[str, Any]) -> str | None:
 def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """`id2label` in the order of its numbers; without one as many LABEL_i as `num_labels` says, or two."""
     count, names = fields.get("num_labels"), fields.get("id2label")
-    if count is not None and (type(count) is not int or count < 1):
-        raise InputError(f"num_labels must be a whole number of at least 1, not {count!r}")
+    if count is not None and (type(count) is not int or not 1 <= count <= MOST_LABELS):
+        raise InputError(f"num_labels must be a whole number from 1 to {MOST_LABELS:,}, not {count!r}")
     if names is None:
         return tuple(f"LABEL_{i}" for i in range(count or 2))
     if not isinstance(names, dict) or set(names) != {str(i) for i in range(len(names))}:

@@ -14,10 +14,10 @@ from minibert import checkpoint
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import CLS, MASK, PAD, SEP, UNK
+from minibert.vocabulary import CLS, MASK, MAX_WORD_CHARS, PAD, SEP, UNK
 from weights_convert.config_map import ENCODER_CLASS, Described, read_config, to_fields
 from weights_convert.hub import directory_named
-from weights_convert.key_map import Ledger, in_table_spelling, match, to_keys, to_parameters
+from weights_convert.key_map import Ledger, check_layers, in_table_spelling, match, to_keys, to_parameters
 from weights_convert.weight_files import SAFETENSORS, find_weights, read_weights
 
 
@@ -41,7 +41,7 @@ def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator
         InputError: as `read_hf`, or `out` is there already.
         OSError: `out` can't be written; then nothing is left behind.
     """
-    check_new(out)
+    checkpoint.check_new(out)
     conversion = read_hf(directory, new_head=new_head)
     checkpoint.save(conversion.model, conversion.tokenizer, out)
     return conversion
@@ -65,10 +65,11 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     weights = find_weights(directory)
     tensors = read_weights(weights)
     architecture = choose_architecture(described, tensors, source=str(directory))
+    check_layers(tensors, described.config, str(weights))
     try:
         with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
             model = ARCHITECTURES[architecture](described.config, **described.head(architecture))
-    except InputError as error:
+    except (InputError, RuntimeError) as error:  # RuntimeError: more numbers than can be counted
         raise InputError(f"{directory / 'config.json'}: {error}") from None
     ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
     checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))
@@ -112,7 +113,7 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
             already.
         OSError: `out` can't be written; then nothing is left behind.
     """
-    check_new(out)
+    checkpoint.check_new(out)
     model, tokenizer = checkpoint.load(directory)
     fields = to_fields(model)
     with checkpoint.written_whole(Path(out).resolve()) as aside:
@@ -127,14 +128,19 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
 def tokenizer_fields(tokenizer: Tokenizer, positions: int) -> dict[str, object]:
     """A `tokenizer_config.json`: what `vocab.txt` alone does not say.
 
+    The reference's BertTokenizer takes a word of more than 100 characters for [UNK], whatever `tokenizer.json` says;
+    where that says otherwise, the generic class is named, which goes by the file.
+
     Raises:
         InputError: an option that the reference's tokenizer does not have.
     """
     normalization = tokenizer.normalization
     if not normalization.clean_text:
         raise InputError("the tokenizer's clean_text is false; transformers' BertTokenizer always cleans")
+    is_bert = tokenizer.max_word_chars == MAX_WORD_CHARS
     return {
-        "tokenizer_class": "BertTokenizer",
+        "tokenizer_class": "BertTokenizer" if is_bert else "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "do_lower_case": normalization.lowercase,
         "strip_accents": normalization.strip_accents,
         "tokenize_chinese_chars": normalization.chinese_chars,
@@ -150,12 +156,3 @@ def tokenizer_fields(tokenizer: Tokenizer, positions: int) -> dict[str, object]:
 def write_json(path: Path, fields: dict[str, object]) -> None:
     """Fields as people read them."""
     path.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def check_new(out: str | Path) -> None:
-    """
-    Raises:
-        InputError: something is there already.
-    """
-    if Path(out).exists() or Path(out).is_symlink():
-        raise InputError(f"{out}: is there already; give a directory that is not")

@@ -9,7 +9,8 @@ from minibert.errors import InputError
 from weights_convert.weight_files import BIN, SAFETENSORS
 
 HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"  # "bert-base-uncased", "google-bert/bert-base-uncased"
-ALL_BUT_WEIGHTS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+ALL_BUT_WEIGHTS = ["config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"]
+ALL_BUT_WEIGHTS += ["special_tokens_map.json", "added_tokens.json"]
 
 
 def directory_named(name: str | Path) -> Path:

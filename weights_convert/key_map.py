@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import BertWithPooler, Model
 from minibert.model import Bert, initialize
@@ -47,6 +48,29 @@ TABLE: dict[str, tuple[str, ...]] = {
     "span_head": ("qa_outputs",),
 }
 
+QUERY_KEY_VALUE = ("query", "key", "value")  # the order in which our stacked matrix has them
+
+# Intermediate of ours (see `minibert.tracing`) -> the module of theirs that has it, and where: "output", "input", or
+# the number of one of its outputs. Beside these, modules of ours and theirs in TABLE have equal outputs.
+INTERMEDIATES: dict[str, tuple[str, str | int]] = {
+    "embeddings.sum": ("bert.embeddings.LayerNorm", "input"),
+    "embeddings": ("bert.embeddings", "output"),
+    "blocks.{}.attention.query": ("bert.encoder.layer.{}.attention.self.query", "output"),
+    "blocks.{}.attention.key": ("bert.encoder.layer.{}.attention.self.key", "output"),
+    "blocks.{}.attention.value": ("bert.encoder.layer.{}.attention.self.value", "output"),
+    "blocks.{}.attention.probabilities": ("bert.encoder.layer.{}.attention.self", 1),
+    "blocks.{}.attention.context": ("bert.encoder.layer.{}.attention.self", 0),
+    "blocks.{}.attention.sum": ("bert.encoder.layer.{}.attention.output.LayerNorm", "input"),
+    "blocks.{}.feed_forward.activation": ("bert.encoder.layer.{}.intermediate", "output"),
+    "blocks.{}.feed_forward.sum": ("bert.encoder.layer.{}.output.LayerNorm", "input"),
+    "blocks.{}": ("bert.encoder.layer.{}", "output"),
+    "pooler": ("bert.pooler", "output"),
+    "mlm_head.activation": ("cls.predictions.transform.LayerNorm", "input"),
+    "mlm_head.decoder": ("cls.predictions.decoder", "output"),
+    "mlm_head": ("cls.predictions", "output"),
+    "classifier": ("classifier", "output"),
+}
+
 # How files spell a key -> how the table does.
 SPELLINGS = (
     (r"^(?=(embeddings|encoder|pooler)\.)", "bert."),  # the files of an encoder without a head
@@ -56,13 +80,28 @@ SPELLINGS = (
 )
 
 # A key whose numbers another key has already.
-TIED = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
+DECODER = "cls.predictions.decoder.weight"
+TIED = {DECODER: "bert.embeddings.word_embeddings.weight"}
 
 # Keys that hold no weights.
 DROPPED = {
     "bert.embeddings.position_ids": "a buffer: positions are counted in the forward pass",
     "bert.embeddings.token_type_ids": "a buffer: segments are all A where none are given",
 }
+
+
+def values_of(module: str) -> tuple[str, ...]:
+    """The intermediates that a module of ours makes: three for query, key and value, else the one of its name."""
+    name = module.removeprefix("encoder.")
+    owner, _, last = name.rpartition(".")
+    return tuple(f"{owner}.{part}" for part in QUERY_KEY_VALUE) if last == "query_key_value" else (name,)
+
+
+def module_of(value: str) -> str:
+    """The way back: the module that makes an intermediate, by its name in a model with heads."""
+    owner, _, last = value.rpartition(".")
+    module = f"{owner}.query_key_value" if last in QUERY_KEY_VALUE else value
+    return f"encoder.{module}" if module.startswith(("embeddings", "blocks")) else module
 
 
 def keys_of(parameter: str) -> tuple[str, ...]:
@@ -123,7 +162,7 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
         InputError: keys that are unknown or missing (all are named), two keys of one meaning that differ, an untied
             decoder, another number of layers, or a shape that differs (both names and shapes are given).
     """
-    _check_layers(tensors, model, source)
+    check_layers(tensors, model.config, source)
     parameters = parameters_of(model)
     wanted = {key for name in parameters for key in keys_of(name)}
     found: dict[str, str] = {}  # key as the table spells it -> key of the file
@@ -162,10 +201,14 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
     return ledger
 
 
-def _check_layers(tensors: Mapping[str, Tensor], model: Model, source: str) -> None:
-    """One message in place of sixteen missing or unknown keys for every layer."""
+def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, source: str) -> None:
+    """One message in place of sixteen missing or unknown keys for every layer.
+
+    Raises:
+        InputError: the keys are those of another number of layers than the config says.
+    """
     layers = {int(number[1]) for key in tensors if (number := re.search(r"encoder\.layer\.(\d+)\.", key))}
-    expected = model.config.num_hidden_layers
+    expected = config.num_hidden_layers
     if layers and max(layers) + 1 != expected:
         raise InputError(
             f"{source}: keys of {max(layers) + 1} layers (encoder.layer.{max(layers)} is the last), but "
@@ -181,10 +224,12 @@ def _head_of(key: str) -> str | None:
 
 
 def _check_repetitions(tensors: Mapping[str, Tensor], ledger: Ledger, source: str) -> None:
-    for key, original in ledger.tied.items():
+    is_decoder = {key: in_table_spelling(key) in TIED for key in ledger.tied}
+    for key in sorted(ledger.tied, key=lambda key: not is_decoder[key]):  # which says more than a bias of its own
+        original = ledger.tied[key]
         if tensors[key].dtype != tensors[original].dtype or not torch.equal(tensors[key], tensors[original]):
-            is_decoder = in_table_spelling(key) in TIED
-            problem = "an untied decoder, which minibert does not do" if is_decoder else "one parameter, two values"
+            untied = "an untied decoder (tie_word_embeddings is false), which minibert does not do"
+            problem = untied if is_decoder[key] else "one parameter, two values"
             raise InputError(f"{source}: {key} differs from {original}: {problem}")
 
 

@@ -92,4 +92,7 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: refused: {problem}") from error
     if not isinstance(tensors, dict):
         raise InputError(f"{path}: expected named tensors, found {type(tensors).__name__}")
+    for key, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and (tensor.layout != torch.strided or tensor.is_meta):
+            raise InputError(f"{path}: {key} is sparse or has no numbers, expected a plain tensor")
     return tensors

@@ -18,23 +18,7 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, TINY, tiny_model
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    """The exit code of `python -m minibert ARGS`, run here."""
-    monkeypatch.setattr(sys, "argv", ["minibert", *args])
-    try:
-        __main__.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-def error_line(capsys: pytest.CaptureFixture[str]) -> str:
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert len(shown.err.splitlines()) == 1
-    return shown.err.removesuffix("\n")
+from tests.minibert.running import error_line, run
 
 
 @pytest.fixture(params=[BertForPreTraining, BertForMaskedLM])
@@ -215,7 +199,7 @@ def test_every_command_has_help(
 
 def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "fil-mask") == 2
-    assert error_line(capsys) == "error: unknown command 'fil-mask': give info or fill-mask"
+    assert error_line(capsys) == "error: unknown command 'fil-mask': give info or fill-mask or embed or add-tokens"
 
 
 def test_the_module_runs_as_a_program() -> None:
@@ -223,7 +207,7 @@ def test_the_module_runs_as_a_program() -> None:
         [sys.executable, "-m", "minibert", "frobnicate"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "error: unknown command 'frobnicate': give info or fill-mask\n"
+    assert result.stderr == "error: unknown command 'frobnicate': give info or fill-mask or embed or add-tokens\n"
 
 
 # --- The package -----------------------------------------------------------------------------------------------------

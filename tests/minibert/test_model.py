@@ -15,11 +15,10 @@ from minibert.config import BertConfig
 from minibert.model import (
     Bert,
     Block,
+    DotProductAttention,
     Embeddings,
     FeedForward,
     SelfAttention,
-    attend,
-    attend_written_out,
     visible_keys,
 )
 from tests.helpers import TINY, ragged_batch, randomize, refusal, seeded
@@ -133,8 +132,9 @@ def test_the_fused_and_the_written_out_attention_agree(masked: bool) -> None:
     randomize(attention, seed=2)
     mask = visible_keys(ragged_batch()[2]) if masked else None
     x = hidden_states()
-    written_out, _ = attention.with_probabilities(x, mask)
-    assert_close(attention(x, mask), written_out, rtol=0, atol=1e-12)
+    projected = attention.project(x)
+    written_out, _ = attention.dot_product.written_out(*projected, mask)
+    assert_close(attention.dot_product(*projected, mask), written_out, rtol=0, atol=1e-12)
 
 
 def test_attention_by_hand() -> None:
@@ -142,17 +142,20 @@ def test_attention_by_hand() -> None:
     key = torch.tensor([[[[0.0, 1.0, 0.0, 0.0], [1.0986123, 0.0, 0.0, 0.0], [9.0, 9.0, 9.0, 9.0]]]])  # ln 3
     value = torch.tensor([[[[4.0], [8.0], [100.0]]]])
     mask = torch.tensor([True, True, False])[None, None, None]
-    context, probabilities = attend_written_out(query, key, value, mask=mask, dropout=0.0)
+    attention = DotProductAttention(dropout_prob=0.0)
+    context, probabilities = attention.written_out(query, key, value, mask)
     assert_close(probabilities, torch.tensor([[[[0.25, 0.75, 0.0]]]]))
     assert_close(context, torch.tensor([[[[7.0]]]]))
-    assert_close(attend(query, key, value, mask=mask, dropout=0.0), context)
+    assert_close(attention(query, key, value, mask), context)
 
 
 def test_probabilities_sum_to_one_and_are_zero_at_padding() -> None:
     attention = SelfAttention(TINY).double().eval()
     randomize(attention, seed=2)
     attention_mask = ragged_batch()[2]
-    _, probabilities = attention.with_probabilities(hidden_states(), visible_keys(attention_mask))
+    _, probabilities = attention.dot_product.written_out(
+        *attention.project(hidden_states()), visible_keys(attention_mask)
+    )
     assert probabilities.shape == (3, 3, 11, 11)
     assert_close(probabilities.sum(-1), torch.ones(3, 3, 11, dtype=torch.float64), rtol=0, atol=1e-12)
     at_padding = probabilities.masked_select(~attention_mask[:, None, None, :])
@@ -162,10 +165,10 @@ def test_probabilities_sum_to_one_and_are_zero_at_padding() -> None:
 def test_heads_attend_on_their_own() -> None:
     attention = SelfAttention(TINY).double().eval()
     randomize(attention, seed=2)
-    _, before = attention.with_probabilities(hidden_states(), None)
+    _, before = attention.dot_product.written_out(*attention.project(hidden_states()), None)
     with torch.no_grad():
         attention.query_key_value.weight[8:16] += 1.0  # the queries of the second of three heads, D = 8
-    _, after = attention.with_probabilities(hidden_states(), None)
+    _, after = attention.dot_product.written_out(*attention.project(hidden_states()), None)
     changed = [not torch.equal(before[:, head], after[:, head]) for head in range(3)]
     assert changed == [False, True, False]
 
@@ -181,7 +184,7 @@ def test_a_row_that_is_all_padding_looks_at_its_padding() -> None:
 @pytest.mark.parametrize("written_out", [False, True], ids=["fused", "written out"])
 def test_a_row_that_is_all_padding_gives_no_nan(written_out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if written_out:
-        monkeypatch.setattr(SelfAttention, "forward", lambda self, x, mask: self.with_probabilities(x, mask)[0])
+        monkeypatch.setattr(DotProductAttention, "forward", lambda self, *inputs: self.written_out(*inputs)[0])
     model = Bert(TINY.replace(attention_probs_dropout_prob=0.0, hidden_dropout_prob=0.0), generator=seeded(1))
     input_ids, token_type_ids, attention_mask = ragged_batch()
     attention_mask = attention_mask.clone()
@@ -293,8 +296,8 @@ def test_the_written_out_attention_drops_where_the_reference_does() -> None:
     torch.manual_seed(8)
     context, _ = reference.attention.self(x)
     torch.manual_seed(8)
-    got, probabilities = ours.attention.with_probabilities(x, None)
-    assert_close(got, reference.attention.output.dense(context), **EXACT)
+    got, probabilities = ours.attention.dot_product.written_out(*ours.attention.project(x), None)
+    assert_close(ours.attention.merge(got), reference.attention.output.dense(context), **EXACT)
     ones = torch.ones(3, 3, 11, dtype=torch.float64)
     assert_close(probabilities.sum(-1), ones, rtol=0, atol=1e-12)  # shown before dropout
 
@@ -302,7 +305,7 @@ def test_the_written_out_attention_drops_where_the_reference_does() -> None:
 def test_the_fused_attention_drops_as_often_as_configured() -> None:
     uniform = torch.zeros(1, 1, 200, 200)  # all keys look alike: every probability is 1/200
     torch.manual_seed(8)
-    got = attend(uniform, uniform, torch.eye(200)[None, None] * 200, mask=None, dropout=0.3)
+    got = DotProductAttention(dropout_prob=0.3).train()(uniform, uniform, torch.eye(200)[None, None] * 200, None)
     assert float((got == 0).double().mean()) == pytest.approx(0.3, abs=0.01)
     assert_close(got[got != 0], torch.full((int((got != 0).sum()),), 1 / 0.7))
 
@@ -317,7 +320,7 @@ def test_each_dropout_changes_results_in_training_and_not_in_evaluation(field: s
         assert float((model(input_ids) - model(input_ids)).abs().max()) > 1e-3
     model.eval()
     assert_close(model(input_ids), model(input_ids), rtol=0, atol=0)
-    blocks = [block.attention.dropout for block in model.blocks if isinstance(block, Block)]
+    blocks = [block.attention.dot_product.dropout for block in model.blocks if isinstance(block, Block)]
     assert blocks == [0.0, 0.0]
 
 
@@ -348,7 +351,7 @@ def test_fresh_matrices_have_the_papers_deviation() -> None:
     assert len(matrices) == 3 + 4
     for name, matrix in matrices.items():
         drawn = matrix[torch.arange(len(matrix)) != 3] if name == "embeddings.token.weight" else matrix
-        assert float(drawn.std()) == pytest.approx(0.02, rel=0.02), name
+        assert drawn.std().item() == pytest.approx(0.02, rel=0.02), name
         assert float(drawn.mean()) == pytest.approx(0, abs=0.0005), name
 
 

@@ -49,7 +49,8 @@ def test_tokens_with_like_neighbours_begin_alike_and_others_as_drawn() -> None:
 def test_a_head_begins_by_looking_at_its_neighbour(head: int, distance: int) -> None:
     model = begun()
     hidden = model.encoder.embeddings(torch.full((1, 64), 5), token_type_ids=torch.zeros(1, 64, dtype=torch.long))
-    _, probabilities = model.encoder.blocks[0].attention.with_probabilities(hidden, None)
+    attention = model.encoder.blocks[0].attention
+    _, probabilities = attention.dot_product.written_out(*attention.project(hidden), None)
     inside = torch.arange(1, 63)
     assert (probabilities[0, head, inside].argmax(-1) == inside + distance).all()
     assert probabilities[0, head, inside, inside + distance].mean() > 0.5

@@ -98,8 +98,8 @@ def test_a_preset_takes_the_tokenizers_vocabulary_and_a_file_has_its_own(
 def test_the_model_is_in_training_mode_with_the_options_dropout(
     options: PretrainOptions, corpus: PreparedCorpus
 ) -> None:
-    model, fresh = build_model(dataclasses.replace(options, dropout=0.3), corpus)
-    assert isinstance(model, BertForPreTraining) and model.training and fresh == []
+    model, taken = build_model(dataclasses.replace(options, dropout=0.3), corpus)
+    assert isinstance(model, BertForPreTraining) and model.training and taken == ([], [])
     assert (model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob) == (0.3, 0.3)
     assert isinstance(build_model(dataclasses.replace(options, pair_objective="none"), corpus)[0], BertForMaskedLM)
 
@@ -129,8 +129,8 @@ def test_a_tied_decoder_stays_tied_when_weights_are_taken_over(
     source, _ = build_model(options, corpus)
     minibert.save(source, corpus.tokenizer, tmp_path / "source")
     options = dataclasses.replace(options, model=None, init=str(tmp_path / "source"), seed=5)
-    model, fresh = build_model(options, corpus)
-    assert fresh == []
+    model, taken = build_model(options, corpus)
+    assert taken == ([], [])
     for name, parameter in source.named_parameters():
         assert torch.equal(model.get_parameter(name), parameter)
     assert len(dict(model.named_parameters())) == len(dict(source.named_parameters()))

@@ -359,6 +359,35 @@ def test_init_goes_on_from_a_models_weights(
         torch.testing.assert_close(after.get_parameter(name), parameter, rtol=0, atol=1e-9)
 
 
+def test_init_evaluates_before_the_first_step_too(
+    run: Path, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert run_here(monkeypatch, "--data", arrays, "--init", run, "--out", tmp_path / "on", *SMALL, "--steps", 2,
+                    "--evaluations", 1) == 0  # fmt: skip
+    held_out = [line for line in metrics(tmp_path / "on") if "heldout_mlm_loss" in line]
+    assert [line["step"] for line in held_out] == [0, 2]
+    before = held_out[0]
+    for name in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"):
+        assert before[f"heldout_{name}"] == pytest.approx(summary(run)[name], abs=1e-6)
+    assert (
+        f"before   mlm_loss {before['heldout_mlm_loss']:.4f}, mlm_accuracy {before['heldout_mlm_accuracy']:.4f}, "
+        f"nsp_accuracy {before['heldout_nsp_accuracy']:.4f}, nsp_loss {before['heldout_nsp_loss']:.4f} (held out)"
+    ) in capsys.readouterr().out.splitlines()
+
+
+def test_init_says_what_it_leaves(
+    run: Path, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert run_here(monkeypatch, "--data", arrays, "--init", run, "--out", tmp_path / "on", *SMALL, "--steps", 1,
+                    "--no-nsp") == 0  # fmt: skip
+    assert (
+        f"left     of {run}, not part of this run: nsp_head.bias, nsp_head.weight, pooler.dense.bias, "
+        "pooler.dense.weight"
+    ) in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize("kind", [Bert, BertForMaskedLM])
 def test_init_says_which_parts_are_fresh(
     arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: None, capsys: pytest.CaptureFixture[str],

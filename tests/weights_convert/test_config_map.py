@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,18 @@ def test_published_configs(name: str, config: BertConfig, reference_class: str |
     assert (described.config, described.reference_class) == (config, reference_class)
 
 
-@pytest.mark.parametrize("name", ["albert-base-v2", "distilroberta-base", "roberta-large"])
-def test_other_models_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "model_type"),
+    [
+        ("albert-base-v2", "albert"),
+        ("distilbert-base-uncased", "distilbert"),  # this one and roberta-base don't say it
+        ("distilroberta-base", "roberta"),
+        ("roberta-base", "roberta"),
+        ("roberta-large", "roberta"),
+    ],
+)
+def test_other_models_are_refused(name: str, model_type: str) -> None:
     path = published(name)
-    model_type = json.loads(path.read_text())["model_type"]
     assert refusal(lambda: read_config(path)) == f"{path}: model_type '{model_type}': minibert does bert"
 
 
@@ -82,6 +89,14 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
     [
         ({"model_type": "roberta"}, "model_type 'roberta': minibert does bert"),
         ({"model_type": None}, "model_type None: minibert does bert"),
+        ({"n_layers": 6}, "model_type 'distilbert': minibert does bert"),
+        ({"num_hidden_groups": 1}, "model_type 'albert': minibert does bert"),
+        ({"max_position_embeddings": 514, "type_vocab_size": 1}, "model_type 'roberta': minibert does bert"),
+        (
+            {"tokenizer_class": "BertJapaneseTokenizer"},
+            "tokenizer_class: expected one of BertTokenizer, DistilBertTokenizer, ElectraTokenizer, "
+            "MobileBertTokenizer, PreTrainedTokenizerFast, TokenizersBackend, found 'BertJapaneseTokenizer'",
+        ),
         ({"is_decoder": True}, "is_decoder True: minibert does False alone"),
         ({"add_cross_attention": True}, "add_cross_attention True: minibert does False alone"),
         (
@@ -96,7 +111,7 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         ),
         ({"hidden_act": 3}, "hidden_act must be of type str, not 3"),
         ({"hidden_size": 100}, "hidden_size 100 is not a multiple of num_attention_heads 12"),
-        ({"num_labels": 0}, "num_labels must be a whole number of at least 1, not 0"),
+        ({"num_labels": 0}, "num_labels must be a whole number from 1 to 1,000,000, not 0"),
         ({"num_labels": 3, "id2label": {"0": "a", "1": "b"}}, "num_labels is 3, but id2label names 2"),
         (
             {"id2label": {"1": "a", "2": "b"}},

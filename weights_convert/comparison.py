@@ -1,0 +1,188 @@
+"""How far two runs are from one another, value by value, and how near they must be.
+
+The tolerances and the reasons for them: docs/verification.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from weights_convert.runs import Run
+from weights_convert.samples import Sample
+
+Kind = Literal["value", "gradient", "weight"]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The largest differences that count as rounding."""
+
+    value: float  # of any entry of a value
+    scaled: bool  # times the value's largest entry, where that is over 1
+    gradient: float  # as a share of the model's largest gradient entry
+    loss: float  # of the losses while both are trained
+
+
+TOLERANCES = {
+    "float64": Tolerance(value=1e-10, scaled=False, gradient=1e-9, loss=1e-8),
+    "float32": Tolerance(value=2e-5, scaled=True, gradient=1e-3, loss=1e-3),
+}
+BFLOAT16_ROUNDING = 2.0**-8  # the largest error of rounding to bfloat16, as a share of the number
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value, on the sample where the two are furthest apart."""
+
+    kind: Kind
+    name: str  # of the value, or of the parameter
+    max: float  # the largest difference of an entry; infinite where there is no number, on either side
+    mean: float  # of all entries
+    relative: float  # max as a share of the reference's largest entry; of a gradient, of the model's largest gradient
+    tolerance: float  # of max; in bfloat16, of mean
+    agrees: bool
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """As it stands in the table."""
+        return self.name if self.kind == "value" else f"{self.kind} of {self.name}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one value of one sample is from the reference's."""
+
+    max: float
+    mean: float
+    entries: int
+    scale: float  # the reference's largest entry; for a gradient, the model's largest
+    spread: float  # the mean of the reference's entries, without their signs
+    note: str = ""
+
+
+Differences = dict[tuple[Kind, str], Difference]
+
+
+def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:
+    """Every value that one of the two has, in the order of the computation, then the gradient of every parameter."""
+    found: Differences = {}
+    for name in in_one_order(theirs.values, ours.values):
+        mine, wanted = (run.values.get(name) for run in (ours, theirs))
+        found["value", name] = difference(
+            None if mine is None else sample.real_part(mine), None if wanted is None else sample.real_part(wanted)
+        )
+    largest = max(largest_entry(gradient) for gradient in theirs.gradients.values() if gradient is not None)
+    for name in in_one_order(theirs.parameters, ours.parameters):
+        found["gradient", name] = difference(ours.gradients.get(name), theirs.gradients.get(name), scale=largest)
+    return found
+
+
+def weight_rows(ours: Run, theirs: Run) -> list[Row]:
+    """Every parameter: all their numbers are one file's, cast alike, so that nothing but equality will do."""
+    rows = []
+    for name in in_one_order(theirs.parameters, ours.parameters):
+        found = difference(ours.parameters.get(name), theirs.parameters.get(name))
+        rows.append(_row("weight", name, found, allowed=0.0, judged=found.max))
+    return rows
+
+
+def in_one_order(first: Mapping[str, object], second: Mapping[str, object]) -> list[str]:
+    """The names of both: those of the first in its order, each that only the second has after its predecessor there."""
+    names = list(first)
+    place = 0
+    for name in second:
+        if name not in first:
+            names.insert(place, name)
+        place = names.index(name) + 1
+    return names
+
+
+def difference(ours: Tensor | None, theirs: Tensor | None, scale: float | None = None) -> Difference:
+    """How far two tensors are apart; infinitely, where one is missing, has another shape or is not finite."""
+    if ours is None and theirs is None:  # a parameter that neither side's loss depends on
+        return Difference(0.0, 0.0, entries=1, scale=scale or 0.0, spread=0.0)
+    measured = ours if theirs is None else theirs
+    assert measured is not None
+    largest, mean, note = math.inf, math.inf, ""
+    if ours is None or theirs is None:
+        note = "not in ours" if ours is None else "not in the reference's"
+    elif ours.shape != theirs.shape:
+        note = f"{tuple(ours.shape)} against {tuple(theirs.shape)}"
+    elif not (ours.isfinite().all() and theirs.isfinite().all()):
+        note = "not finite"
+    else:
+        apart = (ours.double() - theirs.double()).abs()
+        largest, mean = float(apart.max()), float(apart.mean())
+    return Difference(
+        max=largest,
+        mean=mean,
+        entries=measured.numel(),
+        scale=largest_entry(measured) if scale is None else scale,
+        spread=float(measured.abs().double().mean()),
+        note=note,
+    )
+
+
+def largest_entry(tensor: Tensor) -> float:
+    """Without its sign."""
+    return float(tensor.abs().max())
+
+
+# --- Verdicts --------------------------------------------------------------------------------------------------------
+
+
+def judged(found: Differences, dtype: str) -> list[Row]:
+    """The verdict on every value of one sample in float64 or float32."""
+    tolerance, rows = TOLERANCES[dtype], []
+    for (kind, name), each in found.items():
+        if kind == "gradient":
+            allowed = tolerance.gradient * each.scale
+        else:
+            allowed = tolerance.value * (max(1.0, each.scale) if tolerance.scaled else 1.0)
+        rows.append(_row(kind, name, each, allowed=allowed, judged=each.max))
+    return rows
+
+
+def judged_by_cost(found: Differences, cost: Differences) -> list[Row]:
+    """The verdict on every value of one sample in bfloat16: ours may be as far from the truth as the reference is.
+
+    found: of ours in bfloat16 from the reference in float32; cost: of the reference in bfloat16 from the same.
+
+    Both round the same computation in another order, so their mean errors should be alike: hence twice the
+    reference's. A mean of few entries is a matter of luck, so there it may be more, by a rule of thumb: 4/√n. Under the
+    rounding of single numbers nothing can be told: of the value's own entries, and for a gradient of the model's
+    largest, since some gradients (that of a key's bias) are sums of which nothing remains but rounding.
+    """
+    rows = []
+    for (kind, name), each in found.items():
+        few = 4 / math.sqrt(each.entries)
+        floor = max(cost[kind, name].mean, BFLOAT16_ROUNDING * each.spread)
+        allowed = 2 * (1 + few) * floor
+        if kind == "gradient":
+            allowed += few * BFLOAT16_ROUNDING * each.scale
+        rows.append(_row(kind, name, each, allowed=allowed, judged=each.mean))
+    return rows
+
+
+def _row(kind: Kind, name: str, found: Difference, *, allowed: float, judged: float) -> Row:
+    return Row(
+        kind=kind,
+        name=name,
+        max=found.max,
+        mean=found.mean,
+        relative=found.max / found.scale if found.scale else (math.inf if found.max else 0.0),
+        tolerance=allowed,
+        agrees=math.isfinite(judged) and judged <= allowed,
+        note=found.note,
+    )
+
+
+def worst(rows: list[Row]) -> Row:
+    """Of one value's rows on all samples, the one that differs, or else is nearest to its tolerance."""
+    return max(rows, key=lambda row: (not row.agrees, row.max / row.tolerance if row.tolerance else row.max))

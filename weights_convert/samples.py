@@ -1,0 +1,184 @@
+"""The batches on which two implementations are compared, and the loss of every class on them.
+
+Random tokens in sequences of ragged lengths, both segments, padded on the right, on the left, or of one length without
+padding; and for each class random targets under the reference's names for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minibert.config import BertConfig
+from minibert.heads import (
+    BertForMaskedLM,
+    BertForMultipleChoice,
+    BertForNextSentencePrediction,
+    BertForPreTraining,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertWithPooler,
+    Model,
+)
+from minibert.model import Bert
+
+PADDINGS = ("right", "left", "none")
+ROWS, CHOICES = 6, 3  # sequences in a batch; of a multiple-choice model, the choices of a question
+LONGEST = 40  # tokens
+IGNORED = -100  # a target that the reference leaves out of its loss
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One batch. Shapes are those of a plain encoder, also for choices; `arguments` gives them their own."""
+
+    padding: str  # one of PADDINGS
+    input_ids: Tensor  # (B, T)
+    token_type_ids: Tensor  # (B, T)
+    real: Tensor  # (B, T) bool, True at real tokens
+    targets: dict[str, Tensor]  # the reference's names for labels; {"hidden", "pooled"} for an encoder
+
+    def arguments(self, model: Model) -> dict[str, Tensor | None]:
+        """What a model of this class and the reference's are called with; no mask where nothing is padded."""
+        arguments: dict[str, Tensor | None] = {
+            "input_ids": self.input_ids,
+            "token_type_ids": self.token_type_ids,
+            "attention_mask": None if self.padding == "none" else self.real,
+        }
+        if isinstance(model, BertForMultipleChoice):
+            return {
+                name: None if given is None else given.unflatten(0, (-1, CHOICES)) for name, given in arguments.items()
+            }
+        return arguments
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Sample:
+        """The same batch on a device, targets that are numbers in a number format."""
+        return Sample(
+            padding=self.padding,
+            input_ids=self.input_ids.to(device),
+            token_type_ids=self.token_type_ids.to(device),
+            real=self.real.to(device),
+            targets={
+                name: target.to(device, dtype if target.is_floating_point() else None)
+                for name, target in self.targets.items()
+            },
+        )
+
+    def real_part(self, value: Tensor) -> Tensor:
+        """A value's part at real tokens, (tokens, …); what stands for whole sequences, (B, …), or for all stays whole.
+
+        value: (B, N, T, …) for heads, (B, T, …), or anything else; of attention probabilities the real queries' rows.
+        """
+        if value.ndim == 4:
+            return value.transpose(1, 2)[self.real]
+        return value[self.real] if value.ndim == 3 else value
+
+    @property
+    def real_positions(self) -> Tensor:
+        """Flat positions b·T + t of the real tokens, in order."""
+        return self.real.flatten().nonzero().flatten()
+
+
+def draw_sample(model: Model, config: BertConfig, padding: str, *, seed: int) -> Sample:
+    """A batch for models of this class; `config` bounds tokens, segments and positions."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def whole_numbers(low: int, high: int, shape: tuple[int, ...]) -> Tensor:
+        return torch.randint(low, high, shape, generator=generator)
+
+    longest = min(LONGEST, config.max_position_embeddings)
+    # From a full sequence down to a single token.
+    lengths = torch.linspace(longest, 1, ROWS).long() if padding != "none" else torch.full((ROWS,), longest)
+    places = torch.arange(longest) if padding != "left" else torch.arange(longest - 1, -1, -1)
+    real = places < lengths[:, None]
+    segments = torch.arange(longest) >= whole_numbers(0, longest, (ROWS, 1))  # A, then the others
+    others = whole_numbers(min(1, config.type_vocab_size - 1), config.type_vocab_size, (ROWS, longest))
+    input_ids = whole_numbers(0, config.vocab_size, (ROWS, longest))
+    return Sample(
+        padding=padding,
+        input_ids=torch.where(real, input_ids, config.pad_token_id),
+        token_type_ids=segments * others * real,
+        real=real,
+        targets=_targets(model, input_ids, real, generator),
+    )
+
+
+def _targets(model: Model, input_ids: Tensor, real: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Random targets for a model of this class; those that are numbers, in float64."""
+    rows, longest = real.shape
+
+    def classes(count: int, *shape: int) -> Tensor:
+        return torch.randint(0, count, shape, generator=generator)
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def at(places: Tensor, targets: Tensor) -> Tensor:
+        return torch.where(places, targets, IGNORED)
+
+    shares = torch.rand((2, rows, longest), generator=generator) * real
+    chosen = shares[0] > 0.7 * shares[0].amax(dim=1, keepdim=True)  # at least one token of every sequence
+    match model:
+        case BertForPreTraining():
+            return {"labels": at(chosen, input_ids), "next_sentence_label": classes(2, rows)}
+        case BertForMaskedLM():
+            return {"labels": at(chosen, input_ids)}
+        case BertForNextSentencePrediction():
+            return {"labels": classes(2, rows)}
+        case BertForSequenceClassification(problem_type="multi_label_classification", labels=labels):
+            return {"labels": classes(2, rows, len(labels)).double()}
+        case BertForSequenceClassification(problem_type="regression", labels=labels):
+            return {"labels": numbers(rows, len(labels)) if len(labels) > 1 else numbers(rows)}
+        case BertForSequenceClassification(labels=labels):
+            return {"labels": classes(len(labels), rows)}
+        case BertForTokenClassification(labels=labels):
+            return {"labels": at(real, classes(len(labels), rows, longest))}
+        case BertForQuestionAnswering():
+            start, end = shares.argmax(dim=-1)
+            return {"start_positions": start, "end_positions": end}
+        case BertForMultipleChoice():
+            return {"labels": classes(CHOICES, rows // CHOICES)}
+        case _:  # an encoder, which has no task: random numbers that its states are to come near
+            hidden_size = model.config.hidden_size
+            return {"hidden": numbers(rows, longest, hidden_size), "pooled": numbers(rows, hidden_size)}
+
+
+def loss_of(model: Model, answer: Any, sample: Sample) -> Tensor:
+    """The loss of what a model of ours answered for `sample`; of a masked-LM head, at every real token.
+
+    The formulas are those of the papers' tasks, as the reference states them for its classes; an encoder, for which it
+    states none, has `encoder_loss`.
+    """
+    targets = sample.targets
+    match model:
+        case BertForPreTraining():
+            mlm = F.cross_entropy(answer.mlm, targets["labels"][sample.real], ignore_index=IGNORED)
+            return mlm + F.cross_entropy(answer.nsp, targets["next_sentence_label"])
+        case BertForMaskedLM():
+            return F.cross_entropy(answer, targets["labels"][sample.real], ignore_index=IGNORED)
+        case BertForSequenceClassification(problem_type="multi_label_classification"):
+            return F.binary_cross_entropy_with_logits(answer, targets["labels"])
+        case BertForSequenceClassification(problem_type="regression"):
+            return F.mse_loss(answer.squeeze(-1) if answer.size(-1) == 1 else answer, targets["labels"])
+        case BertForTokenClassification():
+            return F.cross_entropy(answer.flatten(0, 1), targets["labels"].flatten(), ignore_index=IGNORED)
+        case BertForQuestionAnswering():
+            start = F.cross_entropy(answer.start, targets["start_positions"])
+            return (start + F.cross_entropy(answer.end, targets["end_positions"])) / 2
+        case Bert():
+            return encoder_loss(answer, None, sample)
+        case BertWithPooler():
+            return encoder_loss(answer.hidden, answer.pooled, sample)
+        case _:  # one right class of several: next sentence, a single label, a choice
+            return F.cross_entropy(answer, targets["labels"])
+
+
+def encoder_loss(hidden: Tensor, pooled: Tensor | None, sample: Sample) -> Tensor:
+    """Mean squared distance of the real tokens' states, and of the pooled ones, from random targets."""
+    loss = F.mse_loss(hidden[sample.real], sample.targets["hidden"][sample.real])
+    return loss if pooled is None else loss + F.mse_loss(pooled, sample.targets["pooled"])

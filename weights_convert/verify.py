@@ -1,0 +1,218 @@
+"""The same batches through the reference implementation and ours, compared value by value, down to every gradient.
+
+Both run on seeded batches of ragged lengths and both segments, padded right, left and not at all, without dropout.
+What is compared, how nearly the two must agree and why: docs/verification.md. The reference is transformers, imported
+only here, inside the function that loads it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from tqdm import tqdm
+
+from minibert import checkpoint
+from minibert.config import BertConfig
+from minibert.errors import InputError
+from minibert.heads import Model
+from weights_convert.causes import Divergence, likely_cause, weights_not_reached
+from weights_convert.comparison import Row, differences, judged, judged_by_cost, weight_rows, worst
+from weights_convert.config_map import ENCODER_CLASS, read_config, reference_class_of
+from weights_convert.convert import read_hf
+from weights_convert.hub import directory_named
+from weights_convert.report import Report
+from weights_convert.runs import ReferenceModel, our_loss, reference_loss, run_ours, run_reference
+from weights_convert.samples import PADDINGS, Sample, draw_sample
+
+Format = Literal["float32", "float64", "bfloat16"]
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+}
+
+
+def verify(
+    hf_directory: str | Path,
+    model_directory: str | Path | None = None,
+    *,
+    dtype: Format = "float32",
+    steps: int = 0,
+    seed: int = 0,
+    device: torch.device | None = None,
+) -> Report:
+    """Compares a Hugging Face directory, run by the reference, with a model directory, run by us.
+
+    Without `model_directory`, with the same Hugging Face directory, converted as `from-hf` does. `steps` also trains
+    both for so many AdamW steps on the same batches.
+
+    Raises:
+        InputError: a directory that can't be read by its side, two models that can't be compared, transformers
+            missing, `steps` with bfloat16.
+    """
+    if steps and dtype == "bfloat16":
+        raise InputError("--steps needs float32 or float64: in bfloat16 the two runs drift apart by rounding alone")
+    hf = directory_named(hf_directory)
+    model = read_hf(hf).model if model_directory is None else checkpoint.load(model_directory)[0]
+    described = read_config(hf / "config.json").reference_class
+    if described not in (None, reference_class_of(model)):
+        raise InputError(f"{hf} holds a {described}, {model_directory} a {type(model).__name__}: nothing to compare")
+    model.to(device or torch.device("cpu"), DTYPES[dtype])
+
+    def load(as_dtype: torch.dtype) -> ReferenceModel:
+        return load_reference(hf, model, as_dtype).to(device or torch.device("cpu"))
+
+    rows, cause = compare(model, load, dtype=dtype, seed=seed)
+    return Report(
+        reference=str(hf_directory),
+        model=str(model_directory or f"{hf_directory}, converted"),
+        architecture=type(model).__name__,
+        dtype=dtype,
+        seed=seed,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        rows=rows,
+        cause=cause,
+        losses=train_both(model, load(DTYPES[dtype]), steps=steps, seed=seed) if steps else [],
+    )
+
+
+# --- The reference ---------------------------------------------------------------------------------------------------
+
+
+def load_reference(directory: Path, model: Model, dtype: torch.dtype) -> ReferenceModel:
+    """The reference's model of the class of `model`, in evaluation mode, its attention written out so that it shows
+    its probabilities. An encoder has a pooler where the directory has weights for one.
+
+    Raises:
+        InputError: transformers is not installed, does not load the directory, or does not find all weights there.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("verify runs transformers as the reference: pip install 'minibert[dev]'") from None
+    reference_class = getattr(transformers, reference_class_of(model))
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        reference, missing = _from_pretrained(reference_class, directory, dtype)
+        if reference_class_of(model) == ENCODER_CLASS and missing and all(key.startswith("pooler.") for key in missing):
+            reference, missing = _from_pretrained(reference_class, directory, dtype, add_pooling_layer=False)
+    except Exception as error:  # whatever it dislikes: the files are not ours to judge
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{directory}: the reference does not load it ({reason})") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        transformers.logging.enable_progress_bar()
+    if missing:
+        raise InputError(f"{directory}: the reference finds no {', '.join(missing)}")
+    return reference.eval()
+
+
+def _from_pretrained(
+    reference_class: ReferenceModel, directory: Path, dtype: torch.dtype, **options: bool
+) -> tuple[ReferenceModel, list[str]]:
+    """The model, and the keys that it did not find."""
+    reference, loading = reference_class.from_pretrained(
+        directory,
+        dtype=dtype,
+        attn_implementation="eager",
+        local_files_only=True,
+        output_loading_info=True,
+        **options,
+    )
+    return reference, sorted(loading["missing_keys"])
+
+
+def check_comparable(model: Model, reference: ReferenceModel) -> None:
+    """
+    Raises:
+        InputError: the two differ in a size that every value has, or answer to different numbers of labels.
+    """
+    sizes = {"hidden_size": (model.config.hidden_size, reference.config.hidden_size)}
+    if (labels := getattr(model, "labels", None)) is not None:
+        sizes["labels"] = (len(labels), reference.config.num_labels)
+    for name, (ours, theirs) in sizes.items():
+        if ours != theirs:
+            raise InputError(f"{name}: {ours} in ours, {theirs} in the reference: nothing to compare")
+
+
+# --- Comparing -------------------------------------------------------------------------------------------------------
+
+
+def compare(
+    model: Model, load: Callable[[torch.dtype], ReferenceModel], *, dtype: str, seed: int = 0
+) -> tuple[list[Row], str | None]:
+    """The rows of the table, and the likely cause of the first that differs.
+
+    `load` gives the reference's model in a number format. With bfloat16 the truth is the reference in float32.
+
+    Raises:
+        InputError: as `check_comparable`.
+    """
+    reference = load(DTYPES[dtype])
+    check_comparable(model, reference)
+    truth = load(torch.float32) if dtype == "bfloat16" else None
+    samples = draw_samples(model, reference, seed)
+    tables: list[list[Row]] = []
+    first, cause = math.inf, None
+    for sample in tqdm(samples, desc="comparing", unit="batch", leave=False, disable=None):
+        ours, theirs = run_ours(model, sample), run_reference(reference, model, sample)
+        if truth is None:
+            rows = judged(differences(ours, theirs, sample), dtype)
+        else:
+            exact = run_reference(truth, model, sample.to(sample.input_ids.device, torch.float32))
+            rows = judged_by_cost(differences(ours, exact, sample), differences(theirs, exact, sample))
+        tables.append(rows)
+        place = next((number for number, row in enumerate(rows) if not row.agrees), math.inf)
+        if place < first:
+            first, row = place, rows[int(place)]
+            cause = likely_cause(Divergence(row.kind, row.name, sample, ours, theirs, model, reference))
+    weights = weight_rows(ours, theirs)
+    if first == math.inf and (unreached := next((row for row in weights if not row.agrees), None)):
+        cause = weights_not_reached(ours, theirs, unreached.name)
+    return [worst(list(rows)) for rows in zip(*tables, strict=True)] + weights, cause
+
+
+def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:
+    """One batch for each way of padding, on the model's device and in its number format."""
+    limits, parameter = shared_limits(model, reference), next(model.parameters())
+    samples = [draw_sample(model, limits, padding, seed=seed + i) for i, padding in enumerate(PADDINGS)]
+    return [sample.to(parameter.device, parameter.dtype) for sample in samples]
+
+
+def shared_limits(model: Model, reference: ReferenceModel) -> BertConfig:
+    """Our config with the sizes of tokens, segments and positions that both sides have."""
+    names = ("vocab_size", "type_vocab_size", "max_position_embeddings")
+    ours, theirs = model.config, reference.config
+    return ours.replace(**{name: min(getattr(ours, name), getattr(theirs, name)) for name in names})
+
+
+# --- Training both ---------------------------------------------------------------------------------------------------
+
+
+def train_both(model: Model, reference: ReferenceModel, *, steps: int, seed: int = 0) -> list[tuple[float, float]]:
+    """The losses of ours and of the reference over `steps` AdamW steps without dropout, the batches taken in turn.
+
+    Both models are changed. eps is the paper's 1e-6: with a smaller one, a gradient that is nothing but rounding (that
+    of a key's bias) would be scaled up to a step of full size.
+    """
+    samples = draw_samples(model, reference, seed)
+    optimizers = [
+        torch.optim.AdamW(side.parameters(), lr=1e-4, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01)
+        for side in (model, reference)
+    ]
+    losses = []
+    for step in tqdm(range(steps), desc="training both", unit="step", leave=False, disable=None):
+        sample = samples[step % len(samples)]
+        both = our_loss(model, sample), reference_loss(reference, model, sample)
+        for loss, optimizer in zip(both, optimizers, strict=True):
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        losses.append((both[0].item(), both[1].item()))
+    return losses
