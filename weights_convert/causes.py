@@ -364,9 +364,8 @@ def _misplaced(divergence: Divergence, other: str) -> str:
     return f"{name} has the weights of {other}"
 
 
-def weights_not_reached(ours: Run, theirs: Run, name: str) -> str | None:
+def weights_not_reached(name: str, weight: Tensor | None, wanted: Tensor | None) -> str | None:
     """What differs in a parameter by which no value of the batches was made otherwise."""
-    weight, wanted = ours.parameters.get(name), theirs.parameters.get(name)
     if weight is None or wanted is None or weight.shape != wanted.shape:
         return None
     rows = (weight != wanted).reshape(len(weight), -1).any(1)

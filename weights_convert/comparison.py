@@ -83,11 +83,11 @@ def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:
     return found
 
 
-def weight_rows(ours: Run, theirs: Run) -> list[Row]:
+def weight_rows(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[Row]:
     """Every parameter: all their numbers are one file's, cast alike, so that nothing but equality will do."""
     rows = []
-    for name in in_one_order(theirs.parameters, ours.parameters):
-        found = difference(ours.parameters.get(name), theirs.parameters.get(name))
+    for name in in_one_order(theirs, ours):
+        found = difference(ours.get(name), theirs.get(name))
         rows.append(_row("weight", name, found, allowed=0.0, judged=found.max))
     return rows
 

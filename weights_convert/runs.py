@@ -26,6 +26,7 @@ from weights_convert.key_map import (
 from weights_convert.samples import Sample, encoder_loss, loss_of
 
 ReferenceModel = Any  # of transformers: a torch module with a config
+Parameters = Mapping[str, list[nn.Parameter]]  # ours -> the parameter, or several, one under the other
 HEADED = (*QUERY_KEY_VALUE, "context")  # ours (B, N, T, D), theirs (B, T, H)
 
 
@@ -39,17 +40,20 @@ class Run:
     gradients: dict[str, Tensor | None]  # of the loss; None where none arrived
 
     @staticmethod
-    def of(
-        values: dict[str, Tensor], loss: Tensor, given: dict[str, Tensor], parameters: Mapping[str, list[nn.Parameter]]
-    ) -> Run:
-        """The run that ended with `loss`; each of our parameters may be several, one under the other."""
+    def of(values: dict[str, Tensor], loss: Tensor, given: dict[str, Tensor], parameters: Parameters) -> Run:
+        """The run that ended with `loss`."""
         loss.backward()
         return Run(
             values=values | {"loss": loss.detach()},
             given=given,
-            parameters={name: stacked([part.detach() for part in parts]) for name, parts in parameters.items()},
+            parameters=weights_of(parameters),
             gradients={name: gradient_of(parts) for name, parts in parameters.items()},
         )
+
+
+def weights_of(parameters: Parameters) -> dict[str, Tensor]:
+    """The numbers of parameters, each in one tensor."""
+    return {name: stacked([part.detach() for part in parts]) for name, parts in parameters.items()}
 
 
 def gradient_of(parts: list[nn.Parameter]) -> Tensor | None:
@@ -76,8 +80,12 @@ def run_ours(model: Model, sample: Sample) -> Run:
     for full_name, call in calls.items():
         if call.inputs:
             given |= dict.fromkeys(values_of(full_name), call.inputs[0])
-    parameters = {name: [parameter] for name, parameter in parameters_of(model).items()}
-    return Run.of(intermediates(model, calls), loss, given, parameters)
+    return Run.of(intermediates(model, calls), loss, given, our_parameters(model))
+
+
+def our_parameters(model: Model) -> Parameters:
+    """Every parameter of our model, by its name in a model with heads."""
+    return {name: [parameter] for name, parameter in parameters_of(model).items()}
 
 
 def our_loss(model: Model, sample: Sample) -> Tensor:
@@ -106,7 +114,7 @@ def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Ru
             values[name] = _in_our_shape(name, _part(call, part), reference.config.num_attention_heads)
             if part == "output" and call.inputs:
                 given[name] = call.inputs[0]
-    return Run.of(values, loss, given, _parameters_by_our_names(reference))
+    return Run.of(values, loss, given, reference_parameters(reference))
 
 
 def reference_loss(reference: ReferenceModel, model: Model, sample: Sample) -> Tensor:
@@ -148,8 +156,11 @@ def _in_our_shape(name: str, tensor: Tensor, heads: int) -> Tensor:
     return tensor
 
 
-def _parameters_by_our_names(reference: ReferenceModel) -> dict[str, list[nn.Parameter]]:
-    """A decoder's weight is among them only where it is not tied to the token embeddings."""
+def reference_parameters(reference: ReferenceModel) -> Parameters:
+    """Every parameter of the reference's, by our names.
+
+    A decoder's weight is among them only where it is not tied to the token embeddings.
+    """
     theirs = {in_table_spelling(key): parameter for key, parameter in reference.named_parameters()}
     found = {}
     for pattern in TABLE:

@@ -25,7 +25,16 @@ from weights_convert.config_map import ENCODER_CLASS, read_config, reference_cla
 from weights_convert.convert import read_hf
 from weights_convert.hub import directory_named
 from weights_convert.report import Report
-from weights_convert.runs import ReferenceModel, our_loss, reference_loss, run_ours, run_reference
+from weights_convert.runs import (
+    ReferenceModel,
+    our_loss,
+    our_parameters,
+    reference_loss,
+    reference_parameters,
+    run_ours,
+    run_reference,
+    weights_of,
+)
 from weights_convert.samples import PADDINGS, Sample, draw_sample
 
 Format = Literal["float32", "float64", "bfloat16"]
@@ -157,25 +166,35 @@ def compare(
     reference = load(DTYPES[dtype])
     check_comparable(model, reference)
     truth = load(torch.float32) if dtype == "bfloat16" else None
-    samples = draw_samples(model, reference, seed)
     tables: list[list[Row]] = []
     first, cause = math.inf, None
+    samples = draw_samples(model, reference, seed)
     for sample in tqdm(samples, desc="comparing", unit="batch", leave=False, disable=None):
-        ours, theirs = run_ours(model, sample), run_reference(reference, model, sample)
-        if truth is None:
-            rows = judged(differences(ours, theirs, sample), dtype)
-        else:
-            exact = run_reference(truth, model, sample.to(sample.input_ids.device, torch.float32))
-            rows = judged_by_cost(differences(ours, exact, sample), differences(theirs, exact, sample))
+        rows, diverge = compare_on(sample, model, reference, truth, dtype=dtype)
         tables.append(rows)
-        place = next((number for number, row in enumerate(rows) if not row.agrees), math.inf)
-        if place < first:
-            first, row = place, rows[int(place)]
-            cause = likely_cause(Divergence(row.kind, row.name, sample, ours, theirs, model, reference))
-    weights = weight_rows(ours, theirs)
-    if first == math.inf and (unreached := next((row for row in weights if not row.agrees), None)):
-        cause = weights_not_reached(ours, theirs, unreached.name)
-    return [worst(list(rows)) for rows in zip(*tables, strict=True)] + weights, cause
+        if diverge is not None and diverge[0] < first:
+            first, cause = diverge
+    weights, wanted = weights_of(our_parameters(model)), weights_of(reference_parameters(reference))
+    compared = weight_rows(weights, wanted)
+    if first == math.inf and (row := next((row for row in compared if not row.agrees), None)):
+        cause = weights_not_reached(row.name, weights.get(row.name), wanted.get(row.name))
+    return [worst(list(rows)) for rows in zip(*tables, strict=True)] + compared, cause
+
+
+def compare_on(
+    sample: Sample, model: Model, reference: ReferenceModel, truth: ReferenceModel | None, *, dtype: str
+) -> tuple[list[Row], tuple[int, str | None] | None]:
+    """The rows of one sample; the number of the first that differs and its likely cause, None where all agree."""
+    ours, theirs = run_ours(model, sample), run_reference(reference, model, sample)
+    if truth is None:
+        rows = judged(differences(ours, theirs, sample), dtype)
+    else:
+        exact = run_reference(truth, model, sample.to(sample.input_ids.device, torch.float32))
+        rows = judged_by_cost(differences(ours, exact, sample), differences(theirs, exact, sample))
+    for number, row in enumerate(rows):
+        if not row.agrees:
+            return rows, (number, likely_cause(Divergence(row.kind, row.name, sample, ours, theirs, model, reference)))
+    return rows, None
 
 
 def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:

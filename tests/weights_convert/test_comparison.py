@@ -19,7 +19,6 @@ from weights_convert.comparison import (
     weight_rows,
     worst,
 )
-from weights_convert.runs import Run
 
 
 def apart(
@@ -93,11 +92,9 @@ def test_either_side_of_bfloat16s_tolerance(kind: str, cost: float, entries: int
 
 
 def test_weights_must_be_equal() -> None:
-    def run(weight: Tensor) -> Run:
-        return Run(values={}, given={}, parameters={"pooler.dense.weight": weight}, gradients={})
-
-    assert [row.agrees for row in weight_rows(run(torch.ones(2, 2)), run(torch.ones(2, 2)))] == [True]
-    (row,) = weight_rows(run(torch.full((2, 2), 1 + 2e-7)), run(torch.ones(2, 2)))
+    ones = {"pooler.dense.weight": torch.ones(2, 2)}
+    assert [row.agrees for row in weight_rows(ones, ones)] == [True]
+    (row,) = weight_rows({"pooler.dense.weight": torch.full((2, 2), 1 + 2e-7)}, ones)
     assert (row.title, row.agrees, row.tolerance) == ("weight of pooler.dense.weight", False, 0.0)
 
 
