@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from benchmarks.tasks import TASKS
 from finetune.examples import QuestionExample
-from finetune.files import read_lines
 from finetune.squad import read_squad, without_misplaced
 from minibert.errors import InputError
+from minibert.text_files import read_lines
 
 Unit = TypeVar("Unit")
 

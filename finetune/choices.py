@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from finetune.examples import ChoiceExample
-from finetune.files import check_text, json_type
 from finetune.tables import TableFormat, read_rows
 from minibert.errors import InputError
+from minibert.text_files import check_text, json_type
 
 
 def read_choices(path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]:

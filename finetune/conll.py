@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from finetune.examples import TaggedExample
-from finetune.files import read_lines, shown
 from minibert.errors import InputError
+from minibert.text_files import read_lines, shown
 
 DOCUMENT_START = "-DOCSTART-"
 # Not str.split(), for which a no-break space ends a word too: tweets hold such words.
@@ -25,7 +25,7 @@ def read_conll(path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
 
     Raises:
         InputError, naming file and row: a row with another number of columns than the first, an empty word or tag, no
-        sentence at all; and as `finetune.files.read_lines`.
+        sentence at all; and as `minibert.text_files.read_lines`.
     """
     return conll_sentences(read_lines(path), path, labelled=labelled)
 

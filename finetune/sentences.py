@@ -8,7 +8,7 @@ from itertools import chain
 
 from finetune.conll import DOCUMENT_START, conll_sentences
 from finetune.examples import TaggedExample
-from finetune.files import STANDARD_INPUT, check_text, read_lines, shown, suffix
+from minibert.text_files import STANDARD_INPUT, check_text, read_lines, shown, suffix
 from minibert.tokenizer import UNSPACED
 
 # A word: an ideograph; letters and digits with what stands inside words (U.S, o'clock, well-known, 1,000, a@b.c), and

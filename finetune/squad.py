@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.examples import Answer, QuestionExample
-from finetune.files import STANDARD_INPUT, check_text, json_type, read_lines, reason, shown, suffix
 from finetune.tables import TableFormat, read_rows
 from minibert.errors import InputError
+from minibert.text_files import STANDARD_INPUT, check_text, json_type, read_lines, reason, shown, suffix
 
 
 @dataclass(frozen=True)

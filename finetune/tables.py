@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, NamedTuple, get_args
 
-from finetune.files import STANDARD_INPUT, json_type, read_lines, reason, shown, suffix
 from minibert.errors import InputError
+from minibert.text_files import STANDARD_INPUT, json_type, read_lines, reason, shown, suffix
 
 Kind = Literal["auto", "csv", "tsv", "jsonl", "txt"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.examples import Label, TextExample
-from finetune.files import check_text, json_type
 from finetune.tables import TableFormat, read_rows
 from minibert.errors import InputError
+from minibert.text_files import check_text, json_type
 
 
 @dataclass(frozen=True)

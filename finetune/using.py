@@ -14,7 +14,6 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from finetune.answering import Machine, outputs_of, predictions_of
-from finetune.files import STANDARD_INPUT
 from finetune.pictures import figures_table
 from finetune.readings import Reading
 from finetune.setup import check_segments
@@ -24,6 +23,7 @@ from finetune.use_options import EvaluateOptions, PredictOptions, UseOptions
 from minibert import checkpoint
 from minibert.errors import InputError
 from minibert.heads import TaskModel
+from minibert.text_files import STANDARD_INPUT
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.processes import Processes
 

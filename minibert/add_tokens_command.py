@@ -13,7 +13,7 @@ import tyro
 from minibert import checkpoint, cli
 from minibert.errors import InputError
 from minibert.growing import Growth, grow_vocabulary
-from minibert.lines import read_lines
+from minibert.text_files import read_texts
 from minibert.tokenizer import Tokenizer
 
 DESCRIPTION = """Make words of one's own field one token each, in the tokenizer and in the model.
@@ -76,7 +76,7 @@ def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
         raise InputError(f"--tokens: expected words, or one file alone; {files[0]} is the name of a file")
     path = files[0]
     words = []
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_texts(path), start=1):
         if line.strip():
             try:
                 tokenizer.as_found_in_text(line)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from minibert import checkpoint, cli
 from minibert.embedding import embed_tokenized, tokenize
 from minibert.errors import InputError
-from minibert.lines import read_lines
+from minibert.text_files import read_texts
 from minibert.training.device import choose_device, choose_precision
 
 DESCRIPTION = """Turn texts, one a line, into vectors, one row a line.
@@ -64,7 +64,7 @@ def embed_command(args: Sequence[str]) -> None:
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
     model, tokenizer = checkpoint.load(options.directory)
-    texts = read_lines(options.input)
+    texts = read_texts(options.input)
     # The weights are cast once, which autocast would do at every use.
     encoder = model.encoder.to(device, precision.dtype)
     start = time.perf_counter()

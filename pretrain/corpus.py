@@ -5,25 +5,21 @@ Documents are streamed in a defined order; memory holds one of them at a time.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from minibert.errors import InputError
+from minibert.text_files import json_type, read_lines, reason
+from minibert.vocabulary import LONE_SURROGATE
 from pretrain import pydocs
 from pretrain.sentences import fold, split_sentences
 
 EMBEDDED = "pydocs"
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
 _JSONL_SUFFIXES = (".jsonl", ".jsonl.gz")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
@@ -73,7 +69,7 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text") -> None:
             elif not os.access(path, os.R_OK):
                 raise InputError(f"{entry}: no permission to read it")
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            raise InputError(f"{entry}: cannot be read ({_reason(error)})") from error
+            raise InputError(f"{entry}: cannot be read ({reason(error)})") from error
 
 
 def split_document(text: str, *, sentence_per_line: bool = False) -> list[list[str]]:
@@ -110,9 +106,9 @@ def _refuse(error: OSError) -> None:
 
 def _text_documents(path: Path) -> Iterator[str]:
     lines: list[str] = []
-    for _, line in _lines(path):
-        if line:
-            lines.append(line)
+    for _, line in read_lines(str(path)):
+        if line.strip():
+            lines.append(line.strip())
         elif lines:
             yield "\n".join(lines)
             lines = []
@@ -121,64 +117,24 @@ def _text_documents(path: Path) -> Iterator[str]:
 
 
 def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:
-    for number, line in _lines(path):
-        if not line:
+    for number, line in read_lines(str(path)):
+        if not line.strip():
             continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
-            raise InputError(f"{path}:{number}: expected one JSON object a line ({_reason(error)})") from error
+            raise InputError(f"{path}:{number}: expected one JSON object a line ({reason(error)})") from error
         if not isinstance(record, dict):
-            raise InputError(f"{path}:{number}: expected a JSON object, got {_json_type(record)}")
+            raise InputError(f"{path}:{number}: expected a JSON object, got {json_type(record)}")
         if text_field not in record:
             present = ", ".join(repr(name) for name in list(record)[:5]) or "none"
             raise InputError(f"{path}:{number}: no field {text_field!r}, the fields are {present} (see --text-field)")
         text = record[text_field]
         if not isinstance(text, str):
-            raise InputError(f"{path}:{number}: field {text_field!r} is {_json_type(text)}, expected a string")
-        if _SURROGATE.search(text):
+            raise InputError(f"{path}:{number}: field {text_field!r} is {json_type(text)}, expected a string")
+        if LONE_SURROGATE.search(text):
             raise InputError(
                 f"{path}:{number}: field {text_field!r} holds half a surrogate pair, expected whole characters"
             )
         if text.strip():
             yield text.replace("\r\n", "\n").strip()
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line without white space at its ends) of a UTF-8 file, plain or gzip."""
-    compressed = path.name.lower().endswith(".gz")
-    offset = 0  # bytes before this line
-    try:
-        with path.open("rb") as file:
-            stream: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=file)) if compressed else file
-            for number, line in enumerate(stream, start=1):
-                bom = len(_BYTE_ORDER_MARK) if number == 1 and line.startswith(_BYTE_ORDER_MARK) else 0
-                yield number, _decode(line[bom:], path, offset + bom, compressed)
-                offset += len(line)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file ({_reason(error)}), expected one that gunzip can read") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({_reason(error)})") from error
-
-
-def _decode(line: bytes, path: Path, offset: int, compressed: bool) -> str:
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        found, at = "not UTF-8", error.start
-    else:
-        # NUL is valid UTF-8, but no text file has one: it is binary data, or UTF-16.
-        found, at = "a NUL, so not text", line.find(b"\0")
-    if at >= 0:
-        where = " of the decompressed stream" if compressed else ""
-        raise InputError(f"{path}: {found} at byte {offset + at}{where}, expected UTF-8 text")
-    return text.strip()
-
-
-def _json_type(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _reason(error: Exception) -> str:
-    return fold(error.strerror if isinstance(error, OSError) and error.strerror else str(error))

@@ -293,7 +293,7 @@ def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypat
         (("model", "out", "--tokens", "FILE:none.txt"), "{tmp}/none.txt: cannot be read (No such file or directory)"),
         (
             ("model", "out", "--tokens", "FILE:latin.txt"),
-            "{tmp}/latin.txt, line 2: expected UTF-8 text, found the byte 0xe9",
+            "{tmp}/latin.txt:2: not UTF-8 at byte 9, expected UTF-8 text",
         ),
         (("model", "out", "--tokens", "病毒", "--seed", "-1"), "--seed must be from 0 to 4294967295, not -1"),
     ],

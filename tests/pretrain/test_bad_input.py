@@ -81,7 +81,7 @@ def test_text_that_is_not_utf8(refused: Refused, out: Path, tmp_path: Path, comm
     good = "\n\n".join(documents(10)).encode()
     (tmp_path / "latin.txt").write_bytes(good + "caf\xe9".encode("latin-1"))
     message = refused(*command, "--corpus", tmp_path / "latin.txt", "--out", out)
-    assert f"latin.txt: not UTF-8 at byte {len(good) + 3}" in message
+    assert f"latin.txt:{good.count(bytes([10])) + 1}: not UTF-8 at byte {len(good) + 3}" in message
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_pydocs_is_the_embedded_corpus_and_mixes_with_paths(tmp_path: Path, monk
 def test_not_utf8_names_file_and_byte(tmp_path: Path, suffix: str) -> None:
     path = _write(tmp_path / f"a.txt{suffix}", b"\xef\xbb\xbfgood\n\xc3\xa9 caf\xe9 .")
     where = " of the decompressed stream" if suffix else ""
-    assert _refusal(path) == f"{path}: not UTF-8 at byte 14{where}, expected UTF-8 text"
+    assert _refusal(path) == f"{path}:2: not UTF-8 at byte 14{where}, expected UTF-8 text"
 
 
 def test_documents_before_the_bad_byte_were_streamed(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_documents_before_the_bad_byte_were_streamed(tmp_path: Path) -> None:
 
 def test_a_nul_is_binary_data(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.txt", b"text\n\x00\x01")
-    assert _refusal(path) == f"{path}: a NUL, so not text at byte 5, expected UTF-8 text"
+    assert _refusal(path) == f"{path}:2: a NUL, so not text at byte 5, expected UTF-8 text"
 
 
 def test_damaged_gzip_is_named(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minibert.errors import InputError
+from minibert.vocabulary import LONE_SURROGATE
 
 STANDARD_INPUT = "-"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def shown(path: str) -> str:
@@ -64,6 +64,18 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         raise InputError(f"{shown(path)}: cannot be read ({reason(error)})") from error
 
 
+def read_texts(path: str) -> list[str]:
+    """The lines of a file of one text a line, without their ends; an empty line is an empty text.
+
+    Raises:
+        InputError: as `read_lines`, or not one line in it.
+    """
+    texts = [re.sub(r"\r?\n\Z", "", line) for _, line in read_lines(path) if line]
+    if not texts:
+        raise InputError(f"{shown(path)}: expected one text a line, found nothing")
+    return texts
+
+
 def _decode(line: bytes, path: str, row: int, offset: int) -> str:
     try:
         text = line.decode("utf-8")
@@ -88,7 +100,7 @@ def check_text(value: object, what: str) -> str:
         raise InputError(f"{what} is {json_type(value)}, expected a string")
     if not value.strip():
         raise InputError(f"{what} is empty, expected text")
-    if _SURROGATE.search(value):
+    if LONE_SURROGATE.search(value):
         raise InputError(f"{what} holds half a surrogate pair, expected whole characters")
     return value
 

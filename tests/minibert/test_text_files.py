@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.files import check_text, read_lines, suffix
+from minibert.text_files import check_text, read_lines, read_texts, suffix
 from tests.finetune.files import standard_input, write
 from tests.helpers import REPOSITORY, refusal
 
@@ -58,6 +59,33 @@ def test_in_a_compressed_file_the_byte_is_that_of_the_text(tmp_path: Path) -> No
     assert "a.csv.gz:2: not UTF-8 at byte 4 of the decompressed stream" in refusal(lambda: list(read_lines(path)))
 
 
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("one\ntwo\n", ["one", "two"]),
+        ("one\ntwo", ["one", "two"]),
+        ("one\r\n\r\ntwo\r\n", ["one", "", "two"]),
+        ("\n", [""]),
+        ("\n\n", ["", ""]),
+        ("\ufeff高血压\n", ["高血压"]),
+        ("a\u2028b\x0bc\x85d\re\n", ["a\u2028b\x0bc\x85d\re"]),  # what str.splitlines takes for ends of lines
+        (" a \n", [" a "]),
+    ],
+)
+def test_a_text_a_line(content: str, lines: list[str], tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_bytes(content.encode())
+    (tmp_path / "packed.TXT.GZ").write_bytes(gzip.compress(content.encode()))
+    assert read_texts(str(tmp_path / "plain.txt")) == lines
+    assert read_texts(str(tmp_path / "packed.TXT.GZ")) == lines
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
+def test_a_file_without_a_line_holds_no_text(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_bytes(content)
+    message = refusal(lambda: read_texts(str(tmp_path / "empty.txt")))
+    assert message == f"{tmp_path / 'empty.txt'}: expected one text a line, found nothing"
+
+
 def unreadable(tmp_path: Path) -> Iterator[tuple[str, str]]:
     yield str(tmp_path / "none.csv"), "none.csv: cannot be read (No such file or directory)"
     yield str(tmp_path), "cannot be read (Is a directory)"
@@ -95,8 +123,8 @@ def test_what_is_no_text(value: object, message: str) -> None:
 
 
 def test_what_reads_files_does_without_torch() -> None:
-    modules = "choices conll examples files labels pictures sentences splits squad squad_scores tables tags texts"
-    names = ", ".join(f"finetune.{name}" for name in modules.split())
+    modules = "choices conll examples labels pictures sentences splits squad squad_scores tables tags texts"
+    names = ", ".join(["minibert.text_files", *(f"finetune.{name}" for name in modules.split())])
     code = f"import sys, {names}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 
