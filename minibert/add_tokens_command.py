@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -31,9 +31,9 @@ words: until then each stands for the mean of the pieces that it was cut into be
 class AddTokensOptions:
     """Which model gets which words."""
 
-    directory: tyro.conf.Positional[str]
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory, of any class; it stays as it is"""
-    out: tyro.conf.Positional[str]
+    out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the model directory to write; it must not be there"""
     tokens: tuple[str, ...]
     """words, or one UTF-8 file with one word a line"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -22,7 +22,7 @@ from minibert.training.device import choose_device, choose_precision
 class InfoOptions:
     """Which directory to look at."""
 
-    directory: tyro.conf.Positional[str]
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory"""
 
 
@@ -55,9 +55,9 @@ def _part(name: str) -> str:
 class FillMaskOptions:
     """Which model fills which text."""
 
-    directory: tyro.conf.Positional[str]
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory"""
-    text: tyro.conf.Positional[str]
+    text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
     """a text in which [MASK] stands for each token to be told"""
     top_k: int = 5
     """how many answers for each [MASK]"""

@@ -30,11 +30,11 @@ The vectors are float32, in the order of the lines; an empty line is an empty te
 class EmbedOptions:
     """Which model turns which texts into what."""
 
-    directory: tyro.conf.Positional[str]
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory, of any class: its encoder is used"""
-    input: str
+    input: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """a UTF-8 file with one text a line, plain or .gz; - is standard input"""
-    output: str
+    output: Annotated[str, tyro.conf.arg(metavar="FILE.npy")]
     """the .npy file to write; one that is there is replaced"""
     pooling: Literal["mean", "cls"] = "mean"
     """mean: of the last block's states of all tokens, [CLS] and [SEP] among them; cls: the state of [CLS]"""

@@ -49,9 +49,9 @@ docs/verification.md, 1 when not. float64 is the proof that the mathematics is t
 class FromHfOptions:
     """What is read, what is written."""
 
-    directory: tyro.conf.Positional[str]
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a Hugging Face directory, or (with the extra hub) a model's name on the hub"""
-    out: tyro.conf.Positional[str]
+    out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the model directory to write; it must not be there"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """draw the weights of a head that config.json names and the weights lack, from a fixed seed"""
@@ -76,9 +76,9 @@ def from_hf_command(args: Sequence[str]) -> None:
 class ToHfOptions:
     """What is read, what is written."""
 
-    directory: tyro.conf.Positional[str]
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory"""
-    out: tyro.conf.Positional[str]
+    out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the Hugging Face directory to write; it must not be there"""
 
 
@@ -104,15 +104,15 @@ def to_hf_command(args: Sequence[str]) -> None:
 class VerifyOptions:
     """What is compared, and how."""
 
-    hf_directory: tyro.conf.Positional[str]
+    hf_directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="HF_DIR")]
     """a Hugging Face directory, or (with the extra hub) a model's name on the hub"""
-    model_directory: tyro.conf.Positional[str | None] = None
+    model_directory: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[MODEL_DIR]")] = None
     """a model directory; without one, the Hugging Face directory is converted in memory"""
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     """the number format of both sides"""
     steps: int = 0
     """also train both for so many AdamW steps on the same batches, and compare their losses"""
-    json: str | None = None
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """a file for the whole report as JSON"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one"""
