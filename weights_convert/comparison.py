@@ -6,6 +6,7 @@ The tolerances and the reasons for them: docs/verification.md.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +24,7 @@ class Tolerance:
     """The largest differences that count as rounding."""
 
     value: float  # of any entry of a value
-    scaled: bool  # times the value's largest entry, where that is over 1
+    scaled: bool  # times the value's largest entry, where that is over 1; but not for hidden states
     gradient: float  # as a share of the model's largest gradient entry
     loss: float  # of the losses while both are trained
 
@@ -143,10 +144,17 @@ def judged(found: Differences, dtype: str) -> list[Row]:
     for (kind, name), each in found.items():
         if kind == "gradient":
             allowed = tolerance.gradient * each.scale
+        elif tolerance.scaled and not is_hidden_state(name):
+            allowed = tolerance.value * max(1.0, each.scale)
         else:
-            allowed = tolerance.value * (max(1.0, each.scale) if tolerance.scaled else 1.0)
+            allowed = tolerance.value
         rows.append(_row(kind, name, each, allowed=allowed, judged=each.max))
     return rows
+
+
+def is_hidden_state(name: str) -> bool:
+    """Whether a value is what one layer hands to the next."""
+    return re.fullmatch(r"embeddings|blocks\.\d+", name) is not None
 
 
 def judged_by_cost(found: Differences, cost: Differences) -> list[Row]:

@@ -13,8 +13,8 @@ import transformers
 
 from minibert.config import PRESETS
 from tests.weights_convert.reference_models import KINDS, ODD, SMALL, reference_model
-from tests.weights_convert.test_verify import converted, is_hidden_state
-from weights_convert.comparison import Row
+from tests.weights_convert.test_verify import converted
+from weights_convert.comparison import Row, is_hidden_state
 from weights_convert.verify import compare, train_both
 
 SHAPES = {"tiny": SMALL, "odd": ODD, "base": PRESETS["base"]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,13 +67,6 @@ def assert_same_numbers(kind: str, shape: BertConfig) -> None:
         ours.to(getattr(torch, dtype))
         rows, _ = compare(ours, lambda dtype: reference.to(dtype), dtype=dtype)
         assert_agrees(rows)
-    # In float32 `verify` allows for large entries; the hidden states of these models have none.
-    assert [(row.name, row.max) for row in rows if is_hidden_state(row.name) and row.max > 2e-5] == []
-
-
-def is_hidden_state(name: str) -> bool:
-    """Whether a value is what one layer hands to the next."""
-    return re.fullmatch(r"embeddings|blocks\.\d+", name) is not None
 
 
 @pytest.mark.parametrize("shape", [SMALL, ODD], ids=["tiny", "odd"])
@@ -256,8 +248,7 @@ def test_half_precision_files_are_verified_in_full(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 7])
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize(("dtype", "seed"), [("float64", 0), ("float64", 7), ("float32", 0), ("bfloat16", 0)])
 def test_real_weights_agree(dtype: Literal["float64", "float32", "bfloat16"], seed: int) -> None:
     report = verify(real_directory(), dtype=dtype, seed=seed)
     assert_agrees(report.rows)
