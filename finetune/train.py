@@ -339,7 +339,7 @@ class Finetuning:
         if not (math.isfinite(sums.loss) and math.isfinite(gradient_norm)):
             raise RunStopped(
                 f"step {self.position.step + 1}: not finite: loss {sums.loss / sums.count:g}, gradient norm "
-                f"{gradient_norm:g}; last good state: {self.newest_state()}"
+                f"{gradient_norm:g}; last good state: {self.run.newest_state}"
             )
 
     def close(self) -> None:
@@ -404,10 +404,6 @@ class Finetuning:
 
     # ------------------------------------------------------------------ state and result
 
-    def newest_state(self) -> str:
-        """The path of the last saved state, for messages."""
-        return str(max(self.run.state.glob("step-*"), default="none yet"))
-
     def save(self) -> None:
         """Saves the state; every process holds the same, so the first one writes.
 
@@ -415,7 +411,9 @@ class Finetuning:
             RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
         """
         if name := first_not_finite(self.model):
-            raise RunStopped(f"step {self.position.step}: {name} is not finite; last good state: {self.newest_state()}")
+            raise RunStopped(
+                f"step {self.position.step}: {name} is not finite; last good state: {self.run.newest_state}"
+            )
         if self.processes.is_main:
             tensors = snapshot(self.model, self.optimizers)
             tensors |= {BEST + name: tensor for name, tensor in self.best.items()}

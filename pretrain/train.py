@@ -245,7 +245,7 @@ class Pretraining:
             f"step {position.step + 1}: not finite: masked-LM loss {sums.mlm / sums.masked:g}, next-sentence loss "
             f"{sums.nsp / sums.pairs:g}, gradient norm {gradient_norm:g}; batch: pairs {position.pairs} to "
             f"{position.pairs + size - 1} of phase {position.phase}, epoch {self.plan.epoch_of(position.pairs)}, "
-            f"seed {self.options.seed}; last good state: {self.newest_state()}"
+            f"seed {self.options.seed}; last good state: {self.run.newest_state}"
         )
 
     def close(self) -> None:
@@ -267,7 +267,7 @@ class Pretraining:
         if not math.isfinite(figures.mlm_loss + (figures.nsp_loss or 0.0)):
             raise RunStopped(
                 f"step {self.position.step}: not finite on held-out documents: masked-LM loss {figures.mlm_loss:g}, "
-                f"next-sentence loss {figures.nsp_loss}; last good state: {self.newest_state()}"
+                f"next-sentence loss {figures.nsp_loss}; last good state: {self.run.newest_state}"
             )
         if log:
             log.log(step=self.position.step, **{f"heldout_{name}": value for name, value in asdict(figures).items()})
@@ -317,10 +317,6 @@ class Pretraining:
 
     # ------------------------------------------------------------------ state and result
 
-    def newest_state(self) -> str:
-        """The path of the last saved state, for messages."""
-        return str(max(self.run.state.glob("step-*"), default="none yet"))
-
     def save(self) -> None:
         """Saves the state; every process holds the same, so the first one writes.
 
@@ -328,7 +324,9 @@ class Pretraining:
             RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
         """
         if name := first_not_finite(self.model):
-            raise RunStopped(f"step {self.position.step}: {name} is not finite; last good state: {self.newest_state()}")
+            raise RunStopped(
+                f"step {self.position.step}: {name} is not finite; last good state: {self.run.newest_state}"
+            )
         if self.processes.is_main:
             facts = {
                 "position": asdict(self.position),

@@ -62,6 +62,11 @@ class RunDirectory:
         return self.path / "state"
 
     @property
+    def newest_state(self) -> str:
+        """The path of the last saved state, for messages."""
+        return str(max(self.state.glob("step-*"), default="none yet"))
+
+    @property
     def metrics(self) -> Path:
         """The log."""
         return self.path / "metrics.jsonl"
