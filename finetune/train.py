@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from finetune.answering import Machine, caller, predictions_of, with_states
@@ -47,7 +46,7 @@ from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
-from minibert.training.processes import Processes, data_parallel, decided_by_first, join_processes, say, step_seed
+from minibert.training.processes import Processes, decided_by_first, join_processes, say, step_seed
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import first_not_finite, put_back, restore, snapshot, trained
@@ -108,12 +107,8 @@ def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], Traini
 
 def train_once(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
     """One run from one seed."""
-    training = Finetuning(run, options, data, processes)
-    try:
-        training.go()
-        processes.barrier()  # the first one is still writing the model: no process leaves before the others
-    finally:
-        training.close()
+    Finetuning(run, options, data, processes).go()
+    processes.barrier()  # the first one is still writing the model: no process leaves before the others
 
 
 def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
@@ -181,6 +176,7 @@ class Finetuning:
         parts = [part for part in (data.train, data.dev, data.test) if part is not None]
         narrow_to(self.model, (feature for part in parts for feature in part.features))
         self.model.to(self.device, self.precision.parameter_dtype)
+        processes.give_out(self.model)
         self.train, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
         self.optimizers = build_optimizers(self.model, optimizer_options(options), rate_share=self.rate_share)
 
@@ -191,8 +187,7 @@ class Finetuning:
         self.position = Position()
         self.best: dict[str, Tensor] = {}  # the weights of the best epoch
         self.restore(state)
-        forward = caller(self.model, self.precision, states_known=options.freeze_encoder)
-        self.forward = data_parallel(forward, processes, self.device)
+        self.forward = caller(self.model, self.precision, states_known=options.freeze_encoder)
         self.introduce(fresh)
 
     def freeze(self) -> None:
@@ -309,26 +304,21 @@ class Finetuning:
         return [make_batch([self.train.features[i] for i in part], self.task, labelled=True) for part in parts]
 
     def accumulate_gradients(self, micro_batches: Sequence[TaskBatch]) -> StepSums:
-        """Adds the gradient of the global batch's mean loss to the parameters.
-
-        `DistributedDataParallel` takes the mean over processes; the loss is a sum of parts, so each part is multiplied
-        by their number. Gradients are exchanged once, with the last micro-batch.
-        """
-        task, forward = self.task, self.forward
+        """Adds the gradient of the global batch's mean loss to the parameters: our parts, and then the others'."""
+        task = self.task
         mine = [
             (task.count(batch.targets), len(batch.features), batch.tokens)
             for batch in micro_batches if batch.targets is not None
         ]  # fmt: skip
         count, examples, tokens = self.processes.sum([sum(column) for column in zip(*mine, strict=True)])
         loss_sum = torch.zeros((), device=self.device, dtype=torch.float64)
-        for number, batch in enumerate(micro_batches, start=1):
-            together = number == len(micro_batches) or not isinstance(forward, DistributedDataParallel)
-            with contextlib.nullcontext() if together else forward.no_sync():  # type: ignore[operator]
-                moved = batch.to(self.device)
-                assert moved.targets is not None
-                loss = task.loss_sum(task.ask(forward, moved), moved.targets)
-                (loss * self.processes.world_size / max(count, 1)).backward()  # 0: a batch of words without a piece
+        for batch in micro_batches:
+            moved = batch.to(self.device)
+            assert moved.targets is not None
+            loss = task.loss_sum(task.ask(self.forward, moved), moved.targets)
+            (loss / max(count, 1)).backward()  # 0: a batch of words without a piece
             loss_sum += loss.detach()
+        self.processes.add_up_gradients(self.model.parameters())
         return StepSums(self.processes.sum([float(loss_sum)])[0], count, examples, tokens)
 
     def stop_unless_finite(self, sums: StepSums, gradient_norm: float) -> None:
@@ -341,10 +331,6 @@ class Finetuning:
                 f"step {self.position.step + 1}: not finite: loss {sums.loss / sums.count:g}, gradient norm "
                 f"{gradient_norm:g}; last good state: {self.run.newest_state}"
             )
-
-    def close(self) -> None:
-        """Lets go of the gradient exchange before the process group is left."""
-        self.forward = self.model
 
     # ------------------------------------------------------------------ figures
 

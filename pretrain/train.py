@@ -33,7 +33,7 @@ from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
-from minibert.training.processes import Processes, data_parallel, decided_by_first, join_processes, say, step_seed
+from minibert.training.processes import Processes, decided_by_first, join_processes, say, step_seed
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import first_not_finite, restore, snapshot
@@ -70,7 +70,7 @@ def train(options: PretrainOptions) -> None:
                 training.go()
                 processes.barrier()  # the first one is still writing the model: no process leaves before the others
             finally:
-                training.close()
+                training.batches.close()
 
 
 @dataclass
@@ -101,13 +101,13 @@ class Pretraining:
         begin = state is None and processes.is_main  # the others are sent its weights
         self.model, taken = build_model(options, self.corpus, begin=begin)
         self.model.to(self.device, self.precision.parameter_dtype)
+        self.processes.give_out(self.model)
         self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
 
         self.position = Position()
         self.block_counts: Sequence[int] = ()
         self.restore(state)
         self.open_phase()
-        self.forward = data_parallel(self.model, self.processes, self.device)
         self.introduce(taken)
 
     def introduce(self, taken: TakenOver) -> None:
@@ -215,7 +215,7 @@ class Pretraining:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         sums = accumulate_gradients(
-            self.forward, micro_batches, device=self.device, precision=self.precision, processes=self.processes
+            self.model, micro_batches, device=self.device, precision=self.precision, processes=self.processes
         )
         limit = options.clip_norm or math.inf
         gradient_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
@@ -247,11 +247,6 @@ class Pretraining:
             f"{position.pairs + size - 1} of phase {position.phase}, epoch {self.plan.epoch_of(position.pairs)}, "
             f"seed {self.options.seed}; last good state: {self.run.newest_state}"
         )
-
-    def close(self) -> None:
-        """Ends the prefetching thread, and lets go of the gradient exchange before the process group is left."""
-        self.batches.close()
-        self.forward = self.model
 
     # ------------------------------------------------------------------ figures
 

@@ -77,8 +77,8 @@ def build_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of `model`: one AdamW, or Muon for the matrices in the blocks and AdamW for the rest.
 
-    Each group carries its peak rate as 'peak_lr'. Give the bare model, not its DistributedDataParallel wrapper.
-    `muon_dtype` is the format of Muon's products: `Precision.dtype`, so bfloat16 only where that is fast.
+    Each group carries its peak rate as 'peak_lr'. `muon_dtype` is the format of Muon's products: `Precision.dtype`, so
+    bfloat16 only where that is fast.
     `rate_share`: a parameter's name -> the share of AdamW's learning rate that it is trained with.
     """
     decay, no_decay = decay_groups(model.named_parameters())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from minibert import cli
 from minibert.errors import InputError, MinibertError
@@ -54,6 +53,27 @@ class Processes:
         box = [value]
         dist.broadcast_object_list(box, src=0, device=self._device)
         return box[0]
+
+    def give_out(self, model: nn.Module) -> None:
+        """Rank 0's parameters and buffers, into every process's model."""
+        if self.world_size > 1:
+            for tensor in model.state_dict().values():
+                dist.broadcast(tensor, src=0)
+
+    def add_up_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Each gradient summed over all processes, bit for bit the same in each; in one message.
+
+        This stands in the place of `DistributedDataParallel`, which keeps the process group alive to the end of the
+        process: gloo's threads then outlive Python and may abort it (pytorch issue 190489).
+        """
+        if self.world_size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        message = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(message)
+        totals = message.split([gradient.numel() for gradient in gradients])
+        for gradient, total in zip(gradients, totals, strict=True):
+            gradient.copy_(total.view_as(gradient))
 
     def barrier(self) -> None:
         """Return once every process has come here."""
@@ -123,14 +143,6 @@ def say(processes: Processes, line: str) -> None:
             print(line, flush=True)
         except BrokenPipeError:
             cli.stop_printing()
-
-
-def data_parallel(model: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
-    """The model as a loop calls it: with gradients averaged over processes where there are several."""
-    if processes.world_size == 1:
-        return model
-    gpu = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=gpu, broadcast_buffers=False)  # what buffers there are is constant
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

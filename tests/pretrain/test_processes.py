@@ -41,7 +41,7 @@ def gradients(args: list[str]) -> tuple[dict[str, Tensor], StepSums]:
     set_up(directory, parsed, processes=1)
     run = Pretraining(directory, parsed, Processes())
     sums = accumulate_gradients(
-        run.forward, run.micro_batches(16), device=run.device, precision=run.precision, processes=run.processes
+        run.model, run.micro_batches(16), device=run.device, precision=run.precision, processes=run.processes
     )
     return {name: parameter.grad for name, parameter in run.model.named_parameters()}, sums  # type: ignore[misc]
 
@@ -89,7 +89,7 @@ SCRIPT = """
             run = RunDirectory(Path(options.out))
             decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
             training = Pretraining(run, options, processes)
-            sums = accumulate_gradients(training.forward, training.micro_batches(16), device=training.device,
+            sums = accumulate_gradients(training.model, training.micro_batches(16), device=training.device,
                                         precision=training.precision, processes=processes)
             save_file({name: parameter.grad for name, parameter in training.model.named_parameters()},
                       run.path / f"gradients-{processes.rank}.safetensors")

@@ -52,7 +52,9 @@ def test_variables_that_are_not_torchruns_are_refused(
 SCRIPT = """
     import os
     import sys
+    import torch
     import torch.distributed as dist
+    from pathlib import Path
     from minibert.training.processes import join_processes
 
     with join_processes("cpu") as processes:
@@ -61,19 +63,31 @@ SCRIPT = """
         total = processes.sum([processes.rank + 1, 1 / 3])
         word = processes.broadcast(["from", 0] if processes.is_main else None)
         processes.barrier()
+        model = torch.nn.Linear(2, 1)
+        with torch.no_grad():
+            model.weight.fill_(processes.rank + 5), model.bias.fill_(processes.rank + 7)
+        processes.give_out(model)
+        first = model.weight.tolist(), model.bias.tolist()
+        model(torch.tensor([1.0, 10.0]) * (processes.rank + 1)).sum().backward()
+        processes.add_up_gradients(model.parameters())
+        gradients = model.weight.grad.tolist(), model.bias.grad.tolist()
         with open(f"{sys.argv[1]}/{processes.rank}", "w") as file:
-            file.write(repr((processes.world_size, total, word)))
+            file.write(repr((processes.world_size, total, word, first, gradients)))
     assert not dist.is_initialized()
+    # Left behind, they may abort the process when it ends.
+    threads = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
+    assert not any("gloo" in name for name in threads), threads
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in Linux's /proc")
 def test_two_processes_sum_and_hear_one_another(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=60, env=os.environ)
     assert done.returncode == 0, done.stderr
-    expected = repr((2, [3.0, 2 / 3], ["from", 0]))
+    expected = repr((2, [3.0, 2 / 3], ["from", 0], ([[5.0, 5.0]], [7.0]), ([[3.0, 30.0]], [2.0])))
     assert [(tmp_path / rank).read_text() for rank in "01"] == [expected, expected]
 
 
