@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.config import BertConfig
+from minibert.dropout import Dropout
 from minibert.errors import InputError
 from minibert.model import ACTIVATION_MODULES, Bert, initialize
 
@@ -66,7 +67,7 @@ class Classifier(nn.Module):
         is_share = isinstance(dropout, int | float) and not isinstance(dropout, bool) and 0 <= dropout < 1
         if dropout is not None and not is_share:
             raise InputError(f"classifier_dropout must be at least 0 and below 1, or null, not {dropout!r}")
-        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
         self.dense = nn.Linear(config.hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:

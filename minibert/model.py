@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert.config import BertConfig
+from minibert.dropout import Dropout
 from minibert.errors import InputError
 
 
@@ -28,7 +29,7 @@ class Embeddings(nn.Module):
         self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, *, token_type_ids: Tensor) -> Tensor:
         """(B, T), (B, T) -> (B, T, H)"""
@@ -45,7 +46,7 @@ class DotProductAttention(nn.Module):
 
     def __init__(self, dropout_prob: float) -> None:
         super().__init__()
-        self.dropout_prob = dropout_prob
+        self.dropout = Dropout(dropout_prob)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """By PyTorch's fused kernel where that is the fast way.
@@ -53,10 +54,12 @@ class DotProductAttention(nn.Module):
         query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True where a key may be looked at, or None.
         Returns (B, N, T, D).
         """
-        if query.requires_grad and query.dtype == torch.bfloat16 and query.device.type == "cpu":
-            # There the fused kernel's backward pass takes several times as long as plain matrix products (torch 2.13).
+        dropped = self.dropout.p if self.training else 0.0
+        if query.device.type == "cpu" and (dropped or (query.requires_grad and query.dtype == torch.bfloat16)):
+            # The fused kernel can't drop there, and its backward pass in bfloat16 takes several times as long as plain
+            # matrix products (torch 2.13).
             return self.written_out(query, key, value, mask)[0]
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=self.dropout)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropped)
 
     def written_out(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The same, step by step.
@@ -66,14 +69,9 @@ class DotProductAttention(nn.Module):
         """
         scores = (query / math.sqrt(query.size(-1))) @ key.transpose(-2, -1)  # (B, N, T, T)
         if mask is not None:
-            scores = scores.masked_fill(~mask, -math.inf)
+            scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -math.inf)
         probabilities = scores.softmax(dim=-1)
-        return F.dropout(probabilities, self.dropout) @ value, probabilities
-
-    @property
-    def dropout(self) -> float:
-        """The share of attention probabilities dropped now: none in evaluation mode."""
-        return self.dropout_prob if self.training else 0.0
+        return self.dropout(probabilities) @ value, probabilities
 
 
 class SelfAttention(nn.Module):
@@ -135,7 +133,7 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
