@@ -218,11 +218,12 @@ def train_both(model: Model, reference: ReferenceModel, *, steps: int, seed: int
     """The losses of ours and of the reference over `steps` AdamW steps without dropout, the batches taken in turn.
 
     Both models are changed. eps is the paper's 1e-6: with a smaller one, a gradient that is nothing but rounding (that
-    of a key's bias) would be scaled up to a step of full size.
+    of a key's bias) would be scaled up to a step of full size. The rate, too, keeps rounding what it is: at 1e-4 and
+    without a warm-up a fresh model of base's shape is so unsteady that one weight's last bit grows to 1e-8 of loss.
     """
     samples = draw_samples(model, reference, seed)
     optimizers = [
-        torch.optim.AdamW(side.parameters(), lr=1e-4, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01, fused=True)
+        torch.optim.AdamW(side.parameters(), lr=2e-5, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01, fused=True)
         for side in (model, reference)
     ]
     losses = []
