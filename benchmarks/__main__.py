@@ -9,6 +9,10 @@ COMMANDS = {
         "benchmarks.commands:finetune",
         "a task's figures and speed beside the transformers Trainer's: --task cola --model HF_DIR --data DIR",
     ),
+    "reviews": (
+        "benchmarks.commands:reviews",
+        "what pretraining on nothing but the training texts gives: --data FILE.csv",
+    ),
 }
 
 

@@ -19,3 +19,17 @@ def finetune(args: Sequence[str]) -> None:
     from benchmarks.finetune import compare
 
     compare(options)
+
+
+def reviews(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError, RunStopped: as `benchmarks.reviews.compare`.
+    """
+    from benchmarks.options import REVIEWS, ReviewsOptions
+
+    options = cli.parse(ReviewsOptions, args or ["--help"], prog="python -m benchmarks reviews", description=REVIEWS)
+    options.check()
+    from benchmarks.reviews import compare
+
+    compare(options)

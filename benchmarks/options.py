@@ -66,3 +66,46 @@ class FinetuneOptions:
         cli.check_range(self, "learning_rate", above=0, high=1)
         if self.ours_only and self.peer_only:
             raise InputError("--ours-only and --peer-only exclude each other")
+
+
+REVIEWS = """Show what pretraining gives where no pretrained weights are to be had.
+
+On each of several splits of labelled texts: a small BERT pretrained on the training texts alone and fine-tuned, the
+same without pretraining, the same with its encoder frozen, and logistic regression on the TF-IDF of characters, pairs
+and triples of them. A fifth of the texts is the test of its split; it is looked at once.
+
+  python -m benchmarks reviews --data ../shared/data/waimai_10k.csv --json runs/reviews.json"""
+
+
+@dataclass(frozen=True)
+class ReviewsOptions:
+    """What is compared."""
+
+    data: str
+    """a table of texts and their classes"""
+    text_column: str = "review"
+    """the column of the text"""
+    label_column: str = "label"
+    """the column of its class"""
+    splits: int = 3
+    """splits, with the seeds from 0 on"""
+    pretraining: str = "--model tiny --seq-len 64 --steps 3000 --vocab-size 4096"
+    """options of python -m pretrain"""
+    finetuning: str = "--epochs 6 --learning-rate 3e-4"
+    """options of python -m finetune text-classification"""
+    frozen: str = "--freeze-encoder --epochs 20"
+    """the same where a head alone is trained"""
+    threads: int | None = None
+    """threads of all; none: as many as there are cores"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one"""
+    json: str | None = None
+    """a file to keep each run's results in; runs that are in it already are not repeated"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        for name in ("splits", "threads"):
+            cli.check_range(self, name, low=1)
