@@ -11,15 +11,14 @@ step: a run that was stopped and resumed is bit-identical to one that was not.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,21 +28,21 @@ from tqdm import tqdm
 
 from finetune.answering import Machine, caller, predictions_of, with_states
 from finetune.batches import batches_in_epoch, epoch_order, make_batch
-from finetune.lora import add_adapters, merge_adapters
+from finetune.finish import summarize, write_result
+from finetune.lora import add_adapters
 from finetune.options import TrainingOptions
-from finetune.picture import draw_run
-from finetune.pictures import figures_table
+from finetune.position import Position
 from finetune.readings import from_trained_on, to_trained_on
-from finetune.rows import narrow_to, widen
+from finetune.rows import narrow_to
+from finetune.run_directory import RunDirectory
 from finetune.runs import keep_lower_median
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
+from finetune.step import StepSums, accumulate_gradients
 from finetune.task import Task, TaskBatch
 from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
-from minibert.training import run_directory
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
-from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, step_seed
@@ -53,18 +52,6 @@ from minibert.training.snapshot import first_not_finite, put_back, restore, snap
 from minibert.training.state import State, load_newest_state, save_state
 
 BEST = "best/"  # before the names of the weights of the best epoch so far, in a saved state
-
-
-@dataclass(frozen=True)
-class RunDirectory(run_directory.RunDirectory):
-    """The places inside one run's directory."""
-
-    kind: ClassVar[str] = "fine-tuning"
-
-    @property
-    def confusion(self) -> Path:
-        """The confusion matrix, where the task has one."""
-        return self.path / "confusion.png"
 
 
 def finetune(options: TrainingOptions) -> None:
@@ -126,34 +113,6 @@ def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingDat
         for line in keep_lower_median(run, places, data.metric):
             say(processes, line)
     processes.barrier()
-
-
-@dataclass
-class Position:
-    """How far a run has come, and the best of it; saved with its state."""
-
-    step: int = 0  # optimizer steps done
-    seconds: float = 0.0  # spent in them, over all parts of the run
-    examples: int = 0  # trained on, or windows of them
-    tokens: int = 0  # real ones
-    evaluated: int = 0  # epochs
-    best_epoch: int = 0  # from 1
-    best_metrics: dict[str, float] = field(default_factory=dict)  # on dev
-    best_reading: dict[str, Any] = field(default_factory=dict)  # with what was chosen on dev
-
-
-@dataclass(frozen=True)
-class StepSums:
-    """Sums over one or more global batches, the same in every process."""
-
-    loss: float
-    count: float  # of losses in that sum
-    examples: float
-    tokens: float
-
-    def __add__(self, other: StepSums) -> StepSums:
-        return StepSums(self.loss + other.loss, self.count + other.count, self.examples + other.examples,
-                        self.tokens + other.tokens)  # fmt: skip
 
 
 class Finetuning:
@@ -277,7 +236,7 @@ class Finetuning:
         set_learning_rate(self.optimizers, factor)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        sums = self.accumulate_gradients(micro_batches)
+        sums = accumulate_gradients(self.forward, self.task, micro_batches, self.machine)
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         gradient_norm = float(nn.utils.clip_grad_norm_(parameters, options.clip_norm or math.inf))
         self.stop_unless_finite(sums, gradient_norm)
@@ -303,24 +262,6 @@ class Finetuning:
         parts = np.array_split(mine, self.options.accumulate)
         return [make_batch([self.train.features[i] for i in part], self.task, labelled=True) for part in parts]
 
-    def accumulate_gradients(self, micro_batches: Sequence[TaskBatch]) -> StepSums:
-        """Adds the gradient of the global batch's mean loss to the parameters: our parts, and then the others'."""
-        task = self.task
-        mine = [
-            (task.count(batch.targets), len(batch.features), batch.tokens)
-            for batch in micro_batches if batch.targets is not None
-        ]  # fmt: skip
-        count, examples, tokens = self.processes.sum([sum(column) for column in zip(*mine, strict=True)])
-        loss_sum = torch.zeros((), device=self.device, dtype=torch.float64)
-        for batch in micro_batches:
-            moved = batch.to(self.device)
-            assert moved.targets is not None
-            loss = task.loss_sum(task.ask(self.forward, moved), moved.targets)
-            (loss / max(count, 1)).backward()  # 0: a batch of words without a piece
-            loss_sum += loss.detach()
-        self.processes.add_up_gradients(self.model.parameters())
-        return StepSums(self.processes.sum([float(loss_sum)])[0], count, examples, tokens)
-
     def stop_unless_finite(self, sums: StepSums, gradient_norm: float) -> None:
         """
         Raises:
@@ -328,7 +269,7 @@ class Finetuning:
         """
         if not (math.isfinite(sums.loss) and math.isfinite(gradient_norm)):
             raise RunStopped(
-                f"step {self.position.step + 1}: not finite: loss {sums.loss / sums.count:g}, gradient norm "
+                f"step {self.position.step + 1}: not finite: loss {sums.mean_loss:g}, gradient norm "
                 f"{gradient_norm:g}; last good state: {self.run.newest_state}"
             )
 
@@ -365,7 +306,7 @@ class Finetuning:
         log.log(
             step=self.position.step,
             seconds=self.position.seconds,
-            loss=total.loss / max(total.count, 1),
+            loss=total.mean_loss,
             gradient_norm=gradient_norm,
             learning_rate=max(group["lr"] for group in self.optimizers[-1].param_groups),
             examples_per_second=total.examples / seconds,
@@ -385,7 +326,7 @@ class Finetuning:
         position = self.position
         epoch = (position.step - 1) // self.steps_per_epoch + 1
         speed = position.examples / position.seconds
-        bar.set_postfix_str(f"epoch {epoch}, loss {sums.loss / sums.count:.3f}, {speed:,.0f} examples/s", refresh=False)
+        bar.set_postfix_str(f"epoch {epoch}, loss {sums.mean_loss:.3f}, {speed:,.0f} examples/s", refresh=False)
         bar.update(position.step - bar.n)
 
     # ------------------------------------------------------------------ state and result
@@ -426,76 +367,25 @@ class Finetuning:
         say(self.processes, f"{self.run.path}: going on from step {state.step}")
 
     def finish(self) -> None:
-        """With the best epoch's weights: the test file, the model directory, the pictures, and at last the summary."""
+        """With the best epoch's weights: scores the test file, and writes the model directory and the figures."""
+        options, data, position = self.options, self.data, self.position
         put_back(self.model, self.best)
         learning = sum(tensor.numel() for tensor in self.best.values())
-        reading = from_trained_on(self.task.name, self.position.best_reading)
-        task, test_metrics = self.task.with_reading(reading), None
-        if self.data.test is not None:
-            test = self.with_frozen_states(self.data.test)
+        task = self.task.with_reading(from_trained_on(self.task.name, position.best_reading))
+        test_metrics = None
+        if data.test is not None:
+            test = self.with_frozen_states(data.test)
             answers = predictions_of(self.model, task, test.examples, test.features, self.machine)
             test_metrics = task.metrics(test.examples, answers)
-        dev = self.dev
-        predictions = predictions_of(self.model, task, dev.examples, dev.features, self.machine)
+        predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.machine)
         if not self.processes.is_main:
             return
-        merge_adapters(self.model)
-        widen(self.model)
-        self.model.trained_on = self.position.best_reading
-        checkpoint.save(self.model.cpu(), task.tokenizer, self.run.path)
-        draw_run(self.run.curves, self.run.metrics, self.data.metric)
-        task.draw(self.run.confusion, dev.examples, predictions)
-        figures = task.figures(dev.examples, predictions)
-        if figures:
-            say(self.processes, f"\ndev, epoch {self.position.best_epoch}\n{figures_table(figures)}\n")
-        summary = self.summary(learning, test_metrics)
-        summary["by_class"] = [figure._asdict() for figure in figures]
-        checkpoint.write_whole(
-            self.run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        )
-        for line in summary_lines(summary):
+        figures = summarize(
+            options, data, position, self.machine, parameters=self.parameters, trained_parameters=learning,
+            test_metrics=test_metrics,
+        )  # fmt: skip
+        for line in write_result(self.run, self.model, task, self.dev.examples, predictions, figures):
             say(self.processes, line)
-        say(self.processes, f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")
-
-    def summary(self, learning: int, test_metrics: dict[str, float] | None) -> dict[str, Any]:
-        """The figures of a finished run."""
-        position, data = self.position, self.data
-        return {
-            "task": self.task.name,
-            "method": self.options.method,
-            "metric": data.metric,
-            "metrics": position.best_metrics,
-            **({} if test_metrics is None else {"test_metrics": test_metrics}),
-            "best_epoch": position.best_epoch,
-            "epochs": self.options.epochs,
-            "steps": position.step,
-            "train_examples": len(data.train.examples),
-            "dev_examples": len(data.dev.examples),
-            "train_features": len(data.train.features),
-            "tokens": position.tokens,
-            "seconds": position.seconds,
-            "examples_per_second": position.examples / position.seconds,
-            "parameters": self.parameters,
-            "trained_parameters": learning,
-            "peak_rss_bytes": peak_rss_bytes(),
-            "learning_rate": self.options.peak_rate,
-            "dtype": str(self.precision.dtype).removeprefix("torch."),
-            "device": device_name(self.device),
-            "processes": self.processes.world_size,
-            "seed": self.options.seed,
-        }
-
-
-def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """The figures for people."""
-    lines = []
-    for name, value in summary.items():
-        if isinstance(value, dict):
-            lines += [f"{name.removesuffix('metrics') + key:20} {figure:,.4f}" for key, figure in value.items()]
-        elif not isinstance(value, list):
-            shown = f"{value:,.4f}" if isinstance(value, float) and value >= 0.01 else f"{value}"
-            lines.append(f"{name:20} {shown}")
-    return lines
 
 
 def optimizer_options(options: TrainingOptions) -> OptimizerOptions:

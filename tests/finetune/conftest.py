@@ -28,5 +28,5 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process draw no picture, which takes longer than the training."""
-    monkeypatch.setattr("finetune.train.draw_run", lambda *_, **__: None)
+    monkeypatch.setattr("finetune.finish.draw_run", lambda *_, **__: None)
     monkeypatch.setattr("finetune.text_classification.draw_confusion", lambda *_, **__: None)

@@ -152,14 +152,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_state(
     base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = (*arguments("text-classification", base, files, tmp_path / "run"), *RUN)
-    original = Finetuning.accumulate_gradients
+    original = Finetuning.stop_unless_finite
 
-    def spoilt(self: Finetuning, micro_batches: Any) -> Any:
-        sums = original(self, micro_batches)
-        return replace(sums, loss=float("nan")) if self.position.step == 8 else sums
+    def spoilt(self: Finetuning, sums: Any, gradient_norm: float) -> None:
+        original(self, replace(sums, loss=float("nan")) if self.position.step == 8 else sums, gradient_norm)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Finetuning, "accumulate_gradients", spoilt)
+        patch.setattr(Finetuning, "stop_unless_finite", spoilt)
         assert run_here(patch, *args) == 3
     message = capsys.readouterr().err
     assert len(message.splitlines()) == 1

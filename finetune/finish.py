@@ -1,0 +1,99 @@
+"""The end of a fine-tuning run: the best epoch's model as a plain model directory, its pictures, and its figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from finetune.answering import Machine
+from finetune.lora import merge_adapters
+from finetune.options import TrainingOptions
+from finetune.picture import draw_run
+from finetune.pictures import figures_table
+from finetune.position import Position
+from finetune.readings import to_trained_on
+from finetune.rows import widen
+from finetune.run_directory import RunDirectory
+from finetune.setup import TrainingData
+from finetune.task import Task
+from minibert import checkpoint
+from minibert.heads import TaskModel
+from minibert.training.device import device_name
+from minibert.training.memory import peak_rss_bytes
+
+
+def summarize(
+    options: TrainingOptions,
+    data: TrainingData,
+    position: Position,
+    machine: Machine,
+    *,
+    parameters: int,
+    trained_parameters: int,
+    test_metrics: dict[str, float] | None,
+) -> dict[str, Any]:
+    """The figures of a finished run; `write_result` adds those by class."""
+    return {
+        "task": data.task.name,
+        "method": options.method,
+        "metric": data.metric,
+        "metrics": position.best_metrics,
+        **({} if test_metrics is None else {"test_metrics": test_metrics}),
+        "best_epoch": position.best_epoch,
+        "epochs": options.epochs,
+        "steps": position.step,
+        "train_examples": len(data.train.examples),
+        "dev_examples": len(data.dev.examples),
+        "train_features": len(data.train.features),
+        "tokens": position.tokens,
+        "seconds": position.seconds,
+        "examples_per_second": position.examples / position.seconds,
+        "parameters": parameters,
+        "trained_parameters": trained_parameters,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "learning_rate": options.peak_rate,
+        "dtype": str(machine.precision.dtype).removeprefix("torch."),
+        "device": device_name(machine.device),
+        "processes": machine.processes.world_size,
+        "seed": options.seed,
+    }
+
+
+def write_result(
+    run: RunDirectory,
+    model: TaskModel,
+    task: Task[Any, Any],
+    examples: Sequence[Any],
+    predictions: Sequence[Any],
+    summary: dict[str, Any],
+) -> list[str]:
+    """Writes the model directory, the pictures, and at last the summary. Returns lines for the user.
+
+    model: with the best epoch's weights, its adapters and narrowed embeddings still apart; a plain one is written.
+    examples, predictions: dev's.
+    """
+    merge_adapters(model)
+    widen(model)
+    model.trained_on = to_trained_on(task.name, task.reading)
+    checkpoint.save(model.cpu(), task.tokenizer, run.path)
+    draw_run(run.curves, run.metrics, summary["metric"])
+    task.draw(run.confusion, examples, predictions)
+    figures = task.figures(examples, predictions)
+    content = json.dumps(summary | {"by_class": [figure._asdict() for figure in figures]}, indent=2) + "\n"
+    checkpoint.write_whole(run.summary, lambda path: path.write_text(content, encoding="utf-8"))
+    shown = [f"\ndev, epoch {summary['best_epoch']}\n{figures_table(figures)}\n"] if figures else []
+    place = f"\nmodel and figures in {run.path}, curves in {run.curves}"
+    return [*shown, *summary_lines(summary), place]
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The figures for people."""
+    lines = []
+    for name, value in summary.items():
+        if isinstance(value, dict):
+            lines += [f"{name.removesuffix('metrics') + key:20} {figure:,.4f}" for key, figure in value.items()]
+        else:
+            shown = f"{value:,.4f}" if isinstance(value, float) and value >= 0.01 else f"{value}"
+            lines.append(f"{name:20} {shown}")
+    return lines
