@@ -14,7 +14,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -43,12 +42,12 @@ from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
-from minibert.training.metrics_log import MetricsLog
+from minibert.training.metrics_log import MetricsLog, open_log
 from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, step_seed
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
-from minibert.training.snapshot import first_not_finite, put_back, restore, snapshot, trained
+from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
 from minibert.training.state import State, load_newest_state, save_state
 
 BEST = "best/"  # before the names of the weights of the best epoch so far, in a saved state
@@ -100,19 +99,23 @@ def train_once(run: RunDirectory, options: TrainingOptions, data: TrainingData, 
 
 def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
     """A run for each seed, in a directory of its own inside; the lower median's model becomes the result."""
-    places = []
-    for seed in range(options.seed, options.seed + options.seeds):
-        place = RunDirectory(run.path / f"seed-{seed}")
-        one = replace(options, out=str(place.path), seed=seed, seeds=1)
-        standing = decided_by_first(processes, lambda place=place, one=one: begin(place, one, lambda: data))  # type: ignore[misc]
-        if standing is not Standing.FINISHED:
-            say(processes, f"\nseed {seed}")
-            train_once(place, one, data, processes)
-        places.append(place)
+    seeds = range(options.seed, options.seed + options.seeds)
+    places = [train_seed(run, replace(options, seed=seed, seeds=1), data, processes) for seed in seeds]
     if processes.is_main:
         for line in keep_lower_median(run, places, data.metric):
             say(processes, line)
     processes.barrier()
+
+
+def train_seed(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> RunDirectory:
+    """One of several runs, as far as it is not finished. Returns its directory, inside that of all."""
+    place = RunDirectory(run.path / f"seed-{options.seed}")
+    options = replace(options, out=str(place.path))
+    standing = decided_by_first(processes, lambda: begin(place, options, lambda: data))
+    if standing is not Standing.FINISHED:
+        say(processes, f"\nseed {options.seed}")
+        train_once(place, options, data, processes)
+    return place
 
 
 class Finetuning:
@@ -198,9 +201,11 @@ class Finetuning:
         saved_at = position.seconds
         window: list[StepSums] = []
         window_started = position.seconds
-        with self.open_log() as log, stop_requested() as stop, self.bar() as bar:
-            if log and self.run.metrics.stat().st_size:
-                log.log_resume(position.step)
+        with (
+            open_log(self.run.metrics, self.processes, step=position.step) as log,
+            stop_requested() as stop,
+            self.bar() as bar,
+        ):
             self.model.train()
             while True:
                 if position.step == (position.evaluated + 1) * self.steps_per_epoch:
@@ -243,14 +248,12 @@ class Finetuning:
         for optimizer in self.optimizers:
             optimizer.step()
 
-        # What depends on a clock or a signal is agreed on, so that all processes do the same.
-        mine = (time.perf_counter() - started if self.processes.is_main else 0.0, float(stop()))
-        seconds, stopping = self.processes.sum(mine)
+        seconds, stopping = self.processes.agree(seconds=time.perf_counter() - started, stop=stop())
         position.step += 1
         position.seconds += seconds
         position.examples += round(sums.examples)
         position.tokens += round(sums.tokens)
-        return sums, gradient_norm, stopping > 0
+        return sums, gradient_norm, stopping
 
     def micro_batches(self, step: int) -> list[TaskBatch]:
         """This process's part of a step's global batch."""
@@ -274,10 +277,6 @@ class Finetuning:
             )
 
     # ------------------------------------------------------------------ figures
-
-    def open_log(self) -> AbstractContextManager[MetricsLog | None]:
-        """The first process writes the log; the others have none."""
-        return MetricsLog(self.run.metrics) if self.processes.is_main else contextlib.nullcontext()
 
     def evaluate(self, log: MetricsLog | None) -> None:
         """Figures on dev after an epoch; the weights are set aside where it is the best so far."""
@@ -337,10 +336,7 @@ class Finetuning:
         Raises:
             RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
         """
-        if name := first_not_finite(self.model):
-            raise RunStopped(
-                f"step {self.position.step}: {name} is not finite; last good state: {self.run.newest_state}"
-            )
+        check_finite(self.model, step=self.position.step, last_good=self.run.newest_state)
         if self.processes.is_main:
             tensors = snapshot(self.model, self.optimizers)
             tensors |= {BEST + name: tensor for name, tensor in self.best.items()}

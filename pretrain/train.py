@@ -17,7 +17,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,12 @@ from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
-from minibert.training.metrics_log import MetricsLog
+from minibert.training.metrics_log import MetricsLog, open_log
 from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, step_seed
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
-from minibert.training.snapshot import first_not_finite, restore, snapshot
+from minibert.training.snapshot import check_finite, restore, snapshot
 from minibert.training.state import State, load_newest_state, save_state
 from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch, data_seed
 from pretrain.evaluate import HeldOut, HeldOutFigures
@@ -175,9 +174,11 @@ class Pretraining:
         saved_at = position.seconds
         window: list[StepSums] = []
         window_started = position.seconds
-        with self.open_log() as log, stop_requested() as stop, self.bar() as bar:
-            if log and self.run.metrics.stat().st_size:  # also at step 0, after a kill that came before the first state
-                log.log_resume(position.step)
+        with (
+            open_log(self.run.metrics, self.processes, step=position.step) as log,
+            stop_requested() as stop,
+            self.bar() as bar,
+        ):
             if options.init is not None and position.step == 0:
                 self.say_before(self.evaluate(log))
             while self.progress() < 1:
@@ -223,15 +224,13 @@ class Pretraining:
         for optimizer in self.optimizers:
             optimizer.step()
 
-        # What depends on a clock or a signal is agreed on, so that all processes do the same.
-        mine = (time.perf_counter() - started if self.processes.is_main else 0.0, float(stop()))
-        seconds, stopping = self.processes.sum(mine)
+        seconds, stopping = self.processes.agree(seconds=time.perf_counter() - started, stop=stop())
         position.step += 1
         position.pairs += options.batch_size
         position.seconds += seconds
         position.tokens += round(sums.tokens)
         position.positions += round(sums.positions)
-        return sums, gradient_norm, stopping > 0
+        return sums, gradient_norm, stopping
 
     def stop_unless_finite(self, sums: StepSums, gradient_norm: float) -> None:
         """
@@ -249,10 +248,6 @@ class Pretraining:
         )
 
     # ------------------------------------------------------------------ figures
-
-    def open_log(self) -> AbstractContextManager[MetricsLog | None]:
-        """The first process writes the log; the others have none."""
-        return MetricsLog(self.run.metrics) if self.processes.is_main else contextlib.nullcontext()
 
     def evaluate(self, log: MetricsLog | None) -> HeldOutFigures:
         """Held-out figures now, into the log."""
@@ -318,10 +313,7 @@ class Pretraining:
         Raises:
             RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
         """
-        if name := first_not_finite(self.model):
-            raise RunStopped(
-                f"step {self.position.step}: {name} is not finite; last good state: {self.run.newest_state}"
-            )
+        check_finite(self.model, step=self.position.step, last_good=self.run.newest_state)
         if self.processes.is_main:
             facts = {
                 "position": asdict(self.position),

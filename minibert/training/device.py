@@ -48,6 +48,7 @@ class Precision:
 
     @property
     def parameter_dtype(self) -> torch.dtype:
+        """The format in which parameters are kept and learn."""
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from minibert.errors import InputError, RunStopped
+from minibert.training.processes import Processes
 
 
 class MetricsLog:
@@ -32,6 +35,7 @@ class MetricsLog:
         self._append({"event": "resume", "step": step})
 
     def close(self) -> None:
+        """Nothing is logged any more."""
         self._file.close()
 
     def __enter__(self) -> MetricsLog:
@@ -58,6 +62,19 @@ class MetricsLog:
         whole = content.rfind(b"\n") + 1
         if whole < size:
             self._file.truncate(whole)
+
+
+def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextManager[MetricsLog | None]:
+    """The first process's log, which says so where training goes on after `step` steps; the others have none.
+
+    Raises RunStopped, as `MetricsLog`.
+    """
+    if not processes.is_main:
+        return contextlib.nullcontext()
+    log = MetricsLog(path)
+    if path.stat().st_size:  # also at step 0, after a kill that came before the first state
+        log.log_resume(step)
+    return log
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -46,6 +46,11 @@ class Processes:
         dist.all_reduce(total)
         return total.tolist()
 
+    def agree(self, *, seconds: float, stop: bool) -> tuple[float, bool]:
+        """What depends on a clock or a signal, the same in all: rank 0's `seconds`, and whether any is to `stop`."""
+        total, stopping = self.sum((seconds if self.is_main else 0.0, float(stop)))
+        return total, stopping > 0
+
     def broadcast(self, value: T) -> T:
         """Rank 0's `value`, in every process. What the other ranks pass is ignored."""
         if self.world_size == 1:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from minibert.errors import RunStopped
 from minibert.training.optimizer import load_optimizer_tensors, named_optimizer_tensors
 
 WEIGHTS = "model/"  # before the names of weights; those of the optimizers' tensors begin otherwise
@@ -45,6 +46,12 @@ def put_back(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
             parameter.copy_(weights[name])
 
 
-def first_not_finite(model: nn.Module) -> str | None:
-    """The name of a parameter that holds an infinity or NaN: such a state is not worth keeping."""
-    return next((name for name, parameter in model.named_parameters() if not parameter.isfinite().all()), None)
+def check_finite(model: nn.Module, *, step: int, last_good: str) -> None:
+    """That no parameter holds an infinity or NaN: such a state is not worth keeping.
+
+    Raises:
+        RunStopped: one does; the message names it, the step, and the state that is kept, `last_good`.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise RunStopped(f"step {step}: {name} is not finite; last good state: {last_good}")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from minibert.errors import InputError, RunStopped
-from minibert.training.metrics_log import MetricsLog, read_metrics
+from minibert.training.metrics_log import MetricsLog, open_log, read_metrics
+from minibert.training.processes import Processes
 
 
 def test_each_entry_is_on_the_disk_as_soon_as_it_is_logged(tmp_path: Path) -> None:
@@ -27,6 +28,17 @@ def test_opening_mends_a_torn_last_line(tmp_path: Path) -> None:
     with MetricsLog(path) as log:
         log.log_resume(1)
     assert path.read_text() == '{"step": 1, "a": 1}\n{"event": "resume", "step": 1}\n'
+
+
+def test_the_first_process_logs_and_says_when_it_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with open_log(path, Processes(rank=1, world_size=2), step=0) as log:
+        assert log is None and not path.exists()
+    with open_log(path, Processes(rank=0, world_size=2), step=0) as log:
+        assert log is not None and path.read_text() == ""
+        log.log(step=1, a=1)
+    with open_log(path, Processes(), step=0):
+        assert path.read_text() == '{"step": 1, "a": 1}\n{"event": "resume", "step": 0}\n'
 
 
 def test_a_log_that_is_one_torn_line_becomes_empty(tmp_path: Path) -> None:

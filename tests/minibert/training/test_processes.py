@@ -26,6 +26,7 @@ def test_a_lone_process_needs_no_group() -> None:
         assert (alone.rank, alone.world_size, alone.local_rank, alone.is_main) == (0, 1, 0, True)
         assert alone.sum([1, 2.5]) == [1.0, 2.5]
         assert alone.broadcast({"a": 1}) == {"a": 1}
+        assert alone.agree(seconds=1.5, stop=True) == (1.5, True)
         alone.barrier()
         assert not dist.is_initialized()
 
@@ -62,6 +63,7 @@ SCRIPT = """
         # A third in float64: float32 on the way would show.
         total = processes.sum([processes.rank + 1, 1 / 3])
         word = processes.broadcast(["from", 0] if processes.is_main else None)
+        agreed = processes.agree(seconds=processes.rank + 0.5, stop=not processes.is_main)
         processes.barrier()
         model = torch.nn.Linear(2, 1)
         with torch.no_grad():
@@ -72,7 +74,7 @@ SCRIPT = """
         processes.add_up_gradients(model.parameters())
         gradients = model.weight.grad.tolist(), model.bias.grad.tolist()
         with open(f"{sys.argv[1]}/{processes.rank}", "w") as file:
-            file.write(repr((processes.world_size, total, word, first, gradients)))
+            file.write(repr((processes.world_size, total, word, agreed, first, gradients)))
     assert not dist.is_initialized()
     # Left behind, they may abort the process when it ends.
     threads = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
@@ -87,7 +89,7 @@ def test_two_processes_sum_and_hear_one_another(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=60, env=os.environ)
     assert done.returncode == 0, done.stderr
-    expected = repr((2, [3.0, 2 / 3], ["from", 0], ([[5.0, 5.0]], [7.0]), ([[3.0, 30.0]], [2.0])))
+    expected = repr((2, [3.0, 2 / 3], ["from", 0], (0.5, True), ([[5.0, 5.0]], [7.0]), ([[3.0, 30.0]], [2.0])))
     assert [(tmp_path / rank).read_text() for rank in "01"] == [expected, expected]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from minibert.errors import RunStopped
 from minibert.training.optimizer import OptimizerOptions, build_optimizers
-from minibert.training.snapshot import first_not_finite, put_back, restore, snapshot, trained
+from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
 
 OPTIONS = OptimizerOptions("adamw", 0.1, 0.1, (0.9, 0.999), 1e-8, 0.0)
 
@@ -45,7 +47,8 @@ def test_putting_weights_back() -> None:
 
 def test_the_first_parameter_that_is_not_finite_is_named() -> None:
     model, _ = stepped(1)
-    assert first_not_finite(model) is None
+    check_finite(model, step=3, last_good="none yet")
     with torch.no_grad():
         model[1].bias[0] = torch.nan  # type: ignore[index]
-    assert first_not_finite(model) == "1.bias"
+    with pytest.raises(RunStopped, match=r"^step 3: 1\.bias is not finite; last good state: none yet$"):
+        check_finite(model, step=3, last_good="none yet")
