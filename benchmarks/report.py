@@ -7,24 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks.runner import Run
+from finetune.runs import Statistics, statistics_of
 
 Figure = Callable[[Run], float]  # what a row of a table shows of a run
 
 LEAST_MARGIN = 0.5  # points: what two runs of one and the same thing may well differ by
-
-
-class Statistics(NamedTuple):
-    """Of one figure over a side's runs."""
-
-    median: float
-    mean: float
-    std: float  # of a sample; 0 of a single run
-
-
-def statistics_of(values: Sequence[float]) -> Statistics:
-    """Median, mean and standard deviation."""
-    std = statistics.stdev(values) if len(values) > 1 else 0.0
-    return Statistics(statistics.median(values), statistics.fmean(values), std)
 
 
 def differences_in_work(runs: Sequence[Run]) -> list[str]:

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.choices import read_choices
-from finetune.conll import read_conll
-from finetune.squad import read_squad
-from finetune.tables import TableFormat
-from finetune.texts import TextColumns, read_texts
+from finetune.readings import READINGS
+from finetune.tasks import TASKS as KINDS
+from minibert import cli
 
 
 @dataclass(frozen=True)
@@ -100,18 +98,11 @@ class Work:
 
 
 def read_examples(task: str, path: str) -> Iterator[Any]:
-    """The examples of a file of a task.
+    """The examples of a file of a task, read by the very options that ours is given.
 
     Raises:
         InputError: naming file and row.
     """
-    if task == "cola":
-        return read_texts(path, TextColumns("4", None, "2"), TableFormat(header=False, quoting=False))
-    if task == "stsb":
-        table = TableFormat(header=False, quoting=False)
-        return read_texts(path, TextColumns("6", "7", "5"), table, problem_type="regression")
-    if task == "wnut17":
-        return read_conll(path)
-    if task == "squad":
-        return iter(read_squad(path).examples)
-    return read_choices(path)
+    found = TASKS[task]
+    reading = cli.parse(READINGS[found.command], found.reading.split(), prog="reading", description=task)
+    return KINDS[found.command].read(reading, path)

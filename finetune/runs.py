@@ -6,13 +6,29 @@ import json
 import shutil
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import NamedTuple
 
 from minibert import checkpoint
 from minibert.training.run_directory import RunDirectory
 
-# Of the run that is kept: copied beside the summary, which comes last.
-COPIED = ("model.safetensors", "tokenizer.json", "vocab.txt", "metrics.jsonl", "curves.png", "confusion.png")
+# Of the run that is kept: copied in this order, config.json once the model is there, and before the summary.
+COPIED = ("model.safetensors", "tokenizer.json", "vocab.txt", "metrics.jsonl", "curves.png", "confusion.png",
+          checkpoint.CONFIG)  # fmt: skip
+
+
+class Statistics(NamedTuple):
+    """Of one figure over several runs."""
+
+    median: float
+    mean: float
+    std: float  # of a sample; 0 of a single run
+
+
+def statistics_of(values: Sequence[float]) -> Statistics:
+    """Median, mean and standard deviation."""
+    std = statistics.stdev(values) if len(values) > 1 else 0.0
+    return Statistics(statistics.median(values), statistics.fmean(values), std)
 
 
 def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric: str) -> list[str]:
@@ -25,35 +41,27 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     values = [summary["metrics"][metric] for summary in summaries]
     kept = values.index(statistics.median_low(values))
     for name in COPIED:
-        if (source := places[kept].path / name).is_file():
-            checkpoint.write_whole(run.path / name, lambda path, source=source: shutil.copyfile(source, path))  # type: ignore[misc]
-    source = places[kept].path / checkpoint.CONFIG
-    checkpoint.write_whole(run.path / checkpoint.CONFIG, lambda path: shutil.copyfile(source, path))
-    several = {part: statistics_of([summary[part] for summary in summaries]) for part in ("metrics", "test_metrics")
-               if part in summaries[0]}  # fmt: skip
-    summary: dict[str, Any] = {**summaries[kept], "over_seeds": several, "runs": summaries}
-    checkpoint.write_whole(
-        run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    )
+        copy_whole(places[kept].path / name, run.path / name)
+    over_seeds = {
+        part: {name: statistics_of([summary[part][name] for summary in summaries]) for name in summaries[0][part]}
+        for part in ("metrics", "test_metrics")
+        if part in summaries[0]
+    }
+    told = {part: {name: found._asdict() for name, found in names.items()} for part, names in over_seeds.items()}
+    content = json.dumps({**summaries[kept], "over_seeds": told, "runs": summaries}, indent=2) + "\n"
+    checkpoint.write_whole(run.summary, lambda path: path.write_text(content, encoding="utf-8"))
     lines = [f"\nover {len(places)} seeds" + 14 * " " + "median      mean       std"]
-    for part, names in several.items():
+    for part, names in over_seeds.items():
         for name, figures in names.items():
             label = f"{part.removesuffix('metrics')}{name}"
-            lines.append(f"  {label:24}" + "".join(f"{figures[kind]:10.4f}" for kind in ("median", "mean", "std")))
+            lines.append(f"  {label:24}" + "".join(f"{figure:10.4f}" for figure in figures))
     return [
         *lines,
         f"kept: seed {summaries[kept]['seed']}, the lower median by {metric}; model and figures in {run.path}",
     ]
 
 
-def statistics_of(figures: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """For each figure its median, mean and standard deviation (of a sample) over the runs."""
-    values = {name: [found[name] for found in figures] for name in figures[0]}
-    return {
-        name: {
-            "median": statistics.median(numbers),
-            "mean": statistics.fmean(numbers),
-            "std": statistics.stdev(numbers),
-        }
-        for name, numbers in values.items()
-    }
+def copy_whole(source: Path, destination: Path) -> None:
+    """Copies a file, whole or not at all, where there is one."""
+    if source.is_file():
+        checkpoint.write_whole(destination, lambda path: shutil.copyfile(source, path))
