@@ -101,11 +101,9 @@ class TagReading:
         cli.check_range(self, "stride", low=0)
 
     def fitted(self, positions: int) -> TagReading:
-        """With lengths for a model of so many positions; see `fitting_length`."""
+        """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
         length = fitting_length(self.max_length, 128, positions)
-        stride = length // 4 if self.stride is None else self.stride
-        if stride > length - 3:
-            raise InputError(f"--stride {stride} leaves nothing new in a window of {length} tokens")
+        stride = fitting_stride(self.stride, length // 4, room=length - 2)
         return dataclasses.replace(self, max_length=length, stride=stride)
 
 
@@ -136,11 +134,9 @@ class QuestionReading:
         cli.check_range(self, "no_answer_threshold")
 
     def fitted(self, positions: int) -> QuestionReading:
-        """With lengths for a model of so many positions; see `fitting_length`."""
+        """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
         length = fitting_length(self.max_length, 384, positions)
-        stride = length // 3 if self.stride is None else self.stride
-        if stride > length - 5:
-            raise InputError(f"--stride {stride} leaves nothing new in a window of {length} tokens")
+        stride = fitting_stride(self.stride, length // 3, room=length - 4)  # a question has a token at least
         return dataclasses.replace(self, max_length=length, stride=stride)
 
 
@@ -174,6 +170,18 @@ def fitting_length(asked: int | None, usual: int, positions: int) -> int:
     if asked > positions:
         raise InputError(f"--max-length {asked} is more than the model's {positions} positions")
     return asked
+
+
+def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
+    """The stride asked for, or the usual one; room: the tokens of the text that a window has.
+
+    Raises:
+        InputError: it leaves nothing new in a window.
+    """
+    stride = usual if asked is None else asked
+    if stride >= room:
+        raise InputError(f"--stride {stride} leaves nothing new in a window, which has room for {room} tokens")
+    return stride
 
 
 Reading = TextReading | TagReading | QuestionReading | ChoiceReading
