@@ -186,6 +186,10 @@ def test_a_model_directory_that_is_none_or_damaged(base: Path, files: Path, tmp_
     (tmp_path / "empty").mkdir()
     args = arguments("text-classification", tmp_path / "empty", files, tmp_path / "run")
     assert "not a model directory" in refused(*args)
+    damaged = write_model(tmp_path / "damaged") / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    args = arguments("text-classification", damaged.parent, files, tmp_path / "run")
+    assert "model.safetensors: damaged" in refused(*args)
 
 
 def test_pairs_for_a_model_without_a_second_segment(files: Path, tmp_path: Path, refused: Refused) -> None:
