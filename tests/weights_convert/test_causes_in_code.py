@@ -1,0 +1,227 @@
+"""Sabotage: one fault at a time, planted in the code of a subclass. Each must be caught, at the right value, and its
+cause named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minibert import checkpoint
+from minibert.heads import BertForPreTraining, Pooler
+from minibert.model import Block, DotProductAttention, Embeddings, FeedForward, SelfAttention
+from weights_convert.verify import compare, load_reference
+
+
+class PreNormBlock(Block):
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), mask)
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class BlockWithoutResidual(Block):
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.attention_norm(self.attention(x, mask))
+        return self.feed_forward_norm(x + self.feed_forward(x))
+
+
+class MaskIgnored(SelfAttention):
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return super().forward(x, None)
+
+
+class Unscaled(DotProductAttention):
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
+
+
+class Causal(DotProductAttention):
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        ahead = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool).triu(1)
+        mask = ~ahead if mask is None else mask & ~ahead
+        # A row of which nothing is left looks at everything, or it would be no number.
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask | ~mask.any(-1, keepdim=True))
+
+
+class SegmentsIgnored(Embeddings):
+    def forward(self, input_ids: Tensor, *, token_type_ids: Tensor) -> Tensor:
+        return super().forward(input_ids, token_type_ids=torch.zeros_like(token_type_ids))
+
+
+class PositionsLeftOut(Embeddings):
+    def forward(self, input_ids: Tensor, *, token_type_ids: Tensor) -> Tensor:
+        self.position(torch.arange(input_ids.size(1)))
+        return self.norm(self.token(input_ids) + self.segment(token_type_ids))
+
+
+class PoolerWithoutTanh(Pooler):
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.dense(hidden[:, 0])
+
+
+class MeanPooler(Pooler):
+    def forward(self, hidden: Tensor) -> Tensor:
+        return torch.tanh(self.dense(hidden.mean(1)))
+
+
+class SigmoidGelu(FeedForward):
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.inner(x)
+        return self.output(inner * torch.sigmoid(1.702 * inner))
+
+
+def become(faulty: type[nn.Module], *paths: str) -> Callable[[BertForPreTraining], None]:
+    """Makes the modules at `paths` instances of a faulty subclass."""
+
+    def plant(model: BertForPreTraining) -> None:
+        for path in paths:
+            model.get_submodule(path).__class__ = faulty
+
+    return plant
+
+
+def untie(model: BertForPreTraining) -> None:
+    model.mlm_head.decoder.weight = nn.Parameter(model.mlm_head.decoder.weight.detach().flip(0))
+
+
+def untie_a_copy(model: BertForPreTraining) -> None:
+    model.mlm_head.decoder.weight = nn.Parameter(model.mlm_head.decoder.weight.detach().clone())
+
+
+def without_decoder_bias(model: BertForPreTraining) -> None:
+    model.mlm_head.decoder.bias = None
+
+
+def freeze(model: BertForPreTraining) -> None:
+    model.encoder.blocks[2].feed_forward.output.weight.requires_grad = False
+
+
+BLOCKS = [f"encoder.blocks.{number}" for number in range(5)]
+
+# What is wrong -> how it gets there, the first value that must differ, and the cause.
+IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
+    "LayerNorm order": (
+        become(PreNormBlock, *BLOCKS),
+        "blocks.0.attention.query",
+        "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)",
+    ),
+    "no residual": (
+        become(BlockWithoutResidual, *BLOCKS),
+        "blocks.0.attention.sum",
+        "the residual connection is missing",
+    ),
+    "mask ignored": (
+        become(MaskIgnored, *(f"{block}.attention" for block in BLOCKS)),
+        "blocks.0.attention.probabilities",
+        "the attention mask is ignored: padding is looked at",
+    ),
+    "mask ignored in one block": (
+        become(MaskIgnored, "encoder.blocks.4.attention"),
+        "blocks.4.attention.probabilities",
+        "the attention mask is ignored: padding is looked at",
+    ),
+    "scores not scaled": (
+        become(Unscaled, *(f"{block}.attention.dot_product" for block in BLOCKS)),
+        "blocks.0.attention.probabilities",
+        "scores are not divided by the root of the head's size",
+    ),
+    "causal attention": (
+        become(Causal, *(f"{block}.attention.dot_product" for block in BLOCKS)),
+        "blocks.0.attention.probabilities",
+        "attention is causal: no token looks ahead",
+    ),
+    "segment ids ignored": (
+        become(SegmentsIgnored, "encoder.embeddings"),
+        "embeddings.segment",
+        "segment ids are ignored: all is segment A",
+    ),
+    "positions left out": (
+        become(PositionsLeftOut, "encoder.embeddings"),
+        "embeddings.sum",
+        "position embeddings are left out of the sum",
+    ),
+    "another GELU": (
+        become(SigmoidGelu, "encoder.blocks.1.feed_forward"),
+        "blocks.1.feed_forward.activation",
+        "the activation is the sigmoid approximation of GELU, the reference's exact GELU",
+    ),
+    "pooler without tanh": (
+        become(PoolerWithoutTanh, "pooler"),
+        "pooler",
+        "the activation is nothing, the reference's tanh",
+    ),
+    "pooler of the mean": (
+        become(MeanPooler, "pooler"),
+        "pooler.dense",
+        "the pooler takes the mean of all positions, the reference's the first",
+    ),
+    "untied decoder": (untie, "mlm_head.decoder", "the decoder is not tied to the token embeddings"),
+    "untied decoder of equal numbers": (
+        untie_a_copy,
+        "gradient of encoder.embeddings.token.weight",
+        "the decoder is not tied to the token embeddings",
+    ),
+    "decoder without a bias": (without_decoder_bias, "mlm_head.decoder", "the bias of mlm_head.decoder is missing"),
+    "a frozen weight": (
+        freeze,
+        "gradient of encoder.blocks.2.feed_forward.output.weight",
+        "no gradient reaches encoder.blocks.2.feed_forward.output.weight: frozen, detached, or not used",
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("fault", IN_CODE)
+def test_a_fault_in_code_is_caught_and_named(fault: str, dtype: str, hf_directory: Path, directory: Path) -> None:
+    plant, first, cause = IN_CODE[fault]
+    model, _ = checkpoint.load(directory)
+    assert isinstance(model, BertForPreTraining)
+    model.to(getattr(torch, dtype))
+    plant(model)
+    rows, found = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype=dtype)
+    assert next(row.title for row in rows if not row.agrees) == first
+    assert found is not None and found.startswith(cause), found
+
+
+@pytest.mark.parametrize("fault", ["mask ignored", "no residual", "segment ids ignored", "pooler without tanh"])
+def test_faults_in_code_are_named_in_bfloat16_too(fault: str, hf_directory: Path, directory: Path) -> None:
+    plant, first, cause = IN_CODE[fault]
+    model, _ = checkpoint.load(directory)
+    assert isinstance(model, BertForPreTraining)
+    model.to(torch.bfloat16)
+    plant(model)
+    rows, found = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype="bfloat16")
+    assert (next(row.title for row in rows if not row.agrees), found) == (first, cause)
+
+
+class LeftPaddingSeen(SelfAttention):
+    """Takes padding for real where it stands on the left, and there alone."""
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        is_left = mask is not None and not bool(mask[..., 0].all())
+        return super().forward(x, None if is_left else mask)
+
+
+class WrongWithoutAMask(SelfAttention):
+    """Goes wrong where nothing is padded, in the last of the batches."""
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return super().forward(x if mask is not None else x.flip(1), mask)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "first"),
+    [(LeftPaddingSeen, "blocks.2.attention.probabilities"), (WrongWithoutAMask, "blocks.2.attention.query")],
+)
+def test_a_fault_under_one_kind_of_padding_is_caught(
+    faulty: type[SelfAttention], first: str, hf_directory: Path, directory: Path
+) -> None:
+    model, _ = checkpoint.load(directory)
+    model.double().encoder.blocks[2].attention.__class__ = faulty  # type: ignore[assignment]
+    rows, _ = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype="float64")
+    assert next(row.title for row in rows if not row.agrees) == first
