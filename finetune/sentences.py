@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 
 from finetune.conll import DOCUMENT_START, conll_sentences
 from finetune.examples import TaggedExample
+from minibert.errors import InputError
 from minibert.text_files import STANDARD_INPUT, check_text, read_lines, shown, suffix
 from minibert.tokenizer import UNSPACED
 
-# A word: an ideograph; letters and digits with what stands inside words (U.S, o'clock, well-known, 1,000, a@b.c), and
-# the mark before a name or a hashtag; or any other character by itself.
-_LETTERS = rf"(?:(?!{UNSPACED.pattern})\w)+"
-_INSIDE = r"(?:[-.'’&/@]|(?<=\d)[,:](?=\d))"
-_WORD = re.compile(rf"{UNSPACED.pattern}|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S")
+# What stands for every combining mark here (an accent of its own, a vowel of Hindi or Thai, a point of Hebrew), for
+# which `re` has no class: it belongs to the character before it.
+_MARK = "\u0300"
+
+# A word: an ideograph; letters and digits with what stands inside words (U.S, o'clock, well-known, 1,000, a@b.c, the
+# joiners of Persian and Hindi), and the sign before a name or a hashtag; or any other character by itself.
+_LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
+_INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
+_WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
 
 # A first line that ends with a tag, or has tabs.
 _COLUMNS = re.compile(rf".*\t|.* (?:O|[BIES]-\S+)\s*$|{DOCUMENT_START}")
@@ -28,12 +34,14 @@ def read_sentences(path: str) -> Iterator[TaggedExample]:
     else they are running text, each line a sentence, which is cut into words. Every other file is CoNLL columns.
 
     Raises:
-        InputError, naming file and row: as `finetune.conll.read_conll`; of running text an empty line.
+        InputError, naming file and row: as `finetune.conll.read_conll`; of running text an empty line; no line at all.
     """
     lines = read_lines(path)
-    first = next(lines, (1, ""))
-    lines = chain([first], lines)
-    if (path == STANDARD_INPUT or suffix(path) == ".txt") and not _COLUMNS.match(first[1]):
+    first = list(islice(lines, 1))
+    if not first:
+        raise InputError(f"{shown(path)}: no sentence in it")
+    lines = chain(first, lines)
+    if (path == STANDARD_INPUT or suffix(path) == ".txt") and not _COLUMNS.match(first[0][1]):
         return _text_sentences(lines, path)
     return conll_sentences(lines, path, labelled=False)
 
@@ -48,4 +56,5 @@ def _text_sentences(lines: Iterable[tuple[int, str]], path: str) -> Iterator[Tag
 
 def cut_words(text: str) -> list[tuple[int, int]]:
     """The [start, end) characters of each word; punctuation marks are words, as in most tagged texts."""
-    return [match.span() for match in _WORD.finditer(text)]
+    alike = "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
+    return [match.span() for match in _WORD.finditer(alike)]
