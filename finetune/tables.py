@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Literal, NamedTuple, get_args
 
 from minibert.errors import InputError
 from minibert.text_files import STANDARD_INPUT, json_type, read_lines, reason, shown, suffix
 
 Kind = Literal["auto", "csv", "tsv", "jsonl", "txt"]
+
+_COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 # A quotation mark that never closes would take the rest of the file for one field: it shall not fill the memory.
 LONGEST_FIELD = 1 << 24  # characters
@@ -94,9 +97,9 @@ def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]
     if table.kind != "auto":
         return table.kind, lines
     if path == STANDARD_INPUT:
-        first = next(lines, (1, ""))
-        kind = "jsonl" if first[1].startswith("{") else "csv" if table.delimiter else "txt"
-        return kind, chain([first], lines)
+        first = list(islice(lines, 1))
+        is_json = any(line.startswith("{") for _, line in first)
+        return "jsonl" if is_json else "csv" if table.delimiter else "txt", chain(first, lines)
     known = suffix(path).removeprefix(".")
     if known in get_args(Kind):
         return known, lines
@@ -152,7 +155,7 @@ def _named_rows(path: str, records: Iterator[Record], columns: Sequence[str]) ->
 
 def _numbered_rows(path: str, records: Iterator[Record], columns: Sequence[str]) -> Iterator[Row]:
     for column in columns:
-        if not (column.isascii() and column.isdecimal() and int(column)):
+        if not _COLUMN_NUMBER.fullmatch(column):
             raise InputError(f"{shown(path)}: column {column!r}: without a header expected a number from 1")
     chosen = [int(column) - 1 for column in columns]
     for row, fields in records:

@@ -100,6 +100,10 @@ def test_standard_input_shows_what_it_is(
     assert [cell for _, (cell,) in rows(standard_input(monkeypatch, content), ("text",), table)] == cells
 
 
+def test_standard_input_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refused(standard_input(monkeypatch, ""), ("text",)) == "standard input: no row in it, expected at least one"
+
+
 def test_rows_are_streamed_in_bounded_memory(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "label,text\n" + f"1,{'word ' * 200}\n" * 20_000)  # 20 MB
     tracemalloc.start()
@@ -147,7 +151,7 @@ def test_very_many_columns_are_not_all_listed(tmp_path: Path) -> None:
     assert refused(path, ("text",)).endswith("'18', '19', ...")
 
 
-@pytest.mark.parametrize("column", ["0", "-1", "text", "1.5", "", "²", "٣"])
+@pytest.mark.parametrize("column", ["0", "-1", "text", "1.5", "", "²", "٣", "9" * 5000])
 def test_without_a_header_columns_are_numbers_from_1(tmp_path: Path, column: str) -> None:
     path = write(tmp_path / "a.csv", "a,b,c,d\n")
     assert f"a.csv: column {column!r}: without a header expected a number from 1" in refused(path, (column,), NO_HEADER)
