@@ -64,14 +64,16 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     if options.dev is not None:
         train, dev = examples, list(kind.read(reading, options.dev))
     else:
-        train, dev = task.hold_out(
-            examples, share=options.dev_share, generator=np.random.default_rng([options.seed, len(examples)])
-        )
+        generator = np.random.default_rng([options.seed, len(examples)])
+        try:
+            train, dev = task.hold_out(examples, share=options.dev_share, generator=generator)
+        except InputError as error:
+            raise InputError(f"{options.train}: {error}") from None
         notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the epoch on")
     train, note = task.checked(train, training=True)
     notes += [f"{options.train}: {note}"] if note else []
     if not train:
-        raise InputError(f"{options.train}: no example is left to train on")
+        raise InputError(f"{options.train}: no example is left to train on; {note}")
     check_head(options, description, task)
 
     parts = {"train": train, "dev": task.checked(dev, training=False)[0]}

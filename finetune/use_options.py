@@ -54,7 +54,7 @@ class PredictOptions(UseOptions):
     """Answers."""
 
     input: str = ""
-    """the file, with labels or without, or one text a line; -: standard input (required)"""
+    """the file, with labels or without, or one text a line; -: standard input, lines of text or of JSON objects, with a --delimiter rows of a table (required)"""  # noqa: E501
     output: str = ""
     """the .jsonl file to write; -: standard output (required)"""
 

@@ -42,17 +42,22 @@ def load_for_task(options: UseOptions, task: str, reading: Reading) -> tuple[Tas
     reading = reading.fitted(model.config.max_position_embeddings)
     kind = TASKS[task]
     assert isinstance(model, kind.model_class)  # `task_of_model` saw to it
+    made = kind(reading, tokenizer, tuple(getattr(model, "labels", ())))
+    problem, asked = getattr(model, "problem_type", None), made.head().get("problem_type")
+    if problem != asked:
+        raise InputError(f"{options.directory}: its head is for {problem}, which {asked} is not")
     model.to(device, precision.parameter_dtype)
-    labels = tuple(getattr(model, "labels", ()))
-    return model, kind(reading, tokenizer, labels), Machine(device, precision, Processes())
+    return model, made, Machine(device, precision, Processes())
 
 
 def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -> None:
     """Prints the figures, and writes them where asked to.
 
     Raises:
-        InputError: as `load_for_task`; the file is no labelled data for the task.
+        InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
     """
+    if options.json is not None:
+        check_place(Path(options.json))
     model, task, machine = load_for_task(options, task_name, reading)
     examples, _ = task.checked(list(task.read(task.reading, options.data)), training=False)
     features = task.features(examples)
@@ -116,19 +121,29 @@ def output(path: str) -> Iterator[TextIO]:
     """Standard output (`-`), or a file that is there, whole, only when the block ends well.
 
     Raises:
-        InputError: its directory is not there.
+        InputError: as `check_place`.
     """
     if path == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
         yield sys.stdout
         return
     place = Path(path)
+    check_place(place)
     aside = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    if not place.parent.is_dir():
-        raise InputError(f"{place.parent}: no such directory to write {place.name} into")
     try:
         with open(aside, "w", encoding="utf-8") as file:
             yield file
         aside.replace(place)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def check_place(place: Path) -> None:
+    """
+    Raises:
+        InputError: no file can be written there: its directory is not there, or it is one itself.
+    """
+    if not place.parent.is_dir():
+        raise InputError(f"{place.parent}: no such directory to write {place.name} into")
+    if place.is_dir():
+        raise InputError(f"{place}: is a directory, expected a file to write")

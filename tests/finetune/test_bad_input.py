@@ -208,6 +208,23 @@ def test_other_labels_than_the_models_own(
     assert "labels animal, colour" in said and "beast, colour" in said and "--new-head replaces it" in said
 
 
+def test_too_few_examples_to_hold_out_some(base: Path, tmp_path: Path, refused: Refused) -> None:
+    train = write(tmp_path / "train.csv", "text,label\nthe cat,animal\nthe red,colour\n")
+    said = refused(*train_on("text-classification", train, base, tmp_path))
+    assert f"{train}: too little to hold out a part of it (2 example(s)): give a dev file" in said
+
+
+def test_every_answer_is_misplaced(base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
+    dev = files / file_name("question-answering", "dev")
+    content = json.loads(dev.read_text())
+    for article in content["data"]:
+        for paragraph in article["paragraphs"]:
+            paragraph["qas"][0]["answers"][0]["answer_start"] += 1
+    train = write(tmp_path / "train.json", json.dumps(content))
+    said = refused(*train_on("question-answering", train, base, tmp_path, "--dev", dev))
+    assert f"{train}: no example is left to train on; 40 question(s) left out of training: {train}: question q" in said
+
+
 def test_an_output_that_holds_something_else(base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "run").mkdir()
     write(tmp_path / "run" / "notes.txt", "mine")
@@ -235,7 +252,11 @@ def test_evaluate_and_predict(
     empty = write(tmp_path / "empty.txt", "a cat\n\nthe dog\n")
     assert "empty.txt:2" in refused("predict", run, "--input", empty, "--output", tmp_path / "answers.jsonl")
     assert "no such directory" in refused("predict", run, "--input", odd, "--output", tmp_path / "no" / "answers.jsonl")
+    assert f"{tmp_path}: is a directory" in refused("predict", run, "--input", odd, "--output", tmp_path)
+    assert "no such directory" in refused("evaluate", run, "--data", odd, "--json", tmp_path / "no" / "figures.json")
     assert "--max-length 99 is more" in refused("evaluate", run, "--data", odd, "--max-length", 99)
+    said = refused("evaluate", run, "--data", odd, "--multi-label")
+    assert "its head is for single_label_classification, which multi_label_classification is not" in said
 
 
 def test_one_line_from_a_process_of_its_own(tmp_path: Path) -> None:
