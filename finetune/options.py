@@ -126,8 +126,9 @@ class TrainingOptions:
         for name in ("model", "train", "out"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is missing (see python -m finetune {self.task} --help)")
-        for name in ("epochs", "batch_size", "accumulate", "lora_rank", "seeds", "save_every", "log_every"):
+        for name in ("epochs", "batch_size", "accumulate", "lora_rank", "save_every", "log_every"):
             cli.check_range(self, name, low=1)
+        cli.check_range(self, "seeds", low=1, high=1000)
         cli.check_range(self, "save_seconds", above=0)
         cli.check_range(self, "learning_rate", above=0, high=1)
         cli.check_range(self, "lora_alpha", above=0)

@@ -237,8 +237,9 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         best = {"answer": "", "start": None, "end": None, "score": None}
         if not unanswered:
             best = {"answer": prediction.text, **{name: candidates[0][name] for name in ("start", "end", "score")}}
-        return {"id": example.id, "question": example.question, **best,
-                "no_answer_score": prediction.no_answer_score, "n_best": candidates}  # fmt: skip
+        sureness = prediction.no_answer_score if prediction.spans else None  # infinite, which JSON cannot spell
+        return {"id": example.id, "question": example.question, **best, "no_answer_score": sureness,
+                "n_best": candidates}  # fmt: skip
 
 
 def best_spans(

@@ -64,6 +64,12 @@ class TextReading:
         """
         if self.regression and self.multi_label:
             raise InputError("--regression and --multi-label exclude each other")
+        columns = [self.text_column, self.text_pair_column, self.label_column]
+        if len(set(columns)) < len(columns):
+            raise InputError(
+                f"--text-column {self.text_column}, --text-pair-column {self.text_pair_column} and --label-column "
+                f"{self.label_column} must be different columns"
+            )
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 

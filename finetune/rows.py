@@ -1,4 +1,4 @@
-"""Training only those token embeddings whose tokens occur.
+"""Training only those token embeddings whose tokens occur in the training texts.
 
 Of 30,000 tokens a task's texts have a few thousand. The others never get a gradient, and yet gradient, moments and
 update of the whole matrix are worked through at every step: of a small model that is half of the time. So the rows in
@@ -38,7 +38,9 @@ class RowsInUse(nn.Module):
         self.padding_row = None if padding < 0 else padding
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, H)"""
+        """(B, T) -> (B, T, H); of tokens that are not in use in evaluation mode alone."""
+        if not self.training:
+            return self.widened()(ids)
         return F.embedding(self.places[ids], self.weight, padding_idx=self.padding_row)
 
     @torch.no_grad()
@@ -50,7 +52,7 @@ class RowsInUse(nn.Module):
 
 
 def narrow_to(model: TaskModel, features: Iterable[Feature]) -> None:
-    """Leaves only the rows of tokens that occur in `features` to be trained; does nothing where none are."""
+    """Leaves only the rows of tokens that occur in `features` to be trained; does nothing where none is."""
     whole = model.encoder.embeddings.token
     if not whole.weight.requires_grad:
         return

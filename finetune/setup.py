@@ -103,8 +103,13 @@ def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool)
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:
     """
     Raises:
-        InputError: pairs for a model without segments, or a batch that is too small for all to have a part of it.
+        InputError: pairs for a model without segments, a batch that is too small for all to have a part of it, or
+            adapters that are no smaller than what they adapt.
     """
+    if options.lora_rank is not None and options.lora_rank > config.hidden_size:
+        raise InputError(
+            f"--lora-rank must be at most {config.hidden_size}, the model's hidden_size, not {options.lora_rank}"
+        )
     check_segments(features, config, options.model)
     smallest = smallest_batch(len(features), options.batch_size)
     if smallest < processes * options.accumulate:

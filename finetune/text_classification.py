@@ -147,6 +147,6 @@ class TextClassification(Task[TextExample, Scores]):
         shares = (scores.sigmoid() if self.reading.multi_label else scores.softmax(-1)).tolist()
         probabilities = dict(zip(self.labels, shares, strict=True))
         if self.reading.multi_label:
-            return {**asked, "labels": [label for label in self.labels if probabilities[label] > 0.5],
-                    "probabilities": probabilities}  # fmt: skip
+            labels = [label for label, score in zip(self.labels, scores.tolist(), strict=True) if score > 0]
+            return {**asked, "labels": labels, "probabilities": probabilities}
         return {**asked, "label": self.labels[int(prediction.argmax())], "probabilities": probabilities}

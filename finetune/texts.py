@@ -82,11 +82,14 @@ def _several(cell: Any, what: str, separator: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_word(word, what) for word in cell))
 
 
+LARGEST_TARGET = 3.4e38  # of float32, in which the loss is computed
+
+
 def _number(cell: Any, what: str) -> float:
     try:
         number = math.nan if isinstance(cell, bool) else float(cell)
     except (TypeError, ValueError, OverflowError):  # OverflowError: an integer of JSON that no float can hold
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= LARGEST_TARGET:
         raise InputError(f"{what} is {cell!r:.60}, expected a finite number")
     return number

@@ -136,8 +136,7 @@ class Finetuning:
         self.model, fresh = put_on_head(options, self.task, seed=options.seed)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.freeze()
-        parts = [part for part in (data.train, data.dev, data.test) if part is not None]
-        narrow_to(self.model, (feature for part in parts for feature in part.features))
+        narrow_to(self.model, data.train.features)
         self.model.to(self.device, self.precision.parameter_dtype)
         processes.give_out(self.model)
         self.train, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))

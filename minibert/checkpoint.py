@@ -146,6 +146,11 @@ def read_description(directory: Path) -> Description:
         raise InputError(f"{directory}: {hint}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: no readable JSON ({error})") from error
+    if isinstance(fields, dict) and "model_type" in fields and "architecture" not in fields:
+        raise InputError(
+            f"{path}: of a Hugging Face directory; python -m weights_convert from-hf {directory} OUT makes a model "
+            "directory of it"
+        )
     if not isinstance(fields, dict) or fields.get("architecture") not in list(ARCHITECTURES):
         raise InputError(f"{path}: architecture must be one of {', '.join(ARCHITECTURES)}")
     architecture = fields.pop("architecture")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -39,7 +40,7 @@ def ask(task: QuestionAnswering, questions: list[QuestionExample], likely: dict[
     for row, feature in enumerate(features):
         start[row, NO_ANSWER] = end[row, NO_ANSWER] = 1.0
         first, offsets = feature.place
-        bread = questions[feature.example].context.rindex("bread")
+        bread = questions[feature.example].context.rfind("bread")
         low, high = likely.get(feature.example, (bread, bread + 5))
         score = 5.0 if feature.example in likely else 0.5
         start[row, first : first + len(offsets)][torch.from_numpy(offsets[:, 0] == low)] = score
@@ -93,6 +94,14 @@ def test_the_answer_is_read_off_the_text_whichever_window_it_is_in(task: Questio
         answer = task.answer(question, found)
         assert (answer["answer"], answer["start"], answer["end"]) == (question.id, *place)
         assert CONTEXT[answer["start"] : answer["end"]] == answer["answer"]
+
+
+def test_a_passage_without_tokens_has_no_answer_in_plain_json(task: QuestionAnswering) -> None:
+    question = replace(example(None), context="\ufe0f")
+    (found,) = ask(task, [question], {})
+    answer = task.answer(question, found)
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    assert (answer["answer"], answer["no_answer_score"], answer["n_best"]) == ("", None, [])
 
 
 def test_no_answer_is_given_where_the_threshold_says_so(task: QuestionAnswering) -> None:

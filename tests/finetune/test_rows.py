@@ -56,9 +56,16 @@ def test_a_frozen_embedding_is_left_alone() -> None:
     assert model.encoder.embeddings.token is before
 
 
-def test_a_token_that_was_not_in_use_is_an_error_and_not_another_token() -> None:
+def test_a_token_that_was_not_in_use_is_an_error_in_training_and_its_old_row_in_evaluation() -> None:
     model = tiny_model("BertForSequenceClassification")
     assert isinstance(model, BertForSequenceClassification)
+    before = model.encoder.embeddings.token.weight.detach().clone()
     narrow_to(model, features(torch.tensor([[2, 3]])))
+    token = model.encoder.embeddings.token
     with pytest.raises(IndexError):
-        model.encoder.embeddings.token(torch.tensor([[5]]))
+        token.train()(torch.tensor([[5]]))
+    with torch.no_grad():
+        token.weight += 1
+    with torch.inference_mode():
+        seen = token.eval()(torch.tensor([[5, 2]]))
+    assert torch.equal(seen[0], torch.stack([before[5], before[2] + 1]))

@@ -76,6 +76,7 @@ def test_several_labels(tmp_path: Path) -> None:
         ("a,nan", "regression", "a.csv:3: label is 'nan', expected a finite number"),
         ("a,-inf", "regression", "a.csv:3: label is '-inf', expected a finite number"),
         ("a,1e999", "regression", "a.csv:3: label is '1e999', expected a finite number"),
+        ("a,1e300", "regression", "a.csv:3: label is '1e300', expected a finite number"),  # infinite in float32
         ("a,", "regression", "a.csv:3: label is '', expected a finite number"),
         ('a,"x,,y"', "multi_label_classification", "a.csv:3: label is empty"),
     ],

@@ -213,6 +213,7 @@ def test_a_tensor_of_integers_is_named(model_directory: Path) -> None:
         ("{", "no readable JSON (Expecting property name"),
         ("[]", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ("{}", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
+        ('{"model_type": "bert"}', "of a Hugging Face directory; python -m weights_convert from-hf "),
         ('{"architecture": "GPT"}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": ["Bert"]}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": "Bert", "layers": 4}', "unknown config field layers; the fields are "),

@@ -287,7 +287,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
     (no_directory, "model: not a model directory: it has no config.json"),
     (a_file, "model: not a model directory: it has no config.json"),
     (no_config, "model: not a model directory: it has no config.json"),
-    (of_hugging_face, "config.json: architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
+    (of_hugging_face, "config.json: of a Hugging Face directory; python -m weights_convert from-hf "),
     (one_layer_more, "model.safetensors: missing encoder.blocks.2.attention.output.bias, "),
     (
         wider,
