@@ -18,7 +18,7 @@ from weights_convert.comparison import Row, is_hidden_state
 from weights_convert.verify import compare, train_both
 
 SHAPES = {"tiny": SMALL, "odd": ODD, "base": PRESETS["base"]}
-STEPS = 100  # of AdamW; a class of base's shape takes 6 minutes for them on 2 cores
+STEPS = 100  # of AdamW; those of base's shape take an hour for all classes on 2 cores
 
 
 def figures(kind: str, shape: str) -> Iterator[str]:
