@@ -76,8 +76,8 @@ def test_every_class_gives_the_references_numbers(kind: str, shape: BertConfig) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_class_gives_the_references_numbers_in_bases_shape(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["pretraining", "answers", "choices"])  # half a minute each; all: `parity_table`
+def test_classes_give_the_references_numbers_in_bases_shape(kind: str) -> None:
     assert_same_numbers(kind, PRESETS["base"])
 
 
