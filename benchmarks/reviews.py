@@ -24,7 +24,6 @@ from benchmarks.options import ReviewsOptions
 from benchmarks.runner import Results, Run, alternate, checksum, run_python
 from finetune.tables import TableFormat
 from finetune.texts import TextColumns, read_texts
-from minibert.checkpoint import save
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM
 
@@ -134,7 +133,7 @@ class Study:
         if not out.exists():
             pretrained, tokenizer = minibert.load(self.encoder(seed))
             generator = torch.Generator().manual_seed(seed)
-            save(BertForMaskedLM(pretrained.config, generator=generator), tokenizer, out)
+            minibert.save(BertForMaskedLM(pretrained.config, generator=generator), tokenizer, out)
         return out
 
     def baseline(self, seed: int) -> Run:
@@ -172,8 +171,7 @@ class Study:
     def finetuned(self, side: str, seed: int, model: Path, how: str) -> Run:
         """A run of `python -m finetune`, scored on the split's test texts."""
         split = self.split(seed)
-        out = split.directory / side.replace(" ", "-")
-        out = out.with_name(f"{out.name}-finetuned")
+        out = split.directory / f"{side.replace(' ', '-')}-finetuned"
         run_python(
             ["finetune", "text-classification", "--model", model, "--train", split.train, "--test", split.test,
              "--text-column", "text", "--label-column", "label", "--seed", seed, "--out", out,
