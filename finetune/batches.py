@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+from torch.nn import functional as F
 
 from finetune.task import Feature, Task, TaskBatch, Tokens
 
 # Features are drawn for so many batches at a time, and those sorted by length: batches are then of like length, while
 # which features meet in one still changes with every epoch.
 POOL_BATCHES = 64
+# Lengths that a batch may have between one power of two and the next.
+LENGTHS_PER_OCTAVE = 8
 
 
 def batches_in_epoch(features: int, batch_size: int) -> int:
@@ -50,10 +52,21 @@ def epoch_order(lengths: NDArray[np.int64], *, seed: int, epoch: int, batch_size
     return [batches[number] for number in rng.permutation(count)]
 
 
-def collate(sequences: Sequence[Tokens], *, pad_id: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Input ids, segments and mask of sequences side by side, padded to the longest."""
+def padded_length(longest: int, limit: int | None) -> int:
+    """The length that a batch gets: all up to 16, then 18, 20, ... 32, 36, 40, ... 64, 72, ..., but none above `limit`.
+
+    A processor's matrix products are compiled for each size that they meet, which takes longer than a small product
+    itself, and what is compiled is kept in memory. A few more padded tokens cost less.
+    """
+    step = max(1, (1 << (longest.bit_length() - 1)) // LENGTHS_PER_OCTAVE)
+    rounded = -(-longest // step) * step
+    return rounded if limit is None else min(rounded, max(limit, longest))
+
+
+def collate(sequences: Sequence[Tokens], *, pad_id: int, limit: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Input ids, segments and mask of sequences side by side, padded as `padded_length` has it."""
     lengths = np.array([len(sequence.ids) for sequence in sequences])
-    size = (len(sequences), int(lengths.max()))
+    size = (len(sequences), padded_length(int(lengths.max()), limit))
     input_ids, segments = np.full(size, pad_id, np.int64), np.zeros(size, np.int64)
     for row, sequence in enumerate(sequences):
         input_ids[row, : len(sequence.ids)] = sequence.ids
@@ -66,20 +79,22 @@ def collate(sequences: Sequence[Tokens], *, pad_id: int) -> tuple[Tensor, Tensor
 def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> TaskBatch:
     """The tensors of some features."""
     sequences = [sequence for feature in features for sequence in feature.sequences]
-    input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id)
+    input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id, limit=task.reading.max_length)
     return TaskBatch(
         features=features,
         input_ids=input_ids,
         token_type_ids=segments,
         attention_mask=mask,
         targets=task.targets(features, input_ids.size(1)) if labelled else None,
-        hidden=_side_by_side([feature.hidden for feature in features if feature.hidden is not None]),
+        hidden=_side_by_side(
+            [feature.hidden for feature in features if feature.hidden is not None],
+            length=1 if task.first_token_only else input_ids.size(1),
+        ),
     )
 
 
-def _side_by_side(states: Sequence[Tensor]) -> Tensor | None:
-    """States of different lengths, padded with zeros: several (s, t, H) -> (S, T, H), None where there are none."""
+def _side_by_side(states: Sequence[Tensor], *, length: int) -> Tensor | None:
+    """States padded with zeros: several (s, t, H) -> (S, length, H), None where there are none."""
     if not states:
         return None
-    sequences = [sequence for state in states for sequence in state]
-    return pad_sequence(sequences, batch_first=True)
+    return torch.cat([F.pad(state, (0, 0, 0, length - state.size(1))) for state in states])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minibert.training.memory import bound_kernel_cache
-
 
 def text_classification(args: Sequence[str]) -> None:
     """Trains a classifier of texts."""
@@ -31,7 +29,6 @@ def _train(task: str, args: Sequence[str]) -> None:
     from finetune.options import parse_options
 
     options = parse_options(task, args)
-    bound_kernel_cache()
     from finetune.train import finetune
 
     finetune(options)
@@ -41,7 +38,6 @@ def evaluate(args: Sequence[str]) -> None:
     """Gives a model's figures on a file."""
     from finetune.use_options import EvaluateOptions, parse_use
 
-    bound_kernel_cache()
     options, task, reading = parse_use(EvaluateOptions, "evaluate", args)
     from finetune.using import evaluate_model
 
@@ -52,7 +48,6 @@ def predict(args: Sequence[str]) -> None:
     """Gives a model's answers."""
     from finetune.use_options import PredictOptions, parse_use
 
-    bound_kernel_cache()
     options, task, reading = parse_use(PredictOptions, "predict", args)
     from finetune import using
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.batches import batches_in_epoch, collate, epoch_order, smallest_batch
+from finetune.batches import batches_in_epoch, collate, epoch_order, padded_length, smallest_batch
 from finetune.task import Tokens
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003)
@@ -42,9 +42,19 @@ def test_batches_are_of_like_length_but_come_in_no_order_of_length() -> None:
 
 def test_collating_pads_on_the_right_and_leaves_the_mask_out_where_nothing_is_padded() -> None:
     pair, text = Tokens(np.array([2, 7, 3, 8, 3], np.int32), 3), Tokens(np.array([2, 9, 3], np.int32), 3)
-    input_ids, segments, mask = collate([pair, text], pad_id=0)
+    input_ids, segments, mask = collate([pair, text], pad_id=0, limit=None)
     assert input_ids.tolist() == [[2, 7, 3, 8, 3], [2, 9, 3, 0, 0]]
     assert segments.tolist() == [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]
     assert mask is not None and mask.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
-    assert collate([text, text], pad_id=0)[2] is None
+    assert collate([text, text], pad_id=0, limit=None)[2] is None
     assert input_ids.dtype == segments.dtype == torch.int64
+
+
+def test_few_lengths_are_met_and_none_above_the_limit() -> None:
+    lengths = range(1, 513)
+    rounded = [padded_length(length, None) for length in lengths]
+    assert sorted(set(rounded))[14:36] == [
+        15, 16, 18, 20, 22, 24, 26, 28, 30, 32, 36, 40, 44, 48, 52, 56, 60, 64, 72, 80, 88, 96,
+    ]  # fmt: skip
+    assert all(length <= found <= length * 9 / 8 for length, found in zip(lengths, rounded, strict=True))
+    assert padded_length(97, 100) == padded_length(100, 100) == 100
