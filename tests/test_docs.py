@@ -1,0 +1,97 @@
+"""The programs that docs/finetuning.md shows, run as a reader would run them, on a small file of SQuAD's form."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finetune.conll import read_conll
+from finetune.squad import read_squad
+
+DOCS = Path(__file__).parents[1] / "docs" / "finetuning.md"
+WORDS = "abcdefghijklmnop"
+
+
+def program(name: str) -> str:
+    """The block of Python that begins with `# NAME`."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if block.startswith(f"# {name}\n")]
+    return found
+
+
+def run(name: str, *args: str | Path) -> str:
+    command = [sys.executable, "-", *map(str, args)]
+    return subprocess.run(command, input=program(name), text=True, check=True, capture_output=True).stdout
+
+
+@pytest.fixture
+def squad(tmp_path: Path) -> Path:
+    """Ten articles of four passages, each of eight words and with two questions on its first two and its last word."""
+    articles = []
+    for article in range(10):
+        passages = []
+        for passage in range(4):
+            words = [f"{letter}{article}" for letter in (WORDS * 2)[passage * 4 : passage * 4 + 8]]
+            answers = {"first": (" ".join(words[:2]), 0), "last": (words[-1], len(" ".join(words[:-1])) + 1)}
+            questions = [
+                {
+                    "id": f"{article}-{passage}-{which}",
+                    "question": f"Which is the {which} of passage {passage} of {article}?",
+                    "answers": [{"text": text, "answer_start": start}],
+                }
+                for which, (text, start) in answers.items()
+            ]
+            passages.append({"context": " ".join(words), "qas": questions})
+        articles.append({"title": f"article {article}", "paragraphs": passages})
+    path = tmp_path / "squad.json.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        json.dump({"version": "1.1", "data": articles}, file)
+    return path
+
+
+def test_questions_are_moved_to_passages_that_lack_their_answer(squad: Path, tmp_path: Path) -> None:
+    run("unanswerable.py", squad, tmp_path / "v2.json")
+    before = {question.id: question for question in read_squad(str(squad)).examples}
+    found = read_squad(str(tmp_path / "v2.json"))
+    assert found.version_2 and {question.id for question in found.examples} == set(before)
+    moved = [question for question in found.examples if question.is_impossible]
+    assert 10 <= len(moved) <= 45
+    for question in moved:
+        assert question.context != before[question.id].context and question.title == before[question.id].title
+        assert all(answer.text not in question.context for answer in before[question.id].answers)
+
+
+def test_ranking_makes_pairs_and_measures_their_order(squad: Path, tmp_path: Path) -> None:
+    run("ranking.py", squad, tmp_path)
+    tables = {}
+    for name in ("train", "rank"):
+        with open(tmp_path / f"{name}.csv", encoding="utf-8", newline="") as file:
+            tables[name] = list(csv.DictReader(file))
+    assert {row["label"] for row in tables["train"]} == {"answers", "does not"}
+    assert len(tables["train"]) == 8 * 4 * 2 * 2  # articles, passages, questions, the right passage and a wrong one
+    assert len(tables["rank"]) == 2 * 4 * 2 * 4  # of the two articles held out, with all three other passages
+    (tmp_path / "ranked.jsonl").write_text(
+        "".join(json.dumps({"probabilities": {"answers": row["label"] == "answers"}}) + "\n" for row in tables["rank"])
+    )
+    measured = run("reciprocal_rank.py", tmp_path / "rank.csv", tmp_path / "ranked.jsonl")
+    assert measured == "mean reciprocal rank 1.000, first 1.000\n"
+    half = [1 if row["label"] == "answers" else 2 * (number % 4 == 1) for number, row in enumerate(tables["rank"])]
+    (tmp_path / "ranked.jsonl").write_text(
+        "".join(json.dumps({"probabilities": {"answers": value}}) + "\n" for value in half)
+    )
+    measured = run("reciprocal_rank.py", tmp_path / "rank.csv", tmp_path / "ranked.jsonl")
+    assert measured == "mean reciprocal rank 0.500, first 0.000\n"
+
+
+def test_answers_become_keywords(squad: Path, tmp_path: Path) -> None:
+    run("keywords.py", squad, tmp_path)
+    sentences = list(read_conll(str(tmp_path / "dev.conll")))
+    assert len(sentences) == 2 * 4
+    assert all(sentence.tags == ("B-KEY", "I-KEY", "O", "O", "O", "O", "O", "B-KEY") for sentence in sentences)
