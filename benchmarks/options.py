@@ -89,7 +89,7 @@ class ReviewsOptions:
     """the column of its class"""
     splits: int = 3
     """splits, with the seeds from 0 on"""
-    pretraining: str = "--model tiny --seq-len 64 --steps 3000 --vocab-size 4096"
+    pretraining: str = "--model tiny --seq-len 64 --steps 6000 --vocab-size 4096 --dropout 0.1"
     """options of python -m pretrain"""
     finetuning: str = "--epochs 6 --learning-rate 3e-4"
     """options of python -m finetune text-classification"""
