@@ -53,18 +53,20 @@ def epoch_order(lengths: NDArray[np.int64], *, seed: int, epoch: int, batch_size
 
 
 def padded_length(longest: int, limit: int | None) -> int:
-    """The length that a batch gets: all up to 16, then 18, 20, ... 32, 36, 40, ... 64, 72, ..., but none above `limit`.
+    """The length T that a batch gets: up to 16 any, then 18, 20, ... 32, 36, 40, ... 64, 72, ..., none above `limit`.
+
+    longest: the tokens of its longest sequence; limit: what sequences are cut to, so never less than that.
 
     A processor's matrix products are compiled for each size that they meet, which takes longer than a small product
     itself, and what is compiled is kept in memory. A few more padded tokens cost less.
     """
     step = max(1, (1 << (longest.bit_length() - 1)) // LENGTHS_PER_OCTAVE)
     rounded = -(-longest // step) * step
-    return rounded if limit is None else min(rounded, max(limit, longest))
+    return rounded if limit is None else min(rounded, limit)
 
 
 def collate(sequences: Sequence[Tokens], *, pad_id: int, limit: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Input ids, segments and mask of sequences side by side, padded as `padded_length` has it."""
+    """Input ids, segments and mask (S, T each) of S sequences side by side, padded to `padded_length`."""
     lengths = np.array([len(sequence.ids) for sequence in sequences])
     size = (len(sequences), padded_length(int(lengths.max()), limit))
     input_ids, segments = np.full(size, pad_id, np.int64), np.zeros(size, np.int64)

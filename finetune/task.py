@@ -1,7 +1,7 @@
 """What every task does in its own way, and what the loop, evaluating and predicting need to know of it.
 
 An example (a row of data) becomes a feature (token sequences and a target), features become a batch, the model answers,
-and the answers of an example's features become its prediction. Shapes: S sequences in a batch, T tokens in the longest.
+and the answers of an example's features become its prediction. Shapes: S sequences in a batch, padded to T tokens.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """What one forward and backward pass needs. S sequences, T tokens in the longest."""
+    """What one forward and backward pass needs: S sequences, padded to T tokens."""
 
     features: Sequence[Feature]
     input_ids: Tensor  # (S, T) int64

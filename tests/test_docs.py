@@ -16,7 +16,7 @@ from finetune.conll import read_conll
 from finetune.squad import read_squad
 
 DOCS = Path(__file__).parents[1] / "docs" / "finetuning.md"
-WORDS = "abcdefghijklmnop"
+LETTERS = "abcdefghijklmnop"
 
 
 def program(name: str) -> str:
@@ -38,7 +38,7 @@ def squad(tmp_path: Path) -> Path:
     for article in range(10):
         passages = []
         for passage in range(4):
-            words = [f"{letter}{article}" for letter in (WORDS * 2)[passage * 4 : passage * 4 + 8]]
+            words = [f"{letter}{article}" for letter in (LETTERS * 2)[passage * 4 : passage * 4 + 8]]
             answers = {"first": (" ".join(words[:2]), 0), "last": (words[-1], len(" ".join(words[:-1])) + 1)}
             questions = [
                 {
@@ -77,17 +77,16 @@ def test_ranking_makes_pairs_and_measures_their_order(squad: Path, tmp_path: Pat
     assert {row["label"] for row in tables["train"]} == {"answers", "does not"}
     assert len(tables["train"]) == 8 * 4 * 2 * 2  # articles, passages, questions, the right passage and a wrong one
     assert len(tables["rank"]) == 2 * 4 * 2 * 4  # of the two articles held out, with all three other passages
-    (tmp_path / "ranked.jsonl").write_text(
-        "".join(json.dumps({"probabilities": {"answers": row["label"] == "answers"}}) + "\n" for row in tables["rank"])
-    )
-    measured = run("reciprocal_rank.py", tmp_path / "rank.csv", tmp_path / "ranked.jsonl")
-    assert measured == "mean reciprocal rank 1.000, first 1.000\n"
-    half = [1 if row["label"] == "answers" else 2 * (number % 4 == 1) for number, row in enumerate(tables["rank"])]
-    (tmp_path / "ranked.jsonl").write_text(
-        "".join(json.dumps({"probabilities": {"answers": value}}) + "\n" for value in half)
-    )
-    measured = run("reciprocal_rank.py", tmp_path / "rank.csv", tmp_path / "ranked.jsonl")
-    assert measured == "mean reciprocal rank 0.500, first 0.000\n"
+
+    def measured(probabilities: list[float]) -> str:
+        answers = [json.dumps({"probabilities": {"answers": probability}}) for probability in probabilities]
+        (tmp_path / "ranked.jsonl").write_text("\n".join(answers) + "\n")
+        return run("reciprocal_rank.py", tmp_path / "rank.csv", tmp_path / "ranked.jsonl")
+
+    right = [float(row["label"] == "answers") for row in tables["rank"]]
+    one_better = [max(value, 2.0 * (number % 4 == 1)) for number, value in enumerate(right)]
+    assert measured(right) == "mean reciprocal rank 1.000, first 1.000\n"
+    assert measured(one_better) == "mean reciprocal rank 0.500, first 0.000\n"
 
 
 def test_answers_become_keywords(squad: Path, tmp_path: Path) -> None:

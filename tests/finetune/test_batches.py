@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.batches import batches_in_epoch, collate, epoch_order, padded_length, smallest_batch
-from finetune.task import Tokens
+from finetune.batches import batches_in_epoch, collate, epoch_order, make_batch, padded_length, smallest_batch
+from finetune.readings import TagReading
+from finetune.task import Feature, Tokens
+from finetune.token_classification import TokenClassification
+from minibert.tokenizer import Tokenizer
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003)
 
@@ -58,3 +61,18 @@ def test_few_lengths_are_met_and_none_above_the_limit() -> None:
     ]  # fmt: skip
     assert all(length <= found <= length * 9 / 8 for length, found in zip(lengths, rounded, strict=True))
     assert padded_length(97, 100) == padded_length(100, 100) == 100
+
+
+@pytest.mark.parametrize(("max_length", "width"), [(32, 18), (17, 17)])
+def test_a_batch_and_its_known_states_are_as_wide_as_each_other_and_no_wider_than_allowed(
+    tokenizer: Tokenizer, max_length: int, width: int
+) -> None:
+    task = TokenClassification(TagReading(max_length=max_length).fitted(32), tokenizer, ("O", "B-X"))
+    features = [
+        Feature(example, (Tokens(np.full(length, 5, np.int32), length),), hidden=torch.ones(1, length, 2))
+        for example, length in enumerate([16, 17])
+    ]
+    batch = make_batch(features, task, labelled=False)
+    assert batch.input_ids.shape == (2, width)
+    assert batch.hidden is not None and batch.hidden.shape == (2, width, 2)
+    assert batch.hidden.sum(dim=(1, 2)).tolist() == [32, 34]
