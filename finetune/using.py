@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
@@ -57,7 +55,7 @@ def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -
         InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
     """
     if options.json is not None:
-        check_place(Path(options.json))
+        checkpoint.check_writable(Path(options.json))
     model, task, machine = load_for_task(options, task_name, reading)
     examples, _ = task.checked(list(task.read(task.reading, options.data)), training=False)
     features = task.features(examples)
@@ -86,14 +84,27 @@ def predict(options: PredictOptions, task_name: str, reading: Reading) -> None:
     """Writes an answer for each example, in their order, as they come.
 
     Raises:
-        InputError: as `load_for_task`; the file is no data for the task. What was written before is then taken away.
+        InputError: as `load_for_task`; the file is no data for the task, of which no output file is left then; the
+            answers cannot be written.
     """
+    if options.output != STANDARD_INPUT:
+        checkpoint.check_writable(Path(options.output))
+    elif sys.stdout is None:
+        raise InputError("standard output: is closed, expected somewhere to write to")
     model, task, machine = load_for_task(options, task_name, reading)
-    with output(options.output) as file:
-        for answer in answers(model, task, machine, options.input):
-            file.write(json.dumps(answer, ensure_ascii=False) + "\n")
-            if options.output == STANDARD_INPUT:
-                file.flush()  # whoever reads it line by line shall not wait
+    lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in answers(model, task, machine, options.input))
+    if options.output == STANDARD_INPUT:
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
+        for line in lines:
+            print(line, end="", flush=True)  # whoever reads it line by line shall not wait
+    else:
+        checkpoint.write_whole(Path(options.output), lambda path: write_lines(path, lines))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes lines as they come."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 def answers(model: TaskModel, task: Task[Any, Any], machine: Machine, path: str) -> Iterator[dict[str, Any]]:
@@ -114,36 +125,3 @@ def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-@contextmanager
-def output(path: str) -> Iterator[TextIO]:
-    """Standard output (`-`), or a file that is there, whole, only when the block ends well.
-
-    Raises:
-        InputError: as `check_place`.
-    """
-    if path == STANDARD_INPUT:
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
-        yield sys.stdout
-        return
-    place = Path(path)
-    check_place(place)
-    aside = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    try:
-        with open(aside, "w", encoding="utf-8") as file:
-            yield file
-        aside.replace(place)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def check_place(place: Path) -> None:
-    """
-    Raises:
-        InputError: no file can be written there: its directory is not there, or it is one itself.
-    """
-    if not place.parent.is_dir():
-        raise InputError(f"{place.parent}: no such directory to write {place.name} into")
-    if place.is_dir():
-        raise InputError(f"{place}: is a directory, expected a file to write")

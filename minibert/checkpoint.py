@@ -219,6 +219,8 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a directory, expected a file to write")
+    if _is_no_file(path):
+        return
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no directory {path.parent}")
     if not os.access(path.parent, os.W_OK):
@@ -230,10 +232,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     A link stays one: the file that it names is replaced. What is no file, such as /dev/stdout, is written into.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
+    if _is_no_file(path):  # asked before links are followed: a pipe has no path but the link's
         write(path)
         return
+    path = path.resolve()
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         write(aside)
@@ -244,3 +246,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _is_no_file(path: Path) -> bool:
+    """Whether something that is not kept in a directory stands there: a pipe, a terminal, a device."""
+    return path.exists() and not path.is_file()

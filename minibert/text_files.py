@@ -54,6 +54,8 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
 def _opened(path: str) -> Iterator[BinaryIO]:
     try:
         if path == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise InputError("standard input: cannot be read (it is closed)")
             yield sys.stdin.buffer
             return
         with open(path, "rb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,53 @@ def test_an_earlier_file_stays_when_the_input_is_bad(
     assert run_here(monkeypatch, *args) == 2
     assert (tmp_path / "y.jsonl").read_text() == "earlier"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.jsonl", "y.jsonl"]
+
+
+def test_a_pipe_is_written_into_and_a_link_stays_one(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.txt").write_text("the cat\n")
+    (tmp_path / "file").write_text("earlier")
+    (tmp_path / "link").symlink_to("file")
+    reading, writing = os.pipe()
+    for output in (tmp_path / "link", f"/dev/fd/{writing}"):
+        args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", output)
+        assert run_here(monkeypatch, *args) == 0
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        assert [json.loads(line)["text"] for line in pipe] == ["the cat"]
+    assert (tmp_path / "link").is_symlink()
+    assert [answer["text"] for answer in lines(tmp_path / "file")] == ["the cat"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        ("stdin", "error: standard input: cannot be read (it is closed)\n"),
+        ("stdout", "error: standard output: is closed, expected somewhere to write to\n"),
+    ],
+)
+def test_a_closed_stream_is_one_line(
+    stream: str, message: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, stream, None)  # as Python has it where the shell closed it: <&- or >&-
+    args = ("predict", runs / "text-classification", "--input", "-", "--output", "-")
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("none/y.jsonl", "error: {tmp}/none/y.jsonl: there is no directory {tmp}/none\n"),
+        (".", "error: {tmp}: is a directory, expected a file to write\n"),
+    ],
+)
+def test_where_nothing_can_be_written_is_told_first(
+    output: str, message: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for option, command in (("--output", ("predict", "--input")), ("--json", ("evaluate", "--data"))):
+        args = (command[0], runs / "text-classification", command[1], "nowhere.csv", option, tmp_path / output)
+        assert run_here(monkeypatch, *args) == 2
+        assert capsys.readouterr().err == message.format(tmp=tmp_path)

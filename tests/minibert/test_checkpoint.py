@@ -394,6 +394,20 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"summary.json": b"old"}
 
 
+def test_what_is_no_file_is_written_into_and_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    reading, writing = os.pipe()
+    for path in (tmp_path / "link", Path(f"/dev/fd/{writing}")):
+        checkpoint.check_writable(path)
+        checkpoint.write_whole(path, lambda place: place.write_text("new"))
+    os.close(writing)
+    with open(reading) as pipe:
+        assert pipe.read() == "new"
+    assert (tmp_path / "link").is_symlink()
+    assert contents(tmp_path) == {"file": b"new", "link": b"new"}
+
+
 def test_the_checksum_is_sha_256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
