@@ -196,14 +196,17 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return predictions
 
     def metrics(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> dict[str, float]:
-        """exact and f1; where some questions have no answer, also those of either kind apart, with the threshold."""
+        """exact and f1, with the threshold where there is one; where some questions have no answer, also those of
+        either kind apart."""
         texts = {example.id: found.text for example, found in zip(examples, predictions, strict=True)}
-        if all(map(has_answer, examples)):
-            return squad_scores(examples, texts, version_2=False)
         no_answer = {example.id: found.no_answer_score for example, found in zip(examples, predictions, strict=True)}
+        answered = all(map(has_answer, examples))
         figures = squad_scores(
-            examples, texts, version_2=True, no_answer_scores=no_answer, threshold=self.reading.no_answer_threshold
-        )
+            examples, texts, version_2=not answered, no_answer_scores=no_answer,
+            threshold=self.reading.no_answer_threshold,
+        )  # fmt: skip
+        if answered:
+            return figures
         best = best_threshold(examples, texts, no_answer)
         return figures | {"best_f1": best.best, "best_f1_threshold": best.threshold}
 

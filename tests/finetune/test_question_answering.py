@@ -117,6 +117,16 @@ def test_no_answer_is_given_where_the_threshold_says_so(task: QuestionAnswering)
     assert task.tuned(questions[:1], found[:1]) is task  # where every question has an answer there is nothing to choose
 
 
+def test_the_threshold_counts_where_every_question_has_an_answer_too(task: QuestionAnswering) -> None:
+    questions = [example("milk", id="sure"), example("dogs", id="unsure")]
+    found = ask(task, questions, {0: (CONTEXT.index("milk"), CONTEXT.index("milk") + 4)})
+    found[1] = found[1]._replace(text="dogs")
+    assert task.metrics(questions, found) == {"exact": 1.0, "f1": 1.0}
+    strict = task.with_reading(replace(READING, no_answer_threshold=0.0))
+    assert [strict.answer(q, f)["answer"] for q, f in zip(questions, found, strict=True)] == ["milk", ""]
+    assert strict.metrics(questions, found) == {"exact": 0.5, "f1": 0.5}
+
+
 def test_best_spans_are_those_of_a_search_through_all() -> None:
     rng = np.random.default_rng(0)
     for size, most, count in itertools.product((1, 2, 9), (1, 3, 30), (1, 4)):
