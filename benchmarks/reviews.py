@@ -77,7 +77,8 @@ def compare(options: ReviewsOptions) -> None:
             PRETRAINED: study.pretrained,
         }
         alternate(sides, range(options.splits), results, lambda run: print(run_line(run), flush=True))
-    print("\n".join(report({side: results.of(side) for side in sides})))
+    asked = {side: [run for run in results.of(side) if run.seed < options.splits] for side in sides}
+    print("\n".join(report(asked)))  # a file may hold more splits, the last of them not by every side
 
 
 def existing(path: str) -> Path:
@@ -99,7 +100,11 @@ class Study:
         self.threads = threads
 
     def split(self, seed: int) -> Split:
-        """The files of a split, written when it is first asked for; both parts have the classes' shares."""
+        """The files of a split, written when it is first asked for; both parts have the classes' shares.
+
+        Raises:
+            InputError: the file is no table of texts and classes, or too small for both parts to have each class.
+        """
         from sklearn.model_selection import train_test_split
 
         split = Split(self.scratch / f"split-{seed}", seed)
@@ -107,7 +112,12 @@ class Study:
             columns = TextColumns(self.options.text_column, None, self.options.label_column)
             rows = [(one.label, one.text) for one in read_texts(self.options.data, columns, TableFormat())]
             labels = [label for label, _ in rows]
-            train, test = train_test_split(rows, test_size=TEST_SHARE, random_state=seed, stratify=labels)
+            if len(set(labels)) < 2:
+                raise InputError(f"{self.options.data}: expected two classes or more, found {labels[0]!r} alone")
+            try:
+                train, test = train_test_split(rows, test_size=TEST_SHARE, random_state=seed, stratify=labels)
+            except ValueError as error:
+                raise InputError(f"{self.options.data}: too small to be split: {error}") from error
             split.directory.mkdir()
             write_table(split.train, train)
             write_table(split.test, test)

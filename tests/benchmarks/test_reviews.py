@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from benchmarks.options import ReviewsOptions
 from benchmarks.reviews import Study, compare, read_table, report
 from benchmarks.runner import Run
+from minibert.errors import RunStopped
+from tests.helpers import refusal
 
 GOOD, BAD = ["很好吃", "味道好", "快 好", "好"], ["太慢", "不好吃", "凉了", "难吃"]
 
@@ -40,6 +43,40 @@ def test_the_baseline_learns_and_splits_differ(data: Path, tmp_path: Path) -> No
     assert [run.work for run in runs] == [{"train": 72, "test": 18}] * 2
     assert all(run.metrics["accuracy"] > 0.8 for run in runs)
     assert read_table(study.split(0).test) != read_table(study.split(1).test)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("1,好\n1,快\n", "reviews.csv: expected two classes or more, found '1' alone"),
+        ("1,好\n0,慢\n1,快\n", "reviews.csv: too small to be split: "),
+    ],
+)
+def test_what_cannot_be_split_is_refused(rows: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text("label,review\n" + rows, encoding="utf-8")
+    study = Study(ReviewsOptions(data=str(tmp_path / "reviews.csv")), tmp_path, threads=1)
+    assert message in refusal(lambda: study.split(0))
+
+
+def test_fewer_splits_than_a_stopped_comparison_had(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, side in (("baseline", "TF-IDF"), ("untrained", "not pretrained"), ("frozen", "frozen")):
+        monkeypatch.setattr(
+            Study, name, lambda _, seed, side=side: Run(side, seed, {}, {"accuracy": 0.8}, {"seconds": 1})
+        )
+
+    def pretrained(_: Study, seed: int) -> Run:
+        if seed == 2:
+            raise RunStopped("the disk is full")
+        return Run("pretrained", seed, {}, {"accuracy": 0.9}, {"seconds": 1})
+
+    monkeypatch.setattr(Study, "pretrained", pretrained)
+    options = ReviewsOptions(data=str(data), threads=1, json=str(tmp_path / "results.json"))
+    with pytest.raises(RunStopped):
+        compare(options)  # after the other sides of the third split
+    compare(replace(options, splits=2))
+    assert "test accuracy      split 0   split 1      mean" in capsys.readouterr().out.splitlines()
 
 
 def runs(**accuracies: tuple[float, float]) -> dict[str, list[Run]]:
