@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from minibert import cli
 
 COMMANDS = {
@@ -17,7 +19,8 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Runs one of `COMMANDS`."""
+    """Runs one of `COMMANDS`; SIGTERM ends it as Ctrl-C does, and with it the run at hand."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.dispatch("python -m benchmarks", COMMANDS)
 
 

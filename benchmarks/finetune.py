@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from benchmarks.data import write_files
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import FinetuneOptions
 from benchmarks.report import Figure, differences_in_work, table, verdict, verdict_line
-from benchmarks.runner import OURS, Results, Run, alternate, checksum
+from benchmarks.runner import OURS, Results, Run, alternate, checksum, workplace
 from benchmarks.sides import convert, run_ours, run_peer
 from benchmarks.tasks import TASKS, Work
 from minibert.errors import CheckFailed, InputError
@@ -29,8 +28,7 @@ def compare(options: FinetuneOptions) -> None:
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=(options.peer,))
-    with tempfile.TemporaryDirectory(prefix="minibert-benchmark-") as name:
-        scratch = Path(name)
+    with workplace(options.json) as scratch:
         work = plan(options, scratch)
         results = Results(None if options.json is None else Path(options.json), facts(options, work, machine))
         print(f"{headline(options, work)}\n{machine_line(machine)}\n", flush=True)
@@ -132,7 +130,7 @@ def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
         for name in metrics:
             found = verdict([run.metrics[name] for run in ours], [run.metrics[name] for run in peer])
             lines.append(verdict_line(name, found))
-    return lines + own_figures(runs) + versions(runs)
+    return lines + own_figures(runs) + versions(runs) + interrupted(runs)
 
 
 def metric(name: str) -> Figure:
@@ -162,3 +160,13 @@ def versions(runs: Sequence[Run]) -> list[str]:
     """A warning where our code was changed between the runs of a file."""
     found = {run.notes["code"] for run in runs if "code" in run.notes}
     return [f"the runs of ours are of {len(found)} versions of the code"] if len(found) > 1 else []
+
+
+def interrupted(runs: Sequence[Run]) -> list[str]:
+    """What is not to be believed of runs that were interrupted and went on."""
+    found = [f"{run.side} {run.seed}" for run in runs if run.notes.get("resumed")]
+    return (
+        [f"interrupted, so that the whole command's seconds are those of the last part: {', '.join(found)}"]
+        if found
+        else []
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import statistics
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,9 +20,10 @@ import torch
 import minibert
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import ReviewsOptions
-from benchmarks.runner import Results, Run, alternate, checksum, run_python
+from benchmarks.runner import Results, Run, alternate, checksum, run_python, workplace
 from finetune.tables import TableFormat
 from finetune.texts import TextColumns, read_texts
+from minibert.checkpoint import write_whole
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM
 
@@ -66,10 +66,10 @@ def compare(options: ReviewsOptions) -> None:
     machine = describe_machine(threads=threads, device=options.device, packages=("scikit-learn",))
     told = {name: value for name, value in asdict(options).items() if name not in ("json", "splits", "data")}
     facts = {"benchmark": "reviews", "data": checksum([existing(options.data)]), "options": told, "machine": machine}
-    with tempfile.TemporaryDirectory(prefix="minibert-benchmark-") as scratch:
+    with workplace(options.json) as scratch:
         results = Results(None if options.json is None else Path(options.json), facts)
         print(f"{machine_line(machine)}\n", flush=True)
-        study = Study(options, Path(scratch), threads)
+        study = Study(options, scratch, threads)
         sides = {
             BASELINE: study.baseline,
             UNTRAINED: study.untrained,
@@ -108,7 +108,7 @@ class Study:
         from sklearn.model_selection import train_test_split
 
         split = Split(self.scratch / f"split-{seed}", seed)
-        if not split.directory.exists():
+        if not split.texts.exists():
             columns = TextColumns(self.options.text_column, None, self.options.label_column)
             rows = [(one.label, one.text) for one in read_texts(self.options.data, columns, TableFormat())]
             labels = [label for label, _ in rows]
@@ -118,21 +118,21 @@ class Study:
                 train, test = train_test_split(rows, test_size=TEST_SHARE, random_state=seed, stratify=labels)
             except ValueError as error:
                 raise InputError(f"{self.options.data}: too small to be split: {error}") from error
-            split.directory.mkdir()
+            split.directory.mkdir(exist_ok=True)
             write_table(split.train, train)
             write_table(split.test, test)
             documents = "\n\n".join(" ".join(text.split()) for _, text in train) + "\n"
-            split.texts.write_text(documents, encoding="utf-8")
+            write_whole(split.texts, lambda path: path.write_text(documents, encoding="utf-8"))
         return split
 
     def encoder(self, seed: int) -> Path:
         """The model that was pretrained on a split's training texts."""
         split = self.split(seed)
         out = split.directory / "pretrained"
-        if not out.exists():
+        if not (out / "summary.json").exists():
             run_python(
                 ["pretrain", "--corpus", split.texts, "--out", out, "--seed", seed, "--device", self.options.device,
-                 "--no-nsp", *self.options.pretraining.split()],
+                 "--no-nsp", "--resume", *self.options.pretraining.split()],
                 out.with_suffix(".log"), threads=self.threads,
             )  # fmt: skip
         return out
@@ -185,7 +185,7 @@ class Study:
         run_python(
             ["finetune", "text-classification", "--model", model, "--train", split.train, "--test", split.test,
              "--text-column", "text", "--label-column", "label", "--seed", seed, "--out", out,
-             "--device", self.options.device, *how.split()],
+             "--device", self.options.device, "--resume", *how.split()],
             out.with_suffix(".log"), threads=self.threads,
         )  # fmt: skip
         summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from minibert.checkpoint import write_whole
 from minibert.errors import InputError, RunStopped
 
 OURS = "ours"
+MARK = "benchmark-at-work"  # a file by which a directory of ours is known
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,29 @@ def alternate(
                 say(results.runs[-1])
 
 
+@contextmanager
+def workplace(results: str | None) -> Iterator[Path]:
+    """Where runs keep their files. For runs/x.json it is runs/x.work, which stays when something stops them, so that
+    the run at hand goes on too; without a results file it is for this time alone. In the end it is deleted.
+
+    Raises:
+        InputError: that directory is there and is none of ours, or the results' directory is not.
+    """
+    if results is None:
+        with tempfile.TemporaryDirectory(prefix="minibert-benchmark-") as name:
+            yield Path(name)
+        return
+    directory = Path(results).with_suffix(".work")
+    if not directory.parent.is_dir():
+        raise InputError(f"{directory.parent}: no such directory to write {Path(results).name} into")
+    if directory.exists() and not (directory / MARK).is_file():
+        raise InputError(f"{directory}: is there already, and no benchmark made it; give --json another place")
+    directory.mkdir(exist_ok=True)
+    (directory / MARK).touch()
+    yield directory
+    shutil.rmtree(directory)
+
+
 def run_python(args: Sequence[object], log: Path, *, threads: int) -> float:
     """`python -m ARGS` in a process of its own, what it prints going to a file. Returns its seconds.
 
@@ -96,9 +123,14 @@ def run_python(args: Sequence[object], log: Path, *, threads: int) -> float:
     """
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     started = time.perf_counter()
-    with open(log, "wb") as file:
-        command = [sys.executable, "-m", *map(str, args)]
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment).returncode
+    command = [sys.executable, "-m", *map(str, args)]
+    with open(log, "wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
+        try:
+            code = process.wait()
+        except BaseException:  # an interrupt: nothing is left running, and the run has the time to save its state
+            process.terminate()
+            process.wait()
+            raise
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "it said nothing").removeprefix("error: ")

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.runner import OURS, Run, checksum, run_python
 from benchmarks.scores import score
 from benchmarks.tasks import TASKS, Work, read_examples
+from minibert.errors import InputError
 
 # Peer -> the module that is run with a file of what is to be done and one for the result.
 PEERS = {"transformers": "benchmarks.peers.transformers_trainer"}
@@ -33,7 +34,7 @@ def run_ours(work: Work, directory: Path, seed: int, out: Path, *, dtype: str, t
         InputError, RunStopped: a command did not end well.
     """
     code = checksum([path for package in CODE for path in sorted(Path(package).rglob("*.py"))])
-    task = TASKS[work.task]
+    task, resumed = TASKS[work.task], out.exists()
     stride = [] if task.stride is None else ["--stride", task.stride]
     seconds = run_python(
         [
@@ -41,7 +42,7 @@ def run_ours(work: Work, directory: Path, seed: int, out: Path, *, dtype: str, t
             *task.reading.split(), "--max-length", task.max_length, *stride, "--metric", task.metrics[-1],
             "--epochs", work.epochs, "--learning-rate", work.learning_rate, "--batch-size", work.batch_size,
             "--warmup-share", work.warmup_share, "--weight-decay", work.weight_decay, "--clip-norm", work.clip_norm,
-            "--seed", seed, "--device", work.device, "--dtype", dtype,
+            "--seed", seed, "--device", work.device, "--dtype", dtype, "--resume",
         ],
         out.with_suffix(".log"), threads=threads,
     )  # fmt: skip
@@ -77,6 +78,7 @@ def run_ours(work: Work, directory: Path, seed: int, out: Path, *, dtype: str, t
             "dtype": summary["dtype"],
             "trained_parameters": summary["trained_parameters"],
             "code": code,
+            "resumed": resumed,
         },
     )
 
@@ -85,12 +87,17 @@ def run_peer(name: str, work: Work, seed: int, out: Path, *, threads: int) -> Ru
     """A peer's run, in a process of its own.
 
     Raises:
+        InputError: `out` holds an unfinished run of something else.
         RunStopped: it did not end well.
     """
-    out.mkdir()
+    resumed = out.exists()
+    out.mkdir(exist_ok=True)
     given, result = out / "work.json", out / "result.json"
-    given.write_text(json.dumps({"seed": seed, **asdict(work)}), encoding="utf-8")
+    told = json.dumps({"seed": seed, **asdict(work)})
+    if given.exists() and given.read_text(encoding="utf-8") != told:
+        raise InputError(f"{out}: an unfinished run of other settings; delete it, or give --json another place")
+    given.write_text(told, encoding="utf-8")
     seconds = run_python([PEERS[name], given, result], out.with_suffix(".log"), threads=threads)
     run = Run(**json.loads(result.read_text(encoding="utf-8")))
-    run.figures["command_seconds"] = seconds
+    run.figures["command_seconds"], run.notes["resumed"] = seconds, resumed
     return run

@@ -22,10 +22,12 @@ from benchmarks.peers.recipes import RECIPES, PeerFeature, Recipe
 from benchmarks.runner import Run
 from benchmarks.scores import score
 from benchmarks.tasks import TASKS, Work, read_examples
+from minibert.checkpoint import write_whole
 from minibert.training.memory import peak_rss_bytes
 
 NAME = "transformers"
 FEATURES_AT_ONCE = 64
+WATCH_FILE = "watch.json"
 
 
 def main(given: str, result: str) -> None:
@@ -52,7 +54,10 @@ def train(work: Work, seed: int, out: Path) -> Run:
         data_collator=recipe.collate,
         callbacks=[watch],
     )
-    trainer.train()
+    checkpoint = last_checkpoint(out)
+    if checkpoint is not None:
+        watch.go_on(checkpoint)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     best = max(range(work.epochs), key=lambda epoch: watch.epochs[epoch][TASKS[work.task].metrics[-1]])
     return Run(
         side=NAME,
@@ -75,7 +80,8 @@ def train(work: Work, seed: int, out: Path) -> Run:
 
 
 def trainer_arguments(work: Work, seed: int, out: Path) -> TrainingArguments:
-    """The Trainer's defaults, save for what both sides are given, and for saving and logging, which take time."""
+    """The Trainer's defaults, save for what both sides are given, and for logging, which takes time. Saving, which
+    does too, is outside what is timed."""
     return TrainingArguments(
         output_dir=str(out),
         num_train_epochs=work.epochs,
@@ -86,15 +92,24 @@ def trainer_arguments(work: Work, seed: int, out: Path) -> TrainingArguments:
         max_grad_norm=work.clip_norm,
         seed=seed,
         use_cpu=work.device == "cpu",
-        save_strategy="no",
+        save_strategy="epoch",
         logging_strategy="no",
         report_to="none",
         disable_tqdm=True,
     )
 
 
+def last_checkpoint(out: Path) -> Path | None:
+    """Of the checkpoints of an interrupted run the last one that is whole."""
+    whole = [found.parent for found in out.glob(f"checkpoint-*/{WATCH_FILE}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
 class Watch(TrainerCallback):
-    """Times each epoch from its first batch to its last step, and has dev answered after it."""
+    """Times each epoch from its first batch to its last step, and has dev answered after it.
+
+    What it knows goes into each checkpoint, once that is whole.
+    """
 
     def __init__(self, task: str, recipe: Recipe, examples: Sequence[Any], features: Sequence[PeerFeature]) -> None:
         self.task = task
@@ -115,6 +130,16 @@ class Watch(TrainerCallback):
         outputs = outputs_of(kwargs["model"], self.recipe, self.features)
         answers = self.recipe.answers(self.examples, self.features, outputs)
         self.epochs.append(score(self.task, self.examples, answers))
+
+    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        told = json.dumps({"seconds": self.seconds, "epochs": self.epochs})
+        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / WATCH_FILE
+        write_whole(path, lambda aside: aside.write_text(told, encoding="utf-8"))
+
+    def go_on(self, checkpoint: Path) -> None:
+        """Takes up what it knew at a checkpoint."""
+        told = json.loads((checkpoint / WATCH_FILE).read_text(encoding="utf-8"))
+        self.seconds, self.epochs = told["seconds"], told["epochs"]
 
 
 def outputs_of(model: Any, recipe: Recipe, features: Sequence[PeerFeature]) -> list[Any]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.runner import Results, Run, alternate, run_python
-from minibert.errors import RunStopped
-from tests.helpers import refusal
+from benchmarks.runner import Results, Run, alternate, run_python, workplace
+from minibert.errors import InputError, RunStopped
+from tests.helpers import REPOSITORY, refusal
 
 FACTS = {"benchmark": "finetune", "machine": {"cores": 2}}
 
@@ -65,3 +70,47 @@ def test_a_command_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
     assert message.startswith("python -m finetune ended with 2: unknown command 'no-such-task'")
     with pytest.raises(RunStopped, match=r"python -m no_such_module ended with 1: .*No module named no_such_module"):
         run_python(["no_such_module"], tmp_path / "log", threads=1)
+
+
+def test_the_workplace_stays_when_stopped_and_goes_when_all_is_done(tmp_path: Path) -> None:
+    results = str(tmp_path / "x.json")
+    with pytest.raises(RunStopped), workplace(results) as place:
+        (place / "half").touch()
+        raise RunStopped("no room left")
+    assert place == tmp_path / "x.work"
+    with workplace(results) as again:
+        assert (again / "half").exists()
+    assert not place.exists()
+
+
+def test_a_directory_that_no_benchmark_made_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "x.work").mkdir()
+    with (
+        pytest.raises(InputError, match=r"x.work: is there already, and no benchmark made it"),
+        workplace(str(tmp_path / "x.json")),
+    ):
+        pass
+    with (
+        pytest.raises(InputError, match=r"nowhere: no such directory"),
+        workplace(str(tmp_path / "nowhere" / "x.json")),
+    ):
+        pass
+    assert (tmp_path / "x.work").is_dir()
+
+
+def test_an_interrupt_leaves_no_process_running(tmp_path: Path) -> None:
+    script = tmp_path / "slow_one.py"
+    script.write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
+    command = (
+        "from pathlib import Path; from benchmarks.runner import run_python; "
+        f"run_python(['slow_one'], Path({str(tmp_path / 'log')!r}), threads=1)"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
+    process = subprocess.Popen([sys.executable, "-c", command], env=environment, stderr=subprocess.DEVNULL)
+    log = tmp_path / "log"
+    while not (log.exists() and log.read_text().strip()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text()), 0)
