@@ -84,7 +84,7 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """Cross-entropy over each question's own choices."""
         counts, answers = targets.unbind(1)
-        scores = logits[0].float().split(counts.tolist())
+        scores = logits[0].split(counts.tolist())
         return F.cross_entropy(pad_sequence(list(scores), True, -torch.inf), answers, reduction="sum")
 
     # ------------------------------------------------------------------ answers

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finetune.examples import QuestionExample
@@ -23,10 +23,10 @@ from finetune.readings import QuestionReading
 from finetune.splits import hold_out_groups
 from finetune.squad import read_questions, read_squad, without_misplaced
 from finetune.squad_scores import best_threshold, has_answer, squad_scores
-from finetune.task import Feature, Logits, Task, encoded, joined, outputs_by_example, to_numpy
+from finetune.task import Feature, Logits, Task, TaskBatch, encoded, joined, outputs_by_example, to_numpy
 from finetune.token_classification import window_bounds
 from minibert.errors import InputError
-from minibert.heads import BertForQuestionAnswering
+from minibert.heads import BertForQuestionAnswering, SpanLogits
 from minibert.tokenizer import Tokenizer
 
 NO_ANSWER = 0  # the position of [CLS], which stands for "not in this window"
@@ -147,6 +147,14 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     # ------------------------------------------------------------------ learning
 
+    def ask(self, forward: nn.Module, batch: TaskBatch) -> SpanLogits:
+        """Padding is no possible answer, so that a question's loss does not depend on what it is batched with."""
+        start, end = super().ask(forward, batch)
+        if batch.attention_mask is None:
+            return SpanLogits(start=start, end=end)
+        padding = ~batch.attention_mask
+        return SpanLogits(start=start.masked_fill(padding, -torch.inf), end=end.masked_fill(padding, -torch.inf))
+
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
         """(B, 2) positions of the answer's first and last token."""
         return torch.tensor([feature.target for feature in features])
@@ -155,9 +163,9 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return len(targets)
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
-        """The mean of the cross-entropies of begin and end, of which padding is no possible answer."""
-        begin = F.cross_entropy(logits.start.float(), targets[:, 0], reduction="sum")
-        end = F.cross_entropy(logits.end.float(), targets[:, 1], reduction="sum")
+        """The mean of the cross-entropies of begin and end."""
+        begin = F.cross_entropy(logits.start, targets[:, 0], reduction="sum")
+        end = F.cross_entropy(logits.end, targets[:, 1], reduction="sum")
         return (begin + end) / 2
 
     # ------------------------------------------------------------------ answers

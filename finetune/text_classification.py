@@ -93,10 +93,10 @@ class TextClassification(Task[TextExample, Scores]):
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """Cross-entropy; of several labels each for itself; of a number, the squared difference."""
         if self.reading.regression:
-            return F.mse_loss(logits.float(), targets, reduction="sum")
+            return F.mse_loss(logits, targets.to(logits.dtype), reduction="sum")
         if self.reading.multi_label:
-            return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum")
-        return F.cross_entropy(logits.float(), targets, reduction="sum")
+            return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
+        return F.cross_entropy(logits, targets, reduction="sum")
 
     # ------------------------------------------------------------------ answers
 

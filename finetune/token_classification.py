@@ -112,7 +112,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """Cross-entropy at the first pieces."""
         scored = targets != NOT_SCORED
-        return F.cross_entropy(logits[scored].float(), targets[scored], reduction="sum")
+        return F.cross_entropy(logits[scored], targets[scored], reduction="sum")
 
     # ------------------------------------------------------------------ answers
 

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from finetune.answering import caller
+from finetune.batches import make_batch
 from finetune.examples import Answer, QuestionExample
 from finetune.question_answering import NO_ANSWER, Found, QuestionAnswering, Span, best_spans
 from finetune.readings import QuestionReading
 from finetune.task import Feature
 from minibert.heads import SpanLogits
 from minibert.tokenizer import Tokenizer
+from minibert.training.device import Precision
+from tests.helpers import TINY, tiny_model
 
 CONTEXT = "The cat sat on the mat, and the dogs   ran to the house; he bought milk. She went home running, to bread."
 READING = QuestionReading(max_length=20, stride=6).fitted(64)
@@ -82,6 +86,34 @@ def test_the_target_is_the_answer_where_a_window_holds_it_and_else_no_answer(
 
 def test_a_question_without_an_answer_asks_for_none(task: QuestionAnswering) -> None:
     assert {feature.target for feature in task.features([example(None)])} == {(NO_ANSWER, NO_ANSWER)}
+
+
+@pytest.mark.parametrize("states_known", [False, True])
+def test_a_loss_does_not_depend_on_what_it_is_batched_with(task: QuestionAnswering, *, states_known: bool) -> None:
+    features = task.features([example("dogs"), example("cat", "The cat sat.")])
+    config = TINY.replace(vocab_size=task.tokenizer.vocab_size, max_position_embeddings=64)
+    model = tiny_model("BertForQuestionAnswering", config).double()
+    forward = caller(model, Precision(torch.float64, "asked for", "cpu"), states_known=states_known)
+
+    def loss(chosen: list[Feature]) -> float:
+        batch = make_batch(chosen, task, labelled=True)
+        with torch.no_grad():
+            if states_known:
+                alone = [make_batch([one], task, labelled=False) for one in chosen]
+                known = [
+                    replace(
+                        one,
+                        hidden=model.encoder(
+                            its.input_ids[:, : one.length], token_type_ids=its.token_type_ids[:, : one.length]
+                        ),
+                    )
+                    for one, its in zip(chosen, alone, strict=True)
+                ]
+                batch = make_batch(known, task, labelled=True)
+            return task.loss_sum(task.ask(forward, batch), batch.targets).item()
+
+    assert len({feature.length for feature in features}) > 1
+    assert loss(features) == pytest.approx(sum(loss([feature]) for feature in features), abs=1e-12)
 
 
 def test_the_answer_is_read_off_the_text_whichever_window_it_is_in(task: QuestionAnswering) -> None:
