@@ -34,7 +34,7 @@ def compare(options: FinetuneOptions) -> None:
         print(f"{headline(options, work)}\n{machine_line(machine)}\n", flush=True)
         sides = sides_of(options, work, scratch, threads)
         alternate(sides, range(options.seeds), results, lambda run: print(run_line(run), flush=True))
-    there = {side: results.of(side) for side in (OURS, options.peer)}
+    there = {side: [run for run in results.of(side) if run.seed < options.seeds] for side in (OURS, options.peer)}
     print("\n".join(report(options.task, {side: runs for side, runs in there.items() if runs})))
 
 

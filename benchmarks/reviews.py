@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -132,7 +133,7 @@ class Study:
         if not (out / "summary.json").exists():
             run_python(
                 ["pretrain", "--corpus", split.texts, "--out", out, "--seed", seed, "--device", self.options.device,
-                 "--no-nsp", "--resume", *self.options.pretraining.split()],
+                 "--no-nsp", "--resume", *shlex.split(self.options.pretraining)],
                 out.with_suffix(".log"), threads=self.threads,
             )  # fmt: skip
         return out
@@ -185,7 +186,7 @@ class Study:
         run_python(
             ["finetune", "text-classification", "--model", model, "--train", split.train, "--test", split.test,
              "--text-column", "text", "--label-column", "label", "--seed", seed, "--out", out,
-             "--device", self.options.device, "--resume", *how.split()],
+             "--device", self.options.device, "--resume", *shlex.split(how)],
             out.with_suffix(".log"), threads=self.threads,
         )  # fmt: skip
         summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minibert.checkpoint import write_whole
+from minibert.checkpoint import check_writable, write_whole
 from minibert.errors import InputError, RunStopped
 
 OURS = "ours"
@@ -47,8 +47,6 @@ class Results:
         self.path = path
         self.facts: dict[str, Any] = json.loads(json.dumps(facts))  # as they come back from a file
         self.runs: list[Run] = []
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path.parent}: no such directory to write {path.name} into")
         if path is not None and path.exists():
             self._read(path)
 
@@ -98,15 +96,14 @@ def workplace(results: str | None) -> Iterator[Path]:
     the run at hand goes on too; without a results file it is for this time alone. In the end it is deleted.
 
     Raises:
-        InputError: that directory is there and is none of ours, or the results' directory is not.
+        InputError: that directory is there and is none of ours, or no results can be written.
     """
     if results is None:
         with tempfile.TemporaryDirectory(prefix="minibert-benchmark-") as name:
             yield Path(name)
         return
     directory = Path(results).with_suffix(".work")
-    if not directory.parent.is_dir():
-        raise InputError(f"{directory.parent}: no such directory to write {Path(results).name} into")
+    check_writable(Path(results))
     if directory.exists() and not (directory / MARK).is_file():
         raise InputError(f"{directory}: is there already, and no benchmark made it; give --json another place")
     directory.mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from minibert.heads import TaskModel
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
 
-FEATURES_AT_ONCE = 64
+SEQUENCES_AT_ONCE = 64
 
 
 class Forward(nn.Module):
@@ -73,10 +73,13 @@ class Machine:
 
 
 def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
-    """Numbers of features, some at a time, from the longest on: like lengths together, and memory runs out at once."""
+    """Numbers of features, of some sequences together, from the longest on: like lengths stand together, and where
+    memory does not suffice that is known at once."""
     order = np.argsort([-feature.length for feature in features], kind="stable")
-    for start in range(0, len(order), FEATURES_AT_ONCE):
-        yield order[start : start + FEATURES_AT_ONCE]
+    sequences = np.array([len(features[number].sequences) for number in order], np.intp)
+    group = (np.cumsum(sequences) - sequences) // SEQUENCES_AT_ONCE  # by how many sequences stand before
+    for one in np.unique(group):
+        yield order[group == one]
 
 
 def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Any]:

@@ -60,6 +60,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     name = "question-answering"
     model_class = BertForQuestionAnswering
+    windowed = True
     reading: QuestionReading
 
     @classmethod

@@ -54,8 +54,18 @@ class TextReading:
         return TableFormat(delimiter=self.delimiter, header=self.header, quoting=self.quoting)
 
     def columns(self, *, labelled: bool) -> TextColumns:
-        """The columns to read."""
-        return TextColumns(self.text_column, self.text_pair_column, self.label_column if labelled else None)
+        """The columns to read.
+
+        Raises:
+            InputError: two of them are the same.
+        """
+        columns = TextColumns(self.text_column, self.text_pair_column, self.label_column if labelled else None)
+        found = {"--text-column": columns.text, "--text-pair-column": columns.pair, "--label-column": columns.label}
+        given = {name: column for name, column in found.items() if column is not None}
+        if len(set(given.values())) < len(given):
+            told = ", ".join(f"{name} {column}" for name, column in given.items())
+            raise InputError(f"{told}: expected different columns")
+        return columns
 
     def check(self) -> None:
         """
@@ -64,12 +74,6 @@ class TextReading:
         """
         if self.regression and self.multi_label:
             raise InputError("--regression and --multi-label exclude each other")
-        columns = [self.text_column, self.text_pair_column, self.label_column]
-        if len(set(columns)) < len(columns):
-            raise InputError(
-                f"--text-column {self.text_column}, --text-pair-column {self.text_pair_column} and --label-column "
-                f"{self.label_column} must be different columns"
-            )
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 
@@ -120,7 +124,7 @@ class QuestionReading:
     max_length: int | None = None
     """tokens of a window, question and special ones included; a longer passage has several; none: 384, or the model's positions where those are fewer"""  # noqa: E501
     stride: int | None = None
-    """tokens of the passage that two windows share; none: a third of a window"""
+    """tokens of the passage that two windows share, half of what a long question leaves of a window at most; none: a third of a window"""  # noqa: E501
     max_answer_length: int = 30
     """tokens of an answer"""
     n_best: int = 5

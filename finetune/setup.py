@@ -81,7 +81,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         parts["test"] = task.checked(list(kind.read(reading, options.test)), training=False)[0]
     made = {name: Part(found, task.features(found)) for name, found in parts.items()}
     check_fit(made["train"].features, description.config, options, processes)
-    notes += cut_notes(made, reading.max_length, windowed=hasattr(reading, "stride"))
+    notes += cut_notes(made, reading.max_length, windowed=task.windowed)
     files = [path for path in (options.train, options.dev, options.test) if path is not None]
     checksums = {path: checkpoint.sha256(Path(path)) for path in files}
     checksums[options.model] = checkpoint.sha256(source / checkpoint.WEIGHTS)
@@ -94,10 +94,19 @@ def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool)
     for name, part in parts.items():
         if windowed and len(part.features) > len(part.examples):
             notes.append(f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows")
-        long = sum(feature.length == max_length for feature in part.features)
-        if long and not windowed:
-            notes.append(f"{name}: {long:,} examples have {max_length} tokens or more; what is over that is cut")
+        if not windowed and (long := count_full(part.features, max_length)):
+            notes.append(f"{name}: {cut_note(long, max_length)}")
     return notes
+
+
+def count_full(features: Sequence[Feature], max_length: int | None) -> int:
+    """How many features have as many tokens as are allowed, and may have been cut to that."""
+    return sum(feature.length == max_length for feature in features)
+
+
+def cut_note(count: int, max_length: int | None) -> str:
+    """What the user should know of them."""
+    return f"{count:,} examples have {max_length} tokens or more; what is over that is cut"
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:

@@ -85,6 +85,7 @@ class Task(ABC, Generic[Example, Prediction]):
 
     name: ClassVar[str]
     model_class: ClassVar[type[TaskModel]]
+    windowed: ClassVar[bool] = False  # is what is too long seen through several windows, or cut?
     first_token_only: ClassVar[bool] = False  # does the head look at the first token's state alone?
 
     def __init__(self, reading: Any, tokenizer: Tokenizer, labels: tuple[str, ...] = ()) -> None:

@@ -42,6 +42,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
     name = "token-classification"
     model_class = BertForTokenClassification
+    windowed = True
     reading: TagReading
 
     @classmethod

@@ -22,6 +22,11 @@ DESCRIPTIONS = {
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl
   echo "A fine place." | python -m finetune predict runs/reviews --input - --output -""",
 }
+# Command -> options of reading that it has no use for, and why.
+NO_USE = {
+    "evaluate": (("--n-best",), "figures are of the best answer"),
+    "predict": (("--label-column", "--scheme", "--fix-tags", "--no-fix-tags"), "labels are not read"),
+}
 LATER = "How files are read is the model's to say; with its directory before --help, its options are shown too."
 
 
@@ -82,6 +87,7 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[O
     for name in kind.required:  # type: ignore[attr-defined]  # both kinds have it
         if not getattr(options, name):
             raise InputError(f"--{name} is missing (see {prog} --help)")
+    cli.refuse(cli.given_options(args), *NO_USE[command])
     reading: Reading = options.reading
     reading.check()
     return options, task, reading

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from finetune.answering import Machine, outputs_of, predictions_of
 from finetune.pictures import figures_table
 from finetune.readings import Reading
-from finetune.setup import check_segments
+from finetune.setup import check_segments, count_full, cut_note
 from finetune.task import Task
 from finetune.tasks import TASKS
 from finetune.use_options import EvaluateOptions, PredictOptions, UseOptions
@@ -59,6 +59,7 @@ def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -
     model, task, machine = load_for_task(options, task_name, reading)
     examples, _ = task.checked(list(task.read(task.reading, options.data)), training=False)
     features = task.features(examples)
+    note_cut(task, count_full(features, task.reading.max_length))
     check_segments(features, model.config, options.directory)
     predictions = predictions_of(model, task, examples, features, machine)
     metrics = task.metrics(examples, predictions)
@@ -109,15 +110,24 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def answers(model: TaskModel, task: Task[Any, Any], machine: Machine, path: str) -> Iterator[dict[str, Any]]:
     """What is predicted for each example of a file, some of which are in memory at a time."""
+    full = 0
     with tqdm(unit="example", desc="predicting", disable=True if path == STANDARD_INPUT else None) as bar:
         for examples in batched(task.read(task.reading, path, labelled=False), EXAMPLES_AT_ONCE):
             features = task.features(examples, labelled=False)
             check_segments(features, model.config, path)
+            full += count_full(features, task.reading.max_length)
             outputs = outputs_of(model, task, features, machine)
             predictions = task.predictions(examples, features, outputs)
             for example, prediction in zip(examples, predictions, strict=True):
                 yield task.answer(example, prediction)
             bar.update(len(examples))
+    note_cut(task, full)
+
+
+def note_cut(task: Task[Any, Any], full: int) -> None:
+    """Says on standard error where texts were cut; windows cut nothing."""
+    if full and not task.windowed:
+        print(f"note     {cut_note(full, task.reading.max_length)}", file=sys.stderr)
 
 
 def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:

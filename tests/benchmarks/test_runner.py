@@ -61,7 +61,6 @@ def test_runs_of_another_machine_or_another_kind_of_file_are_refused(tmp_path: P
     assert "holds runs of another kind: machine was {'cores': 2}, is {'cores': 4}" in message
     path.write_text("[]")
     assert "holds no results of a benchmark" in refusal(lambda: Results(path, FACTS))
-    assert "no such directory" in refusal(lambda: Results(tmp_path / "nowhere" / "results.json", FACTS))
 
 
 def test_a_command_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ def test_a_directory_that_no_benchmark_made_is_left_alone(tmp_path: Path) -> Non
     ):
         pass
     with (
-        pytest.raises(InputError, match=r"nowhere: no such directory"),
+        pytest.raises(InputError, match=r"there is no directory .*nowhere"),
         workplace(str(tmp_path / "nowhere" / "x.json")),
     ):
         pass

@@ -160,7 +160,7 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--lora-rank", 0), "--lora-rank must be at least 1"),
         (("--lora-rank", 1000), "--lora-rank must be at most 32, the model's hidden_size, not 1000"),
         (("--seeds", 10**12), "--seeds must be at least 1 and at most 1000"),
-        (("--text-column", "label"), "must be different columns"),
+        (("--text-column", "label"), "--text-column label, --label-column label: expected different columns"),
         (("--lora-rank", 2, "--freeze-encoder"), "exclude each other"),
         (("--lora-alpha", 2), "--lora-alpha has no effect here"),
         (("--lora-rank", 2, "--layer-decay", 0.5), "--layer-decay has no effect here"),
@@ -254,9 +254,13 @@ def test_evaluate_and_predict(
     assert "odd.csv:6: label 'star'" in refused("evaluate", run, "--data", odd)
     empty = write(tmp_path / "empty.txt", "a cat\n\nthe dog\n")
     assert "empty.txt:2" in refused("predict", run, "--input", empty, "--output", tmp_path / "answers.jsonl")
-    assert "no such directory" in refused("predict", run, "--input", odd, "--output", tmp_path / "no" / "answers.jsonl")
+    assert "there is no directory" in refused(
+        "predict", run, "--input", odd, "--output", tmp_path / "no" / "answers.jsonl"
+    )
     assert f"{tmp_path}: is a directory" in refused("predict", run, "--input", odd, "--output", tmp_path)
-    assert "no such directory" in refused("evaluate", run, "--data", odd, "--json", tmp_path / "no" / "figures.json")
+    assert "there is no directory" in refused(
+        "evaluate", run, "--data", odd, "--json", tmp_path / "no" / "figures.json"
+    )
     assert "--max-length 99 is more" in refused("evaluate", run, "--data", odd, "--max-length", 99)
     said = refused("evaluate", run, "--data", odd, "--multi-label")
     assert "its head is for single_label_classification, which multi_label_classification is not" in said

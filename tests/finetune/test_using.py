@@ -108,6 +108,36 @@ def test_columns_are_those_of_training_unless_others_are_asked_for(
     other = ("--header", "--delimiter", ",", "--text-column", "text", "--label-column", "label")
     assert run_here(monkeypatch, "evaluate", tmp_path / "run", "--data", files / "train.csv", *other) == 0
     assert capsys.readouterr().out == first
+    (tmp_path / "new.tsv").write_text("the cat ran\n")  # where the labels stood
+    args = ("predict", tmp_path / "run", "--input", tmp_path / "new.tsv", "--text-column", 1, "--output", "-")
+    assert run_here(monkeypatch, *args) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "the cat ran"
+
+
+def test_options_without_effect_are_refused(
+    runs: Path, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("predict", runs / "token-classification", "--input", "-", "--output", "-", "--fix-tags")
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == "error: --fix-tags has no effect here: labels are not read\n"
+    args = ("evaluate", runs / "question-answering", "--data", files / "dev.json", "--n-best", 3)
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == "error: --n-best has no effect here: figures are of the best answer\n"
+
+
+def test_it_is_said_where_texts_are_cut(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.txt").write_text("the cat ran\n" + "the cat " * 50 + "\n")
+    args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    assert "note     1 examples have 64 tokens or more; what is over that is cut\n" in capsys.readouterr().err
+    (tmp_path / "x.csv").write_text("text,label\n" + "the cat " * 50 + ",animal\nthe cat,animal\n")
+    assert run_here(monkeypatch, "evaluate", runs / "text-classification", "--data", tmp_path / "x.csv") == 0
+    assert "note     1 examples have 64 tokens" in capsys.readouterr().err
+    args = ("predict", runs / "token-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    assert "cut" not in capsys.readouterr().err
 
 
 def test_the_help_shows_the_models_own_columns(
