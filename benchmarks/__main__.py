@@ -11,6 +11,10 @@ COMMANDS = {
         "benchmarks.commands:finetune",
         "a task's figures and speed beside the transformers Trainer's: --task cola --model HF_DIR --data DIR",
     ),
+    "encode": (
+        "benchmarks.commands:encode",
+        "vectors of texts, beside sentence-transformers, ONNX Runtime and transformers: --model HF_DIR --data FILE",
+    ),
     "reviews": (
         "benchmarks.commands:reviews",
         "what pretraining on nothing but the training texts gives: --data FILE.csv",

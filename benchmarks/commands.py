@@ -33,3 +33,17 @@ def reviews(args: Sequence[str]) -> None:
     from benchmarks.reviews import compare
 
     compare(options)
+
+
+def encode(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError, RunStopped, CheckFailed: as `benchmarks.encode.compare`.
+    """
+    from benchmarks.options import ENCODE, EncodeOptions
+
+    options = cli.parse(EncodeOptions, args or ["--help"], prog="python -m benchmarks encode", description=ENCODE)
+    options.check()
+    from benchmarks.encode import compare
+
+    compare(options)

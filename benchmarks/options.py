@@ -109,3 +109,47 @@ class ReviewsOptions:
         """
         for name in ("splits", "threads"):
             cli.check_range(self, name, low=1)
+
+
+ENCODE = """Make vectors of texts, ours and a peer in turns, and compare speed, latency and how good they are.
+
+  python -m benchmarks encode --model HF_DIR --data ../shared/data/stsb/sts-test.csv --peer onnxruntime
+
+The texts are the sentences of STS-B, each computed in every pass, tokenizing included; of each pair the cosine stands
+beside its score."""
+
+Peer = Literal["sentence-transformers", "onnxruntime", "transformers", "transformers-autocast", "transformers-bfloat16"]
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What is compared."""
+
+    model: str
+    """a Hugging Face directory of an encoder"""
+    data: str
+    """a file of STS-B: score and sentences in the fifth to seventh column, between tabs"""
+    peer: Peer = "sentence-transformers"
+    """what ours is compared with: sentence-transformers and onnxruntime in float32, transformers in float32, under autocast to bfloat16, or cast to it"""  # noqa: E501
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """of ours"""
+    repeats: int = 3
+    """processes of each side"""
+    passes: int = 3
+    """passes over all texts in each, after one that is not counted"""
+    singles: int = 200
+    """texts that are encoded one by one as well, for the latency"""
+    batch_size: int = 32
+    """texts at once"""
+    threads: int | None = None
+    """threads of both; none: as many as there are cores"""
+    json: str | None = None
+    """a file to keep each run's results in; runs that are in it already are not repeated"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        for name in ("repeats", "passes", "singles", "batch_size", "threads"):
+            cli.check_range(self, name, low=1)

@@ -1,0 +1,172 @@
+"""Encoding: vectors of the same texts by ours and by a peer, each in a process of its own, in turns."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import minibert
+from benchmarks.ceiling import encoder_operations, measured_ceiling
+from benchmarks.machine import describe_machine, machine_line, usable_cores
+from benchmarks.options import EncodeOptions
+from benchmarks.peers.encoders import EncodeWork
+from benchmarks.report import differences_in_work, table
+from benchmarks.runner import OURS, Results, Run, alternate, checksum, run_python, workplace
+from benchmarks.sides import convert
+from finetune.tables import TableFormat
+from finetune.texts import TextColumns, read_texts
+from minibert.errors import CheckFailed, InputError
+
+PACKAGES = {"sentence-transformers": ("sentence-transformers", "transformers"), "onnxruntime": ("onnxruntime",)}
+COLUMNS, TABLE = TextColumns("6", "7", "5"), TableFormat(delimiter="\t", header=False, quoting=False)  # STS-B's
+MODULE, EXPORT = "benchmarks.peers.encoders", "benchmarks.peers.onnx_export"
+
+
+def compare(options: EncodeOptions) -> None:
+    """Runs what is not yet in the results, and prints the table.
+
+    Raises:
+        InputError, RunStopped: files or a run are unusable.
+        CheckFailed: the two sides did not do the same work.
+    """
+    if not (Path(options.model) / "config.json").is_file():
+        raise InputError(f"{options.model}: expected a Hugging Face directory, with config.json in it")
+    examples = list(read_texts(options.data, COLUMNS, TABLE, problem_type="regression"))
+    texts = [text or "" for example in examples for text in (example.text, example.pair)]
+    scores = [float(str(example.label)) for example in examples]
+    threads = options.threads or usable_cores()
+    packages = PACKAGES.get(options.peer, ("transformers",))
+    machine = describe_machine(threads=threads, device="cpu", packages=packages)
+    with workplace(options.json) as scratch:
+        results = Results(None if options.json is None else Path(options.json), facts(options, machine))
+        print(f"encoding {len(texts):,} texts in batches of {options.batch_size}, ours in {options.dtype}")
+        print(f"{machine_line(machine)}\n", flush=True)
+        study = Study(options, scratch, texts, scores, threads)
+        sides = {side: study.side(side) for side in (OURS, options.peer)}
+        alternate(sides, range(options.repeats), results, lambda run: print(run_line(run), flush=True))
+        operations = study.operations()
+    found = {side: [run for run in results.of(side) if run.seed < options.repeats] for side in sides}
+    print("\n".join(report(found)))
+    print(share_of_ceiling(found[OURS], operations, options.dtype, threads))
+
+
+def facts(options: EncodeOptions, machine: dict[str, Any]) -> dict[str, Any]:
+    """What all runs of a table have in common."""
+    weights = sorted(path for path in Path(options.model).iterdir() if path.suffix in (".safetensors", ".bin"))
+    told = {name: value for name, value in asdict(options).items() if name not in ("json", "repeats", "model", "data")}
+    contents = {"model": checksum(weights), "data": checksum([Path(options.data)])}
+    return {"benchmark": "encode", "options": told | contents, "machine": machine}
+
+
+class Study:
+    """What the runs share: the texts, and the model in the format of each side."""
+
+    def __init__(
+        self, options: EncodeOptions, scratch: Path, texts: Sequence[str], scores: Sequence[float], threads: int
+    ) -> None:
+        self.options = options
+        self.scratch = scratch
+        self.scores = scores
+        self.threads = threads
+        self.texts = scratch / "texts.json"
+        self.texts.write_text(json.dumps(texts), encoding="utf-8")
+        self.converted = scratch / "model"
+        if not self.converted.exists():
+            convert(options.model, self.converted, threads=threads)
+        self.onnx = scratch / "model.onnx"
+
+    def side(self, name: str) -> Callable[[int], Run]:
+        """What runs a side the so-many-th time."""
+
+        def run(repeat: int) -> Run:
+            if name == "onnxruntime" and not self.onnx.exists():
+                run_python([EXPORT, self.options.model, self.onnx], self.onnx.with_suffix(".log"), threads=self.threads)
+            given, result = (self.scratch / f"{name}-{repeat}.{kind}.json" for kind in ("work", "result"))
+            work = EncodeWork(
+                side=name, repeat=repeat, model=self.options.model, converted=str(self.converted),
+                onnx=str(self.onnx), texts=str(self.texts), dtype=self.options.dtype,
+                batch_size=self.options.batch_size, passes=self.options.passes, singles=self.options.singles,
+                threads=self.threads,
+            )  # fmt: skip
+            given.write_text(json.dumps(asdict(work)), encoding="utf-8")
+            run_python([MODULE, given, result], given.with_suffix(".log"), threads=self.threads)
+            found = Run(**json.loads(result.read_text(encoding="utf-8")))
+            vectors = np.load(result.with_suffix(".npy"))
+            found.metrics["spearman"] = spearman(vectors, self.scores)
+            found.notes["first_texts"] = vectors[:: max(1, len(vectors) // 8)][:8].tolist()
+            return found
+
+        return run
+
+    def operations(self) -> int:
+        """Of one pass over all texts; see `encoder_operations`."""
+        model, tokenizer = minibert.load(self.converted)
+        texts = json.loads(self.texts.read_text(encoding="utf-8"))
+        return encoder_operations(model.config, map(len, tokenizer.encode_whole(texts)))
+
+
+def spearman(vectors: NDArray[np.float32], scores: Sequence[float]) -> float:
+    """Between the cosines of pairs, which stand one after the other, and their scores."""
+    from scipy.stats import spearmanr
+
+    cosines = (vectors[0::2].astype(np.float64) * vectors[1::2]).sum(1)
+    return float(spearmanr(cosines, scores).statistic)
+
+
+def run_line(run: Run) -> str:
+    """A run that has just ended."""
+    speed, latency = run.figures["texts_per_second"], 1000 * run.figures["single_seconds"]
+    spearman = run.metrics["spearman"]
+    return f"{run.side}, {run.seed}: {speed:,.0f} texts/s, one alone {latency:.2f} ms, Spearman {spearman:.6f}"
+
+
+def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
+    """The table, and how far the two sides' vectors are from each other.
+
+    Raises:
+        CheckFailed: the two sides did not read the same tokens.
+    """
+    runs = [run for found in sides.values() for run in found]
+    if different := differences_in_work(runs):
+        raise CheckFailed(f"the runs did not do the same work, so they are not compared: {'; '.join(different)}")
+    rows: dict[str, Any] = {
+        "texts/s": (lambda run: run.figures["texts_per_second"], ",.1f"),
+        "first pass, s": (lambda run: run.figures["first_pass_seconds"], ",.2f"),
+        "later pass, s": (lambda run: run.figures["pass_seconds"], ",.2f"),
+        "one text, ms": (lambda run: 1000 * run.figures["single_seconds"], ",.3f"),
+        "loading, s": (lambda run: run.figures["load_seconds"], ",.2f"),
+        "peak memory, MB": (lambda run: 1e-6 * run.figures["peak_memory"], ",.0f"),
+        "Spearman": (lambda run: run.metrics["spearman"], ".6f"),
+    }
+    done = ", ".join(f"{value:,} {name}" for name, value in runs[0].work.items())
+    ours, peer = sides.values()
+    vectors = [np.array(found[0].notes["first_texts"]) for found in (ours, peer)]
+    cosines = (vectors[0] * vectors[1]).sum(1) / np.prod([np.linalg.norm(one, axis=1) for one in vectors], axis=0)
+    return [
+        "",
+        f"each run: {done}: the same on both sides",
+        "",
+        *table(sides, rows, ratio_of="texts/s"),
+        "",
+        f"Spearman: ours {ours[0].metrics['spearman'] - peer[0].metrics['spearman']:+.6f}",
+        f"eight of the texts: cosine of ours with the peer's vector at least {cosines.min():.6f}",
+    ]
+
+
+def share_of_ceiling(ours: Sequence[Run], operations: int, dtype: str, threads: int) -> str:
+    """How much of what the machine multiplies at best ours reaches, tokenizing and all."""
+    torch.set_num_threads(threads)
+    ceiling = measured_ceiling(getattr(torch, dtype), torch.device("cpu"))
+    reached = operations / statistics.median(run.figures["pass_seconds"] for run in ours)
+    return (
+        f"ours: {reached / 1e9:,.0f} GFLOP/s, {reached / ceiling:.0%} of the {ceiling / 1e9:,.0f} that one large "
+        f"product in {dtype} reaches"
+    )
