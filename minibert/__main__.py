@@ -1,4 +1,4 @@
-"""python -m minibert: look at a model directory, ask it for words or vectors, give it words."""
+"""python -m minibert: look at a model directory, ask it for words or vectors, give it words, see inside."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ COMMANDS = {
     "add-tokens": (
         "minibert.add_tokens_command:add_tokens_command",
         "words of one's own as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
+    ),
+    "explore": (
+        "minibert.explore_command:explore_command",
+        'a page that shows every step: python -m minibert explore DIR "text" ["second text"] --out page.html',
     ),
 }
 

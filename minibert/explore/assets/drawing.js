@@ -1,0 +1,112 @@
+// Elements, numbers as text, colours, strips of values, and the note that follows the pointer.
+
+const byId = (id) => document.getElementById(id);
+
+/** make("td", {className: "number"}, "0.12"): children are elements, or text that is never read as HTML. */
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("aria-") || name === "role" || name.startsWith("data-")) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+/** A table of rows of cells, each an element or text; numbers are set right. */
+function table(heads, rows, properties = {}) {
+  const body = rows.map((cells) => (cells instanceof Element ? cells : make("tr", {}, ...cells.map(cell))));
+  const head = make("thead", {}, make("tr", {}, ...heads.map((name) => make("th", { scope: "col" }, name))));
+  return make("table", properties, ...(heads.length ? [head] : []), make("tbody", {}, ...body));
+}
+
+function cell(content) {
+  if (content instanceof HTMLTableCellElement) return content;
+  return make("td", { className: typeof content === "number" ? "number" : "" }, content);
+}
+
+const number = (value) => make("td", { className: "number" }, value);
+const token = (text) => make("bdi", { className: "token" }, text);
+
+/** Attention has four decimals here, and no more. */
+const fourDecimals = (value) => value.toFixed(4);
+const percent = (value) => `${(100 * value).toFixed(2)} %`;
+/** Four digits, however large. */
+function digits(value) {
+  const size = Math.abs(value);
+  return size === 0 ? "0" : size >= 1000 || size < 0.001 ? value.toExponential(2) : value.toPrecision(4);
+}
+const signed = (value, text) => (value > 0 ? "+" : "") + text(value).replace("-", "−");
+
+// --- Colours ---------------------------------------------------------------------------------------------------------
+
+let palette;
+
+/** The colours that the style has now, as red, green and blue; to be read again when light and dark change. */
+function readPalette() {
+  const style = getComputedStyle(document.documentElement);
+  palette = {};
+  for (const name of ["none", "much", "plus", "minus", "ink", "soft", "paper", "accent"]) {
+    const hex = style.getPropertyValue(`--${name}`).trim();
+    palette[name] = [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
+  }
+}
+
+function mixed(from, to, share) {
+  const part = Math.min(1, Math.max(0, share));
+  return from.map((value, channel) => Math.round(value + (to[channel] - value) * part));
+}
+
+/** 0 to 1, from paper to ink; the square root shows small shares as well. */
+const shareColour = (share) => mixed(palette.none, palette.much, Math.sqrt(share));
+/** Blue above zero, orange below. */
+const signColour = (share) => mixed(palette.none, share < 0 ? palette.minus : palette.plus, Math.abs(share));
+const css = (rgb) => `rgb(${rgb.join(" ")})`;
+/** Black or white, whichever is read better on a colour. */
+const inkOn = ([red, green, blue]) => (0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#111" : "#fff");
+
+/** A canvas of one pixel a value, scaled by the style. */
+function pixels(rows, columns, colourOf, properties = {}) {
+  const canvas = make("canvas", { width: columns, height: rows, ...properties });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      image.data.set([...colourOf(row, column), 255], 4 * (row * columns + column));
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** One vector as colours: its scale ends at three root mean squares, so that one large value doesn't hide the others. */
+function strip(values, name) {
+  const scale = 3 * Math.hypot(...values) / Math.sqrt(values.length) || 1;
+  const label = `${name}, ${values.length} values`;
+  const canvas = pixels(1, values.length, (_, column) => signColour(values[column] / scale), {
+    className: "strip", role: "img", "aria-label": label,
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const at = Math.min(values.length - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * values.length)));
+    showTip(event.clientX, event.clientY, `${name}, dimension ${at}: ${digits(values[at])}`);
+  });
+  canvas.addEventListener("pointerleave", hideTip);
+  return canvas;
+}
+
+// --- The note at the pointer -----------------------------------------------------------------------------------------
+
+function showTip(x, y, text) {
+  const tip = byId("tip");
+  tip.textContent = text;
+  tip.hidden = false;
+  const right = Math.min(x + 14, window.innerWidth - tip.offsetWidth - 4);
+  const below = y + 18 + tip.offsetHeight > window.innerHeight ? y - tip.offsetHeight - 10 : y + 18;
+  tip.style.left = `${Math.max(4, right)}px`;
+  tip.style.top = `${Math.max(4, below)}px`;
+}
+
+function hideTip() {
+  byId("tip").hidden = true;
+}

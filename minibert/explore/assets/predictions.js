@@ -1,0 +1,58 @@
+// What the heads answer, and what they would answer at every earlier block.
+
+/** Answers with their values: bars for probabilities, numbers for scores. */
+function answerTable(answers, scale, properties = {}) {
+  return table([], answers.map(({ answer, value }) => {
+    const cells = [number(scale === "number" ? digits(value) : percent(value)), make("td", {}, token(answer))];
+    if (scale !== "number") {
+      const bar = make("span", { className: "bar" });
+      bar.style.width = `${Math.max(0.1, 8 * value)}rem`;
+      cells.splice(1, 0, make("td", { className: "bar-cell" }, bar));
+    }
+    return make("tr", {}, ...cells);
+  }), { className: "answers", ...properties });
+}
+
+function drawPredictions() {
+  const list = record.predictions.map((entry, place) => {
+    const button = make("button", { type: "button", "aria-pressed": String(place === choice.question) }, token(entry.name));
+    button.addEventListener("click", () => choose({ question: place, ...(entry.position === null ? {} : { token: entry.position }) }));
+    const { answer, value } = entry.answers[0];
+    return make("tr", { className: place === choice.question ? "chosen" : "" }, make("td", {}, button), make("td", {}, token(answer)),
+      number(entry.scale === "number" ? digits(value) : percent(value)), make("td", {}, make("code", {}, `minibert.${entry.head}`)));
+  });
+  const box = make("div", { className: "scrolls" }, table(["asked", "answer", "", "answered by"], list));
+  byId("prediction-list").replaceChildren(box);
+  byId("prediction-title").textContent = `${question().name}: the likeliest answers`;
+  byId("prediction-answers").replaceChildren(answerTable(question().answers, question().scale));
+}
+
+function drawLayers() {
+  const { name, scale, layers, answers } = question();
+  const chosen = answers[0].answer;
+  byId("layers-title").textContent = `${name}: how “${chosen}” forms`;
+  const written = (value) => (scale === "number" ? digits(value) : percent(value));
+  const rows = layers.map(({ answers: best, value, rank }, place) => {
+    const cells = best.map(({ answer, value: share }) => {
+      const rgb = scale === "number" ? palette.none : shareColour(share);
+      const chip = make("span", { className: "share" }, token(answer), " ", make("span", { className: "number" }, written(share)));
+      chip.style.background = css(rgb);
+      chip.style.color = inkOn(rgb);
+      if (answer === chosen) chip.style.fontWeight = "700";
+      return make("td", {}, chip);
+    });
+    const where = place === 0 ? "embeddings" : `block ${place - 1}`;
+    return [make("th", { scope: "row" }, where), number(written(value)), number(rank), ...cells];
+  });
+  const heads = ["read off", `of “${shortened(chosen)}”`, "rank", ...layers[0].answers.map((_, place) => `${place + 1}.`)];
+  byId("layers-table").replaceChildren(table(heads, rows));
+}
+
+function setUpPredictions() {
+  if (record.predictions.length === 0) {
+    for (const id of ["predictions", "layers"]) byId(id).hidden = true;
+    return;
+  }
+  panel(["question"], drawPredictions);
+  panel(["question"], drawLayers);
+}

@@ -1,0 +1,97 @@
+// The way of the data: tokens, embeddings, then the parts of the chosen block at the chosen token.
+
+const EMBEDDING_STEPS = [
+  ["token", "the piece's row"], ["position", "+ the position's row"], ["segment", "+ the segment's row"],
+  ["sum", "= their sum"], ["norm", "after LayerNorm"],
+];
+// What a block computes, in its order: the name that minibert.trace gives it, and what it is.
+const BLOCK_STEPS = [
+  ["attention.query", "query, all heads side by side"], ["attention.key", "key"], ["attention.value", "value"],
+  ["attention.context", "values, averaged by the attention"],
+  ["attention.output", "what attention adds"], ["attention.sum", "the stream with it"], ["attention_norm", "after LayerNorm"],
+  ["feed_forward.inner", "feed-forward, before the activation"], ["feed_forward.activation", "after it"],
+  ["feed_forward.output", "what feed-forward adds"], ["feed_forward.sum", "the stream with it"],
+  ["feed_forward_norm", "after LayerNorm: the block's output"],
+];
+
+function drawTokens() {
+  const norms = record.embeddings.norms;
+  const rows = record.tokens.map((entry) => {
+    const at = entry.position;
+    const button = make("button", { type: "button", "aria-pressed": String(at === choice.token) }, token(entry.piece));
+    button.addEventListener("click", () => choose({ token: at }));
+    button.addEventListener("keydown", (event) => {
+      const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+      if (!step || !record.tokens[at + step]) return;
+      event.preventDefault();
+      choose({ token: at + step });
+      byId("token-table").querySelector('[aria-pressed="true"]').focus();
+    });
+    const numbers = EMBEDDING_STEPS.map(([name]) => number(digits(norms[name][at])));
+    const cells = [number(at), make("td", {}, button), make("td", {}, token(shortened(entry.characters, 60))),
+      number(entry.id), number(entry.segment ? "1 (B)" : "0 (A)"), ...numbers];
+    return make("tr", { className: at === choice.token ? "chosen" : "" }, ...cells);
+  });
+  const heads = ["position", "piece", "characters", "id", "segment", "‖token‖", "‖position‖", "‖segment‖", "‖sum‖", "‖LayerNorm‖"];
+  byId("token-table").replaceChildren(table(heads, rows));
+}
+panel(["token"], drawTokens);
+
+function drawSteps() {
+  const { layer, token: at } = choice;
+  byId("way-title").textContent = `Token ${pieceAt(at)}: the embeddings, then block ${layer}`;
+  const row = (name, what, norm, values) => make("tr", { className: /output|token/.test(name) ? "adds" : "" },
+    make("td", { className: "name" }, make("code", {}, name), " ", what), make("td", { className: "number norm" }, digits(norm)),
+    make("td", {}, ...(values ? [strip(values, name)] : [make("small", {}, "its norm alone")])));
+  const rows = EMBEDDING_STEPS.map(([name, what]) =>
+    row(`embeddings.${name}`, what, record.embeddings.norms[name][at], record.embeddings.values[name].row(at)));
+  for (const [name, what] of BLOCK_STEPS) {
+    const values = record.blocks.values[name];
+    rows.push(row(`blocks.${layer}.${name}`, what, record.blocks.norms[name][layer][at], values && values.row(layer, at)));
+    if (name === "attention.value") {
+      const place = make("div", {});
+      rows.push(make("tr", {}, make("td", { className: "name" }, make("code", {}, `blocks.${layer}.attention.probabilities`),
+        " softmax of query · key: a row a head, a column a token"), make("td", {}), make("td", {}, place)));
+      place.drawLater = () => heatmap(place, {
+        rows: heads(), columns: pieces(), label: `Attention of token ${at} in all heads of block ${layer}`,
+        colour: (head, key) => shareColour(record.attention.probabilities.at(layer, head, at, key)),
+        says: (head, key) => `head ${head}: ${pieceAt(at)} → ${pieceAt(key)}: ${fourDecimals(record.attention.probabilities.at(layer, head, at, key))}`,
+        chosen: [choice.head, null], choose: (head) => choose({ head }), most: 20,
+      });
+    }
+  }
+  const made = table([], rows, { className: "strips" });
+  made.prepend(make("thead", {}, make("tr", {}, make("th", { className: "name" }, "step"),
+    make("th", { className: "norm" }, "norm"), make("th", {}, "values: blue above 0, orange below"))));
+  byId("way-strips").replaceChildren(made);
+  for (const place of made.querySelectorAll("div")) place.drawLater();
+}
+panel(["layer", "token", "head"], drawSteps);
+
+// What can be told of the stream at every token and block: a name, what it is, and its numbers [block][token].
+const STREAM = {
+  attention: ["what attention adds", "norm of attention.output over the norm of what the block is given", () => record.blocks.added.attention],
+  feed_forward: ["what feed-forward adds", "norm of feed_forward.output over the norm of attention_norm", () => record.blocks.added.feed_forward],
+  stream: ["the stream's norm before the block", "norm of what the block is given", () => record.blocks.stream],
+  sum: ["the norm with both added", "norm of feed_forward.sum, before the last LayerNorm", () => record.blocks.norms["feed_forward.sum"]],
+};
+
+function drawStream() {
+  const [name, about, numbersOf] = STREAM[byId("stream-measure").value];
+  const numbers = numbersOf();
+  const largest = Math.max(...numbers.flat()) || 1;
+  byId("stream-about").textContent = `${about}; the darkest or brightest is ${digits(largest)}`;
+  heatmap(byId("stream"), {
+    rows: record.tokens.map((entry) => pieceAt(entry.position)), columns: blocks(), label: name, most: 76,
+    colour: (at, layer) => mixed(palette.none, palette.much, numbers[layer][at] / largest),
+    text: (at, layer) => digits(numbers[layer][at]),
+    says: (at, layer) => `${pieceAt(at)}, block ${layer}: ${digits(numbers[layer][at])}`,
+    chosen: [choice.token, choice.layer], choose: (at, layer) => choose({ token: at, layer }),
+  });
+}
+panel(["layer", "token"], drawStream);
+
+function setUpWay() {
+  fill(byId("stream-measure"), Object.entries(STREAM).map(([key, [name]]) => [key, name]));
+  byId("stream-measure").addEventListener("change", drawStream);
+}

@@ -1,0 +1,65 @@
+"""Who looks at whom: every head's probabilities, and a few figures that tell heads apart.
+
+Vaswani et al. 2017, equation 1. The figures are those by which Clark et al. 2019, "What Does BERT Look At?" (arXiv
+1906.04341, sections 3 and 4), describe heads: how broad a head looks, and how much at neighbours and special tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from minibert.tokenizer import Batch, Tokenizer
+
+Floats = NDArray[np.float64]
+
+
+def attention_of(record: Mapping[str, Tensor], batch: Batch, tokenizer: Tokenizer, layers: int) -> dict[str, Any]:
+    """probabilities: (L, N, T, T), row the token that looks, column the one that is looked at; figures: see below."""
+    probabilities = np.stack(
+        [record[f"blocks.{layer}.attention.probabilities"][0].float().cpu().numpy() for layer in range(layers)]
+    )
+    ids = batch.input_ids[0].cpu().numpy()
+    figures = head_figures(
+        probabilities.astype(np.float64),
+        cls=ids == tokenizer.cls_id,
+        sep=ids == tokenizer.sep_id,
+        segments=batch.token_type_ids[0].cpu().numpy(),
+    )
+    return {"probabilities": probabilities, "figures": figures}
+
+
+def head_figures(
+    probabilities: Floats, *, cls: NDArray[np.bool_], sep: NDArray[np.bool_], segments: NDArray[np.int64]
+) -> dict[str, Floats]:
+    """name -> (L, N), each a mean over the tokens that look.
+
+    probabilities: (L, N, T, T); cls, sep: (T,) True at these tokens; segments: (T,) 0 or 1.
+
+    entropy: in bits, 0 for a head that looks at one token, log2 T for one that looks at all alike;
+    self, previous, next: the share of the attention on the token itself and its neighbours (over those that have one);
+    cls, sep: on all tokens of that kind;
+    of a pair also a_to_a, a_to_b, b_to_a, b_to_b: what the words of one text give to the words of the other, [CLS] and
+    [SEP] left out on both sides.
+    """
+    figures = {"entropy": entropy(probabilities).mean(-1)}
+    for name, shift in (("self", 0), ("previous", -1), ("next", 1)):
+        figures[name] = np.diagonal(probabilities, shift, axis1=-2, axis2=-1).mean(-1)
+    figures["cls"] = probabilities[..., cls].sum(-1).mean(-1)
+    figures["sep"] = probabilities[..., sep].sum(-1).mean(-1)
+    if segments.any():
+        words = {"a": ~cls & ~sep & (segments == 0), "b": ~cls & ~sep & (segments == 1)}
+        for looking, queries in words.items():
+            for seen, keys in words.items():
+                figures[f"{looking}_to_{seen}"] = probabilities[..., queries, :][..., keys].sum(-1).mean(-1)
+    return figures
+
+
+def entropy(probabilities: Floats) -> Floats:
+    """(…, T) -> (…,): Shannon's, in bits, where 0 log 0 is 0."""
+    logarithms = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
+    return -(probabilities * logarithms).sum(-1)

@@ -1,0 +1,52 @@
+"""Two models of one shape on one text: where their states and their attention differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from minibert.errors import InputError
+from minibert.explore.states import as_array, lengths, states_between
+from minibert.heads import Model
+
+
+def check_comparable(
+    model: Model, other: Model, pieces: Sequence[str], other_pieces: Sequence[str], *, name: str, other_name: str
+) -> None:
+    """
+    Raises:
+        InputError: another number of layers, of heads or of hidden dimensions, or the text is cut into other tokens.
+    """
+    for field in ("num_hidden_layers", "num_attention_heads", "hidden_size"):
+        ours, theirs = getattr(model.config, field), getattr(other.config, field)
+        if ours != theirs:
+            raise InputError(f"{field} is {theirs} in {other_name}, {ours} in {name}: only models of one shape compare")
+    if list(pieces) != list(other_pieces):
+        raise InputError(
+            f"{other_name} cuts the text into other tokens than {name}: there is no laying them side by side"
+        )
+
+
+def differences(
+    record: Mapping[str, Tensor],
+    other: Mapping[str, Tensor],
+    probabilities: np.ndarray,
+    others: np.ndarray,
+    layers: int,
+) -> dict[str, Any]:
+    """Of two traces on the same tokens; probabilities, others: (L, N, T, T).
+
+    hidden: (L + 1, T), the distance of two states as a share of their mean norm, after the embeddings and after each
+    block: 0 where they are the same, √2 where they are of one length and at right angles;
+    attention: (L, N, T), the total variation distance of what a token gives to all tokens, Σ|p - p'| / 2, from 0 to 1;
+    attention_mean: (L, N), its mean over the tokens.
+    """
+    hidden = []
+    for place in states_between(layers):
+        ours, theirs = as_array(record[place]), as_array(other[place])
+        hidden.append(lengths(ours - theirs) / ((lengths(ours) + lengths(theirs)) / 2))
+    attention = np.abs(probabilities - others).sum(-1) / 2
+    return {"hidden": np.stack(hidden), "attention": attention, "attention_mean": attention.mean(-1)}

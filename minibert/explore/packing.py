@@ -1,0 +1,118 @@
+"""What is only looked at, made small: large arrays as whole numbers of steps, compressed, in base64.
+
+A page of 128 tokens, 12 layers and 12 heads would take over 100 MB as decimal numbers. What the largest error of each
+array is stands beside it, measured and not promised, and the page says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Path = tuple[str, ...]  # where in the record something stands: ("attention", "probabilities")
+
+DECIMALS = 4  # of attention: a value on the page is the traced one, rounded as it is printed
+FINE_LEVELS = 2047  # steps from zero to the largest query or key, whose products are summed up on the page
+STEPS_A_DEVIATION = 8  # to the root mean square of what is seen as a colour: an eye sees no more
+
+SIGNIFICANT_DIGITS = 6  # of all other numbers
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An array as whole numbers of steps: value = number · step of its layer."""
+
+    shape: tuple[int, ...]
+    steps: list[float]  # one for each index of the first axis, or one for all
+    numbers: NDArray[np.int64]
+    largest_error: float
+
+    def values(self) -> NDArray[np.float64]:
+        """What the page has: the array, rounded to its steps."""
+        steps = np.array(self.steps).reshape(-1, *[1] * (len(self.shape) - 1))
+        return self.numbers * steps
+
+    def to_json(self) -> dict[str, Any]:
+        """What stands in the page. Of two-byte numbers first all low bytes, then all high ones: so they compress."""
+        size = 1 if np.abs(self.numbers).max(initial=0) <= np.iinfo(np.int8).max else 2
+        raw = self.numbers.astype(f"<i{size}").reshape(-1, 1).view(np.uint8).T.tobytes()
+        data = base64.b64encode(zlib.compress(raw, 9)).decode()
+        return {"shape": list(self.shape), "steps": self.steps, "bytes": size, "data": data}
+
+
+def pack(array: NDArray[Any], steps: Sequence[float]) -> Packed:
+    """`array` in steps: one for all of it, or one for each index of its first axis."""
+    exact = array.astype(np.float64)
+    by_layer = np.array(steps).reshape(-1, *[1] * (array.ndim - 1))
+    numbers = np.rint(exact / by_layer).astype(np.int64)
+    error = np.abs(numbers * by_layer - exact).max(initial=0.0)
+    return Packed(array.shape, list(steps), numbers, float(error))
+
+
+def steps_of(path: Path, array: NDArray[Any]) -> list[float] | None:
+    """How coarse an array of the record may become; None: it is small, and stays as it is."""
+    if path[-1] == "probabilities":
+        return [10.0**-DECIMALS]
+    if path[:2] not in (("blocks", "values"), ("embeddings", "values")):
+        return None
+    layers = array.reshape(1 if path[0] == "embeddings" else len(array), -1).astype(np.float64)
+    if path[-1] in ("attention.query", "attention.key"):
+        steps = np.abs(layers).max(axis=1) / FINE_LEVELS
+    else:
+        steps = np.sqrt((layers**2).mean(axis=1)) / STEPS_A_DEVIATION
+    return [float(step) or 1.0 for step in steps]  # of zeros alone any step is right
+
+
+def packed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as JSON can hold it, large arrays packed; and `rounding`, what that did to them."""
+    rounding: list[dict[str, Any]] = []
+    columns: dict[str, Packed] = {}
+
+    def walk(value: Any, path: Path) -> Any:
+        if isinstance(value, Mapping):
+            return {key: walk(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, np.ndarray) and (steps := steps_of(path, value)) is not None:
+            found = pack(value, steps)
+            rounding.append({"name": " ".join(path), "step": max(steps), "largest_error": found.largest_error})
+            columns[path[-1]] = found
+            return found.to_json()
+        return plain(value)
+
+    page = walk(record, ())
+    exact = record["blocks"]["values"]
+    error = score_error(exact["attention.query"], exact["attention.key"], columns, record["model"]["heads"])
+    rounding.append({"name": "scores, summed up on the page from rounded queries and keys", "largest_error": error})
+    return plain({**page, "rounding": rounding})
+
+
+def score_error(
+    query: NDArray[np.float32], key: NDArray[np.float32], columns: Mapping[str, Packed], heads: int
+) -> float:
+    """The largest difference between q·k/√D of exact queries and keys, (L, T, H) each, and of those on the page."""
+
+    def scores(queries: NDArray[Any], keys: NDArray[Any]) -> NDArray[np.float64]:
+        split = (*queries.shape[:2], heads, queries.shape[2] // heads)
+        products = np.einsum("lqnd,lknd->lnqk", queries.reshape(split), keys.reshape(split), optimize=True)
+        return products / math.sqrt(split[-1])
+
+    exact = scores(query.astype(np.float64), key.astype(np.float64))
+    rounded = scores(columns["attention.query"].values(), columns["attention.key"].values())
+    return float(np.abs(exact - rounded).max())
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: arrays as nested lists, numbers with six significant digits."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,72 @@
+"""One HTML file with everything inside: the data, the style and the script that draws.
+
+The text that is shown was written by others. It reaches the page as JSON in an element that browsers don't run, with
+`<` escaped so that nothing in it can end that element, and the script puts it into the page as text alone. Beyond that
+the page's policy names the one script and the one style that may be used, by their SHA-256, and allows no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from minibert.explore.packing import packed, plain
+
+# In the order in which they are read: what others use comes first. One scope, as if they were one file.
+SCRIPTS = ("data.js", "drawing.js", "heatmap.js", "choice.js", "way.js", "attention.js", "lines.js", "neuron.js",
+           "predictions.js", "what_if.js", "saliency.js", "compare.js", "main.js")  # fmt: skip
+STYLE = "page.css"
+SKELETON = "page.html"
+
+LONGEST_TITLE = 60  # characters of the text in the window's title
+
+
+def html_page(record: Mapping[str, Any]) -> str:
+    """The page of a record, as `record.make_record` makes it."""
+    style = asset(STYLE)
+    script = '"use strict";\n' + "\n".join(asset(name) for name in SCRIPTS)
+    text = record["texts"][0]
+    shown = text if len(text) <= LONGEST_TITLE else f"{text[:LONGEST_TITLE]}…"
+    parts = {
+        "title": html.escape(f"{shown} · {record['model']['name']}"),
+        "policy": html.escape(policy(script, style)),
+        "style": style,
+        "script": script,
+        "data": script_safe(packed(record)),
+    }
+    # In one pass: what one part holds is never taken for a place of another.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], asset(SKELETON))
+
+
+def asset(name: str) -> str:
+    """A file that stands beside this module."""
+    return (files("minibert.explore") / "assets" / name).read_text(encoding="utf-8")
+
+
+def policy(script: str, style: str) -> str:
+    """No network, no images, no frames; this script and this style alone."""
+    return (
+        f"default-src 'none'; script-src '{source_hash(script)}'; style-src '{source_hash(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def source_hash(source: str) -> str:
+    """As a content security policy names an element's content."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+
+
+def script_safe(value: Any) -> str:
+    """JSON that can stand inside a <script> element: with `<` escaped, neither </script> nor <!-- can occur."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def json_text(record: Mapping[str, Any]) -> str:
+    """The whole record for one's own programs: every array as nested lists, numbers with six significant digits."""
+    return json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n"

@@ -1,0 +1,148 @@
+"""What a model's heads answer: the tokens at each [MASK], whether B follows A, and the answer of a task's head.
+
+Every head is asked in one way, by its states: so it can as well be asked what it makes of an earlier block's output
+(nostalgebraist 2020 calls that the logit lens), of states with a head of attention switched off, or of states that
+gradients are wanted for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from minibert.heads import (
+    BertForMaskedLM,
+    BertForMultipleChoice,
+    BertForNextSentencePrediction,
+    BertForPreTraining,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    Model,
+)
+from minibert.tokenizer import Batch, Tokenizer
+
+MOST_ANSWERS = 10  # of each question that are shown
+MOST_EARLIER_ANSWERS = 5  # of each question at each block
+
+# softmax: exactly one answer holds; sigmoid: any number of them; number: the scores are the answer
+Scale = Literal["softmax", "sigmoid", "number"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that a head is asked about a text, and the answers that it can give."""
+
+    name: str  # "[MASK] at 6", "next sentence"
+    head: str  # what answers, as the name of its code
+    scale: Scale
+    answers: Sequence[str]  # C, one a score
+    position: int | None = None  # the token that is asked about; None: the whole text
+
+
+def questions_about(model: Model, tokenizer: Tokenizer, batch: Batch) -> list[Question]:
+    """All that the heads of `model` can be asked about a text or pair; none of a bare encoder."""
+    ids = batch.input_ids[0].tolist()
+    pieces = tokenizer.tokens(ids)
+    found: list[Question] = []
+    if isinstance(model, BertForPreTraining | BertForMaskedLM):
+        vocabulary = tokenizer.tokens(range(tokenizer.vocab_size))
+        masks = [position for position, token in enumerate(ids) if token == tokenizer.mask_id]
+        found += [Question(f"[MASK] at {at}", "heads.MaskedLMHead", "softmax", vocabulary, at) for at in masks]
+    if isinstance(model, BertForPreTraining | BertForNextSentencePrediction) and batch.token_type_ids.any():
+        answers = ("B follows A", "B is from elsewhere")
+        found.append(Question("next sentence", "heads.NextSentenceHead", "softmax", answers))
+    if isinstance(model, BertForSequenceClassification):
+        scales: dict[str, Scale] = {"multi_label_classification": "sigmoid", "regression": "number"}
+        scale = scales.get(model.problem_type, "softmax")
+        found.append(Question("label", "heads.BertForSequenceClassification.head", scale, model.labels))
+    if isinstance(model, BertForTokenClassification):
+        words = [at for at, token in enumerate(ids) if token not in (tokenizer.cls_id, tokenizer.sep_id)]
+        code = "heads.BertForTokenClassification.head"
+        found += [Question(f"label of {pieces[at]} at {at}", code, "softmax", model.labels, at) for at in words]
+    if isinstance(model, BertForQuestionAnswering):
+        places = [f"{piece} at {at}" for at, piece in enumerate(pieces)]
+        code = "heads.BertForQuestionAnswering.head"
+        found += [Question(f"the answer {end}", code, "softmax", places) for end in ("begins", "ends")]
+    if isinstance(model, BertForMultipleChoice):
+        found.append(Question("score", "heads.BertForMultipleChoice.head", "number", ("of this choice",)))
+    return found
+
+
+def ask(model: Model, hidden: Tensor, questions: Sequence[Question]) -> list[Tensor]:
+    """The scores before softmax: (B, T, H) -> a (B, C) for each question."""
+    return [ask_one(model, hidden, question) for question in questions]
+
+
+def ask_one(model: Model, hidden: Tensor, question: Question) -> Tensor:
+    """(B, T, H) -> (B, C). Rows of the embedding beyond the tokenizer's words are no answers."""
+    if question.head == "heads.MaskedLMHead":
+        assert isinstance(model, BertForPreTraining | BertForMaskedLM)
+        return model.mlm_head(hidden[:, question.position])[:, : len(question.answers)]
+    if question.head == "heads.NextSentenceHead":
+        assert isinstance(model, BertForPreTraining | BertForNextSentencePrediction)
+        return model.nsp_head(model.pooler(hidden))
+    if isinstance(model, BertForTokenClassification):
+        return model.head(hidden)[:, question.position]
+    if isinstance(model, BertForQuestionAnswering):
+        logits = model.head(hidden)
+        return logits.start if question.name.endswith("begins") else logits.end
+    if isinstance(model, BertForMultipleChoice):
+        return model.head(hidden[:, None])
+    assert isinstance(model, BertForSequenceClassification)
+    return model.head(hidden)
+
+
+def values(question: Question, scores: Tensor) -> Tensor:
+    """(…, C) -> (…, C) in float32: probabilities; scores stay scores where they are the answer."""
+    scores = scores.float()
+    if question.scale == "number":
+        return scores
+    return scores.softmax(-1) if question.scale == "softmax" else scores.sigmoid()
+
+
+@torch.inference_mode()
+def predictions_of(model: Model, states: Tensor, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """An entry for each question: the likeliest answers, and the same read off every earlier state.
+
+    states: (L + 1, T, H), the embeddings and every block's output; the last row is what the heads are made for.
+    """
+    entries = []
+    for question, scores in zip(questions, ask(model, states, questions), strict=True):
+        shares = values(question, scores)  # (L + 1, C)
+        best = best_answers(question, shares[-1], MOST_ANSWERS)
+        chosen = question.answers.index(best[0]["answer"])
+        layers = [
+            {
+                "answers": best_answers(question, row, MOST_EARLIER_ANSWERS),
+                "value": row[chosen].item(),
+                "rank": 1 + int((row > row[chosen]).sum()),
+            }
+            for row in shares
+        ]
+        entries.append(
+            {
+                "name": question.name,
+                "head": question.head,
+                "scale": question.scale,
+                "position": question.position,
+                "answers": best,
+                "layers": layers,
+            }
+        )
+    return entries
+
+
+def best_answers(question: Question, shares: Tensor, most: int) -> list[dict[str, Any]]:
+    """(C,) -> the answers with the largest values, in their order; of numbers that stand beside each other, all."""
+    if question.scale == "number":
+        return [{"answer": a, "value": v} for a, v in zip(question.answers, shares.tolist(), strict=True)]
+    best = shares.topk(min(most, len(shares)))
+    return [
+        {"answer": question.answers[place], "value": value}
+        for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]

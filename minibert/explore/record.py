@@ -1,0 +1,149 @@
+"""Everything that the page shows, computed from a model and a text or a pair: a dictionary of arrays and of words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minibert.errors import InputError
+from minibert.explore import compare
+from minibert.explore.attention import attention_of
+from minibert.explore.predictions import predictions_of, questions_about
+from minibert.explore.saliency import saliency
+from minibert.explore.states import block_states, embedding_states, states_between
+from minibert.explore.tokens import described, encode, visible
+from minibert.explore.what_if import what_if
+from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
+from minibert.tokenizer import Batch, Tokenizer
+from minibert.tracing import trace
+
+MAX_TOKENS = 128  # by default; the page grows with the square
+
+
+def make_record(
+    model: Model,
+    tokenizer: Tokenizer,
+    text: str,
+    second: str | None = None,
+    *,
+    name: str,
+    other: tuple[Model, Tokenizer, str] | None = None,
+    max_tokens: int = MAX_TOKENS,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """What `page.html_page` shows, for one text, or a pair of texts as [CLS] A [SEP] B [SEP].
+
+    name: of the model, for the page's head; other: a second model of the same shape, its tokenizer and its name;
+    progress: a bar on standard error while heads are switched off, where that is a terminal.
+
+    Raises:
+        InputError: an empty text, more tokens than the model has positions or than `max_tokens`, a text that is not
+            valid Unicode, a model in training mode, a second model that can't be compared.
+    """
+    config = model.config
+    batch, traced = traced_text(model, tokenizer, text, second, max_tokens)
+    layers = config.num_hidden_layers
+    record: dict[str, Any] = {
+        "model": facts(model, name),
+        "texts": [visible(given) for given in (text, second) if given is not None],
+        "tokens": described(tokenizer, batch, text, second),
+        "embeddings": embedding_states(traced),
+        "blocks": block_states(model, traced),
+        "attention": attention_of(traced, batch, tokenizer, layers),
+    }
+    questions = questions_about(model, tokenizer, batch)
+    states = torch.cat([traced[place] for place in states_between(layers)])  # (L + 1, T, H)
+    record["predictions"] = predictions_of(model, states, questions)
+    chosen = [prediction["answers"][0]["answer"] for prediction in record["predictions"]]
+    record["what_if"] = what_if(model, batch, states[-1:], questions, chosen, progress=progress)
+    record["saliency"] = saliency(model, batch, questions, chosen)
+    record["left_out"] = left_out(model, record)
+    if other is not None:
+        record["compare"] = compared(model, record, traced, text, second, other=other, max_tokens=max_tokens)
+    return record
+
+
+def traced_text(
+    model: Model, tokenizer: Tokenizer, text: str, second: str | None, max_tokens: int
+) -> tuple[Batch, dict[str, Tensor]]:
+    """The batch of one, and every intermediate on it; a masked-LM head is asked at each [MASK].
+
+    Raises:
+        InputError: as `make_record`; or an intermediate is not finite, as after a training run that diverged.
+    """
+    batch = encode(tokenizer, model.config, text, second, max_tokens=max_tokens)
+    batch = batch.to(model.encoder.embeddings.token.weight.device)
+    masked_positions = (batch.input_ids == tokenizer.mask_id).flatten().nonzero().flatten()
+    traced = trace(model, batch, masked_positions=masked_positions)
+    for name, value in traced.items():
+        if not value.isfinite().all():
+            raise InputError(f"{name} holds NaN or infinity: these weights have nothing to show")
+    return batch, traced
+
+
+def facts(model: Model, name: str) -> dict[str, Any]:
+    """What the page's head says of a model."""
+    config = model.config
+    return {
+        "name": name,
+        "architecture": type(model).__name__,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "layers": config.num_hidden_layers,
+        "heads": config.num_attention_heads,
+        "hidden": config.hidden_size,
+        "head_size": config.head_size,
+        "intermediate": config.intermediate_size,
+        "activation": config.hidden_act,
+    }
+
+
+def left_out(model: Model, record: dict[str, Any]) -> list[str]:
+    """What the page can't show of this model and text, and why; a sentence each."""
+    kind = type(model).__name__
+    asked = [prediction["head"] for prediction in record["predictions"]]
+    if not asked and not isinstance(model, BertForMaskedLM | BertForPreTraining):
+        reason = f"a {kind} has no head that answers about this text"
+        return [f"Predictions, the way through the layers and saliency are left out: {reason}."]
+    sentences = []
+    if isinstance(model, BertForMaskedLM | BertForPreTraining) and "heads.MaskedLMHead" not in asked:
+        sentences.append("No token is told: write [MASK] in the text where a word is to be told.")
+    if hasattr(model, "nsp_head") and "heads.NextSentenceHead" not in asked:
+        sentences.append("Next sentence is left out: it takes two texts.")
+    return sentences
+
+
+def compared(
+    model: Model,
+    record: dict[str, Any],
+    traced: dict[str, Tensor],
+    text: str,
+    second: str | None,
+    *,
+    other: tuple[Model, Tokenizer, str],
+    max_tokens: int,
+) -> dict[str, Any]:
+    """The part of the record on a second model: its own attention and predictions, and the differences."""
+    other_model, other_tokenizer, other_name = other
+    batch, other_traced = traced_text(other_model, other_tokenizer, text, second, max_tokens)
+    compare.check_comparable(
+        model,
+        other_model,
+        [token["piece"] for token in record["tokens"]],
+        other_tokenizer.tokens(batch.input_ids[0].tolist()),
+        name=record["model"]["name"],
+        other_name=other_name,
+    )
+    layers = model.config.num_hidden_layers
+    questions = questions_about(other_model, other_tokenizer, batch)
+    states = torch.cat([other_traced[place] for place in states_between(layers)])
+    probabilities: np.ndarray = attention_of(other_traced, batch, other_tokenizer, layers)["probabilities"]
+    ours: np.ndarray = record["attention"]["probabilities"]
+    return {
+        "model": facts(other_model, other_name),
+        "probabilities": probabilities,
+        "predictions": predictions_of(other_model, states, questions),
+        **compare.differences(traced, other_traced, ours, probabilities, layers),
+    }

@@ -1,0 +1,61 @@
+"""Which tokens an answer hangs on: gradient × input.
+
+Simonyan et al. 2013 (arXiv 1312.6034) take the gradient, Denil et al. 2014 (1412.6815) its product with the vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from minibert.explore.predictions import Question, ask_one
+from minibert.heads import Model
+from minibert.tokenizer import Batch
+
+QUESTIONS_AT_ONCE = 8  # each is a row of a batch, with all that backpropagation keeps of it
+
+
+def saliency(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[str]) -> NDArray[np.float32]:
+    """(Q, T): for each question and token, the token's embedding times the gradient of the chosen answer's score.
+
+    The score is the one before softmax; the embedding is that of the piece alone, without position and segment. Summed
+    over H it says by how much the score would fall, to first order, if the embedding became zero.
+    """
+    found = np.zeros((len(questions), batch.input_ids.size(1)), np.float32)
+    for start in range(0, len(questions), QUESTIONS_AT_ONCE):
+        rows = slice(start, start + QUESTIONS_AT_ONCE)
+        found[rows] = gradient_times_input(model, batch, questions[rows], chosen[rows]).float().cpu().numpy()
+    return found
+
+
+def gradient_times_input(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[str]) -> Tensor:
+    """(Q, T) of a few questions: row q of a batch is asked question q, so that one backward pass serves them all."""
+    rows = len(questions)
+    embedded: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        embedded.append(output.detach().requires_grad_())
+        return embedded[0]
+
+    encoder = model.encoder
+    handle = encoder.embeddings.token.register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            hidden = encoder(
+                batch.input_ids.expand(rows, -1),
+                token_type_ids=batch.token_type_ids.expand(rows, -1),
+                attention_mask=batch.attention_mask.expand(rows, -1),
+            )
+            scores = [
+                ask_one(model, hidden[row : row + 1], question)[0, question.answers.index(answer)]
+                for row, (question, answer) in enumerate(zip(questions, chosen, strict=True))
+            ]
+            (gradient,) = torch.autograd.grad(torch.stack(scores).sum(), embedded[0])
+    finally:
+        handle.remove()
+    return (gradient * embedded[0]).sum(-1).detach()

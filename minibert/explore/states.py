@@ -1,0 +1,76 @@
+"""The way of the data: the embeddings and their sum, then what each part of each block makes of every token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from minibert.heads import Model
+
+Array = NDArray[np.float32]
+
+# What is shown value by value, by the names of `minibert.tracing`: (T, H) each, heads side by side.
+EMBEDDINGS = ("token", "position", "segment", "sum", "norm")
+BLOCK_VALUES = ("attention.query", "attention.key", "attention.value", "attention.output", "attention_norm",
+                "feed_forward.output", "feed_forward_norm")  # fmt: skip
+# What is shown by its norm alone.
+BLOCK_NORMS = (
+    *BLOCK_VALUES[:3], "attention.context", "attention.output", "attention.sum", "attention_norm",
+    "feed_forward.inner", "feed_forward.activation", "feed_forward.output", "feed_forward.sum", "feed_forward_norm",
+)  # fmt: skip
+
+
+def embedding_states(record: Mapping[str, Tensor]) -> dict[str, Any]:
+    """BERT section 3, figure 2. values: name -> (T, H); norms: name -> (T,), the Euclidean length of each."""
+    values = {name: as_array(record[f"embeddings.{name}"]) for name in EMBEDDINGS}
+    tokens, hidden = values["sum"].shape
+    values = {name: np.broadcast_to(value.reshape(-1, hidden), (tokens, hidden)) for name, value in values.items()}
+    return {"values": values, "norms": {name: lengths(value) for name, value in values.items()}}
+
+
+def block_states(model: Model, record: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Vaswani et al. 2017, sections 3.1 to 3.3.
+
+    values: name -> (L, T, H), queries, keys and values with their heads side by side; norms: name -> (L, T);
+    stream: (L, T), the norm of what each block is given; added: sublayer -> (L, T), the norm of what it adds, as a
+    share of the norm of what it adds it to.
+    """
+    layers = model.config.num_hidden_layers
+    traced = {name: stacked(record, name, layers) for name in BLOCK_NORMS}
+    given = np.stack([as_array(record[before]) for before in states_between(layers)[:-1]])
+    norms = {name: lengths(value) for name, value in traced.items()}
+    added = {
+        "attention": norms["attention.output"] / lengths(given),
+        "feed_forward": norms["feed_forward.output"] / norms["attention_norm"],
+    }
+    values = {name: traced[name] for name in BLOCK_VALUES}
+    return {"values": values, "norms": norms, "stream": lengths(given), "added": added}
+
+
+def states_between(layers: int) -> list[str]:
+    """Where the residual stream is read off: before the first block, and after each; L + 1 names."""
+    return ["embeddings", *(f"blocks.{layer}" for layer in range(layers))]
+
+
+def stacked(record: Mapping[str, Tensor], name: str, layers: int) -> Array:
+    """One intermediate of all blocks: (L, T, …); of one that is there for every head, (L, T, H)."""
+    parts = []
+    for layer in range(layers):
+        part = record[f"blocks.{layer}.{name}"]
+        parts.append(as_array(part.transpose(1, 2).flatten(2) if part.ndim == 4 else part))
+    return np.stack(parts)
+
+
+def as_array(tensor: Tensor) -> Array:
+    """Of a batch of one, without the batch: (1, T, …) -> (T, …); what has no batch stays as it is."""
+    tensor = tensor[0] if tensor.ndim > 2 else tensor
+    return tensor.detach().float().cpu().numpy()
+
+
+def lengths(values: Array) -> Array:
+    """(…, H) -> (…,): Euclidean norms."""
+    return np.linalg.norm(values, axis=-1)

@@ -1,0 +1,71 @@
+"""What the model is given: each token with its piece, id, segment, position and the characters that it stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minibert.config import BertConfig
+from minibert.errors import InputError
+from minibert.tokenizer import Batch, Tokenizer
+
+# U+2400 and up picture the control characters: a NUL in a text is then seen, where a browser would show nothing.
+CONTROL_PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
+
+LONGEST_SHOWN = 2_000  # characters of a text; longer ones are cut on the page, and the page says so
+
+
+def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | None, *, max_tokens: int) -> Batch:
+    """One text or pair as a batch of one, uncut.
+
+    Raises:
+        InputError: a text of which no token is left, or that is not valid Unicode; more tokens than the model has
+            positions, or than `max_tokens`; a second text for a model of one segment.
+    """
+    if second is not None and config.type_vocab_size < 2:
+        raise InputError("a second text, but the model knows one segment alone (type_vocab_size 1)")
+    for name, given in (("text", text), ("second text", second)):
+        if given is not None and not len(tokenizer(given).input_ids[0]) > len(("[CLS]", "[SEP]")):
+            raise InputError(f"the {name} is empty: no token is left of {_shortened(given)!r}")
+    batch = tokenizer(text, second)
+    tokens = batch.input_ids.size(1)
+    if tokens > config.max_position_embeddings:
+        raise InputError(f"{tokens} tokens, but the model has {config.max_position_embeddings} positions")
+    if tokens > max_tokens:
+        raise InputError(f"{tokens} tokens, but --max-tokens is {max_tokens}: give a shorter text or a larger bound")
+    return batch
+
+
+def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None) -> list[dict[str, Any]]:
+    """One entry a token, T in all."""
+    texts = (text, second or "")
+    entries = []
+    ids = batch.input_ids[0].tolist()
+    segments = batch.token_type_ids[0].tolist()
+    offsets = batch.offsets[0].tolist()
+    rows = zip(ids, tokenizer.tokens(ids), segments, offsets, strict=True)
+    for position, (token_id, piece, segment, (start, end)) in enumerate(rows):
+        entries.append(
+            {
+                "position": position,
+                "piece": piece,
+                "id": token_id,
+                "segment": segment,
+                # [CLS] and [SEP] stand for no character of a text; their offsets are (0, 0).
+                "characters": visible(texts[segment][start:end]),
+                "start": start,
+                "end": end,
+                "frame": token_id in (tokenizer.cls_id, tokenizer.sep_id),
+            }
+        )
+    return entries
+
+
+def visible(text: str) -> str:
+    """A text as it can be shown: control characters as their pictures, and not endlessly long."""
+    return _shortened(text).translate(CONTROL_PICTURES)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= LONGEST_SHOWN:
+        return text
+    return f"{text[:LONGEST_SHOWN]}… ({len(text):,} characters)"

@@ -1,0 +1,109 @@
+"""What if a head or a block were not there? Each is switched off in turn, and the heads are asked again.
+
+A head is switched off by making its context zero, so that it adds nothing to its sublayer's output (Michel et al. 2019,
+"Are Sixteen Heads Really Better than One?", arXiv 1905.10650, section 2.3); a block by handing on what it was given.
+The model is watched from outside while it runs; nothing stays on its modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minibert.explore.predictions import Question, ask_one, best_answers, values
+from minibert.heads import Model
+from minibert.model import Bert
+from minibert.tokenizer import Batch
+
+MOST_ANSWERS = 3  # of each question, for each thing that is switched off
+
+
+@contextlib.contextmanager
+def each_head_off(encoder: Bert, layer: int) -> Iterator[None]:
+    """For a batch of N rows: in row n, head n of the layer adds nothing."""
+    heads = encoder.config.num_attention_heads
+
+    def without_own_head(module: nn.Module, inputs: tuple[Any, ...], context: Tensor) -> Tensor:
+        """(N, N, T, D), rows first, then heads"""
+        off = torch.eye(heads, dtype=torch.bool, device=context.device)
+        return context.masked_fill(off[:, :, None, None], 0.0)
+
+    attention = encoder.get_submodule(f"blocks.{layer}.attention.dot_product")
+    handle = attention.register_forward_hook(without_own_head)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def block_off(encoder: Bert, layer: int) -> Iterator[None]:
+    """The layer hands on what it is given."""
+
+    def pass_by(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        return inputs[0]
+
+    handle = encoder.blocks[layer].register_forward_hook(pass_by)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:
+    """(N + 1, T, H): the last block's output without head n of the layer, and in the last row without the layer."""
+    heads = encoder.config.num_attention_heads
+
+    def run(rows: int) -> Tensor:
+        return encoder(
+            batch.input_ids.expand(rows, -1),
+            token_type_ids=batch.token_type_ids.expand(rows, -1),
+            attention_mask=batch.attention_mask.expand(rows, -1),
+        )
+
+    with each_head_off(encoder, layer):
+        without_heads = run(heads)
+    with block_off(encoder, layer):
+        without_block = run(1)
+    return torch.cat([without_heads, without_block])
+
+
+@torch.inference_mode()
+def what_if(
+    model: Model,
+    batch: Batch,
+    hidden: Tensor,
+    questions: Sequence[Question],
+    chosen: Sequence[str],
+    *,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
+
+    Returns moved: (L, N + 1), how far the last block's output is from what it was, a mean over tokens of the distance
+    as a share of its norm; values: (Q, L, N + 1), of the chosen answer; answers: [Q][L][N + 1], the best ones then. In
+    the last column the whole block is off.
+    """
+    encoder = model.encoder
+    layers, columns = encoder.config.num_hidden_layers, encoder.config.num_attention_heads + 1
+    moved = np.zeros((layers, columns), np.float32)
+    followed = np.zeros((len(questions), layers, columns), np.float32)
+    answers: list[list[list[list[dict[str, Any]]]]] = [[] for _ in questions]
+    places = [question.answers.index(answer) for question, answer in zip(questions, chosen, strict=True)]
+    bar = tqdm(desc="switching heads off", total=layers * columns, unit="", disable=None if progress else True)
+    with bar:
+        for layer in range(layers):
+            states = states_without(encoder, batch, layer)
+            moved[layer] = ((states - hidden).norm(dim=-1) / hidden.norm(dim=-1)).mean(-1).float().cpu().numpy()
+            for number, (question, place) in enumerate(zip(questions, places, strict=True)):
+                shares = values(question, ask_one(model, states, question))  # (N + 1, C)
+                followed[number, layer] = shares[:, place].cpu().numpy()
+                answers[number].append([best_answers(question, row, MOST_ANSWERS) for row in shares])
+            bar.update(columns)
+    return {"moved": moved, "values": followed, "answers": answers}
