@@ -79,8 +79,12 @@ function pixels(rows, columns, colourOf, properties = {}) {
   return canvas;
 }
 
-/** One vector as colours: its scale ends at three root mean squares, so that one large value doesn't hide the others. */
-function strip(values, name) {
+/**
+ * One vector as colours: its scale ends at three root mean squares, so that one large value doesn't hide the others.
+ * error: by how much a value may differ from the one that Python had; it decides how many digits are shown.
+ */
+function strip(values, name, error) {
+  const decimals = Math.max(0, Math.ceil(-Math.log10(error)));
   const scale = 3 * Math.hypot(...values) / Math.sqrt(values.length) || 1;
   const label = `${name}, ${values.length} values`;
   const canvas = pixels(1, values.length, (_, column) => signColour(values[column] / scale), {
@@ -89,7 +93,7 @@ function strip(values, name) {
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
     const at = Math.min(values.length - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * values.length)));
-    showTip(event.clientX, event.clientY, `${name}, dimension ${at}: ${digits(values[at])}`);
+    showTip(event.clientX, event.clientY, `${name}, dimension ${at}: ${values[at].toFixed(decimals)} ± ${error.toPrecision(1)}`);
   });
   canvas.addEventListener("pointerleave", hideTip);
   return canvas;

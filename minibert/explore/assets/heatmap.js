@@ -12,7 +12,7 @@
  */
 function heatmap(place, { rows, columns, label, colour, text, says, chosen, choose, most = 28 }) {
   const kept = place.querySelector("canvas") === document.activeElement ? place.cursor : null;
-  const room = Math.max(240, place.clientWidth || place.parentElement.clientWidth);
+  const room = Math.max(160, place.clientWidth);
   const font = '12px ui-monospace, "DejaVu Sans Mono", Consolas, monospace';
   const measure = document.createElement("canvas").getContext("2d");
   measure.font = font;

@@ -40,14 +40,14 @@ panel(["token"], drawTokens);
 function drawSteps() {
   const { layer, token: at } = choice;
   byId("way-title").textContent = `Token ${pieceAt(at)}: the embeddings, then block ${layer}`;
-  const row = (name, what, norm, values) => make("tr", { className: /output|token/.test(name) ? "adds" : "" },
+  const row = (name, what, norm, values, error) => make("tr", { className: /output|token/.test(name) ? "adds" : "" },
     make("td", { className: "name" }, make("code", {}, name), " ", what), make("td", { className: "number norm" }, digits(norm)),
-    make("td", {}, ...(values ? [strip(values, name)] : [make("small", {}, "its norm alone")])));
+    make("td", {}, ...(values ? [strip(values, name, error)] : [make("small", {}, "its norm alone")])));
   const rows = EMBEDDING_STEPS.map(([name, what]) =>
-    row(`embeddings.${name}`, what, record.embeddings.norms[name][at], record.embeddings.values[name].row(at)));
+    row(`embeddings.${name}`, what, record.embeddings.norms[name][at], record.embeddings.values[name].row(at), record.embeddings.values[name].stepOf(0) / 2));
   for (const [name, what] of BLOCK_STEPS) {
     const values = record.blocks.values[name];
-    rows.push(row(`blocks.${layer}.${name}`, what, record.blocks.norms[name][layer][at], values && values.row(layer, at)));
+    rows.push(row(`blocks.${layer}.${name}`, what, record.blocks.norms[name][layer][at], values?.row(layer, at), values?.stepOf(layer) / 2));
     if (name === "attention.value") {
       const place = make("div", {});
       rows.push(make("tr", {}, make("td", { className: "name" }, make("code", {}, `blocks.${layer}.attention.probabilities`),
