@@ -67,7 +67,7 @@ def steps_of(path: Path, array: NDArray[Any]) -> list[float] | None:
         steps = np.abs(layers).max(axis=1) / FINE_LEVELS
     else:
         steps = np.sqrt((layers**2).mean(axis=1)) / STEPS_A_DEVIATION
-    return [float(step) or 1.0 for step in steps]  # of zeros alone any step is right
+    return [rounded(step) or 1.0 for step in steps]  # of zeros alone any step is right
 
 
 def packed(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,4 +115,9 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
+    return rounded(value) if isinstance(value, float) else value
+
+
+def rounded(value: float) -> float:
+    """As it is printed into the page."""
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -1,4 +1,4 @@
-"""A small vocabulary, models of the reference with random weights and the same ones of ours, and what the page is told."""
+"""Random models of the reference, the same ones of ours, and the texts that they read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.weights_convert.reference_models import KINDS, reference_model
 from weights_convert.convert import from_hf
 
 A, B = "The cat [MASK] on the mat", "the [MASK] ran"
-SHAPE = TINY.replace(vocab_size=80, max_position_embeddings=32)
+SHAPE = TINY.replace(vocab_size=80, max_position_embeddings=64)
 
 
 class Twins(NamedTuple):

@@ -1,4 +1,4 @@
-"""The numbers of the page, against the reference implementation with the same weights, and against other ways to them."""
+"""The numbers of the page, against the reference with the same weights, and against other ways to them."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_text_without_masks_and_pair_says_what_is_left_out(tokenizer: Tokenize
         ((" \n",), {}, "the text is empty: no token is left of ' \\n'"),
         (("the", "\u200d"), {}, "the second text is empty: no token is left of '\\u200d'"),
         (("\ud800",), {}, "text 1, character 0: expected Unicode text, found a lone surrogate"),
-        (("the " * 31,), {}, "33 tokens, but the model has 32 positions"),
+        (("the " * 63,), {}, "65 tokens, but the model has 64 positions"),
         (("the cat",), {"max_tokens": 3},
          "4 tokens, but --max-tokens is 3: give a shorter text or a larger bound"),
     ],

@@ -1,4 +1,4 @@
-"""Heads and blocks switched off, against models whose weights were changed by hand; saliency against autograd by hand."""
+"""Heads and blocks switched off, against models changed by hand; saliency against autograd by hand."""
 
 from __future__ import annotations
 

@@ -1,0 +1,405 @@
+"""The page in a browser: Debian's chromium without a screen, driven by selenium."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from selenium import webdriver
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+import minibert
+from minibert.config import PRESETS
+from minibert.explore.page import html_page
+from minibert.explore.record import make_record
+from minibert.heads import BertForPreTraining
+from minibert.tokenizer import Tokenizer
+from tests.helpers import seeded
+from tests.minibert.explore.conftest import A, B, random_model
+from tests.minibert.explore.test_page import HOSTILE
+from tests.weights_convert.reference_models import real_directory
+from weights_convert.convert import from_hf
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="no browser: apt-get install chromium chromium-driver",
+)
+ALWAYS = ["way", "attention", "neuron", "what-if"]
+NEED_A_HEAD = ["predictions", "layers", "saliency"]
+
+
+class Browser:
+    """What a reader does with a page, and what can be seen then."""
+
+    def __init__(self) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(CHROMIUM)
+        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,900"):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+
+    def open(self, page: Path, *, width: int = 1200, dark: bool = False) -> float:
+        """Seconds until every panel is drawn."""
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+        self.driver.get("about:blank")
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)
+        start = time.perf_counter()
+        self.driver.get(page.as_uri())
+        while self.run("return document.documentElement.dataset.ready") != "true":
+            assert time.perf_counter() - start < 30, self.driver.get_log("browser")
+            time.sleep(0.01)
+        return time.perf_counter() - start
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str) -> str:
+        return str(self.run("return document.querySelector(arguments[0]).textContent", selector))
+
+    def texts(self, selector: str) -> list[str]:
+        return list(self.run("return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)", selector))
+
+    def picture(self, selector: str) -> str:
+        return str(self.run("return document.querySelector(arguments[0]).toDataURL()", selector))
+
+    def choose(self, selector: str, value: str) -> None:
+        self.run(
+            "const e = document.querySelector(arguments[0]); e.value = arguments[1];"
+            "e.dispatchEvent(new Event('change'));",
+            selector, value,
+        )  # fmt: skip
+
+    def pointer_at(self, selector: str, x: float, y: float) -> ActionChains:
+        """x, y: pixels from the element's left upper corner."""
+        element = self.find(selector)
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        width, height = self.run("const b = arguments[0].getBoundingClientRect(); return [b.width, b.height]", element)
+        return ActionChains(self.driver).move_to_element_with_offset(
+            element, round(x - width / 2), round(y - height / 2)
+        )
+
+    def cell(self, selector: str, row: int, column: int) -> tuple[float, float]:
+        """The middle of a heat map's cell."""
+        data = self.run("return {...document.querySelector(arguments[0]).dataset}", selector)
+        left, top, width, height = (float(data[name]) for name in ("left", "top", "cellWidth", "cellHeight"))
+        return left + (column + 0.5) * width, top + (row + 0.5) * height
+
+    def hover_cell(self, selector: str, row: int, column: int) -> str:
+        """What the note at the pointer says."""
+        self.pointer_at(selector, *self.cell(selector, row, column)).perform()
+        return self.text("#tip")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    started = Browser()
+    yield started
+    started.driver.quit()
+
+
+@pytest.fixture
+def opened(browser: Browser, record: dict[str, Any], tmp_path: Path) -> Browser:
+    """The page of a pair on a random pretraining model."""
+    (tmp_path / "page.html").write_text(html_page(record), encoding="utf-8")
+    browser.open(tmp_path / "page.html")
+    return browser
+
+
+@pytest.fixture
+def show(browser: Browser, tmp_path: Path) -> Callable[..., Browser]:
+    """Makes a page and opens it; as `make_record`."""
+
+    def make(*args: Any, width: int = 1200, dark: bool = False, **options: Any) -> Browser:
+        (tmp_path / "page.html").write_text(html_page(make_record(*args, name="x", **options)), encoding="utf-8")
+        browser.open(tmp_path / "page.html", width=width, dark=dark)
+        return browser
+
+    return make
+
+
+def visible_panels(browser: Browser) -> list[str]:
+    script = "return [...document.querySelectorAll('main > section')].map((s) => [s.id, s.offsetHeight])"
+    return [name for name, height in browser.run(script) if height > 100]
+
+
+def kept_by_filters(browser: Browser) -> list[list[int]]:
+    """The pairs of tokens, [from, to], whose attention is shown."""
+    script = "return record.tokens.map((_, from) => record.tokens.map((_, to) => passes(from, to)))"
+    return np.argwhere(browser.run(script)).tolist()
+
+
+# --- Panels ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_panel_appears_and_is_in_the_contents(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
+    model = random_model("BertForPreTraining")
+    browser = show(model, tokenizer, A, B, other=(model, tokenizer, "y"))
+    panels = ["way", "attention", "neuron", "predictions", "layers", "what-if", "saliency", "compare"]
+    assert visible_panels(browser) == panels
+    links = browser.run("return [...document.querySelectorAll('#contents a')].map((a) => a.hash.slice(1))")
+    assert links == panels
+    assert browser.text("#left-out") == ""
+
+
+def test_without_a_second_model_there_is_no_comparison(opened: Browser) -> None:
+    assert "compare" not in visible_panels(opened)
+
+
+def test_real_weights_of_an_encoder_have_the_panels_that_need_no_head(browser: Browser, tmp_path: Path) -> None:
+    from_hf(real_directory(), tmp_path / "minilm")
+    model, tokenizer = minibert.load(tmp_path / "minilm")
+    record = make_record(model, tokenizer, "The old man the boats.", name="minilm")
+    (tmp_path / "page.html").write_text(html_page(record), encoding="utf-8")
+    browser.open(tmp_path / "page.html")
+    assert visible_panels(browser) == ALWAYS
+    assert browser.text("#left-out").startswith("Predictions, the way through the layers and saliency are left out")
+    assert len(browser.texts("#gallery button")) == 6 * 12
+    exact = minibert.trace(model, tokenizer("The old man the boats."))["blocks.4.attention.probabilities"][0, 7, 2, 3]
+    browser.run("choose({layer: 4, head: 7})")
+    assert browser.hover_cell("#matrix canvas", 2, 3) == f"2 old → 3 man: {exact:.4f}"
+    assert browser.driver.get_log("browser") == []
+
+
+def test_nothing_leaves_the_page_and_nothing_is_complained_of(opened: Browser) -> None:
+    opened.run("drawAll()")
+    events = [json.loads(entry["message"])["message"] for entry in opened.driver.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert len(asked) == 1 and asked[0].startswith("file://") and asked[0].endswith("page.html")
+    assert opened.driver.get_log("browser") == []
+
+
+# --- Values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("layer", "head", "row", "column"), [(0, 0, 0, 0), (1, 2, 3, 9), (0, 1, 11, 4)])
+def test_hovering_says_the_traced_attention(
+    layer: int, head: int, row: int, column: int, opened: Browser, tokenizer: Tokenizer
+) -> None:
+    traced = minibert.trace(random_model("BertForPreTraining"), tokenizer(A, B))
+    exact = traced[f"blocks.{layer}.attention.probabilities"][0, head, row, column]
+    opened.run("choose({layer: arguments[0], head: arguments[1]})", layer, head)
+    pieces = tokenizer.tokens(tokenizer(A, B).input_ids[0].tolist())
+    expected = f"{row} {pieces[row]} → {column} {pieces[column]}: {exact:.4f}"
+    assert opened.hover_cell("#matrix canvas", row, column) == expected
+
+
+def test_hovering_over_a_strip_says_a_value_and_how_exact_it_is(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({layer: 1, token: 4})")
+    opened.pointer_at('.strip[aria-label^="blocks.1.attention.value"]', 60, 8).perform()
+    found = re.fullmatch(r"blocks\.1\.attention\.value, dimension (\d+): (-?[\d.]+) ± ([\d.]+)", opened.text("#tip"))
+    assert found is not None
+    exact = record["blocks"]["values"]["attention.value"][1, 4, int(found[1])]
+    assert float(found[2]) == pytest.approx(exact, abs=1.5 * float(found[3]))
+    assert float(found[3]) < 0.1
+
+
+def test_the_neuron_view_shows_scores_and_their_softmax(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({layer: 1, head: 2, token: 5})")
+    shown = opened.texts("#neuron-rows td.number")
+    scores, shares = shown[1::3], shown[2::3]
+    query, key = (
+        record["blocks"]["values"][f"attention.{name}"][1].reshape(12, 3, 8)[:, 2] for name in ("query", "key")
+    )
+    expected = key @ query[5] / np.sqrt(8)
+    assert [float(score.replace("−", "-")) for score in scores] == pytest.approx(expected, abs=0.02)
+    assert shares == [f"{share:.4f}" for share in record["attention"]["probabilities"][1, 2, 5]]
+
+
+def test_the_numbers_of_query_and_key_are_the_traced_ones(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({layer: 0, head: 1, token: 2, key: 6})")
+    shown = np.array([float(text) for text in opened.texts("#neuron-numbers td")]).reshape(8, 4)
+    for column, name, at in ((1, "query", 2), (2, "key", 6)):
+        exact = record["blocks"]["values"][f"attention.{name}"][0, at, 8:16]
+        assert shown[:, column] == pytest.approx(exact, abs=0.01)
+
+
+def test_predictions_through_the_layers_are_pythons(opened: Browser, record: dict[str, Any]) -> None:
+    for place in range(3):
+        opened.run("choose({question: arguments[0]})", place)
+        prediction = record["predictions"][place]
+        for row, layer in enumerate(prediction["layers"], start=1):
+            cells = opened.texts(f"#layers-table tbody tr:nth-child({row}) > *")
+            where = "embeddings" if row == 1 else f"block {row - 2}"
+            answers = [f"{answer['answer']} {100 * answer['value']:.2f} %" for answer in layer["answers"]]
+            assert cells == [where, f"{100 * layer['value']:.2f} %", str(layer["rank"]), *answers]
+
+
+def test_the_answers_are_pythons(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({question: 1})")
+    answers = record["predictions"][1]["answers"]
+    assert opened.texts("#prediction-answers td:last-child") == [answer["answer"] for answer in answers]
+    shown = opened.texts("#prediction-answers td.number")
+    assert shown == [f"{100 * answer['value']:.2f} %" for answer in answers]
+
+
+def test_a_head_switched_off_shows_the_answers_without_it(opened: Browser, record: dict[str, Any]) -> None:
+    opened.pointer_at("#what-if-grid canvas", *opened.cell("#what-if-grid canvas", 1, 2)).click().perform()
+    assert opened.text("#what-if-title") == "Block 1 without head 2"
+    assert opened.texts("#what-if-without td:last-child") == [
+        answer["answer"] for answer in record["what_if"]["answers"][0][1][2]
+    ]
+    change = 100 * (record["what_if"]["values"][0, 1, 2] - record["predictions"][0]["answers"][0]["value"])
+    said = opened.hover_cell("#what-if-grid canvas", 1, 2).replace("−", "-")
+    assert said.startswith("block 1 without head 2: ")
+    assert float(said.split()[-2]) == pytest.approx(change, abs=0.006)
+
+
+def test_saliency_is_written_under_each_token(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({question: 2})")
+    shown = [float(text.replace("−", "-")) for text in opened.texts("#saliency-tokens .number")]
+    assert shown == pytest.approx(record["saliency"][2], rel=6e-3)
+
+
+# --- What a reader does ----------------------------------------------------------------------------------------------
+
+
+def test_choosing_a_head_changes_the_picture(opened: Browser) -> None:
+    before = [opened.picture(f"{place} canvas") for place in ("#matrix", "#lines")]
+    assert opened.text("#head-title") == "Block 0, head 0"
+    opened.find('#gallery [data-layer="1"][data-head="2"]').click()
+    assert opened.text("#head-title") == "Block 1, head 2"
+    after = [opened.picture(f"{place} canvas") for place in ("#matrix", "#lines")]
+    assert before[0] != after[0] and before[1] != after[1]
+    assert opened.run("return [...document.querySelectorAll('#gallery [aria-pressed=true]')].length") == 1
+    assert opened.run("return document.getElementById('choose-head').value") == "2"
+
+
+def test_arrow_keys_move_among_heads(opened: Browser) -> None:
+    opened.run("document.querySelector('#gallery [tabindex=\"0\"]').focus()")
+    ActionChains(opened.driver).send_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN).perform()
+    assert opened.text("#head-title") == "Block 1, head 1"
+    assert opened.run("return {...document.activeElement.dataset}") == {"layer": "1", "head": "1"}
+    ActionChains(opened.driver).send_keys(Keys.ARROW_DOWN, Keys.ARROW_LEFT).perform()  # there is no third block
+    assert opened.text("#head-title") == "Block 1, head 0"
+
+
+def test_arrow_keys_move_among_cells_and_enter_chooses(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({token: 1})")
+    opened.find("#matrix canvas").send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    exact = record["attention"]["probabilities"][0, 0, 2, 2]
+    assert opened.text("#tip") == f"2 cat → 2 cat: {exact:.4f}"
+    ActionChains(opened.driver).send_keys(Keys.ENTER).perform()
+    assert opened.run("return [choice.token, choice.key]") == [2, 2]
+
+
+def test_arrow_keys_move_among_tokens(opened: Browser) -> None:
+    opened.run("choose({token: 4}); document.querySelector('#token-table [aria-pressed=true]').focus()")
+    ActionChains(opened.driver).send_keys(Keys.ARROW_DOWN).perform()
+    assert opened.run("return choice.token") == 5
+    assert opened.text("#way-title").startswith("Token 5 the")
+
+
+def test_tab_reaches_one_head_and_one_token_of_the_lines(opened: Browser) -> None:
+    for place in ("#gallery", "#lines"):
+        reached = opened.run(f"return document.querySelectorAll('{place} button[tabindex=\"0\"]').length")
+        assert reached == (1 if place == "#gallery" else 2)
+
+
+def test_pointing_at_a_token_of_the_lines_shows_its_numbers(opened: Browser, record: dict[str, Any]) -> None:
+    opened.pointer_at('#lines [data-side="looks"][data-at="3"]', 20, 10).perform()
+    assert opened.texts("#lines small") == [f"{share:.4f}" for share in record["attention"]["probabilities"][0, 0, 3]]
+
+
+def test_filters_leave_what_they_name(opened: Browser) -> None:
+    opened.choose("#filter-layer", "1")
+    assert len(opened.texts("#gallery button")) == 3
+    opened.choose("#filter-head", "2")
+    assert opened.run(
+        "return [...document.querySelectorAll('#gallery button')].map((b) => b.ariaLabel.slice(0, 15))"
+    ) == ["block 1, head 2"]
+    full = opened.picture("#matrix canvas")
+    opened.choose("#filter-segments", "01")
+    assert kept_by_filters(opened) == [[from_, to] for from_ in range(8) for to in range(8, 12)]
+    opened.choose("#filter-from", "3")
+    opened.choose("#filter-to", "9")
+    assert kept_by_filters(opened) == [[3, 9]]
+    assert opened.picture("#matrix canvas") != full
+
+
+# --- Text by others, screens of others -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"the cat {HOSTILE}",
+        "<script>document.title = 'x'</script>",
+        "שלום \u202e the",
+        "🦠 👩‍👩‍👧 the",
+        "the " + "x" * 1500,
+    ],
+    ids=["end of script", "script", "right to left", "emoji", "long word"],
+)
+def test_hostile_text_is_shown_as_text(text: str, show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
+    browser = show(random_model("BertForMaskedLM"), tokenizer, text, "[MASK]")
+    assert browser.text("#texts .text") == text
+    assert browser.run("return document.scripts.length") == 2
+    assert browser.run("return document.title") == f"{text[:60]}{'…' if len(text) > 60 else ''} · x"
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert browser.driver.get_log("browser") == []
+
+
+def test_a_nul_is_shown_as_its_picture(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
+    assert show(random_model("Bert"), tokenizer, "the\0cat").text("#texts .text") == "the␀cat"
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_no_width_makes_the_page_scroll_sideways(
+    width: int, show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    model = random_model("BertForPreTraining")
+    browser = show(model, tokenizer, A, B, other=(model, tokenizer, "y"), width=width)
+    wide, inner = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= inner == width
+
+
+def test_light_and_dark_are_two_pictures(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
+    pictures = set()
+    for dark in (False, True):
+        browser = show(random_model("Bert"), tokenizer, A, dark=dark)
+        paper = browser.run("return getComputedStyle(document.body).backgroundColor")
+        assert paper == ("rgb(20, 24, 28)" if dark else "rgb(255, 255, 255)")
+        pictures.add(browser.picture("#matrix canvas"))
+    assert len(pictures) == 2
+
+
+# --- Bounds ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_largest_page_is_made_and_opened_within_its_bounds(
+    browser: Browser, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """128 tokens, 12 blocks of 12 heads of 64 dimensions, with attention as peaked as trained models have it."""
+    model = BertForPreTraining(PRESETS["base"].replace(vocab_size=80), generator=seeded(0)).eval()
+    with torch.no_grad():
+        for block in model.encoder.blocks:
+            block.attention.query_key_value.weight.mul_(3.5)
+    start = time.process_time()
+    record = make_record(model, tokenizer, "the cat [MASK] on " * 31, "the", name="base")
+    page = html_page(record)
+    seconds = time.process_time() - start
+    assert len(record["tokens"]) == 128
+    assert seconds < 2 * 300  # of two processors
+    assert len(page.encode()) < 15e6
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    assert min(browser.open(tmp_path / "page.html") for _ in range(3)) < 2
