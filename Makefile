@@ -9,7 +9,7 @@ CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 DEMO_MINUTES ?= 5
 
-.PHONY: demo venv test slow hub lint clean
+.PHONY: demo venv test slow hub lint docs clean
 
 demo: $(CORE)
 	$(BIN)/python -m pretrain --corpus pydocs --model pretrain/recipes/demo-model.json --recipe fast --minutes $(DEMO_MINUTES) --out runs/demo --resume
@@ -33,6 +33,11 @@ lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Remakes the pictures of docs/. Needs chromium and chromedriver, and the model of `make demo`, which is made where it isn't there.
+docs: $(DEV)
+	test -f runs/demo/config.json || $(MAKE) demo
+	$(BIN)/python docs/pictures.py runs/demo
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -1,7 +1,7 @@
 """Who looks at whom: every head's probabilities, and a few figures that tell heads apart.
 
 Vaswani et al. 2017, equation 1. The figures are those by which Clark et al. 2019, "What Does BERT Look At?" (arXiv
-1906.04341, sections 3 and 4), describe heads: how broad a head looks, and how much at neighbours and special tokens.
+1906.04341, section 3), describe heads: how broad a head looks, and how much at neighbours and special tokens.
 """
 
 from __future__ import annotations

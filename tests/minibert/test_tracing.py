@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 import minibert
+from minibert import tracing
+from minibert.config import PRESETS
 from minibert.heads import ARCHITECTURES, BertForPreTraining, Model
 from minibert.model import Bert
 from minibert.tokenizer import Batch, Tokenizer
 from minibert.tracing import intermediates, trace, watched
-from tests.helpers import ragged_batch, randomize, refusal, tiny_model
+from tests.helpers import TINY, ragged_batch, randomize, refusal, seeded, tiny_model
 
 BLOCK = (
     "attention.query", "attention.key", "attention.value", "attention.probabilities", "attention.context",
     "attention.output", "attention.sum", "attention_norm", "feed_forward.inner", "feed_forward.activation",
     "feed_forward.output", "feed_forward.sum", "feed_forward_norm",
 )  # fmt: skip
+DOTTED = tuple(f".{part}" for part in BLOCK)
 EMBEDDINGS = ("token", "position", "segment", "sum", "norm")
 ENCODER = [
     *(f"embeddings.{part}" for part in EMBEDDINGS),
@@ -150,6 +155,29 @@ def test_gradients_flow_through_a_watched_pass() -> None:
     record = intermediates(model, calls)
     assert not any(value.requires_grad for value in record.values())
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [name if name in ("tiny", "mini") else pytest.param(name, marks=pytest.mark.slow) for name in PRESETS],
+)
+def test_every_preset_is_traced_by_documented_names_with_the_values_of_a_plain_pass(preset: str) -> None:
+    config = PRESETS[preset].replace(vocab_size=TINY.vocab_size)
+    model, given = BertForPreTraining(config, generator=seeded(0)).eval(), batch()
+    before = standing(model)
+    record = trace(model, given)
+    assert standing(model) == before
+    assert tracing.__doc__ is not None
+    documented = tracing.__doc__.replace("{}", "0")
+    blocks = [f"blocks.{layer}{end}" for layer in range(config.num_hidden_layers) for end in ("", *DOTTED)]
+    assert {name for name in record if name.startswith("blocks.")} == set(blocks)
+    for name in record:
+        assert re.sub(r"\d+", "0", name).split(".")[-1] in documented
+    with torch.no_grad():
+        hidden = model.encoder(
+            given.input_ids, token_type_ids=given.token_type_ids, attention_mask=given.attention_mask
+        )
+    assert_close(record[f"blocks.{config.num_hidden_layers - 1}"], hidden, rtol=0, atol=0)
 
 
 def test_choices_are_traced_as_one_question() -> None:

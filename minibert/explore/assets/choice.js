@@ -47,5 +47,6 @@ function setUpChoice() {
   }
   const asked = record.predictions[0]?.position;
   const first = Math.min(1, record.tokens.length - 1);
-  choose({ token: asked ?? first, key: first, layer: 0, head: 0, question: 0 });
+  Object.assign(choice, { token: asked ?? first, key: first }); // nothing is drawn yet
+  byId("choose-token").value = choice.token;
 }

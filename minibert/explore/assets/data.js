@@ -25,7 +25,9 @@ class Values {
 
 /** base64 of deflated whole numbers -> Values. Of two-byte numbers all low bytes come first. */
 async function unpacked({ shape, steps, bytes, data }) {
-  const compressed = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  const characters = atob(data);
+  const compressed = new Uint8Array(characters.length);
+  for (let i = 0; i < characters.length; i++) compressed[i] = characters.charCodeAt(i);
   const stream = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const raw = new Uint8Array(await new Response(stream).arrayBuffer());
   if (bytes === 1) return new Values(shape, steps, new Int8Array(raw.buffer));

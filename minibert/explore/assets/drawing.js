@@ -72,7 +72,12 @@ function pixels(rows, columns, colourOf, properties = {}) {
   const image = context.createImageData(columns, rows);
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      image.data.set([...colourOf(row, column), 255], 4 * (row * columns + column));
+      const [red, green, blue] = colourOf(row, column);
+      const place = 4 * (row * columns + column);
+      image.data[place] = red;
+      image.data[place + 1] = green;
+      image.data[place + 2] = blue;
+      image.data[place + 3] = 255;
     }
   }
   context.putImageData(image, 0, 0);
