@@ -17,7 +17,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 PICTURES = Path(__file__).parent / "pictures"
-PAIR = ("Raises an error if the file does not [MASK].", "The default value is [MASK].")
+PAIR = ("Return the [MASK] of the array along the given axis.", "The default value is [MASK].")
 SENTENCE = "The animal didn't cross the street because it was too tired."
 
 # Picture -> which page it is of, what is chosen there, and from which element to which it reaches.

@@ -50,7 +50,7 @@ class ExploreOptions:
     max_tokens: int = MAX_TOKENS
     """tokens, [CLS] and [SEP] counted; a longer text is refused, since the page grows with their square"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """also write what the page shows as JSON, not packed, for programs of one's own"""
+    """also write what the page shows as JSON, not packed, for programs of one's own; large where the text is long"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one"""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import time
@@ -65,6 +67,25 @@ class Browser:
             assert time.perf_counter() - start < 30, self.driver.get_log("browser")
             time.sleep(0.01)
         return time.perf_counter() - start
+
+    def processor_seconds(self, action: Callable[[], object]) -> float:
+        """What all processes of the browser took for it."""
+        before = self._taken()
+        action()
+        return self._taken() - before
+
+    def _taken(self) -> float:
+        """Of the driver and all its descendants, from Linux's tables; one that has ended counts no more."""
+        parents, ticks = {}, {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has just ended
+                fields = stat.read_text().rpartition(")")[2].split()
+                process = int(stat.parent.name)
+                parents[process], ticks[process] = int(fields[1]), int(fields[11]) + int(fields[12])
+        ours = {self.driver.service.process.pid}
+        while new := {process for process, parent in parents.items() if parent in ours} - ours:
+            ours |= new
+        return sum(ticks.get(process, 0) for process in ours) / os.sysconf("SC_CLK_TCK")
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
@@ -402,4 +423,5 @@ def test_the_largest_page_is_made_and_opened_within_its_bounds(
     assert seconds < 2 * 300  # of two processors
     assert len(page.encode()) < 15e6
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    assert min(browser.open(tmp_path / "page.html") for _ in range(3)) < 2
+    # Of processors: what else the machine does at the time would count in seconds of the clock.
+    assert min(browser.processor_seconds(lambda: browser.open(tmp_path / "page.html")) for _ in range(3)) < 2
