@@ -7,6 +7,10 @@ import signal
 from minibert import cli
 
 COMMANDS = {
+    "pretrain": (
+        "benchmarks.commands:pretrain",
+        "pretraining steps beside a loop around transformers' model: --model mini",
+    ),
     "finetune": (
         "benchmarks.commands:finetune",
         "a task's figures and speed beside the transformers Trainer's: --task cola --model HF_DIR --data DIR",

@@ -34,3 +34,9 @@ def encoder_operations(config: BertConfig, lengths: Iterable[int]) -> int:
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     dense = 2 * (4 * hidden * hidden + 2 * hidden * inner)  # a token: query, key, value, output; in and out
     return layers * sum(length * dense + 4 * length * length * hidden for length in lengths)
+
+
+def training_operations(config: BertConfig, lengths: Iterable[int], masked: int) -> int:
+    """The same for a training step: the masked-LM head at `masked` positions too, and twice as much on the way back."""
+    head = 2 * (config.hidden_size * config.hidden_size + config.hidden_size * config.vocab_size)
+    return 3 * (encoder_operations(config, lengths) + masked * head)

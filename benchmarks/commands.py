@@ -47,3 +47,17 @@ def encode(args: Sequence[str]) -> None:
     from benchmarks.encode import compare
 
     compare(options)
+
+
+def pretrain(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError, RunStopped, CheckFailed: as `benchmarks.pretrain.compare`.
+    """
+    from benchmarks.options import PRETRAIN, PretrainBenchmarkOptions
+
+    options = cli.parse(PretrainBenchmarkOptions, args, prog="python -m benchmarks pretrain", description=PRETRAIN)
+    options.check()
+    from benchmarks.pretrain import compare
+
+    compare(options)

@@ -153,3 +153,63 @@ class EncodeOptions:
         """
         for name in ("repeats", "passes", "singles", "batch_size", "threads"):
             cli.check_range(self, name, low=1)
+
+
+PRETRAIN = """Pretrain from the same first weights on the same batches, ours and a peer in turns, and compare speed.
+
+  python -m benchmarks pretrain --model mini --tokenizer HF_DIR --batch-size 32 --peer transformers-autocast
+  python -m benchmarks pretrain --model mini --dtype float32 --dropout 0 --steps 100 --warm-up 0 --peer transformers
+
+The peer is the loop that one writes around transformers' BertForPreTraining, with fused AdamW. Both have the paper's
+recipe. In float32 without dropout the losses of all steps are compared as well."""
+
+
+@dataclass(frozen=True)
+class PretrainBenchmarkOptions:
+    """What is compared."""
+
+    model: str = "mini"
+    """tiny, mini, small, medium, base or large, or the path of a config .json"""
+    corpus: str = "pydocs"
+    """what `python -m pretrain --corpus` takes"""
+    tokenizer: str | None = None
+    """a directory with a tokenizer; none: a vocabulary of --vocab-size is trained on the corpus"""
+    vocab_size: int = 8192
+    """tokens of that vocabulary"""
+    peer: Literal["transformers", "transformers-autocast", "transformers-bfloat16"] = "transformers-autocast"
+    """in float32, under autocast to bfloat16, or the model cast to bfloat16"""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """of our matrix products"""
+    batch_size: int = 32
+    """sequences in a step"""
+    seq_len: int = 128
+    """tokens in a sequence"""
+    steps: int = 40
+    """optimizer steps of a run"""
+    warm_up: int = 10
+    """of which the first ones are not timed"""
+    repeats: int = 3
+    """runs of each side; each has its own seed"""
+    learning_rate: float = 1e-4
+    """peak learning rate"""
+    dropout: float = 0.1
+    """dropout"""
+    threads: int | None = None
+    """threads of both; none: as many as there are cores"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """of both; auto: a GPU where there is one"""
+    json: str | None = None
+    """a file to keep each run's results in; runs that are in it already are not repeated"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        for name in ("batch_size", "repeats", "threads", "vocab_size"):
+            cli.check_range(self, name, low=1)
+        cli.check_range(self, "seq_len", low=8)
+        cli.check_range(self, "warm_up", low=0)
+        cli.check_range(self, "steps", low=self.warm_up + 1)
+        cli.check_range(self, "learning_rate", above=0, high=1)
+        cli.check_range(self, "dropout", low=0, below=1)

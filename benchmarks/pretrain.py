@@ -1,0 +1,209 @@
+"""Pretraining: steps from the same weights on the same batches, our command's and those of a loop around the peer."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import minibert
+from benchmarks.ceiling import measured_ceiling, training_operations
+from benchmarks.machine import describe_machine, machine_line, usable_cores
+from benchmarks.options import PretrainBenchmarkOptions
+from benchmarks.peers.transformers_pretraining import PretrainWork, batches_of
+from benchmarks.report import differences_in_work, table
+from benchmarks.runner import OURS, Results, Run, alternate, run_python, workplace
+from minibert.config import config_named
+from minibert.errors import CheckFailed
+from minibert.heads import BertForPreTraining
+from minibert.training.device import choose_device
+from pretrain.shards import open_prepared
+
+PEER_MODULE = "benchmarks.peers.transformers_pretraining"
+PEER_DTYPES = {"transformers": "float32", "transformers-autocast": "autocast", "transformers-bfloat16": "bfloat16"}
+SAME_LOSS = 1e-4  # in float32 without dropout, in nats
+
+
+def compare(options: PretrainBenchmarkOptions) -> None:
+    """Runs what is not yet in the results, and prints the table.
+
+    Raises:
+        InputError, RunStopped: the corpus or a run is unusable.
+        CheckFailed: the two sides did not do the same work, or in float32 without dropout not with the same losses.
+    """
+    threads = options.threads or usable_cores()
+    machine = describe_machine(threads=threads, device=options.device, packages=("transformers",))
+    told = {name: value for name, value in asdict(options).items() if name not in ("json", "repeats", "warm_up")}
+    with workplace(options.json) as scratch:
+        path = None if options.json is None else Path(options.json)
+        results = Results(path, {"benchmark": "pretrain", "options": told, "machine": machine})
+        print(
+            f"{options.model}, sequences of {options.seq_len}, batches of {options.batch_size}, ours in {options.dtype}"
+        )
+        print(f"{machine_line(machine)}\n", flush=True)
+        study = Study(options, scratch, threads)
+        sides = {OURS: study.ours, options.peer: study.peer}
+        alternate(sides, range(options.repeats), results, lambda run: print(run_line(run, options.warm_up), flush=True))
+        operations = study.operations()
+    found = {side: [run for run in results.of(side) if run.seed < options.repeats] for side in sides}
+    print("\n".join(report(found, options.warm_up)))
+    print(share_of_ceiling(found, operations, options, threads))
+    check_losses(found, options)
+
+
+class Study:
+    """What the runs share: the token arrays, and the first weights in the format of each side."""
+
+    def __init__(self, options: PretrainBenchmarkOptions, scratch: Path, threads: int) -> None:
+        self.options = options
+        self.scratch = scratch
+        self.threads = threads
+        self.data, self.init, self.reference = (scratch / name for name in ("data", "init", "reference"))
+        if not self.data.exists():
+            choice = ["--vocab-size", options.vocab_size]
+            if options.tokenizer is not None:
+                choice = ["--tokenizer", options.tokenizer]
+            args = ["pretrain", "prepare", "--corpus", options.corpus, "--out", self.data, *choice]
+            run_python(args, scratch / "prepare.log", threads=threads)
+        if not self.init.exists():
+            tokenizer = open_prepared(str(self.data), check=False).tokenizer
+            config = config_named(options.model).replace(vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_id)
+            model = BertForPreTraining(config, generator=torch.Generator().manual_seed(0))
+            minibert.save(model, tokenizer, self.init)
+        if not self.reference.exists():
+            args = ["weights_convert", "to-hf", self.init, self.reference]
+            run_python(args, scratch / "to-hf.log", threads=threads)
+
+    def work(self, seed: int) -> PretrainWork:
+        """What both sides are given: the paper's recipe, over so many steps."""
+        options = self.options
+        return PretrainWork(
+            data=str(self.data), init=str(self.init), reference=str(self.reference), seq_len=options.seq_len,
+            batch_size=options.batch_size, steps=options.steps, learning_rate=options.learning_rate,
+            betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01, clip_norm=1.0, warmup_share=0.1,
+            dropout=options.dropout, mask_rate=0.15, short_share=0.1,
+            device=choose_device(options.device).type, seed=seed,
+        )  # fmt: skip
+
+    def ours(self, seed: int) -> Run:
+        """A run of `python -m pretrain`."""
+        work, out = self.work(seed), self.scratch / f"ours-{seed}"
+        run_python(
+            [
+                "pretrain", "--data", work.data, "--init", work.init, "--recipe", "paper", "--out", out, "--resume",
+                "--steps", work.steps, "--seq-len", work.seq_len, "--batch-size", work.batch_size,
+                "--learning-rate", work.learning_rate, "--betas", *work.betas, "--eps", work.eps,
+                "--weight-decay", work.weight_decay, "--clip-norm", work.clip_norm,
+                "--warmup-share", work.warmup_share, "--decay-share", 1 - work.warmup_share,
+                "--dropout", work.dropout, "--mask-rate", work.mask_rate, "--short-share", work.short_share,
+                "--dtype", self.options.dtype, "--device", work.device, "--seed", seed,
+                "--evaluations", 1, "--log-every", 1, "--save-every", 10**9, "--save-seconds", 1e9,
+            ],
+            out.with_suffix(".log"), threads=self.threads,
+        )  # fmt: skip
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        steps = [line for line in lines if "gradient_norm" in line]
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        ends = [0.0, *(line["seconds"] for line in steps)]
+        return Run(
+            side=OURS,
+            seed=seed,
+            work={"steps": summary["steps"], "tokens": summary["tokens"]},
+            metrics={},
+            figures={"peak_memory": summary["peak_rss_bytes"]},
+            notes={
+                "losses": [line["mlm_loss"] + line["nsp_loss"] for line in steps],
+                "seconds": [after - before for before, after in pairwise(ends)],
+            },
+        )
+
+    def peer(self, seed: int) -> Run:
+        """A run of the peer's loop."""
+        side = self.options.peer
+        given, result = (self.scratch / f"{side}-{seed}.{kind}.json" for kind in ("work", "result"))
+        fields = {**asdict(self.work(seed)), "side": side, "dtype": PEER_DTYPES[side]}
+        given.write_text(json.dumps(fields), encoding="utf-8")
+        run_python([PEER_MODULE, given, result], given.with_suffix(".log"), threads=self.threads)
+        return Run(**json.loads(result.read_text(encoding="utf-8")))
+
+    def operations(self) -> float:
+        """Of a step, on average over the first run's; see `training_operations`."""
+        config = minibert.load(self.init)[0].config
+        total = 0
+        batches = batches_of(self.work(0))
+        for batch in batches:
+            real = batch.attention_mask
+            lengths = [batch.input_ids.size(1)] * len(batch.input_ids) if real is None else real.sum(1).tolist()
+            total += training_operations(config, lengths, len(batch.masked_labels))
+        return total / len(batches)
+
+
+def timed(run: Run, warm_up: int) -> list[float]:
+    """Seconds of the steps that count."""
+    return list(run.notes["seconds"][warm_up:])
+
+
+def tokens_per_second(run: Run, warm_up: int) -> float:
+    """Real tokens of a mean step over the median step's seconds."""
+    return run.work["tokens"] / run.work["steps"] / statistics.median(timed(run, warm_up))
+
+
+def run_line(run: Run, warm_up: int) -> str:
+    """A run that has just ended."""
+    speed, last = tokens_per_second(run, warm_up), run.notes["losses"][-1]
+    return f"{run.side}, {run.seed}: {speed:,.0f} tokens/s, last loss {last:.4f}"
+
+
+def report(sides: Mapping[str, Sequence[Run]], warm_up: int) -> list[str]:
+    """The table.
+
+    Raises:
+        CheckFailed: the two sides did not train on the same tokens.
+    """
+    for runs in zip(*sides.values(), strict=True):
+        if different := differences_in_work(runs):
+            raise CheckFailed(f"the runs did not do the same work, so they are not compared: {'; '.join(different)}")
+    rows: dict[str, tuple[Callable[[Run], float], str]] = {
+        "tokens/s": (lambda run: tokens_per_second(run, warm_up), ",.0f"),
+        "step, ms": (lambda run: 1000 * statistics.median(timed(run, warm_up)), ",.1f"),
+        "first step, ms": (lambda run: 1000 * run.notes["seconds"][0], ",.1f"),
+        "peak memory, MB": (lambda run: 1e-6 * run.figures["peak_memory"], ",.0f"),
+        "last loss": (lambda run: run.notes["losses"][-1], ".4f"),
+    }
+    return ["", "each run trained on the same tokens on both sides", "", *table(sides, rows, ratio_of="tokens/s"), ""]
+
+
+def share_of_ceiling(
+    sides: Mapping[str, Sequence[Run]], operations: float, options: PretrainBenchmarkOptions, threads: int
+) -> str:
+    """How much of what the machine multiplies at best each side's steps reach."""
+    torch.set_num_threads(threads)
+    ceiling = measured_ceiling(getattr(torch, options.dtype), choose_device(options.device))
+    shares = []
+    for side, runs in sides.items():
+        seconds = statistics.median(statistics.median(timed(run, options.warm_up)) for run in runs)
+        shares.append(f"{side} {operations / seconds / ceiling:.1%}")
+    return f"of the {ceiling / 1e9:,.0f} GFLOP/s of one large product in {options.dtype}: {', '.join(shares)}"
+
+
+def check_losses(sides: Mapping[str, Sequence[Run]], options: PretrainBenchmarkOptions) -> None:
+    """
+    Raises:
+        CheckFailed: in float32 without dropout, where nothing but rounding differs, losses are further apart.
+    """
+    ours, peer = (sorted(runs, key=lambda run: run.seed) for runs in sides.values())
+    pairs: list[tuple[Any, Any]] = [
+        pair for one, other in zip(ours, peer, strict=True)
+        for pair in zip(one.notes["losses"], other.notes["losses"], strict=True)
+    ]  # fmt: skip
+    largest = max(abs(one - other) for one, other in pairs)
+    print(f"losses of all steps differ by at most {largest:.2g}")
+    exact = options.dtype == "float32" and options.peer == "transformers" and options.dropout == 0
+    if exact and largest > SAME_LOSS:
+        raise CheckFailed(f"losses differ by {largest:.2g}, expected at most {SAME_LOSS:g} in float32 without dropout")
