@@ -61,3 +61,17 @@ def pretrain(args: Sequence[str]) -> None:
     from benchmarks.pretrain import compare
 
     compare(options)
+
+
+def startup(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError, RunStopped: as `benchmarks.startup.compare`.
+    """
+    from benchmarks.options import STARTUP, StartupOptions
+
+    options = cli.parse(StartupOptions, args or ["--help"], prog="python -m benchmarks startup", description=STARTUP)
+    options.check()
+    from benchmarks.startup import compare
+
+    compare(options)

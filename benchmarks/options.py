@@ -213,3 +213,27 @@ class PretrainBenchmarkOptions:
         cli.check_range(self, "steps", low=self.warm_up + 1)
         cli.check_range(self, "learning_rate", above=0, high=1)
         cli.check_range(self, "dropout", low=0, below=1)
+
+
+STARTUP = """Time commands from the prompt to the answer, and the same of sentence-transformers and transformers.
+
+  python -m benchmarks startup --model HF_DIR"""
+
+
+@dataclass(frozen=True)
+class StartupOptions:
+    """What is timed."""
+
+    model: str
+    """a Hugging Face directory of an encoder"""
+    repeats: int = 5
+    """times that each command is run, after one that is not counted"""
+    json: str | None = None
+    """a file to write all seconds to"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        cli.check_range(self, "repeats", low=1)
