@@ -19,6 +19,10 @@ COMMANDS = {
         "benchmarks.commands:encode",
         "vectors of texts, beside sentence-transformers, ONNX Runtime and transformers: --model HF_DIR --data FILE",
     ),
+    "prepare": (
+        "benchmarks.commands:prepare",
+        "text to token arrays to batches: --corpus FILE",
+    ),
     "startup": (
         "benchmarks.commands:startup",
         "from the prompt to the answer: --model HF_DIR",

@@ -75,3 +75,19 @@ def startup(args: Sequence[str]) -> None:
     from benchmarks.startup import compare
 
     compare(options)
+
+
+def prepare(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError, RunStopped: as `benchmarks.prepare.compare`.
+    """
+    from benchmarks.options import PREPARE, PrepareBenchmarkOptions
+
+    options = cli.parse(
+        PrepareBenchmarkOptions, args or ["--help"], prog="python -m benchmarks prepare", description=PREPARE
+    )
+    options.check()
+    from benchmarks.prepare import compare
+
+    compare(options)

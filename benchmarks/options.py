@@ -237,3 +237,41 @@ class StartupOptions:
             InputError: an option out of range.
         """
         cli.check_range(self, "repeats", low=1)
+
+
+PREPARE = """Turn a text file into token arrays and these into batches, and tell how fast.
+
+  python -m benchmarks prepare --corpus ../shared/data/wikitext-2/train.txt.gz --tokenizer HF_DIR"""
+
+
+@dataclass(frozen=True)
+class PrepareBenchmarkOptions:
+    """What is timed."""
+
+    corpus: str
+    """a text file, as `python -m pretrain prepare` takes it"""
+    tokenizer: str | None = None
+    """a directory with a tokenizer; none: a vocabulary of --vocab-size is trained, which is timed too"""
+    vocab_size: int = 8192
+    """tokens of that vocabulary"""
+    processes: int | None = None
+    """that make the arrays; none: as many as there are cores"""
+    batch_size: int = 32
+    """sequences in a batch"""
+    seq_len: int = 128
+    """tokens in a sequence"""
+    batches: int = 200
+    """batches that are made in the end, by one thread"""
+    repeats: int = 3
+    """times that all is done"""
+    json: str | None = None
+    """a file to keep each run's results in; runs that are in it already are not repeated"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        for name in ("vocab_size", "processes", "batch_size", "batches", "repeats"):
+            cli.check_range(self, name, low=1)
+        cli.check_range(self, "seq_len", low=8)
