@@ -2,92 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 from collections.abc import Sequence
+from typing import Any
 
+from benchmarks import options
 from minibert import cli
 
 
+def pretrain(args: Sequence[str]) -> None:
+    """Steps of pretraining."""
+    _compare("pretrain", options.PretrainBenchmarkOptions, options.PRETRAIN, args)
+
+
 def finetune(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError, RunStopped, CheckFailed: as `benchmarks.finetune.compare`.
-    """
-    from benchmarks.options import FINETUNE, FinetuneOptions
-
-    options = cli.parse(FinetuneOptions, args or ["--help"], prog="python -m benchmarks finetune", description=FINETUNE)
-    options.check()
-    from benchmarks.finetune import compare
-
-    compare(options)
-
-
-def reviews(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError, RunStopped: as `benchmarks.reviews.compare`.
-    """
-    from benchmarks.options import REVIEWS, ReviewsOptions
-
-    options = cli.parse(ReviewsOptions, args or ["--help"], prog="python -m benchmarks reviews", description=REVIEWS)
-    options.check()
-    from benchmarks.reviews import compare
-
-    compare(options)
+    """Fine-tuning."""
+    _compare("finetune", options.FinetuneOptions, options.FINETUNE, args)
 
 
 def encode(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError, RunStopped, CheckFailed: as `benchmarks.encode.compare`.
-    """
-    from benchmarks.options import ENCODE, EncodeOptions
-
-    options = cli.parse(EncodeOptions, args or ["--help"], prog="python -m benchmarks encode", description=ENCODE)
-    options.check()
-    from benchmarks.encode import compare
-
-    compare(options)
-
-
-def pretrain(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError, RunStopped, CheckFailed: as `benchmarks.pretrain.compare`.
-    """
-    from benchmarks.options import PRETRAIN, PretrainBenchmarkOptions
-
-    options = cli.parse(PretrainBenchmarkOptions, args, prog="python -m benchmarks pretrain", description=PRETRAIN)
-    options.check()
-    from benchmarks.pretrain import compare
-
-    compare(options)
-
-
-def startup(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError, RunStopped: as `benchmarks.startup.compare`.
-    """
-    from benchmarks.options import STARTUP, StartupOptions
-
-    options = cli.parse(StartupOptions, args or ["--help"], prog="python -m benchmarks startup", description=STARTUP)
-    options.check()
-    from benchmarks.startup import compare
-
-    compare(options)
+    """Vectors of texts."""
+    _compare("encode", options.EncodeOptions, options.ENCODE, args)
 
 
 def prepare(args: Sequence[str]) -> None:
-    """
+    """Text to batches."""
+    _compare("prepare", options.PrepareBenchmarkOptions, options.PREPARE, args)
+
+
+def startup(args: Sequence[str]) -> None:
+    """From the prompt to the answer."""
+    _compare("startup", options.StartupOptions, options.STARTUP, args)
+
+
+def reviews(args: Sequence[str]) -> None:
+    """What pretraining gives."""
+    _compare("reviews", options.ReviewsOptions, options.REVIEWS, args)
+
+
+def _compare(name: str, kind: Any, description: str, args: Sequence[str]) -> None:
+    """Reads the options and has `compare` of the module of that name do the work.
+
     Raises:
-        InputError, RunStopped: as `benchmarks.prepare.compare`.
+        InputError, RunStopped, CheckFailed: as that does.
     """
-    from benchmarks.options import PREPARE, PrepareBenchmarkOptions
-
-    options = cli.parse(
-        PrepareBenchmarkOptions, args or ["--help"], prog="python -m benchmarks prepare", description=PREPARE
-    )
-    options.check()
-    from benchmarks.prepare import compare
-
-    compare(options)
+    needs_some = any(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))
+    given = list(args) or (["--help"] if needs_some else [])
+    found = cli.parse(kind, given, prog=f"python -m benchmarks {name}", description=description)
+    found.check()
+    importlib.import_module(f"benchmarks.{name}").compare(found)
