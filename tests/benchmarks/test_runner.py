@@ -101,6 +101,8 @@ def test_an_interrupt_leaves_no_process_running(tmp_path: Path) -> None:
     script = tmp_path / "slow_one.py"
     script.write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
     command = (
+        # A process that a shell began with & ignores this signal, and so do those that it begins.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from pathlib import Path; from benchmarks.runner import run_python; "
         f"run_python(['slow_one'], Path({str(tmp_path / 'log')!r}), threads=1)"
     )

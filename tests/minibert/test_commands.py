@@ -199,7 +199,10 @@ def test_every_command_has_help(
 
 def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "fil-mask") == 2
-    assert error_line(capsys) == "error: unknown command 'fil-mask': give info or fill-mask or embed or add-tokens"
+    assert (
+        error_line(capsys)
+        == "error: unknown command 'fil-mask': give info or fill-mask or embed or add-tokens or explore"
+    )
 
 
 def test_the_module_runs_as_a_program() -> None:
@@ -207,7 +210,10 @@ def test_the_module_runs_as_a_program() -> None:
         [sys.executable, "-m", "minibert", "frobnicate"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "error: unknown command 'frobnicate': give info or fill-mask or embed or add-tokens\n"
+    assert (
+        result.stderr
+        == "error: unknown command 'frobnicate': give info or fill-mask or embed or add-tokens or explore\n"
+    )
 
 
 # --- The package -----------------------------------------------------------------------------------------------------
