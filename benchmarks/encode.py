@@ -19,11 +19,11 @@ from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import EncodeOptions
 from benchmarks.peers.encoders import EncodeWork
 from benchmarks.report import differences_in_work, table
-from benchmarks.runner import OURS, Results, Run, alternate, checksum, run_python, workplace
-from benchmarks.sides import convert
+from benchmarks.runner import OURS, Results, Run, alternate, checksum, run_python, settings_of, workplace
+from benchmarks.sides import convert, weights_checksum
 from finetune.tables import TableFormat
 from finetune.texts import TextColumns, read_texts
-from minibert.errors import CheckFailed, InputError
+from minibert.errors import CheckFailed
 
 PACKAGES = {"sentence-transformers": ("sentence-transformers", "transformers"), "onnxruntime": ("onnxruntime",)}
 COLUMNS, TABLE = TextColumns("6", "7", "5"), TableFormat(delimiter="\t", header=False, quoting=False)  # STS-B's
@@ -37,33 +37,26 @@ def compare(options: EncodeOptions) -> None:
         InputError, RunStopped: files or a run are unusable.
         CheckFailed: the two sides did not do the same work.
     """
-    if not (Path(options.model) / "config.json").is_file():
-        raise InputError(f"{options.model}: expected a Hugging Face directory, with config.json in it")
+    contents = {"model": weights_checksum(options.model)}
     examples = list(read_texts(options.data, COLUMNS, TABLE, problem_type="regression"))
     texts = [text or "" for example in examples for text in (example.text, example.pair)]
+    contents["data"] = checksum([Path(options.data)])
     scores = [float(str(example.label)) for example in examples]
     threads = options.threads or usable_cores()
     packages = PACKAGES.get(options.peer, ("transformers",))
     machine = describe_machine(threads=threads, device="cpu", packages=packages)
-    with workplace(options.json) as scratch:
-        results = Results(None if options.json is None else Path(options.json), facts(options, machine))
+    settings = settings_of(options, "repeats", "model", "data") | contents
+    results = Results(options.json, {"benchmark": "encode", "options": settings, "machine": machine})
+    with workplace(options.json, settings) as scratch:
         print(f"encoding {len(texts):,} texts in batches of {options.batch_size}, ours in {options.dtype}")
         print(f"{machine_line(machine)}\n", flush=True)
         study = Study(options, scratch, texts, scores, threads)
         sides = {side: study.side(side) for side in (OURS, options.peer)}
         alternate(sides, range(options.repeats), results, lambda run: print(run_line(run), flush=True))
         operations = study.operations()
-    found = {side: [run for run in results.of(side) if run.seed < options.repeats] for side in sides}
+    found = {side: results.of(side, seeds=options.repeats) for side in sides}
     print("\n".join(report(found)))
     print(share_of_ceiling(found[OURS], operations, options.dtype, threads))
-
-
-def facts(options: EncodeOptions, machine: dict[str, Any]) -> dict[str, Any]:
-    """What all runs of a table have in common."""
-    weights = sorted(path for path in Path(options.model).iterdir() if path.suffix in (".safetensors", ".bin"))
-    told = {name: value for name, value in asdict(options).items() if name not in ("json", "repeats", "model", "data")}
-    contents = {"model": checksum(weights), "data": checksum([Path(options.data)])}
-    return {"benchmark": "encode", "options": told | contents, "machine": machine}
 
 
 class Study:
@@ -101,7 +94,7 @@ class Study:
             found = Run(**json.loads(result.read_text(encoding="utf-8")))
             vectors = np.load(result.with_suffix(".npy"))
             found.metrics["spearman"] = spearman(vectors, self.scores)
-            found.notes["first_texts"] = vectors[:: max(1, len(vectors) // 8)][:8].tolist()
+            found.notes["some_texts"] = vectors[:: max(1, len(vectors) // 8)][:8].tolist()
             return found
 
         return run
@@ -148,7 +141,7 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     }
     done = ", ".join(f"{value:,} {name}" for name, value in runs[0].work.items())
     ours, peer = sides.values()
-    vectors = [np.array(found[0].notes["first_texts"]) for found in (ours, peer)]
+    vectors = [np.array(found[0].notes["some_texts"]) for found in (ours, peer)]
     cosines = (vectors[0] * vectors[1]).sum(1) / np.prod([np.linalg.norm(one, axis=1) for one in vectors], axis=0)
     return [
         "",

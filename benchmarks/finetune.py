@@ -11,10 +11,10 @@ from benchmarks.data import write_files
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import FinetuneOptions
 from benchmarks.report import Figure, differences_in_work, table, verdict, verdict_line
-from benchmarks.runner import OURS, Results, Run, alternate, checksum, workplace
-from benchmarks.sides import convert, run_ours, run_peer
+from benchmarks.runner import OURS, Results, Run, alternate, checksum, settings_of, workplace
+from benchmarks.sides import convert, run_ours, run_peer, weights_checksum
 from benchmarks.tasks import TASKS, Work
-from minibert.errors import CheckFailed, InputError
+from minibert.errors import CheckFailed
 
 POINTS = 100
 
@@ -28,13 +28,14 @@ def compare(options: FinetuneOptions) -> None:
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=(options.peer,))
-    with workplace(options.json) as scratch:
+    settings = settings_of(options, "seeds", "ours_only", "peer_only")
+    with workplace(options.json, settings) as scratch:
         work = plan(options, scratch)
-        results = Results(None if options.json is None else Path(options.json), facts(options, work, machine))
+        results = Results(options.json, facts(options, work, machine))
         print(f"{headline(options, work)}\n{machine_line(machine)}\n", flush=True)
         sides = sides_of(options, work, scratch, threads)
         alternate(sides, range(options.seeds), results, lambda run: print(run_line(run), flush=True))
-    there = {side: [run for run in results.of(side) if run.seed < options.seeds] for side in (OURS, options.peer)}
+    there = {side: results.of(side, seeds=options.seeds) for side in (OURS, options.peer)}
     print("\n".join(report(options.task, {side: runs for side, runs in there.items() if runs})))
 
 
@@ -44,8 +45,7 @@ def plan(options: FinetuneOptions, scratch: Path) -> Work:
     Raises:
         InputError: the files or the model are not there.
     """
-    if not (Path(options.model) / "config.json").is_file():
-        raise InputError(f"{options.model}: expected a Hugging Face directory, with config.json in it")
+    weights_checksum(options.model)
     task = TASKS[options.task]
     train, dev = write_files(
         options.task, Path(options.data), scratch, train_limit=options.train_limit, dev_limit=options.dev_limit
@@ -64,9 +64,8 @@ def plan(options: FinetuneOptions, scratch: Path) -> Work:
 
 def facts(options: FinetuneOptions, work: Work, machine: dict[str, Any]) -> dict[str, Any]:
     """What all runs of a table have in common; files are told by their content, not by where they lie."""
-    weights = sorted(path for path in Path(work.model).iterdir() if path.suffix in (".safetensors", ".bin"))
-    contents = {"model": weights, "train": [Path(work.train)], "dev": [Path(work.dev)]}
-    checksums = {name: checksum(paths) for name, paths in contents.items()}
+    checksums = {"train": checksum([Path(work.train)]), "dev": checksum([Path(work.dev)])}
+    checksums["model"] = weights_checksum(work.model)
     told = asdict(replace(work, **checksums))  # type: ignore[arg-type]  # all three are strings
     return {"benchmark": "finetune", "work": told, "dtype": options.dtype, "machine": machine}
 

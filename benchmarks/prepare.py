@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,20 +32,20 @@ def compare(options: PrepareBenchmarkOptions) -> None:
     machine = describe_machine(threads=options.processes or usable_cores(), device="cpu", packages=("tokenizers",))
     told = {"corpus": checksum([corpus]), "tokenizer": options.tokenizer, "vocab_size": options.vocab_size,
             "batch_size": options.batch_size, "seq_len": options.seq_len, "batches": options.batches}  # fmt: skip
-    with workplace(options.json) as scratch:
-        path = None if options.json is None else Path(options.json)
-        results = Results(path, {"benchmark": "prepare", "work": told, "machine": machine})
+    results = Results(options.json, {"benchmark": "prepare", "work": told, "machine": machine})
+    with workplace(options.json, told) as scratch:
         print(f"{corpus.name}, {corpus.stat().st_size:,} bytes\n{machine_line(machine)}\n", flush=True)
 
         def run(repeat: int) -> Run:
             return prepared(options, scratch / f"data-{repeat}", repeat)
 
         alternate({SIDE: run}, range(options.repeats), results, lambda run: print(run_line(run), flush=True))
-    print("\n".join(report({SIDE: [run for run in results.runs if run.seed < options.repeats]})))
+    print("\n".join(report({SIDE: results.of(SIDE, seeds=options.repeats)})))
 
 
 def prepared(options: PrepareBenchmarkOptions, out: Path, repeat: int) -> Run:
     """`python -m pretrain prepare`, timed from outside, and then batches of what it made."""
+    shutil.rmtree(out, ignore_errors=True)  # of a run that was stopped
     choice = ["--vocab-size", options.vocab_size] if options.tokenizer is None else ["--tokenizer", options.tokenizer]
     seconds = run_python(
         ["pretrain", "prepare", "--corpus", options.corpus, "--out", out, *choice,

@@ -18,7 +18,7 @@ from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import PretrainBenchmarkOptions
 from benchmarks.peers.transformers_pretraining import PretrainWork, batches_of
 from benchmarks.report import differences_in_work, table
-from benchmarks.runner import OURS, Results, Run, alternate, run_python, workplace
+from benchmarks.runner import OURS, Results, Run, alternate, run_python, settings_of, workplace
 from minibert.config import config_named
 from minibert.errors import CheckFailed
 from minibert.heads import BertForPreTraining
@@ -39,10 +39,9 @@ def compare(options: PretrainBenchmarkOptions) -> None:
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=("transformers",))
-    told = {name: value for name, value in asdict(options).items() if name not in ("json", "repeats", "warm_up")}
-    with workplace(options.json) as scratch:
-        path = None if options.json is None else Path(options.json)
-        results = Results(path, {"benchmark": "pretrain", "options": told, "machine": machine})
+    settings = settings_of(options, "repeats", "warm_up")
+    results = Results(options.json, {"benchmark": "pretrain", "options": settings, "machine": machine})
+    with workplace(options.json, settings) as scratch:
         print(
             f"{options.model}, sequences of {options.seq_len}, batches of {options.batch_size}, ours in {options.dtype}"
         )
@@ -51,7 +50,7 @@ def compare(options: PretrainBenchmarkOptions) -> None:
         sides = {OURS: study.ours, options.peer: study.peer}
         alternate(sides, range(options.repeats), results, lambda run: print(run_line(run, options.warm_up), flush=True))
         operations = study.operations()
-    found = {side: [run for run in results.of(side) if run.seed < options.repeats] for side in sides}
+    found = {side: results.of(side, seeds=options.repeats) for side in sides}
     print("\n".join(report(found, options.warm_up)))
     print(share_of_ceiling(found, operations, options, threads))
     check_losses(found, options)

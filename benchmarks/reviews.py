@@ -13,7 +13,7 @@ import shlex
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ import torch
 import minibert
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import ReviewsOptions
-from benchmarks.runner import Results, Run, alternate, checksum, run_python, workplace
+from benchmarks.runner import Results, Run, alternate, checksum, run_python, settings_of, workplace
 from finetune.tables import TableFormat
 from finetune.texts import TextColumns, read_texts
 from minibert.checkpoint import write_whole
@@ -65,10 +65,10 @@ def compare(options: ReviewsOptions) -> None:
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=("scikit-learn",))
-    told = {name: value for name, value in asdict(options).items() if name not in ("json", "splits", "data")}
+    told = settings_of(options, "splits", "data")
     facts = {"benchmark": "reviews", "data": checksum([existing(options.data)]), "options": told, "machine": machine}
-    with workplace(options.json) as scratch:
-        results = Results(None if options.json is None else Path(options.json), facts)
+    results = Results(options.json, facts)
+    with workplace(options.json, {"data": facts["data"], **told}) as scratch:
         print(f"{machine_line(machine)}\n", flush=True)
         study = Study(options, scratch, threads)
         sides = {
@@ -78,8 +78,8 @@ def compare(options: ReviewsOptions) -> None:
             PRETRAINED: study.pretrained,
         }
         alternate(sides, range(options.splits), results, lambda run: print(run_line(run), flush=True))
-    asked = {side: [run for run in results.of(side) if run.seed < options.splits] for side in sides}
-    print("\n".join(report(asked)))  # a file may hold more splits, the last of them not by every side
+    asked = {side: results.of(side, seeds=options.splits) for side in sides}
+    print("\n".join(report(asked)))
 
 
 def existing(path: str) -> Path:

@@ -20,7 +20,7 @@ from minibert.checkpoint import check_writable, write_whole
 from minibert.errors import InputError, RunStopped
 
 OURS = "ours"
-MARK = "benchmark-at-work"  # a file by which a directory of ours is known
+MARK = "benchmark-at-work.json"  # a file by which a directory of ours is known; it tells what for
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Run:
 class Results:
     """The runs so far; with a path, those of a JSON file, which grows with each, so that what was stopped can go on."""
 
-    def __init__(self, path: Path | None, facts: Mapping[str, Any]) -> None:
+    def __init__(self, json_file: str | None, facts: Mapping[str, Any]) -> None:
         """facts: machine and settings, in which all runs of a file must agree.
 
         Raises:
             InputError: the file is none of ours, or its runs were made otherwise.
         """
-        self.path = path
+        self.path = path = None if json_file is None else Path(json_file)
         self.facts: dict[str, Any] = json.loads(json.dumps(facts))  # as they come back from a file
         self.runs: list[Run] = []
         if path is not None and path.exists():
@@ -72,9 +72,10 @@ class Results:
             content = json.dumps({**self.facts, "runs": [asdict(run) for run in self.runs]}, indent=2) + "\n"
             write_whole(self.path, lambda path: path.write_text(content, encoding="utf-8"))
 
-    def of(self, side: str) -> list[Run]:
-        """A side's runs by seed."""
-        return sorted((run for run in self.runs if run.side == side), key=lambda run: run.seed)
+    def of(self, side: str, *, seeds: int) -> list[Run]:
+        """A side's runs with the seeds below `seeds`, in their order: a file may hold more, not of every side alike."""
+        found = (run for run in self.runs if run.side == side and run.seed < seeds)
+        return sorted(found, key=lambda run: run.seed)
 
 
 def alternate(
@@ -91,12 +92,15 @@ def alternate(
 
 
 @contextmanager
-def workplace(results: str | None) -> Iterator[Path]:
+def workplace(results: str | None, settings: Mapping[str, Any]) -> Iterator[Path]:
     """Where runs keep their files. For runs/x.json it is runs/x.work, which stays when something stops them, so that
     the run at hand goes on too; without a results file it is for this time alone. In the end it is deleted.
 
+    settings: what decides the content of those files; what was made for others is not gone on with.
+
     Raises:
-        InputError: that directory is there and is none of ours, or no results can be written.
+        InputError: that directory is there and is none of ours or was made for other settings, or no results can be
+            written.
     """
     if results is None:
         with tempfile.TemporaryDirectory(prefix="minibert-benchmark-") as name:
@@ -106,8 +110,13 @@ def workplace(results: str | None) -> Iterator[Path]:
     check_writable(Path(results))
     if directory.exists() and not (directory / MARK).is_file():
         raise InputError(f"{directory}: is there already, and no benchmark made it; give --json another place")
+    told = json.dumps(settings, sort_keys=True)
+    if directory.exists() and (directory / MARK).read_text(encoding="utf-8") != told:
+        raise InputError(
+            f"{directory}: an unfinished comparison of other settings; delete it, or give --json another place"
+        )
     directory.mkdir(exist_ok=True)
-    (directory / MARK).touch()
+    write_whole(directory / MARK, lambda path: path.write_text(told, encoding="utf-8"))
     yield directory
     shutil.rmtree(directory)
 
@@ -133,6 +142,11 @@ def run_python(args: Sequence[object], log: Path, *, threads: int) -> float:
         last = next((line for line in reversed(lines) if line.strip()), "it said nothing").removeprefix("error: ")
         raise (InputError if code == 2 else RunStopped)(f"python -m {args[0]} ended with {code}: {last}")
     return time.perf_counter() - started
+
+
+def settings_of(options: Any, *without: str) -> dict[str, Any]:
+    """The options of a benchmark but for the results file and those `without` effect on a run."""
+    return {name: value for name, value in asdict(options).items() if name not in ("json", *without)}
 
 
 def checksum(paths: Sequence[Path]) -> str:

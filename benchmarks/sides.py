@@ -17,6 +17,17 @@ PEERS = {"transformers": "benchmarks.peers.transformers_trainer"}
 CODE = ("minibert", "finetune")  # what decides how ours runs; benchmarks are run from the repository's root
 
 
+def weights_checksum(model: str) -> str:
+    """Of the weights of a Hugging Face directory.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not (Path(model) / "config.json").is_file():
+        raise InputError(f"{model}: expected a Hugging Face directory, with config.json in it")
+    return checksum(sorted(path for path in Path(model).iterdir() if path.suffix in (".safetensors", ".bin")))
+
+
 def convert(model: str, out: Path, *, threads: int) -> Path:
     """A Hugging Face directory as a model directory.
 

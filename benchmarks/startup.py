@@ -13,8 +13,9 @@ from pathlib import Path
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import StartupOptions
 from benchmarks.runner import run_python
+from benchmarks.sides import weights_checksum
 from minibert.checkpoint import check_writable, write_whole
-from minibert.errors import InputError, RunStopped
+from minibert.errors import RunStopped
 
 PACKAGES = ("minibert", "pretrain", "finetune", "weights_convert", "benchmarks")
 TEXT = "A man plays the guitar."
@@ -48,8 +49,7 @@ def compare(options: StartupOptions) -> None:
     Raises:
         InputError, RunStopped: the model is unusable, or a command does not end well.
     """
-    if not (Path(options.model) / "config.json").is_file():
-        raise InputError(f"{options.model}: expected a Hugging Face directory, with config.json in it")
+    weights_checksum(options.model)  # whether it is a directory of a model
     if options.json is not None:
         check_writable(Path(options.json))
     machine = describe_machine(threads=usable_cores(), device="cpu", packages=("transformers", "sentence-transformers"))

@@ -45,6 +45,7 @@ def main(demo: str) -> None:
 
 
 def command(module: str, *args: str) -> None:
+    """Runs `python -m MODULE ARGS`; an exit code other than 0 is an error."""
     subprocess.run([sys.executable, "-m", module, *args], check=True)
 
 
@@ -73,6 +74,7 @@ def photograph(place: Path) -> None:
 
 
 def write_png(path: Path, data: str) -> None:
+    """data: as the browser hands it over, in base64."""
     path.write_bytes(base64.b64decode(data))
     print(path)
 

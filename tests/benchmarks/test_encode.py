@@ -56,7 +56,7 @@ def test_runs_that_read_other_tokens_are_not_compared() -> None:
 def run(side: str, vectors: list[list[float]], tokens: int = 7) -> Run:
     names = ("texts_per_second", "first_pass_seconds", "pass_seconds", "single_seconds", "load_seconds", "peak_memory")
     figures = dict.fromkeys(names, 1.0)
-    return Run(side, 0, {"texts": 2, "tokens": tokens}, {"spearman": 0.5}, figures, {"first_texts": vectors})
+    return Run(side, 0, {"texts": 2, "tokens": tokens}, {"spearman": 0.5}, figures, {"some_texts": vectors})
 
 
 def test_spearman_is_of_the_cosines_of_neighbours() -> None:

@@ -45,22 +45,22 @@ def test_what_was_stopped_goes_on_and_nothing_is_repeated(tmp_path: Path) -> Non
     path = tmp_path / "results.json"
     made: list[str] = []
     with pytest.raises(RunStopped):
-        alternate(sides(made, stop_at="ours 1"), range(2), Results(path, FACTS), lambda run: None)
+        alternate(sides(made, stop_at="ours 1"), range(2), Results(str(path), FACTS), lambda run: None)
     assert len(json.loads(path.read_text())["runs"]) == 3
-    results = Results(path, FACTS)
+    results = Results(str(path), FACTS)
     alternate(sides(made), range(2), results, lambda run: None)
     assert made == ["ours 0", "peer 0", "peer 1", "ours 1"]
-    assert [(run.side, run.seed) for run in results.of("ours")] == [("ours", 0), ("ours", 1)]
-    assert Results(path, FACTS).runs == results.runs
+    assert [(run.side, run.seed) for run in results.of("ours", seeds=2)] == [("ours", 0), ("ours", 1)]
+    assert Results(str(path), FACTS).runs == results.runs
 
 
 def test_runs_of_another_machine_or_another_kind_of_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    Results(path, FACTS).add(Run("ours", 0, {}, {}, {}))
-    message = refusal(lambda: Results(path, {**FACTS, "machine": {"cores": 4}}))
+    Results(str(path), FACTS).add(Run("ours", 0, {}, {}, {}))
+    message = refusal(lambda: Results(str(path), {**FACTS, "machine": {"cores": 4}}))
     assert "holds runs of another kind: machine was {'cores': 2}, is {'cores': 4}" in message
     path.write_text("[]")
-    assert "holds no results of a benchmark" in refusal(lambda: Results(path, FACTS))
+    assert "holds no results of a benchmark" in refusal(lambda: Results(str(path), FACTS))
 
 
 def test_a_command_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
@@ -73,25 +73,35 @@ def test_a_command_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
 
 def test_the_workplace_stays_when_stopped_and_goes_when_all_is_done(tmp_path: Path) -> None:
     results = str(tmp_path / "x.json")
-    with pytest.raises(RunStopped), workplace(results) as place:
+    with pytest.raises(RunStopped), workplace(results, {"steps": 1}) as place:
         (place / "half").touch()
         raise RunStopped("no room left")
     assert place == tmp_path / "x.work"
-    with workplace(results) as again:
+    with workplace(results, {"steps": 1}) as again:
         assert (again / "half").exists()
     assert not place.exists()
+
+
+def test_what_was_made_for_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
+    results = str(tmp_path / "x.json")
+    with pytest.raises(RunStopped), workplace(results, {"model": "one"}) as place:
+        (place / "model").touch()
+        raise RunStopped("no room left")
+    with pytest.raises(InputError, match=r"x.work: an unfinished comparison of other settings; delete it"):
+        workplace(results, {"model": "two"}).__enter__()
+    assert (place / "model").exists()
 
 
 def test_a_directory_that_no_benchmark_made_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "x.work").mkdir()
     with (
         pytest.raises(InputError, match=r"x.work: is there already, and no benchmark made it"),
-        workplace(str(tmp_path / "x.json")),
+        workplace(str(tmp_path / "x.json"), {}),
     ):
         pass
     with (
         pytest.raises(InputError, match=r"there is no directory .*nowhere"),
-        workplace(str(tmp_path / "nowhere" / "x.json")),
+        workplace(str(tmp_path / "nowhere" / "x.json"), {}),
     ):
         pass
     assert (tmp_path / "x.work").is_dir()
