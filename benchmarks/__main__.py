@@ -27,6 +27,10 @@ COMMANDS = {
         "benchmarks.commands:startup",
         "from the prompt to the answer: --model HF_DIR",
     ),
+    "all": (
+        "benchmarks.commands:suite",
+        "the comparisons behind the tables of docs/performance.md, and these tables: --model HF_DIR --data DIR",
+    ),
     "reviews": (
         "benchmarks.commands:reviews",
         "what pretraining on nothing but the training texts gives: --data FILE.csv",

@@ -36,12 +36,17 @@ def startup(args: Sequence[str]) -> None:
     _compare("startup", options.StartupOptions, options.STARTUP, args)
 
 
+def suite(args: Sequence[str]) -> None:
+    """All that docs/performance.md tells."""
+    _compare("suite", options.SuiteOptions, options.SUITE, args, command="all")
+
+
 def reviews(args: Sequence[str]) -> None:
     """What pretraining gives."""
     _compare("reviews", options.ReviewsOptions, options.REVIEWS, args)
 
 
-def _compare(name: str, kind: Any, description: str, args: Sequence[str]) -> None:
+def _compare(name: str, kind: Any, description: str, args: Sequence[str], *, command: str | None = None) -> None:
     """Reads the options and has `compare` of the module of that name do the work.
 
     Raises:
@@ -49,6 +54,6 @@ def _compare(name: str, kind: Any, description: str, args: Sequence[str]) -> Non
     """
     needs_some = any(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))
     given = list(args) or (["--help"] if needs_some else [])
-    found = cli.parse(kind, given, prog=f"python -m benchmarks {name}", description=description)
+    found = cli.parse(kind, given, prog=f"python -m benchmarks {command or name}", description=description)
     found.check()
     importlib.import_module(f"benchmarks.{name}").compare(found)

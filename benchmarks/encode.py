@@ -53,10 +53,8 @@ def compare(options: EncodeOptions) -> None:
         study = Study(options, scratch, texts, scores, threads)
         sides = {side: study.side(side) for side in (OURS, options.peer)}
         alternate(sides, range(options.repeats), results, lambda run: print(run_line(run), flush=True))
-        operations = study.operations()
     found = {side: results.of(side, seeds=options.repeats) for side in sides}
     print("\n".join(report(found)))
-    print(share_of_ceiling(found[OURS], operations, options.dtype, threads))
 
 
 class Study:
@@ -95,6 +93,9 @@ class Study:
             vectors = np.load(result.with_suffix(".npy"))
             found.metrics["spearman"] = spearman(vectors, self.scores)
             found.notes["some_texts"] = vectors[:: max(1, len(vectors) // 8)][:8].tolist()
+            torch.set_num_threads(self.threads)
+            ceiling = measured_ceiling(getattr(torch, self.options.dtype), torch.device("cpu"))
+            found.figures.update(operations=self.operations(), ceiling=ceiling)
             return found
 
         return run
@@ -112,6 +113,11 @@ def spearman(vectors: NDArray[np.float32], scores: Sequence[float]) -> float:
 
     cosines = (vectors[0::2].astype(np.float64) * vectors[1::2]).sum(1)
     return float(spearmanr(cosines, scores).statistic)
+
+
+def share_of_ceiling(run: Run) -> float:
+    """How much of what the machine multiplies at best a pass over all texts reaches, tokenizing and all."""
+    return run.figures["operations"] / run.figures["pass_seconds"] / run.figures["ceiling"]
 
 
 def run_line(run: Run) -> str:
@@ -137,29 +143,20 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
         "one text, ms": (lambda run: 1000 * run.figures["single_seconds"], ",.3f"),
         "loading, s": (lambda run: run.figures["load_seconds"], ",.2f"),
         "peak memory, MB": (lambda run: 1e-6 * run.figures["peak_memory"], ",.0f"),
+        "of the ceiling": (share_of_ceiling, ".0%"),
         "Spearman": (lambda run: run.metrics["spearman"], ".6f"),
     }
     done = ", ".join(f"{value:,} {name}" for name, value in runs[0].work.items())
+    ceiling = statistics.median(run.figures["ceiling"] for run in runs)
     ours, peer = sides.values()
     vectors = [np.array(found[0].notes["some_texts"]) for found in (ours, peer)]
     cosines = (vectors[0] * vectors[1]).sum(1) / np.prod([np.linalg.norm(one, axis=1) for one in vectors], axis=0)
     return [
         "",
-        f"each run: {done}: the same on both sides",
+        f"each run: {done}: the same on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s of one large product",
         "",
         *table(sides, rows, ratio_of="texts/s"),
         "",
         f"Spearman: ours {ours[0].metrics['spearman'] - peer[0].metrics['spearman']:+.6f}",
         f"eight of the texts: cosine of ours with the peer's vector at least {cosines.min():.6f}",
     ]
-
-
-def share_of_ceiling(ours: Sequence[Run], operations: int, dtype: str, threads: int) -> str:
-    """How much of what the machine multiplies at best ours reaches, tokenizing and all."""
-    torch.set_num_threads(threads)
-    ceiling = measured_ceiling(getattr(torch, dtype), torch.device("cpu"))
-    reached = operations / statistics.median(run.figures["pass_seconds"] for run in ours)
-    return (
-        f"ours: {reached / 1e9:,.0f} GFLOP/s, {reached / ceiling:.0%} of the {ceiling / 1e9:,.0f} that one large "
-        f"product in {dtype} reaches"
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
@@ -275,3 +275,47 @@ class PrepareBenchmarkOptions:
         for name in ("vocab_size", "processes", "batch_size", "batches", "repeats"):
             cli.check_range(self, name, low=1)
         cli.check_range(self, "seq_len", low=8)
+
+
+SUITE = """Run the comparisons behind the tables of docs/performance.md, and write these tables. Takes over an hour.
+
+  python -m benchmarks all --model HF_DIR --data ../shared/data
+
+What was stopped goes on: results that are there already are not measured again."""
+
+Section = Literal["pretrain", "finetune", "encode", "prepare", "startup"]
+
+
+@dataclass(frozen=True)
+class SuiteOptions:
+    """What is run, and where its results go."""
+
+    model: str
+    """a Hugging Face directory of an encoder with BERT's vocabulary: all-MiniLM-L6-v2"""
+    data: str
+    """a directory with stsb/sts-test.csv, cola/train.tsv and dev.tsv, and wikitext-2/train.txt.gz"""
+    only: tuple[Section, ...] = ()
+    """benchmarks to run; none: all, on a GPU those that can be run there"""
+    out: str = "runs/bench"
+    """a directory for the results, one for each device in it"""
+    docs: str = "docs/performance.md"
+    """the file whose tables are written"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """of pretrain and finetune; the others measure the processor"""
+    tables_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """run nothing, write the tables from the results that are there"""
+
+    def sections(self) -> tuple[Section, ...]:
+        """The benchmarks to run."""
+        return self.only or (ON_GPU if self.device == "cuda" else get_args(Section))
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: a benchmark that has nothing to do with the device.
+        """
+        if self.device == "cuda" and (others := [name for name in self.only if name not in ON_GPU]):
+            raise InputError(f"--only {others[0]}: measures the processor, so it goes without --device cuda")
+
+
+ON_GPU: tuple[Section, ...] = ("pretrain", "finetune")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 
 import minibert
@@ -39,7 +39,7 @@ def compare(options: PretrainBenchmarkOptions) -> None:
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=("transformers",))
-    settings = settings_of(options, "repeats", "warm_up")
+    settings = settings_of(options, "repeats")
     results = Results(options.json, {"benchmark": "pretrain", "options": settings, "machine": machine})
     with workplace(options.json, settings) as scratch:
         print(
@@ -47,12 +47,10 @@ def compare(options: PretrainBenchmarkOptions) -> None:
         )
         print(f"{machine_line(machine)}\n", flush=True)
         study = Study(options, scratch, threads)
-        sides = {OURS: study.ours, options.peer: study.peer}
-        alternate(sides, range(options.repeats), results, lambda run: print(run_line(run, options.warm_up), flush=True))
-        operations = study.operations()
+        sides = {OURS: study.measured(study.ours), options.peer: study.measured(study.peer)}
+        alternate(sides, range(options.repeats), results, lambda run: print(run_line(run), flush=True))
     found = {side: results.of(side, seeds=options.repeats) for side in sides}
-    print("\n".join(report(found, options.warm_up)))
-    print(share_of_ceiling(found, operations, options, threads))
+    print("\n".join(report(found)))
     check_losses(found, options)
 
 
@@ -131,11 +129,24 @@ class Study:
         run_python([PEER_MODULE, given, result], given.with_suffix(".log"), threads=self.threads)
         return Run(**json.loads(result.read_text(encoding="utf-8")))
 
-    def operations(self) -> float:
-        """Of a step, on average over the first run's; see `training_operations`."""
+    def measured(self, run: Callable[[int], Run]) -> Callable[[int], Run]:
+        """The same, beside what its steps have to multiply and what the machine multiplies at best."""
+
+        def run_and_measure(seed: int) -> Run:
+            found = run(seed)
+            torch.set_num_threads(self.threads)
+            ceiling = measured_ceiling(getattr(torch, self.options.dtype), choose_device(self.options.device))
+            found.figures.update(operations=self.operations(seed), ceiling=ceiling)
+            found.notes["warm_up"] = self.options.warm_up
+            return found
+
+        return run_and_measure
+
+    def operations(self, seed: int) -> float:
+        """Of a step, on average over a run's; see `training_operations`."""
         config = minibert.load(self.init)[0].config
         total = 0
-        batches = batches_of(self.work(0))
+        batches = batches_of(self.work(seed))
         for batch in batches:
             real = batch.attention_mask
             lengths = [batch.input_ids.size(1)] * len(batch.input_ids) if real is None else real.sum(1).tolist()
@@ -143,23 +154,36 @@ class Study:
         return total / len(batches)
 
 
-def timed(run: Run, warm_up: int) -> list[float]:
-    """Seconds of the steps that count."""
-    return list(run.notes["seconds"][warm_up:])
+def step_seconds(run: Run) -> float:
+    """The median of the steps that count."""
+    return statistics.median(run.notes["seconds"][run.notes["warm_up"] :])
 
 
-def tokens_per_second(run: Run, warm_up: int) -> float:
+def tokens_per_second(run: Run) -> float:
     """Real tokens of a mean step over the median step's seconds."""
-    return run.work["tokens"] / run.work["steps"] / statistics.median(timed(run, warm_up))
+    return run.work["tokens"] / run.work["steps"] / step_seconds(run)
 
 
-def run_line(run: Run, warm_up: int) -> str:
+def share_of_ceiling(run: Run) -> float:
+    """How much of what the machine multiplies at best a median step reaches."""
+    return run.figures["operations"] / step_seconds(run) / run.figures["ceiling"]
+
+
+def largest_difference(ours: Sequence[Run], peer: Sequence[Run]) -> float:
+    """Between the losses of equal steps, over all runs and steps."""
+    losses = [
+        np.array([run.notes["losses"] for run in sorted(runs, key=lambda run: run.seed)]) for runs in (ours, peer)
+    ]
+    return float(np.abs(losses[0] - losses[1]).max())
+
+
+def run_line(run: Run) -> str:
     """A run that has just ended."""
-    speed, last = tokens_per_second(run, warm_up), run.notes["losses"][-1]
+    speed, last = tokens_per_second(run), run.notes["losses"][-1]
     return f"{run.side}, {run.seed}: {speed:,.0f} tokens/s, last loss {last:.4f}"
 
 
-def report(sides: Mapping[str, Sequence[Run]], warm_up: int) -> list[str]:
+def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     """The table.
 
     Raises:
@@ -169,26 +193,22 @@ def report(sides: Mapping[str, Sequence[Run]], warm_up: int) -> list[str]:
         if different := differences_in_work(runs):
             raise CheckFailed(f"the runs did not do the same work, so they are not compared: {'; '.join(different)}")
     rows: dict[str, tuple[Callable[[Run], float], str]] = {
-        "tokens/s": (lambda run: tokens_per_second(run, warm_up), ",.0f"),
-        "step, ms": (lambda run: 1000 * statistics.median(timed(run, warm_up)), ",.1f"),
+        "tokens/s": (tokens_per_second, ",.0f"),
+        "step, ms": (lambda run: 1000 * step_seconds(run), ",.1f"),
         "first step, ms": (lambda run: 1000 * run.notes["seconds"][0], ",.1f"),
         "peak memory, MB": (lambda run: 1e-6 * run.figures["peak_memory"], ",.0f"),
+        "of the ceiling": (share_of_ceiling, ".1%"),
         "last loss": (lambda run: run.notes["losses"][-1], ".4f"),
     }
-    return ["", "each run trained on the same tokens on both sides", "", *table(sides, rows, ratio_of="tokens/s"), ""]
-
-
-def share_of_ceiling(
-    sides: Mapping[str, Sequence[Run]], operations: float, options: PretrainBenchmarkOptions, threads: int
-) -> str:
-    """How much of what the machine multiplies at best each side's steps reach."""
-    torch.set_num_threads(threads)
-    ceiling = measured_ceiling(getattr(torch, options.dtype), choose_device(options.device))
-    shares = []
-    for side, runs in sides.items():
-        seconds = statistics.median(statistics.median(timed(run, options.warm_up)) for run in runs)
-        shares.append(f"{side} {operations / seconds / ceiling:.1%}")
-    return f"of the {ceiling / 1e9:,.0f} GFLOP/s of one large product in {options.dtype}: {', '.join(shares)}"
+    ceiling = statistics.median(run.figures["ceiling"] for runs in sides.values() for run in runs)
+    return [
+        "",
+        "each run trained on the same tokens on both sides; "
+        f"ceiling: {ceiling / 1e9:,.0f} GFLOP/s of one large product",
+        "",
+        *table(sides, rows, ratio_of="tokens/s"),
+        "",
+    ]
 
 
 def check_losses(sides: Mapping[str, Sequence[Run]], options: PretrainBenchmarkOptions) -> None:
@@ -196,12 +216,7 @@ def check_losses(sides: Mapping[str, Sequence[Run]], options: PretrainBenchmarkO
     Raises:
         CheckFailed: in float32 without dropout, where nothing but rounding differs, losses are further apart.
     """
-    ours, peer = (sorted(runs, key=lambda run: run.seed) for runs in sides.values())
-    pairs: list[tuple[Any, Any]] = [
-        pair for one, other in zip(ours, peer, strict=True)
-        for pair in zip(one.notes["losses"], other.notes["losses"], strict=True)
-    ]  # fmt: skip
-    largest = max(abs(one - other) for one, other in pairs)
+    largest = largest_difference(*sides.values())
     print(f"losses of all steps differ by at most {largest:.2g}")
     exact = options.dtype == "float32" and options.peer == "transformers" and options.dropout == 0
     if exact and largest > SAME_LOSS:

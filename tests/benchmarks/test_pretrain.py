@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.ceiling import encoder_operations, training_operations
 from benchmarks.options import PretrainBenchmarkOptions
-from benchmarks.pretrain import check_losses, compare, report, tokens_per_second
+from benchmarks.pretrain import check_losses, compare, report, share_of_ceiling, tokens_per_second
 from benchmarks.runner import Run
 from minibert.errors import CheckFailed
 from tests.helpers import TINY
@@ -42,7 +42,7 @@ def test_both_sides_take_the_same_steps(
     )  # fmt: skip
     compare(options)
     printed = capsys.readouterr().out
-    assert "ratio" in printed and "GFLOP/s of one large product in float32: ours" in printed
+    assert "ratio" in printed and "GFLOP/s of one large product" in printed and "of the ceiling" in printed
     ours, theirs = json.loads(path.read_text())["runs"]
     assert ours["work"] == theirs["work"] and ours["work"]["steps"] == 12
     differences = [abs(a - b) for a, b in zip(ours["notes"]["losses"], theirs["notes"]["losses"], strict=True)]
@@ -51,15 +51,17 @@ def test_both_sides_take_the_same_steps(
     assert len(ours["notes"]["seconds"]) == len(theirs["notes"]["seconds"]) == 12
 
 
-def run(side: str, losses: list[float], seconds: list[float], tokens: int = 30) -> Run:
+def run(side: str, losses: list[float], seconds: list[float], *, tokens: int = 30, warm_up: int = 0) -> Run:
     work = {"steps": len(losses), "tokens": tokens}
-    return Run(side, 0, work, {}, {"peak_memory": 1.0}, {"losses": losses, "seconds": seconds})
+    figures = {"peak_memory": 1.0, "operations": 6.0, "ceiling": 96.0}
+    return Run(side, 0, work, {}, figures, {"losses": losses, "seconds": seconds, "warm_up": warm_up})
 
 
 def test_the_first_steps_are_not_timed() -> None:
-    found = run("ours", [3.0, 2.0, 1.0], [9.0, 0.5, 0.25])
-    assert tokens_per_second(found, warm_up=1) == 10 / 0.375
-    assert tokens_per_second(found, warm_up=2) == 40
+    losses, seconds = [3.0, 2.0, 1.0], [9.0, 0.5, 0.25]
+    assert tokens_per_second(run("ours", losses, seconds, warm_up=1)) == 10 / 0.375
+    assert tokens_per_second(run("ours", losses, seconds, warm_up=2)) == 40
+    assert share_of_ceiling(run("ours", losses, seconds, warm_up=2)) == 0.25
 
 
 def test_losses_must_agree_where_only_rounding_differs() -> None:
@@ -72,7 +74,7 @@ def test_losses_must_agree_where_only_rounding_differs() -> None:
 def test_other_tokens_are_not_compared() -> None:
     sides = {"ours": [run("ours", [1.0], [1.0])], "transformers": [run("transformers", [1.0], [1.0], tokens=31)]}
     with pytest.raises(CheckFailed, match=r"tokens: 30 \(ours\), 31 \(transformers\)"):
-        report(sides, warm_up=0)
+        report(sides)
 
 
 def test_a_training_step_is_three_times_the_forward_pass() -> None:

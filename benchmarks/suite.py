@@ -1,0 +1,141 @@
+"""The comparisons behind the tables of docs/performance.md. `benchmarks all` runs them and writes these."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import commands
+from benchmarks.options import SuiteOptions
+from benchmarks.tables import TABLES, put_tables
+from minibert.errors import CheckFailed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One call of one benchmark."""
+
+    name: str  # of its results file
+    benchmark: str  # a key of `RUN`
+    args: str  # {model}, {data} and {device} are filled in
+    cells: tuple[str, ...]  # what its row of the table begins with
+
+
+RUN: dict[str, Callable[[Sequence[str]], None]] = {
+    "pretrain": commands.pretrain,
+    "finetune": commands.finetune,
+    "encode": commands.encode,
+    "prepare": commands.prepare,
+    "startup": commands.startup,
+}
+
+
+def pretraining() -> list[Comparison]:
+    """Each size in both formats beside the reference in the same, with BERT's vocabulary and with a small one; and the
+    losses of equal steps.
+    """
+    sizes = [("tiny", 64), ("mini", 32), ("base", 8)]
+    vocabularies = [("30,522", "--tokenizer {model}", sizes), ("8,192", "--vocab-size 8192", sizes[:2])]
+    formats = [("bfloat16", "transformers-autocast"), ("float32", "transformers")]
+    common = "--device {device} --steps 24 --warm-up 4"
+    found = [
+        Comparison(
+            f"pretrain-{size}-{vocabulary.replace(',', '')}-{dtype}",
+            "pretrain",
+            f"--model {size} --batch-size {batch} {choice} --dtype {dtype} --peer {peer} {common}",
+            (f"{size}, {batch}", vocabulary, dtype),
+        )
+        for vocabulary, choice, among in vocabularies
+        for size, batch in among
+        for dtype, peer in formats
+    ]
+    equal = "--dtype float32 --peer transformers --dropout 0 --steps 100 --warm-up 10 --repeats 1 --device {device}"
+    return [
+        *found,
+        Comparison(
+            "pretrain-mini-equal-steps",
+            "pretrain",
+            f"--model mini --batch-size 8 --tokenizer {{model}} {equal}",
+            ("mini, 8", "30,522", "float32, no dropout"),
+        ),
+    ]
+
+
+def encoding() -> list[Comparison]:
+    """Each peer beside ours in its own format and in bfloat16."""
+    pairs = [
+        ("sentence-transformers", "bfloat16"),
+        ("sentence-transformers", "float32"),
+        ("onnxruntime", "bfloat16"),
+        ("onnxruntime", "float32"),
+        ("transformers-autocast", "bfloat16"),
+        ("transformers-bfloat16", "bfloat16"),
+    ]
+    return [
+        Comparison(
+            f"encode-{peer}-{dtype}",
+            "encode",
+            f"--model {{model}} --data {{data}}/stsb/sts-test.csv --peer {peer} --dtype {dtype}",
+            (peer, dtype),
+        )
+        for peer, dtype in pairs
+    ]
+
+
+SUITE = (
+    *pretraining(),
+    Comparison(
+        "finetune-cola", "finetune", "--task cola --model {model} --data {data}/cola --device {device}", ("CoLA",)
+    ),
+    *encoding(),
+    Comparison(
+        "prepare-wikitext-2", "prepare", "--corpus {data}/wikitext-2/train.txt.gz --tokenizer {model}", ("WikiText-2",)
+    ),
+    Comparison("startup", "startup", "--model {model}", ()),
+)
+
+
+def compare(options: SuiteOptions) -> None:
+    """Runs what has no results yet, and writes the tables.
+
+    Raises:
+        InputError, RunStopped: files or a run are unusable.
+        CheckFailed: a comparison's two sides did not do the same work; the others were run all the same.
+    """
+    directory = Path(options.out) / options.device
+    directory.mkdir(parents=True, exist_ok=True)
+    chosen = [one for one in SUITE if one.benchmark in options.sections()]
+    failed = []
+    for number, comparison in enumerate(chosen, start=1):
+        path = directory / f"{comparison.name}.json"
+        if options.tables_only or (comparison.benchmark == "startup" and path.exists()):
+            continue
+        given = shlex.split(comparison.args.format(model=options.model, data=options.data, device=options.device))
+        print(f"\n{time.strftime('%H:%M')}  {number} of {len(chosen)}: {comparison.benchmark} {shlex.join(given)}")
+        try:
+            RUN[comparison.benchmark]([*given, "--json", str(path)])
+        except CheckFailed as error:
+            failed.append(f"{comparison.name}: {error}")
+    tables = {
+        f"{section}, {options.device}": lines
+        for section, make in TABLES.items()
+        if (lines := make(results(directory, section)))
+    }
+    put_tables(Path(options.docs), tables)
+    print(f"\n{len(tables)} tables written to {options.docs}")
+    if failed:
+        raise CheckFailed("; ".join(failed))
+
+
+def results(directory: Path, section: str) -> list[tuple[tuple[str, ...], dict[str, Any] | None]]:
+    """Of each of a section's comparisons the cells that its row begins with, and what came of it, if it was run."""
+    found = []
+    for comparison in (one for one in SUITE if one.benchmark == section):
+        path = directory / f"{comparison.name}.json"
+        found.append((comparison.cells, json.loads(path.read_text(encoding="utf-8")) if path.exists() else None))
+    return found

@@ -1,0 +1,182 @@
+"""The tables of docs/performance.md, as Markdown, from what the benchmarks kept of their runs."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import encode, pretrain
+from benchmarks.machine import machine_line
+from benchmarks.runner import OURS, Run
+from minibert.checkpoint import write_whole
+from minibert.errors import InputError
+
+NOT_MEASURED = "not measured"
+Found = Sequence[tuple[tuple[str, ...], dict[str, Any] | None]]  # a row's first cells, and its results
+Row = Callable[[dict[str, Any]], list[str]]  # a results file -> the other cells
+
+
+def put_tables(path: Path, tables: dict[str, list[str]]) -> None:
+    """Writes each table between its marks, `<!-- table: NAME -->` and `<!-- end -->`.
+
+    Raises:
+        InputError: a table has no place in the file.
+    """
+    text = path.read_text(encoding="utf-8")
+    for name, lines in tables.items():
+        mark = f"<!-- table: {name} -->"
+        place = re.compile(rf"({re.escape(mark)}\n).*?(<!-- end -->)", re.DOTALL)
+        content = "\n".join(["", *lines, "", ""])
+        text, times = place.subn(lambda found, content=content: f"{found[1]}{content}{found[2]}", text)  # type: ignore[misc]
+        if times != 1:
+            raise InputError(f"{path}: expected one {mark} with <!-- end --> after it, found {times}")
+    write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def markdown(head: Sequence[str], found: Found, row: Row) -> list[str]:
+    """Table and machine; nothing where none of its comparisons was run.
+
+    Raises:
+        InputError: the comparisons are of several machines.
+    """
+    measured = [content for _, content in found if content is not None]
+    if not measured:
+        return []
+    machines = {common_machine(content["machine"]) for content in measured}
+    if len(machines) > 1:
+        raise InputError(f"the results of one table are of several machines: {'; '.join(sorted(machines))}")
+    lines = [list(head), ["---"] * len(head)]
+    for cells, content in found:
+        rest = [NOT_MEASURED] * (len(head) - len(cells)) if content is None else row(content)
+        lines.append([*cells, *rest])
+    return [*(f"| {' | '.join(line)} |" for line in lines), "", f"{machines.pop()}."]
+
+
+def common_machine(machine: dict[str, Any]) -> str:
+    """The machine for people, without the versions of a peer, which differ from row to row."""
+    keep = ("processor", "amx", "cores", "threads", "device", "python", "torch")
+    return machine_line({name: machine[name] for name in keep})
+
+
+def sides(content: dict[str, Any]) -> tuple[list[Run], list[Run]]:
+    """Our runs and the peer's."""
+    runs = [Run(**run) for run in content["runs"]]
+    return [run for run in runs if run.side == OURS], [run for run in runs if run.side != OURS]
+
+
+def spread(values: Iterable[float], form: str) -> str:
+    """Median, and from the lowest to the highest."""
+    found = sorted(values)
+    middle, low, high = (format(value, form) for value in (statistics.median(found), found[0], found[-1]))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def ratio(ours: Iterable[float], peer: Iterable[float]) -> str:
+    """Of the medians."""
+    return f"{statistics.median(ours) / statistics.median(peer):.2f}"
+
+
+def pretrain_table(found: Found) -> list[str]:
+    """Tokens a second, memory, share of the ceiling, and how far losses are apart."""
+
+    def row(content: dict[str, Any]) -> list[str]:
+        ours, peer = sides(content)
+        speeds = [[pretrain.tokens_per_second(run) for run in runs] for runs in (ours, peer)]
+        memory = [[1e-6 * run.figures["peak_memory"] for run in runs] for runs in (ours, peer)]
+        shares = [[pretrain.share_of_ceiling(run) for run in runs] for runs in (ours, peer)]
+        return [
+            *(spread(values, ",.0f") for values in speeds),
+            ratio(*speeds),
+            " / ".join(f"{statistics.median(values):,.0f}" for values in memory),
+            " / ".join(f"{statistics.median(values):.1%}" for values in shares),
+            f"{pretrain.largest_difference(ours, peer):.1g}",
+        ]
+
+    head = (
+        "model, batch", "vocabulary", "format", "tokens/s", "transformers", "ratio", "peak memory, MB",
+        "of the ceiling", "losses apart by",
+    )  # fmt: skip
+    return markdown(head, found, row)
+
+
+def finetune_table(found: Found) -> list[str]:
+    """Examples a second, memory, and the figure by which the task is judged."""
+
+    def row(content: dict[str, Any]) -> list[str]:
+        ours, peer = sides(content)
+        speeds = [[run.figures["examples_per_second"] for run in runs] for runs in (ours, peer)]
+        memory = [[1e-6 * run.figures["peak_memory"] for run in runs] for runs in (ours, peer)]
+        name = next(iter(ours[0].metrics))
+        scores = [[100 * run.metrics[name] for run in runs] for runs in (ours, peer)]
+        return [
+            *(spread(values, ",.0f") for values in speeds),
+            ratio(*speeds),
+            " / ".join(f"{statistics.median(values):,.0f}" for values in memory),
+            f"{name}: " + " / ".join(f"{statistics.fmean(values):.2f}" for values in scores),
+        ]
+
+    head = ("task", "examples/s", "Trainer", "ratio", "peak memory, MB", "mean on dev")
+    return markdown(head, found, row)
+
+
+def encode_table(found: Found) -> list[str]:
+    """Texts a second, the latency of one, memory, and Spearman."""
+
+    def row(content: dict[str, Any]) -> list[str]:
+        ours, peer = sides(content)
+        speeds = [[run.figures["texts_per_second"] for run in runs] for runs in (ours, peer)]
+        latency = [[1000 * run.figures["single_seconds"] for run in runs] for runs in (ours, peer)]
+        memory = [[1e-6 * run.figures["peak_memory"] for run in runs] for runs in (ours, peer)]
+        share = statistics.median(encode.share_of_ceiling(run) for run in ours)
+        return [
+            *(spread(values, ",.0f") for values in speeds),
+            ratio(*speeds),
+            " / ".join(f"{statistics.median(values):.2f}" for values in latency),
+            " / ".join(f"{statistics.median(values):,.0f}" for values in memory),
+            f"{share:.0%}",
+            " / ".join(f"{runs[0].metrics['spearman']:.6f}" for runs in (ours, peer)),
+        ]
+
+    head = (
+        "peer", "our format", "texts/s", "peer", "ratio", "one text, ms", "peak memory, MB", "of the ceiling",
+        "Spearman",
+    )  # fmt: skip
+    return markdown(head, found, row)
+
+
+def prepare_table(found: Found) -> list[str]:
+    """Tokens a second."""
+
+    def row(content: dict[str, Any]) -> list[str]:
+        runs = [Run(**run) for run in content["runs"]]
+        return [
+            f"{runs[0].work['tokens']:,}",
+            spread((run.figures["seconds"] for run in runs), ".2f"),
+            spread((run.figures["tokens_per_second"] for run in runs), ",.0f"),
+            spread((run.figures["batched_per_second"] for run in runs), ",.0f"),
+        ]
+
+    return markdown(("text", "tokens", "whole command, s", "tokens/s", "tokens/s into batches"), found, row)
+
+
+def startup_table(found: Found) -> list[str]:
+    """A row for each command: it has no comparison of its own."""
+    rows: list[tuple[tuple[str, ...], dict[str, Any] | None]] = [
+        ((command,), {"machine": content["machine"], "seconds": seconds[1:]})
+        for _, content in found
+        if content is not None
+        for command, seconds in content["seconds"].items()
+    ]
+    return markdown(("command", "seconds"), rows, lambda content: [spread(content["seconds"], ".2f")])
+
+
+TABLES: dict[str, Callable[[Found], list[str]]] = {
+    "pretrain": pretrain_table,
+    "finetune": finetune_table,
+    "encode": encode_table,
+    "prepare": prepare_table,
+    "startup": startup_table,
+}
