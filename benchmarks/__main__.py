@@ -11,6 +11,10 @@ COMMANDS = {
         "benchmarks.commands:pretrain",
         "pretraining steps beside a loop around transformers' model: --model mini",
     ),
+    "quality": (
+        "benchmarks.commands:quality",
+        "how soon a held-out loss is reached, beside the same loop: --model mini",
+    ),
     "finetune": (
         "benchmarks.commands:finetune",
         "a task's figures and speed beside the transformers Trainer's: --task cola --model HF_DIR --data DIR",

@@ -16,6 +16,11 @@ def pretrain(args: Sequence[str]) -> None:
     _compare("pretrain", options.PretrainBenchmarkOptions, options.PRETRAIN, args)
 
 
+def quality(args: Sequence[str]) -> None:
+    """Time to a held-out loss."""
+    _compare("quality", options.QualityOptions, options.QUALITY, args)
+
+
 def finetune(args: Sequence[str]) -> None:
     """Fine-tuning."""
     _compare("finetune", options.FinetuneOptions, options.FINETUNE, args)

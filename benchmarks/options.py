@@ -215,6 +215,61 @@ class PretrainBenchmarkOptions:
         cli.check_range(self, "dropout", low=0, below=1)
 
 
+QUALITY = """How soon a held-out loss is reached: `python -m pretrain --recipe fast` against a loop around transformers.
+
+The loop has the paper's recipe, over so many minutes, and is run once with each learning rate; the lowest loss is the
+one to reach. Both train on the same arrays, are timed alike (steps alone), and are scored alike on the same masks.
+
+  python -m benchmarks quality --model mini --json runs/quality.json"""
+
+
+@dataclass(frozen=True)
+class QualityOptions:
+    """What is compared."""
+
+    model: str = "mini"
+    """tiny, mini, small, medium, base or large, or the path of a config .json"""
+    corpus: str = "pydocs"
+    """what `python -m pretrain --corpus` takes"""
+    tokenizer: str | None = None
+    """a directory with a tokenizer; none: a vocabulary of --vocab-size is trained on the corpus"""
+    vocab_size: int = 8192
+    """tokens of that vocabulary"""
+    minutes: float = 3.0
+    """of ours"""
+    peer: Literal["transformers", "transformers-autocast", "transformers-bfloat16"] = "transformers-autocast"
+    """in float32, under autocast to bfloat16, or the model cast to bfloat16"""
+    peer_minutes: float = 20.0
+    """of the loop"""
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    """its peak rates"""
+    batch_size: int = 32
+    """sequences in its steps; ours has the recipe's"""
+    seq_len: int = 128
+    """tokens in a sequence"""
+    repeats: int = 1
+    """runs of ours, each with its own seed"""
+    threads: int | None = None
+    """threads of both; none: as many as there are cores"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """of both; auto: a GPU where there is one"""
+    json: str | None = None
+    """a file to keep each run's results in; runs that are in it already are not repeated"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        for name in ("batch_size", "repeats", "threads", "vocab_size"):
+            cli.check_range(self, name, low=1)
+        cli.check_range(self, "seq_len", low=8)
+        for name in ("minutes", "peer_minutes"):
+            cli.check_range(self, name, above=0)
+        if not self.learning_rates or not all(0 < rate <= 1 for rate in self.learning_rates):
+            raise InputError(f"--learning-rates must be numbers above 0 and at most 1, not {self.learning_rates}")
+
+
 STARTUP = """Time commands from the prompt to the answer, and the same of sentence-transformers and transformers.
 
   python -m benchmarks startup --model HF_DIR"""
@@ -277,13 +332,13 @@ class PrepareBenchmarkOptions:
         cli.check_range(self, "seq_len", low=8)
 
 
-SUITE = """Run the comparisons behind the tables of docs/performance.md, and write these tables. Takes over an hour.
+SUITE = """Run the comparisons behind the tables of docs/performance.md, and write these tables. Takes over two hours.
 
   python -m benchmarks all --model HF_DIR --data ../shared/data
 
 What was stopped goes on: results that are there already are not measured again."""
 
-Section = Literal["pretrain", "finetune", "encode", "prepare", "startup"]
+Section = Literal["pretrain", "quality", "finetune", "encode", "prepare", "startup"]
 
 
 @dataclass(frozen=True)
@@ -301,7 +356,7 @@ class SuiteOptions:
     docs: str = "docs/performance.md"
     """the file whose tables are written"""
     device: Literal["cpu", "cuda"] = "cpu"
-    """of pretrain and finetune; the others measure the processor"""
+    """of pretrain, quality and finetune; the others measure the processor"""
     tables_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """run nothing, write the tables from the results that are there"""
 
@@ -318,4 +373,4 @@ class SuiteOptions:
             raise InputError(f"--only {others[0]}: measures the processor, so it goes without --device cuda")
 
 
-ON_GPU: tuple[Section, ...] = ("pretrain", "finetune")
+ON_GPU: tuple[Section, ...] = ("pretrain", "quality", "finetune")

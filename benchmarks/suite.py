@@ -28,6 +28,7 @@ class Comparison:
 
 RUN: dict[str, Callable[[Sequence[str]], None]] = {
     "pretrain": commands.pretrain,
+    "quality": commands.quality,
     "finetune": commands.finetune,
     "encode": commands.encode,
     "prepare": commands.prepare,
@@ -89,6 +90,7 @@ def encoding() -> list[Comparison]:
 
 SUITE = (
     *pretraining(),
+    Comparison("quality-mini", "quality", "--model mini --repeats 3 --device {device}", ()),
     Comparison(
         "finetune-cola", "finetune", "--task cola --model {model} --data {data}/cola --device {device}", ("CoLA",)
     ),

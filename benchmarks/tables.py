@@ -102,6 +102,28 @@ def pretrain_table(found: Found) -> list[str]:
     return markdown(head, found, row)
 
 
+def quality_table(found: Found) -> list[str]:
+    """A row for ours, and one for each learning rate of the loop."""
+    rows: list[tuple[tuple[str, ...], dict[str, Any] | None]] = []
+    for _, content in found:
+        ours, peers = ([], []) if content is None else sides(content)
+        for runs in ([ours] if ours else []) + [[run] for run in peers]:
+            rows.append(((runs[0].side,), {"machine": content and content["machine"], "runs": runs}))
+
+    def row(content: dict[str, Any]) -> list[str]:
+        runs = content["runs"]
+        return [
+            spread((run.figures["seconds"] for run in runs), ",.0f"),
+            spread((run.work["tokens"] for run in runs), ","),
+            spread((run.metrics["mlm_loss"] for run in runs), ".4f"),
+            spread((run.metrics["mlm_accuracy"] for run in runs), ".4f"),
+            spread((run.metrics["nsp_accuracy"] for run in runs), ".4f"),
+        ]
+
+    head = ("side", "seconds of steps", "tokens", "held-out masked-LM loss", "accuracy", "next-sentence accuracy")
+    return markdown(head, rows, row)
+
+
 def finetune_table(found: Found) -> list[str]:
     """Examples a second, memory, and the figure by which the task is judged."""
 
@@ -175,6 +197,7 @@ def startup_table(found: Found) -> list[str]:
 
 TABLES: dict[str, Callable[[Found], list[str]]] = {
     "pretrain": pretrain_table,
+    "quality": quality_table,
     "finetune": finetune_table,
     "encode": encode_table,
     "prepare": prepare_table,

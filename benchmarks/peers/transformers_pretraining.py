@@ -6,10 +6,11 @@ AdamW, our schedule, gradients clipped. It is given our batches, made beforehand
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,66 +56,98 @@ class PretrainWork:
 def main(given: str, result: str) -> None:
     """Trains, and writes what came of it."""
     fields = json.loads(Path(given).read_text(encoding="utf-8"))
-    side, dtype = fields.pop("side"), fields.pop("dtype")
-    run = train(PretrainWork(**fields), side, dtype)
+    side, dtype, minutes, out = (fields.pop(name, None) for name in ("side", "dtype", "minutes", "out"))
+    work = PretrainWork(**fields)
+    run = train(work, side, dtype) if minutes is None else train_for(work, side, dtype, minutes, out)
     Path(result).write_text(json.dumps(asdict(run)), encoding="utf-8")
 
 
-def train(work: PretrainWork, side: str, dtype: str) -> Run:
-    """dtype: float32; autocast to bfloat16; bfloat16, the model cast."""
-    batches = batches_of(work)
-    device = torch.device(work.device)
-    torch.manual_seed(work.seed)
-    model = BertForPreTraining.from_pretrained(
-        work.reference, hidden_dropout_prob=work.dropout, attention_probs_dropout_prob=work.dropout,
-        dtype=torch.bfloat16 if dtype == "bfloat16" else torch.float32,
-    )  # fmt: skip
-    model.train()
-    model.to(device)  # type: ignore[arg-type]  # wrapped, it has lost its type
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, work.weight_decay), lr=work.learning_rate, betas=work.betas, eps=work.eps, fused=True
-    )
+class Loop:
+    """Model and optimizer, and what has come of the steps so far."""
 
-    def factor(step: int) -> float:
-        shares = {"warmup_share": work.warmup_share, "decay_share": 1 - work.warmup_share}
-        return learning_rate_factor((step + 0.5) / work.steps, **shares)
+    def __init__(self, work: PretrainWork, dtype: str) -> None:
+        """dtype: float32; autocast to bfloat16; bfloat16, the model cast."""
+        self.work = work
+        self.autocast = dtype == "autocast"
+        self.device = torch.device(work.device)
+        torch.manual_seed(work.seed)
+        self.model: Any = BertForPreTraining.from_pretrained(
+            work.reference, hidden_dropout_prob=work.dropout, attention_probs_dropout_prob=work.dropout,
+            dtype=torch.bfloat16 if dtype == "bfloat16" else torch.float32,
+        )  # fmt: skip
+        self.model.train()
+        self.model.to(self.device)  # type: ignore[arg-type]  # wrapped, it has lost its type
+        groups = parameter_groups(self.model, work.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=work.betas, eps=work.eps, fused=True)
+        self.losses: list[float] = []
+        self.seconds: list[float] = []
+        self.tokens = 0
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    losses, seconds = [], []
-    for batch in batches:
+    def step(self, batch: PretrainBatch, progress: float) -> None:
+        """progress: the share of the run, 0 to 1, by which the rate goes."""
         started = time.perf_counter()
-        inputs = {name: tensor.to(device) for name, tensor in reference_inputs(batch).items()}
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "autocast"):
-            loss = model(**inputs).loss
-        optimizer.zero_grad()
+        shares = {"warmup_share": self.work.warmup_share, "decay_share": 1 - self.work.warmup_share}
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.work.learning_rate * learning_rate_factor(progress, **shares)
+        inputs = {name: tensor.to(self.device) for name, tensor in reference_inputs(batch).items()}
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            loss = self.model(**inputs).loss
+        self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), work.clip_norm)
-        optimizer.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-        seconds.append(time.perf_counter() - started)
-    return Run(
-        side=side,
-        seed=work.seed,
-        work=counts(batches),
-        metrics={},
-        figures={"peak_memory": peak_rss_bytes()},
-        notes={"losses": losses, "seconds": seconds},
-    )
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.work.clip_norm)
+        self.optimizer.step()
+        self.losses.append(float(loss.detach()))
+        self.seconds.append(time.perf_counter() - started)
+        self.tokens += batch.tokens
+
+    def run(self, side: str) -> Run:
+        """What came of all steps."""
+        return Run(
+            side=side,
+            seed=self.work.seed,
+            work={"steps": len(self.losses), "tokens": self.tokens},
+            metrics={},
+            figures={"peak_memory": peak_rss_bytes()},
+            notes={"losses": self.losses, "seconds": self.seconds},
+        )
+
+
+def train(work: PretrainWork, side: str, dtype: str) -> Run:
+    """So many steps, on batches that are made beforehand."""
+    batches = batches_of(work)
+    loop = Loop(work, dtype)
+    for number, batch in enumerate(batches):
+        loop.step(batch, (number + 0.5) / work.steps)
+    return loop.run(side)
+
+
+def train_for(work: PretrainWork, side: str, dtype: str, minutes: float, out: str) -> Run:
+    """So many minutes of steps, making batches not counted; the model is saved in `out`, a Hugging Face directory."""
+    loop, spent = Loop(work, dtype), 0.0
+    for batch in endless_batches(work):
+        loop.step(batch, spent / (60 * minutes))
+        spent = sum(loop.seconds)
+        if spent >= 60 * minutes:
+            break
+    loop.model.float().save_pretrained(out)
+    return loop.run(side)
 
 
 def batches_of(work: PretrainWork) -> list[PretrainBatch]:
-    """The batches of our run's steps: they are a function of arrays, options and seed alone."""
+    """The batches of our run's steps."""
+    return list(itertools.islice(endless_batches(work), work.steps))
+
+
+def endless_batches(work: PretrainWork) -> Iterator[PretrainBatch]:
+    """The batches of our runs: they are a function of arrays, options and seed alone."""
     corpus = open_prepared(work.data, check=False)
     pairs = PairOptions(work.seq_len, nsp=True, short_share=work.short_share)
     masker = Masker.of(corpus.tokenizer, rate=work.mask_rate, whole_words=False)
     seed = data_seed(work.seed, phase=0)
     plan = PairPlan(corpus.train, pairs, seed=seed)
     maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
-    size = work.batch_size
-    return [
-        maker.micro_batches(plan, start=step * size, stop=(step + 1) * size, parts=1)[0] for step in range(work.steps)
-    ]
+    for start in itertools.count(0, work.batch_size):
+        yield from maker.micro_batches(plan, start=start, stop=start + work.batch_size, parts=1)
 
 
 def reference_inputs(batch: PretrainBatch) -> dict[str, Tensor]:
@@ -138,11 +171,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},
         {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
     ]
-
-
-def counts(batches: Sequence[PretrainBatch]) -> dict[str, int]:
-    """How much is trained on."""
-    return {"steps": len(batches), "tokens": sum(batch.tokens for batch in batches)}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ import pytest
 import transformers
 
 WORDS = ("cat", "dog", "cow", "red", "green", "the", "saw", "ran", "to", "and")
+VOCABULARY = (
+    "the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "dog", "run", "to", "her", "house", "with", "milk",
+)  # fmt: skip
 FOLDERS = {"cola": "cola", "stsb": "stsb", "wnut17": "wnut17", "squad": "squad", "choices": "squad"}  # by task
 
 
@@ -45,6 +48,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (directory / "squad").mkdir(exist_ok=True)
         (directory / "squad" / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(content).encode()))
     return directory
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 documents of six sentences."""
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    sentences = [
+        f"{VOCABULARY[i % 16]} {VOCABULARY[i * 5 % 16]} {VOCABULARY[i * 7 % 16]} {VOCABULARY[i * 3 % 16]}."
+        for i in range(240)
+    ]
+    documents = ["\n".join(sentences[start : start + 6]) for start in range(0, 240, 6)]
+    path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    return path
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.options import SuiteOptions
 from benchmarks.suite import SUITE
-from benchmarks.tables import TABLES, encode_table, pretrain_table, put_tables, spread, startup_table
+from benchmarks.tables import TABLES, encode_table, pretrain_table, put_tables, quality_table, spread, startup_table
 from tests.helpers import REPOSITORY, refusal
 
 MACHINE = {"processor": "Z80", "amx": False, "cores": 2, "threads": 1, "device": "Z80", "python": "3.11", "torch": "2"}
@@ -49,6 +49,17 @@ def test_a_row_of_encoding_and_one_that_was_not_measured() -> None:
     assert lines[2:4] == [
         "| onnxruntime | float32 | 30 | 20 | 1.50 | 2.00 / 2.00 | 3 / 3 | 50% | 0.500000 / 0.500000 |",
         "| other | float32 |" + 7 * " not measured |",
+    ]
+
+
+def test_each_learning_rate_of_the_loop_has_a_row() -> None:
+    metrics = {"mlm_loss": 2.5, "mlm_accuracy": 0.5, "nsp_accuracy": 0.75}
+    runs = [{**run(side, seed, seconds=60.0 + seed), "work": {"tokens": 1000}, "metrics": metrics}
+            for side, seed in (("ours", 0), ("ours", 2), ("ours", 1), ("loop 0.1", 0), ("loop 0.2", 0))]  # fmt: skip
+    assert quality_table([((), {"machine": MACHINE, "runs": runs})])[2:5] == [
+        "| ours | 61 (60 to 62) | 1,000 | 2.5000 | 0.5000 | 0.7500 |",
+        "| loop 0.1 | 60 | 1,000 | 2.5000 | 0.5000 | 0.7500 |",
+        "| loop 0.2 | 60 | 1,000 | 2.5000 | 0.5000 | 0.7500 |",
     ]
 
 
@@ -101,6 +112,6 @@ def test_each_comparison_has_options_that_hold(comparison: Any, monkeypatch: pyt
 
 
 def test_a_benchmark_of_the_processor_is_not_asked_of_a_gpu() -> None:
-    assert SuiteOptions(model="", data="", device="cuda").sections() == ("pretrain", "finetune")
+    assert SuiteOptions(model="", data="", device="cuda").sections() == ("pretrain", "quality", "finetune")
     options = SuiteOptions(model="", data="", device="cuda", only=("encode",))
     assert refusal(options.check) == "--only encode: measures the processor, so it goes without --device cuda"
