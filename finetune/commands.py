@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minibert.training.memory import keep_freed_memory
+
 
 def text_classification(args: Sequence[str]) -> None:
     """Trains a classifier of texts."""
@@ -29,6 +31,7 @@ def _train(task: str, args: Sequence[str]) -> None:
     from finetune.options import parse_options
 
     options = parse_options(task, args)
+    keep_freed_memory()
     from finetune.train import finetune
 
     finetune(options)
@@ -39,6 +42,7 @@ def evaluate(args: Sequence[str]) -> None:
     from finetune.use_options import EvaluateOptions, parse_use
 
     options, task, reading = parse_use(EvaluateOptions, "evaluate", args)
+    keep_freed_memory()
     from finetune.using import evaluate_model
 
     evaluate_model(options, task, reading)
@@ -49,6 +53,7 @@ def predict(args: Sequence[str]) -> None:
     from finetune.use_options import PredictOptions, parse_use
 
     options, task, reading = parse_use(PredictOptions, "predict", args)
+    keep_freed_memory()
     from finetune import using
 
     using.predict(options, task, reading)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from finetune.answering import Machine, caller, predictions_of, with_states
@@ -43,7 +43,7 @@ from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
 from minibert.training.metrics_log import MetricsLog, open_log
-from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
+from minibert.training.optimizer import OptimizerOptions, build_optimizers, clip_gradients, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, step_seed
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
@@ -242,8 +242,7 @@ class Finetuning:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         sums = accumulate_gradients(self.forward, self.task, micro_batches, self.machine)
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        gradient_norm = float(nn.utils.clip_grad_norm_(parameters, options.clip_norm or math.inf))
+        gradient_norm = clip_gradients(self.model.parameters(), options.clip_norm)
         self.stop_unless_finite(sums, gradient_norm)
         for optimizer in self.optimizers:
             optimizer.step()

@@ -21,7 +21,16 @@ class Dropout(nn.Dropout):
         kept = round(LEVELS * (1 - self.p))
         if not self.training or kept == LEVELS or x.device.type != "cpu":
             return super().forward(x)
-        return x * keep_mask(x.shape, kept).to(x.dtype).mul_(LEVELS / max(kept, 1))
+        return x * scaled(keep_mask(x.shape, kept), LEVELS / max(kept, 1), x.dtype)
+
+
+def scaled(mask: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    """int16 of 1 and 0 -> `scale` and 0 in `dtype`; the mask is used up."""
+    if dtype != torch.bfloat16:
+        return mask.to(dtype).mul_(scale)
+    # A bfloat16 has 16 bits as well: times those of the scale, a 1 is the scale, and no second tensor is filled.
+    bits = torch.tensor(scale, dtype=dtype).view(torch.int16)
+    return mask.mul_(bits).view(dtype)
 
 
 def keep_mask(shape: torch.Size, kept: int) -> Tensor:

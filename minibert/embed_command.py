@@ -17,6 +17,7 @@ from minibert.embedding import embed_tokenized, tokenize
 from minibert.errors import InputError
 from minibert.text_files import read_texts
 from minibert.training.device import choose_device, choose_precision
+from minibert.training.memory import keep_freed_memory
 
 DESCRIPTION = """Turn texts, one a line, into vectors, one row a line.
 
@@ -61,6 +62,7 @@ def embed_command(args: Sequence[str]) -> None:
     if output.suffix != ".npy":
         raise InputError(f"{output}: expected a name that ends in .npy")
     checkpoint.check_writable(output)
+    keep_freed_memory()
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
     model, tokenizer = checkpoint.load(options.directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from minibert import cli
-from minibert.training.memory import bound_kernel_cache
+from minibert.training.memory import bound_kernel_cache, keep_freed_memory
 
 
 def main() -> None:
@@ -24,6 +24,7 @@ def main() -> None:
 
         options = parse_options(args or ["--help"])
         bound_kernel_cache()
+        keep_freed_memory()
         from pretrain.train import train
 
         train(options)

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from minibert import checkpoint
@@ -31,7 +30,7 @@ from minibert.training.device import choose_device, choose_precision, device_nam
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog, open_log
-from minibert.training.optimizer import OptimizerOptions, build_optimizers, set_learning_rate
+from minibert.training.optimizer import OptimizerOptions, build_optimizers, clip_gradients, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, step_seed
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
@@ -218,8 +217,7 @@ class Pretraining:
         sums = accumulate_gradients(
             self.model, micro_batches, device=self.device, precision=self.precision, processes=self.processes
         )
-        limit = options.clip_norm or math.inf
-        gradient_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        gradient_norm = clip_gradients(self.model.parameters(), options.clip_norm)
         self.stop_unless_finite(sums, gradient_norm)
         for optimizer in self.optimizers:
             optimizer.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -19,6 +20,22 @@ def peak_rss_bytes() -> int:
             return int(peak[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def keep_freed_memory() -> None:
+    """Has the C library keep freed memory for the next step; where it is not glibc, nothing happens.
+
+    By itself glibc gives blocks of more than 32 MB back to the system at once, and each step's activations are then
+    cleared page by page: a tenth of a pretraining step's processor time, and no less memory at its peak.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for parameter, size in ((_MMAP_THRESHOLD, _NEVER // 2), (_TRIM_THRESHOLD, _NEVER)):
+            library.mallopt(parameter, size)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h: from how many bytes on memory is given back
+_NEVER = 2**31 - 1  # the largest number that mallopt takes
 
 
 def bound_kernel_cache() -> None:

@@ -131,6 +131,23 @@ def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float
             group["lr"] = group["peak_lr"] * factor
 
 
+def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
+    """Scales all gradients alike, in place, so that their norm together is at most `limit`; 0 is no limit.
+
+    Returns the norm before. As `torch.nn.utils.clip_grad_norm_`, which goes through the gradients once more to multiply
+    them by 1 where they are short enough.
+    """
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    total = nn.utils.get_total_norm([parameter.grad for parameter in with_gradient if parameter.grad is not None])
+    norm = float(total)
+    if limit and norm > limit - CLIP_EPS:
+        nn.utils.clip_grads_with_norm_(with_gradient, limit, total)
+    return norm
+
+
+CLIP_EPS = 1e-6  # torch scales by limit / (norm + 1e-6)
+
+
 class Muon(torch.optim.Muon):
     """torch.optim.Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), its step done in another way.
 

@@ -1,6 +1,7 @@
 """Groups are complete, Muon is torch's Muon, and a state goes through tensors bit for bit."""
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from minibert.training.optimizer import (
     OptimizerOptions,
     assert_complete,
     build_optimizers,
+    clip_gradients,
     decay_groups,
     load_optimizer_tensors,
     named_optimizer_tensors,
@@ -348,3 +350,21 @@ def test_tensors_that_do_not_fit_are_named(change: Any, message: str) -> None:
 def test_options_out_of_range_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(InputError, match=f"^{field}: expected "):
         options(**{field: value})
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.5, 5.0, 5.0000005, 6.0])
+def test_gradients_are_clipped_as_torch_clips_them(limit: float) -> None:
+    """Two gradients of norm 3 and 4, together 5."""
+    ours, theirs = ([nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))] for _ in range(2))
+    for first, second in (ours, theirs):
+        first.grad, second.grad = torch.tensor([0.0, 3.0]), torch.tensor([4.0])
+    unused = nn.Parameter(torch.zeros(3))
+    assert clip_gradients([*ours, unused], limit) == 5.0
+    nn.utils.clip_grad_norm_([*theirs, unused], limit or math.inf)
+    assert [one.grad.tolist() for one in ours] == [one.grad.tolist() for one in theirs]
+
+
+def test_a_norm_that_is_no_number_is_told() -> None:
+    parameter = nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([math.nan, 1.0])
+    assert math.isnan(clip_gradients([parameter], 1.0))
