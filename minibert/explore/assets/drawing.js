@@ -87,6 +87,7 @@ function pixels(rows, columns, colourOf, properties = {}) {
 /**
  * One vector as colours: its scale ends at three root mean squares, so that one large value doesn't hide the others.
  * error: by how much a value may differ from the one that Python had; it decides how many digits are shown.
+ * Mouse and arrow keys say each value; up and down go to the table's other strips, of which Tab reaches one.
  */
 function strip(values, name, error) {
   const decimals = Math.max(0, Math.ceil(-Math.log10(error)));
@@ -95,13 +96,40 @@ function strip(values, name, error) {
   const canvas = pixels(1, values.length, (_, column) => signColour(values[column] / scale), {
     className: "strip", role: "img", "aria-label": label,
   });
+  const within = (dimension) => Math.min(values.length - 1, Math.max(0, dimension));
+  const say = (dimension, x, y) => showTip(x, y, `${name}, dimension ${dimension}: ${values[dimension].toFixed(decimals)} ± ${error.toPrecision(1)}`);
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
-    const at = Math.min(values.length - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * values.length)));
-    showTip(event.clientX, event.clientY, `${name}, dimension ${at}: ${values[at].toFixed(decimals)} ± ${error.toPrecision(1)}`);
+    say(within(Math.floor(((event.clientX - box.left) / box.width) * values.length)), event.clientX, event.clientY);
   });
   canvas.addEventListener("pointerleave", hideTip);
+  canvas.addEventListener("blur", hideTip);
+  canvas.tabIndex = -1;
+  canvas.cursor = 0;
+  canvas.tell = () => {
+    const box = canvas.getBoundingClientRect();
+    say(canvas.cursor, box.left + ((canvas.cursor + 0.5) / values.length) * box.width, box.top + box.height / 2);
+  };
+  canvas.addEventListener("keydown", (event) => {
+    const step = ARROWS[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const strips = [...canvas.closest("table").querySelectorAll(".strip")];
+    const next = strips[strips.indexOf(canvas) + step[0]];
+    if (!next) return;
+    next.cursor = Math.min(within(canvas.cursor + step[1]), next.width - 1);
+    canvas.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus({ preventScroll: next === canvas });
+    next.tell();
+  });
   return canvas;
+}
+
+/** Tab reaches the first strip of a table. */
+function openStrips(table) {
+  const first = table.querySelector(".strip");
+  if (first) first.tabIndex = 0;
 }
 
 // --- The note at the pointer -----------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ function drawNeuron() {
     make("td", { colSpan: 4 }, make("small", {}, "of the chosen token")));
   const made = table(["", "key of", "key", "query × key", "q·k/√D", "softmax", ""], [first, ...rows], { className: "wide" });
   byId("neuron-rows").replaceChildren(made);
+  openStrips(made);
   drawNumbers(query);
 }
 panel(["layer", "head", "token", "key"], drawNeuron);

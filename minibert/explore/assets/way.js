@@ -64,6 +64,7 @@ function drawSteps() {
   made.prepend(make("thead", {}, make("tr", {}, make("th", { className: "name" }, "step"),
     make("th", { className: "norm" }, "norm"), make("th", {}, "values: blue above 0, orange below"))));
   byId("way-strips").replaceChildren(made);
+  openStrips(made);
   for (const place of made.querySelectorAll("div")) place.drawLater();
 }
 panel(["layer", "token", "head"], drawSteps);

@@ -322,6 +322,20 @@ def test_arrow_keys_move_among_cells_and_enter_chooses(opened: Browser, record: 
     assert opened.run("return [choice.token, choice.key]") == [2, 2]
 
 
+def test_arrow_keys_move_within_a_strip_and_among_strips(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({layer: 1, token: 4}); document.querySelector('#way-strips .strip[tabindex=\"0\"]').focus()")
+    values = record["embeddings"]["values"]
+    ActionChains(opened.driver).send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN).perform()
+    found = re.fullmatch(r"embeddings\.position, dimension 2: (-?[\d.]+) ± ([\d.]+)", opened.text("#tip"))
+    assert found is not None
+    assert float(found[1]) == pytest.approx(values["position"][4, 2], abs=1.5 * float(found[2]))
+    ActionChains(opened.driver).send_keys(Keys.ARROW_UP, Keys.ARROW_UP, *4 * [Keys.ARROW_LEFT]).perform()
+    assert opened.text("#tip").startswith("embeddings.token, dimension 0: ")
+    assert opened.run("return document.querySelectorAll('#way-strips .strip[tabindex=\"0\"]').length") == 1
+    opened.run("document.activeElement.blur()")
+    assert opened.run("return document.getElementById('tip').hidden")
+
+
 def test_arrow_keys_move_among_tokens(opened: Browser) -> None:
     opened.run("choose({token: 4}); document.querySelector('#token-table [aria-pressed=true]').focus()")
     ActionChains(opened.driver).send_keys(Keys.ARROW_DOWN).perform()
