@@ -27,6 +27,10 @@ COMMANDS = {
         "benchmarks.commands:prepare",
         "text to token arrays to batches: --corpus FILE",
     ),
+    "growth": (
+        "benchmarks.commands:growth",
+        "the cost as text, sequences, batches and processes grow, with a picture",
+    ),
     "startup": (
         "benchmarks.commands:startup",
         "from the prompt to the answer: --model HF_DIR",

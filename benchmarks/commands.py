@@ -36,6 +36,11 @@ def prepare(args: Sequence[str]) -> None:
     _compare("prepare", options.PrepareBenchmarkOptions, options.PREPARE, args)
 
 
+def growth(args: Sequence[str]) -> None:
+    """Cost as work grows."""
+    _compare("growth", options.GrowthOptions, options.GROWTH, args)
+
+
 def startup(args: Sequence[str]) -> None:
     """From the prompt to the answer."""
     _compare("startup", options.StartupOptions, options.STARTUP, args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -330,6 +331,60 @@ class PrepareBenchmarkOptions:
         for name in ("vocab_size", "processes", "batch_size", "batches", "repeats"):
             cli.check_range(self, name, low=1)
         cli.check_range(self, "seq_len", low=8)
+
+
+GROWTH = """Measure how the cost grows with the work, and draw it: text from 1 to 100 MB prepared; pretraining
+with longer sequences, larger batches, one process and two.
+
+  python -m benchmarks growth --json runs/growth.json --picture runs/growth.png"""
+
+
+@dataclass(frozen=True)
+class GrowthOptions:
+    """What is measured."""
+
+    model: str = "tiny"
+    """tiny, mini, small, medium, base or large"""
+    corpus: str = "pydocs"
+    """what is trained on"""
+    vocab_size: int = 8192
+    """tokens of the vocabulary, trained on it"""
+    megabytes: tuple[float, ...] = (1.0, 10.0, 100.0)
+    """of text; the embedded corpus, repeated"""
+    lengths: tuple[int, ...] = (64, 128, 256, 512)
+    """tokens in a sequence; as many tokens in a batch each time"""
+    batches: tuple[int, ...] = (1, 4, 16, 64, 256)
+    """sequences in a batch"""
+    seq_len: int = 128
+    """tokens in a sequence where that doesn't grow"""
+    batch_size: int = 32
+    """sequences in a batch where that doesn't grow"""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """of the matrix products"""
+    steps: int = 24
+    """optimizer steps of a run"""
+    warm_up: int = 8
+    """of which the first ones are not timed"""
+    repeats: int = 3
+    """times that each point is measured"""
+    picture: str = "runs/growth.png"
+    """the file to draw"""
+    json: str | None = None
+    """a file to keep each run's results in; runs that are in it already are not repeated"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        for name in ("vocab_size", "batch_size", "repeats"):
+            cli.check_range(self, name, low=1)
+        cli.check_range(self, "seq_len", low=8)
+        cli.check_range(self, "warm_up", low=0)
+        cli.check_range(self, "steps", low=self.warm_up + 1)
+        for name, lowest in (("megabytes", 0.0), ("lengths", 7), ("batches", 0)):
+            if not all(lowest < value < math.inf for value in getattr(self, name)):
+                raise InputError(f"--{name} must be numbers above {lowest:g}, not {getattr(self, name)}")
 
 
 SUITE = """Run the comparisons behind the tables of docs/performance.md, and write these tables. Takes over two hours.
