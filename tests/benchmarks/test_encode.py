@@ -18,7 +18,7 @@ from minibert.errors import CheckFailed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("peer", ["sentence-transformers", "onnxruntime", "transformers"])
+@pytest.mark.parametrize("peer", ["sentence-transformers", "onnxruntime"])
 def test_the_peers_make_the_same_vectors(
     peer: str, hf_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

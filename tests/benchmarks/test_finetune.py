@@ -20,7 +20,7 @@ from tests.helpers import refusal
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["cola", "wnut17", "squad", "choices"])  # stsb differs from cola in its scores alone
 def test_both_sides_train_on_the_same_and_are_compared(
     task: str, hf_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -248,7 +248,7 @@ def test_half_precision_files_are_verified_in_full(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "seed"), [("float64", 0), ("float64", 7), ("float32", 0), ("bfloat16", 0)])
+@pytest.mark.parametrize(("dtype", "seed"), [("float64", 7), ("float32", 0), ("bfloat16", 0)])
 def test_real_weights_agree(dtype: Literal["float64", "float32", "bfloat16"], seed: int) -> None:
     report = verify(real_directory(), dtype=dtype, seed=seed)
     assert_agrees(report.rows)
