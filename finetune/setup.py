@@ -20,7 +20,7 @@ from finetune.tasks import TASKS
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.heads import HEAD_FIELDS, Model, TaskModel
+from minibert.heads import Model, TaskModel
 from minibert.tokenizer import Tokenizer
 
 
@@ -55,7 +55,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     description = checkpoint.read_description(source)
     tokenizer = Tokenizer.load(source)
     kind = TASKS[options.task]
-    reading = options.given_reading.fitted(description.config.max_position_embeddings)
+    reading = options.given_reading.fitted(description.config.longest)
 
     examples = list(kind.read(reading, options.train))
     task = kind.found_in(reading, tokenizer, examples, options.train)
@@ -112,29 +112,19 @@ def cut_note(count: int, max_length: int | None) -> str:
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:
     """
     Raises:
-        InputError: pairs for a model without segments, a batch that is too small for all to have a part of it, or
-            adapters that are no smaller than what they adapt.
+        InputError: a batch that is too small for all to have a part of it, or adapters that are no smaller than what
+            they adapt.
     """
     if options.lora_rank is not None and options.lora_rank > config.hidden_size:
         raise InputError(
             f"--lora-rank must be at most {config.hidden_size}, the model's hidden_size, not {options.lora_rank}"
         )
-    check_segments(features, config, options.model)
     smallest = smallest_batch(len(features), options.batch_size)
     if smallest < processes * options.accumulate:
         raise InputError(
             f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
             f"small for {processes} process(es) with {options.accumulate} micro-batches each"
         )
-
-
-def check_segments(features: Sequence[Feature], config: BertConfig, source: str) -> None:
-    """
-    Raises:
-        InputError: pairs for a model without a second segment.
-    """
-    if config.type_vocab_size < 2 and any(s.second < len(s.ids) for feature in features for s in feature.sequences):
-        raise InputError(f"{source}: has no second segment (type_vocab_size 1), which pairs need")
 
 
 def check_head(options: TrainingOptions, description: checkpoint.Description, task: Task[Any, Any]) -> None:
@@ -174,11 +164,7 @@ def put_on_head(options: TrainingOptions, task: Task[Any, Any], *, seed: int) ->
     """
     source, _ = checkpoint.load(options.model)
     generator = torch.Generator().manual_seed(seed)
-    head = task.head()
-    dropout = getattr(source, "classifier_dropout", None)
-    if dropout is not None and "classifier_dropout" in HEAD_FIELDS.get(task.model_class.__name__, ()):
-        head["classifier_dropout"] = dropout
-    model = task.model_class(source.config, **head, generator=generator)
+    model = task.model_class(source.config, **task.head(), generator=generator)
     return model.train(), _copy_weights(source, model, new_head=options.new_head)
 
 
@@ -199,7 +185,7 @@ def layer_share(name: str, *, decay: float, layers: int) -> float:
     """The share of the peak learning rate for a parameter: `decay` to the power of its distance from the head.
 
     The uppermost layer has distance 1, the embeddings one more than the lowest layer (Howard & Ruder 2018, arXiv
-    1801.06146, section 3.2, "discriminative fine-tuning").
+    1801.06146, section 3.2, "discriminative fine-tuning"). layers: those with weights of their own.
     """
     pieces = name.split(".")
     if pieces[0] != "encoder":

@@ -173,7 +173,7 @@ class Finetuning:
 
     def rate_share(self, name: str) -> float:
         """The share of the peak learning rate for a parameter."""
-        return layer_share(name, decay=self.options.layer_decay, layers=self.model.config.num_hidden_layers)
+        return layer_share(name, decay=self.options.layer_decay, layers=len(set(self.model.encoder.blocks)))
 
     def introduce(self, fresh: Sequence[str]) -> None:
         """Says what is about to be trained, on what, and how."""

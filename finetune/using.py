@@ -14,7 +14,7 @@ from tqdm import tqdm
 from finetune.answering import Machine, outputs_of, predictions_of
 from finetune.pictures import figures_table
 from finetune.readings import Reading
-from finetune.setup import check_segments, count_full, cut_note
+from finetune.setup import count_full, cut_note
 from finetune.task import Task
 from finetune.tasks import TASKS
 from finetune.use_options import EvaluateOptions, PredictOptions, UseOptions
@@ -37,7 +37,7 @@ def load_for_task(options: UseOptions, task: str, reading: Reading) -> tuple[Tas
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
     model, tokenizer = checkpoint.load(options.directory)
-    reading = reading.fitted(model.config.max_position_embeddings)
+    reading = reading.fitted(model.config.longest)
     kind = TASKS[task]
     assert isinstance(model, kind.model_class)  # `task_of_model` saw to it
     made = kind(reading, tokenizer, tuple(getattr(model, "labels", ())))
@@ -60,7 +60,6 @@ def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -
     examples, _ = task.checked(list(task.read(task.reading, options.data)), training=False)
     features = task.features(examples)
     note_cut(task, count_full(features, task.reading.max_length))
-    check_segments(features, model.config, options.directory)
     predictions = predictions_of(model, task, examples, features, machine)
     metrics = task.metrics(examples, predictions)
     figures = task.figures(examples, predictions)
@@ -114,7 +113,6 @@ def answers(model: TaskModel, task: Task[Any, Any], machine: Machine, path: str)
     with tqdm(unit="example", desc="predicting", disable=True if path == STANDARD_INPUT else None) as bar:
         for examples in batched(task.read(task.reading, path, labelled=False), EXAMPLES_AT_ONCE):
             features = task.features(examples, labelled=False)
-            check_segments(features, model.config, path)
             full += count_full(features, task.reading.max_length)
             outputs = outputs_of(model, task, features, machine)
             predictions = task.predictions(examples, features, outputs)

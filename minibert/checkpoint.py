@@ -159,10 +159,11 @@ def read_description(directory: Path) -> Description:
     if missing:
         raise InputError(f"{path}: a {architecture} needs {', '.join(missing)}")
     head = {name: fields.pop(name) for name in HEAD_FIELDS.get(architecture, ())}
-    for name in OPTIONAL_HEAD_FIELDS.get(architecture, ()):
-        head[name] = fields.pop(name, {})
-        if not isinstance(head[name], dict):
-            raise InputError(f"{path}: {name} must be an object, not {head[name]!r}")
+    for name, usual in OPTIONAL_HEAD_FIELDS.get(architecture, {}).items():
+        head[name] = fields.pop(name, usual)
+        if type(head[name]) is not type(usual):
+            expected = "an object" if isinstance(usual, dict) else "a string"
+            raise InputError(f"{path}: {name} must be {expected}, not {head[name]!r}")
     try:
         return Description(BertConfig.from_dict(fields), architecture, head, checksum)
     except InputError as error:

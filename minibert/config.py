@@ -1,6 +1,7 @@
-"""The shape of a BERT: one frozen dataclass, checked when it is made, and the published sizes.
+"""The shape of a BERT or a relative of its: one frozen dataclass, checked when it is made, and the published sizes.
 
-Field names are Hugging Face's, so that a `config.json` reads the same in both worlds.
+Field names are Hugging Face's where it has one, so that a `config.json` reads the same in both worlds. What makes a
+relative of a BERT (docs/family.md) is a few fields with other values than these defaults.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from minibert.errors import InputError
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
+POOLER_ACTIVATIONS = ("tanh", "relu")
 
 
 @dataclass(frozen=True)
@@ -34,45 +36,84 @@ class BertConfig:
     hidden_act: str = "gelu"  # one of ACTIVATIONS
     hidden_dropout_prob: float = 0.1  # on the embeddings and on each sublayer's output
     attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512  # the longest sequence T
-    type_vocab_size: int = 2  # segments A and B
+    max_position_embeddings: int = 512  # rows of the position table; the longest sequence T is `longest`
+    type_vocab_size: int = 2  # segments A and B; of 1, both are A; 0: there are no segments (DistilBERT)
     initializer_range: float = 0.02  # standard deviation of fresh weights
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
+    positions_skip_padding: bool = False  # True: padding is not counted, and positions begin after it (RoBERTa)
+    embedding_size: int | None = None  # E, of the tables, projected to H (ALBERT); None: H, and no projection
+    share_layers: bool = False  # True: all L layers are one block's, passed through L times (ALBERT)
+    classifier_dropout: float | None = None  # before a classifier; None: hidden_dropout_prob
+    span_dropout: float = 0.0  # before the span head (DistilBERT)
+    pooler_act: str = "tanh"  # one of POOLER_ACTIVATIONS; relu: DistilBERT
+    pooler_input_dropout: bool = False  # a classifier of sequences drops before its pooler, too (RoBERTa)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             self._check_type(field.name, str(field.type))
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-                     "max_position_embeddings", "type_vocab_size"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+                     "max_position_embeddings", "embedding_size"):  # fmt: skip
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, not {value}")
+        if self.type_vocab_size < 0:
+            raise InputError(f"type_vocab_size must be at least 0, not {self.type_vocab_size}")
         if self.hidden_size % self.num_attention_heads:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
         if self.hidden_act not in ACTIVATIONS:
             raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}, not {self.hidden_act!r}")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        if self.pooler_act not in POOLER_ACTIVATIONS:
+            raise InputError(f"pooler_act must be one of {', '.join(POOLER_ACTIVATIONS)}, not {self.pooler_act!r}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "span_dropout"):
+            if (value := getattr(self, name)) is not None and not 0 <= value < 1:
+                raise InputError(f"{name} must be at least 0 and below 1, not {value}")
         for name in ("initializer_range", "layer_norm_eps"):
             if not (0 < getattr(self, name) < math.inf):
                 raise InputError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise InputError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of {self.vocab_size}")
+        if self.longest < 1:
+            raise InputError(
+                f"max_position_embeddings {self.max_position_embeddings} leaves no position after that of pad_token_id "
+                f"{self.pad_token_id}"
+            )
 
     def _check_type(self, name: str, declared: str) -> None:
         """JSON knows no dataclass types: 4.0 layers, "768" or true would otherwise fail far from here."""
         value = getattr(self, name)
-        accepted = {"int": (int,), "float": (int, float), "str": (str,)}[declared]
-        if isinstance(value, bool) or not isinstance(value, accepted):
+        kind, _, may_be_none = declared.partition(" | ")
+        if value is None and may_be_none:
+            return
+        accepted = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}[kind]
+        if isinstance(value, bool) != (kind == "bool") or not isinstance(value, accepted):
             raise InputError(f"{name} must be of type {declared}, not {value!r}")
 
     @property
     def head_size(self) -> int:
         """D, the dimensions of one attention head."""
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def embedding_width(self) -> int:
+        """E, the numbers that an embedding has: H, where `embedding_size` says nothing."""
+        return self.hidden_size if self.embedding_size is None else self.embedding_size
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that a sequence may have: the rows of the position table that tokens have."""
+        return self.max_position_embeddings - (self.pad_token_id + 1 if self.positions_skip_padding else 0)
+
+    @property
+    def padding_without_position(self) -> int | None:
+        """The token that positions don't count; None where they count every place."""
+        return self.pad_token_id if self.positions_skip_padding else None
+
+    @property
+    def dropout_before_classifier(self) -> float:
+        """`classifier_dropout`, or what stands for it."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
     def replace(self, **changes: Any) -> BertConfig:
         """A copy with some fields changed, checked anew."""

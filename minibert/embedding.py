@@ -74,7 +74,7 @@ def tokenize(
     progress: bool = False,
 ) -> Tokenized:
     """The first half of `embed`, with its arguments and errors."""
-    positions = model.config.max_position_embeddings
+    positions = model.config.longest
     max_length = positions if max_length is None else max_length
     if positions < SHORTEST_MAX_LENGTH:
         raise InputError(f"a model of {positions} positions has no room for a text between [CLS] and [SEP]")

@@ -86,7 +86,7 @@ def _write_rows(
     """Writes the rows `first`, `first` + 1 and so on, one for each of `added`."""
     embedding = model.encoder.embeddings.token
     if init == "random":
-        drawn = torch.randn(len(added), model.config.hidden_size, generator=generator)
+        drawn = torch.randn(len(added), model.config.embedding_width, generator=generator)
         rows = drawn * model.config.initializer_range
     else:
         rows = torch.stack([embedding.weight[list(token.piece_ids)].double().mean(0) for token in added])

@@ -19,32 +19,38 @@ from minibert.model import ACTIVATION_MODULES, Bert, initialize
 
 
 class Pooler(nn.Module):
-    """tanh of a dense layer on the first token's state: one vector for the whole sequence (BERT section 3)."""
+    """tanh of a dense layer on the first token's state: one vector for the whole sequence (BERT section 3).
 
-    def __init__(self, config: BertConfig) -> None:
+    DistilBERT has ReLU in its place. `dropout` is on the state itself, which a classifier of RoBERTa's alone has.
+    """
+
+    def __init__(self, config: BertConfig, *, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = Dropout(dropout)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = {"tanh": torch.tanh, "relu": torch.relu}[config.pooler_act]
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, T, H) -> (B, H)"""
-        return torch.tanh(self.dense(hidden[:, 0]))
+        return self.activation(self.dense(self.dropout(hidden[:, 0])))
 
 
 class MaskedLMHead(nn.Module):
     """Scores of every token of the vocabulary (BERT section 3.1, task 1).
 
-    In a model the decoder's weight *is* the token embedding (`tie`); only the bias is the head's own.
+    In a model the decoder's weight *is* the token embedding (`tie`); only the bias is the head's own. The dense layer
+    goes to the width of the embeddings, E, which is H but in ALBERT.
     """
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.embedding_width)
         self.activation = ACTIVATION_MODULES[config.hidden_act]
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.norm = nn.LayerNorm(config.embedding_width, eps=config.layer_norm_eps)
+        self.decoder = nn.Linear(config.embedding_width, config.vocab_size)
 
     def tie(self, token_embedding: nn.Embedding) -> None:
-        """Makes the input embeddings the output matrix: one parameter (V, H), two uses."""
+        """Makes the input embeddings the output matrix: one parameter (V, E), two uses."""
         self.decoder.weight = token_embedding.weight
 
     def forward(self, chosen: Tensor) -> Tensor:
@@ -53,21 +59,20 @@ class MaskedLMHead(nn.Module):
 
 
 class NextSentenceHead(nn.Linear):
-    """Scores of "B follows A" (class 0) and "B is from elsewhere" (class 1) (BERT section 3.1, task 2)."""
+    """Scores of "B follows A" (class 0) and, as class 1, "B is from elsewhere" (BERT section 3.1, task 2) or "A follows
+    B" (sentence order: Lan et al. 2019, ALBERT section 3.1).
+    """
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config.hidden_size, 2)
 
 
 class Classifier(nn.Module):
-    """Dropout, then a score for each of C classes (BERT section 4.1); dropout None is `hidden_dropout_prob`."""
+    """Dropout, then a score for each of C classes (BERT section 4.1)."""
 
-    def __init__(self, config: BertConfig, classes: int, *, dropout: float | None) -> None:
+    def __init__(self, config: BertConfig, classes: int) -> None:
         super().__init__()
-        is_share = isinstance(dropout, int | float) and not isinstance(dropout, bool) and 0 <= dropout < 1
-        if dropout is not None and not is_share:
-            raise InputError(f"classifier_dropout must be at least 0 and below 1, or null, not {dropout!r}")
-        self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.dropout = Dropout(config.dropout_before_classifier)
         self.dense = nn.Linear(config.hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,6 +120,11 @@ def choose(hidden: Tensor, positions: Tensor) -> Tensor:
     return hidden.flatten(0, 1).index_select(0, positions)
 
 
+# What the next-sentence head of a pretraining model tells apart: a B that follows from one from elsewhere, or two
+# segments in their order from the same two swapped.
+PAIR_OBJECTIVES = ("nsp", "sop")
+
+
 class PreTrainingLogits(NamedTuple):
     """What `BertForPreTraining` answers."""
 
@@ -123,14 +133,27 @@ class PreTrainingLogits(NamedTuple):
 
 
 class BertForPreTraining(nn.Module):
-    """Encoder, pooler, masked-LM head and next-sentence head: the model of the paper's section 3.1."""
+    """Encoder, pooler, masked-LM head and next-sentence head: the model of the paper's section 3.1.
 
-    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+    `pair_objective` says what the last one learns, one of PAIR_OBJECTIVES; for sentence order there is, as in ALBERT,
+    a classifier's dropout before it.
+
+    Raises:
+        InputError: another pair objective.
+    """
+
+    def __init__(
+        self, config: BertConfig, *, pair_objective: str = "nsp", generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
+        if pair_objective not in PAIR_OBJECTIVES:
+            raise InputError(f"pair_objective must be one of {', '.join(PAIR_OBJECTIVES)}, not {pair_objective!r}")
         self.config = config
+        self.pair_objective = pair_objective
         self.encoder = Bert(config, generator=generator)
         self.pooler = Pooler(config)
         self.mlm_head = MaskedLMHead(config)
+        self.dropout = Dropout(config.dropout_before_classifier if pair_objective == "sop" else 0.0)
         self.nsp_head = NextSentenceHead(config)
         for head in (self.pooler, self.mlm_head, self.nsp_head):
             initialize(head, config.initializer_range, generator)
@@ -147,7 +170,8 @@ class BertForPreTraining(nn.Module):
         """input_ids, token_type_ids, attention_mask: as `Bert`; masked_positions: (M,) flat, see `choose`."""
         hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
         return PreTrainingLogits(
-            mlm=self.mlm_head(choose(hidden, masked_positions)), nsp=self.nsp_head(self.pooler(hidden))
+            mlm=self.mlm_head(choose(hidden, masked_positions)),
+            nsp=self.nsp_head(self.dropout(self.pooler(hidden))),
         )
 
 
@@ -223,7 +247,7 @@ class BertForSequenceClassification(nn.Module):
     `trained_on`, here and below: see `OPTIONAL_HEAD_FIELDS`.
 
     Raises:
-        InputError: labels that repeat or are none, another problem type, a `classifier_dropout` that is no share.
+        InputError: labels that repeat or are none, another problem type.
     """
 
     def __init__(
@@ -232,7 +256,6 @@ class BertForSequenceClassification(nn.Module):
         *,
         labels: Sequence[str],
         problem_type: str = "single_label_classification",
-        classifier_dropout: float | None = None,
         trained_on: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -242,11 +265,10 @@ class BertForSequenceClassification(nn.Module):
         self.config = config
         self.labels = checked_labels(labels)
         self.problem_type = problem_type
-        self.classifier_dropout = classifier_dropout
         self.trained_on = dict(trained_on or {})
         self.encoder = Bert(config, generator=generator)
-        self.pooler = Pooler(config)
-        self.classifier = Classifier(config, len(labels), dropout=classifier_dropout)
+        self.pooler = Pooler(config, dropout=config.dropout_before_classifier if config.pooler_input_dropout else 0.0)
+        self.classifier = Classifier(config, len(labels))
         for head in (self.pooler, self.classifier):
             initialize(head, config.initializer_range, generator)
 
@@ -266,7 +288,7 @@ class BertForTokenClassification(nn.Module):
     """Encoder and classifier: one of C labels for every token (BERT section 5.3).
 
     Raises:
-        InputError: labels that repeat or are none, a `classifier_dropout` that is no share.
+        InputError: labels that repeat or are none.
     """
 
     def __init__(
@@ -274,17 +296,15 @@ class BertForTokenClassification(nn.Module):
         config: BertConfig,
         *,
         labels: Sequence[str],
-        classifier_dropout: float | None = None,
         trained_on: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.labels = checked_labels(labels)
-        self.classifier_dropout = classifier_dropout
         self.trained_on = dict(trained_on or {})
         self.encoder = Bert(config, generator=generator)
-        self.classifier = Classifier(config, len(labels), dropout=classifier_dropout)
+        self.classifier = Classifier(config, len(labels))
         initialize(self.classifier, config.initializer_range, generator)
 
     def forward(
@@ -320,6 +340,7 @@ class BertForQuestionAnswering(nn.Module):
         self.config = config
         self.trained_on = dict(trained_on or {})
         self.encoder = Bert(config, generator=generator)
+        self.dropout = Dropout(config.span_dropout)
         self.span_head = SpanHead(config)
         initialize(self.span_head, config.initializer_range, generator)
 
@@ -332,32 +353,26 @@ class BertForQuestionAnswering(nn.Module):
 
     def head(self, hidden: Tensor) -> SpanLogits:
         """What stands on the encoder: (B, T, H) -> two of (B, T)."""
-        start, end = self.span_head(hidden).unbind(-1)
+        start, end = self.span_head(self.dropout(hidden)).unbind(-1)
         return SpanLogits(start=start, end=end)
 
 
 class BertForMultipleChoice(nn.Module):
-    """Encoder, pooler and one score: which of C endings goes with a text (BERT section 4.4).
-
-    Raises:
-        InputError: a `classifier_dropout` that is no share.
-    """
+    """Encoder, pooler and one score: which of C endings goes with a text (BERT section 4.4)."""
 
     def __init__(
         self,
         config: BertConfig,
         *,
-        classifier_dropout: float | None = None,
         trained_on: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        self.classifier_dropout = classifier_dropout
         self.trained_on = dict(trained_on or {})
         self.encoder = Bert(config, generator=generator)
         self.pooler = Pooler(config)
-        self.classifier = Classifier(config, 1, dropout=classifier_dropout)
+        self.classifier = Classifier(config, 1)
         for head in (self.pooler, self.classifier):
             initialize(head, config.initializer_range, generator)
 
@@ -407,18 +422,19 @@ ARCHITECTURES: dict[str, type[Model]] = {cls.__name__: cls for cls in get_args(M
 
 # What `config.json` says of a head beside the encoder's fields: arguments of the class, attributes of the model.
 HEAD_FIELDS: dict[str, tuple[str, ...]] = {
-    "BertForSequenceClassification": ("labels", "problem_type", "classifier_dropout"),
-    "BertForTokenClassification": ("labels", "classifier_dropout"),
-    "BertForMultipleChoice": ("classifier_dropout",),
+    "BertForSequenceClassification": ("labels", "problem_type"),
+    "BertForTokenClassification": ("labels",),
 }
 
-# The same, but missing where there is nothing to say. `trained_on`: how `finetune` read the data that this model was
-# trained on (columns, lengths, tag scheme and so on), an object that JSON can hold; predicting has its defaults there.
-OPTIONAL_HEAD_FIELDS: dict[str, tuple[str, ...]] = {
-    "BertForSequenceClassification": ("trained_on",),
-    "BertForTokenClassification": ("trained_on",),
-    "BertForQuestionAnswering": ("trained_on",),
-    "BertForMultipleChoice": ("trained_on",),
+# The same, but missing where they have the class's own default. `trained_on`: how `finetune` read the data that this
+# model was trained on (columns, lengths, tag scheme and so on), an object that JSON can hold; predicting has its
+# defaults there.
+OPTIONAL_HEAD_FIELDS: dict[str, dict[str, Any]] = {
+    "BertForPreTraining": {"pair_objective": "nsp"},
+    "BertForSequenceClassification": {"trained_on": {}},
+    "BertForTokenClassification": {"trained_on": {}},
+    "BertForQuestionAnswering": {"trained_on": {}},
+    "BertForMultipleChoice": {"trained_on": {}},
 }
 
 
@@ -426,5 +442,6 @@ def head_fields(model: Model) -> dict[str, Any]:
     """The fields of a model's head by name, as they stand in `config.json`; {} where the class says everything."""
     name = type(model).__name__
     fields = {field: getattr(model, field) for field in HEAD_FIELDS.get(name, ())}
-    said = {field: getattr(model, field) for field in OPTIONAL_HEAD_FIELDS.get(name, ())}
-    return fields | {field: value for field, value in said.items() if value}
+    usual = OPTIONAL_HEAD_FIELDS.get(name, {})
+    said = {field: getattr(model, field) for field in usual}
+    return fields | {field: value for field, value in said.items() if value != usual[field]}

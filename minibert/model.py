@@ -2,9 +2,10 @@
 
 Read downward; parts stand before what is made of them.
 Devlin et al. 2018, "BERT" (arXiv 1810.04805); Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762).
+Its relatives are the same code with other fields in their config; where one differs, its name stands beside the line.
 
 One legend for shapes everywhere: B batch, T tokens in a sequence, H hidden, N heads, D = H/N, V vocabulary,
-M masked positions in the batch, L layers.
+M masked positions in the batch, L layers, E the width of the embeddings, which is H but in ALBERT.
 """
 
 from __future__ import annotations
@@ -23,19 +24,38 @@ from minibert.errors import InputError
 class Embeddings(nn.Module):
     """Token, learned position and segment embeddings, summed, normalised, dropped (BERT section 3, figure 2)."""
 
+    segment: nn.Embedding | None  # DistilBERT has none
+    projection: nn.Linear | None  # ALBERT alone has one (Lan et al. 2019, section 3.1, "factorized embedding")
+
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.token = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        width, self.not_counted = config.embedding_width, config.padding_without_position
+        self.token = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.position = nn.Embedding(config.max_position_embeddings, width, padding_idx=self.not_counted)
+        self.segment = nn.Embedding(config.type_vocab_size, width) if config.type_vocab_size else None
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
+        self.projection = nn.Linear(width, config.hidden_size) if config.embedding_size else None
 
     def forward(self, input_ids: Tensor, *, token_type_ids: Tensor) -> Tensor:
         """(B, T), (B, T) -> (B, T, H)"""
-        position_ids = torch.arange(input_ids.size(1), device=input_ids.device)  # (T,)
-        x = self.token(input_ids) + self.position(position_ids) + self.segment(token_type_ids)
-        return self.dropout(self.norm(x))
+        x = self.token(input_ids) + self.position(position_ids(input_ids, self.not_counted))
+        if self.segment is not None:
+            x = x + self.segment(token_type_ids)
+        x = self.dropout(self.norm(x))  # (B, T, E)
+        return x if self.projection is None else self.projection(x)
+
+
+def position_ids(input_ids: Tensor, pad_token_id: int | None) -> Tensor:
+    """Which row of the position table each token gets.
+
+    BERT, where `pad_token_id` is None, counts places from 0: (B, T) -> (T,). RoBERTa counts tokens that are no padding,
+    the first one as `pad_token_id` + 1, and gives padding the row `pad_token_id`: (B, T) -> (B, T).
+    """
+    if pad_token_id is None:
+        return torch.arange(input_ids.size(1), device=input_ids.device)
+    is_token = input_ids != pad_token_id
+    return pad_token_id + is_token.cumsum(1) * is_token
 
 
 class DotProductAttention(nn.Module):
@@ -148,7 +168,10 @@ class Bert(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        count = config.num_hidden_layers
+        # ALBERT's L layers are one and the same block (Lan et al. 2019, section 3.1, "cross-layer parameter sharing").
+        blocks = [Block(config)] * count if config.share_layers else [Block(config) for _ in range(count)]
+        self.blocks = nn.ModuleList(blocks)
         initialize(self, config.initializer_range, generator)
 
     @property
@@ -161,14 +184,17 @@ class Bert(nn.Module):
     ) -> Tensor:
         """The last block's output.
 
-        input_ids: (B, T); token_type_ids: (B, T), 0 for segment A, 1 for B, None for all A;
+        input_ids: (B, T); token_type_ids: (B, T), 0 for segment A, 1 for B, None for all A; to a model of fewer than
+        two segments (RoBERTa, DistilBERT) all is A, and the separators alone tell where B begins;
         attention_mask: (B, T) bool, True at real tokens, None when nothing is padded. Returns (B, T, H).
 
         Raises:
-            InputError: shapes or types don't fit, or T is more than `max_position_embeddings`.
+            InputError: shapes or types don't fit, or T is more than the config's `longest`.
         """
         token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
+        if self.config.type_vocab_size < 2:
+            token_type_ids = torch.zeros_like(token_type_ids)
         mask = None if attention_mask is None else visible_keys(attention_mask)
         x = self.embeddings(input_ids, token_type_ids=token_type_ids)
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
@@ -183,8 +209,8 @@ def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, 
     """Shapes and types, once, at the boundary, so that nothing inside has to ask again."""
     if input_ids.ndim != 2:
         raise InputError(f"input_ids must have the shape (B, T), not {tuple(input_ids.shape)}")
-    if input_ids.size(1) > config.max_position_embeddings:
-        raise InputError(f"{input_ids.size(1)} tokens, but the model has {config.max_position_embeddings} positions")
+    if input_ids.size(1) > config.longest:
+        raise InputError(f"{input_ids.size(1)} tokens, but the model has {config.longest} positions")
     for name, ids in (("input_ids", input_ids), ("token_type_ids", token_type_ids)):
         if ids.dtype not in (torch.int32, torch.int64):
             raise InputError(f"{name} must be int64 or int32, not {ids.dtype}")

@@ -7,9 +7,12 @@ The model's own forward pass is watched from outside while it runs: nothing is c
 nothing stays on the modules. Names are those of the modules, without `encoder.`, so that they are the same for every
 class; "{}" is the number of a block. In the order in which they are computed:
 
-    embeddings.token, .segment      (B, T, H)       embeddings.position   (T, H)
-    embeddings.sum                  (B, T, H)       of the three, before LayerNorm
-    embeddings.norm, embeddings     (B, T, H)       after it; and after dropout, which does nothing in evaluation mode
+    embeddings.token, .segment      (B, T, E)       no .segment in DistilBERT
+    embeddings.position             (T, E)          RoBERTa's (B, T, E)
+    embeddings.sum                  (B, T, E)       of the three, before LayerNorm
+    embeddings.norm                 (B, T, E)       after it
+    embeddings.projection           (B, T, H)       in ALBERT alone
+    embeddings                      (B, T, H)       what the first block is given
     blocks.{}.attention.query       (B, N, T, D)    of each head; also .key and .value
     blocks.{}.attention.probabilities  (B, N, T, T)    row q, column k: how much token q looks at token k
     blocks.{}.attention.context     (B, N, T, D)    the values, averaged by the probabilities
@@ -29,7 +32,7 @@ class; "{}" is the number of a block. In the order in which they are computed:
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -50,7 +53,7 @@ INPUT_NAMES = {
     "mlm_head.norm": "mlm_head.activation",
 }
 # Modules whose output goes without a name of its own: it is in the parts, or is what the next one is given.
-UNNAMED = ("query_key_value", "attention", "feed_forward", "dropout", "encoder", "")
+UNNAMED = ("query_key_value", "attention", "feed_forward", "activation", "dropout", "encoder", "")
 
 
 def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None) -> dict[str, Tensor]:
@@ -82,28 +85,36 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
 class Call(NamedTuple):
     """What a module was given and what it answered, without their history of gradients."""
 
+    name: str  # of the module
+    number: int  # of the calls of that name before this one
     inputs: tuple[Any, ...]  # the positional ones
     output: Any  # a tensor, or what the module answers in its place
 
 
 @contextlib.contextmanager
-def watched(model: nn.Module) -> Iterator[dict[str, Call]]:
-    """Fills a dictionary with the call of every module, by its name, in the order in which they end.
+def watched(model: nn.Module) -> Iterator[list[Call]]:
+    """Fills a list with the calls of every module, in the order in which they end.
 
-    Works on any model of PyTorch's. Left out are modules that stand at several places (an activation), whose calls
-    can't be told apart.
+    Works on any model of PyTorch's. A module that stands at several places, as the block that all of ALBERT's layers
+    are, is taken to be called at each of them in turn, in the order of their names.
     """
-    calls: dict[str, Call] = {}
+    calls: list[Call] = []
 
-    def note(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+    def note(names: list[str]) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        earlier = 0
+
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            calls[name] = Call(tuple(map(_detached, inputs)), _detached(output))
+            nonlocal earlier
+            number, place = divmod(earlier, len(names))
+            earlier += 1
+            calls.append(Call(names[place], number, tuple(map(_detached, inputs)), _detached(output)))
 
         return hook
 
-    named = dict(model.named_modules(remove_duplicate=False))
-    places = Counter(named.values())
-    handles = [module.register_forward_hook(note(name)) for name, module in named.items() if places[module] == 1]
+    names: dict[nn.Module, list[str]] = defaultdict(list)
+    for name, module in model.named_modules(remove_duplicate=False):
+        names[module].append(name)
+    handles = [module.register_forward_hook(note(places)) for module, places in names.items()]
     try:
         yield calls
     finally:
@@ -117,7 +128,7 @@ def _detached(value: Any) -> Any:
     return tuple(map(_detached, value)) if isinstance(value, tuple) else value
 
 
-def intermediates(model: Model, calls: dict[str, Call]) -> dict[str, Tensor]:
+def intermediates(model: Model, calls: list[Call]) -> dict[str, Tensor]:
     """The calls of one forward pass of `model`, by the names above.
 
     Raises:
@@ -125,7 +136,7 @@ def intermediates(model: Model, calls: dict[str, Call]) -> dict[str, Tensor]:
     """
     check_evaluation(model)
     record: dict[str, Tensor] = {}
-    for full_name, (inputs, output) in calls.items():
+    for full_name, _, inputs, output in calls:
         module = model.get_submodule(full_name)
         name = full_name.removeprefix("encoder.")
         owner, _, last = name.rpartition(".")

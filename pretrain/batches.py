@@ -36,7 +36,7 @@ class PretrainBatch:
     attention_mask: Tensor | None  # (B, T) bool, True at real tokens; None when nothing is padded
     masked_positions: Tensor  # (M',) int64, flat: b·T + t; what comes after the first M only fills up to M'
     masked_labels: Tensor  # (M,) int64, the tokens that stood there
-    next_sentence_labels: Tensor  # (B,) int64, 0: B follows A, 1: B is from elsewhere
+    next_sentence_labels: Tensor  # (B,) int64, 0: B follows A, 1: it does not
     tokens: int  # real ones, special tokens included
 
     @property
@@ -61,7 +61,7 @@ class Example:
     seen: NDArray[np.int64]  # (T,) masked
     segments: NDArray[np.int64]  # (T,)
     chosen: NDArray[np.intp]  # positions whose token is to be told, ascending
-    is_random: bool  # B comes from another document
+    not_next: bool  # B is not what follows A
 
 
 class BatchMaker:
@@ -97,12 +97,12 @@ class BatchMaker:
         seen, chosen = self.masker(ids, text, np.random.default_rng([self.seed, number]))
         if self.scored is not None:
             chosen = chosen[self._lay_out(self.scored, a, b, cls=False, sep=False)[chosen] != 0]
-        return Example(ids, seen, segments, chosen, bool(pair["is_random"]))
+        return Example(ids, seen, segments, chosen, bool(pair["not_next"]))
 
     def _lay_out(self, values: NDArray[Any], a: slice, b: slice, *, cls: int, sep: int) -> NDArray[np.int64]:
         """A value for each token of the sequence: `cls` A `sep`, then, in pairs, B `sep`."""
         first, second = np.array([cls]), np.array([sep])
-        pieces = [first, values[a], second] + ([values[b], second] if self.options.nsp else [])
+        pieces = [first, values[a], second] + ([values[b], second] if self.options.paired else [])
         return np.concatenate(pieces).astype(np.int64)
 
     def micro_batches(
@@ -142,7 +142,7 @@ def collate(examples: list[Example], *, pad_id: int) -> PretrainBatch:
         attention_mask=None if real.all() else torch.from_numpy(real),
         masked_positions=torch.from_numpy(np.concatenate([positions, filling])),
         masked_labels=torch.from_numpy(labels),
-        next_sentence_labels=torch.tensor([int(example.is_random) for example in examples]),
+        next_sentence_labels=torch.tensor([int(example.not_next) for example in examples]),
         tokens=int(lengths.sum()),
     )
 

@@ -7,7 +7,7 @@ training documents are seen but not asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from minibert.errors import InputError
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
 from pretrain.batches import BatchMaker, PretrainBatch
-from pretrain.instances import PairOptions, PairPlan
+from pretrain.instances import PairObjective, PairOptions, PairPlan
 from pretrain.loss import loss_sums, predict, right_answers
 from pretrain.masking import Masker
 from pretrain.shards import PreparedCorpus
@@ -34,20 +34,26 @@ class HeldOutFigures:
 
     mlm_loss: float  # nats a masked token
     mlm_accuracy: float
-    nsp_accuracy: float | None  # None when the model has no next-sentence head
+    nsp_accuracy: float | None  # None where next-sentence prediction is not learned
     nsp_loss: float | None  # nats a pair
+    sop_accuracy: float | None = None  # the same of sentence order
+    sop_loss: float | None = None
+
+    def named(self) -> dict[str, float | None]:
+        """By name, as they are reported; those of sentence order only where that is learned."""
+        return {name: value for name, value in asdict(self).items() if value is not None or not name.startswith("sop")}
 
 
 class HeldOut:
     """The held-out batches, made once and kept, and the baseline on the same targets."""
 
-    def __init__(self, corpus: PreparedCorpus, *, seq_len: int, nsp: bool) -> None:
+    def __init__(self, corpus: PreparedCorpus, *, seq_len: int, objective: PairObjective) -> None:
         """
         Raises:
             InputError: nothing is left to score.
         """
-        self.batches = _batches(corpus, PairOptions(seq_len, nsp=nsp))
-        self.nsp = nsp
+        self.batches = _batches(corpus, PairOptions(seq_len, objective))
+        self.objective = objective
         labels = np.concatenate([batch.masked_labels.numpy() for batch in self.batches])
         if not len(labels):
             raise InputError(f"{corpus.directory}: every held-out paragraph also stands in the training documents")
@@ -72,8 +78,10 @@ class HeldOut:
         return HeldOutFigures(
             mlm_loss=mlm / masked,
             mlm_accuracy=mlm_right / masked,
-            nsp_loss=nsp / pairs if self.nsp else None,
-            nsp_accuracy=nsp_right / pairs if self.nsp else None,
+            nsp_loss=nsp / pairs if self.objective == "nsp" else None,
+            nsp_accuracy=nsp_right / pairs if self.objective == "nsp" else None,
+            sop_loss=nsp / pairs if self.objective == "sop" else None,
+            sop_accuracy=nsp_right / pairs if self.objective == "sop" else None,
         )
 
 

@@ -7,9 +7,10 @@ loss stays near the unigram baseline. All three can be written into the first we
 - The decoder's bias begins at the log frequency of each token.
 - Token embeddings begin as vectors of the tokens' neighbours (`cooccurrence.py`); tokens that the text does not have,
   [MASK] among them, or hardly ever, stay as drawn.
-- Positions begin as sinusoids, of random frequencies so that no two distances look alike. In the first half of the
-  blocks each head begins by looking at one neighbour: its query turns the sinusoid of its own position by as much as
-  the neighbour lies away, its key leaves it as it is, and their product is largest where the two agree.
+- Positions begin as sinusoids, of random frequencies so that no two distances look alike; a projection of the
+  embeddings begins by handing them on. In the first half of the blocks each head begins by looking at one neighbour:
+  its query turns the sinusoid of its own position by as much as the neighbour lies away, its key leaves it as it is,
+  and their product is largest where the two agree. A block that all layers share is the first.
 - The blocks' matrices begin with the deviation 1/√(inputs), which keeps the size of what they pass on; 0.02 suits the
   paper's H = 768 and is three times too small for mini. What a sublayer adds is 1/√(2L) of that, so that 2L random
   sublayers together add as much as they were given (Radford et al. 2019, "Language Models are Unsupervised Multitask
@@ -48,23 +49,26 @@ def begin_at_neighbours(
     counts[: len(token_counts)] += torch.tensor(token_counts.tolist())
     model.mlm_head.decoder.bias.copy_((counts / counts.sum()).log())
 
-    embeddings = model.encoder.embeddings.token.weight
-    vectors = cooccurrence_vectors(tokens, config.vocab_size, config.hidden_size, generator=generator)
+    embeddings, width = model.encoder.embeddings, config.embedding_width
+    vectors = cooccurrence_vectors(tokens, config.vocab_size, width, generator=generator)
     known = vectors.any(1)
-    embeddings[known] = vectors[known] * config.initializer_range * math.sqrt(config.hidden_size)  # as long as drawn
+    embeddings.token.weight[known] = vectors[known] * config.initializer_range * math.sqrt(width)  # as long as drawn
 
-    frequencies = math.pi * torch.rand(config.hidden_size // 2, generator=generator)  # radians a position
-    positions = model.encoder.embeddings.position.weight
+    frequencies = math.pi * torch.rand(width // 2, generator=generator)  # radians a position
+    positions = embeddings.position.weight
     table = sinusoids(len(positions), frequencies) * math.sqrt(2) * config.initializer_range
-    positions[:, : table.size(1)] = table  # of an odd hidden size the last number stays as drawn
+    positions[:, : table.size(1)] = table  # of an odd width the last number stays as drawn
+    if embeddings.projection is not None:
+        embeddings.projection.weight.copy_(torch.eye(config.hidden_size, width))  # the heads find the sinusoids there
 
-    for number, block in enumerate(model.encoder.blocks):
+    distinct = list(dict.fromkeys(model.encoder.blocks))  # one, where all layers share it
+    for number, block in enumerate(distinct):
         assert isinstance(block, Block)
         for linear in (module for module in block.modules() if isinstance(module, nn.Linear)):
             linear.weight.mul_(linear.in_features**-0.5 / config.initializer_range)
         for added in (block.attention.output, block.feed_forward.output):
             added.weight.mul_((2 * config.num_hidden_layers) ** -0.5)
-        if number < (len(model.encoder.blocks) + 1) // 2:
+        if number < (len(distinct) + 1) // 2:
             look_at_neighbours(block.attention, frequencies, generator)
 
 

@@ -12,7 +12,7 @@ from minibert import cli
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
 from pretrain.batches import BatchMaker, Example, data_seed
-from pretrain.instances import PairOptions, PairPlan
+from pretrain.instances import PairObjective, PairOptions, PairPlan
 from pretrain.masking import Masker
 from pretrain.shards import open_prepared
 
@@ -41,10 +41,18 @@ class InspectOptions:
     """which of the run's phases of sequence length, from 0; each draws anew"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
+    pair_objective: PairObjective = "nsp"
+    """nsp: half of the pairs have a B from elsewhere; sop: half are swapped; none: single segments"""
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """single segments, not pairs"""
+    """short for --pair-objective none"""
     seed: int = 0
     """of pairs and masks; as in the run"""
+
+    @property
+    def pairs(self) -> PairOptions:
+        """What decides the pairs."""
+        objective: PairObjective = "none" if self.no_nsp else self.pair_objective
+        return PairOptions(self.seq_len, objective, short_share=self.short_share)
 
     def check(self) -> None:
         """
@@ -55,7 +63,7 @@ class InspectOptions:
             raise InputError("--count must be at least 1; --start, --phase and --seed at least 0")
         if not 0 <= self.short_share <= 1:
             raise InputError(f"--short-share must be at least 0 and at most 1, not {self.short_share}")
-        if self.seq_len < (smallest := 4 if self.no_nsp else 5):
+        if self.seq_len < (smallest := 5 if self.pairs.paired else 4):
             raise InputError(f"--seq-len must be at least {smallest}, not {self.seq_len}")
         if not 0 < self.mask_rate < 1:
             raise InputError(f"--mask-rate must be above 0 and below 1, not {self.mask_rate}")
@@ -68,19 +76,27 @@ def inspect_command(args: Sequence[str]) -> None:
     """
     options = cli.parse(InspectOptions, args, prog=PROG, description=DESCRIPTION)
     options.check()
-    corpus = open_prepared(options.data)
-    pairs = PairOptions(options.seq_len, nsp=not options.no_nsp, short_share=options.short_share)
-    if pairs.nsp and corpus.train.documents < 2:
+    if options.no_nsp:
+        cli.refuse(cli.given_options(args), ("--pair-objective",), "--no-nsp stands for --pair-objective none")
+    corpus, pairs = open_prepared(options.data), options.pairs
+    if pairs.objective == "nsp" and corpus.train.documents < 2:
         raise InputError(f"{options.data}: pairs need at least two documents; use --no-nsp")
     masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
     seed = data_seed(options.seed, phase=options.phase)
     plan = PairPlan(corpus.train, pairs, seed=seed)
     maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
     for number, pair in enumerate(plan.pairs(options.start, options.start + options.count), start=options.start):
-        print(shown(maker.example(pair, number), corpus.tokenizer, number=number, nsp=pairs.nsp))
+        print(shown(maker.example(pair, number), corpus.tokenizer, number=number, objective=pairs.objective))
 
 
-def shown(example: Example, tokenizer: Tokenizer, *, number: int, nsp: bool) -> str:
+KINDS: dict[PairObjective, tuple[str, str]] = {  # of an example whose B follows A, and of one where it does not
+    "nsp": ("B follows A", "B is from another document"),
+    "sop": ("B follows A", "A follows B"),
+    "none": ("one segment", "one segment"),
+}
+
+
+def shown(example: Example, tokenizer: Tokenizer, *, number: int, objective: PairObjective) -> str:
     """One example as a paragraph for people."""
     words: list[str] = []
     chosen = set(example.chosen.tolist())
@@ -89,6 +105,6 @@ def shown(example: Example, tokenizer: Tokenizer, *, number: int, nsp: bool) -> 
         if place in chosen:
             token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.id_to_token(seen)}}}"
         words.append(token)
-    kind = ("B is from another document" if example.is_random else "B follows A") if nsp else "one segment"
+    kind = KINDS[objective][example.not_next]
     lengths = f"{len(words)} tokens, {len(chosen)} chosen"
     return f"pair {number}: {kind}; {lengths}\n  {' '.join(words)}\n"

@@ -1,8 +1,9 @@
-"""Sentence pairs for next-sentence prediction, planned from sentence lengths alone.
+"""Sentence pairs for next-sentence prediction or sentence order, planned from sentence lengths alone.
 
 The procedure is the paper's (Devlin et al. 2018, appendix A.2): whole sentences of one document fill a target length,
 10 % of the targets are short, the chunk is split at a random sentence into A and B, and half of the pairs have their B
-replaced by a segment of another document, the unused rest going back to be the start of the next chunk.
+replaced by a segment of another document, the unused rest going back to be the start of the next chunk. For sentence
+order (Lan et al. 2019, section 3.1) half of the pairs are swapped instead: what comes first in the text is then B.
 
 A pair is two ranges of the token array, so planning reads no token, only where sentences and documents begin. An epoch
 is planned block by block of documents, each block with a generator of its own: what comes before is never drawn again.
@@ -14,14 +15,19 @@ import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pretrain.shards import TokenArrays
 
-# One pair: where its two ranges of tokens begin, how long they are, and whether B comes from another document.
-PAIR = np.dtype([("a_start", "i8"), ("a_length", "i4"), ("b_start", "i8"), ("b_length", "i4"), ("is_random", "?")])
+# What is to be learned of pairs: whether B follows A or is from elsewhere, or whether B follows A or A follows B; none:
+# there are no pairs.
+PairObjective = Literal["nsp", "sop", "none"]
+
+# One pair: where its two ranges of tokens begin, how long they are, and whether B is not what follows A.
+PAIR = np.dtype([("a_start", "i8"), ("a_length", "i4"), ("b_start", "i8"), ("b_length", "i4"), ("not_next", "?")])
 
 DOCUMENTS_IN_A_BLOCK = 4096
 
@@ -31,13 +37,18 @@ class PairOptions:
     """What decides the pairs besides the text and the seed."""
 
     seq_len: int  # T, special tokens included
-    nsp: bool = True  # pairs; else one segment a sequence
+    objective: PairObjective = "nsp"
     short_share: float = 0.1  # of the targets, drawn shorter than the room: shorter inputs are met in use, too
 
     @property
     def room(self) -> int:
         """Tokens of text in a sequence: what [CLS] and one [SEP] a segment leave."""
-        return self.seq_len - (3 if self.nsp else 2)
+        return self.seq_len - (3 if self.paired else 2)
+
+    @property
+    def paired(self) -> bool:
+        """Whether a sequence has two segments."""
+        return self.objective != "none"
 
 
 class PairPlan:
@@ -112,8 +123,10 @@ def plan_block(
     for document in documents.tolist():
         first, last = arrays.document_starts[document : document + 2].tolist()
         starts = arrays.sentence_starts[first : last + 1].tolist()
-        if options.nsp:
+        if options.objective == "nsp":
             pairs.extend(_document_pairs(arrays, document, starts, options, rng, coin))
+        elif options.objective == "sop":
+            pairs.extend(_document_orders(starts, options, rng))
         else:
             pairs.extend(_document_segments(starts, options, rng))
     rng.shuffle(pairs)
@@ -164,10 +177,33 @@ def _document_pairs(
         yield *_truncate(a_start, a_length, b_start, b_length, options.room, rng), is_random
 
 
+def _document_orders(
+    starts: list[int], options: PairOptions, rng: random.Random
+) -> Iterator[tuple[int, int, int, int, bool]]:
+    """For sentence order: the chunks of one document, each as two segments in their order or swapped.
+
+    A chunk of one sentence is split within it, so that all text is learned from.
+    """
+    sentence, sentences = 0, len(starts) - 1
+    while sentence < sentences:
+        target = _target_length(options, rng)
+        end = min(bisect_left(starts, starts[sentence] + target, lo=sentence + 1), sentences)
+        first, last = starts[sentence], starts[end]
+        if end - sentence > 1:
+            middle = starts[rng.randrange(sentence + 1, end)]
+        else:
+            middle = rng.randrange(min(first + 1, last - 1), last)  # of a single token one side stays empty
+        pair = (first, middle - first), (middle, last - middle)
+        is_swapped = rng.random() < 0.5
+        (a_start, a_length), (b_start, b_length) = reversed(pair) if is_swapped else pair
+        yield *_truncate(a_start, a_length, b_start, b_length, options.room, rng), is_swapped
+        sentence = end
+
+
 def _document_segments(
     starts: list[int], options: PairOptions, rng: random.Random
 ) -> Iterator[tuple[int, int, int, int, bool]]:
-    """Without next-sentence prediction: the chunks of one document as they are, each an A without a B."""
+    """Without pairs: the chunks of one document as they are, each an A without a B."""
     sentence, sentences = 0, len(starts) - 1
     while sentence < sentences:
         target = _target_length(options, rng)

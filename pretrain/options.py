@@ -16,6 +16,7 @@ import tyro
 from minibert import cli
 from minibert.errors import InputError
 from minibert.training.run_directory import as_toml, plain_values
+from pretrain.instances import PairObjective, PairOptions
 from pretrain.prepare import PrepareOptions
 
 RECIPES = ("fast", "paper")
@@ -92,8 +93,8 @@ class PretrainOptions:
     """share of the tokens chosen for prediction in training; evaluation always takes 0.15"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
-    pair_objective: Literal["nsp", "none"] = "nsp"
-    """nsp: next-sentence prediction on pairs; none: single segments, no pooler"""
+    pair_objective: PairObjective = "nsp"
+    """nsp: next-sentence prediction on pairs; sop: sentence order, of pairs that follow each other, half of them swapped; none: single segments, no pooler"""  # noqa: E501
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
     short_share: float = 0.1
@@ -127,8 +128,12 @@ class PretrainOptions:
 
     @property
     def nsp(self) -> bool:
-        """Whether the model learns next-sentence prediction."""
+        """Whether the model learns next-sentence prediction, which takes other documents than a pair's own."""
         return self.pair_objective == "nsp"
+
+    def pairs(self, phase: int) -> PairOptions:
+        """What decides the pairs of a phase."""
+        return PairOptions(self.phases[phase][0], self.pair_objective, short_share=self.short_share)
 
     def check(self) -> None:
         """
@@ -165,7 +170,7 @@ class PretrainOptions:
     def _check_phases(self) -> None:
         if not self.phases:
             raise InputError("--phases is empty: give at least one sequence length with its share of the run")
-        smallest = 5 if self.nsp else 4
+        smallest = 4 if self.pair_objective == "none" else 5
         for seq_len, share in self.phases:
             if seq_len < smallest:
                 raise InputError(f"--seq-len must be at least {smallest}: special tokens and some text, not {seq_len}")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from minibert.training.curves import Line, Panel, draw_curves
 from minibert.training.metrics_log import read_metrics
+from pretrain.instances import PairObjective
 
 
-def draw_run(path: Path, metrics: Path, *, unigram_loss: float, nsp: bool) -> None:
-    """Masked-LM loss with the unigram baseline, held-out accuracy, next-sentence loss, learning rate, throughput."""
+def draw_run(path: Path, metrics: Path, *, unigram_loss: float, objective: PairObjective) -> None:
+    """Masked-LM loss with the unigram baseline, held-out accuracy, the pairs' loss, learning rate, throughput."""
     entries = read_metrics(metrics)
 
     def line(label: str, name: str, **style: bool) -> Line:
@@ -25,12 +26,13 @@ def draw_run(path: Path, metrics: Path, *, unigram_loss: float, nsp: bool) -> No
         ),
         Panel("Masked tokens told right", "share, held out", [line("held out", "heldout_mlm_accuracy", points=True)]),
     ]
-    if nsp:
+    if objective != "none":
+        training, heldout = f"{objective}_loss", f"heldout_{objective}_loss"
         panels.append(
             Panel(
-                "Next-sentence prediction",
+                "Next-sentence prediction" if objective == "nsp" else "Sentence order",
                 "loss, nats a pair",
-                [line("training", "nsp_loss", smoothed=True), line("held out", "heldout_nsp_loss", points=True)],
+                [line("training", training, smoothed=True), line("held out", heldout, points=True)],
                 baselines=[("chance", 0.6931)],
             )
         )

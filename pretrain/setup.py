@@ -24,6 +24,7 @@ from pretrain.run_directory import RunDirectory
 from pretrain.shards import PreparedCorpus, open_prepared
 
 PretrainModel = BertForPreTraining | BertForMaskedLM
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")  # those that pretraining has
 
 
 def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> Standing:
@@ -41,10 +42,7 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
     standing = run.standing(options)
     if standing is Standing.FINISHED:
         return standing
-    config = _config(options)
-    longest = max(seq_len for seq_len, _ in options.phases)
-    if longest > config.max_position_embeddings:
-        raise InputError(f"--seq-len {longest} is more than the model's {config.max_position_embeddings} positions")
+    check_lengths(_config(options), options)
     if options.corpus and not run.data.exists():
         check_corpus(options.corpus, text_field=options.text_field)
     with gone_on_bad_input(run.path, when=standing is Standing.NEW):
@@ -61,13 +59,23 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
     return standing
 
 
+def check_lengths(config: BertConfig, options: PretrainOptions) -> None:
+    """
+    Raises:
+        InputError: a phase has longer sequences than the model has positions for.
+    """
+    longest = max(seq_len for seq_len, _ in options.phases)
+    if longest > config.longest:
+        raise InputError(f"--seq-len {longest} is more than the model's {config.longest} positions")
+
+
 def check_fit(corpus: PreparedCorpus, options: PretrainOptions) -> None:
     """
     Raises:
         InputError: the arrays are too few for next-sentence prediction, leave nothing to score, or their tokenizer
             is not the model's.
     """
-    model_config(options, corpus.tokenizer)
+    check_lengths(model_config(options, corpus.tokenizer), options)
     if options.init is not None and corpus.tokenizer.fingerprint != Tokenizer.load(options.init).fingerprint:
         raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {options.init}")
     documents = min(corpus.train.documents, corpus.heldout.documents)
@@ -91,8 +99,6 @@ def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
         config = config.replace(vocab_size=tokenizer.vocab_size)
     if config.vocab_size < tokenizer.vocab_size:
         raise InputError(f"vocab_size {config.vocab_size} is smaller than the tokenizer's {tokenizer.vocab_size}")
-    if options.nsp and config.type_vocab_size < 2:
-        raise InputError(f"type_vocab_size {config.type_vocab_size}: next-sentence prediction needs two segments")
     return config.replace(pad_token_id=tokenizer.pad_id)
 
 
@@ -118,9 +124,13 @@ def build_model(
     begin: give it its first weights; where a saved state or another process will bring them, that would be in vain.
     """
     config = model_config(options, corpus.tokenizer)
-    config = config.replace(hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout)
+    config = config.replace(**dict.fromkeys(DROPOUTS, options.dropout))
     generator = torch.Generator().manual_seed(options.seed)
-    model = (BertForPreTraining if options.nsp else BertForMaskedLM)(config, generator=generator)
+    model: PretrainModel
+    if options.pair_objective == "none":
+        model = BertForMaskedLM(config, generator=generator)
+    else:
+        model = BertForPreTraining(config, pair_objective=options.pair_objective, generator=generator)
     if options.init is not None:
         return model.train(), _copy_weights(checkpoint.load(options.init)[0], model)
     if begin and options.first_weights == "neighbours":

@@ -25,6 +25,7 @@ import torch
 from tqdm import tqdm
 
 from minibert import checkpoint
+from minibert.config import BertConfig
 from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
@@ -38,7 +39,7 @@ from minibert.training.snapshot import check_finite, restore, snapshot
 from minibert.training.state import State, load_newest_state, save_state
 from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch, data_seed
 from pretrain.evaluate import HeldOut, HeldOutFigures
-from pretrain.instances import PairOptions, PairPlan
+from pretrain.instances import PairPlan
 from pretrain.masking import Masker
 from pretrain.options import PretrainOptions
 from pretrain.picture import draw_run
@@ -93,7 +94,7 @@ class Pretraining:
         self.device = choose_device(options.device, processes.local_rank)
         self.precision = choose_precision(options.dtype, self.device)
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
-        self.heldout = HeldOut(self.corpus, seq_len=options.phases[-1][0], nsp=options.nsp)
+        self.heldout = HeldOut(self.corpus, seq_len=options.phases[-1][0], objective=options.pair_objective)
 
         state = load_newest_state(run.state, lambda line: say(processes, line))
         begin = state is None and processes.is_main  # the others are sent its weights
@@ -130,7 +131,7 @@ class Pretraining:
     def open_phase(self) -> None:
         """The plan, maker and prefetcher of the current phase of sequence length."""
         options, corpus = self.options, self.corpus
-        pairs = PairOptions(options.phases[self.position.phase][0], nsp=options.nsp, short_share=options.short_share)
+        pairs = options.pairs(self.position.phase)
         masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
         seed = data_seed(options.seed, phase=self.position.phase)
         self.plan = PairPlan(corpus.train, pairs, seed=seed, block_counts=self.block_counts)
@@ -239,7 +240,7 @@ class Pretraining:
             return
         position, size = self.position, self.options.batch_size
         raise RunStopped(
-            f"step {position.step + 1}: not finite: masked-LM loss {sums.mlm / sums.masked:g}, next-sentence loss "
+            f"step {position.step + 1}: not finite: masked-LM loss {sums.mlm / sums.masked:g}, pairs' loss "
             f"{sums.nsp / sums.pairs:g}, gradient norm {gradient_norm:g}; batch: pairs {position.pairs} to "
             f"{position.pairs + size - 1} of phase {position.phase}, epoch {self.plan.epoch_of(position.pairs)}, "
             f"seed {self.options.seed}; last good state: {self.run.newest_state}"
@@ -252,18 +253,19 @@ class Pretraining:
         figures = self.heldout.figures(
             self.model, device=self.device, precision=self.precision, processes=self.processes
         )
-        if not math.isfinite(figures.mlm_loss + (figures.nsp_loss or 0.0)):
+        pair_loss = figures.sop_loss if figures.nsp_loss is None else figures.nsp_loss
+        if not math.isfinite(figures.mlm_loss + (pair_loss or 0.0)):
             raise RunStopped(
                 f"step {self.position.step}: not finite on held-out documents: masked-LM loss {figures.mlm_loss:g}, "
-                f"next-sentence loss {figures.nsp_loss}; last good state: {self.run.newest_state}"
+                f"pairs' loss {pair_loss}; last good state: {self.run.newest_state}"
             )
         if log:
-            log.log(step=self.position.step, **{f"heldout_{name}": value for name, value in asdict(figures).items()})
+            log.log(step=self.position.step, **{f"heldout_{name}": value for name, value in figures.named().items()})
         return figures
 
     def say_before(self, figures: HeldOutFigures) -> None:
         """What a model of --init can do before it is trained on: what the figures at the end are compared with."""
-        shown = [f"{name} {value:.4f}" for name, value in asdict(figures).items() if value is not None]
+        shown = [f"{name} {value:.4f}" for name, value in figures.named().items() if value is not None]
         say(self.processes, f"before   {', '.join(shown)} (held out)")
 
     def log(self, log: MetricsLog | None, window: list[StepSums], gradient_norm: float, seconds: float) -> None:
@@ -277,6 +279,7 @@ class Pretraining:
             tokens=self.position.tokens,
             mlm_loss=total.mlm / total.masked,
             nsp_loss=total.nsp / total.pairs if self.options.nsp else None,
+            **({"sop_loss": total.nsp / total.pairs} if self.options.pair_objective == "sop" else {}),
             gradient_norm=gradient_norm,
             learning_rate=self.optimizers[-1].param_groups[0]["lr"],
             tokens_per_second=total.tokens / seconds,
@@ -299,9 +302,11 @@ class Pretraining:
             return
         now = self.position.step if self.options.steps is not None else self.position.seconds
         bar.n = min(round(now), bar.total)
-        nsp = f", nsp {sums.nsp / sums.pairs:.3f}" if self.options.nsp else ""
+        objective, losses = self.options.pair_objective, f"mlm {sums.mlm / sums.masked:.3f}"
+        if objective != "none":
+            losses += f", {objective} {sums.nsp / sums.pairs:.3f}"
         speed = self.position.tokens / self.position.seconds
-        bar.set_postfix_str(f"step {self.position.step}, mlm {sums.mlm / sums.masked:.3f}{nsp}, {speed:,.0f} tokens/s")
+        bar.set_postfix_str(f"step {self.position.step}, {losses}, {speed:,.0f} tokens/s")
 
     # ------------------------------------------------------------------ state and result
 
@@ -333,7 +338,8 @@ class Pretraining:
             return
         if state.facts["data"] != self.data_checksum():
             raise InputError(f"{self.corpus.directory}: not the arrays that {self.run.path} was trained on so far")
-        given, saved = self.model.config.to_dict(), state.facts["config"]
+        # Through BertConfig: a state of before a field was there means its default.
+        given, saved = self.model.config.to_dict(), BertConfig.from_dict(state.facts["config"]).to_dict()
         differing = [f"{name} is {given[name]!r}, was {saved[name]!r}" for name in given if given[name] != saved[name]]
         if differing:
             raise InputError(f"{self.run.path}: holds an unfinished run of another model: {'; '.join(differing)}")
@@ -352,7 +358,8 @@ class Pretraining:
         self.model.config = model_config(self.options, self.corpus.tokenizer)  # with the dropout meant for fine-tuning
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
         self.model.config = kept
-        draw_run(self.run.curves, self.run.metrics, unigram_loss=self.heldout.unigram_loss, nsp=self.options.nsp)
+        unigram_loss, objective = self.heldout.unigram_loss, self.options.pair_objective
+        draw_run(self.run.curves, self.run.metrics, unigram_loss=unigram_loss, objective=objective)
         summary = self.summary(figures)
         checkpoint.write_whole(
             self.run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -372,7 +379,7 @@ class Pretraining:
             "tokens_per_second": position.tokens / position.seconds,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "vocab_size": self.model.config.vocab_size,
-            **asdict(figures),
+            **figures.named(),
             "unigram_loss": self.heldout.unigram_loss,
             "peak_rss_bytes": peak_rss_bytes(),
             "dtype": str(self.precision.dtype).removeprefix("torch."),

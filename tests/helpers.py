@@ -30,15 +30,24 @@ TINY = BertConfig(
     max_position_embeddings=16,
 )
 
+# The same in the shape of each relative (docs/family.md). RoBERTa's padding is token 1.
+FAMILY: dict[str, BertConfig] = {
+    "bert": TINY,
+    "roberta": TINY.replace(
+        type_vocab_size=1, pad_token_id=1, max_position_embeddings=18, positions_skip_padding=True,
+        pooler_input_dropout=True, layer_norm_eps=1e-5,
+    ),
+    "distilbert": TINY.replace(type_vocab_size=0, pooler_act="relu", span_dropout=0.1, classifier_dropout=0.2),
+    "albert": TINY.replace(embedding_size=10, share_layers=True, hidden_act="gelu_new", classifier_dropout=0.1),
+}  # fmt: skip
+
 # What the heads of `tiny_model` are given beside the config.
 HEADS: dict[str, dict[str, Any]] = {
     "BertForSequenceClassification": {
         "labels": ("bad", "fair", "good"),
         "problem_type": "single_label_classification",
-        "classifier_dropout": 0.25,
     },
-    "BertForTokenClassification": {"labels": ("O", "B", "I", "E"), "classifier_dropout": None},
-    "BertForMultipleChoice": {"classifier_dropout": 0.5},
+    "BertForTokenClassification": {"labels": ("O", "B", "I", "E")},
 }
 
 

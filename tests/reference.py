@@ -12,10 +12,40 @@ from minibert.config import BertConfig
 from minibert.heads import BertForPreTraining
 from minibert.model import Bert, Block
 
+COMMON = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size",
+    "initializer_range", "layer_norm_eps", "pad_token_id", "classifier_dropout",
+)  # fmt: skip
 
-def reference_config(config: BertConfig, **fields: Any) -> transformers.BertConfig:
+
+def reference_config(config: BertConfig, family: str = "bert", **fields: Any) -> transformers.PreTrainedConfig:
     """The same shape for transformers, with attention written out; `fields` are those of heads."""
-    return transformers.BertConfig(**config.to_dict(), **fields, attn_implementation="eager")
+    shape = {name: getattr(config, name) for name in COMMON}
+    eager: dict[str, Any] = {"attn_implementation": "eager"}
+    if family == "distilbert":
+        return transformers.DistilBertConfig(
+            vocab_size=config.vocab_size,
+            dim=config.hidden_size,
+            n_layers=config.num_hidden_layers,
+            n_heads=config.num_attention_heads,
+            hidden_dim=config.intermediate_size,
+            activation=config.hidden_act,
+            dropout=config.hidden_dropout_prob,
+            attention_dropout=config.attention_probs_dropout_prob,
+            max_position_embeddings=config.max_position_embeddings,
+            pad_token_id=config.pad_token_id,
+            seq_classif_dropout=config.classifier_dropout,
+            qa_dropout=config.span_dropout,
+            **fields,
+            **eager,
+        )
+    if family == "albert":
+        shape |= {"embedding_size": config.embedding_size}
+        shape |= {"classifier_dropout_prob": shape.pop("classifier_dropout")}
+        return transformers.AlbertConfig(**(shape | fields | eager))
+    made = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}[family]
+    return made(**(shape | fields | eager))
 
 
 def copy_layer(reference: BertLayer, ours: Block) -> None:

@@ -15,9 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minibert.config import BertConfig
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
+from minibert.model import position_ids
 from weights_convert.comparison import Kind
-from weights_convert.key_map import QUERY_KEY_VALUE, module_of
+from weights_convert.config_map import described_config
+from weights_convert.key_map import QUERY_KEY_VALUE
 from weights_convert.runs import ReferenceModel, Run
 from weights_convert.samples import Sample
 
@@ -35,6 +38,11 @@ class Divergence:
     theirs: Run
     model: Model
     reference: ReferenceModel
+
+    @property
+    def wanted(self) -> BertConfig:
+        """The reference's shape."""
+        return described_config(self.reference.config)
 
 
 def likely_cause(divergence: Divergence) -> str | None:
@@ -54,7 +62,7 @@ def likely_cause(divergence: Divergence) -> str | None:
 
 def _not_there(divergence: Divergence) -> str | None:
     """A value that one side lacks."""
-    ours, theirs = divergence.model.config.num_hidden_layers, divergence.reference.config.num_hidden_layers
+    ours, theirs = divergence.model.config.num_hidden_layers, divergence.wanted.num_hidden_layers
     if divergence.name.startswith("blocks.") and ours != theirs:
         return f"ours has {ours} blocks, the reference {theirs}"
     lacks = "ours" if divergence.name not in divergence.ours.values else "the reference"
@@ -99,13 +107,17 @@ def _embedding(divergence: Divergence) -> str | None:
 
 
 def _wrong_rows(divergence: Divergence) -> Iterator[Prediction]:
-    table = divergence.theirs.parameters[f"encoder.{divergence.name}.weight"]
+    table, wanted = divergence.theirs.parameters[f"encoder.{divergence.name}.weight"], divergence.wanted
     ids, segments = divergence.sample.input_ids, divergence.sample.token_type_ids
-    longest = ids.size(1)
+    places = torch.arange(ids.size(1), device=ids.device).expand_as(ids)
+    positions = position_ids(ids, wanted.padding_without_position).expand_as(ids)
     if divergence.name == "embeddings.position":
+        if (pad := wanted.padding_without_position) is not None:
+            yield "positions count padding, from 0, as BERT's do", table[places]
+            yield "padding counts as a position", table[(places + pad + 1) % len(table)]
         for shift in (1, -1, 2, -2):
-            yield f"positions are off by {shift:+d}", table[(torch.arange(longest) + shift) % len(table)]
-        yield "positions are counted from the end", table[:longest].flip(0)
+            yield f"positions are off by {shift:+d}", table[(positions + shift) % len(table)]
+        yield "positions are counted from the end", table[places.flip(1)]
     elif divergence.name == "embeddings.segment":
         yield "segment ids are ignored: all is segment A", table[torch.zeros_like(segments)]
         yield "segments are swapped: A has the vector of B", table[(1 - segments) % len(table)]
@@ -116,7 +128,7 @@ def _wrong_rows(divergence: Divergence) -> Iterator[Prediction]:
         yield "token embeddings are multiplied by the root of the hidden size", table[ids] * table.size(1) ** 0.5
     our_table = divergence.ours.parameters.get(f"encoder.{divergence.name}.weight")
     if our_table is not None and (our_table.shape != table.shape or not torch.equal(our_table, table)):
-        rows = {"position": torch.arange(longest), "segment": segments, "token": ids}[divergence.name.split(".")[1]]
+        rows = {"position": positions, "segment": segments, "token": ids}[divergence.name.split(".")[1]]
         if int(rows.max()) < len(our_table):
             yield _how_weights_differ(divergence), our_table[rows]
 
@@ -131,10 +143,9 @@ def _sum(divergence: Divergence) -> str | None:
 def _left_out(divergence: Divergence) -> Iterator[Prediction]:
     values = divergence.theirs.values
     if divergence.name == "embeddings.sum":
-        parts = {part: values[f"embeddings.{part}"] for part in ("token", "position", "segment")}
-        for part in parts:
-            first, second = (tensor for name, tensor in parts.items() if name != part)
-            yield f"{part} embeddings are left out of the sum", first + second
+        for part in ("token", "position", "segment"):
+            if (left_out := values.get(f"embeddings.{part}")) is not None:
+                yield f"{part} embeddings are left out of the sum", values["embeddings.sum"] - left_out
     else:
         output = values[divergence.name.removesuffix("sum") + "output"]
         yield "the residual connection is missing", output
@@ -152,7 +163,7 @@ def _other_norms(divergence: Divergence) -> Iterator[Prediction]:
     given = divergence.theirs.given[divergence.name]
     weight, bias = _weight_and_bias(divergence.theirs, divergence.name)
     our_weight, our_bias = _weight_and_bias(divergence.ours, divergence.name)
-    wanted = divergence.reference.config.layer_norm_eps
+    wanted = divergence.wanted.layer_norm_eps
     if _differ(our_weight, weight) or _differ(our_bias, bias):
         yield _how_weights_differ(divergence), F.layer_norm(given, given.shape[-1:], our_weight, our_bias, wanted)
     for eps in (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, divergence.model.config.layer_norm_eps):
@@ -232,7 +243,7 @@ def _dense(divergence: Divergence) -> str | None:
 
 
 def _wrong_heads(divergence: Divergence) -> str | None:
-    ours, theirs = divergence.model.config.num_attention_heads, divergence.reference.config.num_attention_heads
+    ours, theirs = divergence.model.config.num_attention_heads, divergence.wanted.num_attention_heads
     is_headed = divergence.name.rpartition(".")[2] in QUERY_KEY_VALUE
     return f"ours has {ours} attention heads, the reference {theirs}" if is_headed and ours != theirs else None
 
@@ -258,13 +269,13 @@ def _other_inputs(divergence: Divergence) -> Iterator[Prediction]:
     if block := re.match(r"blocks\.\d+", divergence.name):
         for norm in ("attention_norm", "feed_forward_norm"):
             weight, bias = _weight_and_bias(theirs, f"{block[0]}.{norm}")
-            given, eps = theirs.given[divergence.name], divergence.reference.config.layer_norm_eps
+            given, eps = theirs.given[divergence.name], divergence.wanted.layer_norm_eps
             if weight is None or given.shape[-1:] != weight.shape:  # the feed-forward layer's inner states
                 continue
             normal = F.layer_norm(given, given.shape[-1:], weight, bias, eps)
             yield "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)", normal
     if divergence.name == "pooler.dense":
-        states = theirs.values[f"blocks.{divergence.reference.config.num_hidden_layers - 1}"]  # (B, T, H)
+        states = theirs.values[f"blocks.{divergence.wanted.num_hidden_layers - 1}"]  # (B, T, H)
         real = sample.real[..., None]
         pooled = {
             "the mean of the real tokens": (states * real).sum(1) / real.sum(1),
@@ -284,7 +295,7 @@ def _weight_and_bias(run: Run, name: str) -> tuple[Tensor | None, Tensor | None]
     """The weights by which a run makes a value: a third of the stacked ones for a query, key or value; None for a value
     that is made of others without weights.
     """
-    module, last = module_of(name), name.rpartition(".")[2]
+    module, last = run.module_of(name), name.rpartition(".")[2]
     weight, bias = (run.parameters.get(f"{module}.{leaf}") for leaf in ("weight", "bias"))
     if module == "mlm_head.decoder" and weight is None:
         weight = run.parameters["encoder.embeddings.token.weight"]
@@ -344,7 +355,7 @@ def _untied(divergence: Divergence) -> str | None:
 
 def _makes(run: Run, name: str, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether these are the weights by which a run makes the value `name`."""
-    if f"{module_of(name)}.weight" not in run.parameters:
+    if f"{run.module_of(name)}.weight" not in run.parameters:
         return False
     found_weight, found_bias = _weight_and_bias(run, name)
     return _recognised(weight, found_weight) and _recognised(bias, found_bias)
@@ -355,7 +366,7 @@ def _misplaced(divergence: Divergence, other: str) -> str:
     name = divergence.name
     here, there = (re.match(r"blocks\.(\d+)\.(.*)", value) for value in (name, other))
     if here and there and here[2] == there[2]:
-        ours, theirs = divergence.model.config.num_hidden_layers, divergence.reference.config.num_hidden_layers
+        ours, theirs = divergence.model.config.num_hidden_layers, divergence.wanted.num_hidden_layers
         dropped = f": block {here[1]} was left out" if ours < theirs and int(there[1]) == int(here[1]) + 1 else ""
         return f"block {here[1]} has the weights of the reference's block {there[1]}{dropped}"
     own_weight, own_bias = _weight_and_bias(divergence.theirs, name)
@@ -387,7 +398,7 @@ def _gradient(divergence: Divergence) -> str | None:
     if shapes[0] != shapes[1]:
         return f"{name} is {shapes[0]}, the reference's {shapes[1]}"
     if name == "encoder.embeddings.token.weight":
-        pads = divergence.model.config.pad_token_id, divergence.reference.config.pad_token_id
+        pads = divergence.model.config.pad_token_id, divergence.wanted.pad_token_id
         if pads[0] != pads[1]:
             return f"pad_token_id, whose row does not learn as an input, is {pads[0]}, the reference's {pads[1]}"
     gradient = ours.gradients[name]
@@ -403,5 +414,5 @@ CAUSES: tuple[tuple[str, Callable[[Divergence], str | None]], ...] = (
     (r".*norm", _layer_norm),
     (r".*probabilities", _probabilities),
     (r".*activation|pooler", _activation),
-    (r".*\.(query|key|value|output|inner|dense|decoder)|nsp_head|span_head", _dense),
+    (r".*\.(query|key|value|output|inner|dense|decoder|projection)|nsp_head|span_head", _dense),
 )

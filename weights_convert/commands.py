@@ -16,8 +16,8 @@ from minibert.checkpoint import check_writable, write_whole
 from minibert.errors import CheckFailed, InputError
 from minibert.model import Bert
 from minibert.training.device import choose_device
-from weights_convert.config_map import reference_class_of
 from weights_convert.convert import from_hf, to_hf
+from weights_convert.families import family_of
 from weights_convert.verify import verify
 
 FROM_HF = """Turn a Hugging Face directory of a BERT into a model directory, its heads included.
@@ -89,12 +89,14 @@ def to_hf_command(args: Sequence[str]) -> None:
     """
     options = cli.parse(ToHfOptions, args, prog="python -m weights_convert to-hf", description=TO_HF)
     model = to_hf(options.directory, options.out)
-    task = reference_class_of(model).removeprefix("Bert").removeprefix("Model")
+    family = family_of(model.config)
+    reference_class = family.reference_class(type(model).__name__)
+    task = reference_class.removeprefix(family.class_prefix).removeprefix("Model")
     arguments = repr(options.out)
-    if isinstance(model, Bert):  # the config has no field for it; a pooler would be drawn at random
-        arguments += ", add_pooling_layer=False"
+    if isinstance(model, Bert) and "BertWithPooler" in family.classes:
+        arguments += ", add_pooling_layer=False"  # the config has no field for it; a pooler would be drawn at random
     print(
-        f"a {reference_class_of(model)}, written to {options.out}; to load it:\n\n"
+        f"a {reference_class}, written to {options.out}; to load it:\n\n"
         f"  transformers.AutoModel{task}.from_pretrained({arguments})\n"
         f"  transformers.AutoTokenizer.from_pretrained({options.out!r})"
     )

@@ -11,16 +11,12 @@ from typing import Any
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
+from minibert.heads import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, BertForPreTraining, Model, head_fields
 from minibert.vocabulary_files import checked_class
+from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family, family_of
 
-MODEL_TYPE = "bert"
 MOST_LABELS = 1_000_000  # of which a file gives the number alone; more would be a damaged file
-
-# Classes of the reference that we do: those with a head are called the same here; BertModel is our encoder, with its
-# pooler or without.
-ENCODER_CLASS = "BertModel"
-HEAD_CLASSES = tuple(name for name in ARCHITECTURES if name.startswith("BertFor"))
+MASKED_LM = ("BertForPreTraining", "BertForMaskedLM")
 
 # The reference's names of activations -> ours. The tanh approximation goes by several.
 ACTIVATIONS = {
@@ -43,30 +39,53 @@ FIXED: dict[str, Any] = {
     "quantization_config": None,
 }
 
-OURS = {field.name for field in dataclasses.fields(BertConfig)}
+OURS = tuple(field.name for field in dataclasses.fields(BertConfig))
 HEADS = {
-    "id2label", "label2id", "num_labels", "problem_type", "classifier_dropout", "tie_word_embeddings", "trained_on",
+    "id2label", "label2id", "num_labels", "problem_type", "pair_objective", "tie_word_embeddings", "trained_on",
 }  # fmt: skip
-READ = OURS | set(FIXED) | HEADS | {"architectures", "model_type", "tokenizer_class"}
+READ = set(FIXED) | HEADS | {"architectures", "model_type", "tokenizer_class"}
 
 
 @dataclass(frozen=True)
 class Described:
     """What a Hugging Face `config.json` says, in our terms."""
 
+    family: Family
     config: BertConfig
-    reference_class: str | None  # ENCODER_CLASS or one of HEAD_CLASSES; None where the file does not say
+    reference_class: str | None  # one of the family's; None where the file does not say
     labels: tuple[str, ...]
     problem_type: str
-    classifier_dropout: float | None
+    pair_objective: str
     trained_on: dict[str, Any]  # ours alone: what `to_fields` wrote comes back
     tied: bool  # is the decoder's weight the token embedding?
     left_aside: tuple[str, ...]  # fields without influence on what is computed
 
     def head(self, architecture: str) -> dict[str, Any]:
         """The arguments that a class of ours takes beside its config."""
-        names = (*HEAD_FIELDS.get(architecture, ()), *OPTIONAL_HEAD_FIELDS.get(architecture, ()))
+        names = (*HEAD_FIELDS.get(architecture, ()), *OPTIONAL_HEAD_FIELDS.get(architecture, {}))
         return {name: getattr(self, name) for name in names}
+
+    def config_in(self, architecture: str) -> BertConfig:
+        """The config of a model of one of our classes.
+
+        Raises:
+            InputError: the family's class computes something else than ours would with this config.
+        """
+        check_masked_lm(self.family, architecture, self.config)
+        without_its_own = architecture in self.family.drops_as_hidden
+        return self.config.replace(classifier_dropout=None) if without_its_own else self.config
+
+
+def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> None:
+    """
+    Raises:
+        InputError: the family's masked-LM head has another activation than the blocks, which ours never has.
+    """
+    if family.masked_lm_act not in (None, config.hidden_act) and architecture in MASKED_LM:
+        raise InputError(
+            f"hidden_act {config.hidden_act!r}: the masked-LM head of a {family.model_type} has "
+            f"{family.masked_lm_act!r}, and minibert does one for both"
+        )
 
 
 def read_config(path: Path) -> Described:
@@ -97,52 +116,82 @@ def describe(fields: Mapping[str, Any]) -> Described:
     Raises:
         InputError: as `read_config`.
     """
-    if (model_type := _model_type(fields)) != MODEL_TYPE:
-        raise InputError(f"model_type {model_type!r}: minibert does {MODEL_TYPE}")
-    for name, value in FIXED.items():
+    family = _family(fields)
+    for name, value in (FIXED | dict(family.constants)).items():
         if fields.get(name) not in (None, value):
             raise InputError(f"{name} {fields[name]!r}: minibert does {value!r} alone")
     checked_class(fields.get("tokenizer_class"), "tokenizer_class")  # its usual place is tokenizer_config.json
-    known = {name: fields[name] for name in OURS & fields.keys()}
-    if isinstance(activation := known.get("hidden_act"), str):
-        if activation not in ACTIVATIONS:
-            raise InputError(f"hidden_act {activation!r}: minibert does {', '.join(ACTIVATIONS)}")
-        known["hidden_act"] = ACTIVATIONS[activation]
-    if known.get("pad_token_id", 0) is None:  # there no row is kept from learning; the numbers are the same
-        del known["pad_token_id"]
     labels = _labels(fields)
     usual = "regression" if len(labels) == 1 else "single_label_classification"
     return Described(
-        config=BertConfig.from_dict(known),
-        reference_class=_reference_class(fields),
+        family=family,
+        config=read_fields(fields, family),
+        reference_class=_reference_class(fields, family),
         labels=labels,
         problem_type=fields.get("problem_type") or usual,
-        classifier_dropout=fields.get("classifier_dropout"),
+        pair_objective=fields.get("pair_objective") or family.pair_objective,
         trained_on=trained_on if isinstance(trained_on := fields.get("trained_on"), dict) else {},
         tied=fields.get("tie_word_embeddings") in (None, True),
-        left_aside=tuple(sorted(fields.keys() - READ)),
+        left_aside=tuple(sorted(fields.keys() - READ - family.constants.keys() - set(_names(family).values()))),
     )
 
 
-def _model_type(fields: Mapping[str, Any]) -> Any:
-    """The kind of model. The first published configs don't say; then it is told by what only the others have."""
-    if "model_type" in fields:
-        return fields["model_type"]
-    if "n_layers" in fields:
-        return "distilbert"
-    if "num_hidden_groups" in fields:
-        return "albert"
-    # Two positions that no token has, and a single segment.
-    if fields.get("max_position_embeddings") == 514 and fields.get("type_vocab_size") == 1:
-        return "roberta"
-    return MODEL_TYPE
+def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
+    """The shape that a Hugging Face config of this family gives.
+
+    Raises:
+        InputError: a value that is impossible, or that minibert does not compute.
+    """
+    known = {name: fields[theirs] for name, theirs in _names(family).items() if theirs in fields}
+    activation = known.get("hidden_act")
+    if isinstance(activation, str):
+        if activation not in ACTIVATIONS:
+            name = _names(family)["hidden_act"]
+            raise InputError(f"{name} {activation!r}: minibert does {', '.join(ACTIVATIONS)}")
+        known["hidden_act"] = ACTIVATIONS[activation]
+    if known.get("pad_token_id", 0) is None:  # there no row is kept from learning; the numbers are the same
+        del known["pad_token_id"]
+    if family is not DISTILBERT and known.get("type_vocab_size") == 0:
+        raise InputError(f"type_vocab_size 0: a {family.model_type} has at least 1")
+    return BertConfig.from_dict(family.defaults.to_dict() | known)
 
 
-def _reference_class(fields: Mapping[str, Any]) -> str | None:
+def described_config(reference_config: Any) -> BertConfig:
+    """The shape of a model of the reference's, given its config object."""
+    fields = json.loads(reference_config.to_json_string(use_diff=False))
+    return read_fields(fields, FAMILIES[fields["model_type"]])
+
+
+def _names(family: Family) -> dict[str, str]:
+    """Our fields that a config of this family has -> what they are called there."""
+    return {name: family.fields.get(name, name) for name in OURS if name not in family.fixed}
+
+
+def _family(fields: Mapping[str, Any]) -> Family:
+    """The first published configs don't say their kind; then it is told by what only it has.
+
+    Raises:
+        InputError: a kind of model that minibert does not do.
+    """
+    if "model_type" not in fields:
+        if "n_layers" in fields:
+            return DISTILBERT
+        if "num_hidden_groups" in fields:
+            return ALBERT
+        # Two positions that no token has, and a single segment.
+        is_roberta = fields.get("max_position_embeddings") == 514 and fields.get("type_vocab_size") == 1
+        return ROBERTA if is_roberta else BERT
+    model_type = fields["model_type"]
+    if model_type not in list(FAMILIES):
+        raise InputError(f"model_type {model_type!r}: minibert does {', '.join(FAMILIES)}")
+    return FAMILIES[model_type]
+
+
+def _reference_class(fields: Mapping[str, Any], family: Family) -> str | None:
     classes = fields.get("architectures")
     if classes is None:
         return None
-    done = (ENCODER_CLASS, *HEAD_CLASSES)
+    done = family.reference_classes
     if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in done:
         raise InputError(f"architectures {classes!r}: minibert does one of {', '.join(done)}")
     return classes[0]
@@ -162,23 +211,31 @@ def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names[str(i)] for i in range(len(names)))
 
 
-def reference_class_of(model: Model) -> str:
-    """The reference's class for a model of ours."""
-    name = type(model).__name__
-    return name if name in HEAD_CLASSES else ENCODER_CLASS
-
-
 def to_fields(model: Model) -> dict[str, Any]:
-    """The way back: a Hugging Face config for `model`. Our fields have the reference's names."""
-    head = head_fields(model)
+    """The way back: a Hugging Face config for `model`.
+
+    Raises:
+        InputError: no class of the reference computes what `model` does.
+    """
+    architecture, config, head = type(model).__name__, model.config, head_fields(model)
+    family = family_of(config)
+    reference_class = family.reference_class(architecture)
+    check_masked_lm(family, architecture, config)
+    values = config.to_dict()
+    if family.defaults.classifier_dropout is not None:  # there it has to be a number
+        values["classifier_dropout"] = config.dropout_before_classifier
     fields = {
-        "architectures": [reference_class_of(model)],
-        "model_type": MODEL_TYPE,
-        **model.config.to_dict(),
+        "architectures": [reference_class],
+        "model_type": family.model_type,
+        **{theirs: values[name] for name, theirs in _names(family).items()},
+        **family.constants,
         "torch_dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
     if "labels" in head:
         labels = head.pop("labels")
         fields["id2label"] = {str(i): label for i, label in enumerate(labels)}
         fields["label2id"] = {label: i for i, label in enumerate(labels)}
+    head.pop("pair_objective", None)
+    if isinstance(model, BertForPreTraining) and model.pair_objective != family.pair_objective:
+        fields["pair_objective"] = model.pair_objective  # the reference has no field for it; the weights are the same
     return fields | head

@@ -11,13 +11,15 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 
 from minibert import checkpoint
+from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import CLS, MASK, MAX_WORD_CHARS, PAD, SEP, UNK
-from weights_convert.config_map import ENCODER_CLASS, Described, read_config, to_fields
+from weights_convert.config_map import MASKED_LM, Described, read_config, to_fields
+from weights_convert.families import Family
 from weights_convert.hub import directory_named
-from weights_convert.key_map import Ledger, check_layers, in_table_spelling, match, to_keys, to_parameters
+from weights_convert.key_map import Ledger, check_layers, match, to_keys, to_parameters
 from weights_convert.weight_files import SAFETENSORS, find_weights, read_weights
 
 
@@ -67,8 +69,9 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     architecture = choose_architecture(described, tensors, source=str(directory))
     check_layers(tensors, described.config, str(weights))
     try:
+        config = described.config_in(architecture)
         with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
-            model = ARCHITECTURES[architecture](described.config, **described.head(architecture))
+            model = ARCHITECTURES[architecture](config, **described.head(architecture))
     except (InputError, RuntimeError) as error:  # RuntimeError: more numbers than can be counted
         raise InputError(f"{directory / 'config.json'}: {error}") from None
     ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
@@ -82,35 +85,42 @@ def choose_architecture(described: Described, keys: Iterable[str], *, source: st
     Raises:
         InputError: the config names none and the weights leave it open, or the decoder's weight is nowhere.
     """
-    modules = {in_table_spelling(key).rpartition(".")[0] for key in keys}
-    name = described.reference_class or _class_of(modules, source)
-    has_decoder = name in ("BertForPreTraining", "BertForMaskedLM")
-    if has_decoder and not described.tied and "cls.predictions.decoder" not in modules:
+    family = described.family
+    modules = {family.in_table_spelling(key).rpartition(".")[0] for key in keys}
+    if described.reference_class is not None:
+        name = family.our_class(described.reference_class)
+    else:
+        name = _class_of(modules, family, source)
+    if name in MASKED_LM and not described.tied and family.decoder not in modules:
         raise InputError(f"{source}/config.json: tie_word_embeddings is false, but the weights have no decoder")
-    if name == ENCODER_CLASS:
-        return "BertWithPooler" if "bert.pooler.dense" in modules else "Bert"
+    if name is None:
+        has_pooler = "BertWithPooler" in family.classes and family.names.table["pooler.dense"][0] in modules
+        return "BertWithPooler" if has_pooler else "Bert"
     return name
 
 
-def _class_of(modules: set[str], source: str) -> str:
-    """The reference's class for a directory from before configs named one."""
-    if "classifier" in modules:
+def _class_of(modules: set[str], family: Family, source: str) -> str | None:
+    """Our class for a directory from before configs named one; None for the plain model."""
+    if any(module.split(".")[0] == "classifier" for module in modules):
         raise InputError(f"{source}/config.json: architectures missing, and classifier.weight may be of several")
     needed = {
-        "BertForPreTraining": {"bert.pooler.dense", "cls.predictions", "cls.seq_relationship"},
-        "BertForMaskedLM": {"cls.predictions"},
-        "BertForNextSentencePrediction": {"bert.pooler.dense", "cls.seq_relationship"},
-        "BertForQuestionAnswering": {"qa_outputs"},
+        "BertForPreTraining": ("pooler.dense", "mlm_head.decoder", "nsp_head"),
+        "BertForMaskedLM": ("mlm_head.decoder",),
+        "BertForNextSentencePrediction": ("pooler.dense", "nsp_head"),
+        "BertForQuestionAnswering": ("span_head",),
     }
-    return next((name for name, parts in needed.items() if parts <= modules), ENCODER_CLASS)
+    for name, parts in needed.items():
+        if name in family.classes and {family.names.table[part][0] for part in parts} <= modules:
+            return name
+    return None
 
 
 def to_hf(directory: str | Path, out: str | Path) -> Model:
     """Writes `out`, which transformers' `from_pretrained` loads, from a model directory; returns its model.
 
     Raises:
-        InputError: not a model directory, a damaged one, a tokenizer that the reference's can't be, or `out` is there
-            already.
+        InputError: not a model directory, a damaged one, a model or a tokenizer that the reference has no class for, or
+            `out` is there already.
         OSError: `out` can't be written; then nothing is left behind.
     """
     checkpoint.check_new(out)
@@ -118,14 +128,14 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
     fields = to_fields(model)
     with checkpoint.written_whole(Path(out).resolve()) as aside:
         tokenizer.save(aside)
-        write_json(aside / "tokenizer_config.json", tokenizer_fields(tokenizer, model.config.max_position_embeddings))
+        write_json(aside / "tokenizer_config.json", tokenizer_fields(tokenizer, model.config))
         content = safetensors_bytes(to_keys(model), metadata={"format": "pt"})  # which the reference asks for
         (aside / SAFETENSORS).write_bytes(content)
         write_json(aside / "config.json", fields)
     return model
 
 
-def tokenizer_fields(tokenizer: Tokenizer, positions: int) -> dict[str, object]:
+def tokenizer_fields(tokenizer: Tokenizer, config: BertConfig) -> dict[str, object]:
     """A `tokenizer_config.json`: what `vocab.txt` alone does not say.
 
     The reference's BertTokenizer takes a word of more than 100 characters for [UNK], whatever `tokenizer.json` says;
@@ -138,13 +148,14 @@ def tokenizer_fields(tokenizer: Tokenizer, positions: int) -> dict[str, object]:
     if not normalization.clean_text:
         raise InputError("the tokenizer's clean_text is false; transformers' BertTokenizer always cleans")
     is_bert = tokenizer.max_word_chars == MAX_WORD_CHARS
+    segments = ["token_type_ids"] if config.type_vocab_size > 1 else []  # else the reference has no row for a B
     return {
         "tokenizer_class": "BertTokenizer" if is_bert else "PreTrainedTokenizerFast",
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "model_input_names": ["input_ids", *segments, "attention_mask"],
         "do_lower_case": normalization.lowercase,
         "strip_accents": normalization.strip_accents,
         "tokenize_chinese_chars": normalization.chinese_chars,
-        "model_max_length": positions,
+        "model_max_length": config.longest,
         "pad_token": PAD,
         "unk_token": UNK,
         "cls_token": CLS,

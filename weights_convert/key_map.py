@@ -1,10 +1,10 @@
-"""The one place that knows both worlds' names of the weights: Hugging Face's keys and our parameters.
+"""From Hugging Face's keys to our parameters and back, by the tables of `weights_convert.families`.
 
 The map is total both ways. Every key of a file is mapped, repeats another key's numbers, or is dropped with a reason;
 any other key is an error. Every parameter of ours is filled exactly once, or drawn afresh where that was asked for.
 
 "Key" is a name of theirs, "parameter" one of ours, always as in a model with heads (`encoder.…`, `bert.…`): the names
-in an encoder's own files are completed to that first.
+in an encoder's own files are completed to that first. A block that all layers share has the names of the first.
 """
 
 from __future__ import annotations
@@ -20,74 +20,11 @@ from torch import Tensor, nn
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.heads import BertWithPooler, Model
-from minibert.model import Bert, initialize
-
-# Module of ours -> the modules of theirs whose weights, one under the other, are its weight; biases likewise.
-TABLE: dict[str, tuple[str, ...]] = {
-    "encoder.embeddings.token": ("bert.embeddings.word_embeddings",),
-    "encoder.embeddings.position": ("bert.embeddings.position_embeddings",),
-    "encoder.embeddings.segment": ("bert.embeddings.token_type_embeddings",),
-    "encoder.embeddings.norm": ("bert.embeddings.LayerNorm",),
-    "encoder.blocks.{}.attention.query_key_value": (
-        "bert.encoder.layer.{}.attention.self.query",
-        "bert.encoder.layer.{}.attention.self.key",
-        "bert.encoder.layer.{}.attention.self.value",
-    ),
-    "encoder.blocks.{}.attention.output": ("bert.encoder.layer.{}.attention.output.dense",),
-    "encoder.blocks.{}.attention_norm": ("bert.encoder.layer.{}.attention.output.LayerNorm",),
-    "encoder.blocks.{}.feed_forward.inner": ("bert.encoder.layer.{}.intermediate.dense",),
-    "encoder.blocks.{}.feed_forward.output": ("bert.encoder.layer.{}.output.dense",),
-    "encoder.blocks.{}.feed_forward_norm": ("bert.encoder.layer.{}.output.LayerNorm",),
-    "pooler.dense": ("bert.pooler.dense",),
-    "mlm_head.dense": ("cls.predictions.transform.dense",),
-    "mlm_head.norm": ("cls.predictions.transform.LayerNorm",),
-    "mlm_head.decoder": ("cls.predictions",),  # its bias: the weight is the token embedding, see TIED
-    "nsp_head": ("cls.seq_relationship",),
-    "classifier.dense": ("classifier",),
-    "span_head": ("qa_outputs",),
-}
+from minibert.heads import Model
+from minibert.model import initialize
+from weights_convert.families import ENCODERS, Family, Table, family_of
 
 QUERY_KEY_VALUE = ("query", "key", "value")  # the order in which our stacked matrix has them
-
-# Intermediate of ours (see `minibert.tracing`) -> the module of theirs that has it, and where: "output", "input", or
-# the number of one of its outputs. Beside these, modules of ours and theirs in TABLE have equal outputs.
-INTERMEDIATES: dict[str, tuple[str, str | int]] = {
-    "embeddings.sum": ("bert.embeddings.LayerNorm", "input"),
-    "embeddings": ("bert.embeddings", "output"),
-    "blocks.{}.attention.query": ("bert.encoder.layer.{}.attention.self.query", "output"),
-    "blocks.{}.attention.key": ("bert.encoder.layer.{}.attention.self.key", "output"),
-    "blocks.{}.attention.value": ("bert.encoder.layer.{}.attention.self.value", "output"),
-    "blocks.{}.attention.probabilities": ("bert.encoder.layer.{}.attention.self", 1),
-    "blocks.{}.attention.context": ("bert.encoder.layer.{}.attention.self", 0),
-    "blocks.{}.attention.sum": ("bert.encoder.layer.{}.attention.output.LayerNorm", "input"),
-    "blocks.{}.feed_forward.activation": ("bert.encoder.layer.{}.intermediate", "output"),
-    "blocks.{}.feed_forward.sum": ("bert.encoder.layer.{}.output.LayerNorm", "input"),
-    "blocks.{}": ("bert.encoder.layer.{}", "output"),
-    "pooler": ("bert.pooler", "output"),
-    "mlm_head.activation": ("cls.predictions.transform.LayerNorm", "input"),
-    "mlm_head.decoder": ("cls.predictions.decoder", "output"),
-    "mlm_head": ("cls.predictions", "output"),
-    "classifier": ("classifier", "output"),
-}
-
-# How files spell a key -> how the table does.
-SPELLINGS = (
-    (r"^(?=(embeddings|encoder|pooler)\.)", "bert."),  # the files of an encoder without a head
-    (r"LayerNorm\.gamma$", "LayerNorm.weight"),  # converted from the original TensorFlow weights
-    (r"LayerNorm\.beta$", "LayerNorm.bias"),
-    (r"^cls\.predictions\.decoder\.bias$", "cls.predictions.bias"),
-)
-
-# A key whose numbers another key has already.
-DECODER = "cls.predictions.decoder.weight"
-TIED = {DECODER: "bert.embeddings.word_embeddings.weight"}
-
-# Keys that hold no weights.
-DROPPED = {
-    "bert.embeddings.position_ids": "a buffer: positions are counted in the forward pass",
-    "bert.embeddings.token_type_ids": "a buffer: segments are all A where none are given",
-}
 
 
 def values_of(module: str) -> tuple[str, ...]:
@@ -104,19 +41,12 @@ def module_of(value: str) -> str:
     return f"encoder.{module}" if module.startswith(("embeddings", "blocks")) else module
 
 
-def keys_of(parameter: str) -> tuple[str, ...]:
+def keys_of(parameter: str, table: Table) -> tuple[str, ...]:
     """The keys whose tensors, one under the other, are a parameter: three for query, key and value, else one."""
     module, _, leaf = parameter.rpartition(".")
     block = re.search(r"\d+", module)
-    theirs = TABLE[re.sub(r"\d+", "{}", module)]
+    theirs = table[re.sub(r"\d+", "{}", module)]
     return tuple(f"{name.format(block[0] if block else '')}.{leaf}" for name in theirs)
-
-
-def in_table_spelling(key: str) -> str:
-    """A file's key as the table spells it; one that means nothing to it stays unknown."""
-    for pattern, replacement in SPELLINGS:
-        key = re.sub(pattern, replacement, key)
-    return key
 
 
 def parameters_of(model: Model) -> dict[str, nn.Parameter]:
@@ -163,27 +93,28 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
             decoder, another number of layers, or a shape that differs (both names and shapes are given).
     """
     check_layers(tensors, model.config, source)
-    parameters = parameters_of(model)
-    wanted = {key for name in parameters for key in keys_of(name)}
+    family, parameters = family_of(model.config), parameters_of(model)
+    spelled, table, tied = family.in_table_spelling, family.names_in(type(model).__name__).table, family.tied
+    wanted = {key for name in parameters for key in keys_of(name, table)}
     found: dict[str, str] = {}  # key as the table spells it -> key of the file
     ledger, unknown = Ledger(), []
-    for key in sorted(tensors, key=lambda key: (in_table_spelling(key) in TIED, key)):  # what is repeated comes first
-        meaning = in_table_spelling(key)
-        if meaning in DROPPED:
-            ledger.dropped[key] = DROPPED[meaning]
+    for key in sorted(tensors, key=lambda key: (spelled(key) in tied, key)):  # what is repeated comes first
+        meaning = spelled(key)
+        if meaning in family.dropped:
+            ledger.dropped[key] = family.dropped[meaning]
         elif meaning in found:
             ledger.tied[key] = found[meaning]
         elif meaning in wanted:
             found[meaning] = key
-        elif meaning in TIED and "mlm_head.decoder.bias" in parameters:
-            ledger.tied[key] = found.get(TIED[meaning], TIED[meaning])
-        elif head := _head_of(meaning):
+        elif meaning in tied and "mlm_head.decoder.bias" in parameters:
+            ledger.tied[key] = found.get(tied[meaning], tied[meaning])
+        elif head := _head_of(meaning, family):
             ledger.dropped[key] = f"{type(model).__name__} has no {head}"
         else:
             unknown.append(key)
     missing = []
     for name in parameters:
-        keys = keys_of(name)
+        keys = keys_of(name, table)
         absent = [key for key in keys if key not in found]
         if not absent:
             ledger.mapped[name] = tuple(found[key] for key in keys)
@@ -192,11 +123,12 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
         else:
             missing += absent
     if missing or unknown:
-        hint = " (--new-head draws a missing head afresh)" if missing and all(map(_head_of, missing)) else ""
+        of_heads = all(_head_of(key, family) for key in missing)
+        hint = " (--new-head draws a missing head afresh)" if of_heads else ""
         wrong = [f"missing {', '.join(missing)}{hint}"] if missing else []
         wrong += [f"unknown {', '.join(unknown)}"] if unknown else []
         raise InputError(f"{source}: {'; '.join(wrong)}")
-    _check_repetitions(tensors, ledger, source)
+    _check_repetitions(tensors, ledger, family, source)
     _check_shapes(tensors, ledger, parameters, source)
     return ledger
 
@@ -207,24 +139,30 @@ def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, source: str)
     Raises:
         InputError: the keys are those of another number of layers than the config says.
     """
-    layers = {int(number[1]) for key in tensors if (number := re.search(r"encoder\.layer\.(\d+)\.", key))}
+    numbers = (re.search(r"(encoder|transformer)\.layer\.(\d+)\.", key) for key in tensors)
+    layers = {int(found[2]): found[0].removesuffix(".") for found in numbers if found}
     expected = config.num_hidden_layers
     if layers and max(layers) + 1 != expected:
         raise InputError(
-            f"{source}: keys of {max(layers) + 1} layers (encoder.layer.{max(layers)} is the last), but "
+            f"{source}: keys of {max(layers) + 1} layers ({layers[max(layers)]} is the last), but "
             f"num_hidden_layers is {expected}"
         )
 
 
-def _head_of(key: str) -> str | None:
-    """The part of ours outside the encoder that a key belongs to, None where there is none."""
-    module = "cls.predictions" if key in TIED else key.rpartition(".")[0]
-    owners = (ours for ours, theirs in TABLE.items() if module in theirs and not ours.startswith("encoder."))
-    return next((ours.split(".")[0] for ours in owners), None)
+def _head_of(key: str, family: Family) -> str | None:
+    """The part of ours outside the encoder that a key belongs to in any of the family's classes, None for no part."""
+    if key in family.tied:
+        return "mlm_head"
+    module = key.rpartition(".")[0]
+    for names in (family.names, *family.others.values()):
+        for ours, theirs in names.table.items():
+            if module in theirs and not ours.startswith("encoder."):
+                return ours.split(".")[0]
+    return None
 
 
-def _check_repetitions(tensors: Mapping[str, Tensor], ledger: Ledger, source: str) -> None:
-    is_decoder = {key: in_table_spelling(key) in TIED for key in ledger.tied}
+def _check_repetitions(tensors: Mapping[str, Tensor], ledger: Ledger, family: Family, source: str) -> None:
+    is_decoder = {key: family.in_table_spelling(key) in family.tied for key in ledger.tied}
     for key in sorted(ledger.tied, key=lambda key: not is_decoder[key]):  # which says more than a bias of its own
         original = ledger.tied[key]
         if tensors[key].dtype != tensors[original].dtype or not torch.equal(tensors[key], tensors[original]):
@@ -268,12 +206,18 @@ def to_parameters(
 
 
 def to_keys(model: Model) -> dict[str, Tensor]:
-    """The way back: every weight of `model` under its key, as the reference's class for it writes them."""
+    """The way back: every weight of `model` under its key, as the reference's class for it writes them.
+
+    Raises:
+        InputError: as `weights_convert.families.family_of`.
+    """
+    architecture, family = type(model).__name__, family_of(model.config)
+    table = family.names_in(architecture).table
     weights = {
         key: part.detach().clone()  # parts of a fused matrix must not share its memory in a file
         for name, parameter in parameters_of(model).items()
-        for key, part in zip(keys_of(name), parameter.chunk(len(keys_of(name))), strict=True)
+        for key, part in zip(keys_of(name, table), parameter.chunk(len(keys_of(name, table))), strict=True)
     }
-    if isinstance(model, Bert | BertWithPooler):  # the reference's class for these has no `bert.` within it
-        return {key.removeprefix("bert."): tensor for key, tensor in weights.items()}
+    if architecture in ENCODERS:  # the reference's class for these has no `bert.` within it
+        return {key.removeprefix(f"{family.encoder}."): tensor for key, tensor in weights.items()}
     return weights

@@ -13,16 +13,8 @@ from torch import Tensor, nn
 from minibert.heads import BertForMaskedLM, BertForPreTraining, BertWithPooler, Model
 from minibert.model import Bert
 from minibert.tracing import Call, intermediates, watched
-from weights_convert.key_map import (
-    DECODER,
-    INTERMEDIATES,
-    QUERY_KEY_VALUE,
-    TABLE,
-    in_table_spelling,
-    keys_of,
-    parameters_of,
-    values_of,
-)
+from weights_convert.families import FAMILIES, Family, Names
+from weights_convert.key_map import QUERY_KEY_VALUE, keys_of, module_of, parameters_of, values_of
 from weights_convert.samples import Sample, encoder_loss, loss_of
 
 ReferenceModel = Any  # of transformers: a torch module with a config
@@ -38,9 +30,24 @@ class Run:
     given: dict[str, Tensor]  # value -> what the dense layer, LayerNorm or table that makes it was given
     parameters: dict[str, Tensor]  # as in a model with heads
     gradients: dict[str, Tensor | None]  # of the loss; None where none arrived
+    shares_layers: bool  # is one block all layers? Its parameters are those of block 0
+
+    def module_of(self, value: str) -> str:
+        """The module that makes an intermediate, as `parameters` has it."""
+        module = module_of(value)
+        if self.shares_layers and f"{module}.weight" not in self.parameters:
+            return re.sub(r"\.blocks\.\d+\.", ".blocks.0.", module)
+        return module
 
     @staticmethod
-    def of(values: dict[str, Tensor], loss: Tensor, given: dict[str, Tensor], parameters: Parameters) -> Run:
+    def of(
+        values: dict[str, Tensor],
+        loss: Tensor,
+        given: dict[str, Tensor],
+        parameters: Parameters,
+        *,
+        shares_layers: bool,
+    ) -> Run:
         """The run that ended with `loss`."""
         loss.backward()
         return Run(
@@ -48,6 +55,7 @@ class Run:
             given=given,
             parameters=weights_of(parameters),
             gradients={name: gradient_of(parts) for name, parts in parameters.items()},
+            shares_layers=shares_layers,
         )
 
 
@@ -77,10 +85,11 @@ def run_ours(model: Model, sample: Sample) -> Run:
     with watched(model) as calls:
         loss = our_loss(model, sample)
     given: dict[str, Tensor] = {}
-    for full_name, call in calls.items():
+    for call in calls:
         if call.inputs:
-            given |= dict.fromkeys(values_of(full_name), call.inputs[0])
-    return Run.of(intermediates(model, calls), loss, given, our_parameters(model))
+            given |= dict.fromkeys(values_of(call.name), call.inputs[0])
+    values = positions_of_all(intermediates(model, calls))
+    return Run.of(values, loss, given, our_parameters(model), shares_layers=model.config.share_layers)
 
 
 def our_parameters(model: Model) -> Parameters:
@@ -104,42 +113,75 @@ def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Ru
     reference.zero_grad()
     with watched(reference) as calls:
         loss = reference_loss(reference, model, sample)
+    family = family_of_reference(reference)
+    places = _places(family.names_in(type(model).__name__))
     values: dict[str, Tensor] = {}
     given: dict[str, Tensor] = {}
-    for full_name, call in calls.items():
-        module = in_table_spelling(f"{full_name}.").removesuffix(".")
-        block = re.search(r"\d+", module)
-        for pattern, part in _PLACES.get(re.sub(r"\d+", "{}", module), ()):
-            name = pattern.format(block[0] if block else "")
+    for call in calls:
+        module = family.in_table_spelling(f"{call.name}.").removesuffix(".")
+        block: str | int = call.number  # of a block that all layers share
+        if module not in places and (number := re.search(r"(?<=\.)\d+\b", module)):
+            module, block = module[: number.start()] + "{}" + module[number.end() :], number[0]
+        for pattern, part in places.get(module, ()):
+            name = pattern.format(block)
             values[name] = _in_our_shape(name, _part(call, part), reference.config.num_attention_heads)
             if part == "output" and call.inputs:
                 given[name] = call.inputs[0]
-    return Run.of(values, loss, given, reference_parameters(reference))
+    parameters, shared = reference_parameters(reference, model), family.defaults.share_layers
+    return Run.of(positions_of_all(probabilities_first(values)), loss, given, parameters, shares_layers=shared)
+
+
+def probabilities_first(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same, each attention's probabilities before its context: DistilBERT and ALBERT answer them at the end."""
+    ordered: dict[str, Tensor] = {}
+    for name in values:
+        owner, _, last = name.rpartition(".")
+        if last == "context" and f"{owner}.probabilities" in values:
+            ordered[f"{owner}.probabilities"] = values[f"{owner}.probabilities"]
+        ordered[name] = values[name]
+    return ordered
+
+
+def positions_of_all(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same, the position embeddings as RoBERTa has them, (B, T, E): BERT has one row for all sequences."""
+    if (positions := values.get("embeddings.position")) is not None:
+        values["embeddings.position"] = positions.expand_as(values["embeddings.token"])
+    return values
+
+
+def family_of_reference(reference: ReferenceModel) -> Family:
+    """The family of a model of the reference's."""
+    return FAMILIES[reference.config.model_type]
 
 
 def reference_loss(reference: ReferenceModel, model: Model, sample: Sample) -> Tensor:
     """The loss that the reference's class itself computes, where it has one."""
-    arguments = sample.arguments(model)
+    arguments, targets = sample.arguments(model), dict(sample.targets)
+    family = family_of_reference(reference)
+    if "encoder.embeddings.segment" not in family.names.table:
+        del arguments["token_type_ids"]
+    if family.pair_objective == "sop" and "next_sentence_label" in targets:
+        targets["sentence_order_label"] = targets.pop("next_sentence_label")
     if isinstance(model, Bert | BertWithPooler):
         output = reference(**arguments)
         pooled = output.pooler_output if isinstance(model, BertWithPooler) else None
         return encoder_loss(output.last_hidden_state, pooled, sample)
-    return reference(**arguments, **sample.targets).loss
+    return reference(**arguments, **targets).loss
 
 
-def _places() -> dict[str, list[tuple[str, str | int]]]:
+def _places(names: Names) -> dict[str, list[tuple[str, str | int]]]:
     """Module of theirs -> what of ours its call has, and where."""
+    answers: dict[str, tuple[str, str | int]] = {
+        name.removeprefix("encoder."): (modules[0], "output")
+        for name, modules in names.table.items()
+        if not modules[1:]
+    }
+    answers |= names.places
     places: dict[str, list[tuple[str, str | int]]] = {}
-    for name, (module, part) in INTERMEDIATES.items():
+    for name in sorted(answers, key=lambda name: answers[name][1] != "input"):  # what is given comes first
+        module, part = answers[name]
         places.setdefault(module, []).append((name, part))
-    for name, modules in TABLE.items():
-        value = name.removeprefix("encoder.")
-        if len(modules) == 1 and value not in INTERMEDIATES:
-            places.setdefault(modules[0], []).append((value, "output"))
     return places
-
-
-_PLACES = _places()
 
 
 def _part(call: Call, part: str | int) -> Tensor:
@@ -149,26 +191,27 @@ def _part(call: Call, part: str | int) -> Tensor:
 
 
 def _in_our_shape(name: str, tensor: Tensor, heads: int) -> Tensor:
-    if name == "embeddings.position":
-        return tensor[0]  # (1, T, H)
     if name.rpartition(".")[2] in HEADED:
         return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)
     return tensor
 
 
-def reference_parameters(reference: ReferenceModel) -> Parameters:
-    """Every parameter of the reference's, by our names.
+def reference_parameters(reference: ReferenceModel, model: Model) -> Parameters:
+    """Every parameter of the reference's model for `model`, by our names.
 
     A decoder's weight is among them only where it is not tied to the token embeddings.
     """
-    theirs = {in_table_spelling(key): parameter for key, parameter in reference.named_parameters()}
+    family = family_of_reference(reference)
+    table = family.names_in(type(model).__name__).table
+    theirs = {family.in_table_spelling(key): parameter for key, parameter in reference.named_parameters()}
     found = {}
-    for pattern in TABLE:
-        for block in range(reference.config.num_hidden_layers if "{}" in pattern else 1):
+    for pattern in table:
+        for block in range(reference.config.num_hidden_layers if "{}" in table[pattern][0] else 1):
             for leaf in ("weight", "bias"):
                 name = f"{pattern.format(block)}.{leaf}"
-                if all(key in theirs for key in keys_of(name)):
-                    found[name] = [theirs[key] for key in keys_of(name)]
-    if DECODER in theirs:
-        found["mlm_head.decoder.weight"] = [theirs[DECODER]]
+                keys = keys_of(name, table)
+                if all(key in theirs for key in keys):
+                    found[name] = [theirs[key] for key in keys]
+    for key in family.tied.keys() & theirs.keys():
+        found["mlm_head.decoder.weight"] = [theirs[key]]
     return found

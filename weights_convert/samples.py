@@ -91,13 +91,14 @@ def draw_sample(model: Model, config: BertConfig, padding: str, *, seed: int) ->
     def whole_numbers(low: int, high: int, shape: tuple[int, ...]) -> Tensor:
         return torch.randint(low, high, shape, generator=generator)
 
-    longest = min(LONGEST, config.max_position_embeddings)
+    longest = min(LONGEST, config.longest)
     # From a full sequence down to a single token.
     lengths = torch.linspace(longest, 1, ROWS).long() if padding != "none" else torch.full((ROWS,), longest)
     places = torch.arange(longest) if padding != "left" else torch.arange(longest - 1, -1, -1)
     real = places < lengths[:, None]
     segments = torch.arange(longest) >= whole_numbers(0, longest, (ROWS, 1))  # A, then the others
-    others = whole_numbers(min(1, config.type_vocab_size - 1), config.type_vocab_size, (ROWS, longest))
+    segment_rows = max(1, config.type_vocab_size)
+    others = whole_numbers(min(1, segment_rows - 1), segment_rows, (ROWS, longest))
     input_ids = whole_numbers(0, config.vocab_size, (ROWS, longest))
     return Sample(
         padding=padding,

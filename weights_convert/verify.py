@@ -21,8 +21,9 @@ from minibert.errors import InputError
 from minibert.heads import Model
 from weights_convert.causes import Divergence, likely_cause, weights_not_reached
 from weights_convert.comparison import Row, differences, judged, judged_by_cost, weight_rows, worst
-from weights_convert.config_map import ENCODER_CLASS, read_config, reference_class_of
+from weights_convert.config_map import described_config, read_config
 from weights_convert.convert import read_hf
+from weights_convert.families import ENCODERS, Family
 from weights_convert.hub import directory_named
 from weights_convert.report import Report
 from weights_convert.runs import (
@@ -67,13 +68,13 @@ def verify(
         raise InputError("--steps needs float32 or float64: in bfloat16 the two runs drift apart by rounding alone")
     hf = directory_named(hf_directory)
     model = read_hf(hf).model if model_directory is None else checkpoint.load(model_directory)[0]
-    described = read_config(hf / "config.json").reference_class
-    if described not in (None, reference_class_of(model)):
-        raise InputError(f"{hf} holds a {described}, {model_directory} a {type(model).__name__}: nothing to compare")
+    described, ours = read_config(hf / "config.json"), type(model).__name__
+    if described.reference_class not in (None, described.family.class_named(ours)):
+        raise InputError(f"{hf} holds a {described.reference_class}, {model_directory} a {ours}: nothing to compare")
     model.to(device or torch.device("cpu"), DTYPES[dtype])
 
     def load(as_dtype: torch.dtype) -> ReferenceModel:
-        return load_reference(hf, model, as_dtype).to(device or torch.device("cpu"))
+        return load_reference(hf, described.family, model, as_dtype).to(device or torch.device("cpu"))
 
     rows, cause = compare(model, load, dtype=dtype, seed=seed)
     return Report(
@@ -92,9 +93,9 @@ def verify(
 # --- The reference ---------------------------------------------------------------------------------------------------
 
 
-def load_reference(directory: Path, model: Model, dtype: torch.dtype) -> ReferenceModel:
-    """The reference's model of the class of `model`, in evaluation mode, its attention written out so that it shows
-    its probabilities. An encoder has a pooler where the directory has weights for one.
+def load_reference(directory: Path, family: Family, model: Model, dtype: torch.dtype) -> ReferenceModel:
+    """The reference's model of the family's class for `model`, in evaluation mode, its attention written out so that
+    it shows its probabilities. An encoder has a pooler where the directory has weights for one.
 
     Raises:
         InputError: transformers is not installed, does not load the directory, or does not find all weights there.
@@ -103,13 +104,14 @@ def load_reference(directory: Path, model: Model, dtype: torch.dtype) -> Referen
         import transformers
     except ImportError:
         raise InputError("verify runs transformers as the reference: pip install 'minibert[dev]'") from None
-    reference_class = getattr(transformers, reference_class_of(model))
+    reference_class = getattr(transformers, family.reference_class(type(model).__name__))
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
         reference, missing = _from_pretrained(reference_class, directory, dtype)
-        if reference_class_of(model) == ENCODER_CLASS and missing and all(key.startswith("pooler.") for key in missing):
+        is_encoder = type(model).__name__ in ENCODERS
+        if is_encoder and missing and all(key.startswith("pooler.") for key in missing):
             reference, missing = _from_pretrained(reference_class, directory, dtype, add_pooling_layer=False)
     except Exception as error:  # whatever it dislikes: the files are not ours to judge
         reason = str(error).strip().partition("\n")[0]
@@ -174,7 +176,7 @@ def compare(
         tables.append(rows)
         if diverge is not None and diverge[0] < first:
             first, cause = diverge
-    weights, wanted = weights_of(our_parameters(model)), weights_of(reference_parameters(reference))
+    weights, wanted = weights_of(our_parameters(model)), weights_of(reference_parameters(reference, model))
     compared = weight_rows(weights, wanted)
     if first == math.inf and (row := next((row for row in compared if not row.agrees), None)):
         cause = weights_not_reached(row.name, weights.get(row.name), wanted.get(row.name))
@@ -205,10 +207,11 @@ def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sam
 
 
 def shared_limits(model: Model, reference: ReferenceModel) -> BertConfig:
-    """Our config with the sizes of tokens, segments and positions that both sides have."""
-    names = ("vocab_size", "type_vocab_size", "max_position_embeddings")
-    ours, theirs = model.config, reference.config
-    return ours.replace(**{name: min(getattr(ours, name), getattr(theirs, name)) for name in names})
+    """Our config with the sizes of tokens and segments that both sides have, and the positions that tokens have."""
+    ours, theirs = model.config, described_config(reference.config)
+    shared = {name: min(getattr(ours, name), getattr(theirs, name)) for name in ("vocab_size", "type_vocab_size")}
+    longest = min(ours.longest, theirs.longest)
+    return ours.replace(**shared, max_position_embeddings=longest, positions_skip_padding=False)
 
 
 # --- Training both ---------------------------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ from minibert.tokenizer import Batch, Tokenizer
 MOST_ANSWERS = 10  # of each question that are shown
 MOST_EARLIER_ANSWERS = 5  # of each question at each block
 
+# What the next-sentence head says where B does not follow A, by what it has learned.
+OTHERWISE = {"nsp": "B is from elsewhere", "sop": "A follows B"}
+
 # softmax: exactly one answer holds; sigmoid: any number of them; number: the scores are the answer
 Scale = Literal["softmax", "sigmoid", "number"]
 
@@ -54,7 +57,7 @@ def questions_about(model: Model, tokenizer: Tokenizer, batch: Batch) -> list[Qu
         masks = [position for position, token in enumerate(ids) if token == tokenizer.mask_id]
         found += [Question(f"[MASK] at {at}", "heads.MaskedLMHead", "softmax", vocabulary, at) for at in masks]
     if isinstance(model, BertForPreTraining | BertForNextSentencePrediction) and batch.token_type_ids.any():
-        answers = ("B follows A", "B is from elsewhere")
+        answers = ("B follows A", OTHERWISE[getattr(model, "pair_objective", "nsp")])
         found.append(Question("next sentence", "heads.NextSentenceHead", "softmax", answers))
     if isinstance(model, BertForSequenceClassification):
         scales: dict[str, Scale] = {"multi_label_classification": "sigmoid", "regression": "number"}

@@ -14,7 +14,7 @@ from minibert.heads import Model
 Array = NDArray[np.float32]
 
 # What is shown value by value, by the names of `minibert.tracing`: (T, H) each, heads side by side.
-EMBEDDINGS = ("token", "position", "segment", "sum", "norm")
+EMBEDDINGS = ("token", "position", "segment", "sum", "norm", "projection")  # those that the model has
 BLOCK_VALUES = ("attention.query", "attention.key", "attention.value", "attention.output", "attention_norm",
                 "feed_forward.output", "feed_forward_norm")  # fmt: skip
 # What is shown by its norm alone.
@@ -25,10 +25,12 @@ BLOCK_NORMS = (
 
 
 def embedding_states(record: Mapping[str, Tensor]) -> dict[str, Any]:
-    """BERT section 3, figure 2. values: name -> (T, H); norms: name -> (T,), the Euclidean length of each."""
-    values = {name: as_array(record[f"embeddings.{name}"]) for name in EMBEDDINGS}
-    tokens, hidden = values["sum"].shape
-    values = {name: np.broadcast_to(value.reshape(-1, hidden), (tokens, hidden)) for name, value in values.items()}
+    """BERT section 3, figure 2.
+
+    values: name -> (T, E), the projection's (T, H); norms: name -> (T,), the Euclidean length of each.
+    """
+    there = [name for name in EMBEDDINGS if f"embeddings.{name}" in record]
+    values = {name: as_array(record[f"embeddings.{name}"]) for name in there}
     return {"values": values, "norms": {name: lengths(value) for name, value in values.items()}}
 
 

@@ -19,17 +19,15 @@ def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | No
 
     Raises:
         InputError: a text of which no token is left, or that is not valid Unicode; more tokens than the model has
-            positions, or than `max_tokens`; a second text for a model of one segment.
+            positions, or than `max_tokens`.
     """
-    if second is not None and config.type_vocab_size < 2:
-        raise InputError("a second text, but the model knows one segment alone (type_vocab_size 1)")
     for name, given in (("text", text), ("second text", second)):
         if given is not None and not len(tokenizer(given).input_ids[0]) > len(("[CLS]", "[SEP]")):
             raise InputError(f"the {name} is empty: no token is left of {_shortened(given)!r}")
     batch = tokenizer(text, second)
     tokens = batch.input_ids.size(1)
-    if tokens > config.max_position_embeddings:
-        raise InputError(f"{tokens} tokens, but the model has {config.max_position_embeddings} positions")
+    if tokens > config.longest:
+        raise InputError(f"{tokens} tokens, but the model has {config.longest} positions")
     if tokens > max_tokens:
         raise InputError(f"{tokens} tokens, but --max-tokens is {max_tokens}: give a shorter text or a larger bound")
     return batch

@@ -8,7 +8,8 @@ The model is watched from outside while it runs; nothing stays on its modules.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,39 +22,47 @@ from minibert.heads import Model
 from minibert.model import Bert
 from minibert.tokenizer import Batch
 
+Hook = Callable[[tuple[Any, ...], Tensor], Tensor]  # a call's inputs and its answer -> another answer
+
 MOST_ANSWERS = 3  # of each question, for each thing that is switched off
 
 
 @contextlib.contextmanager
-def each_head_off(encoder: Bert, layer: int) -> Iterator[None]:
+def changed_at(module: nn.Module, call: int, change: Hook) -> Iterator[None]:
+    """In one forward pass, has `change` make the answer of a module's call of that number, counted from 0."""
+    calls = itertools.count()
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        return change(inputs, output) if next(calls) == call else output
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def call_of(encoder: Bert, layer: int) -> int:
+    """Which call of its block a layer is: the first, but where all layers are one block."""
+    return layer if encoder.config.share_layers else 0
+
+
+def each_head_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManager[None]:
     """For a batch of N rows: in row n, head n of the layer adds nothing."""
     heads = encoder.config.num_attention_heads
 
-    def without_own_head(module: nn.Module, inputs: tuple[Any, ...], context: Tensor) -> Tensor:
+    def without_own_head(inputs: tuple[Any, ...], context: Tensor) -> Tensor:
         """(N, N, T, D), rows first, then heads"""
         off = torch.eye(heads, dtype=torch.bool, device=context.device)
         return context.masked_fill(off[:, :, None, None], 0.0)
 
     attention = encoder.get_submodule(f"blocks.{layer}.attention.dot_product")
-    handle = attention.register_forward_hook(without_own_head)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return changed_at(attention, call_of(encoder, layer), without_own_head)
 
 
-@contextlib.contextmanager
-def block_off(encoder: Bert, layer: int) -> Iterator[None]:
+def block_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManager[None]:
     """The layer hands on what it is given."""
-
-    def pass_by(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return inputs[0]
-
-    handle = encoder.blocks[layer].register_forward_hook(pass_by)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return changed_at(encoder.blocks[layer], call_of(encoder, layer), lambda inputs, _: inputs[0])
 
 
 def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from finetune.options import OPTIONS
-from tests.finetune.running import SHAPE as SHAPE_OF_MODEL
 from tests.finetune.running import TASKS, file_name, run_here, start, write_model
 from tests.finetune.test_train import SHORT, arguments
 from tests.helpers import REPOSITORY
@@ -193,11 +192,6 @@ def test_a_model_directory_that_is_none_or_damaged(base: Path, files: Path, tmp_
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
     args = arguments("text-classification", damaged.parent, files, tmp_path / "run")
     assert "model.safetensors: damaged" in refused(*args)
-
-
-def test_pairs_for_a_model_without_a_second_segment(files: Path, tmp_path: Path, refused: Refused) -> None:
-    model = write_model(tmp_path / "one", SHAPE_OF_MODEL.replace(type_vocab_size=1))
-    assert "has no second segment" in refused(*arguments("question-answering", model, files, tmp_path / "run"))
 
 
 def test_other_labels_than_the_models_own(

@@ -60,6 +60,13 @@ def test_the_defaults_are_those_of_bert_base_uncased() -> None:
         "initializer_range": 0.02,
         "layer_norm_eps": 1e-12,
         "pad_token_id": 0,
+        "positions_skip_padding": False,
+        "embedding_size": None,
+        "share_layers": False,
+        "classifier_dropout": None,
+        "span_dropout": 0.0,
+        "pooler_act": "tanh",
+        "pooler_input_dropout": False,
     }
     assert BertConfig() == PRESETS["base"]
 
@@ -77,7 +84,19 @@ def test_a_head_has_its_share_of_the_hidden_size() -> None:
         ({"num_attention_heads": 0}, "num_attention_heads must be at least 1, not 0"),
         ({"intermediate_size": -1}, "intermediate_size must be at least 1, not -1"),
         ({"max_position_embeddings": 0}, "max_position_embeddings must be at least 1, not 0"),
-        ({"type_vocab_size": 0}, "type_vocab_size must be at least 1, not 0"),
+        ({"type_vocab_size": -1}, "type_vocab_size must be at least 0, not -1"),
+        ({"embedding_size": 0}, "embedding_size must be at least 1, not 0"),
+        ({"embedding_size": True}, "embedding_size must be of type int | None, not True"),
+        ({"share_layers": 1}, "share_layers must be of type bool, not 1"),
+        ({"positions_skip_padding": None}, "positions_skip_padding must be of type bool, not None"),
+        (
+            {"positions_skip_padding": True, "max_position_embeddings": 2, "pad_token_id": 1},
+            "max_position_embeddings 2 leaves no position after that of pad_token_id 1",
+        ),
+        ({"classifier_dropout": 1.0}, "classifier_dropout must be at least 0 and below 1, not 1.0"),
+        ({"classifier_dropout": "0.1"}, "classifier_dropout must be of type float | None, not '0.1'"),
+        ({"span_dropout": -0.1}, "span_dropout must be at least 0 and below 1, not -0.1"),
+        ({"pooler_act": "gelu"}, "pooler_act must be one of tanh, relu, not 'gelu'"),
         (
             {"hidden_size": 100, "num_attention_heads": 12},
             "hidden_size 100 is not a multiple of num_attention_heads 12",
@@ -106,6 +125,18 @@ def test_a_head_has_its_share_of_the_hidden_size() -> None:
 )
 def test_an_impossible_field_is_refused(fields: dict[str, Any], message: str) -> None:
     assert refusal(lambda: BertConfig(**fields)) == message
+
+
+def test_positions_that_skip_padding_are_fewer_than_the_table_has_rows() -> None:
+    config = BertConfig(max_position_embeddings=514, pad_token_id=1)
+    assert (config.longest, config.padding_without_position) == (514, None)
+    config = config.replace(positions_skip_padding=True)
+    assert (config.longest, config.padding_without_position) == (512, 1)
+
+
+def test_embeddings_are_as_wide_as_the_blocks_where_nothing_is_said() -> None:
+    assert BertConfig(hidden_size=24, num_attention_heads=3).embedding_width == 24
+    assert BertConfig(embedding_size=128).embedding_width == 128
 
 
 def test_a_whole_number_does_for_a_float() -> None:

@@ -165,7 +165,6 @@ def test_an_unknown_model(refused: Refused, out: Path, arrays: Path, text: Path)
         ({"hidden_act": "swish"}, "hidden_act must be one of"),
         ({"vocab_size": 20}, "vocab_size 20 is smaller than the tokenizer's"),
         ({"max_position_embeddings": 31}, "--seq-len 32 is more than the model's 31 positions"),
-        ({"type_vocab_size": 1}, "type_vocab_size"),  # pairs have two kinds of segment
     ],
 )
 @pytest.mark.parametrize("source", ["corpus", "data"])

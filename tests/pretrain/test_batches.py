@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import torch
 
 from minibert.tokenizer import Tokenizer
 from pretrain.batches import MASKED_MULTIPLE, BatchMaker, Example, Prefetcher, PretrainBatch, collate
-from pretrain.instances import PAIR, PairOptions, PairPlan
+from pretrain.instances import PAIR, PairObjective, PairOptions, PairPlan
 from pretrain.masking import Masker
 from pretrain.shards import TokenArrays
 from tests.helpers import arrays_of
@@ -23,8 +23,8 @@ RNG = np.random.default_rng(0)
 LARGER = arrays_of([[RNG.integers(5, 80, size=RNG.integers(2, 9)).tolist() for _ in range(9)] for _ in range(30)])
 
 
-def pair(a: int, a_length: int, b: int = 0, b_length: int = 0, is_random: bool = False) -> np.void:
-    return np.array([(a, a_length, b, b_length, is_random)], PAIR)[0]
+def pair(a: int, a_length: int, b: int = 0, b_length: int = 0, not_next: bool = False) -> np.void:
+    return np.array([(a, a_length, b, b_length, not_next)], PAIR)[0]
 
 
 def maker(
@@ -34,14 +34,14 @@ def maker(
     return BatchMaker(arrays, tokenizer, options, masker, seed=seed, **kwargs)
 
 
-def example(ids: list[int], segments: list[int], chosen: list[int], is_random: bool = False) -> Example:
+def example(ids: list[int], segments: list[int], chosen: list[int], not_next: bool = False) -> Example:
     seen = np.array(ids)
     seen[chosen] = 4
-    return Example(np.array(ids), seen, np.array(segments), np.array(chosen, np.intp), is_random)
+    return Example(np.array(ids), seen, np.array(segments), np.array(chosen, np.intp), not_next)
 
 
 def figures(examples: list[Example]) -> list[tuple[Any, ...]]:
-    return [(e.ids.tolist(), e.seen.tolist(), e.segments.tolist(), e.chosen.tolist(), e.is_random) for e in examples]
+    return [(e.ids.tolist(), e.seen.tolist(), e.segments.tolist(), e.chosen.tolist(), e.not_next) for e in examples]
 
 
 def rows(batch: PretrainBatch) -> list[tuple[Any, ...]]:
@@ -71,20 +71,20 @@ def test_a_pair_is_cls_a_sep_b_sep(tokenizer: Tokenizer) -> None:
     assert (tokenizer.cls_id, tokenizer.sep_id) == (2, 3)
     assert made.ids.tolist() == [2, 11, 12, 13, 14, 3, 20, 21, 22, 3]
     assert made.segments.tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
-    assert made.is_random is True
+    assert made.not_next is True
 
 
 def test_a_single_segment_is_cls_a_sep(tokenizer: Tokenizer) -> None:
-    made = maker(tokenizer, ARRAYS, PairOptions(16, nsp=False)).example(pair(1, 4), 0)
+    made = maker(tokenizer, ARRAYS, PairOptions(16, objective="none")).example(pair(1, 4), 0)
     assert made.ids.tolist() == [2, 11, 12, 13, 14, 3]
     assert made.segments.tolist() == [0, 0, 0, 0, 0, 0]
-    assert made.is_random is False
+    assert made.not_next is False
 
 
 def test_all_of_the_text_and_nothing_else_may_be_chosen(tokenizer: Tokenizer) -> None:
     pairs = maker(tokenizer, ARRAYS, PairOptions(16), rate=1.0).example(pair(1, 4, 6, 3), 0)
     assert pairs.chosen.tolist() == [1, 2, 3, 4, 6, 7, 8]
-    single = maker(tokenizer, ARRAYS, PairOptions(16, nsp=False), rate=1.0).example(pair(1, 4), 0)
+    single = maker(tokenizer, ARRAYS, PairOptions(16, objective="none"), rate=1.0).example(pair(1, 4), 0)
     assert single.chosen.tolist() == [1, 2, 3, 4]
 
 
@@ -169,12 +169,12 @@ def test_a_batch_on_the_cpu_is_not_copied() -> None:
 # --- Shares of a batch -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nsp", [True, False], ids=["pairs", "no nsp"])
+@pytest.mark.parametrize("objective", get_args(PairObjective))
 @pytest.mark.parametrize(("processes", "parts"), [(1, 1), (1, 4), (2, 1), (2, 3), (3, 1), (3, 5)])
 def test_all_processes_and_micro_batches_together_are_the_one_batch(
-    processes: int, parts: int, nsp: bool, tokenizer: Tokenizer
+    processes: int, parts: int, objective: PairObjective, tokenizer: Tokenizer
 ) -> None:
-    options = PairOptions(24, nsp=nsp)
+    options = PairOptions(24, objective)
 
     def batches(parts: int, share: slice) -> list[PretrainBatch]:
         plan = PairPlan(LARGER, options, seed=1)  # each process has its own

@@ -69,7 +69,7 @@ def test_the_unigram_loss_by_hand() -> None:
 
 
 def test_the_unigram_loss_is_on_the_same_targets(corpus: PreparedCorpus) -> None:
-    heldout = HeldOut(corpus, seq_len=16, nsp=True)
+    heldout = HeldOut(corpus, seq_len=16, objective="nsp")
     labels = torch.cat([batch.masked_labels for batch in heldout.batches]).numpy()
     assert heldout.unigram_loss == pytest.approx(float(np.mean(-np.log((labels + 1) / 3240))), rel=1e-12)
 
@@ -78,7 +78,7 @@ def test_the_unigram_loss_is_on_the_same_targets(corpus: PreparedCorpus) -> None
 
 
 def test_figures_are_means_over_all_targets(corpus: PreparedCorpus) -> None:
-    heldout, model = HeldOut(corpus, seq_len=16, nsp=True), model_with(BertForPreTraining)
+    heldout, model = HeldOut(corpus, seq_len=16, objective="nsp"), model_with(BertForPreTraining)
     found = figures(heldout, model)
     model.eval()
     losses, right, nsp_losses, nsp_right = [], [], [], []
@@ -103,7 +103,7 @@ def test_figures_are_means_over_all_targets(corpus: PreparedCorpus) -> None:
 
 
 def test_a_model_without_the_next_sentence_head_has_no_figures_of_it(corpus: PreparedCorpus) -> None:
-    found = figures(HeldOut(corpus, seq_len=16, nsp=False), model_with(BertForMaskedLM))
+    found = figures(HeldOut(corpus, seq_len=16, objective="none"), model_with(BertForMaskedLM))
     assert (found.nsp_loss, found.nsp_accuracy) == (None, None)
     assert found.mlm_loss > 0
 
@@ -112,9 +112,9 @@ def test_figures_do_not_depend_on_the_number_of_batches(
     corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_with(BertForPreTraining)
-    few = HeldOut(corpus, seq_len=16, nsp=True)
+    few = HeldOut(corpus, seq_len=16, objective="nsp")
     monkeypatch.setattr(evaluate, "BATCH_SIZE", 7)
-    many = HeldOut(corpus, seq_len=16, nsp=True)
+    many = HeldOut(corpus, seq_len=16, objective="nsp")
     assert len(many.batches) > 4 * len(few.batches)
     assert (targets(many), pairs(many)) == (targets(few), pairs(few))
     one, other = figures(few, model), figures(many, model)
@@ -136,7 +136,7 @@ class OneOfSeveral(Processes):
 
 def test_the_sums_of_all_processes_are_those_of_one(corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "BATCH_SIZE", 7)
-    heldout, model = HeldOut(corpus, seq_len=16, nsp=True), model_with(BertForPreTraining)
+    heldout, model = HeldOut(corpus, seq_len=16, objective="nsp"), model_with(BertForPreTraining)
     said: list[list[float]] = []
     for rank in range(3):
         figures(heldout, model, OneOfSeveral(rank=rank, world_size=3, said=said))
@@ -146,7 +146,7 @@ def test_the_sums_of_all_processes_are_those_of_one(corpus: PreparedCorpus, monk
 
 
 def test_evaluation_drops_nothing_and_leaves_training_on(corpus: PreparedCorpus) -> None:
-    heldout, model = HeldOut(corpus, seq_len=16, nsp=True), model_with(BertForPreTraining)
+    heldout, model = HeldOut(corpus, seq_len=16, objective="nsp"), model_with(BertForPreTraining)
     assert figures(heldout, model) == figures(heldout, model)
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -159,7 +159,7 @@ def test_evaluation_drops_nothing_and_leaves_training_on(corpus: PreparedCorpus)
 
 
 def test_the_targets_are_always_the_same(corpus: PreparedCorpus) -> None:
-    one, two = (HeldOut(corpus, seq_len=16, nsp=True) for _ in range(2))
+    one, two = (HeldOut(corpus, seq_len=16, objective="nsp") for _ in range(2))
     for a, b in zip(one.batches, two.batches, strict=True):
         assert a.input_ids.tolist() == b.input_ids.tolist()
         assert a.masked_positions.tolist() == b.masked_positions.tolist()
@@ -167,14 +167,14 @@ def test_the_targets_are_always_the_same(corpus: PreparedCorpus) -> None:
 
 
 def test_fifteen_percent_of_the_text_are_targets(tokenizer: Tokenizer) -> None:
-    heldout = HeldOut(corpus_of(tokenizer, arrays_of(documents(300))), seq_len=64, nsp=True)
+    heldout = HeldOut(corpus_of(tokenizer, arrays_of(documents(300))), seq_len=64, objective="nsp")
     text = sum(batch.tokens - 3 * len(batch.input_ids) for batch in heldout.batches)
     assert targets(heldout) / text == pytest.approx(0.15, abs=0.005)
 
 
 def test_one_epoch_of_the_held_out_side_is_evaluated(tokenizer: Tokenizer) -> None:
     arrays = arrays_of([[[token] * 3 for token in range(5, 80)]])  # one document: each sentence a token of its own
-    heldout = HeldOut(corpus_of(tokenizer, arrays), seq_len=16, nsp=False)
+    heldout = HeldOut(corpus_of(tokenizer, arrays), seq_len=16, objective="none")
     text = torch.cat([batch.input_ids.flatten() for batch in heldout.batches])
     labels = torch.cat([batch.masked_labels for batch in heldout.batches])
     assert set(range(5, 80)) <= set(text.tolist()) | set(labels.tolist())
@@ -184,7 +184,7 @@ def test_one_epoch_of_the_held_out_side_is_evaluated(tokenizer: Tokenizer) -> No
 def test_sentences_that_are_not_scored_are_not_asked_for(tokenizer: Tokenizer) -> None:
     seen_in_training, new = list(range(5, 40)), list(range(40, 80))
     text = [[seen_in_training[d : d + 5], new[d : d + 5]] * 3 for d in range(30)]
-    heldout = HeldOut(corpus_of(tokenizer, arrays_of(text, scored=[False, True] * 90)), seq_len=32, nsp=True)
+    heldout = HeldOut(corpus_of(tokenizer, arrays_of(text, scored=[False, True] * 90)), seq_len=32, objective="nsp")
     labels = torch.cat([batch.masked_labels for batch in heldout.batches])
     assert int(labels.min()) >= 40
     assert len(labels) > 30
@@ -193,13 +193,13 @@ def test_sentences_that_are_not_scored_are_not_asked_for(tokenizer: Tokenizer) -
 def test_nothing_to_score_is_refused(tokenizer: Tokenizer) -> None:
     text = documents(4)
     corpus = corpus_of(tokenizer, arrays_of(text, scored=[False] * 24))
-    assert refusal(lambda: HeldOut(corpus, seq_len=16, nsp=True)) == (
+    assert refusal(lambda: HeldOut(corpus, seq_len=16, objective="nsp")) == (
         "arrays: every held-out paragraph also stands in the training documents"
     )
 
 
 def test_of_a_large_held_out_side_a_part_is_evaluated(corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "MOST_TOKENS", 80 * 16)
-    assert pairs(HeldOut(corpus, seq_len=16, nsp=True)) == 80
+    assert pairs(HeldOut(corpus, seq_len=16, objective="nsp")) == 80
     monkeypatch.setattr(evaluate, "MOST_TOKENS", 5)
-    assert pairs(HeldOut(corpus, seq_len=16, nsp=True)) == 64  # a whole batch at least
+    assert pairs(HeldOut(corpus, seq_len=16, objective="nsp")) == 64  # a whole batch at least

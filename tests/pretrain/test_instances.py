@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from pretrain import instances
-from pretrain.instances import NextCoin, PairOptions, PairPlan, plan_block
+from pretrain.instances import NextCoin, PairObjective, PairOptions, PairPlan, plan_block
 from pretrain.shards import TokenArrays
 from tests.helpers import numbered
 
@@ -57,10 +57,11 @@ def document_of(arrays: TokenArrays, positions: NDArray[np.int64]) -> NDArray[np
     return np.searchsorted(arrays.sentence_starts[arrays.document_starts], positions, side="right") - 1
 
 
-def read(arrays: TokenArrays, pairs: Pairs) -> list[int]:
-    """The tokens that A, or a B that follows it, shows: those that an epoch uses up."""
+def read(arrays: TokenArrays, pairs: Pairs, objective: PairObjective = "nsp") -> list[int]:
+    """The tokens that A, or a B of the same chunk, shows: those that an epoch uses up."""
     shown = [range(pair["a_start"], pair["a_start"] + pair["a_length"]) for pair in pairs]
-    shown += [range(pair["b_start"], pair["b_start"] + pair["b_length"]) for pair in pairs if not pair["is_random"]]
+    own = pairs if objective == "sop" else pairs[~pairs["not_next"]]
+    shown += [range(pair["b_start"], pair["b_start"] + pair["b_length"]) for pair in own]
     return sorted(token for piece in shown for token in piece)
 
 
@@ -120,12 +121,40 @@ def test_a_short_target_takes_fewer_sentences() -> None:
 def test_without_nsp_chunks_are_read_through() -> None:
     arrays = numbered([[4, 5, 6, 2], [3, 3]])
     rng = Scripted(NOT_SHORT, 0b000, NOT_SHORT)  # 4 + 5 + 6 tokens into a room of 12; then the last two
-    pairs = planned(arrays, PairOptions(14, nsp=False), rng, 0)
+    pairs = planned(arrays, PairOptions(14, objective="none"), rng, 0)
     assert pairs == [(0, 12, 0, 0, False), (15, 2, 0, 0, False)]
 
 
 def test_the_room_leaves_place_for_special_tokens() -> None:
-    assert (PairOptions(128).room, PairOptions(128, nsp=False).room) == (125, 126)
+    assert [PairOptions(128, objective).room for objective in ("nsp", "sop", "none")] == [125, 125, 126]
+
+
+def test_sentence_order_by_hand() -> None:
+    arrays = numbered([[4, 5, 6], [3, 3]])
+    # No short target; split before sentence 2; in order, or swapped.
+    assert planned(arrays, PairOptions(18, "sop"), Scripted(0.5, 2, 0.5), 0) == [(0, 9, 9, 6, False)]
+    assert planned(arrays, PairOptions(18, "sop"), Scripted(0.5, 2, 0.4), 0) == [(9, 6, 0, 9, True)]
+
+
+def test_a_single_sentence_is_ordered_by_its_own_parts() -> None:
+    options = PairOptions(18, "sop")
+    assert planned(numbered([[7], [2, 2]]), options, Scripted(0.5, 3, 0.4), 0) == [(3, 4, 0, 3, True)]
+    assert planned(numbered([[1], [2, 2]]), options, Scripted(0.5, 0, 0.5), 0) == [(0, 0, 0, 1, False)]
+
+
+def test_half_of_the_orders_are_swapped_and_all_pairs_of_one_document() -> None:
+    arrays = numbered(RAGGED)
+    pairs = PairPlan(arrays, PairOptions(64, "sop"), seed=3).pairs(0, 20_000)
+    assert float(pairs["not_next"].mean()) == pytest.approx(0.5, abs=0.01)
+    assert (document_of(arrays, pairs["a_start"]) == document_of(arrays, pairs["b_start"]))[pairs["b_length"] > 0].all()
+    first = np.where(pairs["not_next"], pairs["b_start"], pairs["a_start"])
+    length = np.where(pairs["not_next"], pairs["b_length"], pairs["a_length"])
+    second = np.where(pairs["not_next"], pairs["a_start"], pairs["b_start"])
+    assert (first + length <= second).all()  # what is cut off lies between
+
+
+def test_a_corpus_of_one_document_has_orders() -> None:
+    assert len(PairPlan(numbered([[5, 5, 5]]), PairOptions(18, "sop"), seed=1).pairs(0, 10)) == 10
 
 
 def test_the_coin_pays_for_single_sentences() -> None:
@@ -146,7 +175,7 @@ def test_the_coin_pays_for_single_sentences() -> None:
 def share_of_next(documents: Sequence[Sequence[int]], seq_len: int) -> float:
     """Over 20,000 pairs."""
     pairs = PairPlan(numbered(documents), PairOptions(seq_len), seed=3).pairs(0, 20_000)
-    return float((~pairs["is_random"]).mean())
+    return float((~pairs["not_next"]).mean())
 
 
 def test_half_of_the_pairs_follow_each_other() -> None:
@@ -160,8 +189,8 @@ def test_half_of_the_pairs_follow_each_other_where_a_third_of_the_documents_is_o
     pairs = PairPlan(arrays, PairOptions(64), seed=3).pairs(0, 20_000)
     single = np.isin(document_of(arrays, pairs["a_start"]), np.arange(0, 3000, 3))
     assert float(single.mean()) > 0.2
-    assert bool(pairs["is_random"][single].all())
-    assert float((~pairs["is_random"]).mean()) == pytest.approx(0.5, abs=0.01)
+    assert bool(pairs["not_next"][single].all())
+    assert float((~pairs["not_next"]).mean()) == pytest.approx(0.5, abs=0.01)
 
 
 def test_half_of_the_pairs_follow_each_other_where_a_third_of_the_chunks_is_one_sentence() -> None:
@@ -181,22 +210,22 @@ def test_half_of_the_pairs_follow_each_other_where_a_third_of_the_chunks_is_one_
         patch.setattr(NextCoin, "keeps_its_own", counting)
         pairs = np.concatenate(list(PairPlan(arrays, PairOptions(64), seed=3).epoch(0)))
     assert singles / len(pairs) == pytest.approx(0.4, abs=0.1)
-    assert float((~pairs["is_random"]).mean()) == pytest.approx(0.5, abs=0.01)
+    assert float((~pairs["not_next"]).mean()) == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_random_segment_is_never_from_the_same_document_and_a_next_one_always() -> None:
     arrays = numbered(RAGGED)
     pairs = PairPlan(arrays, PairOptions(64), seed=3).pairs(0, 20_000)
     same = document_of(arrays, pairs["a_start"]) == document_of(arrays, pairs["b_start"])
-    assert int((same & pairs["is_random"]).sum()) == 0
-    assert int((~same & ~pairs["is_random"]).sum()) == 0
+    assert int((same & pairs["not_next"]).sum()) == 0
+    assert int((~same & ~pairs["not_next"]).sum()) == 0
 
 
 def test_every_other_document_is_as_likely_to_give_a_random_segment() -> None:
     arrays = numbered([[5, 5]] * 5)
     rng = random.Random(1)
     pairs = np.concatenate([plan_block(arrays, np.array([2]), PairOptions(40), rng) for _ in range(8_000)])
-    given = document_of(arrays, pairs["b_start"][pairs["is_random"]])
+    given = document_of(arrays, pairs["b_start"][pairs["not_next"]])
     shares = np.bincount(given, minlength=5) / len(given)
     np.testing.assert_allclose(shares, [0.25, 0.25, 0, 0.25, 0.25], atol=0.015)
 
@@ -209,10 +238,10 @@ def test_a_random_segment_begins_at_any_sentence() -> None:
     np.testing.assert_allclose(shares, [0.25] * 4, atol=0.03)
 
 
-@pytest.mark.parametrize("nsp", [True, False], ids=["pairs", "no nsp"])
-def test_a_tenth_of_the_targets_is_short_of_any_length(nsp: bool) -> None:
+@pytest.mark.parametrize("objective", get_args(PairObjective))
+def test_a_tenth_of_the_targets_is_short_of_any_length(objective: PairObjective) -> None:
     arrays = numbered([[1] * 50_000] * 15)  # sentences of one token fill every target to the token
-    options = PairOptions(64, nsp=nsp)
+    options = PairOptions(64, objective)
     pairs = PairPlan(arrays, options, seed=3).pairs(0, 10_000)
     lengths = pairs["a_length"] + pairs["b_length"]
     short = lengths[lengths < options.room]
@@ -222,7 +251,7 @@ def test_a_tenth_of_the_targets_is_short_of_any_length(nsp: bool) -> None:
 
 
 def test_none_is_short_where_none_shall_be() -> None:
-    pairs = one_epoch(numbered([[1] * 610] * 20), PairOptions(64, nsp=False, short_share=0.0))
+    pairs = one_epoch(numbered([[1] * 610] * 20), PairOptions(64, objective="none", short_share=0.0))
     assert set(pairs["a_length"].tolist()) == {62, 610 % 62}
 
 
@@ -230,11 +259,11 @@ def test_none_is_short_where_none_shall_be() -> None:
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-@pytest.mark.parametrize("nsp", [True, False], ids=["pairs", "no nsp"])
-def test_an_epoch_reads_every_token_once_where_nothing_is_cut(nsp: bool, epoch: int) -> None:
+@pytest.mark.parametrize("objective", get_args(PairObjective))
+def test_an_epoch_reads_every_token_once_where_nothing_is_cut(objective: PairObjective, epoch: int) -> None:
     arrays = numbered([[1] * (1 + d * 7 % 200) for d in range(120)])
-    pairs = one_epoch(arrays, PairOptions(32, nsp=nsp), epoch=epoch)
-    assert read(arrays, pairs) == list(range(len(arrays.tokens)))
+    pairs = one_epoch(arrays, PairOptions(32, objective), epoch=epoch)
+    assert read(arrays, pairs, objective) == list(range(len(arrays.tokens)))
 
 
 def test_an_epoch_reads_every_sentence_once_in_sequences_longer_than_any_document() -> None:
@@ -243,8 +272,8 @@ def test_an_epoch_reads_every_sentence_once_in_sequences_longer_than_any_documen
     assert read(arrays, pairs) == list(range(len(arrays.tokens)))
 
 
-@pytest.mark.parametrize("nsp", [True, False], ids=["pairs", "no nsp"])
-def test_what_an_epoch_does_not_read_is_what_was_cut(nsp: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("objective", get_args(PairObjective))
+def test_what_an_epoch_does_not_read_is_what_was_cut(objective: PairObjective, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = numbered(RAGGED)
     uncut: list[tuple[int, int, int, int]] = []
     truncate = instances._truncate
@@ -254,15 +283,18 @@ def test_what_an_epoch_does_not_read_is_what_was_cut(nsp: bool, monkeypatch: pyt
         return truncate(a, a_length, b, b_length, room, rng)
 
     monkeypatch.setattr(instances, "_truncate", recording)
-    pairs = one_epoch(arrays, PairOptions(64, nsp=nsp))
-    follows = [nsp and b == a + a_length for a, a_length, b, _ in uncut]
+    pairs = one_epoch(arrays, PairOptions(64, objective))
+    of_one_document = objective == "sop"
+    follows = [of_one_document or (objective == "nsp" and b == a + a_length) for a, a_length, b, _ in uncut]
     whole = [range(a, a + a_length) for a, a_length, _, _ in uncut]
     whole += [range(b, b + b_length) for (_, _, b, b_length), kept in zip(uncut, follows, strict=True) if kept]
     assert sorted(token for piece in whole for token in piece) == list(range(len(arrays.tokens)))
-    shown = read(arrays, pairs)
+    shown = read(arrays, pairs, objective)
     assert len(shown) == len(set(shown))  # nothing twice
     own = sum(a_length + kept * b_length for (_, a_length, _, b_length), kept in zip(uncut, follows, strict=True))
-    cut = own - int((pairs["a_length"] + np.where(pairs["is_random"], 0, pairs["b_length"])).sum())
+    cut = own - int(
+        (pairs["a_length"] + np.where(pairs["not_next"] & (not of_one_document), 0, pairs["b_length"])).sum()
+    )
     assert cut > 0
     assert len(shown) == len(arrays.tokens) - cut
 
@@ -372,11 +404,11 @@ class Untouchable:
         raise AssertionError("the tokens were counted")
 
 
-@pytest.mark.parametrize("nsp", [True, False], ids=["pairs", "no nsp"])
-def test_planning_reads_no_token(nsp: bool) -> None:
+@pytest.mark.parametrize("objective", get_args(PairObjective))
+def test_planning_reads_no_token(objective: PairObjective) -> None:
     whole = numbered(RAGGED)
     blind = TokenArrays(Untouchable(), whole.sentence_starts, whole.document_starts, whole.scored)  # type: ignore[arg-type]
-    options = PairOptions(64, nsp=nsp)
+    options = PairOptions(64, objective)
     assert len(PairPlan(blind, options, seed=1).pairs(0, 3_000)) == 3_000
 
 

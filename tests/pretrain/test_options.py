@@ -113,7 +113,7 @@ def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path, content: str, messag
         ('betas = ["0.9", "0.98"]', "betas"),
         ("betas = [0.9, nan]", "betas"),
         ('optimizer = "sgd"', "optimizer"),
-        ('pair_objective = "sop"', "pair"),
+        ('pair_objective = "order"', "pair"),
         ('dtype = "int8"', "dtype"),
         ("corpus = [3]", "corpus"),
     ],

@@ -55,7 +55,7 @@ def largest_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> fl
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("objective", ["nsp", "none"])
+@pytest.mark.parametrize("objective", ["nsp", "sop", "none"])
 @pytest.mark.parametrize("parts", [3, 4, 16])
 def test_micro_batches_add_up_to_the_whole_batch(
     arrays: Path, shape: Path, tmp_path: Path, dtype: str, objective: str, parts: int

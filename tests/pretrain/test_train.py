@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
 from pretrain.shards import open_prepared
 from pretrain.train import EvaluationTimes, Pretraining
+from tests.helpers import FAMILY
 from tests.pretrain.running import (
     documents,
     metrics,
@@ -100,11 +101,11 @@ def test_the_summary_has_the_promised_figures(run: Path, arrays: Path) -> None:
 
 def test_the_summarys_figures_are_those_of_the_saved_model(run: Path, arrays: Path) -> None:
     model, _ = minibert.load(run)
-    heldout = HeldOut(open_prepared(arrays), seq_len=32, nsp=True)
+    heldout = HeldOut(open_prepared(arrays), seq_len=32, objective="nsp")
     cpu = torch.device("cpu")
     again = heldout.figures(model, device=cpu, precision=choose_precision("float32", cpu), processes=Processes())
     figures = summary(run)
-    assert asdict(again) == pytest.approx({name: figures[name] for name in asdict(again)}, abs=1e-6)
+    assert again.named() == pytest.approx({name: figures[name] for name in again.named()}, abs=1e-6)
     assert heldout.unigram_loss == figures["unigram_loss"]
 
 
@@ -158,6 +159,35 @@ def test_without_nsp_a_masked_lm_model_is_saved(
     assert "nsp" not in (tmp_path / "run" / "metrics.jsonl").read_text().replace('nsp_loss": null', "").replace(
         'nsp_accuracy": null', ""
     )
+
+
+def test_sentence_order_is_learned_and_reported_as_such(
+    arrays: Path, shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_here(monkeypatch, "--data", arrays, "--out", tmp_path / "run", "--model", shape, *SMALL, "--steps", 2,
+                    "--pair-objective", "sop") == 0  # fmt: skip
+    model, _ = minibert.load(tmp_path / "run")
+    assert isinstance(model, BertForPreTraining) and model.pair_objective == "sop"
+    figures, lines = summary(tmp_path / "run"), metrics(tmp_path / "run")
+    assert figures["nsp_accuracy"] is None and 0 <= figures["sop_accuracy"] <= 1
+    assert 0.4 < figures["sop_loss"] < 1.2
+    (training,) = [line for line in lines if "mlm_loss" in line]
+    assert training["nsp_loss"] is None and 0.4 < training["sop_loss"] < 1.2
+    assert lines[-1]["heldout_sop_accuracy"] == figures["sop_accuracy"]
+
+
+@pytest.mark.parametrize("family", ["roberta", "distilbert", "albert"])
+@pytest.mark.parametrize("objective", ["nsp", "sop", "none"])
+def test_every_relative_is_pretrained(
+    family: str, objective: str, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, config = tmp_path / "shape.json", FAMILY[family].replace(vocab_size=200, max_position_embeddings=34)
+    shape.write_text(json.dumps(config.to_dict()))
+    assert run_here(monkeypatch, "--data", arrays, "--out", tmp_path / "run", "--model", shape, *SMALL, "--steps", 2,
+                    "--pair-objective", objective) == 0  # fmt: skip
+    model, tokenizer = minibert.load(tmp_path / "run")
+    assert model.config == config.replace(pad_token_id=tokenizer.pad_id)
+    assert isinstance(model, BertForMaskedLM if objective == "none" else BertForPreTraining)
 
 
 def test_a_preset_takes_the_tokenizers_vocabulary(

@@ -15,11 +15,11 @@ from torch import Tensor
 from minibert.config import BertConfig
 from minibert.heads import Model
 from minibert.model import Bert
-from tests.helpers import TINY, ragged_batch, randomize
+from tests.helpers import FAMILY, TINY, ragged_batch, randomize
 from tests.reference import reference_config
 
 SMALL = TINY.replace(vocab_size=80)  # the size of the vocabulary of the fixture `tokenizer`
-ODD = BertConfig(
+ODD = BertConfig(  # of which RoBERTa has three positions fewer
     vocab_size=997,
     hidden_size=60,
     num_hidden_layers=3,
@@ -57,26 +57,62 @@ KINDS: dict[str, tuple[str, dict[str, Any], str]] = {
     "answers": ("BertForQuestionAnswering", {}, "BertForQuestionAnswering"),
     "choices": ("BertForMultipleChoice", {}, "BertForMultipleChoice"),
 }
+BERTS = tuple(KINDS)
+
+# The relatives: what the reference's classes begin with, and the kinds that it has of them.
+RELATIVES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "roberta": ("Roberta", ("encoder", "masked", "single label", "tokens", "answers", "choices")),
+    "distilbert": ("DistilBert", ("encoder", "masked", "single label", "tokens", "answers", "choices")),
+    "albert": ("Albert", ("encoder", "pretraining", "masked", "single label", "tokens", "answers", "choices")),
+}
+for family, (prefix, kinds) in RELATIVES.items():
+    for kind in kinds:
+        name, fields, ours = KINDS[kind]
+        fields = {field: value for field, value in fields.items() if field != "classifier_dropout"}
+        ours = "Bert" if (family, kind) == ("distilbert", "encoder") else ours
+        KINDS[f"{family} {kind}"] = (name.replace("Bert", prefix, 1), fields, ours)
+
+
+def family_of_kind(kind: str) -> str:
+    """The family of a kind, by its name in the reference's configs."""
+    return kind.partition(" ")[0] if kind not in BERTS else "bert"
+
+
+def shape_of_kind(kind: str, shape: BertConfig) -> BertConfig:
+    """A shape as the family of a kind has it: what makes it that family, and all else of `shape`."""
+    family = family_of_kind(kind)
+    theirs, plain = FAMILY[family].to_dict(), TINY.to_dict()
+    own = {name: value for name, value in theirs.items() if value != plain[name]}
+    for name in ("max_position_embeddings", "layer_norm_eps", "hidden_act"):
+        own.pop(name, None)
+    if family == "distilbert":
+        own["layer_norm_eps"] = 1e-12  # a constant of its code
+    if family == "roberta" and KINDS[kind][2] == "BertForMaskedLM":
+        own["hidden_act"] = "gelu"  # that of its masked-LM head, whatever the blocks have
+    return shape.replace(**own)
 
 
 def reference_model(kind: str, shape: BertConfig = SMALL) -> transformers.PreTrainedModel:
     """A model of the reference in float64, in evaluation mode, every parameter random."""
     name, fields, _ = KINDS[kind]
-    model = getattr(transformers, name)(reference_config(shape, **fields)).double().eval()
+    config = reference_config(shape_of_kind(kind, shape), family_of_kind(kind), **fields)
+    model = getattr(transformers, name)(config).double().eval()
     randomize(model, seed=11)
     return model
 
 
-def write_vocabulary(directory: Path, size: int) -> None:
-    """A vocab.txt of `size` tokens."""
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(size - 5))]
+def write_vocabulary(directory: Path, size: int, *, pad: int = 0) -> None:
+    """A vocab.txt of `size` tokens; pad: where among the special ones [PAD] stands."""
+    special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    special.insert(pad, "[PAD]")
+    tokens = [*special, *(f"word{i}" for i in range(size - 5))]
     (directory / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens))
 
 
 def write_directory(model: transformers.PreTrainedModel, directory: Path) -> Path:
     """What `save_pretrained` writes, and a vocabulary of the right size."""
     model.save_pretrained(directory)
-    write_vocabulary(directory, model.config.vocab_size)
+    write_vocabulary(directory, model.config.vocab_size, pad=model.config.pad_token_id)
     return directory
 
 
@@ -87,10 +123,14 @@ def edit_json(path: Path, **fields: Any) -> None:
 
 
 def inputs(kind: str) -> dict[str, Tensor]:
-    """The ragged batch; for choices, two texts of three."""
+    """The ragged batch, as the family of a kind would have it; for choices, two texts of three."""
     names = ("input_ids", "token_type_ids", "attention_mask")
     batch = dict(zip(names, ragged_batch(), strict=True))
-    if kind == "choices":
+    config = FAMILY[family_of_kind(kind)]
+    batch["input_ids"] = batch["input_ids"].masked_fill(~batch["attention_mask"], config.pad_token_id)
+    if config.type_vocab_size == 1:
+        batch["token_type_ids"] = torch.zeros_like(batch["token_type_ids"])
+    if kind.endswith("choices"):
         return {name: torch.stack([tensor, tensor.flip(0)]) for name, tensor in batch.items()}
     return batch
 
@@ -99,6 +139,8 @@ def inputs(kind: str) -> dict[str, Tensor]:
 def reference_answers(model: transformers.PreTrainedModel, kind: str) -> dict[str, Tensor]:
     """What the reference answers for `inputs`, at real tokens."""
     batch = inputs(kind)
+    if family_of_kind(kind) == "distilbert":
+        del batch["token_type_ids"]
     output = model(**batch)
     found = {name: output[name] for name in output.keys()}  # noqa: SIM118  # a tuple is what it iterates over
     return {name: at_real_tokens(tensor, batch["attention_mask"]) for name, tensor in found.items()}
@@ -109,16 +151,16 @@ def our_answers(model: Model, kind: str) -> dict[str, Tensor]:
     """What ours answers for `inputs`, at real tokens, under the reference's names."""
     batch = inputs(kind)
     mask = batch["attention_mask"]
-    if kind in ("pretraining", "masked"):
+    if kind.endswith(("pretraining", "masked")):
         answer = model(**batch, masked_positions=mask.flatten().nonzero().flatten())
-        names = ("prediction_logits", "seq_relationship_logits")
-        return dict(zip(names, answer, strict=True)) if kind == "pretraining" else {"logits": answer}
+        names = ("prediction_logits", "sop_logits" if kind.startswith("albert") else "seq_relationship_logits")
+        return dict(zip(names, answer, strict=True)) if kind.endswith("pretraining") else {"logits": answer}
     answer = model(**batch)
     if isinstance(model, Bert):
         found = {"last_hidden_state": answer}
-    elif kind == "encoder":
+    elif kind.endswith("encoder"):
         found = {"last_hidden_state": answer.hidden, "pooler_output": answer.pooled}
-    elif kind == "answers":
+    elif kind.endswith("answers"):
         found = {"start_logits": answer.start, "end_logits": answer.end}
     else:
         found = {"logits": answer}

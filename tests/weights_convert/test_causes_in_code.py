@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from minibert import checkpoint
 from minibert.heads import BertForPreTraining, Pooler
 from minibert.model import Block, DotProductAttention, Embeddings, FeedForward, SelfAttention
+from weights_convert.families import BERT
 from weights_convert.verify import compare, load_reference
 
 
@@ -183,7 +184,7 @@ def test_a_fault_in_code_is_caught_and_named(fault: str, dtype: str, hf_director
     assert isinstance(model, BertForPreTraining)
     model.to(getattr(torch, dtype))
     plant(model)
-    rows, found = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype=dtype)
+    rows, found = compare(model, lambda dtype: load_reference(hf_directory, BERT, model, dtype), dtype=dtype)
     assert next(row.title for row in rows if not row.agrees) == first
     assert found is not None and found.startswith(cause), found
 
@@ -195,7 +196,7 @@ def test_faults_in_code_are_named_in_bfloat16_too(fault: str, hf_directory: Path
     assert isinstance(model, BertForPreTraining)
     model.to(torch.bfloat16)
     plant(model)
-    rows, found = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype="bfloat16")
+    rows, found = compare(model, lambda dtype: load_reference(hf_directory, BERT, model, dtype), dtype="bfloat16")
     assert (next(row.title for row in rows if not row.agrees), found) == (first, cause)
 
 
@@ -223,5 +224,5 @@ def test_a_fault_under_one_kind_of_padding_is_caught(
 ) -> None:
     model, _ = checkpoint.load(directory)
     model.double().encoder.blocks[2].attention.__class__ = faulty  # type: ignore[assignment]
-    rows, _ = compare(model, lambda dtype: load_reference(hf_directory, model, dtype), dtype="float64")
+    rows, _ = compare(model, lambda dtype: load_reference(hf_directory, BERT, model, dtype), dtype="float64")
     assert next(row.title for row in rows if not row.agrees) == first

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from minibert import checkpoint
 from tests.weights_convert.reference_models import edit_json
+from weights_convert.families import BERT
 from weights_convert.runs import ReferenceModel
 from weights_convert.verify import compare, load_reference, verify
 
@@ -174,7 +175,7 @@ def test_weights_that_no_batch_reaches_are_compared_too(hf_directory: Path, dire
     limits = model.config.replace(max_position_embeddings=12)  # as of a model with more positions than the batches have
 
     def load(dtype: torch.dtype) -> ReferenceModel:
-        reference = load_reference(hf_directory, model, dtype)
+        reference = load_reference(hf_directory, BERT, model, dtype)
         reference.config.max_position_embeddings = limits.max_position_embeddings
         return reference
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from minibert.config import PRESETS, BertConfig
-from tests.helpers import REPOSITORY, TINY, refusal, tiny_model
+from minibert.heads import BertForPreTraining
+from tests.helpers import FAMILY, REPOSITORY, TINY, refusal, tiny_model
 from weights_convert.config_map import describe, read_config, to_fields
 
+ROBERTA_BASE = PRESETS["base"].replace(
+    vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1,
+    positions_skip_padding=True, pooler_input_dropout=True,
+)  # fmt: skip
 PUBLISHED = REPOSITORY.parent / "shared" / "data" / "configs"
 
 
@@ -30,33 +37,43 @@ def published(name: str) -> Path:
         ("bert-base-multilingual-cased", PRESETS["base"].replace(vocab_size=119547), None),
         ("bert-large-uncased", PRESETS["large"], "BertForMaskedLM"),
         ("chinese-roberta-wwm-ext", PRESETS["base"].replace(vocab_size=21128), None),
+        ("roberta-base", ROBERTA_BASE, None),  # this one and distilbert don't say what they are
+        ("roberta-large", ROBERTA_BASE.replace(num_hidden_layers=24, hidden_size=1024, num_attention_heads=16,
+                                               intermediate_size=4096), "RobertaForMaskedLM"),
+        ("distilroberta-base", ROBERTA_BASE.replace(num_hidden_layers=6), "RobertaForMaskedLM"),
+        ("distilbert-base-uncased", PRESETS["base"].replace(
+            num_hidden_layers=6, type_vocab_size=0, classifier_dropout=0.2, span_dropout=0.1, pooler_act="relu",
+        ), "DistilBertForMaskedLM"),
+        ("albert-base-v2", PRESETS["base"].replace(
+            vocab_size=30000, embedding_size=128, share_layers=True, hidden_act="gelu_new", hidden_dropout_prob=0,
+            attention_probs_dropout_prob=0, classifier_dropout=0.1,
+        ), "AlbertModel"),
     ],
-)
+)  # fmt: skip
 def test_published_configs(name: str, config: BertConfig, reference_class: str | None) -> None:
     described = read_config(published(name))
     assert (described.config, described.reference_class) == (config, reference_class)
 
 
-@pytest.mark.parametrize(
-    ("name", "model_type"),
-    [
-        ("albert-base-v2", "albert"),
-        ("distilbert-base-uncased", "distilbert"),  # this one and roberta-base don't say it
-        ("distilroberta-base", "roberta"),
-        ("roberta-base", "roberta"),
-        ("roberta-large", "roberta"),
-    ],
-)
-def test_other_models_are_refused(name: str, model_type: str) -> None:
-    path = published(name)
-    assert refusal(lambda: read_config(path)) == f"{path}: model_type '{model_type}': minibert does bert"
+@pytest.mark.parametrize("model_type", ["electra", "deberta", "deberta-v2", "longformer", "xlm-roberta", "modernbert"])
+def test_other_relatives_are_refused_by_name(model_type: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": model_type, "architectures": ["ElectraForPreTraining"]}))
+    expected = f"{path}: model_type {model_type!r}: minibert does bert, roberta, distilbert, albert"
+    assert refusal(lambda: read_config(path)) == expected
 
 
 def test_fields_not_given_have_the_references_defaults() -> None:
     described = describe({})
     assert described.config == BertConfig()
     assert (described.labels, described.problem_type) == (("LABEL_0", "LABEL_1"), "single_label_classification")
-    assert (described.classifier_dropout, described.tied, described.left_aside) == (None, True, ())
+    assert (described.config.classifier_dropout, described.tied, described.left_aside) == (None, True, ())
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "albert"])
+def test_the_defaults_are_those_of_the_references_config(model_type: str) -> None:
+    given = json.loads(transformers.AutoConfig.for_model(model_type).to_json_string(use_diff=False))
+    assert describe({"model_type": model_type}).config == describe(given).config
 
 
 def test_fields_without_influence_are_listed() -> None:
@@ -87,11 +104,22 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model_type": "roberta"}, "model_type 'roberta': minibert does bert"),
-        ({"model_type": None}, "model_type None: minibert does bert"),
-        ({"n_layers": 6}, "model_type 'distilbert': minibert does bert"),
-        ({"num_hidden_groups": 1}, "model_type 'albert': minibert does bert"),
-        ({"max_position_embeddings": 514, "type_vocab_size": 1}, "model_type 'roberta': minibert does bert"),
+        ({"model_type": None}, "model_type None: minibert does bert, roberta, distilbert, albert"),
+        ({"model_type": ["bert"]}, "model_type ['bert']: minibert does bert, roberta, distilbert, albert"),
+        ({"model_type": "albert", "num_hidden_groups": 4}, "num_hidden_groups 4: minibert does 1 alone"),
+        ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num 2: minibert does 1 alone"),
+        ({"type_vocab_size": 0}, "type_vocab_size 0: a bert has at least 1"),
+        (
+            {"model_type": "distilbert", "activation": "swish"},
+            "activation 'swish': minibert does gelu, gelu_python, gelu_new, gelu_accurate, gelu_pytorch_tanh, "
+            "gelu_python_tanh, relu",
+        ),
+        (
+            {"model_type": "roberta", "architectures": ["BertForMaskedLM"]},
+            "architectures ['BertForMaskedLM']: minibert does one of RobertaModel, RobertaForMaskedLM, "
+            "RobertaForSequenceClassification, RobertaForTokenClassification, RobertaForQuestionAnswering, "
+            "RobertaForMultipleChoice",
+        ),
         (
             {"tokenizer_class": "BertJapaneseTokenizer"},
             "tokenizer_class: expected one of BertTokenizer, DistilBertTokenizer, ElectraTokenizer, "
@@ -133,6 +161,27 @@ def test_another_class_is_refused_with_those_that_we_do(classes: object) -> None
     )
 
 
+def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused() -> None:
+    described = describe({"model_type": "roberta", "hidden_act": "relu"})
+    assert described.config_in("BertForTokenClassification").hidden_act == "relu"
+    assert refusal(lambda: described.config_in("BertForMaskedLM")) == (
+        "hidden_act 'relu': the masked-LM head of a roberta has 'gelu', and minibert does one for both"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model_type", "architecture", "field"),
+    [
+        ("roberta", "BertForMultipleChoice", "classifier_dropout"),
+        ("distilbert", "BertForTokenClassification", "seq_classif_dropout"),
+    ],
+)
+def test_a_class_that_drops_as_the_blocks_do_does_so_here(model_type: str, architecture: str, field: str) -> None:
+    described = describe({"model_type": model_type, field: 0.3})
+    assert described.config_in("BertForSequenceClassification").classifier_dropout == 0.3
+    assert described.config_in(architecture).classifier_dropout is None
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -157,17 +206,111 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_way_back_by_hand() -> None:
-    fields = to_fields(tiny_model("BertForSequenceClassification"))
-    assert {name: fields[name] for name in fields if name not in TINY.to_dict()} == {
+    fields = to_fields(tiny_model("BertForSequenceClassification", TINY.replace(classifier_dropout=0.25)))
+    assert fields == {
         "architectures": ["BertForSequenceClassification"],
         "model_type": "bert",
+        "vocab_size": 40,
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "intermediate_size": 56,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        "max_position_embeddings": 16,
+        "type_vocab_size": 2,
+        "initializer_range": 0.02,
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+        "classifier_dropout": 0.25,
         "torch_dtype": "float32",
         "id2label": {"0": "bad", "1": "fair", "2": "good"},
         "label2id": {"bad": 0, "fair": 1, "good": 2},
         "problem_type": "single_label_classification",
-        "classifier_dropout": 0.25,
     }
-    assert {name: fields[name] for name in TINY.to_dict()} == TINY.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [
+        (
+            "roberta",
+            {"architectures": ["RobertaModel"], "model_type": "roberta", "type_vocab_size": 1, "pad_token_id": 1,
+             "classifier_dropout": None, "hidden_size": 24},
+        ),
+        (
+            "distilbert",
+            {"architectures": ["DistilBertModel"], "model_type": "distilbert", "dim": 24, "n_layers": 2, "n_heads": 3,
+             "hidden_dim": 56, "activation": "gelu", "dropout": 0.1, "attention_dropout": 0.1,
+             "seq_classif_dropout": 0.2, "qa_dropout": 0.1},
+        ),
+        (
+            "albert",
+            {"architectures": ["AlbertModel"], "model_type": "albert", "embedding_size": 10, "num_hidden_groups": 1,
+             "inner_group_num": 1, "classifier_dropout_prob": 0.1, "hidden_act": "gelu_new"},
+        ),
+    ],
+)  # fmt: skip
+def test_the_way_back_of_relatives(family: str, fields: dict[str, Any]) -> None:
+    found = to_fields(tiny_model("Bert", FAMILY[family]))
+    assert {name: found[name] for name in fields} == fields
+    assert not {"positions_skip_padding", "share_layers", "pooler_act", "span_dropout"} & found.keys()
+    described = describe(found)
+    assert (described.family.model_type, described.config) == (family, FAMILY[family])
+
+
+def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
+    shapes = [("bert", "nsp", None), ("bert", "sop", "sop"), ("albert", "sop", None), ("albert", "nsp", "nsp")]
+    for family, objective, said in shapes:
+        fields = to_fields(BertForPreTraining(FAMILY[family], pair_objective=objective))
+        assert fields.get("pair_objective") == said
+        assert describe(fields).head("BertForPreTraining") == {"pair_objective": objective}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "message"),
+    [
+        (
+            "BertForPreTraining",
+            FAMILY["roberta"],
+            "transformers has no RobertaForPreTraining for a BertForPreTraining; what it has of roberta: RobertaModel, "
+            "RobertaForMaskedLM, RobertaForSequenceClassification, RobertaForTokenClassification, "
+            "RobertaForQuestionAnswering, RobertaForMultipleChoice",
+        ),
+        (
+            "BertWithPooler",
+            FAMILY["distilbert"],
+            "transformers has no DistilBertModel for a BertWithPooler; what it has of distilbert: DistilBertModel, "
+            "DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertForTokenClassification, "
+            "DistilBertForQuestionAnswering, DistilBertForMultipleChoice",
+        ),
+        (
+            "Bert",
+            TINY.replace(share_layers=True),
+            "transformers has no such model: nearest is albert, but no embedding_size",
+        ),
+        (
+            "Bert",
+            TINY.replace(embedding_size=8),
+            "transformers has no such model: nearest is albert, but share_layers False where it has True",
+        ),
+        (
+            "Bert",
+            FAMILY["distilbert"].replace(layer_norm_eps=1e-5, pooler_act="tanh"),
+            "transformers has no such model: nearest is distilbert, but pooler_act 'tanh' where it has 'relu'; "
+            "layer_norm_eps 1e-05 where it has 1e-12",
+        ),
+        (
+            "BertForMaskedLM",
+            FAMILY["roberta"].replace(hidden_act="gelu_new"),
+            "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', and minibert does one for both",
+        ),
+    ],
+    ids=["class", "pooler", "no factors", "no sharing", "constants", "activation"],
+)
+def test_what_the_reference_does_not_compute_is_refused(architecture: str, config: BertConfig, message: str) -> None:
+    assert refusal(lambda: to_fields(tiny_model(architecture, config))) == message
 
 
 def test_both_encoders_are_the_references_model() -> None:

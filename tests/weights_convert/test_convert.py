@@ -15,18 +15,21 @@ from torch.testing import assert_close
 
 import minibert
 from minibert import checkpoint, cli
+from minibert.config import BertConfig
 from minibert.heads import head_fields
 from minibert.tokenizer import Tokenizer
-from tests.helpers import contents, full_disk, refusal, seeded, tiny_model
+from tests.helpers import FAMILY, contents, full_disk, refusal, seeded, tiny_model
 from tests.weights_convert.reference_models import (
     KINDS,
     ODD,
     SMALL,
     edit_json,
+    family_of_kind,
     our_answers,
     real_directory,
     reference_answers,
     reference_model,
+    shape_of_kind,
     write_directory,
     write_vocabulary,
 )
@@ -37,7 +40,8 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 def assert_loads_completely(directory: Path, reference: transformers.PreTrainedModel) -> None:
     """`from_pretrained` finds every key and no other, and the same bits as in `reference`."""
-    auto = getattr(transformers, "AutoModel" + type(reference).__name__.removeprefix("Bert").removeprefix("Model"))
+    task = re.sub(r"^(Bert|Roberta|DistilBert|Albert)(Model)?", "", type(reference).__name__)
+    auto = getattr(transformers, f"AutoModel{task}")
     loaded, report = auto.from_pretrained(directory, output_loading_info=True, dtype="auto")
     assert type(loaded) is type(reference)
     assert {name: list(found) for name, found in report.items() if found} == {}
@@ -53,12 +57,13 @@ def assert_loads_completely(directory: Path, reference: transformers.PreTrainedM
 
 @pytest.mark.parametrize("shape", [SMALL, ODD], ids=["small", "odd"])
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_every_class_answers_as_the_reference(kind: str, shape: minibert.BertConfig, tmp_path: Path) -> None:
+def test_every_class_answers_as_the_reference(kind: str, shape: BertConfig, tmp_path: Path) -> None:
     reference = reference_model(kind, shape)
     from_hf(write_directory(reference, tmp_path / "hf"), tmp_path / "ours")
     model, _ = minibert.load(tmp_path / "ours")
     assert type(model).__name__ == KINDS[kind][2]
-    assert model.config == shape
+    dropout = {"single label": 0.25}.get(kind, model.config.classifier_dropout)
+    assert model.config == shape_of_kind(kind, shape).replace(classifier_dropout=dropout)
     found, expected = our_answers(model, kind), reference_answers(reference, kind)
     assert found.keys() == expected.keys()
     for name in expected:
@@ -121,7 +126,6 @@ def test_an_activation_under_another_name_is_the_same(activation: str, tmp_path:
             {
                 "labels": ("bad", "fair", "good"),
                 "problem_type": "single_label_classification",
-                "classifier_dropout": 0.25,
             },
         ),
         (
@@ -129,12 +133,11 @@ def test_an_activation_under_another_name_is_the_same(activation: str, tmp_path:
             {
                 "labels": ("LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3"),
                 "problem_type": "multi_label_classification",
-                "classifier_dropout": None,
             },
         ),
-        ("regression", {"labels": ("LABEL_0",), "problem_type": "regression", "classifier_dropout": None}),
-        ("tokens", {"labels": ("O", "B-X", "I-X"), "classifier_dropout": None}),
-        ("choices", {"classifier_dropout": None}),
+        ("regression", {"labels": ("LABEL_0",), "problem_type": "regression"}),
+        ("tokens", {"labels": ("O", "B-X", "I-X")}),
+        ("choices", {}),
         ("answers", {}),
     ],
 )
@@ -143,13 +146,14 @@ def test_labels_come_along(kind: str, fields: dict[str, object], tmp_path: Path)
     assert head_fields(read_hf(directory).model) == fields
 
 
-def test_an_encoder_without_a_pooler_is_a_bare_one(tmp_path: Path) -> None:
-    config = reference_model("encoder").config
-    reference = transformers.BertModel(config, add_pooling_layer=False).double().eval()
+@pytest.mark.parametrize("kind", ["encoder", "roberta encoder", "albert encoder"])
+def test_an_encoder_without_a_pooler_is_a_bare_one(kind: str, tmp_path: Path) -> None:
+    with_pooler = reference_model(kind)
+    reference = type(with_pooler)(with_pooler.config, add_pooling_layer=False).double().eval()
     conversion = read_hf(write_directory(reference, tmp_path / "hf"))
     assert type(conversion.model).__name__ == "Bert"
-    expected = reference_answers(reference, "encoder")["last_hidden_state"]
-    assert_close(our_answers(conversion.model, "encoder")["last_hidden_state"], expected, rtol=0, atol=1e-10)
+    expected = reference_answers(reference, kind)["last_hidden_state"]
+    assert_close(our_answers(conversion.model, kind)["last_hidden_state"], expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +164,20 @@ def test_an_encoder_without_a_pooler_is_a_bare_one(tmp_path: Path) -> None:
         ("masked", "BertForMaskedLM"),
         ("next sentence", "BertForNextSentencePrediction"),
         ("answers", "BertForQuestionAnswering"),
+        ("roberta encoder", "BertWithPooler"),
+        ("roberta masked", "BertForMaskedLM"),
+        ("distilbert encoder", "Bert"),
+        ("distilbert masked", "BertForMaskedLM"),
+        ("albert encoder", "BertWithPooler"),
+        ("albert pretraining", "BertForPreTraining"),
+        ("albert answers", "BertForQuestionAnswering"),
     ],
 )
 def test_without_architectures_the_weights_tell_the_class(kind: str, architecture: str, tmp_path: Path) -> None:
     directory = write_directory(reference_model(kind), tmp_path / "hf")
-    edit_json(directory / "config.json", architectures=None, model_type=None)  # as in the first published files
+    edit_json(directory / "config.json", architectures=None)  # as in the first published files
+    if family_of_kind(kind) != "roberta":  # which then is told by the number of its positions
+        edit_json(directory / "config.json", model_type=None)
     assert type(read_hf(directory).model).__name__ == architecture
 
 
@@ -243,7 +256,11 @@ def test_labels_come_back(kind: str, tmp_path: Path) -> None:
     assert back.architectures == [type(reference).__name__]
     if "labels" in head_fields(minibert.load(tmp_path / "ours")[0]):
         assert back.label2id == {label: i for i, label in back.id2label.items()}
-    for name in ("id2label", "classifier_dropout", "hidden_act", "layer_norm_eps", "type_vocab_size"):
+    same = {"bert": ("classifier_dropout", "hidden_act", "layer_norm_eps", "type_vocab_size"),
+            "roberta": ("hidden_act", "layer_norm_eps", "type_vocab_size", "pad_token_id"),
+            "distilbert": ("dim", "n_layers", "activation", "qa_dropout"),
+            "albert": ("embedding_size", "hidden_act", "classifier_dropout_prob")}[family_of_kind(kind)]  # fmt: skip
+    for name in ("id2label", *same):
         assert getattr(back, name) == getattr(reference.config, name), name
 
 
@@ -256,6 +273,27 @@ def test_a_bare_encoder_loads_without_a_pooler(tokenizer: Tokenizer, tmp_path: P
     assert {name: list(found) for name, found in report.items() if found} == {}
     from_hf(tmp_path / "hf", tmp_path / "again")
     assert contents(tmp_path / "again") == contents(tmp_path / "ours")
+
+
+@pytest.mark.parametrize("family", ["roberta", "distilbert", "albert"])
+def test_a_bare_relative_loads_and_comes_back(family: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    checkpoint.save(tiny_model("Bert", FAMILY[family].replace(vocab_size=80)), tokenizer, tmp_path / "ours")
+    to_hf(tmp_path / "ours", tmp_path / "hf")
+    options = {} if family == "distilbert" else {"add_pooling_layer": False}
+    _, report = transformers.AutoModel.from_pretrained(tmp_path / "hf", **options, output_loading_info=True)
+    assert {name: list(found) for name, found in report.items() if found} == {}
+    from_hf(tmp_path / "hf", tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(tmp_path / "ours")
+
+
+def test_a_relative_without_segments_is_given_none(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    for family, longest in (("roberta", 16), ("distilbert", 16)):
+        model = tiny_model("BertForMaskedLM", FAMILY[family].replace(vocab_size=80))
+        checkpoint.save(model, tokenizer, tmp_path / family)
+        to_hf(tmp_path / family, tmp_path / f"{family} hf")
+        reference = transformers.AutoTokenizer.from_pretrained(tmp_path / f"{family} hf")
+        assert list(reference("the cat", "sat")) == ["input_ids", "attention_mask"]
+        assert reference.model_max_length == longest
 
 
 def test_a_directory_for_transformers_holds_these_files(model_directory: Path, tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from minibert.checkpoint import assign_weights
+from minibert.config import BertConfig
 from minibert.heads import ARCHITECTURES, Model
-from tests.helpers import HEADS, TINY, refusal, seeded, tiny_model
+from tests.helpers import FAMILY, HEADS, TINY, refusal, seeded, tiny_model
 from tests.reference import reference_config
-from tests.weights_convert.reference_models import KINDS, SMALL, reference_model
-from weights_convert.key_map import Ledger, keys_of, match, parameters_of, to_keys, to_parameters
+from tests.weights_convert.reference_models import KINDS, SMALL, family_of_kind, reference_model, shape_of_kind
+from weights_convert import key_map
+from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family
+from weights_convert.key_map import Ledger, match, parameters_of, to_keys, to_parameters
 
 DECODER = "cls.predictions.decoder.weight"
 TOKENS = "bert.embeddings.word_embeddings.weight"
@@ -24,14 +27,16 @@ def keys_and_values(kind: str) -> dict[str, Tensor]:
     return {key: tensor.detach().clone() for key, tensor in reference_model(kind).state_dict().items()}
 
 
-def empty(architecture: str) -> Model:
+def empty(architecture: str, config: BertConfig = SMALL) -> Model:
     with torch.device("meta"):
-        return ARCHITECTURES[architecture](SMALL, **HEADS.get(architecture, {}))
+        return ARCHITECTURES[architecture](config, **HEADS.get(architecture, {}))
 
 
-def matched(tensors: dict[str, Tensor], architecture: str, *, new_head: bool = False) -> Ledger:
+def matched(
+    tensors: dict[str, Tensor], architecture: str, config: BertConfig = SMALL, *, new_head: bool = False
+) -> Ledger:
     """The ledger; what holds for every one is made sure of."""
-    model = empty(architecture)
+    model = empty(architecture, config)
     ledger = match(tensors, model, new_head=new_head, source="file")
     used = [key for keys in ledger.mapped.values() for key in keys]
     assert len(used) == len(set(used))
@@ -40,10 +45,10 @@ def matched(tensors: dict[str, Tensor], architecture: str, *, new_head: bool = F
     return ledger
 
 
-def filled(tensors: dict[str, Tensor], architecture: str) -> dict[str, Tensor]:
+def filled(tensors: dict[str, Tensor], architecture: str, config: BertConfig = SMALL) -> dict[str, Tensor]:
     """The parameters that a file gives a model of ours."""
-    model = empty(architecture)
-    parameters = to_parameters(tensors, matched(tensors, architecture), model, None)
+    model = empty(architecture, config)
+    parameters = to_parameters(tensors, matched(tensors, architecture, config), model, None)
     assign_weights(model, parameters, source="file")
     return dict(model.named_parameters())
 
@@ -53,6 +58,10 @@ def refused(tensors: dict[str, Tensor], architecture: str = "BertForPreTraining"
 
 
 # --- The table -------------------------------------------------------------------------------------------------------
+
+
+def keys_of(parameter: str, family: Family = BERT, architecture: str = "Bert") -> tuple[str, ...]:
+    return key_map.keys_of(parameter, family.names_in(architecture).table)
 
 
 def test_names_by_hand() -> None:
@@ -67,23 +76,50 @@ def test_names_by_hand() -> None:
     assert keys_of("classifier.dense.weight") == ("classifier.weight",)
 
 
+def test_names_of_relatives_by_hand() -> None:
+    assert keys_of("encoder.blocks.3.attention.output.bias", ROBERTA) == (
+        "roberta.encoder.layer.3.attention.output.dense.bias",
+    )
+    assert keys_of("pooler.dense.weight", ROBERTA) == ("roberta.pooler.dense.weight",)
+    assert keys_of("pooler.dense.weight", ROBERTA, "BertForSequenceClassification") == ("classifier.dense.weight",)
+    assert keys_of("mlm_head.norm.weight", ROBERTA) == ("lm_head.layer_norm.weight",)
+    assert keys_of("encoder.blocks.3.attention.query_key_value.weight", DISTILBERT) == (
+        "distilbert.transformer.layer.3.attention.q_lin.weight",
+        "distilbert.transformer.layer.3.attention.k_lin.weight",
+        "distilbert.transformer.layer.3.attention.v_lin.weight",
+    )
+    assert keys_of("pooler.dense.weight", DISTILBERT) == ("pre_classifier.weight",)
+    assert keys_of("encoder.blocks.0.feed_forward.inner.bias", ALBERT) == (
+        "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.bias",
+    )
+    assert keys_of("encoder.embeddings.projection.weight", ALBERT) == (
+        "albert.encoder.embedding_hidden_mapping_in.weight",
+    )
+    assert keys_of("nsp_head.weight", ALBERT) == ("sop_classifier.classifier.weight",)
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_class_of_the_reference_is_covered_exactly(kind: str) -> None:
     name, fields, ours = KINDS[kind]
     with torch.device("meta"):
-        reference = getattr(transformers, name)(reference_config(TINY, **fields))
+        shape, family = shape_of_kind(kind, TINY), FAMILIES[family_of_kind(kind)]
+        reference = getattr(transformers, name)(reference_config(shape, family.model_type, **fields))
         arguments = HEADS.get(ours, {}) | ({"labels": list(reference.config.id2label.values())} if fields else {})
-        model = ARCHITECTURES[ours](TINY, **arguments)
-    keys = {key for parameter in parameters_of(model) for key in keys_of(parameter)}
-    if name == "BertModel":
-        keys = {key.removeprefix("bert.") for key in keys}
+        model = ARCHITECTURES[ours](shape, **arguments)
+    keys = {key for parameter in parameters_of(model) for key in keys_of(parameter, family, ours)}
+    if name.endswith("Model"):
+        keys = {key.removeprefix(f"{family.encoder}.") for key in keys}
     assert keys == {key for key, _ in reference.named_parameters()}  # there too a tied one is named once
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
-def test_to_keys_and_back_is_nothing(architecture: str) -> None:
-    model = tiny_model(architecture, SMALL)
-    back = filled(to_keys(model), architecture)
+@pytest.mark.parametrize(
+    ("family", "architecture"),
+    [(family, architecture) for family in FAMILIES for architecture in FAMILIES[family].classes],
+)
+def test_to_keys_and_back_is_nothing(family: str, architecture: str) -> None:
+    config = FAMILY[family].replace(vocab_size=80)
+    model = tiny_model(architecture, config)
+    back = filled(to_keys(model), architecture, config)
     assert_close(back, dict(model.named_parameters()), rtol=0, atol=0)
 
 
@@ -130,6 +166,56 @@ def test_buffers_are_dropped() -> None:
         "embeddings.position_ids": "a buffer: positions are counted in the forward pass",
         "embeddings.token_type_ids": "a buffer: segments are all A where none are given",
     }
+
+
+@pytest.mark.parametrize("family", ["roberta", "distilbert", "albert"])
+def test_the_files_of_a_relatives_encoder_lack_its_name_or_have_it(family: str) -> None:
+    config = FAMILY[family].replace(vocab_size=80)
+    model = tiny_model("Bert", config)
+    bare = to_keys(model)
+    assert all(key.startswith(("embeddings.", "encoder.", "transformer.")) for key in bare)
+    prefixed = {f"{family}.{key}": tensor for key, tensor in bare.items()}
+    prefixed[f"{family}.embeddings.position_ids"] = torch.arange(16)[None]
+    assert_close(filled(prefixed, "Bert", config), filled(bare, "Bert", config), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("family", "decoder", "bias"),
+    [
+        ("roberta", "lm_head.decoder", "lm_head.bias"),
+        ("distilbert", "vocab_projector", "vocab_projector.bias"),
+        ("albert", "predictions.decoder", "predictions.bias"),
+    ],
+)
+def test_a_relatives_decoder_may_be_there_or_not_but_not_of_its_own(family: str, decoder: str, bias: str) -> None:
+    config = FAMILY[family].replace(vocab_size=80)
+    tensors = to_keys(tiny_model("BertForMaskedLM", config))
+    expected = filled(tensors, "BertForMaskedLM", config)
+    tensors[f"{decoder}.weight"] = tensors[f"{family}.embeddings.word_embeddings.weight"].clone()
+    tensors[f"{decoder}.bias"] = tensors[bias].clone()
+    assert_close(filled(tensors, "BertForMaskedLM", config), expected, rtol=0, atol=0)
+    tensors[f"{decoder}.weight"][3, 3] += 1
+    message = refusal(lambda: matched(tensors, "BertForMaskedLM", config))
+    assert message.startswith(
+        f"file: {decoder}.weight differs from {family}.embeddings.word_embeddings.weight: an untied"
+    )
+
+
+def test_heads_that_a_relatives_class_has_not_are_dropped() -> None:
+    tensors = to_keys(tiny_model("BertForSequenceClassification", FAMILY["roberta"]))
+    assert matched(tensors, "Bert", FAMILY["roberta"]).dropped == {
+        "classifier.dense.bias": "Bert has no pooler",
+        "classifier.dense.weight": "Bert has no pooler",
+        "classifier.out_proj.bias": "Bert has no classifier",
+        "classifier.out_proj.weight": "Bert has no classifier",
+    }
+
+
+def test_another_number_of_a_relatives_layers_is_said_in_one_line() -> None:
+    tensors = to_keys(tiny_model("Bert", FAMILY["distilbert"].replace(num_hidden_layers=3)))
+    assert refusal(lambda: matched(tensors, "Bert", FAMILY["distilbert"])) == (
+        "file: keys of 3 layers (transformer.layer.2 is the last), but num_hidden_layers is 2"
+    )
 
 
 # --- The decoder -----------------------------------------------------------------------------------------------------

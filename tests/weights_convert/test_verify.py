@@ -21,6 +21,7 @@ from minibert.heads import ARCHITECTURES, Model
 from tests.helpers import REPOSITORY, randomize, refusal
 from tests.reference import reference_config
 from tests.weights_convert.reference_models import (
+    BERTS,
     KINDS,
     ODD,
     SMALL,
@@ -43,7 +44,7 @@ def converted(reference: transformers.PreTrainedModel, kind: str) -> Model:
     described = describe(json.loads(reference.config.to_json_string()))
     architecture = KINDS[kind][2]
     with torch.device("meta"):
-        model = ARCHITECTURES[architecture](described.config, **described.head(architecture))
+        model = ARCHITECTURES[architecture](described.config_in(architecture), **described.head(architecture))
     tensors = reference.state_dict()
     ledger = match(tensors, model, new_head=False, source="the reference")
     checkpoint.assign_weights(
@@ -52,6 +53,10 @@ def converted(reference: transformers.PreTrainedModel, kind: str) -> Model:
         source="the reference",
     )
     return model.eval()
+
+
+def shape_id(value: object) -> str:
+    return value if isinstance(value, str) else "tiny" if value is SMALL else "odd"
 
 
 def assert_agrees(rows: list[Row]) -> None:
@@ -69,19 +74,22 @@ def assert_same_numbers(kind: str, shape: BertConfig) -> None:
         assert_agrees(rows)
 
 
-@pytest.mark.parametrize("shape", [SMALL, ODD], ids=["tiny", "odd"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "shape"), [*((kind, SMALL) for kind in BERTS), *((kind, ODD) for kind in KINDS)], ids=shape_id
+)
 def test_every_class_gives_the_references_numbers(kind: str, shape: BertConfig) -> None:
     assert_same_numbers(kind, shape)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["pretraining", "answers", "choices"])  # half a minute each; all: `parity_table`
+@pytest.mark.parametrize(  # half a minute each; all: `parity_table`
+    "kind", ["pretraining", "answers", "choices", "roberta single label", "distilbert masked", "albert pretraining"]
+)
 def test_classes_give_the_references_numbers_in_bases_shape(kind: str) -> None:
     assert_same_numbers(kind, PRESETS["base"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*BERTS, "roberta masked", "distilbert single label", "albert pretraining"])
 def test_every_class_agrees_in_bfloat16(kind: str) -> None:
     reference = reference_model(kind)
     reference.set_attn_implementation("eager")
@@ -91,7 +99,7 @@ def test_every_class_agrees_in_bfloat16(kind: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [SMALL, pytest.param(ODD, marks=pytest.mark.slow)], ids=["tiny", "odd"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*BERTS, "roberta masked", "distilbert single label", "albert pretraining"])
 def test_a_hundred_steps_of_training_stay_together(kind: str, shape: BertConfig) -> None:
     reference = reference_model(kind, shape)
     losses = train_both(converted(reference, kind), reference, steps=100)

@@ -2,8 +2,9 @@
 
 const EMBEDDING_STEPS = [
   ["token", "the piece's row"], ["position", "+ the position's row"], ["segment", "+ the segment's row"],
-  ["sum", "= their sum"], ["norm", "after LayerNorm"],
+  ["sum", "= their sum"], ["norm", "after LayerNorm"], ["projection", "projected to the width of the blocks"],
 ];
+const embeddingSteps = () => EMBEDDING_STEPS.filter(([name]) => name in record.embeddings.norms); // those that the model has
 // What a block computes, in its order: the name that minibert.trace gives it, and what it is.
 const BLOCK_STEPS = [
   ["attention.query", "query, all heads side by side"], ["attention.key", "key"], ["attention.value", "value"],
@@ -27,12 +28,12 @@ function drawTokens() {
       choose({ token: at + step });
       byId("token-table").querySelector('[aria-pressed="true"]').focus();
     });
-    const numbers = EMBEDDING_STEPS.map(([name]) => number(digits(norms[name][at])));
+    const numbers = embeddingSteps().map(([name]) => number(digits(norms[name][at])));
     const cells = [number(at), make("td", {}, button), make("td", {}, token(shortened(entry.characters, 60))),
       number(entry.id), number(entry.segment ? "1 (B)" : "0 (A)"), ...numbers];
     return make("tr", { className: at === choice.token ? "chosen" : "" }, ...cells);
   });
-  const heads = ["position", "piece", "characters", "id", "segment", "‖token‖", "‖position‖", "‖segment‖", "‖sum‖", "‖LayerNorm‖"];
+  const heads = ["position", "piece", "characters", "id", "segment", ...embeddingSteps().map(([name]) => `‖${name === "norm" ? "LayerNorm" : name}‖`)];
   byId("token-table").replaceChildren(table(heads, rows));
 }
 panel(["token"], drawTokens);
@@ -43,7 +44,7 @@ function drawSteps() {
   const row = (name, what, norm, values, error) => make("tr", { className: /output|token/.test(name) ? "adds" : "" },
     make("td", { className: "name" }, make("code", {}, name), " ", what), make("td", { className: "number norm" }, digits(norm)),
     make("td", {}, ...(values ? [strip(values, name, error)] : [make("small", {}, "its norm alone")])));
-  const rows = EMBEDDING_STEPS.map(([name, what]) =>
+  const rows = embeddingSteps().map(([name, what]) =>
     row(`embeddings.${name}`, what, record.embeddings.norms[name][at], record.embeddings.values[name].row(at), record.embeddings.values[name].stepOf(0) / 2));
   for (const [name, what] of BLOCK_STEPS) {
     const values = record.blocks.values[name];

@@ -14,7 +14,7 @@ from minibert.explore.record import make_record
 from minibert.heads import ARCHITECTURES, BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.tracing import trace
-from tests.helpers import refusal, tiny_model
+from tests.helpers import refusal
 from tests.minibert.explore.conftest import SHAPE, A, B, Twins, random_model, reference_output
 
 # --- Tokens ----------------------------------------------------------------------------------------------------------
@@ -189,13 +189,6 @@ def test_a_text_without_masks_and_pair_says_what_is_left_out(tokenizer: Tokenize
 def test_texts_are_refused(texts: tuple[str, ...], options: dict[str, int], message: str, tokenizer: Tokenizer) -> None:
     model = random_model("Bert")
     assert refusal(lambda: make_record(model, tokenizer, *texts, name="x", **options)) == message
-
-
-def test_a_second_text_needs_a_second_segment(tokenizer: Tokenizer) -> None:
-    model = tiny_model("Bert", SHAPE.replace(type_vocab_size=1))
-    assert refusal(lambda: make_record(model, tokenizer, "the", "cat", name="x")) == (
-        "a second text, but the model knows one segment alone (type_vocab_size 1)"
-    )
 
 
 def test_weights_that_are_not_finite_are_refused(tokenizer: Tokenizer) -> None:

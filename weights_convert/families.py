@@ -1,0 +1,394 @@
+"""BERT and its relatives as the reference has them: what it calls their weights, modules, classes and config fields.
+
+Every difference between the families that a directory shows stands here or in the fields of `BertConfig`: the encoder
+and the heads are one code (docs/family.md). A module or key of theirs is named as in a model with heads ("bert.…"); the
+names in an encoder's own files are completed to that first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from minibert.config import BertConfig
+from minibert.errors import InputError
+
+# Module of ours -> the modules of theirs whose weights, one under the other, are its weight; biases likewise.
+Table = Mapping[str, tuple[str, ...]]
+# Intermediate of ours (see `minibert.tracing`) -> the module of theirs that has it, and where: "output", "input", or
+# the number of one of its outputs. Beside these, modules of ours and theirs in a table have equal outputs.
+Places = Mapping[str, tuple[str, str | int]]
+
+ENCODERS = ("Bert", "BertWithPooler")  # both are the reference's plain model, without its pooler or with it
+TASKS = ("BertForMaskedLM", "BertForSequenceClassification", "BertForTokenClassification", "BertForQuestionAnswering",
+         "BertForMultipleChoice")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Names:
+    """What one class of the reference calls its weights and intermediates."""
+
+    table: Table
+    places: Places
+
+
+@dataclass(frozen=True)
+class Family:
+    """One of the reference's kinds of model."""
+
+    model_type: str  # as `config.json` has it
+    class_prefix: str  # of its classes' names
+    classes: tuple[str, ...]  # those of ours that it has
+    encoder: str  # the encoder's name in a model with a head; the keys of an encoder's own files lack it
+    encoder_parts: str  # a pattern: what those keys begin with
+    decoder: str  # the masked-LM head's last layer, whose weight is the token embedding
+    names: Names
+    defaults: BertConfig  # what fields that a config does not give are; with `fixed`, never another value
+    fixed: Mapping[str, Any]  # fields of ours in which it leaves no choice
+    fields: Mapping[str, str] = field(default_factory=dict)  # field of ours -> its name there, where that is another
+    constants: Mapping[str, Any] = field(default_factory=dict)  # further fields of theirs -> the one value that we do
+    others: Mapping[str, Names] = field(default_factory=dict)  # class of ours -> what is called otherwise there
+    drops_as_hidden: tuple[str, ...] = ()  # classes of ours that there have no `classifier_dropout` of their own
+    masked_lm_act: str | None = None  # of the masked-LM head, where it is not `hidden_act`
+    pair_objective: str = "nsp"  # what its pretraining class learns of pairs
+
+    def names_in(self, architecture: str) -> Names:
+        """The names in its class for one of ours."""
+        others = self.others.get(architecture, Names({}, {}))
+        return Names({**self.names.table, **others.table}, {**self.names.places, **others.places})
+
+    def reference_class(self, architecture: str) -> str:
+        """Its class for one of ours.
+
+        Raises:
+            InputError: it has none.
+        """
+        if architecture not in self.classes:
+            raise InputError(
+                f"transformers has no {self.class_named(architecture)} for a {architecture}; what it has of "
+                f"{self.model_type}: {', '.join(self.reference_classes)}"
+            )
+        return self.class_named(architecture)
+
+    @property
+    def reference_classes(self) -> tuple[str, ...]:
+        """All of its classes that we do."""
+        return tuple(dict.fromkeys(map(self.class_named, self.classes)))
+
+    def class_named(self, architecture: str) -> str:
+        """What its class for one of ours is called, or would be."""
+        if architecture in ENCODERS:
+            return f"{self.class_prefix}Model"
+        return self.class_prefix + architecture.removeprefix("Bert")
+
+    def our_class(self, reference_class: str) -> str | None:
+        """The way back; None for its plain model, which may be either encoder."""
+        found = [name for name in self.classes if self.class_named(name) == reference_class]
+        return found[0] if found[0] not in ENCODERS else None
+
+    def in_table_spelling(self, key: str) -> str:
+        """A file's key as the table spells it; one that means nothing to it stays unknown."""
+        for pattern, replacement in (
+            (rf"^(?=({self.encoder_parts})\.)", f"{self.encoder}."),  # the files of an encoder without a head
+            (r"LayerNorm\.gamma$", "LayerNorm.weight"),  # converted from the original TensorFlow weights
+            (r"LayerNorm\.beta$", "LayerNorm.bias"),
+            (rf"^{re.escape(self.decoder)}\.bias$", f"{self.names.table['mlm_head.decoder'][0]}.bias"),
+        ):
+            key = re.sub(pattern, replacement, key)
+        return key
+
+    @property
+    def tied(self) -> dict[str, str]:
+        """A key -> the key that has its numbers already."""
+        return {f"{self.decoder}.weight": f"{self.names.table['encoder.embeddings.token'][0]}.weight"}
+
+    @property
+    def dropped(self) -> dict[str, str]:
+        """Keys that hold no weights -> why they are left out."""
+        return {
+            f"{self.encoder}.embeddings.position_ids": "a buffer: positions are counted in the forward pass",
+            f"{self.encoder}.embeddings.token_type_ids": "a buffer: segments are all A where none are given",
+        }
+
+    def differing(self, config: BertConfig) -> dict[str, Any]:
+        """The fields in which this family could not have `config`, with the values that it has."""
+        return {name: value for name, value in self.fixed.items() if getattr(config, name) != value}
+
+
+# --- BERT ------------------------------------------------------------------------------------------------------------
+
+_PLAIN: dict[str, Any] = {
+    "positions_skip_padding": False,
+    "embedding_size": None,
+    "share_layers": False,
+    "span_dropout": 0.0,
+    "pooler_act": "tanh",
+    "pooler_input_dropout": False,
+}
+
+BERT = Family(
+    model_type="bert",
+    class_prefix="Bert",
+    classes=(*ENCODERS, "BertForPreTraining", "BertForMaskedLM", "BertForNextSentencePrediction", *TASKS[1:]),
+    encoder="bert",
+    encoder_parts="embeddings|encoder|pooler",
+    decoder="cls.predictions.decoder",
+    names=Names(
+        table={
+            "encoder.embeddings.token": ("bert.embeddings.word_embeddings",),
+            "encoder.embeddings.position": ("bert.embeddings.position_embeddings",),
+            "encoder.embeddings.segment": ("bert.embeddings.token_type_embeddings",),
+            "encoder.embeddings.norm": ("bert.embeddings.LayerNorm",),
+            "encoder.blocks.{}.attention.query_key_value": (
+                "bert.encoder.layer.{}.attention.self.query",
+                "bert.encoder.layer.{}.attention.self.key",
+                "bert.encoder.layer.{}.attention.self.value",
+            ),
+            "encoder.blocks.{}.attention.output": ("bert.encoder.layer.{}.attention.output.dense",),
+            "encoder.blocks.{}.attention_norm": ("bert.encoder.layer.{}.attention.output.LayerNorm",),
+            "encoder.blocks.{}.feed_forward.inner": ("bert.encoder.layer.{}.intermediate.dense",),
+            "encoder.blocks.{}.feed_forward.output": ("bert.encoder.layer.{}.output.dense",),
+            "encoder.blocks.{}.feed_forward_norm": ("bert.encoder.layer.{}.output.LayerNorm",),
+            "pooler.dense": ("bert.pooler.dense",),
+            "mlm_head.dense": ("cls.predictions.transform.dense",),
+            "mlm_head.norm": ("cls.predictions.transform.LayerNorm",),
+            "mlm_head.decoder": ("cls.predictions",),  # its bias: the weight is the token embedding, see `tied`
+            "nsp_head": ("cls.seq_relationship",),
+            "classifier.dense": ("classifier",),
+            "span_head": ("qa_outputs",),
+        },
+        places={
+            "embeddings.sum": ("bert.embeddings.LayerNorm", "input"),
+            "embeddings": ("bert.embeddings", "output"),
+            "blocks.{}.attention.query": ("bert.encoder.layer.{}.attention.self.query", "output"),
+            "blocks.{}.attention.key": ("bert.encoder.layer.{}.attention.self.key", "output"),
+            "blocks.{}.attention.value": ("bert.encoder.layer.{}.attention.self.value", "output"),
+            "blocks.{}.attention.probabilities": ("bert.encoder.layer.{}.attention.self", 1),
+            "blocks.{}.attention.context": ("bert.encoder.layer.{}.attention.self", 0),
+            "blocks.{}.attention.sum": ("bert.encoder.layer.{}.attention.output.LayerNorm", "input"),
+            "blocks.{}.feed_forward.activation": ("bert.encoder.layer.{}.intermediate", "output"),
+            "blocks.{}.feed_forward.sum": ("bert.encoder.layer.{}.output.LayerNorm", "input"),
+            "blocks.{}": ("bert.encoder.layer.{}", "output"),
+            "pooler": ("bert.pooler", "output"),
+            "mlm_head.activation": ("cls.predictions.transform.LayerNorm", "input"),
+            "mlm_head.decoder": ("cls.predictions.decoder", "output"),
+            "mlm_head": ("cls.predictions", "output"),
+            "classifier": ("classifier", "output"),
+        },
+    ),
+    defaults=BertConfig(),
+    fixed=_PLAIN,
+)
+
+
+# --- RoBERTa: BERT's encoder under another name, and heads of its own ------------------------------------------------
+
+
+def _as_roberta(module: str) -> str:
+    return re.sub(r"^bert\.", "roberta.", module)
+
+
+ROBERTA = Family(
+    model_type="roberta",
+    class_prefix="Roberta",
+    classes=(*ENCODERS, *TASKS),
+    encoder="roberta",
+    encoder_parts="embeddings|encoder|pooler",
+    decoder="lm_head.decoder",
+    names=Names(
+        table={
+            **{ours: tuple(map(_as_roberta, theirs)) for ours, theirs in BERT.names.table.items()},
+            "mlm_head.dense": ("lm_head.dense",),
+            "mlm_head.norm": ("lm_head.layer_norm",),
+            "mlm_head.decoder": ("lm_head",),
+        },
+        places={
+            **{ours: (_as_roberta(theirs), part) for ours, (theirs, part) in BERT.names.places.items()},
+            "mlm_head.activation": ("lm_head.layer_norm", "input"),
+            "mlm_head.decoder": ("lm_head.decoder", "output"),
+            "mlm_head": ("lm_head", "output"),
+        },
+    ),
+    others={
+        "BertForSequenceClassification": Names(
+            table={"pooler.dense": ("classifier.dense",), "classifier.dense": ("classifier.out_proj",)},
+            places={"pooler": ("classifier.out_proj", "input")},
+        )
+    },
+    defaults=BertConfig(vocab_size=50265, pad_token_id=1, positions_skip_padding=True, pooler_input_dropout=True),
+    fixed=_PLAIN | {"positions_skip_padding": True, "pooler_input_dropout": True},
+    drops_as_hidden=("BertForMultipleChoice",),
+    masked_lm_act="gelu",
+)
+
+
+# --- DistilBERT: no segments, no pooler but a classifier's own, and another name for everything ----------------------
+
+DISTILBERT = Family(
+    model_type="distilbert",
+    class_prefix="DistilBert",
+    classes=("Bert", *TASKS),
+    encoder="distilbert",
+    encoder_parts="embeddings|transformer",
+    decoder="vocab_projector",
+    names=Names(
+        table={
+            "encoder.embeddings.token": ("distilbert.embeddings.word_embeddings",),
+            "encoder.embeddings.position": ("distilbert.embeddings.position_embeddings",),
+            "encoder.embeddings.norm": ("distilbert.embeddings.LayerNorm",),
+            "encoder.blocks.{}.attention.query_key_value": (
+                "distilbert.transformer.layer.{}.attention.q_lin",
+                "distilbert.transformer.layer.{}.attention.k_lin",
+                "distilbert.transformer.layer.{}.attention.v_lin",
+            ),
+            "encoder.blocks.{}.attention.output": ("distilbert.transformer.layer.{}.attention.out_lin",),
+            "encoder.blocks.{}.attention_norm": ("distilbert.transformer.layer.{}.sa_layer_norm",),
+            "encoder.blocks.{}.feed_forward.inner": ("distilbert.transformer.layer.{}.ffn.lin1",),
+            "encoder.blocks.{}.feed_forward.output": ("distilbert.transformer.layer.{}.ffn.lin2",),
+            "encoder.blocks.{}.feed_forward_norm": ("distilbert.transformer.layer.{}.output_layer_norm",),
+            "pooler.dense": ("pre_classifier",),
+            "mlm_head.dense": ("vocab_transform",),
+            "mlm_head.norm": ("vocab_layer_norm",),
+            "mlm_head.decoder": ("vocab_projector",),
+            "classifier.dense": ("classifier",),
+            "span_head": ("qa_outputs",),
+        },
+        places={
+            "embeddings.sum": ("distilbert.embeddings.LayerNorm", "input"),
+            "embeddings": ("distilbert.embeddings", "output"),
+            "blocks.{}.attention.query": ("distilbert.transformer.layer.{}.attention.q_lin", "output"),
+            "blocks.{}.attention.key": ("distilbert.transformer.layer.{}.attention.k_lin", "output"),
+            "blocks.{}.attention.value": ("distilbert.transformer.layer.{}.attention.v_lin", "output"),
+            "blocks.{}.attention.probabilities": ("distilbert.transformer.layer.{}.attention", 1),
+            "blocks.{}.attention.context": ("distilbert.transformer.layer.{}.attention.out_lin", "input"),
+            "blocks.{}.attention.sum": ("distilbert.transformer.layer.{}.sa_layer_norm", "input"),
+            "blocks.{}.feed_forward.activation": ("distilbert.transformer.layer.{}.ffn.lin2", "input"),
+            "blocks.{}.feed_forward.sum": ("distilbert.transformer.layer.{}.output_layer_norm", "input"),
+            "blocks.{}": ("distilbert.transformer.layer.{}", "output"),
+            "mlm_head.activation": ("vocab_layer_norm", "input"),
+            "mlm_head.decoder": ("vocab_projector", "output"),
+            "mlm_head": ("vocab_projector", "output"),
+            "classifier": ("classifier", "output"),
+        },
+    ),
+    others=dict.fromkeys(
+        ("BertForSequenceClassification", "BertForMultipleChoice"), Names({}, {"pooler": ("classifier", "input")})
+    ),
+    defaults=BertConfig(
+        num_hidden_layers=6, type_vocab_size=0, classifier_dropout=0.2, span_dropout=0.1, pooler_act="relu"
+    ),
+    fixed={name: value for name, value in _PLAIN.items() if name != "span_dropout"}
+    | {"type_vocab_size": 0, "pooler_act": "relu", "layer_norm_eps": 1e-12},
+    fields={
+        "hidden_size": "dim",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "intermediate_size": "hidden_dim",
+        "hidden_act": "activation",
+        "hidden_dropout_prob": "dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+        "classifier_dropout": "seq_classif_dropout",
+        "span_dropout": "qa_dropout",
+    },
+    drops_as_hidden=("BertForTokenClassification",),
+)
+
+
+# --- ALBERT: small embeddings, one block for all layers, sentence order ----------------------------------------------
+
+_BLOCK = "albert.encoder.albert_layer_groups.0.albert_layers.0"  # the one that there is
+
+ALBERT = Family(
+    model_type="albert",
+    class_prefix="Albert",
+    classes=(*ENCODERS, "BertForPreTraining", *TASKS),
+    encoder="albert",
+    encoder_parts="embeddings|encoder|pooler|pooler_activation",
+    decoder="predictions.decoder",
+    names=Names(
+        table={
+            "encoder.embeddings.token": ("albert.embeddings.word_embeddings",),
+            "encoder.embeddings.position": ("albert.embeddings.position_embeddings",),
+            "encoder.embeddings.segment": ("albert.embeddings.token_type_embeddings",),
+            "encoder.embeddings.norm": ("albert.embeddings.LayerNorm",),
+            "encoder.embeddings.projection": ("albert.encoder.embedding_hidden_mapping_in",),
+            "encoder.blocks.{}.attention.query_key_value": (
+                f"{_BLOCK}.attention.query",
+                f"{_BLOCK}.attention.key",
+                f"{_BLOCK}.attention.value",
+            ),
+            "encoder.blocks.{}.attention.output": (f"{_BLOCK}.attention.dense",),
+            "encoder.blocks.{}.attention_norm": (f"{_BLOCK}.attention.LayerNorm",),
+            "encoder.blocks.{}.feed_forward.inner": (f"{_BLOCK}.ffn",),
+            "encoder.blocks.{}.feed_forward.output": (f"{_BLOCK}.ffn_output",),
+            "encoder.blocks.{}.feed_forward_norm": (f"{_BLOCK}.full_layer_layer_norm",),
+            "pooler.dense": ("albert.pooler",),
+            "mlm_head.dense": ("predictions.dense",),
+            "mlm_head.norm": ("predictions.LayerNorm",),
+            "mlm_head.decoder": ("predictions",),
+            "nsp_head": ("sop_classifier.classifier",),
+            "classifier.dense": ("classifier",),
+            "span_head": ("qa_outputs",),
+        },
+        places={
+            "embeddings.sum": ("albert.embeddings.LayerNorm", "input"),
+            "embeddings.projection": ("albert.encoder.embedding_hidden_mapping_in", "output"),
+            "embeddings": ("albert.encoder.embedding_hidden_mapping_in", "output"),
+            "blocks.{}.attention.query": (f"{_BLOCK}.attention.query", "output"),
+            "blocks.{}.attention.key": (f"{_BLOCK}.attention.key", "output"),
+            "blocks.{}.attention.value": (f"{_BLOCK}.attention.value", "output"),
+            "blocks.{}.attention.probabilities": (f"{_BLOCK}.attention", 1),
+            "blocks.{}.attention.context": (f"{_BLOCK}.attention.dense", "input"),
+            "blocks.{}.attention.sum": (f"{_BLOCK}.attention.LayerNorm", "input"),
+            "blocks.{}.feed_forward.activation": (f"{_BLOCK}.ffn_output", "input"),
+            "blocks.{}.feed_forward.sum": (f"{_BLOCK}.full_layer_layer_norm", "input"),
+            "blocks.{}": (_BLOCK, "output"),
+            "pooler": ("albert.pooler_activation", "output"),
+            "mlm_head.activation": ("predictions.LayerNorm", "input"),
+            "mlm_head.decoder": ("predictions.decoder", "output"),
+            "mlm_head": ("predictions", "output"),
+            "classifier": ("classifier", "output"),
+        },
+    ),
+    defaults=BertConfig(
+        vocab_size=30000,
+        hidden_size=4096,
+        num_attention_heads=64,
+        intermediate_size=16384,
+        hidden_act="gelu_new",
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        embedding_size=128,
+        share_layers=True,
+        classifier_dropout=0.1,
+    ),
+    fixed={name: value for name, value in _PLAIN.items() if name != "embedding_size"} | {"share_layers": True},
+    fields={"classifier_dropout": "classifier_dropout_prob"},
+    constants={"num_hidden_groups": 1, "inner_group_num": 1},
+    pair_objective="sop",
+)
+
+FAMILIES = {family.model_type: family for family in (BERT, ROBERTA, DISTILBERT, ALBERT)}
+
+
+def family_of(config: BertConfig) -> Family:
+    """The family that has models of this config.
+
+    Raises:
+        InputError: none has; the message names the fields in which it differs from the nearest.
+    """
+    if config.share_layers or config.embedding_size is not None:
+        family = ALBERT
+    elif config.positions_skip_padding:
+        family = ROBERTA
+    else:
+        family = BERT if config.type_vocab_size else DISTILBERT
+    apart = [f"{name} {getattr(config, name)!r} where it has {value!r}" for name, value in
+             family.differing(config).items()]  # fmt: skip
+    if family is ALBERT and config.embedding_size is None:
+        apart.append("no embedding_size")
+    if apart:
+        raise InputError(f"transformers has no such model: nearest is {family.model_type}, but {'; '.join(apart)}")
+    return family
