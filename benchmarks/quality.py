@@ -110,7 +110,7 @@ class Race:
         corpus = open_prepared(str(self.study.data), check=False)
         device = choose_device(self.options.device)
         model, _ = minibert.load(directory)
-        return HeldOut(corpus, seq_len=self.options.seq_len, nsp=True).figures(
+        return HeldOut(corpus, seq_len=self.options.seq_len, objective="nsp").figures(
             model.to(device), device=device, precision=choose_precision("float32", device), processes=Processes()
         )
 
