@@ -24,7 +24,6 @@ from pretrain.run_directory import RunDirectory
 from pretrain.shards import PreparedCorpus, open_prepared
 
 PretrainModel = BertForPreTraining | BertForMaskedLM
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")  # those that pretraining has
 
 
 def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> Standing:
@@ -124,7 +123,9 @@ def build_model(
     begin: give it its first weights; where a saved state or another process will bring them, that would be in vain.
     """
     config = model_config(options, corpus.tokenizer)
-    config = config.replace(**dict.fromkeys(DROPOUTS, options.dropout))
+    config = config.replace(
+        hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout, classifier_dropout=None
+    )
     generator = torch.Generator().manual_seed(options.seed)
     model: PretrainModel
     if options.pair_objective == "none":

@@ -1,19 +1,25 @@
-"""The programs that docs/finetuning.md shows, run as a reader would run them, on a small file of SQuAD's form."""
+"""The programs that docs/finetuning.md shows, run as a reader would run them, on a small file of SQuAD's form; and what
+docs/family.md names.
+"""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from finetune.conll import read_conll
 from finetune.squad import read_squad
+from minibert.config import BertConfig
+from weights_convert.families import ALBERT, FAMILIES, ROBERTA, family_of
 
 DOCS = Path(__file__).parents[1] / "docs" / "finetuning.md"
 LETTERS = "abcdefghijklmnop"
@@ -94,3 +100,33 @@ def test_answers_become_keywords(squad: Path, tmp_path: Path) -> None:
     sentences = list(read_conll(str(tmp_path / "dev.conll")))
     assert len(sentences) == 2 * 4
     assert all(sentence.tags == ("B-KEY", "I-KEY", "O", "O", "O", "O", "O", "B-KEY") for sentence in sentences)
+
+
+FAMILY = Path(__file__).parents[1] / "docs" / "family.md"
+
+
+def named_in_family(pattern: str) -> list[str]:
+    return sorted(set(re.findall(pattern, FAMILY.read_text(encoding="utf-8"))))
+
+
+@pytest.mark.parametrize("name", named_in_family(r"`((?:minibert|pretrain|weights_convert)\.\w[\w.]*)`"))
+def test_the_code_that_the_page_on_the_family_names_is_there(name: str) -> None:
+    pieces = name.split(".")
+    found = import_module(".".join(pieces[:2]))
+    for piece in pieces[2:]:
+        found = getattr(found, piece)
+
+
+def test_the_fields_that_the_page_on_the_family_names_are_the_configs() -> None:
+    rows = [line.split("|") for line in FAMILY.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    named = {field for row in rows if len(row) == 9 for field in re.findall(r"`(\w+)`", row[6])}
+    in_config = {field.name for field in dataclasses.fields(BertConfig)}
+    assert named - in_config == {"BertConfig", "pair_objective", "none", "sop"}
+    assert {name for family in FAMILIES.values() for name in family.fixed} <= named
+
+
+@pytest.mark.parametrize("shape", named_in_family(r"```json\n([^`]*)```"))
+def test_the_shapes_on_the_page_on_the_family_are_of_a_family(shape: str) -> None:
+    config = BertConfig.from_dict(json.loads(shape))
+    assert config.longest == (512 if config.share_layers else 513)  # before its tokenizer says which token is padding
+    assert family_of(config) in (ALBERT, ROBERTA)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from minibert.training.state import load_newest_state
+from minibert.training.state import load_newest_state, save_state
 from pretrain.prepare import PrepareOptions, prepare
 from pretrain.train import Pretraining
 from tests.pretrain.running import (
@@ -33,6 +33,11 @@ from tests.pretrain.running import (
 )
 
 pytestmark = pytest.mark.usefixtures("plain")
+
+
+# Fields of the config that were not there from the beginning.
+NEWER = ("positions_skip_padding", "embedding_size", "share_layers", "classifier_dropout", "span_dropout", "pooler_act",
+         "pooler_input_dropout")  # fmt: skip
 
 
 class Cut(Exception):
@@ -72,7 +77,9 @@ def losses(run: Path) -> dict[int, float]:
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-@pytest.mark.parametrize("extra", [(), ("--accumulate", "2", "--whole-word-mask"), ("--no-nsp",)])
+@pytest.mark.parametrize(
+    "extra", [(), ("--accumulate", "2", "--whole-word-mask"), ("--no-nsp",), ("--pair-objective", "sop")]
+)
 def test_a_run_cut_off_three_times_ends_with_the_same_bytes(
     common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str,
     extra: tuple[str, ...],
@@ -105,6 +112,23 @@ def test_the_same_over_a_change_of_phase(
             assert run_until(step, *args, *out) == -9
         assert run_here(monkeypatch, *args, *out, "--resume") == 0
         assert weights(tmp_path / str(step)) == weights(tmp_path / "whole")
+
+
+def test_a_state_of_before_a_field_was_in_the_config_is_gone_on_from(
+    common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = (*common, "--steps", 6, "--save-every", 3)
+    assert run_here(monkeypatch, *common, "--out", tmp_path / "whole") == 0
+
+    def older(directory: Path, step: int, tensors: Any, facts: dict[str, Any]) -> None:
+        config = {name: value for name, value in facts["config"].items() if name not in NEWER}
+        save_state(directory, step, tensors, facts | {"config": config})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretrain.train.save_state", older)
+        assert run_until(4, *common, "--out", tmp_path / "cut") == -9
+    assert run_here(monkeypatch, *common, "--out", tmp_path / "cut", "--resume") == 0
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
 def test_a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bytes(

@@ -26,17 +26,38 @@ TOLERANCE = 1e-4  # that of the tests in which they are published
 
 @dataclass(frozen=True)
 class Published:
-    """What a model answers to one sequence, float32: the part [1:4, 1:4] of its last hidden states or MLM logits."""
+    """What a model answers to one sequence, float32: three numbers of three tokens of its last hidden states or MLM
+    logits.
+    """
 
     input_ids: list[int]
     attention_mask: list[int]
     expected: list[list[float]]
+    first: int = 1  # the token and the number with which that part begins
+
+    @property
+    def part(self) -> slice:
+        """The tokens, and the numbers of each."""
+        return slice(self.first, self.first + 3)
 
 
-HIDDEN = Published(
-    [0, 345, 232, 328, 740, 140, 1695, 69, 6078, 1588, 2],
-    [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
-    [[0.4249, 0.1008, 0.7531], [0.3771, 0.1188, 0.7467], [0.4152, 0.1098, 0.7108]],
+IDS = [0, 345, 232, 328, 740, 140, 1695, 69, 6078, 1588, 2]
+MASK = [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+HIDDEN = Published(IDS, MASK, [[0.4249, 0.1008, 0.7531], [0.3771, 0.1188, 0.7467], [0.4152, 0.1098, 0.7108]])
+ALBERT = Published(IDS, MASK, [[-0.6513, 1.5035, -0.2766], [-0.6515, 1.5046, -0.2780], [-0.6512, 1.5049, -0.2784]])
+DISTILBERT = Published(IDS, MASK, [[-0.1639, 0.3299, 0.1648], [-0.1746, 0.3289, 0.1710], [-0.1884, 0.3357, 0.1810]])
+ROBERTA_IDS = [0, 31414, 232, 328, 740, 1140, 12695, 69, 46078, 1588, 2]
+ROBERTA = Published(
+    ROBERTA_IDS,
+    [1] * 11,
+    [[-0.0231, 0.0782, 0.0074], [-0.1854, 0.0540, -0.0175], [0.0548, 0.0799, 0.1687]],
+    first=0,
+)
+ROBERTA_LOGITS = Published(
+    ROBERTA_IDS,
+    [1] * 11,
+    [[33.8802, -4.3103, 22.7761], [4.6539, -2.8098, 13.6253], [1.8228, -3.6898, 8.8600]],
+    first=0,
 )
 LOGITS = Published(  # "[CLS] the capital of france is [MASK] . [SEP]"
     [101, 1996, 3007, 1997, 2605, 2003, 103, 1012, 102],
@@ -60,15 +81,16 @@ def converted(name: str, out: Path) -> Model:
 def assert_hidden(model: Model, published: Published) -> None:
     input_ids, attention_mask = tensors(published)
     hidden = model.encoder(input_ids, attention_mask=attention_mask)
-    assert_close(hidden[0, 1:4, 1:4], torch.tensor(published.expected), rtol=0, atol=TOLERANCE)
+    assert_close(hidden[0, published.part, published.part], torch.tensor(published.expected), rtol=0, atol=TOLERANCE)
 
 
 @torch.inference_mode()
 def assert_logits(model: Model, published: Published) -> None:
     assert isinstance(model, BertForMaskedLM)
     input_ids, attention_mask = tensors(published)
-    logits = model(input_ids, attention_mask=attention_mask, masked_positions=torch.tensor([1, 2, 3]))
-    assert_close(logits[:, 1:4], torch.tensor(published.expected), rtol=0, atol=TOLERANCE)
+    positions = torch.arange(len(published.input_ids))[published.part]
+    logits = model(input_ids, attention_mask=attention_mask, masked_positions=positions)
+    assert_close(logits[:, published.part], torch.tensor(published.expected), rtol=0, atol=TOLERANCE)
 
 
 def tensors(published: Published) -> tuple[Tensor, Tensor]:
@@ -93,24 +115,50 @@ def test_bert_base_uncased_masked_lm_logits(bert_base_uncased: Model) -> None:
     assert_logits(bert_base_uncased, LOGITS)
 
 
+@pytest.mark.hub
+@pytest.mark.parametrize(
+    ("name", "published"), [("albert/albert-base-v2", ALBERT), ("distilbert/distilbert-base-uncased", DISTILBERT)]
+)
+def test_hidden_states_of_relatives(name: str, published: Published, tmp_path: Path) -> None:
+    assert_hidden(converted(name, tmp_path / "model"), published)
+
+
+@pytest.fixture(scope="module")
+def roberta_base(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return converted("FacebookAI/roberta-base", tmp_path_factory.mktemp("hub") / "roberta-base")
+
+
+@pytest.mark.hub
+def test_roberta_base_hidden_states(roberta_base: Model) -> None:
+    assert_hidden(roberta_base, ROBERTA)
+
+
+@pytest.mark.hub
+def test_roberta_base_masked_lm_logits(roberta_base: Model) -> None:
+    assert_logits(roberta_base, ROBERTA_LOGITS)
+
+
 # --- Without one -----------------------------------------------------------------------------------------------------
 
 
-def published_by(reference: transformers.PreTrainedModel, part: str) -> Published:
+def published_by(reference: transformers.PreTrainedModel, part: str, *, first: int) -> Published:
     """What a small model of the reference answers, its first token masked out."""
     input_ids, attention_mask = [0, 34, 23, 2, 74, 14, 69, 3], [0, 1, 1, 1, 1, 1, 1, 1]
+    place = slice(first, first + 3)
     with torch.no_grad():
         answer = reference(
             torch.tensor([input_ids]), attention_mask=torch.tensor([attention_mask]), output_hidden_states=True
         )
     found = answer.hidden_states[-1] if part == "hidden" else answer.logits
-    return Published(input_ids, attention_mask, found[0, 1:4, 1:4].tolist())
+    return Published(input_ids, attention_mask, found[0, place, place].tolist(), first)
 
 
+@pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("part", ["hidden", "logits"])
-def test_the_same_on_a_model_written_here(part: str, tmp_path: Path) -> None:
-    reference = reference_model("masked").float()
-    published = published_by(reference, part)
+@pytest.mark.parametrize("kind", ["masked", "roberta masked", "distilbert masked", "albert masked"])
+def test_the_same_on_a_model_written_here(kind: str, part: str, first: int, tmp_path: Path) -> None:
+    reference = reference_model(kind).float()
+    published = published_by(reference, part, first=first)
     model = converted(str(write_directory(reference, tmp_path / "hf")), tmp_path / "ours")
     check = assert_hidden if part == "hidden" else assert_logits
     check(model, published)
