@@ -20,7 +20,7 @@ from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import family_of
 from weights_convert.verify import verify
 
-FROM_HF = """Turn a Hugging Face directory of a BERT into a model directory, its heads included.
+FROM_HF = """Turn a Hugging Face directory of a BERT, RoBERTa, DistilBERT or ALBERT into a model directory, heads too.
 
   python -m weights_convert from-hf bert-base-uncased/ models/base
   python -m minibert fill-mask models/base "The capital of France is [MASK]."

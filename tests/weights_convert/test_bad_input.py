@@ -97,7 +97,11 @@ def no_vocabulary(directory: Path) -> None:
 
 
 def another_model(directory: Path) -> None:
-    edit_json(directory / "config.json", model_type="roberta")
+    edit_json(directory / "config.json", model_type="electra", architectures=["ElectraForPreTraining"])
+
+
+def a_relative_of_several_blocks(directory: Path) -> None:
+    edit_json(directory / "config.json", model_type="albert", num_hidden_groups=2)
 
 
 def another_class(directory: Path) -> None:
@@ -168,7 +172,8 @@ BAD_HF: list[tuple[Damage, str]] = [
     (no_directory, "hf: no such directory"),
     (a_file, "hf: no such directory"),
     (no_config, "hf: not a Hugging Face directory: it has no config.json"),
-    (another_model, "config.json: model_type 'roberta': minibert does bert"),
+    (another_model, "config.json: model_type 'electra': minibert does bert, roberta, distilbert, albert"),
+    (a_relative_of_several_blocks, "config.json: num_hidden_groups 2: minibert does 1 alone"),
     (another_class, "config.json: architectures ['BertLMHeadModel']: minibert does one of BertModel, "),
     (class_left_open, "config.json: architectures missing, and classifier.weight may be of several"),
     (one_label_more, "model.safetensors: classifier.weight is (3, 24), but classifier.dense.weight is (4, 24)"),
