@@ -14,7 +14,8 @@ from minibert import checkpoint
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import CLS, MASK, MAX_WORD_CHARS, PAD, SEP, UNK
+from minibert.vocabulary import MAX_WORD_CHARS
+from minibert.vocabulary_files import CLASSES, GENERIC_CLASSES, NAMED
 from weights_convert.config_map import ENCODER_CLASS, Described, read_config, to_fields
 from weights_convert.hub import directory_named
 from weights_convert.key_map import Ledger, check_layers, in_table_spelling, match, to_keys, to_parameters
@@ -126,30 +127,37 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
 
 
 def tokenizer_fields(tokenizer: Tokenizer, positions: int) -> dict[str, object]:
-    """A `tokenizer_config.json`: what `vocab.txt` alone does not say.
+    """A `tokenizer_config.json`: the class that does what the tokenizer does, and its options.
 
-    The reference's BertTokenizer takes a word of more than 100 characters for [UNK], whatever `tokenizer.json` says;
-    where that says otherwise, the generic class is named, which goes by the file.
+    The reference's BertTokenizer takes a word of more than 100 characters for [UNK], and its AlbertTokenizer the token
+    of id 1 for <unk>, whatever `tokenizer.json` says; where that says otherwise, the generic class is named, which goes
+    by the file.
 
     Raises:
         InputError: an option that the reference's tokenizer does not have.
     """
-    normalization = tokenizer.normalization
-    if not normalization.clean_text:
+    normalization, kind = tokenizer.normalization, tokenizer.kind
+    options: dict[str, bool] = {
+        "wordpiece": {
+            "do_lower_case": normalization.lowercase,
+            "strip_accents": normalization.strip_accents,
+            "tokenize_chinese_chars": normalization.chinese_chars,
+        },
+        "bpe": {"add_prefix_space": tokenizer.add_prefix_space},
+        "unigram": {"do_lower_case": normalization.lowercase, "keep_accents": not normalization.strip_accents},
+    }[kind]
+    if kind == "wordpiece" and not normalization.clean_text:
         raise InputError("the tokenizer's clean_text is false; transformers' BertTokenizer always cleans")
-    is_bert = tokenizer.max_word_chars == MAX_WORD_CHARS
+    as_file_says = tokenizer.max_word_chars not in (None, MAX_WORD_CHARS) or (
+        kind == "unigram" and tokenizer.unk_id != 1
+    )
+    segments = ["token_type_ids"] if tokenizer.second_segment else []
     return {
-        "tokenizer_class": "BertTokenizer" if is_bert else "PreTrainedTokenizerFast",
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-        "do_lower_case": normalization.lowercase,
-        "strip_accents": normalization.strip_accents,
-        "tokenize_chinese_chars": normalization.chinese_chars,
+        "tokenizer_class": GENERIC_CLASSES[0] if as_file_says else CLASSES[kind][0],
+        "model_input_names": ["input_ids", *segments, "attention_mask"],
+        **options,
         "model_max_length": positions,
-        "pad_token": PAD,
-        "unk_token": UNK,
-        "cls_token": CLS,
-        "sep_token": SEP,
-        "mask_token": MASK,
+        **dict(zip(NAMED, tokenizer.special_tokens, strict=True)),
     }
 
 

@@ -15,9 +15,10 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-from minibert import vocabulary
+from minibert import vocabulary_learning as learning
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
+from minibert.vocabulary import Normalization, bert_normalizer
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WIKITEXT = Path(__file__).resolve().parents[3] / "shared" / "data" / "wikitext-2" / "train.txt.gz"
@@ -93,11 +94,12 @@ def test_special_tokens_in_the_text_teach_nothing_special() -> None:
 def test_chunks_between_spaces_give_the_words_of_the_whole_text() -> None:
     text = "It's  a\ttest,\r\na TEST:e\u0301\u00a0x\x1cy\u2028z 中国人\x85b \n.\n" * 3
     for lowercase in (True, False):
-        normalization = vocabulary.Normalization(lowercase, lowercase)
-        counts = vocabulary._count_words([text, "it"], normalization, max_words=1000)
-        whole = vocabulary.bert_normalizer(normalization).normalize_str(text + " it")
-        words = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(whole)
-        assert counts == Counter(word for word, _ in words)
+        words_of = learning._words(
+            bert_normalizer(Normalization(lowercase, lowercase)), pre_tokenizers.BertPreTokenizer()
+        )
+        chunks = learning._count_chunks(learning._lines_and_tabs_as_spaces([text, "it"]))
+        counts = learning._count_words(chunks, words_of, max_words=1000)
+        assert counts == Counter(words_of(text + " it"))
 
 
 def test_a_word_too_long_to_be_encoded_teaches_nothing() -> None:
@@ -105,9 +107,9 @@ def test_a_word_too_long_to_be_encoded_teaches_nothing() -> None:
 
 
 def test_many_words_are_cut_to_the_more_frequent_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(learning, "CHUNKS_AT_ONCE", 1)
     texts = ["often often", "d c b a", "often e"]
-    counts = vocabulary._count_words(texts, vocabulary.Normalization(), max_words=4)
+    counts = learning._count_words(learning._count_chunks(texts), str.split, max_words=4)
     assert counts == {"often": 3, "a": 1, "e": 1}
 
 
@@ -123,11 +125,11 @@ def test_the_alphabet_has_a_thousand_characters_and_then_what_covers_the_text() 
     ideographs = [chr(0x4E00 + i) for i in range(3000)]
     # The first 2,000 stand 10 times each, the others once.
     counts = Counter({c: 10 if i < 2000 else 1 for i, c in enumerate(ideographs)})
-    kept = vocabulary._choose_alphabet(counts, room=10_000)
+    kept = learning._choose_alphabet(counts, 10_000, inside_prefix="##")
     assert len(kept) == 2990  # 99.95 % of 21,000 occurrences are 20,989.5: all but ten of the rarest
     steep = Counter({c: 1_000_000 if i < 500 else 1 for i, c in enumerate(ideographs)})
-    assert len(vocabulary._choose_alphabet(steep, room=10_000)) == 1000
-    assert vocabulary._choose_alphabet(counts, room=3) == ideographs[:3]
+    assert len(learning._choose_alphabet(steep, 10_000, inside_prefix="##")) == 1000
+    assert learning._choose_alphabet(counts, 3, inside_prefix="##") == ideographs[:3]
 
 
 def test_the_alphabet_gives_way_where_the_vocabulary_is_small() -> None:
@@ -140,7 +142,7 @@ def test_more_words_than_the_library_takes_are_scaled_down(monkeypatch: pytest.M
     text = ["ab " * 9000 + "cd " * 6000 + "ef " * 3 + "g"]
     whole = tokens(Tokenizer.train(text, vocab_size=100))
     assert whole[-3:] == ["ab", "cd", "ef"]
-    monkeypatch.setattr(vocabulary, "WORDS_TO_LIBRARY", 100)
+    monkeypatch.setattr(learning, "WORDS_TO_LIBRARY", 100)
     # "ef" keeps no occurrence; its characters were chosen before and stay.
     assert tokens(Tokenizer.train(text, vocab_size=100)) == whole[:-1]
 
