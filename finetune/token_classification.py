@@ -81,7 +81,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def _pieces(self, examples: Sequence[TaggedExample]) -> dict[str, list[int]]:
         """The ids of each word; some have none at all, such as a lone variation selector."""
         words = sorted({word for example in examples for word in example.words})
-        return dict(zip(words, self.tokenizer.encode_plain(words), strict=True))
+        return dict(zip(words, self.tokenizer.encode_plain(self.tokenizer.in_running_text(words)), strict=True))
 
     def _windows(self, number: int, words: Sequence[Sequence[int]], tags: Sequence[int]) -> Iterator[Feature]:
         max_length, stride = self.reading.max_length, self.reading.stride

@@ -46,7 +46,7 @@ class HeldOut:
         Raises:
             InputError: nothing is left to score.
         """
-        self.batches = _batches(corpus, PairOptions(seq_len, nsp=nsp))
+        self.batches = _batches(corpus, PairOptions(seq_len, nsp=nsp, separators=corpus.tokenizer.separators))
         self.nsp = nsp
         labels = np.concatenate([batch.masked_labels.numpy() for batch in self.batches])
         if not len(labels):

@@ -69,7 +69,9 @@ def inspect_command(args: Sequence[str]) -> None:
     options = cli.parse(InspectOptions, args, prog=PROG, description=DESCRIPTION)
     options.check()
     corpus = open_prepared(options.data)
-    pairs = PairOptions(options.seq_len, nsp=not options.no_nsp, short_share=options.short_share)
+    pairs = PairOptions(
+        options.seq_len, nsp=not options.no_nsp, short_share=options.short_share, separators=corpus.tokenizer.separators
+    )
     if pairs.nsp and corpus.train.documents < 2:
         raise InputError(f"{options.data}: pairs need at least two documents; use --no-nsp")
     masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)

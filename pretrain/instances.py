@@ -33,11 +33,12 @@ class PairOptions:
     seq_len: int  # T, special tokens included
     nsp: bool = True  # pairs; else one segment a sequence
     short_share: float = 0.1  # of the targets, drawn shorter than the room: shorter inputs are met in use, too
+    separators: int = 1  # [SEP] between A and B, as the tokenizer has it
 
     @property
     def room(self) -> int:
-        """Tokens of text in a sequence: what [CLS] and one [SEP] a segment leave."""
-        return self.seq_len - (3 if self.nsp else 2)
+        """Tokens of text in a sequence: what [CLS] and [SEP] leave."""
+        return self.seq_len - 2 - (self.separators if self.nsp else 0)
 
 
 class PairPlan:
