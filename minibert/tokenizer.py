@@ -34,6 +34,7 @@ from minibert.vocabulary import (
     Normalization,
     SpecialTokens,
     Vocabulary,
+    in_running_text,
     unusable_text,
 )
 from minibert.vocabulary_files import read_vocabulary
@@ -115,7 +116,9 @@ class Tokenizer:
     def _know_tokens(self) -> None:
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         self._tokens = sorted(ids, key=lambda token: ids[token])
-        self._added_ids = frozenset(self._tokenizer.get_added_tokens_decoder())
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._added_ids = frozenset(added)
+        self._spaces_matter = any(" " in token.content or token.rstrip for token in added.values())
 
     @classmethod
     def train(
@@ -312,6 +315,17 @@ class Tokenizer:
         finally:
             self._tokenizer.encode_special_tokens, self._tokenizer.model = False, usual_model
 
+    def parts(self, text: str) -> list[str]:
+        """`text` in parts between spaces that are cut into pieces independently: the ids of the parts are the text's.
+
+        Neither normalisation nor splitting looks across a space. Only an added token can hold one, or take the one
+        behind it; then the whole text is one part.
+        """
+        if self._spaces_matter:
+            return [text]
+        first, *others = text.split(" ")
+        return [first, *(f" {part}" for part in others)] if self.kind == "bpe" else [first, *others]
+
     def encode_whole(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Ids of each text as [CLS] A [SEP], uncut, without padding or offsets: those of a call, for many texts.
 
@@ -353,7 +367,7 @@ class Tokenizer:
 
     def encode_words(self, words: Sequence[str]) -> list[list[int]]:
         """The ids of each word as it stands in running text, special tokens recognised."""
-        encodings = self._tokenizer.encode_batch_fast(self.in_running_text(words), add_special_tokens=False)
+        encodings = self._tokenizer.encode_batch_fast(in_running_text(words), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def add_tokens(self, words: Sequence[str]) -> int:
@@ -432,10 +446,6 @@ class Tokenizer:
             return token
         characters = self._class.characters(token)
         return token if CUT_CHARACTER in characters else characters.replace(" ", SPACE_MARK)
-
-    def in_running_text(self, words: Sequence[str]) -> list[str]:
-        """Each word with the space that stands before it in running text, unless its script has none."""
-        return [word if UNSPACED.search(word) else f" {word}" for word in words]
 
     @property
     def fingerprint(self) -> str:

@@ -201,6 +201,11 @@ class Unigram(Vocabulary):
         return models.Unigram(list(zip(tokens, self.scores, strict=True)), unk_id=self.ids[self.special_tokens.unk])
 
 
+def in_running_text(texts: Sequence[str]) -> list[str]:
+    """Words or sentences with the space that stands before them in running text, unless their script has none."""
+    return [text if UNSPACED.match(text) else f" {text}" for text in texts]
+
+
 def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
     """The library's normaliser with these options."""
     return normalizers.BertNormalizer(

@@ -90,7 +90,9 @@ class BatchMaker:
         b = slice(pair["b_start"], pair["b_start"] + pair["b_length"])
         tokens = self.arrays.tokens
         ids, segments, text = self.tokenizer.lay_out(tokens[a], tokens[b] if self.options.nsp else None)
-        seen, chosen = self.masker(ids, text, np.random.default_rng([self.seed, number]))
+        bounds = self.arrays.continues_word
+        continues = None if bounds is None else self._of_text(bounds, a, b)
+        seen, chosen = self.masker(ids, text, np.random.default_rng([self.seed, number]), continues=continues)
         if self.scored is not None:
             chosen = chosen[self._of_text(self.scored, a, b)[np.searchsorted(text, chosen)]]
         return Example(ids, seen, segments, chosen, bool(pair["is_random"]))
