@@ -150,7 +150,8 @@ class Tokenizer:
         """
         if kind == "bpe":
             if lowercase or strip_accents or chinese_chars:
-                raise InputError("byte-level BPE keeps the text as it is: lowercase, strip_accents and chinese_chars")
+                expected = "no lowercase, strip_accents or chinese_chars"
+                raise InputError(f"byte-level BPE keeps the text as it is: {expected}")
             normalization = AS_WRITTEN
         else:
             if kind == "unigram" and chinese_chars:

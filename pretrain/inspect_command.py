@@ -87,9 +87,9 @@ def shown(example: Example, tokenizer: Tokenizer, *, number: int, nsp: bool) -> 
     words: list[str] = []
     chosen = set(example.chosen.tolist())
     for place, (was, seen) in enumerate(zip(example.ids.tolist(), example.seen.tolist(), strict=True)):
-        token = tokenizer.id_to_token(was)
+        token = tokenizer.shown(was)
         if place in chosen:
-            token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.id_to_token(seen)}}}"
+            token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.shown(seen)}}}"
         words.append(token)
     kind = ("B is from another document" if example.is_random else "B follows A") if nsp else "one segment"
     lengths = f"{len(words)} tokens, {len(chosen)} chosen"

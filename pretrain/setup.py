@@ -70,6 +70,9 @@ def check_fit(corpus: PreparedCorpus, options: PretrainOptions) -> None:
     model_config(options, corpus.tokenizer)
     if options.init is not None and corpus.tokenizer.fingerprint != Tokenizer.load(options.init).fingerprint:
         raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {options.init}")
+    shortest, special = min(seq_len for seq_len, _ in options.phases), corpus.tokenizer.special_count(pair=options.nsp)
+    if shortest < special + 2:
+        raise InputError(f"--seq-len must be at least {special + 2}: special tokens and some text, not {shortest}")
     documents = min(corpus.train.documents, corpus.heldout.documents)
     if options.nsp and documents < 2:
         raise InputError(
@@ -91,7 +94,7 @@ def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
         config = config.replace(vocab_size=tokenizer.vocab_size)
     if config.vocab_size < tokenizer.vocab_size:
         raise InputError(f"vocab_size {config.vocab_size} is smaller than the tokenizer's {tokenizer.vocab_size}")
-    if options.nsp and config.type_vocab_size < 2:
+    if options.nsp and config.type_vocab_size <= tokenizer.second_segment:
         raise InputError(f"type_vocab_size {config.type_vocab_size}: next-sentence prediction needs two segments")
     return config.replace(pad_token_id=tokenizer.pad_id)
 

@@ -5,6 +5,7 @@ Their vocabularies are learned here: by the libraries that the published ones we
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,15 +121,16 @@ def test_generated_text_equals_transformers(tmp_path: Path, name: str) -> None:
     kind, made = PUBLISHED[name]
     directory = made(tmp_path, [*TEXTS, *lines_of("wikitext-2/valid.txt")], 2_000)
     ours, reference = Tokenizer.load(directory), reference_of(directory, kind)
-    assert_same_in_every_way(ours, reference, strings(20_000, words_of(ours), seed=4), lengths=(12, 40))
+    assert_same_in_every_way(ours, reference, strings(20_000, words_of(ours), seed=4), lengths=(24,))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CLASSES)
-@pytest.mark.parametrize("file", ["waimai_10k.csv", "cola/train.tsv", "wikitext-2/valid.txt", "wnut17/train.conll"])
+@pytest.mark.parametrize("file", ["waimai_10k.csv", "cola/train.tsv", "wikitext-2/valid.txt", "wnut17/dev.conll"])
 def test_real_text_equals_transformers(tmp_path: Path, kind: Kind, file: str) -> None:
     texts = lines_of(file)
+    learned = [text for text in texts if not re.search(r"\d,", text)]  # of such pieces transformers 5 knows nothing
     made = PUBLISHED["vocab.json" if kind == "bpe" else "spiece.model"][1]
-    directory = made(tmp_path, [text for text in texts if "," not in text][:4_000], 4_000)
+    directory = made(tmp_path, learned[:4_000], 4_000)
     ours, reference = Tokenizer.load(directory), reference_of(directory, kind)
     assert_same_in_every_way(ours, reference, texts, lengths=(40,))

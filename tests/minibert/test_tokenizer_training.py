@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import random
 import subprocess
@@ -18,7 +19,7 @@ from tokenizers import models, pre_tokenizers, trainers
 from minibert import vocabulary_learning as learning
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import Normalization, bert_normalizer
+from minibert.vocabulary import Kind, Normalization, bert_normalizer
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WIKITEXT = Path(__file__).resolve().parents[3] / "shared" / "data" / "wikitext-2" / "train.txt.gz"
@@ -213,6 +214,63 @@ def test_learning_again_and_again_gives_the_same() -> None:
 def test_the_order_of_the_texts_does_not_matter() -> None:
     text = invented_text(2000, "abcdefg", 5)
     assert tokens(Tokenizer.train(text, vocab_size=300)) == tokens(Tokenizer.train(text[::-1], vocab_size=300))
+
+
+LEARN_ALL = """
+import hashlib, sys
+from minibert.tokenizer import Tokenizer
+for kind in ("bpe", "unigram"):
+    tokenizer = Tokenizer.train(open(sys.argv[1], encoding="utf-8"), vocab_size=500, kind=kind)
+    print(kind, tokenizer.vocab_size, tokenizer.fingerprint)
+"""
+
+
+def test_two_processes_learn_the_same_bytes_and_probabilities(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(invented_text(3000, "abcdefghij", 3)), encoding="utf-8")
+    outputs = []
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed, "TOKENIZERS_PARALLELISM": "true"}
+        command = [sys.executable, "-c", LEARN_ALL, str(text)]
+        outputs.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert outputs[0] == outputs[1]
+    assert [line.split()[:2] for line in outputs[0].splitlines()] == [["bpe", "500"], ["unigram", "500"]]
+
+
+# --- Other kinds -----------------------------------------------------------------------------------------------------
+
+
+def test_merges_by_hand() -> None:
+    # A word has the space before it: "Ġl" of " low" 3 times, "lo" 4, "ow" 4, of which "lo" has the lower ids.
+    tokenizer = Tokenizer.train(["low low low low"], vocab_size=300, kind="bpe")
+    assert tokens(tokenizer)[:5] == ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    assert tokens(tokenizer)[261:] == ["lo", "low", "Ġlow"]
+    assert tokenizer.encode_plain(["low lower  LOW"]) == [
+        [262, 263, *map(tokenizer.token_to_id, ("e", "r", "Ġ", "Ġ", "L", "O", "W"))]
+    ]
+
+
+def test_pieces_come_by_their_probability() -> None:
+    text = invented_text(3000, "abc", 4)
+    tokenizer = Tokenizer.train(text, vocab_size=40, kind="unigram")
+    assert tokens(tokenizer)[:5] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    scores = json.loads(tokenizer._tokenizer.to_str())["model"]["vocab"]
+    assert [score for _, score in scores[5:]] == sorted((score for _, score in scores[5:]), reverse=True)
+    assert {"▁", "a", "b", "c"} <= set(tokens(tokenizer))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "options", "message"),
+    [
+        ("bpe", 261, {}, "vocab_size 261: expected more than the 5 special tokens and the 256 bytes"),
+        ("bpe", 300, {"lowercase": True}, "byte-level BPE keeps the text as it is: no lowercase"),
+        ("unigram", 6, {}, "vocab_size 6: expected more than the 5 special tokens and ▁"),
+        ("unigram", 60, {"chinese_chars": True}, "chinese_chars: only a WordPiece vocabulary"),
+    ],
+)
+def test_what_a_kind_cannot_do(kind: Kind, size: int, options: dict[str, bool], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Tokenizer.train(["a word"], vocab_size=size, kind=kind, **options)
 
 
 @pytest.mark.slow
