@@ -148,22 +148,7 @@ class Tokenizer:
         Raises InputError: `vocab_size` has no room for a character, `max_words` under 2, no word in the texts, an
         option that the kind does not have.
         """
-        if kind == "bpe":
-            if lowercase or strip_accents or chinese_chars:
-                expected = "no lowercase, strip_accents or chinese_chars"
-                raise InputError(f"byte-level BPE keeps the text as it is: {expected}")
-            normalization = AS_WRITTEN
-        else:
-            if kind == "unigram" and chinese_chars:
-                raise InputError("chinese_chars: only a WordPiece vocabulary makes each ideograph a word")
-            folds = lowercase is not False
-            only_wordpiece = kind == "wordpiece"
-            normalization = Normalization(
-                lowercase=folds,
-                strip_accents=folds if strip_accents is None else strip_accents,
-                chinese_chars=only_wordpiece and chinese_chars is not False,
-                clean_text=only_wordpiece,
-            )
+        normalization = _normalization(kind, lowercase, strip_accents, chinese_chars)
         most = max(50_000, 6 * vocab_size) if max_words is None else max_words
         return cls(learn_vocabulary(texts, kind, normalization, vocab_size, most))
 
@@ -308,13 +293,17 @@ class Tokenizer:
 
     def _plain_encodings(self, texts: list[str], encode: Any) -> list[tokenizers.Encoding]:
         usual_model = self._tokenizer.model
-        self._tokenizer.encode_special_tokens, self._tokenizer.model = True, self._plain_model
+        self._tokenizer.encode_special_tokens = True
+        if self._plain_model is not None:
+            self._tokenizer.model = self._plain_model
         try:
             return encode(texts, add_special_tokens=False)
         except TypeError as error:
             raise unusable_text(texts, error) from error
         finally:
-            self._tokenizer.encode_special_tokens, self._tokenizer.model = False, usual_model
+            self._tokenizer.encode_special_tokens = False
+            if self._plain_model is not None:
+                self._tokenizer.model = usual_model
 
     def parts(self, text: str) -> list[str]:
         """`text` in parts between spaces that are cut into pieces independently: the ids of the parts are the text's.
@@ -324,8 +313,8 @@ class Tokenizer:
         """
         if self._spaces_matter:
             return [text]
-        first, *others = text.split(" ")
-        return [first, *(f" {part}" for part in others)] if self.kind == "bpe" else [first, *others]
+        parts = text.split(" ")
+        return [parts[0], *(f" {part}" for part in parts[1:])] if self.kind == "bpe" else parts
 
     def encode_whole(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Ids of each text as [CLS] A [SEP], uncut, without padding or offsets: those of a call, for many texts.
@@ -437,6 +426,19 @@ class Tokenizer:
             [i not in self._added_ids and self._class.goes_on(token) for i, token in enumerate(self._tokens)]
         )
 
+    @property
+    def byte_lengths(self) -> np.ndarray:
+        """(V,) int64: the UTF-8 bytes of the text that each token stands for; 0 of the special five.
+
+        The space before a word is not counted, as only some kinds have it in their pieces: a loss over these bytes
+        compares vocabularies. What normalisation changes is counted as it is after it.
+        """
+        lengths = [
+            len(token.encode()) if i in self._added_ids else self._class.byte_length(token)
+            for i, token in enumerate(self._tokens)
+        ]
+        return np.where(np.isin(self._tokens, self.special_tokens), 0, lengths)
+
     def shown(self, token_id: int) -> str:
         """A token as people read it: bytes as the characters that they are, and a space before a word as "▁".
 
@@ -455,6 +457,25 @@ class Tokenizer:
         decisive = {key: content[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
         canonical = json.dumps(decisive, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _normalization(
+    kind: Kind, lowercase: bool | None, strip_accents: bool | None, chinese_chars: bool | None
+) -> Normalization:
+    """The options of `Tokenizer.train`, where None is what the kind does by itself. Raises InputError, as that."""
+    if kind == "bpe" and (lowercase or strip_accents or chinese_chars):
+        raise InputError("byte-level BPE keeps the text as it is: no lowercase, strip_accents or chinese_chars")
+    if kind == "unigram" and chinese_chars:
+        raise InputError("chinese_chars: only a WordPiece vocabulary makes each ideograph a word")
+    if kind == "bpe":
+        return AS_WRITTEN
+    folds = lowercase is not False
+    return Normalization(
+        lowercase=folds,
+        strip_accents=folds if strip_accents is None else strip_accents,
+        chinese_chars=kind == "wordpiece" and chinese_chars is not False,
+        clean_text=kind == "wordpiece",
+    )
 
 
 def _assemble(vocabulary: Vocabulary) -> tokenizers.Tokenizer:

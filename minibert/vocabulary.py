@@ -79,9 +79,9 @@ class Vocabulary:
         """Normaliser, words, pieces, and the way back; special tokens and the layout of a pair are not its business."""
         raise NotImplementedError
 
-    def plain_model(self) -> models.Model:
-        """What cuts a word into pieces where the text may not spell a special token."""
-        return self.pipeline().model
+    def plain_model(self) -> models.Model | None:
+        """What cuts a word into pieces where the text may not spell a special token; None: the usual one never does."""
+        return None
 
     @classmethod
     def goes_on(cls, piece: str) -> bool:
@@ -97,8 +97,13 @@ class Vocabulary:
 
     @classmethod
     def characters(cls, piece: str) -> str:
-        """What a piece stands for in a text."""
+        """What a piece stands for in a text, marks of words left in."""
         return piece
+
+    @classmethod
+    def byte_length(cls, piece: str) -> int:
+        """The UTF-8 bytes of the text that a piece stands for, the space before a word not counted."""
+        return len(piece.removeprefix(cls.word_mark).encode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +131,10 @@ class WordPiece(Vocabulary):
     @classmethod
     def goes_on(cls, piece: str) -> bool:
         return piece.startswith(CONTINUATION) and piece != CONTINUATION
+
+    @classmethod
+    def byte_length(cls, piece: str) -> int:
+        return len((piece.removeprefix(CONTINUATION) if cls.goes_on(piece) else piece).encode())
 
 
 AS_WRITTEN = Normalization(lowercase=False, strip_accents=False, chinese_chars=False, clean_text=False)
@@ -162,6 +171,10 @@ class ByteLevelBPE(Vocabulary):
     def characters(cls, piece: str) -> str:
         return bytes(BYTE_OF.get(each, ord("?")) for each in piece).decode(errors="replace")
 
+    @classmethod
+    def byte_length(cls, piece: str) -> int:
+        return len(piece.removeprefix(SPACE_BYTE))
+
 
 # The characters of BYTES in the order of their bytes: printable Latin-1 stands for itself, the others take the next
 # free characters from U+0100 on.
@@ -189,7 +202,7 @@ class Unigram(Vocabulary):
         tokenizer.decoder = decoders.Metaspace(replacement=SPACE_MARK)
         return tokenizer
 
-    def plain_model(self) -> models.Model:
+    def plain_model(self) -> models.Model | None:
         """The library looks for special tokens, too, when it cuts a word: here they have names that no text can hold.
 
         A space is taken out of every word, so that none of these is ever found; ids and scores stay as they are.

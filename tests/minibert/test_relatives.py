@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from minibert.errors import InputError
+from minibert.growing import grow_vocabulary
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import BYTE_OF, BYTES, Kind
-from tests.helpers import refusal
+from tests.helpers import TINY, refusal, tiny_model
 
+UNFOLDED = {"lowercase": False}
 TEXTS = ["the man went to the mill .", "the mill ; the man", "The Mill"] * 5
 
 
@@ -118,6 +122,31 @@ def test_ids_are_laid_out_as_texts_are(kind: Kind) -> None:
         assert len(layout.ids) - len(layout.text) == tokenizer.special_count(pair=pair)
     with pytest.raises(InputError, match="expected at least"):
         tokenizer("the", "man", max_length=tokenizer.special_count(pair=True))
+
+
+def test_bytes_of_the_text_that_a_token_stands_for() -> None:
+    text = "the man, the mill É中"
+    for kind in ("wordpiece", "bpe", "unigram"):
+        tokenizer = Tokenizer.train([text] * 3, vocab_size=270, kind=kind, **({} if kind == "bpe" else UNFOLDED))
+        (ids,) = tokenizer.encode_plain([text])
+        assert tokenizer.byte_lengths[ids].sum() == len(text.replace(" ", "").encode())
+        tokenizer.add_tokens(["Ärzte"])
+        assert tokenizer.byte_lengths[-1] == 6
+        assert tokenizer.byte_lengths[tokenizer(tokenizer.special_tokens.mask).input_ids[0]].tolist() == [0, 0, 0]
+
+
+def test_a_new_row_is_the_mean_of_the_pieces_inside_a_sentence() -> None:
+    for kind in ("bpe", "unigram"):
+        tokenizer = trained(kind)
+        model = tiny_model("BertForMaskedLM", TINY.replace(vocab_size=tokenizer.vocab_size))
+        rows = model.encoder.embeddings.token.weight.detach().clone()
+        pieces = tokenizer.encode_plain([" miller"])[0]
+        growth = grow_vocabulary(model, tokenizer, ["miller"])
+        assert [token.piece_ids for token in growth.added] == [tuple(pieces)]
+        assert_allclose(model.encoder.embeddings.token.weight[-1].detach(), rows[pieces].mean(0), rtol=1e-5)
+        copy = pickle.loads(pickle.dumps(tokenizer))
+        assert copy.encode_plain(["a miller <pad>"]) == tokenizer.encode_plain(["a miller <pad>"])
+        assert copy.fingerprint == tokenizer.fingerprint
 
 
 def test_added_words_stand_in_running_text() -> None:
