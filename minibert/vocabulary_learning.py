@@ -38,6 +38,7 @@ ALPHABET_ALWAYS = 1_000  # so many characters, the most frequent, are kept whate
 ALPHABET_COVERAGE = 0.9995  # further ones (Chinese) until so much of the text is covered
 WORDS_TO_LIBRARY = 20_000_000  # occurrences handed to the library's trainer
 SCORE_DECIMALS = 6  # of a log-probability
+UNSCORED_STEP = 1e-4  # of the library's unigram trainer
 
 
 def learn_vocabulary(
@@ -80,7 +81,11 @@ def _learn_bpe(texts: Iterable[str], normalization: Normalization, vocab_size: i
 def _learn_unigram(texts: Iterable[str], normalization: Normalization, vocab_size: int, max_words: int) -> Unigram:
     """Special tokens, then the pieces by their probability.
 
-    The trainer adds up in the order of a randomly seeded hash map: scores differ in their last digits, and are rounded.
+    The trainer takes for candidates only what is followed by different characters in different places, so a word that
+    is the beginning of no other would never be a piece: each is handed over once more, with a mark behind it.
+
+    What it does in the order of a randomly seeded hash map is undone: it adds up, so that scores differ in their last
+    digits, and numbers the characters that were left without a score of their own in steps of 0.0001, above the lowest.
     """
     special = list(Unigram.special_tokens)
     _check_room(vocab_size, len(special) + 1, f"the 5 special tokens and {SPACE_MARK}")
@@ -90,8 +95,14 @@ def _learn_unigram(texts: Iterable[str], normalization: Normalization, vocab_siz
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=special, unk_token=Unigram.special_tokens.unk, show_progress=False
     )
-    learned = _train(models.Unigram(), trainer, counts, alphabet)
-    scored = [(piece, round(score, SCORE_DECIMALS)) for piece, score in learned["vocab"] if piece not in special]
+    learned = _train(models.Unigram(), trainer, counts, alphabet, once_more=SPACE_MARK)
+    scores = {piece: score for piece, score in learned["vocab"] if piece not in special and SPACE_MARK not in piece[1:]}
+    lowest = min(scores.values())
+    without_own = lowest + UNSCORED_STEP * len(alphabet)
+    scored = [
+        (piece, round(lowest if len(piece) == 1 and score < without_own else score, SCORE_DECIMALS))
+        for piece, score in scores.items()
+    ]
     scored = [(token, 0.0) for token in special] + sorted(scored, key=lambda pair: (-pair[1], pair[0]))
     ids = {piece: i for i, (piece, _) in enumerate(scored)}
     return Unigram(ids=ids, normalization=normalization, scores=[score for _, score in scored])
@@ -186,7 +197,14 @@ def _choose_alphabet(counts: Counter[str], room: int, *, inside_prefix: str | No
     return sorted(kept) + sorted(f"{inside_prefix}{character}" for character in kept if character in inside)
 
 
-def _train(model: models.Model, trainer: trainers.Trainer, counts: Counter[str], alphabet: Iterable[str]) -> Any:
+def _train(
+    model: models.Model,
+    trainer: trainers.Trainer,
+    counts: Counter[str],
+    alphabet: Iterable[str],
+    *,
+    once_more: str | None = None,
+) -> Any:
     """The model as JSON that the library's trainer makes of the words whose characters are all in `alphabet`.
 
     The trainers of merges join the most frequent pair of pieces and, among equals, the pair of lowest ids. Left alone
@@ -196,6 +214,8 @@ def _train(model: models.Model, trainer: trainers.Trainer, counts: Counter[str],
 
     It counts pairs in 32 bits and takes words only one by one: beyond 20 million occurrences all counts are
     divided by the same number, and words too rare to keep one occurrence teach nothing.
+
+    once_more: what stands behind each word that is there more than once when it is handed over one more time.
     """
     shrink = max(1.0, counts.total() / WORDS_TO_LIBRARY)
     known = {piece for piece in alphabet if len(piece) == 1}
@@ -204,6 +224,8 @@ def _train(model: models.Model, trainer: trainers.Trainer, counts: Counter[str],
         for word, count in counts.items():
             if known.issuperset(word):
                 remaining = int(count / shrink)
+                if once_more is not None and remaining > 1:
+                    yield word + once_more
                 while remaining > 0:
                     yield " ".join([word] * min(remaining, 1_000))
                     remaining -= 1_000

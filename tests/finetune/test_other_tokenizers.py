@@ -23,7 +23,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 
 def test_every_answer_is_read_off_its_window_again(tokenizer: Tokenizer) -> None:
-    task = QuestionAnswering(QuestionReading(max_length=40, stride=12).fitted(64), tokenizer)
+    task = QuestionAnswering(QuestionReading(max_length=24, stride=6).fitted(64), tokenizer)
     for answer in ANSWERS:
         gold = (Answer(answer, CONTEXT.index(answer)),)
         question = QuestionExample("q", "the dog ran", CONTEXT, gold, False, "t", "x.json: question q")
@@ -33,7 +33,8 @@ def test_every_answer_is_read_off_its_window_again(tokenizer: Tokenizer) -> None
         for feature in targets:
             first, offsets = feature.place
             start, end = (position - first for position in feature.target)
-            assert CONTEXT[offsets[start, 0] : offsets[end, 1]] == answer
+            # A piece of the unigram model may reach over a punctuation mark: "”;" or "▁bread."
+            assert CONTEXT[offsets[start, 0] : offsets[end, 1]].rstrip(";.") == answer
 
 
 def test_a_window_is_what_the_tokenizer_makes_of_a_pair(tokenizer: Tokenizer) -> None:
