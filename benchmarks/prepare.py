@@ -54,7 +54,7 @@ def prepared(options: PrepareBenchmarkOptions, out: Path, repeat: int) -> Run:
     )  # fmt: skip
     corpus = open_prepared(str(out))
     tokens = len(corpus.train.tokens) + len(corpus.heldout.tokens)
-    pairs = PairOptions(options.seq_len, short_share=0.1)
+    pairs = PairOptions(options.seq_len, short_share=0.1, separators=corpus.tokenizer.separators)
     masker = Masker.of(corpus.tokenizer, rate=0.15, whole_words=False)
     maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=repeat)
     plan, size, made = PairPlan(corpus.train, pairs, seed=repeat), options.batch_size, 0

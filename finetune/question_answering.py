@@ -124,14 +124,15 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         """
         max_length, stride = self.reading.max_length, self.reading.stride
         assert max_length is not None and stride is not None  # `fitted` saw to it
-        room = max_length - len(question.ids) - 3  # [CLS] and two [SEP]
+        special = self.tokenizer.special_count(pair=True)
+        room = max_length - len(question.ids) - special
         if room < 2:
             raise InputError(
                 f"{example.where}: the question has {len(question.ids)} tokens, which leaves no room for the passage "
                 f"in a window of {max_length}; expected a shorter one, or a greater --max-length"
             )
         answer = self._answer_tokens(example, context) if labelled else None
-        first = len(question.ids) + 2
+        first = len(question.ids) + special - 1  # behind all special tokens but the last
         for start, end in window_bounds(len(context.ids), room, min(stride, room // 2)):
             inside = answer is not None and start <= answer[0] and answer[1] < end
             target = (answer[0] - start + first, answer[1] - start + first) if answer and inside else (NO_ANSWER,) * 2

@@ -31,7 +31,7 @@ class Tokens(NamedTuple):
     """A sequence as the model reads it: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
 
     ids: NDArray[np.int32]  # (T,)
-    second: int  # where B begins; T where there is none
+    second: int  # where the second segment begins; T where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +209,9 @@ def outputs_by_example(features: Sequence[Feature], outputs: Sequence[Any]) -> M
 
 
 def joined(tokenizer: Tokenizer, first: NDArray[Any], second: NDArray[Any] | None = None) -> Tokens:
-    """[CLS] first [SEP], or [CLS] first [SEP] second [SEP]."""
-    cls, sep = [tokenizer.cls_id], [tokenizer.sep_id]
-    if second is None:
-        ids = np.concatenate([cls, first, sep]).astype(np.int32)
-        return Tokens(ids, len(ids))
-    return Tokens(np.concatenate([cls, first, sep, second, sep]).astype(np.int32), len(first) + 2)
+    """[CLS] first [SEP], or [CLS] first [SEP] second [SEP], as the tokenizer lays them out."""
+    layout = tokenizer.lay_out(first, second)
+    return Tokens(layout.ids.astype(np.int32), len(layout.ids) - int(layout.segments.sum()))
 
 
 def encoded(

@@ -26,6 +26,7 @@ from finetune.tags import OUTSIDE, check_tags, entities, find_scheme, tag_ids, t
 from finetune.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
 from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
+from minibert.vocabulary import in_running_text
 
 NOT_SCORED = -100  # at pieces that are no word's first, at padding, and at words that another window has
 
@@ -81,7 +82,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def _pieces(self, examples: Sequence[TaggedExample]) -> dict[str, list[int]]:
         """The ids of each word; some have none at all, such as a lone variation selector."""
         words = sorted({word for example in examples for word in example.words})
-        return dict(zip(words, self.tokenizer.encode_plain(words), strict=True))
+        return dict(zip(words, self.tokenizer.encode_plain(in_running_text(words)), strict=True))
 
     def _windows(self, number: int, words: Sequence[Sequence[int]], tags: Sequence[int]) -> Iterator[Feature]:
         max_length, stride = self.reading.max_length, self.reading.stride

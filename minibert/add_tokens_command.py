@@ -92,7 +92,7 @@ def report(growth: Growth, tokenizer: Tokenizer) -> list[str]:
     """A line for each word: id, word, and the pieces that it was; then the words that were tokens already."""
     lines = [f"{len(growth.added):,} added"]
     for token in growth.added:
-        lines.append(f"  {token.token_id:8} {token.word}   was {' '.join(tokenizer.tokens(token.piece_ids))}")
+        lines.append(f"  {token.token_id:8} {token.word}   was {' '.join(map(tokenizer.shown, token.piece_ids))}")
     if growth.known:
         lines.append(f"{len(growth.known):,} there already: {' '.join(growth.known)}")
     return lines

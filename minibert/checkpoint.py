@@ -1,4 +1,4 @@
-"""A model directory: `config.json`, `model.safetensors`, `tokenizer.json` and `vocab.txt`.
+"""A model directory: `config.json`, `model.safetensors`, `tokenizer.json` and, of WordPiece, `vocab.txt`.
 
 Written whole or not at all, refused when damaged. `config.json` is written last and carries the checksum of the
 weights, so a directory whose writing was cut off, or whose weights were changed, is never taken for a good one.

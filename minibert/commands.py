@@ -87,16 +87,18 @@ def fill_mask(args: Sequence[str]) -> None:
     device = choose_device(options.device)
     batch = tokenizer(options.text)
     if not (batch.input_ids == tokenizer.mask_id).any():
-        raise InputError(f"no [MASK] in the text {options.text!r}: write it where a word is to be told")
+        mask = tokenizer.special_tokens.mask
+        raise InputError(f"no {mask} in the text {options.text!r}: write it where a word is to be told")
     with torch.inference_mode(), choose_precision(options.dtype, device).autocast():
         probabilities = mask_probabilities(model.to(device), batch.to(device), tokenizer)
     print(options.text)
     for number, row in enumerate(probabilities, start=1):
         best = row.topk(options.top_k)
         answers = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        label = f"[MASK] {number}" if len(probabilities) > 1 else "[MASK]"
+        mask = tokenizer.special_tokens.mask
+        label = f"{mask} {number}" if len(probabilities) > 1 else mask
         for place, (token, probability) in enumerate(answers):
-            print(f"  {label if place == 0 else '':10} {probability:7.2%}  {tokenizer.id_to_token(token)}")
+            print(f"  {label if place == 0 else '':10} {probability:7.2%}  {tokenizer.shown(token)}")
 
 
 def mask_probabilities(model: BertForPreTraining | BertForMaskedLM, batch: Batch, tokenizer: Tokenizer) -> Tensor:

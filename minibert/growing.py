@@ -60,11 +60,11 @@ def grow_vocabulary(
     written = [tokenizer.as_found_in_text(word) for word in words]
     grown = copy.deepcopy(tokenizer)
     grown.add_tokens(written)
-    for word, ids in zip(words, _pieces(grown, words), strict=True):
+    for word, ids in zip(words, grown.encode_words(words), strict=True):
         if len(ids) != 1:
             raise InputError(f"token to add {word!r}: texts would still have it as {' '.join(grown.tokens(ids))}")
-    was = dict(zip(written, _pieces(tokenizer, written), strict=True))
-    now = dict(zip(written, _pieces(grown, written), strict=True))
+    was = dict(zip(written, tokenizer.encode_words(written), strict=True))
+    now = dict(zip(written, grown.encode_words(written), strict=True))
     first = tokenizer.vocab_size
     added = tuple(NewToken(word, ids[0], tuple(was[word])) for word, ids in now.items() if ids[0] >= first)
     known = tuple(word for word, ids in now.items() if ids[0] < first)
@@ -72,11 +72,6 @@ def grow_vocabulary(
         _write_rows(model, added, first=first, init=init, generator=generator)
     tokenizer.add_tokens(written)
     return Growth(added, known)
-
-
-def _pieces(tokenizer: Tokenizer, words: Sequence[str]) -> list[list[int]]:
-    """The ids of each word, without [CLS] and [SEP]."""
-    return [ids[1:-1] for ids in tokenizer.encode_whole(words)]
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
-"""WordPiece: train a vocabulary, load one, turn texts into a `Batch` of tensors, and ids back into text.
+"""Train a vocabulary, load one, turn texts into a `Batch` of tensors, and ids back into text.
 
 The pieces come from the `tokenizers` library; what is added here is a vocabulary that is the same whenever it is
-trained on the same text, the files of a model directory, and a typed batch. Sources: Devlin et al. 2018, section 3
-([CLS] A [SEP] B [SEP], segments 0 and 1); Wu et al. 2016 (WordPiece, arXiv 1609.08144).
+trained on the same text, the files of a model directory, and a typed batch. In what BERT's tokenizer and its relatives'
+differ is declared in `minibert.vocabulary`. Source of the layout: Devlin et al. 2018, section 3.
 
 torch is imported only where tensors are made: the worker processes of `pretrain prepare` have no use for it.
 """
@@ -11,42 +11,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
+from numpy.typing import ArrayLike, NDArray
+from tokenizers import AddedToken, processors
 
 from minibert.errors import InputError
 from minibert.vocabulary import (
-    CLS,
+    AS_WRITTEN,
     CONTINUATION,
+    CUT_CHARACTER,
     LONE_SURROGATE,
-    SEP,
-    SPECIAL_TOKENS,
-    UNK,
+    SPACE_MARK,
+    UNSPACED,
+    Kind,
     Normalization,
+    SpecialTokens,
     Vocabulary,
-    bert_normalizer,
-    learn_vocabulary,
+    in_running_text,
     unusable_text,
 )
 from minibert.vocabulary_files import read_vocabulary
+from minibert.vocabulary_learning import learn_vocabulary
 
 if TYPE_CHECKING:
     import torch
-
-# Scripts written without spaces: a word of these must be found inside running text. The ideographs are the blocks
-# that BERT splits by character; Japanese kana come on top.
-UNSPACED = re.compile(
-    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
-)
 
 # `encode_whole` holds so many encodings, of a hundred bytes and more a token, in memory.
 TEXTS_AT_ONCE = 1_000
@@ -56,14 +51,15 @@ TEXTS_AT_ONCE = 1_000
 class Batch:
     """Encoded texts, padded on the right. B texts (or pairs), T tokens in the longest (or `max_length`).
 
-    offsets hold the [start, end) characters of a token in its own text: the first where token_type_ids is 0, the
-    second where it is 1. [CLS], [SEP] and padding have (0, 0).
+    offsets hold the [start, end) characters of a token in its own text, which `sequence_ids` tells: segments don't,
+    where a tokenizer has one for both texts. [CLS], [SEP] and padding have (0, 0).
     special_tokens_mask is True at [PAD], [CLS], [SEP] and [MASK], also where the text itself spelled one of them;
     not at [UNK], which stands for a word of the text.
     """
 
     input_ids: torch.Tensor  # (B, T) int64
-    token_type_ids: torch.Tensor  # (B, T) int64: 0 in the first segment and in padding, 1 in the second
+    token_type_ids: torch.Tensor  # (B, T) int64: 0 in the first segment and in padding, in the second 1 or 0
+    sequence_ids: torch.Tensor  # (B, T) int64: 0 at a token of the first text, 1 of the second, -1 where of none
     attention_mask: torch.Tensor  # (B, T) bool: True at a real token, False at padding
     special_tokens_mask: torch.Tensor  # (B, T) bool
     offsets: torch.Tensor  # (B, T, 2) int64, characters
@@ -78,14 +74,26 @@ class Batch:
         return len(self.input_ids)
 
 
+class Layout(NamedTuple):
+    """One sequence, as the model reads it."""
+
+    ids: NDArray[np.int64]  # (T,)
+    segments: NDArray[np.int64]  # (T,) the token_type_ids
+    text: NDArray[np.intp]  # positions of the text's own tokens: first those of A, then those of B
+
+
 class Tokenizer:
-    """A WordPiece tokenizer. Made by `Tokenizer.train` or `Tokenizer.load`, called to encode.
+    """Made by `Tokenizer.train` or `Tokenizer.load`, called to encode.
 
     The five special tokens are recognised wherever a text spells them out, also when lower-casing: `[MASK]` in a
     text is one token.
     """
 
+    kind: Kind  # "wordpiece" (BERT), "bpe" (byte-level: RoBERTa) or "unigram" (SentencePiece's: ALBERT)
     normalization: Normalization  # its options
+    special_tokens: SpecialTokens  # as they are spelled
+    separators: int  # [SEP] between two texts: 1, or 2
+    second_segment: int  # the token_type_id of the second text: 1, or 0 where both have the same
     pad_id: int
     unk_id: int
     cls_id: int
@@ -94,10 +102,23 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Users call `train` or `load`, which make the vocabulary."""
+        self.kind = vocabulary.kind
         self.normalization = vocabulary.normalization
+        self.special_tokens = vocabulary.special_tokens
+        self.second_segment = vocabulary.second_segment
+        self.separators = vocabulary.separators
+        self._class = type(vocabulary)
         self._tokenizer = _assemble(vocabulary)
-        self._tokens = _tokens_by_id(self._tokenizer)
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self._tokens.index, SPECIAL_TOKENS)
+        self._plain_model = vocabulary.plain_model()
+        self._know_tokens()
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self._tokens.index, self.special_tokens)
+
+    def _know_tokens(self) -> None:
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        self._tokens = sorted(ids, key=lambda token: ids[token])
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._added_ids = frozenset(added)
+        self._spaces_matter = any(" " in token.content or token.rstrip for token in added.values())
 
     @classmethod
     def train(
@@ -105,47 +126,57 @@ class Tokenizer:
         texts: Iterable[str],
         *,
         vocab_size: int,
-        lowercase: bool = True,
+        kind: Kind = "wordpiece",
+        lowercase: bool | None = None,
         strip_accents: bool | None = None,
-        chinese_chars: bool = True,
+        chinese_chars: bool | None = None,
         max_words: int | None = None,
     ) -> Tokenizer:
         """Learn a vocabulary of exactly `vocab_size` tokens, or fewer where the text has no more to give.
 
-        The special tokens have ids 0 to 4; then come the single characters, those that go on with a word (##c), and
-        the merged pieces in the order in which they were learned. The same text gives the same vocabulary in every
-        process (see `minibert.vocabulary`).
+        The special tokens have ids 0 to 4. Of WordPiece then come the single characters, those that go on with a word
+        (##c), and the merged pieces in the order in which they were learned; of byte-level BPE the 256 bytes and the
+        merged pieces; of the unigram model the pieces by their probability. The same text gives the same vocabulary in
+        every process (see `minibert.vocabulary_learning`).
 
-        `strip_accents` None means: as `lowercase`. Memory is bounded: texts are streamed, and when more than
-        `max_words` different words have been counted, only the more frequent half is kept (ties in the order of
-        the words). That leaves alone what becomes a piece, as long as `max_words` is many times `vocab_size`; None:
+        `lowercase` None means yes, `strip_accents` None: as `lowercase`, `chinese_chars` None: WordPiece alone makes
+        each ideograph a word. Byte-level BPE keeps the text as it is. Memory is bounded: texts are streamed, and when
+        more than `max_words` different words have been counted, only the more frequent half is kept (ties in the order
+        of the words). That leaves alone what becomes a piece, as long as `max_words` is many times `vocab_size`; None:
         six times, and 50,000 at least.
 
-        Raises InputError: `vocab_size` has no room for a character, `max_words` under 2, no word in the texts.
+        Raises InputError: `vocab_size` has no room for a character, `max_words` under 2, no word in the texts, an
+        option that the kind does not have.
         """
-        normalization = Normalization(lowercase, lowercase if strip_accents is None else strip_accents, chinese_chars)
+        normalization = _normalization(kind, lowercase, strip_accents, chinese_chars)
         most = max(50_000, 6 * vocab_size) if max_words is None else max_words
-        return cls(learn_vocabulary(texts, normalization, vocab_size, most))
+        return cls(learn_vocabulary(texts, kind, normalization, vocab_size, most))
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a directory that holds `tokenizer.json` (preferred) or `vocab.txt`, or one of these files.
+        """Read a directory or one file of it: `tokenizer.json` (preferred), `vocab.txt` (WordPiece), `vocab.json` with
+        `merges.txt` beside it (byte-level BPE), or `spiece.model` (the unigram model).
 
-        A `tokenizer_config.json` beside it may set `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`;
-        what it sets wins over `tokenizer.json`, as in transformers (what it leaves open does not: transformers would
-        take its own defaults). Added tokens and further special ones are read from it too, or from
-        `added_tokens.json` and `special_tokens_map.json`. A bare `vocab.txt` whose tokens contain a word with
-        upper-case letters is cased, any other lower-cases. Truncation, padding and the post-processor that a
-        `tokenizer.json` carries are left out: every call of ours says what it wants.
+        A `tokenizer_config.json` beside it may set `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`,
+        `keep_accents`, or `add_prefix_space`; what it sets wins over `tokenizer.json`, as in transformers (what it
+        leaves open does not: transformers would take its own defaults). Added tokens and further special ones are read
+        from it too, or from `added_tokens.json` and `special_tokens_map.json`. A bare `vocab.txt` whose tokens contain
+        a word with upper-case letters is cased, any other lower-cases. Truncation, padding and the post-processor that
+        a `tokenizer.json` carries are left out: every call of ours says what it wants.
 
-        Raises InputError, naming the file: missing, not UTF-8, not parseable, not WordPiece with BERT's normaliser,
-        another class of tokenizer, other special tokens than BERT's five, one of them missing, a token twice, ids
+        Where no file says how, <mask> and ALBERT's [MASK] take the space before them, as these models were trained;
+        transformers 5 then does not. Nor does it read a bare `spiece.model` as ALBERT was trained; see
+        `minibert.spiece`.
+
+        Raises InputError, naming the file: missing, not UTF-8, not parseable, pieces or a normaliser of another kind,
+        another class of tokenizer, other special tokens than the kind's five, one of them missing, a token twice, ids
         with gaps.
         """
         return cls(read_vocabulary(Path(path)))
 
     def save(self, directory: str | Path) -> None:
-        """Write `tokenizer.json` (all there is to know) and `vocab.txt` (one token a line, added ones too).
+        """Write `tokenizer.json` (all there is to know) and, of WordPiece, `vocab.txt` (one token a line, added ones
+        too).
 
         The same tokenizer gives the same bytes. `vocab.txt` alone carries no options, and finds an added word
         only where it stands between spaces.
@@ -153,7 +184,8 @@ class Tokenizer:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "tokenizer.json").write_bytes(self._tokenizer.to_str(pretty=True).encode() + b"\n")
-        (directory / "vocab.txt").write_bytes("".join(f"{token}\n" for token in self._tokens).encode())
+        if self.kind == "wordpiece":
+            (directory / "vocab.txt").write_bytes("".join(f"{token}\n" for token in self._tokens).encode())
 
     def __call__(
         self,
@@ -163,7 +195,8 @@ class Tokenizer:
         max_length: int | None = None,
         pad_to: Literal["longest", "max_length"] = "longest",
     ) -> Batch:
-        """Encode texts as [CLS] A [SEP], pairs as [CLS] A [SEP] B [SEP]; one string is a batch of one.
+        """Encode texts as [CLS] A [SEP], pairs as [CLS] A [SEP] B [SEP] (RoBERTa: <s> A </s></s> B </s>, all of one
+        segment); one string is a batch of one.
 
         Longer than `max_length` tokens (special ones counted) is cut, the longer text of a pair first, as
         transformers' fast tokenizers do.
@@ -177,7 +210,7 @@ class Tokenizer:
             raise InputError("empty batch: expected at least one text")
         if pairs is not None and len(pairs) != len(texts):
             raise InputError(f"{len(texts)} texts but {len(pairs)} pairs: expected as many of both")
-        special = 2 if pairs is None else 3
+        special = self.special_count(pair=pairs is not None)
         if max_length is not None and max_length <= special:
             raise InputError(
                 f"max_length {max_length}: expected at least {special + 1} (special tokens take {special})"
@@ -205,14 +238,20 @@ class Tokenizer:
         shape = (len(encodings), int(lengths.max()) if width is None else width)
         input_ids = np.full(shape, self.pad_id, dtype=np.int64)
         token_type_ids = np.zeros(shape, dtype=np.int64)
+        sequence_ids = np.full(shape, -1, dtype=np.int64)
         offsets = np.zeros((*shape, 2), dtype=np.int64)
         for row, (encoding, length) in enumerate(zip(encodings, lengths, strict=True)):
             input_ids[row, :length] = encoding.ids
             token_type_ids[row, :length] = encoding.type_ids
+            frame = np.array(
+                encoding.special_tokens_mask
+            )  # where the layout put a token, not where the text spells one
+            sequence_ids[row, :length] = np.where(frame, -1, np.cumsum(frame) > 1)  # of A one stands before, of B more
             offsets[row, :length] = encoding.offsets
         return Batch(
             input_ids=torch.from_numpy(input_ids),
             token_type_ids=torch.from_numpy(token_type_ids),
+            sequence_ids=torch.from_numpy(sequence_ids),
             attention_mask=torch.from_numpy(np.arange(shape[1]) < lengths[:, None]),
             special_tokens_mask=torch.from_numpy(
                 np.isin(input_ids, [self.pad_id, self.cls_id, self.sep_id, self.mask_id])
@@ -221,20 +260,61 @@ class Tokenizer:
             lengths=torch.from_numpy(lengths),
         )
 
+    def special_count(self, *, pair: bool) -> int:
+        """How many special tokens frame a text, or a pair of texts."""
+        return 2 + (self.separators if pair else 0)
+
+    def lay_out(self, first: ArrayLike, second: ArrayLike | None = None) -> Layout:
+        """Ids of text alone, (a,) and (b,), in the frame that a call gives to texts."""
+        first, sep = np.asarray(first, np.int64), [self.sep_id]
+        text = np.arange(len(first)) + 1
+        if second is None:
+            ids = np.concatenate([[self.cls_id], first, sep])
+            return Layout(ids, np.zeros(len(ids), np.int64), text)
+        second = np.asarray(second, np.int64)
+        ids = np.concatenate([[self.cls_id], first, sep * self.separators, second, sep])
+        begin = len(ids) - len(second) - 1
+        segments = np.where(np.arange(len(ids)) < begin, 0, self.second_segment)
+        return Layout(ids, segments, np.concatenate([text, begin + np.arange(len(second))]))
+
     def encode_plain(self, texts: list[str]) -> list[list[int]]:
         """Ids of the text alone, a list a text: no special tokens, no truncation, no offsets. For much text.
 
         Here the text cannot spell a special token: "[SEP]" in a corpus is the words "[", "sep", "]", so that no
         training sequence gets a separator in its middle. Raises InputError on text that is not valid Unicode.
         """
+        return [encoding.ids for encoding in self._plain_encodings(texts, self._tokenizer.encode_batch_fast)]
+
+    def encode_plain_with_offsets(self, texts: list[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """`encode_plain`, each text's ids with the [start, end) characters of each token. Raises InputError as that."""
+        return [
+            (encoding.ids, encoding.offsets) for encoding in self._plain_encodings(texts, self._tokenizer.encode_batch)
+        ]
+
+    def _plain_encodings(self, texts: list[str], encode: Any) -> list[tokenizers.Encoding]:
+        usual_model = self._tokenizer.model
         self._tokenizer.encode_special_tokens = True
+        if self._plain_model is not None:
+            self._tokenizer.model = self._plain_model
         try:
-            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            return encode(texts, add_special_tokens=False)
         except TypeError as error:
             raise unusable_text(texts, error) from error
         finally:
             self._tokenizer.encode_special_tokens = False
-        return [encoding.ids for encoding in encodings]
+            if self._plain_model is not None:
+                self._tokenizer.model = usual_model
+
+    def parts(self, text: str) -> list[str]:
+        """`text` in parts between spaces that are cut into pieces independently: the ids of the parts are the text's.
+
+        Neither normalisation nor splitting looks across a space. Only an added token can hold one, or take the one
+        behind it; then the whole text is one part.
+        """
+        if self._spaces_matter:
+            return [text]
+        parts = text.split(" ")
+        return [parts[0], *(f" {part}" for part in parts[1:])] if self.kind == "bpe" else parts
 
     def encode_whole(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Ids of each text as [CLS] A [SEP], uncut, without padding or offsets: those of a call, for many texts.
@@ -275,6 +355,11 @@ class Tokenizer:
                 raise IndexError(f"token id {i}: expected 0 to {size - 1}")
         return checked
 
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """The ids of each word as it stands in running text, special tokens recognised."""
+        encodings = self._tokenizer.encode_batch_fast(in_running_text(words), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
     def add_tokens(self, words: Sequence[str]) -> int:
         """Make each word one token from now on; returns how many ids are new (a word that is one already adds none).
 
@@ -287,26 +372,36 @@ class Tokenizer:
         """
         before = self.vocab_size
         written = [self.as_found_in_text(word) for word in words]
-        encodings = self._tokenizer.encode_batch_fast(written, add_special_tokens=False)
-        known = {word for word, e in zip(written, encodings, strict=True) if len(e) == 1 and e.ids != [self.unk_id]}
+        pieces = self.encode_words(written)
+        known = {word for word, ids in zip(written, pieces, strict=True) if len(ids) == 1 and ids != [self.unk_id]}
         # All at once: at every call the library prepares its search for added words anew.
-        self._tokenizer.add_tokens([_added_word(word) for word in written if word not in known])
-        self._tokens = _tokens_by_id(self._tokenizer)
+        self._tokenizer.add_tokens([self._added_word(word) for word in written if word not in known])
+        self._know_tokens()
         return self.vocab_size - before
+
+    def _added_word(self, word: str) -> AddedToken:
+        unspaced = UNSPACED.search(word) is not None
+        # Normalisation puts spaces round every ideograph, so an unspaced word is looked for in the text as written.
+        # Where a space belongs to the word behind it, the added word has to take it, or it would be left as a piece.
+        return AddedToken(
+            word, special=False, single_word=not unspaced, normalized=not unspaced, lstrip=self.kind == "bpe"
+        )
 
     def as_found_in_text(self, word: str) -> str:
         """A word to add as the vocabulary has it: normalised; as written where it is unspaced or a special token.
 
         Raises InputError, as `add_tokens`.
         """
-        if word in SPECIAL_TOKENS:
+        if word in self.special_tokens:
             return word
         if LONE_SURROGATE.search(word):
             raise InputError(f"token to add {word!r}: expected Unicode text, found a lone surrogate")
         one_line = len(word.splitlines()) == 1
-        written = word.strip() if UNSPACED.search(word) else self._tokenizer.normalizer.normalize_str(word).strip()
-        if not written or not one_line or written.startswith(CONTINUATION):
-            raise InputError(f"token to add {word!r}: expected a word on one line that does not begin with ##")
+        normalizer = None if UNSPACED.search(word) else self._tokenizer.normalizer
+        written = (word if normalizer is None else normalizer.normalize_str(word)).strip()
+        if not written or not one_line or (self.kind == "wordpiece" and written.startswith(CONTINUATION)):
+            expected = " that does not begin with ##" if self.kind == "wordpiece" else ""
+            raise InputError(f"token to add {word!r}: expected a word on one line{expected}")
         return written
 
     @property
@@ -315,14 +410,45 @@ class Tokenizer:
         return len(self._tokens)
 
     @property
-    def max_word_chars(self) -> int:
-        """A word of more characters is [UNK] as a whole."""
-        return self._tokenizer.model.max_input_chars_per_word
+    def max_word_chars(self) -> int | None:
+        """A word of more characters is [UNK] as a whole; None: however long it is, it is cut into pieces."""
+        return self._tokenizer.model.max_input_chars_per_word if self.kind == "wordpiece" else None
+
+    @property
+    def add_prefix_space(self) -> bool:
+        """Whether the first word of a text is cut as one that has a space before it (byte-level BPE)."""
+        return self.kind == "unigram" or (self.kind == "bpe" and self._tokenizer.pre_tokenizer.add_prefix_space)
 
     @property
     def continuation_mask(self) -> np.ndarray:
-        """(V,) bool: True where the piece goes on with a word ("##ing")."""
-        return np.array([token.startswith(CONTINUATION) and token != CONTINUATION for token in self._tokens])
+        """(V,) bool: True where the piece goes on with a word ("##ing"). See `Vocabulary.goes_on`."""
+        return np.array(
+            [i not in self._added_ids and self._class.goes_on(token) for i, token in enumerate(self._tokens)]
+        )
+
+    @property
+    def byte_lengths(self) -> np.ndarray:
+        """(V,) int64: the UTF-8 bytes of the text that each token stands for; 0 of the special five.
+
+        The space before a word is not counted, as only some kinds have it in their pieces: a loss over these bytes
+        compares vocabularies. What normalisation changes is counted as it is after it.
+        """
+        lengths = [
+            len(token.encode()) if i in self._added_ids else self._class.byte_length(token)
+            for i, token in enumerate(self._tokens)
+        ]
+        return np.where(np.isin(self._tokens, self.special_tokens), 0, lengths)
+
+    def shown(self, token_id: int) -> str:
+        """A token as people read it: bytes as the characters that they are, and a space before a word as "▁".
+
+        What is only a part of a character stays as the vocabulary spells it. Raises IndexError outside the vocabulary.
+        """
+        token = self.id_to_token(token_id)
+        if self.kind != "bpe" or token_id in self._added_ids:
+            return token
+        characters = self._class.characters(token)
+        return token if CUT_CHARACTER in characters else characters.replace(" ", SPACE_MARK)
 
     @property
     def fingerprint(self) -> str:
@@ -333,24 +459,33 @@ class Tokenizer:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _assemble(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-    """BERT's pipeline: normalise, split at spaces and punctuation, longest pieces first, [CLS] A [SEP] B [SEP]."""
-    tokenizer = tokenizers.Tokenizer(
-        models.WordPiece(
-            vocabulary.ids,
-            unk_token=UNK,
-            continuing_subword_prefix=CONTINUATION,
-            max_input_chars_per_word=vocabulary.max_word_chars,
-        )
+def _normalization(
+    kind: Kind, lowercase: bool | None, strip_accents: bool | None, chinese_chars: bool | None
+) -> Normalization:
+    """The options of `Tokenizer.train`, where None is what the kind does by itself. Raises InputError, as that."""
+    if kind == "bpe" and (lowercase or strip_accents or chinese_chars):
+        raise InputError("byte-level BPE keeps the text as it is: no lowercase, strip_accents or chinese_chars")
+    if kind == "unigram" and chinese_chars:
+        raise InputError("chinese_chars: only a WordPiece vocabulary makes each ideograph a word")
+    if kind == "bpe":
+        return AS_WRITTEN
+    folds = lowercase is not False
+    return Normalization(
+        lowercase=folds,
+        strip_accents=folds if strip_accents is None else strip_accents,
+        chinese_chars=kind == "wordpiece" and chinese_chars is not False,
+        clean_text=kind == "wordpiece",
     )
-    tokenizer.normalizer = bert_normalizer(vocabulary.normalization)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
 
+
+def _assemble(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
+    """The kind's pipeline, the tokens that are found before it, and the frame of special tokens."""
+    tokenizer = vocabulary.pipeline()
     # normalized=False: looked for in the text as written, or lower-casing would hide "[MASK]".
+    takes_space = {vocabulary.special_tokens.mask} if vocabulary.mask_takes_space else set()
     added = {
-        token: (vocabulary.ids[token], AddedToken(token, special=True, normalized=False))
-        for token in SPECIAL_TOKENS
+        token: (vocabulary.ids[token], AddedToken(token, special=True, normalized=False, lstrip=token in takes_space))
+        for token in vocabulary.special_tokens
         if token in vocabulary.ids
     }
     added |= {token.content: (token_id, token) for token_id, token in vocabulary.added}
@@ -359,20 +494,12 @@ def _assemble(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
     for special, tokens in groupby(in_order, key=lambda token: token.special):
         (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(list(tokens))
 
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{CLS}:0 $A:0 {SEP}:0",
-        pair=f"{CLS}:0 $A:0 {SEP}:0 $B:1 {SEP}:1",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (CLS, SEP)],
+    cls, sep, b = vocabulary.special_tokens.cls, vocabulary.special_tokens.sep, vocabulary.second_segment
+    frame = processors.TemplateProcessing(
+        single=f"{cls}:0 $A:0 {sep}:0",
+        pair=f"{cls}:0 $A:0" + f" {sep}:0" * vocabulary.separators + f" $B:{b} {sep}:{b}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
     )
+    before = tokenizer.post_processor
+    tokenizer.post_processor = frame if before is None else processors.Sequence([before, frame])
     return tokenizer
-
-
-def _tokens_by_id(tokenizer: tokenizers.Tokenizer) -> list[str]:
-    ids = tokenizer.get_vocab(with_added_tokens=True)
-    return sorted(ids, key=lambda token: ids[token])
-
-
-def _added_word(word: str) -> AddedToken:
-    unspaced = UNSPACED.search(word) is not None
-    # Normalisation puts spaces round every ideograph, so an unspaced word is looked for in the text as written.
-    return AddedToken(word, special=False, single_word=not unspaced, normalized=not unspaced)

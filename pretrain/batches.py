@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -89,21 +88,18 @@ class BatchMaker:
         """The example of one planned pair; `number` is the pair's place in the plan, and decides its masks."""
         a = slice(pair["a_start"], pair["a_start"] + pair["a_length"])
         b = slice(pair["b_start"], pair["b_start"] + pair["b_length"])
-        ids = self._lay_out(self.arrays.tokens, a, b, cls=self.tokenizer.cls_id, sep=self.tokenizer.sep_id)
-        end_of_a = a.stop - a.start + 1  # its [SEP]
-        segments = (np.arange(len(ids)) > end_of_a).astype(np.int64)
-        text = np.arange(1, len(ids) - 1)
-        text = text[text != end_of_a]
-        seen, chosen = self.masker(ids, text, np.random.default_rng([self.seed, number]))
+        tokens = self.arrays.tokens
+        ids, segments, text = self.tokenizer.lay_out(tokens[a], tokens[b] if self.options.paired else None)
+        bounds = self.arrays.continues_word
+        continues = None if bounds is None else self._of_text(bounds, a, b)
+        seen, chosen = self.masker(ids, text, np.random.default_rng([self.seed, number]), continues=continues)
         if self.scored is not None:
-            chosen = chosen[self._lay_out(self.scored, a, b, cls=False, sep=False)[chosen] != 0]
+            chosen = chosen[self._of_text(self.scored, a, b)[np.searchsorted(text, chosen)]]
         return Example(ids, seen, segments, chosen, bool(pair["not_next"]))
 
-    def _lay_out(self, values: NDArray[Any], a: slice, b: slice, *, cls: int, sep: int) -> NDArray[np.int64]:
-        """A value for each token of the sequence: `cls` A `sep`, then, in pairs, B `sep`."""
-        first, second = np.array([cls]), np.array([sep])
-        pieces = [first, values[a], second] + ([values[b], second] if self.options.paired else [])
-        return np.concatenate(pieces).astype(np.int64)
+    def _of_text(self, values: NDArray[np.bool_], a: slice, b: slice) -> NDArray[np.bool_]:
+        """What `values`, one a token of the array, has for the text of a sequence: A and, in pairs, B."""
+        return np.concatenate([values[a], values[b]]) if self.options.paired else values[a]
 
     def micro_batches(
         self, plan: PairPlan, *, start: int, stop: int, parts: int, share: slice = slice(None)

@@ -52,7 +52,7 @@ class HeldOut:
         Raises:
             InputError: nothing is left to score.
         """
-        self.batches = _batches(corpus, PairOptions(seq_len, objective))
+        self.batches = _batches(corpus, PairOptions(seq_len, objective, separators=corpus.tokenizer.separators))
         self.objective = objective
         labels = np.concatenate([batch.masked_labels.numpy() for batch in self.batches])
         if not len(labels):

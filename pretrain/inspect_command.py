@@ -48,11 +48,10 @@ class InspectOptions:
     seed: int = 0
     """of pairs and masks; as in the run"""
 
-    @property
-    def pairs(self) -> PairOptions:
+    def pairs(self, tokenizer: Tokenizer) -> PairOptions:
         """What decides the pairs."""
         objective: PairObjective = "none" if self.no_nsp else self.pair_objective
-        return PairOptions(self.seq_len, objective, short_share=self.short_share)
+        return PairOptions(self.seq_len, objective, short_share=self.short_share, separators=tokenizer.separators)
 
     def check(self) -> None:
         """
@@ -63,8 +62,6 @@ class InspectOptions:
             raise InputError("--count must be at least 1; --start, --phase and --seed at least 0")
         if not 0 <= self.short_share <= 1:
             raise InputError(f"--short-share must be at least 0 and at most 1, not {self.short_share}")
-        if self.seq_len < (smallest := 5 if self.pairs.paired else 4):
-            raise InputError(f"--seq-len must be at least {smallest}, not {self.seq_len}")
         if not 0 < self.mask_rate < 1:
             raise InputError(f"--mask-rate must be above 0 and below 1, not {self.mask_rate}")
 
@@ -78,7 +75,9 @@ def inspect_command(args: Sequence[str]) -> None:
     options.check()
     if options.no_nsp:
         cli.refuse(cli.given_options(args), ("--pair-objective",), "--no-nsp stands for --pair-objective none")
-    corpus, pairs = open_prepared(options.data), options.pairs
+    corpus = open_prepared(options.data)
+    pairs = options.pairs(corpus.tokenizer)
+    pairs.check_room()
     if pairs.objective == "nsp" and corpus.train.documents < 2:
         raise InputError(f"{options.data}: pairs need at least two documents; use --no-nsp")
     masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
@@ -101,9 +100,9 @@ def shown(example: Example, tokenizer: Tokenizer, *, number: int, objective: Pai
     words: list[str] = []
     chosen = set(example.chosen.tolist())
     for place, (was, seen) in enumerate(zip(example.ids.tolist(), example.seen.tolist(), strict=True)):
-        token = tokenizer.id_to_token(was)
+        token = tokenizer.shown(was)
         if place in chosen:
-            token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.id_to_token(seen)}}}"
+            token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.shown(seen)}}}"
         words.append(token)
     kind = KINDS[objective][example.not_next]
     lengths = f"{len(words)} tokens, {len(chosen)} chosen"

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from minibert.errors import InputError
 from pretrain.shards import TokenArrays
 
 # What is to be learned of pairs: whether B follows A or is from elsewhere, or whether B follows A or A follows B; none:
@@ -39,16 +40,26 @@ class PairOptions:
     seq_len: int  # T, special tokens included
     objective: PairObjective = "nsp"
     short_share: float = 0.1  # of the targets, drawn shorter than the room: shorter inputs are met in use, too
+    separators: int = 1  # [SEP] between A and B, as the tokenizer has it
 
     @property
     def room(self) -> int:
-        """Tokens of text in a sequence: what [CLS] and one [SEP] a segment leave."""
-        return self.seq_len - (3 if self.paired else 2)
+        """Tokens of text in a sequence: what [CLS] and [SEP] leave."""
+        return self.seq_len - 2 - (self.separators if self.paired else 0)
 
     @property
     def paired(self) -> bool:
         """Whether a sequence has two segments."""
         return self.objective != "none"
+
+    def check_room(self) -> None:
+        """
+        Raises:
+            InputError: sequences so short that nothing can be asked of a text in them.
+        """
+        if self.room < 2:
+            shortest = self.seq_len - self.room + 2
+            raise InputError(f"--seq-len must be at least {shortest}: special tokens and some text, not {self.seq_len}")
 
 
 class PairPlan:

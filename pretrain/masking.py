@@ -32,13 +32,21 @@ class Masker:
         continues_word = tokenizer.continuation_mask if whole_words else None
         return cls(rate, tokenizer.mask_id, tokenizer.vocab_size, continues_word)
 
-    def __call__(self, ids: Ids, text: NDArray[np.intp], rng: np.random.Generator) -> tuple[Ids, NDArray[np.intp]]:
+    def __call__(
+        self,
+        ids: Ids,
+        text: NDArray[np.intp],
+        rng: np.random.Generator,
+        *,
+        continues: NDArray[np.bool_] | None = None,
+    ) -> tuple[Ids, NDArray[np.intp]]:
         """Masks one sequence.
 
-        ids: (T,); text: positions that may be chosen, ascending, which leaves special tokens out.
+        ids: (T,); text: (n,) positions that may be chosen, ascending, which leaves special tokens out; continues: (n,)
+        whether each goes on with a word, by more than its piece alone (`pretrain.word_bounds`).
         Returns the ids that the model sees, (T,), and the chosen positions in ascending order.
         """
-        chosen = np.sort(self._choose(ids, text, rng))
+        chosen = np.sort(self._choose(ids, text, rng, continues))
         fate = rng.random(len(chosen))
         seen = ids.copy()
         seen[chosen[fate < 0.8]] = self.mask_id
@@ -46,14 +54,16 @@ class Masker:
         seen[replaced] = rng.integers(self.vocab_size, size=len(replaced))
         return seen, chosen
 
-    def _choose(self, ids: Ids, text: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+    def _choose(
+        self, ids: Ids, text: NDArray[np.intp], rng: np.random.Generator, continues: NDArray[np.bool_] | None
+    ) -> NDArray[np.intp]:
         # Rounded up or down by chance, so that the share is right on average whatever the lengths; at least one, so
         # that every sequence teaches something.
         wanted = max(1, math.floor(self.rate * len(text) + rng.random()))
         if self.continues_word is None:
             return rng.permutation(text)[:wanted]
         chosen: list[NDArray[np.intp]] = []
-        words = _words(text, self.continues_word[ids[text]])
+        words = _words(text, self.continues_word[ids[text]] if continues is None else continues)
         for word in rng.permutation(len(words)):
             if len(words[word]) <= wanted:  # a word that would overshoot is passed over for a shorter one
                 chosen.append(words[word])

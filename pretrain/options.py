@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
 from minibert import cli
 from minibert.errors import InputError
 from minibert.training.run_directory import as_toml, plain_values
+from minibert.vocabulary import Kind
 from pretrain.instances import PairObjective, PairOptions
 from pretrain.prepare import PrepareOptions
+from pretrain.word_bounds import Segmenter
+
+if TYPE_CHECKING:
+    from minibert.tokenizer import Tokenizer
 
 RECIPES = ("fast", "paper")
 PROG = "python -m pretrain"
@@ -93,6 +98,8 @@ class PretrainOptions:
     """share of the tokens chosen for prediction in training; evaluation always takes 0.15"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
+    word_segmenter: Segmenter | None = None
+    """jieba: with --whole-word-mask, cut Chinese into words, whose characters are then chosen together (extra zh)"""
     pair_objective: PairObjective = "nsp"
     """nsp: next-sentence prediction on pairs; sop: sentence order, of pairs that follow each other, half of them swapped; none: single segments, no pooler"""  # noqa: E501
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -102,8 +109,10 @@ class PretrainOptions:
 
     vocab_size: int = 8192
     """tokens of the vocabulary that is trained on the corpus"""
+    tokenizer_kind: Kind = "wordpiece"
+    """of the vocabulary that is trained: wordpiece (BERT's), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)"""
     lowercase: bool = True
-    """fold upper case and remove accents before that; --no-lowercase keeps both"""
+    """fold upper case and remove accents before that; --no-lowercase keeps both, as bpe always does"""
     tokenizer: str | None = None
     """a directory with a tokenizer to use in place of training one"""
     sentence_per_line: bool = False
@@ -131,9 +140,11 @@ class PretrainOptions:
         """Whether the model learns next-sentence prediction, which takes other documents than a pair's own."""
         return self.pair_objective == "nsp"
 
-    def pairs(self, phase: int) -> PairOptions:
+    def pairs(self, phase: int, tokenizer: Tokenizer) -> PairOptions:
         """What decides the pairs of a phase."""
-        return PairOptions(self.phases[phase][0], self.pair_objective, short_share=self.short_share)
+        return PairOptions(
+            self.phases[phase][0], self.pair_objective, short_share=self.short_share, separators=tokenizer.separators
+        )
 
     def check(self) -> None:
         """
@@ -187,6 +198,8 @@ class PretrainOptions:
             text_field=self.text_field,
             sentence_per_line=self.sentence_per_line,
             vocab_size=self.vocab_size,
+            tokenizer_kind=self.tokenizer_kind,
+            word_segmenter=self.word_segmenter,
             lowercase=self.lowercase,
             tokenizer=self.init or self.tokenizer,
             nsp=self.nsp,
@@ -208,9 +221,23 @@ NOT_DECISIVE = {
 
 
 # What decides a vocabulary that is still to be trained.
-VOCABULARY_OPTIONS = (
-    "--vocab-size", "--lowercase", "--no-lowercase", "--strip-accents", "--chinese-chars", "--no-chinese-chars",
-)  # fmt: skip
+FOLDING_OPTIONS = ("--lowercase", "--no-lowercase", "--strip-accents")
+CHINESE_OPTIONS = ("--chinese-chars", "--no-chinese-chars")
+VOCABULARY_OPTIONS = ("--vocab-size", "--tokenizer-kind", *FOLDING_OPTIONS, *CHINESE_OPTIONS)
+
+
+def refuse_vocabulary_options(given: set[str], *, kind: Kind, made: bool) -> None:
+    """
+    Raises:
+        InputError: an option that changes nothing of a vocabulary that is there already, or of this kind.
+    """
+    if made:
+        cli.refuse(given, VOCABULARY_OPTIONS, "the vocabulary is there already")
+    if kind == "bpe":
+        cli.refuse(given, FOLDING_OPTIONS, "a bpe vocabulary keeps the text as it is")
+    if kind != "wordpiece":
+        cli.refuse(given, CHINESE_OPTIONS, "only a wordpiece vocabulary makes characters words")
+
 
 # What belongs to one run alone, and shorthands for other keys.
 NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
@@ -238,18 +265,23 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
 
 def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
     """An option that would change nothing is refused: who gives it expects something."""
-    text = (*VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--text-field")
+    text = (
+        *VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--text-field",
+        "--word-segmenter",
+    )  # fmt: skip
     pointless = [
         (options.init is not None, ("--model", "--tokenizer", "--first-weights"), "--init brings its own"),
-        (options.init or options.tokenizer, VOCABULARY_OPTIONS, "the vocabulary is there already"),
         (options.data is not None, text, "the arrays of --data are made already"),
         (options.seq_len is not None, ("--phases",), "--seq-len replaces the phases"),
         (options.no_nsp, ("--pair-objective",), "--no-nsp stands for --pair-objective none"),
+        (not options.whole_word_mask, ("--word-segmenter",), "without --whole-word-mask nothing asks for words"),
         (options.optimizer == "adamw", ("--block-learning-rate",), "it is Muon's, and --optimizer is adamw"),
     ]
     for applies, names, because in pointless:
         if applies:
             cli.refuse(given, names, because)
+    made = bool(options.init or options.tokenizer)
+    refuse_vocabulary_options(given, kind=options.tokenizer_kind, made=made)
 
 
 def resolve(options: PretrainOptions) -> PretrainOptions:

@@ -29,11 +29,14 @@ from tqdm import tqdm
 from minibert.cli import NO_ROOM
 from minibert.errors import InputError, RunStopped
 from minibert.tokenizer import Tokenizer
+from minibert.vocabulary import Kind, in_running_text
 from pretrain.corpus import check_corpus, read_documents, split_document
 from pretrain.heldout import HeldOutChoice, are_unseen, text_hash
 from pretrain.shards import (
+    CONTINUES_WORD,
     FILES,
     FORMAT,
+    NOT_ALWAYS,
     POSITION_DTYPE,
     TOKEN_DTYPES,
     Manifest,
@@ -42,6 +45,7 @@ from pretrain.shards import (
     append_array,
     file_record,
 )
+from pretrain.word_bounds import Segmenter, goes_on, word_cutter
 from pretrain.workers import Workers, peak_rss_bytes, stop_requests
 
 CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the cost of a message, small in memory
@@ -64,14 +68,18 @@ class PrepareOptions:
     """Each line is a sentence; else sentences are found, English and Chinese."""
     vocab_size: int = 8192
     """Tokens in the vocabulary that is trained."""
+    tokenizer_kind: Kind = "wordpiece"
+    """Of the vocabulary that is trained: wordpiece (BERT), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)."""
     lowercase: bool = True
-    """Fold upper case."""
+    """Fold upper case; bpe keeps the text as it is."""
     strip_accents: bool | None = None
-    """Remove accents; None: where lowercase does."""
+    """Remove accents; None: where lowercase does. bpe keeps the text as it is."""
     chinese_chars: bool = True
-    """Make every Chinese character a word."""
+    """Make every Chinese character a word, as only wordpiece does."""
     tokenizer: str | None = None
     """A directory with a tokenizer to use; then no vocabulary is trained."""
+    word_segmenter: Segmenter | None = None
+    """jieba: note which Chinese characters make one word, for whole-word masking (extra zh)."""
     nsp: bool = True
     """Pairs of segments will be made, so that each side needs two documents."""
     workers: int = 0
@@ -82,11 +90,21 @@ class PrepareOptions:
             raise InputError("--corpus: expected pydocs, or one or more paths")
         if not self.text_field:
             raise InputError("--text-field: expected the name of a field")
-        for name, lowest, highest in (("vocab_size", 10, 2**24), ("workers", 0, 1024)):
+        smallest = 262 if self.tokenizer_kind == "bpe" else 10  # of which 256 are bytes, 5 special
+        for name, lowest, highest in (("vocab_size", smallest, 2**24), ("workers", 0, 1024)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
                 option = "--" + name.replace("_", "-")
                 raise InputError(f"{option}: expected a whole number from {lowest} to {highest}, not {value!r}")
+
+    def vocabulary_options(self) -> dict[str, Any]:
+        """What `Tokenizer.train` is given beside the size: the options that this kind of vocabulary has."""
+        options: dict[str, Any] = {"kind": self.tokenizer_kind}
+        if self.tokenizer_kind != "bpe":
+            options |= {"lowercase": self.lowercase, "strip_accents": self.strip_accents}
+        if self.tokenizer_kind == "wordpiece":
+            options |= {"chinese_chars": self.chinese_chars}
+        return options
 
     @property
     def documents_a_side(self) -> int:
@@ -107,6 +125,8 @@ def prepare(options: PrepareOptions, directory: str | Path) -> None:
     """
     check_corpus(options.corpus, text_field=options.text_field)
     tokenizer = None if options.tokenizer is None else Tokenizer.load(options.tokenizer)
+    if options.word_segmenter is not None:
+        word_cutter(options.word_segmenter)  # which says so where it is not installed
     try:
         with (
             stop_requests() as check_stop,
@@ -130,9 +150,7 @@ def _build(options: PrepareOptions, tokenizer: Tokenizer | None, directory: Path
             tokenizer = Tokenizer.train(
                 _training_sentences(spool, workers.check_stop),
                 vocab_size=options.vocab_size,
-                lowercase=options.lowercase,
-                strip_accents=options.strip_accents,
-                chinese_chars=options.chinese_chars,
+                **options.vocabulary_options(),
             )
         tokenizer.save(directory)
     with _timed(seconds, "tokenise"):
@@ -140,7 +158,8 @@ def _build(options: PrepareOptions, tokenizer: Tokenizer | None, directory: Path
         train, heldout = _tokenise(options, spool, tokenizer, dtype, directory, workers)
     with _timed(seconds, "checksum"):
         spool.path.unlink()
-        files = {name: file_record(directory / name) for name in FILES}
+        there = (*FILES, *(name for name in NOT_ALWAYS if (directory / name).exists()))
+        files = {name: file_record(directory / name) for name in there}
     seconds["total"] = sum(seconds.values())
     Manifest(
         format=FORMAT,
@@ -237,7 +256,7 @@ def _training_sentences(spool: _Spool, check_stop: Callable[[], None]) -> Iterat
         for line in file:
             check_stop()
             if not _is_held_out(line, spool.threshold):
-                yield from itertools.chain.from_iterable(_paragraphs(line))
+                yield from itertools.chain.from_iterable(map(_running, _paragraphs(line)))
             bar.update()
 
 
@@ -250,6 +269,11 @@ def _paragraphs(line: bytes) -> list[list[str]]:
     return paragraphs
 
 
+def _running(paragraph: list[str]) -> list[str]:
+    """Its sentences, with the space before them that cutting it took away."""
+    return [*paragraph[:1], *in_running_text(paragraph[1:])]
+
+
 @dataclass(frozen=True)
 class _Block:
     """One side's documents of one chunk, tokenised. Sentences without a token are dropped, and then empty documents."""
@@ -259,6 +283,7 @@ class _Block:
     document_sentences: NDArray[np.int64]  # (D,) sentences of each document
     paragraph_sentences: NDArray[np.int64]  # (P,) sentences of each paragraph, 0 possible
     paragraph_hashes: NDArray[np.uint64]  # (P,)
+    continues_word: NDArray[np.bool_] | None  # (n,) None without a segmenter
 
 
 def _tokenise(
@@ -268,12 +293,14 @@ def _tokenise(
     train, heldout = (SideWriter(directory / side, dtype, tokenizer.vocab_size) for side in ("train", "heldout"))
     passed = directory / "paragraphs"  # uint64 hashes of the training side's, too many to remember
     hashes, sentences = [], []  # of the held-out side's paragraphs
-    tasks = ((spool.path, *block, spool.threshold, directory, dtype) for block in spool.blocks)
+    tasks = ((spool.path, *block, spool.threshold, directory, dtype, options.word_segmenter) for block in spool.blocks)
     with _bar("tokenising", spool.documents) as bar:
         for train_block, heldout_block in workers.map(_tokenise_block, tasks):
             train.append(train_block.tokens, train_block.sentence_lengths, train_block.document_sentences)
             heldout.append(heldout_block.tokens, heldout_block.sentence_lengths, heldout_block.document_sentences)
             append_array(passed, train_block.paragraph_hashes, "<u8")
+            if train_block.continues_word is not None:
+                append_array(directory / "train" / CONTINUES_WORD, train_block.continues_word, "?")
             hashes.append(heldout_block.paragraph_hashes)
             sentences.append(heldout_block.paragraph_sentences)
             bar.set_postfix_str(f"{train.tokens + heldout.tokens:,} tokens", refresh=False)
@@ -291,7 +318,7 @@ def _tokenise(
 
 
 def _tokenise_block(
-    spool: Path, offset: int, size: int, threshold: int, tokenizer: Path, dtype: str
+    spool: Path, offset: int, size: int, threshold: int, tokenizer: Path, dtype: str, segmenter: Segmenter | None
 ) -> tuple[_Block, _Block]:
     """In a worker: reads its part of the spool, and returns the (training, held-out) documents in it."""
     with spool.open("rb") as file:
@@ -300,35 +327,50 @@ def _tokenise_block(
     sides: tuple[list[list[list[str]]], list[list[list[str]]]] = ([], [])
     for line in lines:
         sides[_is_held_out(line, threshold)].append(_paragraphs(line))
-    train, heldout = (_encode(documents, _encoder(tokenizer), dtype) for documents in sides)
+    train, heldout = (_encode(documents, _encoder(tokenizer, segmenter), dtype) for documents in sides)
     return train, heldout
 
 
 class _Encoder:
-    """`Tokenizer.encode_plain` for much text: each different word between spaces is tokenised once, then remembered.
+    """`Tokenizer.encode_plain` for much text: each different part between spaces is tokenised once, then remembered.
 
-    Neither BERT's normalisation nor its splitting looks across a space. Only an added token can hold one; then
-    sentences are tokenised whole.
+    With a segmenter it is remembered, too, which of its tokens go on with a word; words don't reach over a space.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, segmenter: Segmenter | None = None) -> None:
         self._tokenizer = Tokenizer.load(directory)
-        tokens = map(self._tokenizer.id_to_token, range(self._tokenizer.vocab_size))
-        self._separator = None if any(" " in token for token in tokens) else " "
+        self._cut_words = None if segmenter is None else word_cutter(segmenter)
+        self._pieces_go_on = self._tokenizer.continuation_mask
         self._known: dict[str, list[int]] = {}
+        self._goes_on: dict[str, list[bool]] = {}  # the same parts
 
-    def __call__(self, sentences: list[str], dtype: str) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
-        """Tokens (n,) of all sentences, and how many each has (S,)."""
-        split = [sentence.split(self._separator) if self._separator else [sentence] for sentence in sentences]
-        words = list(itertools.chain.from_iterable(split))
+    def __call__(
+        self, sentences: list[str], dtype: str
+    ) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64], NDArray[np.bool_] | None]:
+        """Tokens (n,) of all sentences, how many each has (S,), and with a segmenter which go on with a word (n,)."""
+        split = [self._tokenizer.parts(sentence) for sentence in sentences]
+        parts = list(itertools.chain.from_iterable(split))
         if len(self._known) > REMEMBERED_WORDS:
             self._known.clear()
-        new = list(set(words).difference(self._known))
-        self._known.update(zip(new, self._tokenizer.encode_plain(new), strict=True))
-        ids = [self._known[word] for word in words]
+            self._goes_on.clear()
+        self._learn(list(set(parts).difference(self._known)))
+        ids = [self._known[part] for part in parts]
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        tokens = np.fromiter(itertools.chain.from_iterable(ids), dtype, int(lengths.sum()))
-        return tokens, _group_sums(lengths, list(map(len, split)))
+        count = int(lengths.sum())
+        tokens = np.fromiter(itertools.chain.from_iterable(ids), dtype, count)
+        continues = None
+        if self._cut_words is not None:
+            flags = itertools.chain.from_iterable(self._goes_on[part] for part in parts)
+            continues = np.fromiter(flags, np.bool_, count)
+        return tokens, _group_sums(lengths, list(map(len, split))), continues
+
+    def _learn(self, parts: list[str]) -> None:
+        if self._cut_words is None:
+            self._known.update(zip(parts, self._tokenizer.encode_plain(parts), strict=True))
+            return
+        for part, (ids, offsets) in zip(parts, self._tokenizer.encode_plain_with_offsets(parts), strict=True):
+            self._known[part] = ids
+            self._goes_on[part] = goes_on(part, offsets, self._pieces_go_on[ids].tolist(), self._cut_words)
 
 
 _encoder = functools.cache(_Encoder)  # in a worker: one for all its tasks
@@ -336,7 +378,8 @@ _encoder = functools.cache(_Encoder)  # in a worker: one for all its tasks
 
 def _encode(documents: list[list[list[str]]], encoder: _Encoder, dtype: str) -> _Block:
     paragraphs = [paragraph for document in documents for paragraph in document]
-    tokens, lengths = encoder([sentence for paragraph in paragraphs for sentence in paragraph], dtype)
+    sentences = itertools.chain.from_iterable(map(_running, paragraphs))
+    tokens, lengths, continues = encoder(list(sentences), dtype)
     in_paragraphs = _group_sums(lengths > 0, list(map(len, paragraphs)))
     in_documents = _group_sums(in_paragraphs, list(map(len, documents)))
     return _Block(
@@ -345,6 +388,7 @@ def _encode(documents: list[list[list[str]]], encoder: _Encoder, dtype: str) -> 
         document_sentences=in_documents[in_documents > 0],
         paragraph_sentences=in_paragraphs,
         paragraph_hashes=np.array([text_hash(" ".join(paragraph)) for paragraph in paragraphs], np.uint64),
+        continues_word=continues,
     )
 
 

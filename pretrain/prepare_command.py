@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minibert import cli
-from pretrain.options import VOCABULARY_OPTIONS
+from pretrain.options import refuse_vocabulary_options
 from pretrain.prepare import PrepareOptions, prepare
 from pretrain.shards import Manifest
 
@@ -34,8 +34,8 @@ def prepare_command(args: Sequence[str]) -> None:
         InputError: bad options or text; nothing is left behind.
     """
     command = cli.parse(PrepareCommand, args, prog=PROG, description=DESCRIPTION)
-    if command.options.tokenizer is not None:
-        cli.refuse(cli.given_options(args), VOCABULARY_OPTIONS, "the vocabulary is there already")
+    made, kind = command.options.tokenizer is not None, command.options.tokenizer_kind
+    refuse_vocabulary_options(cli.given_options(args), kind=kind, made=made)
     prepare(command.options, command.out)
     manifest = Manifest.read(Path(command.out))
     for name, side in (("training", manifest.train), ("held out", manifest.heldout)):

@@ -77,6 +77,8 @@ def check_fit(corpus: PreparedCorpus, options: PretrainOptions) -> None:
     check_lengths(model_config(options, corpus.tokenizer), options)
     if options.init is not None and corpus.tokenizer.fingerprint != Tokenizer.load(options.init).fingerprint:
         raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {options.init}")
+    for phase in range(len(options.phases)):
+        options.pairs(phase, corpus.tokenizer).check_room()
     documents = min(corpus.train.documents, corpus.heldout.documents)
     if options.nsp and documents < 2:
         raise InputError(

@@ -1,13 +1,15 @@
 """Token arrays on disk: how `prepare` writes them and training reads them, memory-mapped.
 
     DIR/manifest.json                   what was made, from what, and the checksum of every other file
-    DIR/tokenizer.json  DIR/vocab.txt   the tokenizer that made the arrays
+    DIR/tokenizer.json  DIR/vocab.txt   the tokenizer that made the arrays; the second only of WordPiece
     DIR/train/token_counts.bin          (V,) int64: how often each token stands in the training text
     DIR/train/  DIR/heldout/            the two sides of the corpus:
         tokens.bin                      (n,) uint16 or uint32: every token, no special ones
         sentence_starts.bin             (S+1,) int64: sentence s is tokens[sentence_starts[s] : sentence_starts[s+1]]
         document_starts.bin             (D+1,) int64: document d is sentences document_starts[d] to document_starts[d+1]
         scored.bin                      (S,) uint8, of the held-out side alone: 0 where training has the same paragraph
+        continues_word.bin              (n,) uint8, of the training side alone, where words were cut by a segmenter: 1
+                                        where a token goes on with the word of the token before it
 
 Files are raw little-endian numbers: they can be appended to while they are written, and mapped when they are read.
 """
@@ -35,11 +37,12 @@ TOKEN_DTYPES = ("<u2", "<u4")
 _SIDE_FILES = ("tokens.bin", "sentence_starts.bin", "document_starts.bin")
 FILES = (
     "tokenizer.json",
-    "vocab.txt",
     "train/token_counts.bin",
     *(f"{side}/{name}" for side in ("train", "heldout") for name in _SIDE_FILES),
     "heldout/scored.bin",
 )
+CONTINUES_WORD = "continues_word.bin"
+NOT_ALWAYS = ("vocab.txt", f"train/{CONTINUES_WORD}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Manifest:
     dtype: str  # of tokens.bin, one of TOKEN_DTYPES
     train: SideCounts
     heldout: SideCounts
-    files: dict[str, FileRecord]  # one for each of FILES
+    files: dict[str, FileRecord]  # one for each of FILES, and for those of NOT_ALWAYS that are there
     seconds: dict[str, float]  # by stage of `prepare`, and their sum as "total"
     tokens_per_second: float  # tokens of both sides over the total
     peak_rss_bytes: int  # the main process's own maximum plus that of every worker: shared pages count several times
@@ -110,7 +113,10 @@ class Manifest:
             dtype=dtype,
             train=_side_counts(fields.below("train")),
             heldout=_side_counts(fields.below("heldout")),
-            files={name: _file_record(files.below(name)) for name in FILES},
+            files={
+                name: _file_record(files.below(name))
+                for name in (*FILES, *(name for name in NOT_ALWAYS if name in fields.get("files", dict)))
+            },
             seconds={stage: float(seconds.get(stage, (int, float))) for stage in fields.get("seconds", dict)},
             tokens_per_second=float(fields.get("tokens_per_second", (int, float))),
             peak_rss_bytes=fields.get("peak_rss_bytes", int),
@@ -157,6 +163,7 @@ class TokenArrays:
     sentence_starts: NDArray[np.int64]  # (S+1,) positions in `tokens`
     document_starts: NDArray[np.int64]  # (D+1,) positions in `sentence_starts`
     scored: NDArray[np.bool_]  # (S,) whether the held-out loss counts the sentence; all True on the training side
+    continues_word: NDArray[np.bool_] | None = None  # (n,) whether a token goes on with a word, by a segmenter
 
     @property
     def documents(self) -> int:
@@ -265,12 +272,13 @@ def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:
 
 
 def _open_side(directory: Path, counts: SideCounts, dtype: str) -> TokenArrays:
-    scored = directory / "scored.bin"
+    scored, continues = directory / "scored.bin", directory / CONTINUES_WORD
     return TokenArrays(
         tokens=_map(directory / "tokens.bin", dtype, counts.tokens),
         sentence_starts=_map(directory / "sentence_starts.bin", POSITION_DTYPE, counts.sentences + 1),
         document_starts=_map(directory / "document_starts.bin", POSITION_DTYPE, counts.documents + 1),
         scored=_map(scored, "?", counts.sentences) if scored.exists() else np.broadcast_to(True, counts.sentences),
+        continues_word=_map(continues, "?", counts.tokens) if continues.exists() else None,
     )
 
 

@@ -131,7 +131,7 @@ class Pretraining:
     def open_phase(self) -> None:
         """The plan, maker and prefetcher of the current phase of sequence length."""
         options, corpus = self.options, self.corpus
-        pairs = options.pairs(self.position.phase)
+        pairs = options.pairs(self.position.phase, corpus.tokenizer)
         masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
         seed = data_seed(options.seed, phase=self.position.phase)
         self.plan = PairPlan(corpus.train, pairs, seed=seed, block_counts=self.block_counts)

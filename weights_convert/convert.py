@@ -15,7 +15,8 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import CLS, MASK, MAX_WORD_CHARS, PAD, SEP, UNK
+from minibert.vocabulary import MAX_WORD_CHARS
+from minibert.vocabulary_files import CLASSES, GENERIC_CLASSES, NAMED
 from weights_convert.config_map import MASKED_LM, Described, read_config, to_fields
 from weights_convert.families import Family
 from weights_convert.hub import directory_named
@@ -136,31 +137,37 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
 
 
 def tokenizer_fields(tokenizer: Tokenizer, config: BertConfig) -> dict[str, object]:
-    """A `tokenizer_config.json`: what `vocab.txt` alone does not say.
+    """A `tokenizer_config.json`: the class that does what the tokenizer does, and its options.
 
-    The reference's BertTokenizer takes a word of more than 100 characters for [UNK], whatever `tokenizer.json` says;
-    where that says otherwise, the generic class is named, which goes by the file.
+    The reference's BertTokenizer takes a word of more than 100 characters for [UNK], and its AlbertTokenizer the token
+    of id 1 for <unk>, whatever `tokenizer.json` says; where that says otherwise, the generic class is named, which goes
+    by the file.
 
     Raises:
         InputError: an option that the reference's tokenizer does not have.
     """
-    normalization = tokenizer.normalization
-    if not normalization.clean_text:
+    normalization, kind = tokenizer.normalization, tokenizer.kind
+    options: dict[str, bool] = {
+        "wordpiece": {
+            "do_lower_case": normalization.lowercase,
+            "strip_accents": normalization.strip_accents,
+            "tokenize_chinese_chars": normalization.chinese_chars,
+        },
+        "bpe": {"add_prefix_space": tokenizer.add_prefix_space},
+        "unigram": {"do_lower_case": normalization.lowercase, "keep_accents": not normalization.strip_accents},
+    }[kind]
+    if kind == "wordpiece" and not normalization.clean_text:
         raise InputError("the tokenizer's clean_text is false; transformers' BertTokenizer always cleans")
-    is_bert = tokenizer.max_word_chars == MAX_WORD_CHARS
+    as_file_says = tokenizer.max_word_chars not in (None, MAX_WORD_CHARS) or (
+        kind == "unigram" and tokenizer.unk_id != 1
+    )
     segments = ["token_type_ids"] if config.type_vocab_size > 1 else []  # else the reference has no row for a B
     return {
-        "tokenizer_class": "BertTokenizer" if is_bert else "PreTrainedTokenizerFast",
+        "tokenizer_class": GENERIC_CLASSES[0] if as_file_says else CLASSES[kind][0],
         "model_input_names": ["input_ids", *segments, "attention_mask"],
-        "do_lower_case": normalization.lowercase,
-        "strip_accents": normalization.strip_accents,
-        "tokenize_chinese_chars": normalization.chinese_chars,
+        **options,
         "model_max_length": config.longest,
-        "pad_token": PAD,
-        "unk_token": UNK,
-        "cls_token": CLS,
-        "sep_token": SEP,
-        "mask_token": MASK,
+        **dict(zip(NAMED, tokenizer.special_tokens, strict=True)),
     }
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from minibert import vocabulary_files
 from minibert.errors import InputError
 from weights_convert.weight_files import BIN, SAFETENSORS
 
 HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"  # "bert-base-uncased", "google-bert/bert-base-uncased"
-ALL_BUT_WEIGHTS = ["config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"]
-ALL_BUT_WEIGHTS += ["special_tokens_map.json", "added_tokens.json"]
+ALL_BUT_WEIGHTS = ["config.json", *vocabulary_files.ALL_FILES]
 
 
 def directory_named(name: str | Path) -> Path:

@@ -141,7 +141,7 @@ def batches_of(work: PretrainWork) -> list[PretrainBatch]:
 def endless_batches(work: PretrainWork) -> Iterator[PretrainBatch]:
     """The batches of our runs: they are a function of arrays, options and seed alone."""
     corpus = open_prepared(work.data, check=False)
-    pairs = PairOptions(work.seq_len, short_share=work.short_share)
+    pairs = PairOptions(work.seq_len, short_share=work.short_share, separators=corpus.tokenizer.separators)
     masker = Masker.of(corpus.tokenizer, rate=work.mask_rate, whole_words=False)
     seed = data_seed(work.seed, phase=0)
     plan = PairPlan(corpus.train, pairs, seed=seed)

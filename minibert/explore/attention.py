@@ -28,17 +28,17 @@ def attention_of(record: Mapping[str, Tensor], batch: Batch, tokenizer: Tokenize
         probabilities.astype(np.float64),
         cls=ids == tokenizer.cls_id,
         sep=ids == tokenizer.sep_id,
-        segments=batch.token_type_ids[0].cpu().numpy(),
+        sequence_ids=batch.sequence_ids[0].cpu().numpy(),
     )
     return {"probabilities": probabilities, "figures": figures}
 
 
 def head_figures(
-    probabilities: Floats, *, cls: NDArray[np.bool_], sep: NDArray[np.bool_], segments: NDArray[np.int64]
+    probabilities: Floats, *, cls: NDArray[np.bool_], sep: NDArray[np.bool_], sequence_ids: NDArray[np.int64]
 ) -> dict[str, Floats]:
     """name -> (L, N), each a mean over the tokens that look.
 
-    probabilities: (L, N, T, T); cls, sep: (T,) True at these tokens; segments: (T,) 0 or 1.
+    probabilities: (L, N, T, T); cls, sep: (T,) True at these tokens; sequence_ids: (T,) as in `Batch`.
 
     entropy: in bits, 0 for a head that looks at one token, log2 T for one that looks at all alike;
     self, previous, next: the share of the attention on the token itself and its neighbours (over those that have one);
@@ -51,8 +51,8 @@ def head_figures(
         figures[name] = np.diagonal(probabilities, shift, axis1=-2, axis2=-1).mean(-1)
     figures["cls"] = probabilities[..., cls].sum(-1).mean(-1)
     figures["sep"] = probabilities[..., sep].sum(-1).mean(-1)
-    if segments.any():
-        words = {"a": ~cls & ~sep & (segments == 0), "b": ~cls & ~sep & (segments == 1)}
+    if (sequence_ids == 1).any():
+        words = {"a": ~cls & ~sep & (sequence_ids == 0), "b": ~cls & ~sep & (sequence_ids == 1)}
         for looking, queries in words.items():
             for seen, keys in words.items():
                 figures[f"{looking}_to_{seen}"] = probabilities[..., queries, :][..., keys].sum(-1).mean(-1)

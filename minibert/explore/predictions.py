@@ -50,13 +50,14 @@ class Question:
 def questions_about(model: Model, tokenizer: Tokenizer, batch: Batch) -> list[Question]:
     """All that the heads of `model` can be asked about a text or pair; none of a bare encoder."""
     ids = batch.input_ids[0].tolist()
-    pieces = tokenizer.tokens(ids)
+    pieces = [tokenizer.shown(token) for token in ids]
     found: list[Question] = []
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
-        vocabulary = tokenizer.tokens(range(tokenizer.vocab_size))
+        vocabulary = [tokenizer.shown(token) for token in range(tokenizer.vocab_size)]
         masks = [position for position, token in enumerate(ids) if token == tokenizer.mask_id]
-        found += [Question(f"[MASK] at {at}", "heads.MaskedLMHead", "softmax", vocabulary, at) for at in masks]
-    if isinstance(model, BertForPreTraining | BertForNextSentencePrediction) and batch.token_type_ids.any():
+        mask = tokenizer.special_tokens.mask
+        found += [Question(f"{mask} at {at}", "heads.MaskedLMHead", "softmax", vocabulary, at) for at in masks]
+    if isinstance(model, BertForPreTraining | BertForNextSentencePrediction) and (batch.sequence_ids == 1).any():
         answers = ("B follows A", OTHERWISE[getattr(model, "pair_objective", "nsp")])
         found.append(Question("next sentence", "heads.NextSentenceHead", "softmax", answers))
     if isinstance(model, BertForSequenceClassification):

@@ -48,6 +48,7 @@ def make_record(
     layers = config.num_hidden_layers
     record: dict[str, Any] = {
         "model": facts(model, name),
+        "special_tokens": {"cls": tokenizer.special_tokens.cls, "sep": tokenizer.special_tokens.sep},
         "texts": [visible(given) for given in (text, second) if given is not None],
         "tokens": described(tokenizer, batch, text, second),
         "embeddings": embedding_states(traced),
@@ -60,7 +61,7 @@ def make_record(
     chosen = [prediction["answers"][0]["answer"] for prediction in record["predictions"]]
     record["what_if"] = what_if(model, batch, states[-1:], questions, chosen, progress=progress)
     record["saliency"] = saliency(model, batch, questions, chosen)
-    record["left_out"] = left_out(model, record)
+    record["left_out"] = left_out(model, record, mask=tokenizer.special_tokens.mask)
     if other is not None:
         record["compare"] = compared(model, record, traced, text, second, other=other, max_tokens=max_tokens)
     return record
@@ -100,7 +101,7 @@ def facts(model: Model, name: str) -> dict[str, Any]:
     }
 
 
-def left_out(model: Model, record: dict[str, Any]) -> list[str]:
+def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
     """What the page can't show of this model and text, and why; a sentence each."""
     kind = type(model).__name__
     asked = [prediction["head"] for prediction in record["predictions"]]
@@ -109,7 +110,7 @@ def left_out(model: Model, record: dict[str, Any]) -> list[str]:
         return [f"Predictions, the way through the layers and saliency are left out: {reason}."]
     sentences = []
     if isinstance(model, BertForMaskedLM | BertForPreTraining) and "heads.MaskedLMHead" not in asked:
-        sentences.append("No token is told: write [MASK] in the text where a word is to be told.")
+        sentences.append(f"No token is told: write {mask} in the text where a word is to be told.")
     if hasattr(model, "nsp_head") and "heads.NextSentenceHead" not in asked:
         sentences.append("Next sentence is left out: it takes two texts.")
     return sentences
@@ -132,7 +133,7 @@ def compared(
         model,
         other_model,
         [token["piece"] for token in record["tokens"]],
-        other_tokenizer.tokens(batch.input_ids[0].tolist()),
+        [other_tokenizer.shown(token) for token in batch.input_ids[0].tolist()],
         name=record["model"]["name"],
         other_name=other_name,
     )

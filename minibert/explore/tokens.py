@@ -22,7 +22,7 @@ def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | No
             positions, or than `max_tokens`.
     """
     for name, given in (("text", text), ("second text", second)):
-        if given is not None and not len(tokenizer(given).input_ids[0]) > len(("[CLS]", "[SEP]")):
+        if given is not None and not (tokenizer(given).sequence_ids == 0).any():
             raise InputError(f"the {name} is empty: no token is left of {_shortened(given)!r}")
     batch = tokenizer(text, second)
     tokens = batch.input_ids.size(1)
@@ -39,17 +39,19 @@ def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None)
     entries = []
     ids = batch.input_ids[0].tolist()
     segments = batch.token_type_ids[0].tolist()
+    of_second = (batch.sequence_ids[0] == 1).cummax(0).values.int().tolist()  # [CLS] and [SEP] with what they follow
     offsets = batch.offsets[0].tolist()
-    rows = zip(ids, tokenizer.tokens(ids), segments, offsets, strict=True)
-    for position, (token_id, piece, segment, (start, end)) in enumerate(rows):
+    rows = zip(ids, map(tokenizer.shown, ids), segments, of_second, offsets, strict=True)
+    for position, (token_id, piece, segment, number, (start, end)) in enumerate(rows):
         entries.append(
             {
                 "position": position,
                 "piece": piece,
                 "id": token_id,
                 "segment": segment,
+                "text": number,
                 # [CLS] and [SEP] stand for no character of a text; their offsets are (0, 0).
-                "characters": visible(texts[segment][start:end]),
+                "characters": visible(texts[number][start:end]),
                 "start": start,
                 "end": end,
                 "frame": token_id in (tokenizer.cls_id, tokenizer.sep_id),

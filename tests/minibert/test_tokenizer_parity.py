@@ -75,6 +75,7 @@ def assert_same(
             truncation="longest_first" if max_length else False,
             max_length=max_length,
             return_offsets_mapping=True,
+            return_token_type_ids=True,
             verbose=False,  # of a text over 512 tokens
         )
         assert batch.lengths.tolist() == list(map(len, expected["input_ids"]))

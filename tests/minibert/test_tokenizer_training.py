@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import random
 import subprocess
@@ -15,9 +16,10 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
-from minibert import vocabulary
+from minibert import vocabulary_learning as learning
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
+from minibert.vocabulary import Kind, Normalization, bert_normalizer
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WIKITEXT = Path(__file__).resolve().parents[3] / "shared" / "data" / "wikitext-2" / "train.txt.gz"
@@ -93,11 +95,12 @@ def test_special_tokens_in_the_text_teach_nothing_special() -> None:
 def test_chunks_between_spaces_give_the_words_of_the_whole_text() -> None:
     text = "It's  a\ttest,\r\na TEST:e\u0301\u00a0x\x1cy\u2028z 中国人\x85b \n.\n" * 3
     for lowercase in (True, False):
-        normalization = vocabulary.Normalization(lowercase, lowercase)
-        counts = vocabulary._count_words([text, "it"], normalization, max_words=1000)
-        whole = vocabulary.bert_normalizer(normalization).normalize_str(text + " it")
-        words = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(whole)
-        assert counts == Counter(word for word, _ in words)
+        words_of = learning._words(
+            bert_normalizer(Normalization(lowercase, lowercase)), pre_tokenizers.BertPreTokenizer()
+        )
+        chunks = learning._count_chunks(learning._lines_and_tabs_as_spaces([text, "it"]))
+        counts = learning._count_words(chunks, words_of, max_words=1000)
+        assert counts == Counter(words_of(text + " it"))
 
 
 def test_a_word_too_long_to_be_encoded_teaches_nothing() -> None:
@@ -105,9 +108,9 @@ def test_a_word_too_long_to_be_encoded_teaches_nothing() -> None:
 
 
 def test_many_words_are_cut_to_the_more_frequent_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vocabulary, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(learning, "CHUNKS_AT_ONCE", 1)
     texts = ["often often", "d c b a", "often e"]
-    counts = vocabulary._count_words(texts, vocabulary.Normalization(), max_words=4)
+    counts = learning._count_words(learning._count_chunks(texts), str.split, max_words=4)
     assert counts == {"often": 3, "a": 1, "e": 1}
 
 
@@ -123,11 +126,11 @@ def test_the_alphabet_has_a_thousand_characters_and_then_what_covers_the_text() 
     ideographs = [chr(0x4E00 + i) for i in range(3000)]
     # The first 2,000 stand 10 times each, the others once.
     counts = Counter({c: 10 if i < 2000 else 1 for i, c in enumerate(ideographs)})
-    kept = vocabulary._choose_alphabet(counts, room=10_000)
+    kept = learning._choose_alphabet(counts, 10_000, inside_prefix="##")
     assert len(kept) == 2990  # 99.95 % of 21,000 occurrences are 20,989.5: all but ten of the rarest
     steep = Counter({c: 1_000_000 if i < 500 else 1 for i, c in enumerate(ideographs)})
-    assert len(vocabulary._choose_alphabet(steep, room=10_000)) == 1000
-    assert vocabulary._choose_alphabet(counts, room=3) == ideographs[:3]
+    assert len(learning._choose_alphabet(steep, 10_000, inside_prefix="##")) == 1000
+    assert learning._choose_alphabet(counts, 3, inside_prefix="##") == ideographs[:3]
 
 
 def test_the_alphabet_gives_way_where_the_vocabulary_is_small() -> None:
@@ -140,7 +143,7 @@ def test_more_words_than_the_library_takes_are_scaled_down(monkeypatch: pytest.M
     text = ["ab " * 9000 + "cd " * 6000 + "ef " * 3 + "g"]
     whole = tokens(Tokenizer.train(text, vocab_size=100))
     assert whole[-3:] == ["ab", "cd", "ef"]
-    monkeypatch.setattr(vocabulary, "WORDS_TO_LIBRARY", 100)
+    monkeypatch.setattr(learning, "WORDS_TO_LIBRARY", 100)
     # "ef" keeps no occurrence; its characters were chosen before and stay.
     assert tokens(Tokenizer.train(text, vocab_size=100)) == whole[:-1]
 
@@ -211,6 +214,63 @@ def test_learning_again_and_again_gives_the_same() -> None:
 def test_the_order_of_the_texts_does_not_matter() -> None:
     text = invented_text(2000, "abcdefg", 5)
     assert tokens(Tokenizer.train(text, vocab_size=300)) == tokens(Tokenizer.train(text[::-1], vocab_size=300))
+
+
+LEARN_ALL = """
+import hashlib, sys
+from minibert.tokenizer import Tokenizer
+for kind in ("bpe", "unigram"):
+    tokenizer = Tokenizer.train(open(sys.argv[1], encoding="utf-8"), vocab_size=500, kind=kind)
+    print(kind, tokenizer.vocab_size, tokenizer.fingerprint)
+"""
+
+
+def test_two_processes_learn_the_same_bytes_and_probabilities(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(invented_text(3000, "abcdefghij", 3)), encoding="utf-8")
+    outputs = []
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed, "TOKENIZERS_PARALLELISM": "true"}
+        command = [sys.executable, "-c", LEARN_ALL, str(text)]
+        outputs.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert outputs[0] == outputs[1]
+    assert [line.split()[:2] for line in outputs[0].splitlines()] == [["bpe", "500"], ["unigram", "500"]]
+
+
+# --- Other kinds -----------------------------------------------------------------------------------------------------
+
+
+def test_merges_by_hand() -> None:
+    # A word has the space before it: "Ġl" of " low" 3 times, "lo" 4, "ow" 4, of which "lo" has the lower ids.
+    tokenizer = Tokenizer.train(["low low low low"], vocab_size=300, kind="bpe")
+    assert tokens(tokenizer)[:5] == ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    assert tokens(tokenizer)[261:] == ["lo", "low", "Ġlow"]
+    assert tokenizer.encode_plain(["low lower  LOW"]) == [
+        [262, 263, *map(tokenizer.token_to_id, ("e", "r", "Ġ", "Ġ", "L", "O", "W"))]
+    ]
+
+
+def test_pieces_come_by_their_probability() -> None:
+    text = invented_text(3000, "abc", 4)
+    tokenizer = Tokenizer.train(text, vocab_size=40, kind="unigram")
+    assert tokens(tokenizer)[:5] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    scores = json.loads(tokenizer._tokenizer.to_str())["model"]["vocab"]
+    assert [score for _, score in scores[5:]] == sorted((score for _, score in scores[5:]), reverse=True)
+    assert {"▁", "a", "b", "c"} <= set(tokens(tokenizer))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "options", "message"),
+    [
+        ("bpe", 261, {}, "vocab_size 261: expected more than the 5 special tokens and the 256 bytes"),
+        ("bpe", 300, {"lowercase": True}, "byte-level BPE keeps the text as it is: no lowercase"),
+        ("unigram", 6, {}, "vocab_size 6: expected more than the 5 special tokens and ▁"),
+        ("unigram", 60, {"chinese_chars": True}, "chinese_chars: only a WordPiece vocabulary"),
+    ],
+)
+def test_what_a_kind_cannot_do(kind: Kind, size: int, options: dict[str, bool], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Tokenizer.train(["a word"], vocab_size=size, kind=kind, **options)
 
 
 @pytest.mark.slow

@@ -55,6 +55,7 @@ def batch() -> Batch:
     return Batch(
         input_ids=input_ids,
         token_type_ids=token_type_ids,
+        sequence_ids=token_type_ids.where(attention_mask, -1),
         attention_mask=attention_mask,
         special_tokens_mask=~attention_mask,
         offsets=torch.zeros(3, 11, 2, dtype=torch.long),

@@ -136,7 +136,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("tokenizer_config.json", {"split_special_tokens": True}, ", split_special_tokens: expected false, found True"),
     ("tokenizer_config.json", {"cls_token": "<s>"}, ", cls_token: expected '[CLS]', found '<s>'"),
     ("tokenizer_config.json", {"pad_token": False}, ", pad_token: expected a token, found False"),
-    ("tokenizer_config.json", {"bos_token": "the"}, ", bos_token: expected none beside BERT's five, found 'the'"),
+    (
+        "tokenizer_config.json",
+        {"bos_token": "the"},
+        ", bos_token: expected none beside the five [PAD] [UNK] [CLS] [SEP] [MASK], found 'the'",
+    ),
     ("special_tokens_map.json", {"mask_token": {"content": "<m>"}}, ", mask_token: expected '[MASK]', found '<m>'"),
     ("special_tokens_map.json", {"mask_token": {}}, ", mask_token: expected a token, found {}"),
     (
@@ -174,7 +178,7 @@ def test_what_lies_beside_a_vocabulary_is_refused_by_name(
 
 BROKEN: list[tuple[str, str, Any, str]] = [
     # what is changed, in which part of the file, to what, and what the message says
-    ("type", "model", "BPE", "model.type: expected 'WordPiece', found 'BPE'"),
+    ("type", "model", "WordLevel", "model.type: expected one of WordPiece, BPE, Unigram, found 'WordLevel'"),
     ("unk_token", "model", "<unk>", "model.unk_token"),
     ("vocab", "model", {"[UNK]": "0"}, "model.vocab"),
     ("vocab", "model", {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 9}, "ids from 0 on"),
@@ -221,7 +225,7 @@ def test_broken_vocab_txt(tmp_path: Path, content: bytes, message: str) -> None:
 def test_files_that_are_not_there_or_not_json(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere: no such file or directory"):
         Tokenizer.load(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"expected tokenizer.json or vocab.txt in it"):
+    with pytest.raises(InputError, match=r"expected tokenizer.json, vocab.txt, vocab.json or spiece.model in it"):
         Tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{\n"model": }')
     with pytest.raises(InputError, match=r"tokenizer.json, line 2: expected JSON"):

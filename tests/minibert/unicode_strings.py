@@ -47,6 +47,9 @@ def strings(count: int, words: Sequence[str], *, seed: int) -> list[str]:
         lambda: _run(rng, SPACES),
         lambda: _run(rng, FOLDED),
         lambda: rng.choice(("[MASK]", "[SEP]", "[CLS]", "[PAD]", "[UNK]", "[mask]", "[MASK", "##", "##ing", "\ufffd")),
+        lambda: rng.choice(
+            ("<mask>", " <mask>", "<s>", "</s>", "<pad>", "<unk>", "<MASK>", "``", "''", "Ġ", "▁", "'re")
+        ),
         lambda: unicodedata.normalize(rng.choice(("NFC", "NFD", "NFKC", "NFKD")), rng.choice(words) + "éÅ한ひ゛"),
     ]
     return [_joined(rng, [rng.choice(pieces)() for _ in range(rng.randint(0, 12))]) for _ in range(count)]

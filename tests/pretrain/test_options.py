@@ -159,6 +159,17 @@ def test_no_nsp_is_short_for_the_pair_objective() -> None:
         ((*NEEDED, "--tokenizer", "a", "--no-lowercase"), "--no-lowercase has no effect here"),
         (("--data", "a", "--out", "run", "--vocab-size", "300"), "--vocab-size has no effect here: the arrays"),
         (("--data", "a", "--out", "run", "--tokenizer", "b"), "--tokenizer has no effect here: the arrays"),
+        ((*NEEDED, "--tokenizer-kind", "bpe", "--no-lowercase"), "--no-lowercase has no effect here: a bpe vocabulary"),
+        (
+            (*NEEDED, "--tokenizer", "a", "--tokenizer-kind", "bpe"),
+            "--tokenizer-kind has no effect here: the vocabulary",
+        ),
+        ((*NEEDED, "--word-segmenter", "jieba"), "--word-segmenter has no effect here: without --whole-word-mask"),
+        (
+            ("--data", "a", "--out", "r", "--whole-word-mask", "--word-segmenter", "jieba"),
+            "--word-segmenter has no effect here: the arrays",
+        ),
+        ((*NEEDED, "--tokenizer-kind", "bpe", "--vocab-size", "261"), "--vocab-size: expected a whole number from 262"),
         (("--data", "a", "--out", "run", "--no-lowercase"), "--no-lowercase has no effect here: the arrays"),
         (("--data", "a", "--out", "run", "--sentence-per-line"), "--sentence-per-line has no effect here"),
         (("--data", "a", "--out", "run", "--text-field", "body"), "--text-field has no effect here"),
@@ -252,7 +263,7 @@ def test_the_saved_configuration_has_every_option_that_decides() -> None:
     options = parsed("--model", "tiny", "--steps", "3")
     saved = tomllib.loads(options.to_toml())
     fields = {field.name for field in dataclasses.fields(PretrainOptions)}
-    not_given = {"data", "init", "tokenizer", "minutes"}
+    not_given = {"data", "init", "tokenizer", "minutes", "word_segmenter"}
     where_and_how_often = {"out", "resume", "save_every", "save_seconds", "evaluations", "log_every", "device"}
     worked_into_others = {"recipe", "seq_len", "no_nsp"}
     assert set(saved) == fields - not_given - where_and_how_often - worked_into_others

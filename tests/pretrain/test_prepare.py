@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import pretrain.prepare
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
+from minibert.vocabulary import Kind
 from pretrain.prepare import PrepareOptions, _Encoder, prepare
 from pretrain.shards import PreparedCorpus, TokenArrays, open_prepared
 
@@ -54,11 +55,12 @@ def vocabulary(tmp_path: Path) -> str:
     return str(directory)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["wordpiece", "bpe", "unigram"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a trained tokenizer."""
     directory = tmp_path_factory.mktemp("trained")
-    Tokenizer.train(["The quick brown fox, naïve as ever, 猫が here! #1 ##2 don't"], vocab_size=200).save(directory)
+    text = "The quick brown fox, naïve as ever, 猫が here! #1 ##2 don't"
+    Tokenizer.train([text] * 3, vocab_size=300, kind=request.param).save(directory)
     return directory
 
 
@@ -174,16 +176,30 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path: Path, mon
 def test_remembered_words_change_no_id(trained: Path, texts: list[str]) -> None:
     encoder, tokenizer = _Encoder(trained), Tokenizer.load(trained)
     for _ in range(2):  # the second time from memory
-        tokens, lengths = encoder(texts, "<u2")
+        tokens, lengths, _ = encoder(texts, "<u2")
         parts = np.split(tokens, np.cumsum(lengths))[:-1]
         assert [part.tolist() for part in parts] == tokenizer.encode_plain(texts)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_sentences_stand_in_the_arrays_as_in_the_running_text(tmp_path: Path, kind: Kind) -> None:
+    # The unigram model puts its mark before every sentence, also of a script without spaces.
+    third = "猫。猫猫。 The cat." if kind == "bpe" else "Cat. The cat."
+    documents = ["The cat sat.  The dog\nran here.\n\nNow!", third, "No cat.", "No dog."]
+    corpus = prepared(tmp_path, documents, tokenizer_kind=kind, vocab_size=270 if kind == "bpe" else 40)
+    assert corpus.tokenizer.kind == kind
+    assert not (tmp_path / "arrays" / "vocab.txt").exists()
+    expected = corpus.tokenizer.encode_plain(["The cat sat. The dog ran here.", "Now!", third, "No cat.", "No dog."])
+    found = sentences(corpus.train) + sentences(corpus.heldout)
+    flat = [[token for sentence in document for token in sentence] for document in found]
+    assert sorted(flat) == sorted([expected[0] + expected[1], *expected[2:]])
 
 
 def test_added_tokens_with_a_space_are_found(tmp_path: Path, vocabulary: str) -> None:
     tokenizer = Tokenizer.load(vocabulary)
     tokenizer.add_tokens(["cat sat"])
     tokenizer.save(tmp_path / "added")
-    tokens, lengths = _Encoder(tmp_path / "added")(["the cat sat here", "cat"], "<u2")
+    tokens, lengths, _ = _Encoder(tmp_path / "added")(["the cat sat here", "cat"], "<u2")
     assert (tokens.tolist(), lengths.tolist()) == ([5, len(WORDS), 10, 6], [3, 1])
 
 

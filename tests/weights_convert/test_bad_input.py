@@ -205,7 +205,7 @@ BAD_HF: list[tuple[Damage, str]] = [
     ),
     (missing_head, "model.safetensors: missing classifier.weight (--new-head draws a missing head afresh)"),
     (whole_numbers, "classifier.dense.bias is torch.int8, expected floating-point numbers"),
-    (no_vocabulary, "hf: expected tokenizer.json or vocab.txt in it"),
+    (no_vocabulary, "hf: expected tokenizer.json, vocab.txt, vocab.json or spiece.model in it"),
     (another_tokenizer, "tokenizer_config.json, tokenizer_class: expected one of BertTokenizer, "),
     (one_token_less, "hf: 79 tokens in the vocabulary, vocab_size 80 in config.json"),
     (one_token_more, "hf: 81 tokens in the vocabulary, vocab_size 80 in config.json"),
@@ -308,7 +308,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
         missing_and_unknown_names,
         "model.safetensors: missing nsp_head.bias, pooler.dense.weight; unknown pooler.weight",
     ),
-    (no_vocabulary, "model: expected tokenizer.json or vocab.txt in it"),
+    (no_vocabulary, "model: expected tokenizer.json, vocab.txt, vocab.json or spiece.model in it"),
     (a_larger_vocabulary, "model: 81 tokens in the tokenizer, vocab_size 80"),
     (text_that_is_not_cleaned, "the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"),
 ]

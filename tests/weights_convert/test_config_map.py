@@ -123,7 +123,8 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         (
             {"tokenizer_class": "BertJapaneseTokenizer"},
             "tokenizer_class: expected one of BertTokenizer, DistilBertTokenizer, ElectraTokenizer, "
-            "MobileBertTokenizer, PreTrainedTokenizerFast, TokenizersBackend, found 'BertJapaneseTokenizer'",
+            "MobileBertTokenizer, RobertaTokenizer, AlbertTokenizer, "
+            "PreTrainedTokenizerFast, TokenizersBackend, found 'BertJapaneseTokenizer'",
         ),
         ({"is_decoder": True}, "is_decoder True: minibert does False alone"),
         ({"add_cross_attention": True}, "add_cross_attention True: minibert does False alone"),

@@ -1,18 +1,22 @@
 // Attention: small pictures of all heads, the chosen one as a matrix, and every head by one figure.
 
-const FIGURES = {
-  entropy: ["entropy", "bits; 0: looks at one token alone"], self: ["itself", "share on the token itself"],
-  previous: ["previous", "share on the token before"], next: ["next", "share on the token after"],
-  cls: ["[CLS]", "share on [CLS]"], sep: ["[SEP]", "share on all [SEP]"],
-  a_to_a: ["A → A", "what words of A give to words of A"], a_to_b: ["A → B", "what words of A give to words of B"],
-  b_to_a: ["B → A", "what words of B give to words of A"], b_to_b: ["B → B", "what words of B give to words of B"],
-};
+/** Name and meaning of a figure of heads. */
+function figure(key) {
+  const { cls, sep } = record.special_tokens;
+  return {
+    entropy: ["entropy", "bits; 0: looks at one token alone"], self: ["itself", "share on the token itself"],
+    previous: ["previous", "share on the token before"], next: ["next", "share on the token after"],
+    cls: [cls, `share on ${cls}`], sep: [sep, `share on all ${sep}`],
+    a_to_a: ["A → A", "what words of A give to words of A"], a_to_b: ["A → B", "what words of A give to words of B"],
+    b_to_a: ["B → A", "what words of B give to words of A"], b_to_b: ["B → B", "what words of B give to words of B"],
+  }[key];
+}
 
 /** Whether the filters show what `from` gives to `to`. */
 function passes(from, to) {
   const wanted = (id, at) => byId(id).value === "all" || Number(byId(id).value) === at;
   const segments = byId("filter-segments").value;
-  const between = `${record.tokens[from].segment}${record.tokens[to].segment}`;
+  const between = `${record.tokens[from].text}${record.tokens[to].text}`;
   return wanted("filter-from", from) && wanted("filter-to", to) && (segments === "all" || segments === between);
 }
 
@@ -88,7 +92,7 @@ function drawHead() {
   const { layer, head } = choice;
   byId("head-title").textContent = `Block ${layer}, head ${head}`;
   byId("head-figures").replaceChildren(...Object.entries(record.attention.figures).map(([key, values]) => {
-    const [name, about] = FIGURES[key];
+    const [name, about] = figure(key);
     const written = key === "entropy" ? `${values[layer][head].toFixed(2)} bits` : percent(values[layer][head]);
     return make("div", { title: about }, make("dt", {}, name), make("dd", { className: "number" }, written));
   }));
@@ -111,7 +115,7 @@ function drawMatrix(place, probabilities, label) {
 
 function drawFigures() {
   const key = byId("figure-measure").value;
-  const [name, about] = FIGURES[key];
+  const [name, about] = figure(key);
   const values = record.attention.figures[key];
   const largest = key === "entropy" ? Math.log2(record.tokens.length) : 1;
   byId("figure-about").textContent = key === "entropy" ? `${about}; ${largest.toFixed(2)}: at all ${record.tokens.length} alike` : about;
@@ -134,7 +138,7 @@ function setUpAttention() {
   fill(byId("filter-to"), [["all", "all"], ...tokens]);
   fill(byId("filter-segments"), [["all", "all"], ["00", "A → A"], ["01", "A → B"], ["10", "B → A"], ["11", "B → B"]]);
   byId("filter-segments-label").hidden = record.texts.length < 2;
-  fill(byId("figure-measure"), Object.keys(record.attention.figures).map((key) => [key, FIGURES[key][0]]));
+  fill(byId("figure-measure"), Object.keys(record.attention.figures).map((key) => [key, figure(key)[0]]));
   for (const name of ["layer", "head"]) byId(`filter-${name}`).addEventListener("change", drawGallery);
   for (const name of ["from", "to", "segments"]) {
     byId(`filter-${name}`).addEventListener("change", () => { drawHead(); drawLines(); });

@@ -30,7 +30,7 @@ function drawTokens() {
     });
     const numbers = embeddingSteps().map(([name]) => number(digits(norms[name][at])));
     const cells = [number(at), make("td", {}, button), make("td", {}, token(shortened(entry.characters, 60))),
-      number(entry.id), number(entry.segment ? "1 (B)" : "0 (A)"), ...numbers];
+      number(entry.id), number(`${entry.segment} (${entry.text ? "B" : "A"})`), ...numbers];
     return make("tr", { className: at === choice.token ? "chosen" : "" }, ...cells);
   });
   const heads = ["position", "piece", "characters", "id", "segment", ...embeddingSteps().map(([name]) => `‖${name === "norm" ? "LayerNorm" : name}‖`)];

@@ -134,7 +134,7 @@ def test_figures_of_a_head_that_is_known() -> None:
         head[None, None],
         cls=np.array([True, False, False, False, False]),
         sep=np.array([False, False, True, False, True]),
-        segments=np.array([0, 0, 0, 1, 1]),
+        sequence_ids=np.array([-1, 0, -1, 1, -1]),
     )
     assert {name: value.item() for name, value in found.items()} == {
         "entropy": 0.8, "self": 0.6, "previous": 0.5, "next": 0.0, "cls": 0.3, "sep": 0.3,
