@@ -97,15 +97,19 @@ def _learn_unigram(texts: Iterable[str], normalization: Normalization, vocab_siz
     )
     learned = _train(models.Unigram(), trainer, counts, alphabet, once_more=SPACE_MARK)
     scores = {piece: score for piece, score in learned["vocab"] if piece not in special and SPACE_MARK not in piece[1:]}
+    if not scores:
+        raise InputError(f"vocab_size {vocab_size}: expected room for the characters of a word")
     lowest = min(scores.values())
     without_own = lowest + UNSCORED_STEP * len(alphabet)
-    scored = [
-        (piece, round(lowest if len(piece) == 1 and score < without_own else score, SCORE_DECIMALS))
+    scores = {
+        piece: round(lowest if len(piece) == 1 and score < without_own else score, SCORE_DECIMALS)
         for piece, score in scores.items()
-    ]
-    scored = [(token, 0.0) for token in special] + sorted(scored, key=lambda pair: (-pair[1], pair[0]))
-    ids = {piece: i for i, (piece, _) in enumerate(scored)}
-    return Unigram(ids=ids, normalization=normalization, scores=[score for _, score in scored])
+    }
+    # Characters first: where these leave no room at all, the trainer gives every other piece that it knows.
+    kept = sorted(scores, key=lambda piece: (len(piece) > 1, -scores[piece], piece))[: vocab_size - len(special)]
+    pieces = [*special, *sorted(kept, key=lambda piece: (-scores[piece], piece))]
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    return Unigram(ids=ids, normalization=normalization, scores=[scores.get(piece, 0.0) for piece in pieces])
 
 
 def _check_room(vocab_size: int, given: int, what: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from minibert.errors import InputError
@@ -67,6 +69,13 @@ def test_every_byte_is_a_piece() -> None:
     assert tokenizer.decode(ids) == "中 é\x00<mask>"
     assert tokenizer.shown(tokenizer.token_to_id("Ġman")) == "▁man"
     assert tokenizer.shown(tokenizer.token_to_id("Ń")) == "Ń"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_bytes_bring_back_every_text(text: str) -> None:
+    tokenizer = trained("bpe")
+    assert tokenizer.decode(tokenizer.encode_plain([text])[0]) == text
 
 
 # --- ALBERT ----------------------------------------------------------------------------------------------------------

@@ -250,6 +250,12 @@ def test_merges_by_hand() -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [12, 14, 40, 333])
+def test_probable_pieces_fill_the_size_exactly(size: int) -> None:
+    learned = Tokenizer.train(invented_text(3000, "abcdefg", 1), vocab_size=size, kind="unigram")
+    assert learned.vocab_size == size
+
+
 def test_pieces_come_by_their_probability() -> None:
     text = invented_text(3000, "abc", 4)
     tokenizer = Tokenizer.train(text, vocab_size=40, kind="unigram")
@@ -265,12 +271,13 @@ def test_pieces_come_by_their_probability() -> None:
         ("bpe", 261, {}, "vocab_size 261: expected more than the 5 special tokens and the 256 bytes"),
         ("bpe", 300, {"lowercase": True}, "byte-level BPE keeps the text as it is: no lowercase"),
         ("unigram", 6, {}, "vocab_size 6: expected more than the 5 special tokens and ▁"),
+        ("unigram", 7, {}, "vocab_size 7: expected room for the characters of a word"),
         ("unigram", 60, {"chinese_chars": True}, "chinese_chars: only a WordPiece vocabulary"),
     ],
 )
 def test_what_a_kind_cannot_do(kind: Kind, size: int, options: dict[str, bool], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Tokenizer.train(["a word"], vocab_size=size, kind=kind, **options)
+        Tokenizer.train(["the word"], vocab_size=size, kind=kind, **options)
 
 
 @pytest.mark.slow

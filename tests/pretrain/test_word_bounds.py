@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import Kind
 from pretrain.batches import BatchMaker
@@ -19,6 +18,7 @@ from pretrain.prepare import PrepareOptions, prepare
 from pretrain.shards import open_prepared
 from pretrain.word_bounds import goes_on, word_cutter
 from tests.helpers import REPOSITORY
+from tests.pretrain.running import run_here, write_shape
 from tests.pretrain.test_prepare import prepared
 
 WAIMAI = REPOSITORY.parent / "shared" / "data" / "waimai_10k.csv"
@@ -86,14 +86,39 @@ def test_one_process_and_three_find_the_same_words(tmp_path: Path) -> None:
     assert one.manifest.files["train/continues_word.bin"] == three.manifest.files["train/continues_word.bin"]
 
 
-def test_a_missing_segmenter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def chinese(directory: Path) -> Path:
+    """A corpus of forty short documents."""
+    path = directory / "text.txt"
+    path.write_text("\n\n".join(f"送餐员很热情,味道也不错。第{i}次。" for i in range(40)), encoding="utf-8")
+    return path
+
+
+def test_a_missing_segmenter_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "jieba", None)
-    (tmp_path / "text.txt").write_text("一。\n\n二。\n\n三。\n\n四。\n")
-    options = PrepareOptions(corpus=(str(tmp_path / "text.txt"),), word_segmenter="jieba")
-    with pytest.raises(InputError) as error:
-        prepare(options, tmp_path / "arrays")
-    assert str(error.value) == "--word-segmenter jieba: needs the extra zh: pip install 'minibert[zh]'"
-    assert not (tmp_path / "arrays").exists()
+    out = tmp_path / "arrays"
+    assert (
+        run_here(monkeypatch, "prepare", "--corpus", chinese(tmp_path), "--out", out, "--word-segmenter", "jieba") == 2
+    )
+    message = "error: --word-segmenter jieba: needs the extra zh: pip install 'minibert[zh]'\n"
+    assert capsys.readouterr().err == message
+    assert not out.exists()
+
+
+def test_a_run_masks_whole_chinese_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape, out = write_shape(tmp_path / "shape.json"), tmp_path / "run"
+    arguments = ("--corpus", chinese(tmp_path), "--out", out, "--model", shape, "--vocab-size", 100, "--no-nsp")
+    words = ("--whole-word-mask", "--word-segmenter", "jieba")
+    assert run_here(monkeypatch, *arguments, *words, "--steps", 2, "--seq-len", 16, "--batch-size", 4) == 0
+    capsys.readouterr()
+    shown = ("inspect", "--data", out / "data", "--no-nsp", "--seq-len", 16, "--count", 30, "--mask-rate", 0.3)
+    assert run_here(monkeypatch, *shown, "--whole-word-mask") == 0
+    for line in capsys.readouterr().out.splitlines():
+        assert ("{味" in line) == ("{道" in line), line
+        assert ("{不" in line) == ("{错" in line), line
 
 
 @pytest.mark.slow
