@@ -89,7 +89,7 @@ def test_classes_give_the_references_numbers_in_bases_shape(kind: str) -> None:
     assert_same_numbers(kind, PRESETS["base"])
 
 
-@pytest.mark.parametrize("kind", [*BERTS, "roberta masked", "distilbert single label", "albert pretraining"])
+@pytest.mark.parametrize("kind", [*BERTS, "roberta masked", "distilbert masked", "albert pretraining"])
 def test_every_class_agrees_in_bfloat16(kind: str) -> None:
     reference = reference_model(kind)
     reference.set_attn_implementation("eager")
