@@ -161,7 +161,8 @@ def tokenizer_fields(tokenizer: Tokenizer, config: BertConfig) -> dict[str, obje
     as_file_says = tokenizer.max_word_chars not in (None, MAX_WORD_CHARS) or (
         kind == "unigram" and tokenizer.unk_id != 1
     )
-    segments = ["token_type_ids"] if config.type_vocab_size > 1 else []  # else the reference has no row for a B
+    # A model of fewer than two segments has no row for a B, whatever its tokenizer says.
+    segments = ["token_type_ids"] if tokenizer.second_segment and config.type_vocab_size > 1 else []
     return {
         "tokenizer_class": GENERIC_CLASSES[0] if as_file_says else CLASSES[kind][0],
         "model_input_names": ["input_ids", *segments, "attention_mask"],
