@@ -14,8 +14,10 @@ import pytest
 import transformers
 from tokenizers import AddedToken
 
+from minibert.config import BertConfig
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import Kind
+from tests.helpers import TINY
 from tests.minibert.relatives import albert_files, roberta_files
 from tests.minibert.test_tokenizer_parity import STRINGS, assert_same, assert_same_in_every_way, lines_of
 from tests.minibert.unicode_strings import strings
@@ -30,6 +32,11 @@ FAMILY = [
     "Ġ▁ ▁the Ġthe",
 ]
 TEXTS = [*STRINGS, *FAMILY] * 2
+# Of which a tokenizer's files say the longest sequence, and whether there are segments.
+SHAPES: dict[Kind, BertConfig] = {
+    "bpe": TINY.replace(type_vocab_size=1, max_position_embeddings=514, pad_token_id=1, positions_skip_padding=True),
+    "unigram": TINY.replace(max_position_embeddings=512),
+}
 CLASSES: dict[Kind, Any] = {"bpe": transformers.RobertaTokenizerFast, "unigram": transformers.AlbertTokenizer}
 
 # Each makes a directory: the files of a published model, with its options.
@@ -60,7 +67,7 @@ def reference_of(directory: Path, kind: Kind) -> Any:
 def exported(ours: Tokenizer, directory: Path) -> Path:
     """What `to-hf` writes of a tokenizer."""
     ours.save(directory)
-    write_json(directory / "tokenizer_config.json", tokenizer_fields(ours, 512))
+    write_json(directory / "tokenizer_config.json", tokenizer_fields(ours, SHAPES[ours.kind]))
     return directory
 
 
