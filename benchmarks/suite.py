@@ -129,7 +129,7 @@ def compare(options: SuiteOptions) -> None:
         if (lines := make(results(directory, section)))
     }
     put_tables(Path(options.docs), tables)
-    print(f"\n{len(tables)} tables written to {options.docs}")
+    print(f"\nwritten to {options.docs}: {', '.join(tables) or 'nothing, as nothing was measured'}")
     if failed:
         raise CheckFailed("; ".join(failed))
 

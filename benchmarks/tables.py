@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import encode, pretrain
 from benchmarks.machine import machine_line
+from benchmarks.report import Figure
 from benchmarks.runner import OURS, Run
 from minibert.checkpoint import write_whole
 from minibert.errors import InputError
@@ -74,9 +75,21 @@ def spread(values: Iterable[float], form: str) -> str:
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
-def ratio(ours: Iterable[float], peer: Iterable[float]) -> str:
-    """Of the medians."""
-    return f"{statistics.median(ours) / statistics.median(peer):.2f}"
+def speeds(ours: Sequence[Run], peer: Sequence[Run], figure: Figure) -> list[str]:
+    """Three cells: ours, the peer's, and the ratio of the medians."""
+    found = [list(map(figure, runs)) for runs in (ours, peer)]
+    ratio = statistics.median(found[0]) / statistics.median(found[1])
+    return [*(spread(values, ",.0f") for values in found), f"{ratio:.2f}"]
+
+
+def medians(ours: Sequence[Run], peer: Sequence[Run], figure: Figure, form: str) -> str:
+    """One cell: ours / the peer's."""
+    return " / ".join(format(statistics.median(map(figure, runs)), form) for runs in (ours, peer))
+
+
+def megabytes(run: Run) -> float:
+    """The most memory that a run held."""
+    return 1e-6 * run.figures["peak_memory"]
 
 
 def pretrain_table(found: Found) -> list[str]:
@@ -84,14 +97,10 @@ def pretrain_table(found: Found) -> list[str]:
 
     def row(content: dict[str, Any]) -> list[str]:
         ours, peer = sides(content)
-        speeds = [[pretrain.tokens_per_second(run) for run in runs] for runs in (ours, peer)]
-        memory = [[1e-6 * run.figures["peak_memory"] for run in runs] for runs in (ours, peer)]
-        shares = [[pretrain.share_of_ceiling(run) for run in runs] for runs in (ours, peer)]
         return [
-            *(spread(values, ",.0f") for values in speeds),
-            ratio(*speeds),
-            " / ".join(f"{statistics.median(values):,.0f}" for values in memory),
-            " / ".join(f"{statistics.median(values):.1%}" for values in shares),
+            *speeds(ours, peer, pretrain.tokens_per_second),
+            medians(ours, peer, megabytes, ",.0f"),
+            medians(ours, peer, pretrain.share_of_ceiling, ".1%"),
             f"{pretrain.largest_difference(ours, peer):.1g}",
         ]
 
@@ -106,9 +115,11 @@ def quality_table(found: Found) -> list[str]:
     """A row for ours, and one for each learning rate of the loop."""
     rows: list[tuple[tuple[str, ...], dict[str, Any] | None]] = []
     for _, content in found:
-        ours, peers = ([], []) if content is None else sides(content)
+        if content is None:
+            continue
+        ours, peers = sides(content)
         for runs in ([ours] if ours else []) + [[run] for run in peers]:
-            rows.append(((runs[0].side,), {"machine": content and content["machine"], "runs": runs}))
+            rows.append(((runs[0].side,), {"machine": content["machine"], "runs": runs}))
 
     def row(content: dict[str, Any]) -> list[str]:
         runs = content["runs"]
@@ -129,15 +140,12 @@ def finetune_table(found: Found) -> list[str]:
 
     def row(content: dict[str, Any]) -> list[str]:
         ours, peer = sides(content)
-        speeds = [[run.figures["examples_per_second"] for run in runs] for runs in (ours, peer)]
-        memory = [[1e-6 * run.figures["peak_memory"] for run in runs] for runs in (ours, peer)]
         name = next(iter(ours[0].metrics))
-        scores = [[100 * run.metrics[name] for run in runs] for runs in (ours, peer)]
+        means = (100 * statistics.fmean(run.metrics[name] for run in runs) for runs in (ours, peer))
         return [
-            *(spread(values, ",.0f") for values in speeds),
-            ratio(*speeds),
-            " / ".join(f"{statistics.median(values):,.0f}" for values in memory),
-            f"{name}: " + " / ".join(f"{statistics.fmean(values):.2f}" for values in scores),
+            *speeds(ours, peer, lambda run: run.figures["examples_per_second"]),
+            medians(ours, peer, megabytes, ",.0f"),
+            f"{name}: " + " / ".join(f"{mean:.2f}" for mean in means),
         ]
 
     head = ("task", "examples/s", "Trainer", "ratio", "peak memory, MB", "mean on dev")
@@ -149,17 +157,12 @@ def encode_table(found: Found) -> list[str]:
 
     def row(content: dict[str, Any]) -> list[str]:
         ours, peer = sides(content)
-        speeds = [[run.figures["texts_per_second"] for run in runs] for runs in (ours, peer)]
-        latency = [[1000 * run.figures["single_seconds"] for run in runs] for runs in (ours, peer)]
-        memory = [[1e-6 * run.figures["peak_memory"] for run in runs] for runs in (ours, peer)]
-        share = statistics.median(encode.share_of_ceiling(run) for run in ours)
         return [
-            *(spread(values, ",.0f") for values in speeds),
-            ratio(*speeds),
-            " / ".join(f"{statistics.median(values):.2f}" for values in latency),
-            " / ".join(f"{statistics.median(values):,.0f}" for values in memory),
-            f"{share:.0%}",
-            " / ".join(f"{runs[0].metrics['spearman']:.6f}" for runs in (ours, peer)),
+            *speeds(ours, peer, lambda run: run.figures["texts_per_second"]),
+            medians(ours, peer, lambda run: 1000 * run.figures["single_seconds"], ".2f"),
+            medians(ours, peer, megabytes, ",.0f"),
+            medians(ours, peer, encode.share_of_ceiling, ".0%"),
+            medians(ours, peer, lambda run: run.metrics["spearman"], ".6f"),
         ]
 
     head = (

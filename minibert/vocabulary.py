@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple
@@ -61,7 +62,7 @@ class Normalization:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vocabulary:
+class Vocabulary(ABC):
     """All that makes a tokenizer. What is declared here is BERT's; a kind says what it has otherwise."""
 
     ids: dict[str, int]  # token -> id
@@ -75,9 +76,9 @@ class Vocabulary:
     mask_takes_space: ClassVar[bool] = False  # the one before it: then what stands behind a mask begins with its own
     word_mark: ClassVar[str] = ""  # what a piece that begins a word begins with; "": see `goes_on`
 
+    @abstractmethod
     def pipeline(self) -> tokenizers.Tokenizer:
         """Normaliser, words, pieces, and the way back; special tokens and the layout of a pair are not its business."""
-        raise NotImplementedError
 
     def plain_model(self) -> models.Model | None:
         """What cuts a word into pieces where the text may not spell a special token; None: the usual one never does."""

@@ -113,7 +113,9 @@ def named_in_family(pattern: str) -> list[str]:
 def test_the_code_that_the_page_on_the_family_names_is_there(name: str) -> None:
     pieces = name.split(".")
     found = import_module(".".join(pieces[:2]))
+    assert found.__name__ == ".".join(pieces[:2])
     for piece in pieces[2:]:
+        assert hasattr(found, piece), f"{found} has no {piece}"
         found = getattr(found, piece)
 
 

@@ -47,7 +47,7 @@ def test_a_row_of_encoding_and_one_that_was_not_measured() -> None:
         [(("onnxruntime", "float32"), {"machine": MACHINE, "runs": runs}), (("other", "float32"), None)]
     )
     assert lines[2:4] == [
-        "| onnxruntime | float32 | 30 | 20 | 1.50 | 2.00 / 2.00 | 3 / 3 | 50% | 0.500000 / 0.500000 |",
+        "| onnxruntime | float32 | 30 | 20 | 1.50 | 2.00 / 2.00 | 3 / 3 | 50% / 50% | 0.500000 / 0.500000 |",
         "| other | float32 |" + 7 * " not measured |",
     ]
 
