@@ -1,8 +1,9 @@
 """How well a model does on documents that training never saw.
 
 The held-out pairs and their masks are drawn once, with a fixed seed and at the paper's rate, whatever the run trains
-with: figures of different runs on the same arrays compare. Tokens of paragraphs that also stand word for word in the
-training documents are seen but not asked for.
+with: figures of different runs on the same arrays compare. A loss over the bytes of the tokens asked for compares across
+vocabularies as well: whoever cuts words finely has more tokens, each easier to tell. Tokens of paragraphs that also stand
+word for word in the training documents are seen but not asked for.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class HeldOutFigures:
     """What `summary.json` reports."""
 
     mlm_loss: float  # nats a masked token
+    mlm_loss_per_byte: float | None  # nats a UTF-8 byte of those tokens; None where all are unknown to the vocabulary
     mlm_accuracy: float
     nsp_accuracy: float | None  # None where next-sentence prediction is not learned
     nsp_loss: float | None  # nats a pair
@@ -58,6 +60,7 @@ class HeldOut:
         if not len(labels):
             raise InputError(f"{corpus.directory}: every held-out paragraph also stands in the training documents")
         self.unigram_loss = unigram_loss(corpus.token_counts, labels)
+        self.bytes_a_target = float(corpus.tokenizer.byte_lengths[labels].mean())
 
     def figures(
         self, model: nn.Module, *, device: torch.device, precision: Precision, processes: Processes
@@ -77,6 +80,7 @@ class HeldOut:
         mlm, nsp, mlm_right, nsp_right, masked, pairs = processes.sum(sums.tolist())
         return HeldOutFigures(
             mlm_loss=mlm / masked,
+            mlm_loss_per_byte=mlm / masked / self.bytes_a_target if self.bytes_a_target else None,
             mlm_accuracy=mlm_right / masked,
             nsp_loss=nsp / pairs if self.objective == "nsp" else None,
             nsp_accuracy=nsp_right / pairs if self.objective == "nsp" else None,

@@ -102,6 +102,22 @@ def test_figures_are_means_over_all_targets(corpus: PreparedCorpus) -> None:
     assert found.nsp_accuracy == np.mean(nsp_right)
 
 
+def test_the_loss_per_byte_is_the_summed_loss_over_the_bytes_of_the_targets(
+    corpus: PreparedCorpus, tokenizer: Tokenizer
+) -> None:
+    heldout = HeldOut(corpus, seq_len=16, objective="nsp")
+    labels = torch.cat([batch.masked_labels for batch in heldout.batches]).tolist()
+    found = figures(heldout, model_with(BertForPreTraining))
+    characters = sum(len(tokenizer.id_to_token(label).removeprefix("##").encode()) for label in labels)
+    assert found.mlm_loss_per_byte == pytest.approx(found.mlm_loss * len(labels) / characters, rel=1e-12)
+
+
+def test_targets_that_are_all_unknown_have_no_loss_per_byte(tokenizer: Tokenizer) -> None:
+    unknown = tokenizer.unk_id
+    heldout = HeldOut(corpus_of(tokenizer, arrays_of([[[unknown] * 5] * 4] * 9)), seq_len=16, objective="none")
+    assert figures(heldout, model_with(BertForMaskedLM)).mlm_loss_per_byte is None
+
+
 def test_a_model_without_the_next_sentence_head_has_no_figures_of_it(corpus: PreparedCorpus) -> None:
     found = figures(HeldOut(corpus, seq_len=16, objective="none"), model_with(BertForMaskedLM))
     assert (found.nsp_loss, found.nsp_accuracy) == (None, None)
