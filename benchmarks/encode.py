@@ -48,7 +48,7 @@ def compare(options: EncodeOptions) -> None:
     settings = settings_of(options, "repeats", "model", "data") | contents
     results = Results(options.json, {"benchmark": "encode", "options": settings, "machine": machine})
     with workplace(options.json, settings) as scratch:
-        print(f"encoding {len(texts):,} texts in batches of {options.batch_size}, ours in {options.dtype}")
+        print(f"encoding {len(texts):,} texts, the peer {options.batch_size} at once, ours in {options.dtype}")
         print(f"{machine_line(machine)}\n", flush=True)
         study = Study(options, scratch, texts, scores, threads)
         sides = {side: study.side(side) for side in (OURS, options.peer)}

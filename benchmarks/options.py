@@ -141,7 +141,7 @@ class EncodeOptions:
     singles: int = 200
     """texts that are encoded one by one as well, for the latency"""
     batch_size: int = 32
-    """texts at once"""
+    """texts at once of the peer; ours fills its batches by tokens"""
     threads: int | None = None
     """threads of both; none: as many as there are cores"""
     json: str | None = None

@@ -13,7 +13,7 @@ import tyro
 from numpy.typing import NDArray
 
 from minibert import checkpoint, cli
-from minibert.embedding import embed_tokenized, tokenize
+from minibert.embedding import BATCH_TOKENS, embed_tokenized, tokenize
 from minibert.errors import InputError
 from minibert.text_files import read_texts
 from minibert.training.device import choose_device, choose_precision
@@ -41,8 +41,8 @@ class EmbedOptions:
     """mean: of the last block's states of all tokens, [CLS] and [SEP] among them; cls: the state of [CLS]"""
     normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """bring every vector to the length 1, so that a dot product is the cosine"""
-    batch_size: int = 32
-    """texts at once; those of like length go together"""
+    batch_tokens: int = BATCH_TOKENS
+    """tokens at once, padding counted; texts of like length go together, a longer one goes alone. A GPU likes more"""
     max_length: int | None = None
     """tokens of a text, [CLS] and [SEP] counted; what is more is cut. None: as many as the model has positions"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -76,7 +76,7 @@ def embed_command(args: Sequence[str]) -> None:
         tokenized,
         pooling=options.pooling,
         normalize=options.normalize,
-        batch_size=options.batch_size,
+        batch_tokens=options.batch_tokens,
         progress=True,
     )
     seconds = time.perf_counter() - start

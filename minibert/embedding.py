@@ -22,6 +22,7 @@ from minibert.tokenizer import Tokenizer
 
 Pooling = Literal["mean", "cls"]
 
+BATCH_TOKENS = 2048  # enough to keep a processor busy, few enough to stay in its cache; a GPU likes more
 SHORTEST_MAX_LENGTH = 3  # [CLS], one token, [SEP]
 
 
@@ -32,27 +33,27 @@ def embed(
     *,
     pooling: Pooling = "mean",
     normalize: bool = False,
-    batch_size: int = 32,
+    batch_tokens: int = BATCH_TOKENS,
     max_length: int | None = None,
     progress: bool = False,
 ) -> NDArray[np.float32]:
     """One vector a text, in the order of the texts: (texts, H); one string is one text.
 
     pooling: "mean" of the states of all real tokens, [CLS] and [SEP] among them, or the state of "cls".
-    normalize: to the length 1, so that a dot product is the cosine. batch_size: texts at once. max_length: tokens of
-    a text, [CLS] and [SEP] counted, what is more is cut; None: as many as the model has positions. progress: bars on
-    standard error, where that is a terminal.
+    normalize: to the length 1, so that a dot product is the cosine. batch_tokens: tokens at once, padding counted; a
+    longer text goes alone. max_length: tokens of a text, [CLS] and [SEP] counted, what is more is cut; None: as many as
+    the model has positions. progress: bars on standard error, where that is a terminal.
 
     The model computes where it is and in the number format it has; `model.to("cuda", torch.bfloat16)` beforehand is
     the fast way there. Pooling is done in float32.
 
     Raises:
-        InputError: a batch size below 1, a max length that the model has no positions for or that leaves no room for
-            a token, an unknown pooling, a text that is not valid Unicode.
+        InputError: batches of less than one token, a max length that the model has no positions for or that leaves no
+            room for a token, an unknown pooling, a text that is not valid Unicode.
     """
     tokenized = tokenize(model, tokenizer, texts, max_length=max_length, progress=progress)
     return embed_tokenized(
-        model, tokenized, pooling=pooling, normalize=normalize, batch_size=batch_size, progress=progress
+        model, tokenized, pooling=pooling, normalize=normalize, batch_tokens=batch_tokens, progress=progress
     )
 
 
@@ -104,12 +105,12 @@ def embed_tokenized(
     *,
     pooling: Pooling = "mean",
     normalize: bool = False,
-    batch_size: int = 32,
+    batch_tokens: int = BATCH_TOKENS,
     progress: bool = False,
 ) -> NDArray[np.float32]:
     """The second half of `embed`, with its arguments and errors."""
-    if batch_size < 1:
-        raise InputError(f"the batch size must be at least 1, not {batch_size}")
+    if batch_tokens < 1:
+        raise InputError(f"the tokens of a batch must be at least 1, not {batch_tokens}")
     if pooling not in ("mean", "cls"):
         raise InputError(f"the pooling must be mean or cls, not {pooling!r}")
     encoder, was_training = model.encoder, model.encoder.training
@@ -124,7 +125,7 @@ def embed_tokenized(
     encoder.eval()  # dropout would make every call's vectors others
     try:
         with bar:
-            for rows in batches_by_length(tokenized.sequences, batch_size):
+            for rows in batches_by_length(tokenized.sequences, batch_tokens):
                 sequences = [tokenized.sequences[row] for row in rows]
                 pooled = pooled_states(encoder, sequences, tokenized.pad_id, pooling)
                 vectors[rows] = (F.normalize(pooled, dim=-1) if normalize else pooled).cpu().numpy()
@@ -134,13 +135,17 @@ def embed_tokenized(
     return vectors
 
 
-def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    """Numbers of sequences in batches of like length, so that little is padded. The longest come first: what does
-    not fit into memory fails at once, and the bar promises too little rather than too much.
+def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
+    """Numbers of sequences in batches of like length, so that little is padded: as many as fill `batch_tokens` with
+    their padding, but one at least. The longest come first: what does not fit into memory fails at once, and the bar
+    promises too little rather than too much.
     """
     order = np.argsort([-len(sequence) for sequence in sequences], kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    while start < len(order):
+        stop = start + max(1, batch_tokens // len(sequences[order[start]]))
+        yield order[start:stop]
+        start = stop
 
 
 def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id: int, pooling: Pooling) -> Tensor:

@@ -1,9 +1,9 @@
 """How well a model does on documents that training never saw.
 
 The held-out pairs and their masks are drawn once, with a fixed seed and at the paper's rate, whatever the run trains
-with: figures of different runs on the same arrays compare. A loss over the bytes of the tokens asked for compares across
-vocabularies as well: whoever cuts words finely has more tokens, each easier to tell. Tokens of paragraphs that also stand
-word for word in the training documents are seen but not asked for.
+with: figures of different runs on the same arrays compare. A loss over the bytes of the tokens asked for compares
+across vocabularies as well: whoever cuts words finely has more tokens, each easier to tell. Tokens of paragraphs that
+also stand word for word in the training documents are seen but not asked for.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class EncodeWork:
     onnx: str  # the same as a graph; written by `benchmarks.peers.onnx_export`
     texts: str  # a JSON list
     dtype: str  # of ours
-    batch_size: int
+    batch_size: int  # of the peer
     passes: int
     singles: int
     threads: int
@@ -90,7 +90,7 @@ def ours(work: EncodeWork) -> tuple[Encode, Count]:
     model.to(getattr(torch, work.dtype))
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        return embed(model, tokenizer, texts, normalize=True, batch_size=work.batch_size)
+        return embed(model, tokenizer, texts, normalize=True)
 
     return encode, lambda texts: sum(map(len, tokenizer.encode_whole(texts)))
 

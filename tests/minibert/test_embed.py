@@ -64,8 +64,8 @@ def one_by_one(model: Model, tokenizer: Tokenizer, texts: Sequence[str], pooling
 def test_every_class_embeds_ragged_texts_in_their_order(pooling: str, any_model: Model, tokenizer: Tokenizer) -> None:
     assert tokenizer(TEXTS).lengths.tolist() == [8, 3, 2, 14, 8, 2]
     expected = one_by_one(any_model, tokenizer, TEXTS, pooling)
-    for batch_size in (1, 2, 4, 6, 100):
-        found = embed(any_model, tokenizer, TEXTS, pooling=pooling, batch_size=batch_size)
+    for batch_tokens in (1, 14, 20, 48, 2048):
+        found = embed(any_model, tokenizer, TEXTS, pooling=pooling, batch_tokens=batch_tokens)
         assert (found.dtype, found.shape) == (np.float32, (6, 24))
         assert_allclose(found, expected, rtol=0, atol=1e-5)
     assert (
@@ -106,9 +106,18 @@ def test_a_model_in_training_is_embedded_without_dropout_and_stays_in_training(t
     assert all(module.training for module in model.modules())
 
 
-def test_batches_hold_texts_of_like_length_the_longest_first() -> None:
+@pytest.mark.parametrize(
+    ("batch_tokens", "expected"),
+    [
+        (1, [[1], [4], [3], [5], [0], [2], [6]]),  # one text at least
+        (10, [[1], [4], [3, 5], [0, 2, 6]]),  # padding counts: two of 5 and 4 tokens take 10
+        (15, [[1], [4], [3, 5, 0], [2, 6]]),
+        (1000, [[1, 4, 3, 5, 0, 2, 6]]),
+    ],
+)
+def test_batches_hold_texts_of_like_length_the_longest_first(batch_tokens: int, expected: list[list[int]]) -> None:
     sequences = [np.zeros(length, np.int32) for length in (3, 9, 3, 5, 9, 4, 3)]
-    assert [rows.tolist() for rows in batches_by_length(sequences, 3)] == [[1, 4, 3], [5, 0, 2], [6]]
+    assert [rows.tolist() for rows in batches_by_length(sequences, batch_tokens)] == expected
 
 
 def test_only_a_batch_with_padding_has_a_mask(model: Model, tokenizer: Tokenizer) -> None:
@@ -116,7 +125,7 @@ def test_only_a_batch_with_padding_has_a_mask(model: Model, tokenizer: Tokenizer
     model.encoder.register_forward_pre_hook(
         lambda module, args, kwargs: masks.append(kwargs["attention_mask"]), with_kwargs=True
     )
-    embed(model, tokenizer, ["the cat", "the", "the dog", ""], batch_size=2)
+    embed(model, tokenizer, ["the cat", "the", "the dog", ""], batch_tokens=8)
     assert masks[0] is None  # "the cat" and "the dog"
     assert masks[1].tolist() == [[True, True, True], [True, True, False]]
 
@@ -124,7 +133,7 @@ def test_only_a_batch_with_padding_has_a_mask(model: Model, tokenizer: Tokenizer
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "the batch size must be at least 1, not 0"),
+        ({"batch_tokens": 0}, "the tokens of a batch must be at least 1, not 0"),
         ({"max_length": 2}, "the max length must be from 3 to 16, the model's positions, not 2"),
         ({"max_length": 17}, "the max length must be from 3 to 16, the model's positions, not 17"),
         ({"pooling": "max"}, "the pooling must be mean or cls, not 'max'"),
@@ -180,7 +189,7 @@ def test_the_options_reach_the_function_and_what_is_cut_is_said(
 ) -> None:
     (tmp_path / "texts").write_text("\n".join(TEXTS), encoding="utf-8")
     args = ["embed", str(directory), "--input", str(tmp_path / "texts"), "--output", str(tmp_path / "vectors.npy")]
-    assert run(monkeypatch, *args, "--pooling", "cls", "--normalize", "--max-length", "8", "--batch-size", "2") == 0
+    assert run(monkeypatch, *args, "--pooling", "cls", "--normalize", "--max-length", "8", "--batch-tokens", "16") == 0
     assert capsys.readouterr().out.splitlines()[0] == "1 of 6 texts were cut at 8 tokens"
     model, _ = minibert.load(directory)
     expected = embed(model, tokenizer, TEXTS, pooling="cls", normalize=True, max_length=8)
@@ -235,7 +244,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
         ({"--output": "none/vectors.npy"}, "{tmp}/none/vectors.npy: there is no directory {tmp}/none"),
         ({"--output": "vectors.txt"}, "{tmp}/vectors.txt: expected a name that ends in .npy"),
         ({"--output": "folder.npy"}, "{tmp}/folder.npy: is a directory, expected a file to write"),
-        ({"--batch-size": "0"}, "the batch size must be at least 1, not 0"),
+        ({"--batch-tokens": "0"}, "the tokens of a batch must be at least 1, not 0"),
         ({"--max-length": "2"}, "the max length must be from 3 to 16, the model's positions, not 2"),
         ({"--max-length": "17"}, "the max length must be from 3 to 16, the model's positions, not 17"),
     ],
@@ -275,7 +284,7 @@ def test_real_weights_give_the_references_vectors(tmp_path: Path) -> None:
     encoded = transformers.AutoTokenizer.from_pretrained(real_directory())(texts, padding=True, return_tensors="pt")
     mask = encoded["attention_mask"][..., None]
     expected = (reference(**encoded).last_hidden_state * mask).sum(1) / mask.sum(1)
-    assert_allclose(embed(model, tokenizer, texts, batch_size=2), expected.numpy(), rtol=0, atol=1e-5)
+    assert_allclose(embed(model, tokenizer, texts, batch_tokens=20), expected.numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

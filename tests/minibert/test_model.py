@@ -127,13 +127,14 @@ def test_the_layer_norms_use_the_configs_eps() -> None:
 # --- Attention -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("length", [1, 15, 16, 17])  # the fused kernel is given keys by 16
+@pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("masked", [False, True], ids=["no mask", "mask"])
-def test_the_fused_and_the_written_out_attention_agree(masked: bool) -> None:
+def test_the_fused_and_the_written_out_attention_agree(length: int, rows: int, masked: bool) -> None:
     attention = SelfAttention(TINY).double().eval()
     randomize(attention, seed=2)
-    mask = visible_keys(ragged_batch()[2]) if masked else None
-    x = hidden_states()
-    projected = attention.project(x)
+    mask = visible_keys(torch.rand(rows, length, generator=seeded(3)) < 0.6) if masked else None
+    projected = attention.project(torch.randn(rows, length, 24, generator=seeded(4), dtype=torch.float64))
     written_out, _ = attention.dot_product.written_out(*projected, mask)
     assert_close(attention.dot_product(*projected, mask), written_out, rtol=0, atol=1e-12)
 

@@ -86,7 +86,8 @@ def test_the_summary_has_the_promised_figures(run: Path, arrays: Path) -> None:
     figures = summary(run)
     assert set(figures) >= {
         "steps", "tokens", "fill", "seconds", "tokens_per_second", "parameters", "vocab_size", "mlm_loss",
-        "mlm_loss_per_byte", "mlm_accuracy", "nsp_accuracy", "unigram_loss", "peak_rss_bytes", "dtype", "device", "seed",
+        "mlm_loss_per_byte", "mlm_accuracy", "nsp_accuracy", "unigram_loss", "peak_rss_bytes", "dtype", "device",
+        "seed",
     }  # fmt: skip
     model, tokenizer = minibert.load(run)
     assert figures["steps"] == 12
@@ -402,7 +403,8 @@ def test_init_evaluates_before_the_first_step_too(
         assert before[f"heldout_{name}"] == pytest.approx(summary(run)[name], abs=1e-6)
     assert (
         f"before   mlm_loss {before['heldout_mlm_loss']:.4f}, "
-        f"mlm_loss_per_byte {before['heldout_mlm_loss_per_byte']:.4f}, mlm_accuracy {before['heldout_mlm_accuracy']:.4f}, "
+        f"mlm_loss_per_byte {before['heldout_mlm_loss_per_byte']:.4f}, "
+        f"mlm_accuracy {before['heldout_mlm_accuracy']:.4f}, "
         f"nsp_accuracy {before['heldout_nsp_accuracy']:.4f}, nsp_loss {before['heldout_nsp_loss']:.4f} (held out)"
     ) in capsys.readouterr().out.splitlines()
 
