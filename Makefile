@@ -21,11 +21,14 @@ demo: $(CORE)
 
 venv: $(DEV)
 
+# A process a core, with a thread each; a file's tests stay together, so that what they share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 test: $(DEV)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 slow: $(DEV)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 # Needs a network: the outputs of real weights, against those that others have published.
 hub: $(DEV)
