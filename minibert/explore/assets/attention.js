@@ -7,8 +7,8 @@ function figure(key) {
     entropy: ["entropy", "bits; 0: looks at one token alone"], self: ["itself", "share on the token itself"],
     previous: ["previous", "share on the token before"], next: ["next", "share on the token after"],
     cls: [cls, `share on ${cls}`], sep: [sep, `share on all ${sep}`],
-    a_to_a: ["A → A", "what words of A give to words of A"], a_to_b: ["A → B", "what words of A give to words of B"],
-    b_to_a: ["B → A", "what words of B give to words of A"], b_to_b: ["B → B", "what words of B give to words of B"],
+    a_to_a: ["A → A", "what tokens of A give to tokens of A"], a_to_b: ["A → B", "what tokens of A give to tokens of B"],
+    b_to_a: ["B → A", "what tokens of B give to tokens of A"], b_to_b: ["B → B", "what tokens of B give to tokens of B"],
   }[key];
 }
 
