@@ -28,7 +28,7 @@ function drawGallery() {
   const heads = shown("filter-head", headCount);
   const size = record.tokens.length;
   const gallery = byId("gallery");
-  // 32 to 116 pixels each, and as many columns as there are heads, so that arrow keys move as the eye does.
+  // 22 or 44 to 116 pixels each, and as many columns as there are heads, so that arrow keys move as the eye does.
   gallery.style.gridTemplateColumns = `max-content repeat(${heads.length}, minmax(${heads.length > 6 ? 22 : 44}px, 116px))`;
   const children = [];
   for (const layer of layers) {
@@ -98,7 +98,7 @@ function drawHead() {
   }));
   drawMatrix(byId("matrix"), record.attention.probabilities, `Attention of block ${layer}, head ${head}`);
 }
-panel(["layer", "head", "token"], drawHead);
+panel(["layer", "head", "token", "filters"], drawHead);
 
 /** A head's probabilities as a matrix: also of the second model, in the comparison. */
 function drawMatrix(place, probabilities, label) {
@@ -141,7 +141,7 @@ function setUpAttention() {
   fill(byId("figure-measure"), Object.keys(record.attention.figures).map((key) => [key, figure(key)[0]]));
   for (const name of ["layer", "head"]) byId(`filter-${name}`).addEventListener("change", drawGallery);
   for (const name of ["from", "to", "segments"]) {
-    byId(`filter-${name}`).addEventListener("change", () => { drawHead(); drawLines(); });
+    byId(`filter-${name}`).addEventListener("change", () => drawThose(({ uses }) => uses.includes("filters")));
   }
   byId("figure-measure").addEventListener("change", drawFigures);
   byId("gallery").addEventListener("keydown", moveInGallery);
