@@ -13,20 +13,23 @@ class; "{}" is the number of a block. In the order in which they are computed:
     embeddings.norm                 (B, T, E)       after it
     embeddings.projection           (B, T, H)       in ALBERT alone
     embeddings                      (B, T, H)       what the first block is given
-    blocks.{}.attention.query       (B, N, T, D)    of each head; also .key and .value
-    blocks.{}.attention.probabilities  (B, N, T, T)    row q, column k: how much token q looks at token k
+    blocks.{}.attention.query, .key, .value    (B, N, T, D)    of each head
+    blocks.{}.attention.probabilities          (B, N, T, T)    row q, column k: how much token q looks at token k
     blocks.{}.attention.context     (B, N, T, D)    the values, averaged by the probabilities
     blocks.{}.attention.output      (B, T, H)       what the sublayer adds to the residual stream
     blocks.{}.attention.sum         (B, T, H)       the stream with it, before LayerNorm
     blocks.{}.attention_norm        (B, T, H)
     blocks.{}.feed_forward.inner    (B, T, I)       before the activation; I is `intermediate_size`
-    blocks.{}.feed_forward.activation  (B, T, I)
-    blocks.{}.feed_forward.output, .feed_forward.sum, .feed_forward_norm  (B, T, H)    as for attention
+    blocks.{}.feed_forward.activation          (B, T, I)
+    blocks.{}.feed_forward.output, .sum        (B, T, H)       as for attention
+    blocks.{}.feed_forward_norm     (B, T, H)
     blocks.{}                       (B, T, H)       the block's output
     pooler.dense, pooler            (B, H)          before and after tanh
-    mlm_head.dense, .activation, .norm  (M, H)      at the chosen positions
-    mlm_head                        (M, V)          also as mlm_head.decoder
-    nsp_head (B, 2), span_head (B, T, 2), classifier (B, C) or (B, T, C)
+    mlm_head.dense, .activation, .norm         (M, E)          at the chosen positions
+    mlm_head.decoder, mlm_head      (M, V)          one and the same
+    nsp_head                        (B, 2)
+    span_head                       (B, T, 2)
+    classifier.dense, classifier    (B, C)          one and the same; for token classification (B, T, C)
 """
 
 from __future__ import annotations

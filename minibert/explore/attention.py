@@ -43,8 +43,8 @@ def head_figures(
     entropy: in bits, 0 for a head that looks at one token, log2 T for one that looks at all alike;
     self, previous, next: the share of the attention on the token itself and its neighbours (over those that have one);
     cls, sep: on all tokens of that kind;
-    of a pair also a_to_a, a_to_b, b_to_a, b_to_b: what the words of one text give to the words of the other, [CLS] and
-    [SEP] left out on both sides.
+    of a pair also a_to_a, a_to_b, b_to_a, b_to_b: what the tokens of one text give to the tokens of the other; the
+    [CLS] and [SEP] put around the texts belong to neither.
     """
     figures = {"entropy": entropy(probabilities).mean(-1)}
     for name, shift in (("self", 0), ("previous", -1), ("next", 1)):
@@ -52,9 +52,9 @@ def head_figures(
     figures["cls"] = probabilities[..., cls].sum(-1).mean(-1)
     figures["sep"] = probabilities[..., sep].sum(-1).mean(-1)
     if (sequence_ids == 1).any():
-        words = {"a": ~cls & ~sep & (sequence_ids == 0), "b": ~cls & ~sep & (sequence_ids == 1)}
-        for looking, queries in words.items():
-            for seen, keys in words.items():
+        texts = {"a": sequence_ids == 0, "b": sequence_ids == 1}
+        for looking, queries in texts.items():
+            for seen, keys in texts.items():
                 figures[f"{looking}_to_{seen}"] = probabilities[..., queries, :][..., keys].sum(-1).mean(-1)
     return figures
 

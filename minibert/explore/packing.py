@@ -7,6 +7,7 @@ array is stands beside it, measured and not promised, and the page says so.
 from __future__ import annotations
 
 import base64
+import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ FINE_LEVELS = 2047  # steps from zero to the largest query or key, whose product
 STEPS_A_DEVIATION = 8  # to the root mean square of what is seen as a colour: an eye sees no more
 
 SIGNIFICANT_DIGITS = 6  # of all other numbers
+
+COMPRESSED: Path = ("what_if", "answers")  # of all that is no array the one that can take megabytes
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,12 @@ class Packed:
         """What stands in the page. Of two-byte numbers first all low bytes, then all high ones: so they compress."""
         size = 1 if np.abs(self.numbers).max(initial=0) <= np.iinfo(np.int8).max else 2
         raw = self.numbers.astype(f"<i{size}").reshape(-1, 1).view(np.uint8).T.tobytes()
-        data = base64.b64encode(zlib.compress(raw, 9)).decode()
-        return {"shape": list(self.shape), "steps": self.steps, "bytes": size, "data": data}
+        return {"shape": list(self.shape), "steps": self.steps, "bytes": size, "data": compressed(raw)}
+
+
+def compressed(raw: bytes) -> str:
+    """Deflated, in base64."""
+    return base64.b64encode(zlib.compress(raw, 9)).decode()
 
 
 def pack(array: NDArray[Any], steps: Sequence[float]) -> Packed:
@@ -83,6 +90,8 @@ def packed(record: Mapping[str, Any]) -> dict[str, Any]:
             rounding.append({"name": " ".join(path), "step": max(steps), "largest_error": found.largest_error})
             columns[path[-1]] = found
             return found.to_json()
+        if path == COMPRESSED:
+            return {"json": compressed(json.dumps(plain(value), separators=(",", ":")).encode())}
         return plain(value)
 
     page = walk(record, ())

@@ -21,10 +21,10 @@ def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | No
         InputError: a text of which no token is left, or that is not valid Unicode; more tokens than the model has
             positions, or than `max_tokens`.
     """
-    for name, given in (("text", text), ("second text", second)):
-        if given is not None and not (tokenizer(given).sequence_ids == 0).any():
-            raise InputError(f"the {name} is empty: no token is left of {_shortened(given)!r}")
     batch = tokenizer(text, second)
+    for number, (name, given) in enumerate((("text", text), ("second text", second))):
+        if given is not None and not (batch.sequence_ids == number).any():
+            raise InputError(f"the {name} is empty: no token is left of {_shortened(given)!r}")
     tokens = batch.input_ids.size(1)
     if tokens > config.longest:
         raise InputError(f"{tokens} tokens, but the model has {config.longest} positions")
@@ -39,6 +39,7 @@ def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None)
     entries = []
     ids = batch.input_ids[0].tolist()
     segments = batch.token_type_ids[0].tolist()
+    frame = (batch.sequence_ids[0] < 0).tolist()  # so is no [SEP] that the text itself spells
     of_second = (batch.sequence_ids[0] == 1).cummax(0).values.int().tolist()  # [CLS] and [SEP] with what they follow
     offsets = batch.offsets[0].tolist()
     rows = zip(ids, map(tokenizer.shown, ids), segments, of_second, offsets, strict=True)
@@ -54,7 +55,7 @@ def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None)
                 "characters": visible(texts[number][start:end]),
                 "start": start,
                 "end": end,
-                "frame": token_id in (tokenizer.cls_id, tokenizer.sep_id),
+                "frame": frame[position],
             }
         )
     return entries

@@ -7,8 +7,8 @@ function figure(key) {
     entropy: ["entropy", "bits; 0: looks at one token alone"], self: ["itself", "share on the token itself"],
     previous: ["previous", "share on the token before"], next: ["next", "share on the token after"],
     cls: [cls, `share on ${cls}`], sep: [sep, `share on all ${sep}`],
-    a_to_a: ["A → A", "what words of A give to words of A"], a_to_b: ["A → B", "what words of A give to words of B"],
-    b_to_a: ["B → A", "what words of B give to words of A"], b_to_b: ["B → B", "what words of B give to words of B"],
+    a_to_a: ["A → A", "what tokens of A give to tokens of A"], a_to_b: ["A → B", "what tokens of A give to tokens of B"],
+    b_to_a: ["B → A", "what tokens of B give to tokens of A"], b_to_b: ["B → B", "what tokens of B give to tokens of B"],
   }[key];
 }
 
@@ -28,7 +28,7 @@ function drawGallery() {
   const heads = shown("filter-head", headCount);
   const size = record.tokens.length;
   const gallery = byId("gallery");
-  // 32 to 116 pixels each, and as many columns as there are heads, so that arrow keys move as the eye does.
+  // 22 or 44 to 116 pixels each, and as many columns as there are heads, so that arrow keys move as the eye does.
   gallery.style.gridTemplateColumns = `max-content repeat(${heads.length}, minmax(${heads.length > 6 ? 22 : 44}px, 116px))`;
   const children = [];
   for (const layer of layers) {
@@ -98,7 +98,7 @@ function drawHead() {
   }));
   drawMatrix(byId("matrix"), record.attention.probabilities, `Attention of block ${layer}, head ${head}`);
 }
-panel(["layer", "head", "token"], drawHead);
+panel(["layer", "head", "token", "filters"], drawHead);
 
 /** A head's probabilities as a matrix: also of the second model, in the comparison. */
 function drawMatrix(place, probabilities, label) {
@@ -141,7 +141,7 @@ function setUpAttention() {
   fill(byId("figure-measure"), Object.keys(record.attention.figures).map((key) => [key, figure(key)[0]]));
   for (const name of ["layer", "head"]) byId(`filter-${name}`).addEventListener("change", drawGallery);
   for (const name of ["from", "to", "segments"]) {
-    byId(`filter-${name}`).addEventListener("change", () => { drawHead(); drawLines(); });
+    byId(`filter-${name}`).addEventListener("change", () => drawThose(({ uses }) => uses.includes("filters")));
   }
   byId("figure-measure").addEventListener("change", drawFigures);
   byId("gallery").addEventListener("keydown", moveInGallery);

@@ -4,7 +4,7 @@ let record; // what Python computed
 const choice = { layer: 0, head: 0, token: 0, key: 0, question: 0, off: [0, 0] };
 const panels = [];
 
-/** Registers a panel: `draw` is called at the start, and when one of what it `uses` is chosen anew. */
+/** Registers a panel: `draw` is called at the start, and when one of what it `uses` is chosen anew; or the "filters". */
 function panel(uses, draw) {
   panels.push({ uses, draw });
 }
@@ -16,11 +16,21 @@ function choose(changes) {
     const select = byId(`choose-${name}`);
     if (name in changes && select.options.length) select.value = changes[name];
   }
-  for (const { uses, draw } of panels) if (uses.some((name) => changed.includes(name))) draw();
+  drawThose(({ uses }) => uses.some((name) => changed.includes(name)));
 }
 
 function drawAll() {
-  for (const { draw } of panels) draw();
+  drawThose(() => true);
+}
+
+/** Draws some panels anew. Where that takes away what has the focus, what then stands in its place gets it. */
+function drawThose(wanted) {
+  const focused = document.activeElement;
+  const place = focused.closest("[id]");
+  const reachable = () => [...(place?.querySelectorAll("button, canvas") ?? [])];
+  const at = reachable().indexOf(focused);
+  for (const entry of panels) if (wanted(entry)) entry.draw();
+  if (!focused.isConnected) reachable()[at]?.focus({ preventScroll: true });
 }
 
 /** Fills a select: [value, name] each. */

@@ -46,6 +46,6 @@ function setUpCompare() {
   const said = ({ name, architecture, parameters }) => `${name} (${architecture}, ${parameters.toLocaleString("en")} parameters)`;
   byId("compare-models").textContent = `${said(record.model)} and ${said(record.compare.model)}`;
   panel(["layer", "head", "token"], drawDifferences);
-  panel(["layer", "head", "token"], drawBoth);
+  panel(["layer", "head", "token", "filters"], drawBoth);
   panel(["question"], drawBothAnswers);
 }

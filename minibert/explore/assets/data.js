@@ -1,4 +1,4 @@
-// The data of the page: JSON in an element of its own, large arrays packed (minibert/explore/packing.py).
+// The data of the page: JSON in an element of its own, large parts packed (minibert/explore/packing.py).
 
 /** An array as whole numbers of steps; `at` gives a value, `row` all values of the last axis. */
 class Values {
@@ -23,13 +23,18 @@ class Values {
   }
 }
 
-/** base64 of deflated whole numbers -> Values. Of two-byte numbers all low bytes come first. */
-async function unpacked({ shape, steps, bytes, data }) {
+/** base64 of deflated bytes -> the bytes. */
+async function inflated(data) {
   const characters = atob(data);
   const compressed = new Uint8Array(characters.length);
   for (let i = 0; i < characters.length; i++) compressed[i] = characters.charCodeAt(i);
   const stream = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const raw = new Uint8Array(await new Response(stream).arrayBuffer());
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Packed whole numbers -> Values. Of two-byte numbers all low bytes come first. */
+async function unpacked({ shape, steps, bytes, data }) {
+  const raw = await inflated(data);
   if (bytes === 1) return new Values(shape, steps, new Int8Array(raw.buffer));
   const size = raw.length / 2;
   const numbers = new Int16Array(size);
@@ -37,14 +42,18 @@ async function unpacked({ shape, steps, bytes, data }) {
   return new Values(shape, steps, numbers);
 }
 
+const unpackedText = async ({ json }) => JSON.parse(new TextDecoder().decode(await inflated(json)));
+
 /** The record as Python made it, with Values where it had large arrays. */
 async function readData() {
   const record = JSON.parse(document.getElementById("data").textContent);
   const waiting = [];
   (function walk(part) {
+    const put = (key, promise) => waiting.push(promise.then((found) => (part[key] = found)));
     for (const [key, value] of Object.entries(part)) {
       if (value === null || typeof value !== "object") continue;
-      if ("data" in value && "steps" in value) waiting.push(unpacked(value).then((values) => (part[key] = values)));
+      if ("data" in value && "steps" in value) put(key, unpacked(value));
+      else if ("json" in value) put(key, unpackedText(value));
       else walk(value);
     }
   })(record);

@@ -13,17 +13,14 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** A table of rows of cells, each an element or text; numbers are set right. */
+/** A table of rows, each an element or a list of cells, which are elements or text. */
 function table(heads, rows, properties = {}) {
   const body = rows.map((cells) => (cells instanceof Element ? cells : make("tr", {}, ...cells.map(cell))));
   const head = make("thead", {}, make("tr", {}, ...heads.map((name) => make("th", { scope: "col" }, name))));
   return make("table", properties, ...(heads.length ? [head] : []), make("tbody", {}, ...body));
 }
 
-function cell(content) {
-  if (content instanceof HTMLTableCellElement) return content;
-  return make("td", { className: typeof content === "number" ? "number" : "" }, content);
-}
+const cell = (content) => (content instanceof HTMLTableCellElement ? content : make("td", {}, content));
 
 const number = (value) => make("td", { className: "number" }, value);
 const token = (text) => make("bdi", { className: "token" }, text);
@@ -36,7 +33,7 @@ function digits(value) {
   const size = Math.abs(value);
   return size === 0 ? "0" : size >= 1000 || size < 0.001 ? value.toExponential(2) : value.toPrecision(4);
 }
-const signed = (value, text) => (value > 0 ? "+" : "") + text(value).replace("-", "−");
+const signed = (value, text) => (value > 0 ? "+" : "") + text(value).replaceAll("-", "−");
 
 // --- Colours ---------------------------------------------------------------------------------------------------------
 
@@ -62,8 +59,11 @@ const shareColour = (share) => mixed(palette.none, palette.much, Math.sqrt(share
 /** Blue above zero, orange below. */
 const signColour = (share) => mixed(palette.none, share < 0 ? palette.minus : palette.plus, Math.abs(share));
 const css = (rgb) => `rgb(${rgb.join(" ")})`;
-/** Black or white, whichever is read better on a colour. */
-const inkOn = ([red, green, blue]) => (0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#111" : "#fff");
+/** Black or white, whichever is read better on a colour: of luminance 0.18 on, it is black (WCAG 2, contrast ratio). */
+function inkOn(rgb) {
+  const [red, green, blue] = rgb.map((value) => (value > 10 ? ((value / 255 + 0.055) / 1.055) ** 2.4 : value / 3295));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
+}
 
 /** A canvas of one pixel a value, scaled by the style. */
 function pixels(rows, columns, colourOf, properties = {}) {

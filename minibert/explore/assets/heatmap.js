@@ -62,10 +62,15 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
     context.restore();
   });
   if (chosen && chosen[0] !== null && chosen[0] >= 0) {
-    context.strokeStyle = css(palette.minus);
-    context.lineWidth = 2;
     const [first, count] = chosen[1] === null ? [0, columns.length] : [chosen[1], 1];
-    context.strokeRect(left + first * width, top + chosen[0] * height, count * width - gap, height - gap);
+    const mark = (colour, thick, inset) => {
+      context.strokeStyle = css(colour);
+      context.lineWidth = thick;
+      const [x, y] = [left + first * width + inset, top + chosen[0] * height + inset];
+      context.strokeRect(x, y, count * width - gap - 2 * inset, height - gap - 2 * inset);
+    };
+    if (gap) mark(palette.paper, 1, 1.5); // or the mark would not be seen on a cell of its own colour
+    mark(palette.minus, 2, 0);
   }
 
   place.cursor = kept || [Math.max(0, chosen?.[0] ?? 0), Math.max(0, chosen?.[1] ?? 0)];
@@ -100,7 +105,6 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
     const [row, column] = place.cursor;
     showTip(box.left + left + (column + 0.5) * width, box.top + top + (row + 0.5) * height, says(row, column));
   });
-  if (kept) canvas.focus({ preventScroll: true });
 }
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };

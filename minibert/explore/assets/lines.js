@@ -47,7 +47,7 @@ function drawLines() {
     view.querySelector(`[data-side="${side}"][data-at="${Number(button.dataset.at) + step[0]}"]`)?.focus();
   });
 }
-panel(["layer", "head", "token"], drawLines);
+panel(["layer", "head", "token", "filters"], drawLines);
 
 function strokeLines(canvas, width, height) {
   const context = canvas.getContext("2d");

@@ -10,8 +10,9 @@ function drawHeader() {
   byId("left-out").replaceChildren(...record.left_out.map((sentence) => make("li", {}, sentence)));
   byId("left-out").hidden = record.left_out.length === 0;
   const there = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
-  byId("contents").replaceChildren(...there.map(({ id, dataset }) => make("a", { href: `#${id}` }, dataset.title)));
-  for (const section of there) section.setAttribute("aria-label", section.dataset.title);
+  const title = (section) => section.querySelector("h2").textContent;
+  byId("contents").replaceChildren(...there.map((section) => make("a", { href: `#${section.id}` }, title(section))));
+  for (const section of there) section.setAttribute("aria-label", title(section));
 }
 
 function drawRounding() {

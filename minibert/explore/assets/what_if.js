@@ -13,8 +13,8 @@ function drawWhatIf() {
     return scale === "number" ? signed(value, digits) : `${signed(100 * value, (points) => points.toFixed(2))} points`;
   };
   byId("what-if-about").textContent = ofAnswer
-    ? `change of ${scale === "number" ? "the score of" : "the probability of"} “${question().answers[0].answer}” (${question().name}); blue: more, orange: less`
-    : "mean distance of the last block's output from what it was, over its norm";
+    ? `change of ${scale === "number" ? "the score of" : "the probability of"} “${question().answers[0].answer}” (${question().name}); blue: more, orange: less; the strongest colour: ${written(largest).replace("+", "")}`
+    : `mean distance of the last block's output from what it was, over its norm; the darkest or brightest is ${written(largest)}`;
   heatmap(byId("what-if-grid"), {
     rows: blocks(), columns: [...heads(), "block"], label: "Each head and block switched off", most: 76,
     colour: (layer, column) => ofAnswer ? signColour(numbers[layer][column] / largest) : mixed(palette.none, palette.much, numbers[layer][column] / largest),

@@ -343,6 +343,27 @@ def test_arrow_keys_move_among_tokens(opened: Browser) -> None:
     assert opened.text("#way-title").startswith("Token 5 the")
 
 
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "#token-table tr:nth-child(3) button",
+        '#lines [data-side="looks"][data-at="6"]',
+        "#neuron-rows tr:nth-child(4) button",
+        "#prediction-list tr:nth-child(2) button",
+        "#stream canvas",
+        "#what-if-grid canvas",
+    ],
+)
+def test_what_was_chosen_by_enter_keeps_the_focus(selector: str, opened: Browser) -> None:
+    focused = "const e = document.activeElement; return [e.ariaLabel, e.closest('[id]').id, e.textContent.slice(0, 5)]"
+    opened.run("choose({token: 1, key: 1}); document.querySelector(arguments[0]).focus()", selector)
+    before = opened.run(focused)
+    opened.run("window.drawn = 0; panel(['layer', 'token', 'key', 'question', 'off'], () => drawn++)")
+    ActionChains(opened.driver).send_keys(Keys.ARROW_RIGHT * selector.endswith("canvas") + Keys.ENTER).perform()
+    assert opened.run("return drawn") == 1
+    assert opened.run(focused) == before
+
+
 def test_tab_reaches_one_head_and_one_token_of_the_lines(opened: Browser) -> None:
     for place in ("#gallery", "#lines"):
         reached = opened.run(f"return document.querySelectorAll('{place} button[tabindex=\"0\"]').length")
@@ -368,6 +389,15 @@ def test_filters_leave_what_they_name(opened: Browser) -> None:
     opened.choose("#filter-to", "9")
     assert kept_by_filters(opened) == [[3, 9]]
     assert opened.picture("#matrix canvas") != full
+
+
+def test_filters_hold_for_both_models(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
+    model = random_model("Bert")
+    browser = show(model, tokenizer, A, B, other=(model, tokenizer, "y"))
+    places = [f"{place} canvas" for place in ("#matrix", "#compare-first", "#compare-second")]
+    full = [browser.picture(place) for place in places]
+    browser.choose("#filter-from", "3")
+    assert not set(full) & {browser.picture(place) for place in places}
 
 
 # --- Text by others, screens of others -------------------------------------------------------------------------------
@@ -397,7 +427,7 @@ def test_a_nul_is_shown_as_its_picture(show: Callable[..., Browser], tokenizer: 
     assert show(random_model("Bert"), tokenizer, "the\0cat").text("#texts .text") == "the␀cat"
 
 
-@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("width", [320, 400, 1200])
 def test_no_width_makes_the_page_scroll_sideways(
     width: int, show: Callable[..., Browser], tokenizer: Tokenizer
 ) -> None:
@@ -417,6 +447,45 @@ def test_light_and_dark_are_two_pictures(show: Callable[..., Browser], tokenizer
     assert len(pictures) == 2
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_what_is_written_on_a_colour_can_be_read(
+    dark: bool, show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    """A contrast ratio of 4.5 or more, WCAG 2's for text."""
+    browser = show(random_model("Bert"), tokenizer, A, dark=dark)
+    shares = "[...Array(201).keys()].map((whole) => (whole - 100) / 100)"
+    drawn = browser.run(
+        f"return {shares}.flatMap((s) => [signColour(s), shareColour(Math.abs(s))]).map((c) => [c, inkOn(c)])"
+    )
+
+    def luminance(channels: Any) -> float:
+        values = [value / 255 for value in channels]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    for colour, ink in drawn:
+        light, deep = sorted([luminance(colour), 1.0 if ink == "#fff" else 0.0], reverse=True)
+        assert (light + 0.05) / (deep + 0.05) >= 4.5
+
+
+def test_the_mark_of_what_is_chosen_is_seen_on_its_own_colour(opened: Browser, record: dict[str, Any]) -> None:
+    change = record["what_if"]["values"][0] - record["predictions"][0]["answers"][0]["value"]
+    row, column = (int(place) for place in np.unravel_index(change.argmin(), change.shape))
+    opened.run("choose({off: [arguments[0], arguments[1]]})", row, column)
+    x, y = opened.cell("#what-if-grid canvas", row, column)
+    pixels = opened.run(  # the cell's lower edge, below its text
+        "const context = document.querySelector('#what-if-grid canvas').getContext('2d');"
+        "const { data } = context.getImageData(arguments[0], arguments[1] + 8, 1, 4);"
+        "return [0, 4, 8, 12].map((at) => [...data.slice(at, at + 3)].join())",
+        x, y,
+    )  # fmt: skip
+    assert len(set(pixels)) > 1, pixels
+
+
+def test_both_minus_signs_of_a_number_are_the_same(opened: Browser) -> None:
+    assert opened.run("return [-0.00001234, 0.0001].map((value) => signed(value, digits))") == ["−1.23e−5", "+1.00e−4"]
+
+
 # --- Bounds ----------------------------------------------------------------------------------------------------------
 
 
@@ -424,13 +493,16 @@ def test_light_and_dark_are_two_pictures(show: Callable[..., Browser], tokenizer
 def test_the_largest_page_is_made_and_opened_within_its_bounds(
     browser: Browser, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    """128 tokens, 12 blocks of 12 heads of 64 dimensions, with attention as peaked as trained models have it."""
+    """128 tokens, most of them asked about, two models of 12 blocks of 12 heads of 64 dimensions, with attention as
+    peaked as trained models have it.
+    """
     model = BertForPreTraining(PRESETS["base"].replace(vocab_size=80), generator=seeded(0)).eval()
     with torch.no_grad():
         for block in model.encoder.blocks:
             block.attention.query_key_value.weight.mul_(3.5)
     start = time.process_time()
-    record = make_record(model, tokenizer, "the cat [MASK] on " * 31, "the", name="base")
+    text = "the [MASK] [MASK] [MASK] " * 31
+    record = make_record(model, tokenizer, text, "the", name="base", other=(model, tokenizer, "second"))
     page = html_page(record)
     seconds = time.process_time() - start
     assert len(record["tokens"]) == 128

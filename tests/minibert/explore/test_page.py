@@ -112,6 +112,13 @@ def test_numbers_of_one_and_of_two_bytes_come_back(largest: int) -> None:
     assert_allclose(unpacked(entry), array)
 
 
+def test_the_answers_of_what_if_come_back(record: dict[str, Any]) -> None:
+    entry = data_of(html_page(record))["what_if"]["answers"]
+    found = json.loads(zlib.decompress(base64.b64decode(entry["json"])))
+    assert found == json.loads(json_text(record))["what_if"]["answers"]
+    assert len(found) == 3 and len(found[0][1]) == 4
+
+
 def test_an_array_of_zeros_can_be_packed(record: dict[str, Any]) -> None:
     record["blocks"]["values"]["attention.value"][:] = 0
     assert not unpacked(packed(record)["blocks"]["values"]["attention.value"]).any()

@@ -142,6 +142,14 @@ def test_figures_of_a_head_that_is_known() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("texts", [("[SEP]", "the cat"), ("the cat", "[SEP] [CLS]")], ids=["first", "second"])
+def test_a_text_of_special_tokens_alone_has_figures(texts: tuple[str, str], tokenizer: Tokenizer) -> None:
+    record = make_record(random_model("Bert"), tokenizer, *texts, name="x")
+    assert all(np.isfinite(values).all() for values in record["attention"]["figures"].values())
+    frame = [token["position"] for token in record["tokens"] if token["frame"]]
+    assert frame == ([0, 2, 5] if texts[0] == "[SEP]" else [0, 3, 6])
+
+
 def test_a_text_alone_has_no_figures_of_pairs(tokenizer: Tokenizer) -> None:
     figures = make_record(random_model("Bert"), tokenizer, A, name="x")["attention"]["figures"]
     assert list(figures) == ["entropy", "self", "previous", "next", "cls", "sep"]
@@ -180,11 +188,12 @@ def test_a_text_without_masks_and_pair_says_what_is_left_out(tokenizer: Tokenize
         ((" \n",), {}, "the text is empty: no token is left of ' \\n'"),
         (("the", "\u200d"), {}, "the second text is empty: no token is left of '\\u200d'"),
         (("\ud800",), {}, "text 1, character 0: expected Unicode text, found a lone surrogate"),
+        (("the", "cat \udcff"), {}, "text 2, character 4: expected Unicode text, found a lone surrogate"),
         (("the " * 63,), {}, "65 tokens, but the model has 64 positions"),
         (("the cat",), {"max_tokens": 3},
          "4 tokens, but --max-tokens is 3: give a shorter text or a larger bound"),
     ],
-    ids=["empty", "white space", "nothing left", "surrogate", "positions", "max tokens"],
+    ids=["empty", "white space", "nothing left", "surrogate", "surrogate in the second", "positions", "max tokens"],
 )  # fmt: skip
 def test_texts_are_refused(texts: tuple[str, ...], options: dict[str, int], message: str, tokenizer: Tokenizer) -> None:
     model = random_model("Bert")
