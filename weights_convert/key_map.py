@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -68,9 +67,14 @@ class Ledger:
         """The ledger for people; what holds for every block is said once."""
         keys = sum(map(len, self.mapped.values()))
         yield f"mapped: {keys} keys to {len(self.mapped)} parameters"
-        folded = Counter((_folded(name), tuple(map(_folded, keys))) for name, keys in self.mapped.items())
-        for (name, from_keys), count in folded.items():
-            yield f"  {name} <- {' | '.join(from_keys)}" + (f"   ({count} blocks)" if "{}" in name else "")
+        alike: dict[str, list[str]] = {}  # a parameter with {} for the block's number -> those of all blocks
+        for name in self.mapped:
+            alike.setdefault(_folded(name), []).append(name)
+        for folded, names in alike.items():
+            of_blocks = len(names) > 1
+            from_keys = (_folded(key) if of_blocks else key for key in self.mapped[names[0]])
+            shown, count = (folded, f"   ({len(names)} blocks)") if of_blocks else (names[0], "")
+            yield f"  {shown} <- {' | '.join(from_keys)}{count}"
         yield f"tied: {len(self.tied) or 'none'}"
         yield from (f"  {key} is {original}" for key, original in self.tied.items())
         yield f"dropped: {len(self.dropped) or 'none'}"

@@ -402,3 +402,9 @@ def test_the_ledger_says_once_what_holds_for_every_block() -> None:
         "  bert.embeddings.position_ids: a buffer: positions are counted in the forward pass",
         "newly initialised: none",
     ]
+
+
+def test_the_ledger_has_the_keys_of_a_single_block_as_they_are() -> None:
+    ledger = matched(keys_and_values("albert masked"), "BertForMaskedLM", shape_of_kind("albert masked", SMALL))
+    inner = "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn"
+    assert f"  encoder.blocks.0.feed_forward.inner.weight <- {inner}.weight" in list(ledger.lines())
