@@ -68,7 +68,7 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     weights = find_weights(directory)
     tensors = read_weights(weights)
     architecture = choose_architecture(described, tensors, source=str(directory))
-    check_layers(tensors, described.config, str(weights))
+    check_layers(tensors, described.config, described.family, str(weights))
     try:
         config = described.config_in(architecture)
         with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file

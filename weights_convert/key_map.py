@@ -96,8 +96,8 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
         InputError: keys that are unknown or missing (all are named), two keys of one meaning that differ, an untied
             decoder, another number of layers, or a shape that differs (both names and shapes are given).
     """
-    check_layers(tensors, model.config, source)
     family, parameters = family_of(model.config), parameters_of(model)
+    check_layers(tensors, model.config, family, source)
     spelled, table, tied = family.in_table_spelling, family.names_in(type(model).__name__).table, family.tied
     wanted = {key for name in parameters for key in keys_of(name, table)}
     found: dict[str, str] = {}  # key as the table spells it -> key of the file
@@ -137,7 +137,7 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
     return ledger
 
 
-def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, source: str) -> None:
+def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, family: Family, source: str) -> None:
     """One message in place of sixteen missing or unknown keys for every layer.
 
     Raises:
@@ -149,7 +149,7 @@ def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, source: str)
     if layers and max(layers) + 1 != expected:
         raise InputError(
             f"{source}: keys of {max(layers) + 1} layers ({layers[max(layers)]} is the last), but "
-            f"num_hidden_layers is {expected}"
+            f"{family.fields.get('num_hidden_layers', 'num_hidden_layers')} is {expected}"
         )
 
 

@@ -214,7 +214,7 @@ def test_heads_that_a_relatives_class_has_not_are_dropped() -> None:
 def test_another_number_of_a_relatives_layers_is_said_in_one_line() -> None:
     tensors = to_keys(tiny_model("Bert", FAMILY["distilbert"].replace(num_hidden_layers=3)))
     assert refusal(lambda: matched(tensors, "Bert", FAMILY["distilbert"])) == (
-        "file: keys of 3 layers (transformer.layer.2 is the last), but num_hidden_layers is 2"
+        "file: keys of 3 layers (transformer.layer.2 is the last), but n_layers is 2"
     )
 
 
