@@ -18,6 +18,7 @@ from minibert.errors import InputError
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
 POOLER_ACTIVATIONS = ("tanh", "relu")
+MOST_LAYERS = 1_000  # more would be a damaged file, and fill the memory before it could be told by the weights
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class BertConfig:
                      "max_position_embeddings", "embedding_size"):  # fmt: skip
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, not {value}")
+        if self.num_hidden_layers > MOST_LAYERS:
+            raise InputError(f"num_hidden_layers must be at most {MOST_LAYERS}, not {self.num_hidden_layers}")
         if self.type_vocab_size < 0:
             raise InputError(f"type_vocab_size must be at least 0, not {self.type_vocab_size}")
         if self.hidden_size % self.num_attention_heads:
@@ -137,8 +140,8 @@ class BertConfig:
         return cls(**fields)
 
     @classmethod
-    def from_json(cls, path: Path) -> BertConfig:
-        """A config from a JSON file that holds its fields and nothing else.
+    def from_json(cls, path: Path, **defaults: Any) -> BertConfig:
+        """A config from a JSON file that holds its fields and nothing else; `defaults` are for those not given.
 
         Raises:
             InputError: the file can't be read, is no JSON object, or its fields are refused; the message names it.
@@ -150,7 +153,7 @@ class BertConfig:
         if not isinstance(fields, dict):
             raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
         try:
-            return cls.from_dict(fields)
+            return cls.from_dict(defaults | fields)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 
@@ -173,14 +176,14 @@ PRESETS: dict[str, BertConfig] = {
 }
 
 
-def config_named(name: str) -> BertConfig:
-    """The config of a preset, or of a JSON file.
+def config_named(name: str, **defaults: Any) -> BertConfig:
+    """The config of a preset, or of a JSON file; `defaults` are for fields that a file does not give, or a preset.
 
     Raises:
         InputError: neither a preset nor a readable config file.
     """
     if name in PRESETS:
-        return PRESETS[name]
+        return PRESETS[name].replace(**defaults)
     if Path(name).suffix == ".json":
-        return BertConfig.from_json(Path(name))
+        return BertConfig.from_json(Path(name), **defaults)
     raise InputError(f"unknown model {name!r}: give {', '.join(PRESETS)} or the path of a config .json")

@@ -442,13 +442,15 @@ class Tokenizer:
     def shown(self, token_id: int) -> str:
         """A token as people read it: bytes as the characters that they are, and a space before a word as "▁".
 
-        What is only a part of a character stays as the vocabulary spells it. Raises IndexError outside the vocabulary.
+        What is only a part of a character, or can't be printed (the end of a line), stays as the vocabulary spells it.
+        Raises IndexError outside the vocabulary.
         """
         token = self.id_to_token(token_id)
         if self.kind != "bpe" or token_id in self._added_ids:
             return token
         characters = self._class.characters(token)
-        return token if CUT_CHARACTER in characters else characters.replace(" ", SPACE_MARK)
+        readable = CUT_CHARACTER not in characters and characters.isprintable()
+        return characters.replace(" ", SPACE_MARK) if readable else token
 
     @property
     def fingerprint(self) -> str:

@@ -11,18 +11,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken
+from tokenizers import AddedToken, normalizers
 
 from minibert.errors import InputError
 from minibert.spiece import read_spiece
 from minibert.vocabulary import (
     BYTES,
     CONTINUATION,
+    LONE_SURROGATE,
     SPACE_MARK,
     ByteLevelBPE,
     Kind,
@@ -188,23 +190,24 @@ def _read_vocab_json(path: Path) -> _Found:
     if not merges_path.is_file():
         raise InputError(f"{merges_path}: no such file; expected the merges of {path.name} in it")
     lines = _read_text(merges_path).replace("\r\n", "\n").removesuffix("\n").split("\n")
-    merges = [(number, line) for number, line in enumerate(lines, 1) if not line.startswith("#version")]
     pairs = []
-    for number, line in merges:
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#version"):
+            continue
         left, space, right = line.partition(" ")
         if not (left and space and right) or " " in right:
             raise InputError(f"{merges_path}, line {number}: expected two pieces and a space between, found {line!r}")
         pairs.append((left, right))
     ids = _checked_ids(path, "the whole", _read_object(path))
-    return _Found("bpe", ids, of_kind={"merges": _checked_merges(merges_path, pairs, ids)})
+    merges = _checked_merges(merges_path, pairs, ids)
+    _check_bytes(path, ids)
+    return _Found("bpe", ids, of_kind={"merges": merges})
 
 
 def _read_spiece_model(path: Path) -> _Found:
     pieces, scores, charsmap = read_spiece(path)
-    ids = {piece: i for i, piece in enumerate(pieces)}
-    if len(ids) != len(pieces):
-        raise InputError(f"{path}: expected every piece once")
-    return _Found("unigram", ids, of_kind={"scores": scores, "charsmap": charsmap})
+    ids, scores = _checked_pieces(str(path), list(zip(pieces, scores, strict=True)))
+    return _Found("unigram", ids, of_kind={"scores": scores, "charsmap": _checked_charsmap(str(path), charsmap)})
 
 
 def _read_tokenizer_json(path: Path) -> _Found:
@@ -219,7 +222,7 @@ def _read_tokenizer_json(path: Path) -> _Found:
     old = "BPE" if "merges" in model else "Unigram" if "unk_id" in model else "WordPiece"
     kind = model.get("type", old)
     readers = {"WordPiece": _wordpiece_parts, "BPE": _bpe_parts, "Unigram": _unigram_parts}
-    if kind not in readers:
+    if kind not in list(readers):
         raise InputError(f"{path}, model.type: expected one of {', '.join(readers)}, found {kind!r}")
     return readers[kind](path, content, model, added)
 
@@ -263,7 +266,9 @@ def _bpe_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added
         raise InputError(f"{path}, model.merges: expected a list of pairs")
     pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in pairs]  # files of old versions have strings
     options = _checked_options(path, "bpe", {"add_prefix_space": pre_tokenizer.get("add_prefix_space", True)})
-    return _Found("bpe", ids, options, added, {"merges": _checked_merges(path, pairs, ids)})
+    merges = _checked_merges(path, pairs, ids)
+    _check_bytes(path, ids)
+    return _Found("bpe", ids, options, added, {"merges": merges})
 
 
 def _unigram_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> _Found:
@@ -279,16 +284,44 @@ def _unigram_parts(path: Path, content: dict[str, Any], model: dict[str, Any], a
     ]
     _expect(path, expected)
     options, charsmap = _albert_steps(path, _part(path, content, "normalizer"))
-    try:
-        scored = [(str(piece), float(score)) for piece, score in model["vocab"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}, model.vocab: expected a list of pieces, each with its score") from error
-    ids = {piece: i for i, (piece, _) in enumerate(scored)}
-    if len(ids) != len(scored):
-        raise InputError(f"{path}, model.vocab: expected every piece once")
+    ids, scores = _checked_pieces(f"{path}, model.vocab", model.get("vocab"))
     _expect(path, [("model.unk_id", model.get("unk_id"), ids.get(Unigram.special_tokens.unk))])
-    of_kind = {"scores": [score for _, score in scored], "charsmap": charsmap}
-    return _Found("unigram", ids, options, added, of_kind)
+    return _Found("unigram", ids, options, added, {"scores": scores, "charsmap": charsmap})
+
+
+def _checked_pieces(place: str, scored: object) -> tuple[dict[str, int], list[float]]:
+    """Ids and scores of a unigram vocabulary, which is to be a list of pieces, each with its score.
+
+    Raises:
+        InputError: it is none, a score is no finite number, or a piece stands there twice.
+    """
+    ids: dict[str, int] = {}
+    scores: list[float] = []
+    for entry in scored if isinstance(scored, list) else [scored]:
+        match entry:
+            case [str(piece), int(score) | float(score)] if not isinstance(score, bool):
+                if not abs(score) <= sys.float_info.max:  # JSON has no number for others
+                    raise InputError(f"{place}: piece {piece!r}: expected a finite score, found {score!r}")
+                ids[piece] = len(scores)
+                scores.append(float(score))
+            case _:
+                raise InputError(f"{place}: expected a list of pieces, each with its score")
+    if len(ids) != len(scores):
+        raise InputError(f"{place}: expected every piece once")
+    return ids, scores
+
+
+def _checked_charsmap(place: str, charsmap: bytes | None) -> bytes | None:
+    """
+    Raises:
+        InputError: the library can't read the table of characters.
+    """
+    if charsmap is not None:
+        try:
+            normalizers.Precompiled(charsmap)
+        except Exception as error:  # the library has no type of its own for it
+            raise InputError(f"{place}: expected SentencePiece's table of characters, found a damaged one") from error
+    return charsmap
 
 
 def _albert_steps(path: Path, normalizer: dict[str, Any]) -> tuple[Options, bytes | None]:
@@ -307,10 +340,12 @@ def _albert_steps(path: Path, normalizer: dict[str, Any]) -> tuple[Options, byte
         raise InputError(f"{path}, normalizer: expected ALBERT's steps: quotation marks, accents, case, characters")
     options: Options = {"keep_accents": "StripAccents" not in kinds, "do_lower_case": "Lowercase" in kinds}
     tables = [step.get("precompiled_charsmap") for step in steps if _type(step) == "Precompiled"]
+    place = f"{path}, normalizer.precompiled_charsmap"
     try:
-        return options, base64.b64decode(tables[0], validate=True) if tables else None
+        charsmap = base64.b64decode(tables[0], validate=True) if tables else None
     except (TypeError, binascii.Error, ValueError) as error:
-        raise InputError(f"{path}, normalizer.precompiled_charsmap: expected bytes in base64") from error
+        raise InputError(f"{place}: expected bytes in base64") from error
+    return options, _checked_charsmap(place, charsmap)
 
 
 def _type(step: object) -> object:
@@ -326,20 +361,27 @@ def _checked_ids(path: Path, name: str, ids: object) -> dict[str, int]:
 def _checked_merges(path: Path, pairs: list[Any], ids: dict[str, int]) -> list[tuple[str, str]]:
     """
     Raises:
-        InputError: no pair, one whose parts or whole are no tokens, or a byte that is none.
+        InputError: no pair, or one whose parts or whole are no tokens.
     """
     merges: list[tuple[str, str]] = []
     for pair in pairs:
-        if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise InputError(f"{path}: expected merges of two pieces, found {pair!r}")
         missing = [token for token in (*pair, "".join(pair)) if token not in ids]
         if missing:
             raise InputError(f"{path}: merge {' '.join(pair)!r}: {missing[0]!r} is not in the vocabulary")
         merges.append((pair[0], pair[1]))
+    return merges
+
+
+def _check_bytes(path: Path, ids: dict[str, int]) -> None:
+    """
+    Raises:
+        InputError: a byte is no token.
+    """
     lacking = [byte for byte in BYTES if byte not in ids]
     if lacking:
         raise InputError(f"{path}: expected all 256 bytes in the vocabulary, missing: {' '.join(sorted(lacking)[:5])}")
-    return merges
 
 
 def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -449,7 +491,7 @@ def _checked_added(source: Path, found: _Found, beside: _Beside) -> list[tuple[i
 
     Raises:
         InputError: ids with gaps or repetitions, those of added tokens not after the model's own, a special token
-            missing, a token that spans lines.
+            missing, a token that spans lines or is not valid Unicode.
     """
     ids = dict(found.ids)
     if sorted(ids.values()) != list(range(len(ids))):
@@ -475,6 +517,9 @@ def _check_tokens(source: Path, ids: Iterable[str], found: _Found) -> None:
         raise InputError(
             f"{source}: expected the special tokens in the vocabulary, missing: {' '.join(missing or [unk])}"
         )
+    broken = [token for token in ids if LONE_SURROGATE.search(token)]
+    if broken:
+        raise InputError(f"{source}: token {broken[0]!r}: expected Unicode text, found a lone surrogate")
     spread = [token for token in ids if "\n" in token]
     if spread and found.kind == "wordpiece":
         raise InputError(f"{source}: token {spread[0]!r} spans lines, which vocab.txt cannot hold")

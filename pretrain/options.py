@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -334,7 +334,7 @@ def _as_type(value: Any, wanted: Any) -> Any:
         if not isinstance(value, list) or len(kinds) != len(value):
             raise TypeError
         return tuple(_as_type(item, kind) for item, kind in zip(value, kinds, strict=True))
-    if get_origin(wanted) is UnionType:  # X | None, and TOML has no None
+    if get_origin(wanted) in (UnionType, Union):  # X | None, and TOML has no None; Union where X is a Literal
         return _as_type(value, choices[0])
     if get_origin(wanted) is Literal:
         fits = value in choices

@@ -90,24 +90,22 @@ def check_fit(corpus: PreparedCorpus, options: PretrainOptions) -> None:
 
 
 def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
-    """The config to train: a preset takes the tokenizer's vocabulary, a file or a model directory has its own.
+    """The config to train: it takes the tokenizer's vocabulary, where a file or a model directory does not say another.
 
     Raises:
         InputError: its vocabulary is smaller than the tokenizer's.
     """
-    config = _config(options)
-    if options.init is None and options.model is not None and not options.model.endswith(".json"):
-        config = config.replace(vocab_size=tokenizer.vocab_size)
+    config = _config(options, vocab_size=tokenizer.vocab_size)
     if config.vocab_size < tokenizer.vocab_size:
         raise InputError(f"vocab_size {config.vocab_size} is smaller than the tokenizer's {tokenizer.vocab_size}")
     return config.replace(pad_token_id=tokenizer.pad_id)
 
 
-def _config(options: PretrainOptions) -> BertConfig:
+def _config(options: PretrainOptions, **defaults: int) -> BertConfig:
     if options.init is not None:
         return checkpoint.read_description(Path(options.init)).config
     assert options.model is not None  # `resolve` saw to it
-    return config_named(options.model)
+    return config_named(options.model, **defaults)
 
 
 class TakenOver(NamedTuple):

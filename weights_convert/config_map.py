@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,7 @@ def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
     """The shape that a Hugging Face config of this family gives.
 
     Raises:
-        InputError: a value that is impossible, or that minibert does not compute.
+        InputError: a value that is impossible, or that minibert does not compute; the message has the family's names.
     """
     known = {name: fields[theirs] for name, theirs in _names(family).items() if theirs in fields}
     activation = known.get("hidden_act")
@@ -153,7 +154,12 @@ def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
         del known["pad_token_id"]
     if family is not DISTILBERT and known.get("type_vocab_size") == 0:
         raise InputError(f"type_vocab_size 0: a {family.model_type} has at least 1")
-    return BertConfig.from_dict(family.defaults.to_dict() | known)
+    if "embedding_size" in known and known["embedding_size"] is None:
+        raise InputError(f"embedding_size None: an {family.model_type} has one")
+    try:
+        return BertConfig.from_dict(family.defaults.to_dict() | known)
+    except InputError as error:  # which has our names of the fields
+        raise InputError(re.sub(r"\w+", lambda word: family.fields.get(word[0], word[0]), str(error))) from None
 
 
 def described_config(reference_config: Any) -> BertConfig:

@@ -68,7 +68,7 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     weights = find_weights(directory)
     tensors = read_weights(weights)
     architecture = choose_architecture(described, tensors, source=str(directory))
-    check_layers(tensors, described.config, str(weights))
+    check_layers(tensors, described.config, described.family, str(weights))
     try:
         config = described.config_in(architecture)
         with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
@@ -126,10 +126,13 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
     """
     checkpoint.check_new(out)
     model, tokenizer = checkpoint.load(directory)
-    fields = to_fields(model)
+    try:
+        fields, options = to_fields(model), tokenizer_fields(tokenizer, model.config)
+    except InputError as error:
+        raise InputError(f"{directory}: {error}") from None
     with checkpoint.written_whole(Path(out).resolve()) as aside:
         tokenizer.save(aside)
-        write_json(aside / "tokenizer_config.json", tokenizer_fields(tokenizer, model.config))
+        write_json(aside / "tokenizer_config.json", options)
         content = safetensors_bytes(to_keys(model), metadata={"format": "pt"})  # which the reference asks for
         (aside / SAFETENSORS).write_bytes(content)
         write_json(aside / "config.json", fields)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -68,9 +67,14 @@ class Ledger:
         """The ledger for people; what holds for every block is said once."""
         keys = sum(map(len, self.mapped.values()))
         yield f"mapped: {keys} keys to {len(self.mapped)} parameters"
-        folded = Counter((_folded(name), tuple(map(_folded, keys))) for name, keys in self.mapped.items())
-        for (name, from_keys), count in folded.items():
-            yield f"  {name} <- {' | '.join(from_keys)}" + (f"   ({count} blocks)" if "{}" in name else "")
+        alike: dict[str, list[str]] = {}  # a parameter with {} for the block's number -> those of all blocks
+        for name in self.mapped:
+            alike.setdefault(_folded(name), []).append(name)
+        for folded, names in alike.items():
+            of_blocks = len(names) > 1
+            from_keys = (_folded(key) if of_blocks else key for key in self.mapped[names[0]])
+            shown, count = (folded, f"   ({len(names)} blocks)") if of_blocks else (names[0], "")
+            yield f"  {shown} <- {' | '.join(from_keys)}{count}"
         yield f"tied: {len(self.tied) or 'none'}"
         yield from (f"  {key} is {original}" for key, original in self.tied.items())
         yield f"dropped: {len(self.dropped) or 'none'}"
@@ -92,8 +96,8 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
         InputError: keys that are unknown or missing (all are named), two keys of one meaning that differ, an untied
             decoder, another number of layers, or a shape that differs (both names and shapes are given).
     """
-    check_layers(tensors, model.config, source)
     family, parameters = family_of(model.config), parameters_of(model)
+    check_layers(tensors, model.config, family, source)
     spelled, table, tied = family.in_table_spelling, family.names_in(type(model).__name__).table, family.tied
     wanted = {key for name in parameters for key in keys_of(name, table)}
     found: dict[str, str] = {}  # key as the table spells it -> key of the file
@@ -133,7 +137,7 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
     return ledger
 
 
-def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, source: str) -> None:
+def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, family: Family, source: str) -> None:
     """One message in place of sixteen missing or unknown keys for every layer.
 
     Raises:
@@ -145,7 +149,7 @@ def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, source: str)
     if layers and max(layers) + 1 != expected:
         raise InputError(
             f"{source}: keys of {max(layers) + 1} layers ({layers[max(layers)]} is the last), but "
-            f"num_hidden_layers is {expected}"
+            f"{family.fields.get('num_hidden_layers', 'num_hidden_layers')} is {expected}"
         )
 
 

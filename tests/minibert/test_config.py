@@ -112,6 +112,7 @@ def test_a_head_has_its_share_of_the_hidden_size() -> None:
         ({"initializer_range": math.inf}, "initializer_range must be above 0 and finite, not inf"),
         ({"layer_norm_eps": -1e-12}, "layer_norm_eps must be above 0 and finite, not -1e-12"),
         ({"layer_norm_eps": math.nan}, "layer_norm_eps must be above 0 and finite, not nan"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers must be at most 1000, not 1000000000"),
         ({"pad_token_id": -1}, "pad_token_id -1 is outside the vocabulary of 30522"),
         ({"pad_token_id": 30522}, "pad_token_id 30522 is outside the vocabulary of 30522"),
         ({"num_hidden_layers": True}, "num_hidden_layers must be of type int, not True"),
@@ -196,8 +197,10 @@ def test_a_missing_json_file_is_named(tmp_path: Path) -> None:
 def test_a_config_is_named_by_preset_or_by_file(tmp_path: Path) -> None:
     path = tmp_path / "own.json"
     path.write_text('{"num_hidden_layers": 5}')
-    assert config_named("mini") is PRESETS["mini"]
+    assert config_named("mini") == PRESETS["mini"]
+    assert config_named("mini", vocab_size=9) == PRESETS["mini"].replace(vocab_size=9)
     assert config_named(str(path)) == BertConfig(num_hidden_layers=5)
+    assert config_named(str(path), vocab_size=9, num_hidden_layers=2) == BertConfig(vocab_size=9, num_hidden_layers=5)
 
 
 def test_another_name_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import BYTE_OF, BYTES, Kind
 from tests.helpers import TINY, refusal, tiny_model
 
+QUOTES = [{"type": "Replace", "pattern": {"String": mark}, "content": '"'} for mark in ("``", "''")]
 UNFOLDED = {"lowercase": False}
 TEXTS = ["the man went to the mill .", "the mill ; the man", "The Mill"] * 5
 
@@ -69,6 +71,7 @@ def test_every_byte_is_a_piece() -> None:
     assert tokenizer.decode(ids) == "中 é\x00<mask>"
     assert tokenizer.shown(tokenizer.token_to_id("Ġman")) == "▁man"
     assert tokenizer.shown(tokenizer.token_to_id("Ń")) == "Ń"
+    assert tokenizer.shown(tokenizer.token_to_id("Ċ")) == "Ċ"  # the byte of a line's end
 
 
 @settings(max_examples=300, deadline=None)
@@ -207,6 +210,7 @@ def broken(directory: Path, kind: Kind, keys: tuple[str, ...], value: Any) -> st
         ("bpe", ("model", "dropout"), 0.1, ", model.dropout: expected None, found 0.1"),
         ("bpe", ("model", "merges"), None, ", model.merges: expected a list of pairs"),
         ("bpe", ("model", "merges"), [["a"]], ": expected merges of two pieces, found ['a']"),
+        ("bpe", ("model", "merges"), [5], ": expected merges of two pieces, found 5"),
         ("bpe", ("model", "merges"), ["a Ġq"], ": merge 'a Ġq': 'Ġq' is not in the vocabulary"),
         (
             "bpe",
@@ -223,11 +227,40 @@ def broken(directory: Path, kind: Kind, keys: tuple[str, ...], value: Any) -> st
         ("unigram", ("model", "unk_id"), 0, ", model.unk_id: expected 1, found 0"),
         ("unigram", ("model", "byte_fallback"), True, ", model.byte_fallback: expected False, found True"),
         ("unigram", ("model", "vocab"), {"a": 1}, ", model.vocab: expected a list of pieces, each with its score"),
+        ("unigram", ("model", "vocab"), [["a"]], ", model.vocab: expected a list of pieces, each with its score"),
+        ("unigram", ("model", "vocab"), [["a", "1"]], ", model.vocab: expected a list of pieces, each with its score"),
+        ("unigram", ("model", "vocab"), [[7, -1.0]], ", model.vocab: expected a list of pieces, each with its score"),
+        ("unigram", ("model", "vocab"), [["a", True]], ", model.vocab: expected a list of pieces, each with its score"),
+        (
+            "unigram",
+            ("model", "vocab"),
+            [["a", 10**400]],
+            f", model.vocab: piece 'a': expected a finite score, found {10**400}",
+        ),
+        (
+            "unigram",
+            ("model", "vocab"),
+            [["a", math.nan]],
+            ", model.vocab: piece 'a': expected a finite score, found nan",
+        ),
+        ("unigram", ("model", "vocab"), [["a", -1.0], ["a", -2.0]], ", model.vocab: expected every piece once"),
+        (
+            "unigram",
+            ("model", "type"),
+            ["Unigram"],
+            ", model.type: expected one of WordPiece, BPE, Unigram, found ['Unigram']",
+        ),
         (
             "unigram",
             ("normalizer",),
             {"type": "Lowercase"},
             ", normalizer: expected ALBERT's steps: quotation marks, accents, case, characters",
+        ),
+        (
+            "unigram",
+            ("normalizer", "normalizers"),
+            [*QUOTES, {"type": "Precompiled", "precompiled_charsmap": "AAAA"}],
+            ", normalizer.precompiled_charsmap: expected SentencePiece's table of characters, found a damaged one",
         ),
     ],
 )
@@ -266,4 +299,19 @@ def test_broken_merges(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(vocabulary)}))
     merges.write_text("#version: 0.2\n")
     found = refusal(lambda: Tokenizer.load(tmp_path))
-    assert found == f"{merges}: expected all 256 bytes in the vocabulary, missing: a"
+    assert found == f"{tmp_path / 'vocab.json'}: expected all 256 bytes in the vocabulary, missing: a"
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+def test_half_a_character_is_no_token(kind: Kind, tmp_path: Path) -> None:
+    trained(kind).save(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    if kind == "unigram":
+        vocabulary.append(["\ud800", -1.0])
+    else:
+        vocabulary["\ud800"] = len(vocabulary)
+    path.write_text(json.dumps(content))
+    expected = f"{path}: token '\\ud800': expected Unicode text, found a lone surrogate"
+    assert refusal(lambda: Tokenizer.load(tmp_path)) == expected

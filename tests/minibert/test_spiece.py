@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 
@@ -80,6 +81,12 @@ def test_a_comma_behind_a_digit_is_a_piece_of_its_own(tmp_path: Path) -> None:
         (scored(*SPECIAL, ("<0x00>", 0.0, 6)), "piece '<0x00>' is of the type 6, which ALBERT does not have"),
         (scored(*SPECIAL) + b"\x12\x02\x18\x02", "expected a unigram model, found SentencePiece's model type 2"),
         (scored(*SPECIAL, ("a", -1.0, 1), ("a", -1.0, 1)), "expected every piece once"),
+        (scored(*SPECIAL, ("a", math.nan, 1)), "piece 'a': expected a finite score, found nan"),
+        (scored(*SPECIAL, ("a", -math.inf, 1)), "piece 'a': expected a finite score, found -inf"),
+        (
+            scored(*SPECIAL) + b"\x1a\x05\x12\x03abc",
+            "expected SentencePiece's table of characters, found a damaged one",
+        ),
         (scored(*SPECIAL[:4]), "expected the special tokens in the vocabulary, missing: [MASK]"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -114,6 +114,7 @@ def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path, content: str, messag
         ("betas = [0.9, nan]", "betas"),
         ('optimizer = "sgd"', "optimizer"),
         ('pair_objective = "order"', "pair"),
+        ('word_segmenter = "scissors"', "word_segmenter"),
         ('dtype = "int8"', "dtype"),
         ("corpus = [3]", "corpus"),
     ],
@@ -253,7 +254,8 @@ def test_the_ends_of_the_ranges_are_taken() -> None:
 
 def test_the_saved_configuration_is_a_recipe_for_the_same_run(tmp_path: Path) -> None:
     options = parsed("--recipe", "paper", "--no-nsp", "--seq-len", "48", "--text-field", 'a "quoted" \\ name',
-                     "--corpus", "größe.txt", "b c.txt", "--steps", "12", "--seed", "4")  # fmt: skip
+                     "--corpus", "größe.txt", "b c.txt", "--steps", "12", "--seed", "4", "--tokenizer-kind", "unigram",
+                     "--whole-word-mask", "--word-segmenter", "jieba")  # fmt: skip
     path = recipe(tmp_path, options.to_toml())
     again = parse_options(["--out", "other", "--recipe", path])
     assert again.decisive() == options.decisive()

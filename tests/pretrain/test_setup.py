@@ -85,10 +85,13 @@ def test_every_micro_batch_must_have_a_sequence(
 # --- The model -------------------------------------------------------------------------------------------------------
 
 
-def test_a_preset_takes_the_tokenizers_vocabulary_and_a_file_has_its_own(
+def test_a_model_takes_the_tokenizers_vocabulary_unless_its_file_says_another(
     options: PretrainOptions, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     assert model_config(dataclasses.replace(options, model="mini"), tokenizer).vocab_size == tokenizer.vocab_size
+    (tmp_path / "silent.json").write_text('{"num_hidden_layers": 3}')
+    silent = model_config(dataclasses.replace(options, model=str(tmp_path / "silent.json")), tokenizer)
+    assert (silent.vocab_size, silent.num_hidden_layers) == (tokenizer.vocab_size, 3)
     wide = dataclasses.replace(options, model=str(write_shape(tmp_path / "wide.json", vocab_size=128)))
     assert model_config(wide, tokenizer).vocab_size == 128
     narrow = dataclasses.replace(options, model=str(write_shape(tmp_path / "narrow.json", vocab_size=11)))

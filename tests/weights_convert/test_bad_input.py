@@ -310,7 +310,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
     ),
     (no_vocabulary, "model: expected tokenizer.json, vocab.txt, vocab.json or spiece.model in it"),
     (a_larger_vocabulary, "model: 81 tokens in the tokenizer, vocab_size 80"),
-    (text_that_is_not_cleaned, "the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"),
+    (text_that_is_not_cleaned, "model: the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"),
 ]
 
 

@@ -162,6 +162,23 @@ def test_another_class_is_refused_with_those_that_we_do(classes: object) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model_type": "distilbert", "dim": "32"}, "dim must be of type int, not '32'"),
+        ({"model_type": "distilbert", "n_heads": 5}, "dim 768 is not a multiple of n_heads 5"),
+        ({"model_type": "distilbert", "qa_dropout": 2}, "qa_dropout must be at least 0 and below 1, not 2"),
+        (
+            {"model_type": "albert", "classifier_dropout_prob": 1},
+            "classifier_dropout_prob must be at least 0 and below 1, not 1",
+        ),
+        ({"model_type": "albert", "embedding_size": None}, "embedding_size None: an albert has one"),
+    ],
+)
+def test_a_bad_value_is_named_as_the_file_names_it(fields: dict[str, Any], message: str) -> None:
+    assert refusal(lambda: describe(fields)) == message
+
+
 def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused() -> None:
     described = describe({"model_type": "roberta", "hidden_act": "relu"})
     assert described.config_in("BertForTokenClassification").hidden_act == "relu"

@@ -344,7 +344,7 @@ def test_the_longest_word_comes_along(model_directory: Path, tmp_path: Path) -> 
 def test_a_tokenizer_that_transformers_has_not_is_refused(model_directory: Path, tmp_path: Path) -> None:
     (model_directory / "tokenizer_config.json").write_text('{"clean_text": false}')
     assert refusal(lambda: to_hf(model_directory, tmp_path / "new" / "hf")) == (
-        "the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"
+        f"{model_directory}: the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"
     )
     assert not (tmp_path / "new").exists()
 

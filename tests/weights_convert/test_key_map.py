@@ -214,7 +214,7 @@ def test_heads_that_a_relatives_class_has_not_are_dropped() -> None:
 def test_another_number_of_a_relatives_layers_is_said_in_one_line() -> None:
     tensors = to_keys(tiny_model("Bert", FAMILY["distilbert"].replace(num_hidden_layers=3)))
     assert refusal(lambda: matched(tensors, "Bert", FAMILY["distilbert"])) == (
-        "file: keys of 3 layers (transformer.layer.2 is the last), but num_hidden_layers is 2"
+        "file: keys of 3 layers (transformer.layer.2 is the last), but n_layers is 2"
     )
 
 
@@ -402,3 +402,9 @@ def test_the_ledger_says_once_what_holds_for_every_block() -> None:
         "  bert.embeddings.position_ids: a buffer: positions are counted in the forward pass",
         "newly initialised: none",
     ]
+
+
+def test_the_ledger_has_the_keys_of_a_single_block_as_they_are() -> None:
+    ledger = matched(keys_and_values("albert masked"), "BertForMaskedLM", shape_of_kind("albert masked", SMALL))
+    inner = "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn"
+    assert f"  encoder.blocks.0.feed_forward.inner.weight <- {inner}.weight" in list(ledger.lines())
