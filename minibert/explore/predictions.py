@@ -110,16 +110,19 @@ def values(question: Question, scores: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def predictions_of(model: Model, states: Tensor, questions: Sequence[Question]) -> list[dict[str, Any]]:
-    """An entry for each question: the likeliest answers, and the same read off every earlier state.
+def predictions_of(
+    model: Model, states: Tensor, questions: Sequence[Question]
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """An entry for each question: the likeliest answers, and the same read off every earlier state. And the place of
+    the first answer to each among all that the question has, which is what the other panels follow.
 
     states: (L + 1, T, H), the embeddings and every block's output; the last row is what the heads are made for.
     """
-    entries = []
+    entries, followed = [], []
     for question, scores in zip(questions, ask(model, states, questions), strict=True):
         shares = values(question, scores)  # (L + 1, C)
         best = best_answers(question, shares[-1], MOST_ANSWERS)
-        chosen = question.answers.index(best[0]["answer"])
+        chosen = 0 if question.scale == "number" else int(shares[-1].topk(1).indices)
         layers = [
             {
                 "answers": best_answers(question, row, MOST_EARLIER_ANSWERS),
@@ -138,7 +141,8 @@ def predictions_of(model: Model, states: Tensor, questions: Sequence[Question]) 
                 "layers": layers,
             }
         )
-    return entries
+        followed.append(chosen)
+    return entries, followed
 
 
 def best_answers(question: Question, shares: Tensor, most: int) -> list[dict[str, Any]]:

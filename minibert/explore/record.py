@@ -57,8 +57,7 @@ def make_record(
     }
     questions = questions_about(model, tokenizer, batch)
     states = torch.cat([traced[place] for place in states_between(layers)])  # (L + 1, T, H)
-    record["predictions"] = predictions_of(model, states, questions)
-    chosen = [prediction["answers"][0]["answer"] for prediction in record["predictions"]]
+    record["predictions"], chosen = predictions_of(model, states, questions)
     record["what_if"] = what_if(model, batch, states[-1:], questions, chosen, progress=progress)
     record["saliency"] = saliency(model, batch, questions, chosen)
     record["left_out"] = left_out(model, record, mask=tokenizer.special_tokens.mask)
@@ -145,6 +144,6 @@ def compared(
     return {
         "model": facts(other_model, other_name),
         "probabilities": probabilities,
-        "predictions": predictions_of(other_model, states, questions),
+        "predictions": predictions_of(other_model, states, questions)[0],
         **compare.differences(traced, other_traced, ours, probabilities, layers),
     }

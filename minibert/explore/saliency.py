@@ -20,7 +20,7 @@ from minibert.tokenizer import Batch
 QUESTIONS_AT_ONCE = 8  # each is a row of a batch, with all that backpropagation keeps of it
 
 
-def saliency(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[str]) -> NDArray[np.float32]:
+def saliency(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[int]) -> NDArray[np.float32]:
     """(Q, T): for each question and token, the token's embedding times the gradient of the chosen answer's score.
 
     The score is the one before softmax; the embedding is that of the piece alone, without position and segment. Summed
@@ -33,7 +33,7 @@ def saliency(model: Model, batch: Batch, questions: Sequence[Question], chosen: 
     return found
 
 
-def gradient_times_input(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[str]) -> Tensor:
+def gradient_times_input(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[int]) -> Tensor:
     """(Q, T) of a few questions: row q of a batch is asked question q, so that one backward pass serves them all."""
     rows = len(questions)
     embedded: list[Tensor] = []
@@ -52,8 +52,8 @@ def gradient_times_input(model: Model, batch: Batch, questions: Sequence[Questio
                 attention_mask=batch.attention_mask.expand(rows, -1),
             )
             scores = [
-                ask_one(model, hidden[row : row + 1], question)[0, question.answers.index(answer)]
-                for row, (question, answer) in enumerate(zip(questions, chosen, strict=True))
+                ask_one(model, hidden[row : row + 1], question)[0, place]
+                for row, (question, place) in enumerate(zip(questions, chosen, strict=True))
             ]
             (gradient,) = torch.autograd.grad(torch.stack(scores).sum(), embedded[0])
     finally:

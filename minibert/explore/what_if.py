@@ -89,11 +89,12 @@ def what_if(
     batch: Batch,
     hidden: Tensor,
     questions: Sequence[Question],
-    chosen: Sequence[str],
+    chosen: Sequence[int],
     *,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
+    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the place
+    of the answer to follow.
 
     Returns moved: (L, N + 1), how far the last block's output is from what it was, a mean over tokens of the distance
     as a share of its norm; values: (Q, L, N + 1), of the chosen answer; answers: [Q][L][N + 1], the best ones then. In
@@ -104,13 +105,12 @@ def what_if(
     moved = np.zeros((layers, columns), np.float32)
     followed = np.zeros((len(questions), layers, columns), np.float32)
     answers: list[list[list[list[dict[str, Any]]]]] = [[] for _ in questions]
-    places = [question.answers.index(answer) for question, answer in zip(questions, chosen, strict=True)]
     bar = tqdm(desc="switching heads off", total=layers * columns, unit="", disable=None if progress else True)
     with bar:
         for layer in range(layers):
             states = states_without(encoder, batch, layer)
             moved[layer] = ((states - hidden).norm(dim=-1) / hidden.norm(dim=-1)).mean(-1).float().cpu().numpy()
-            for number, (question, place) in enumerate(zip(questions, places, strict=True)):
+            for number, (question, place) in enumerate(zip(questions, chosen, strict=True)):
                 shares = values(question, ask_one(model, states, question))  # (N + 1, C)
                 followed[number, layer] = shares[:, place].cpu().numpy()
                 answers[number].append([best_answers(question, row, MOST_ANSWERS) for row in shares])

@@ -77,6 +77,22 @@ def test_earlier_blocks_are_read_by_the_references_head(twins: Twins, tokenizer:
     assert prediction["layers"][-1]["rank"] == 1
 
 
+def test_of_two_answers_that_are_shown_alike_the_better_one_is_followed(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model("BertForPreTraining")
+    plain = make_record(model, tokenizer, A, B, name="x")
+    best = tokenizer.token_to_id(plain["predictions"][0]["answers"][0]["answer"])
+    assert best > 5
+    shown = type(tokenizer).shown
+    monkeypatch.setattr(type(tokenizer), "shown", lambda self, token: shown(self, best if token == 5 else token))
+    alike = make_record(model, tokenizer, A, B, name="x")
+    assert alike["predictions"][0]["layers"][-1]["rank"] == 1
+    assert alike["predictions"][0]["layers"][-1]["value"] == plain["predictions"][0]["layers"][-1]["value"]
+    assert_allclose(alike["what_if"]["values"], plain["what_if"]["values"], rtol=0, atol=0)
+    assert_allclose(alike["saliency"], plain["saliency"], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("twins", "scale"), [("single label", "softmax"), ("many labels", "sigmoid"), ("scores", "number")],
     indirect=["twins"],
