@@ -11,15 +11,20 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
+import minibert
 from finetune.conll import read_conll
 from finetune.squad import read_squad
 from minibert.config import BertConfig
-from weights_convert.families import ALBERT, FAMILIES, ROBERTA, family_of
+from tests.pretrain.running import documents, run_here, write_text
+from weights_convert.convert import from_hf, to_hf
+from weights_convert.families import ALBERT, FAMILIES, ROBERTA, Family, family_of
 
 DOCS = Path(__file__).parents[1] / "docs" / "finetuning.md"
 LETTERS = "abcdefghijklmnop"
@@ -127,8 +132,29 @@ def test_the_fields_that_the_page_on_the_family_names_are_the_configs() -> None:
     assert {name for family in FAMILIES.values() for name in family.fixed} <= named
 
 
-@pytest.mark.parametrize("shape", named_in_family(r"```json\n([^`]*)```"))
-def test_the_shapes_on_the_page_on_the_family_are_of_a_family(shape: str) -> None:
+SHAPES = named_in_family(r"```json\n([^`]*)```")
+
+
+@pytest.mark.parametrize(
+    ("shape", "family", "longest", "options"),
+    [
+        (SHAPES[0], ALBERT, 512, ("--tokenizer-kind", "unigram", "--pair-objective", "sop")),
+        (SHAPES[1], ROBERTA, 513, ("--tokenizer-kind", "bpe", "--no-nsp")),  # before its tokenizer names the padding
+    ],
+)
+def test_the_shapes_on_the_page_on_the_family_train_and_go_there_and_back(
+    shape: str, family: Family, longest: int, options: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = BertConfig.from_dict(json.loads(shape))
-    assert config.longest == (512 if config.share_layers else 513)  # before its tokenizer says which token is padding
-    assert family_of(config) in (ALBERT, ROBERTA)
+    assert (family_of(config), config.longest) == (family, longest)
+    (tmp_path / "shape.json").write_text(shape, encoding="utf-8")
+    write_text(tmp_path / "text.txt", documents(60))
+    assert run_here(
+        monkeypatch, "--corpus", tmp_path / "text.txt", "--model", tmp_path / "shape.json", "--out", tmp_path / "run",
+        "--vocab-size", 300, "--seq-len", 32, "--batch-size", 4, "--steps", 2, *options,
+    ) == 0  # fmt: skip
+    to_hf(tmp_path / "run", tmp_path / "hf")
+    from_hf(tmp_path / "hf", tmp_path / "back")
+    trained, returned = (minibert.load(tmp_path / name)[0].state_dict() for name in ("run", "back"))
+    assert trained.keys() == returned.keys()
+    assert [name for name in trained if not torch.equal(trained[name], returned[name])] == []
