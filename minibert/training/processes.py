@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ class Processes:
         """Each gradient summed over all processes, bit for bit the same in each; in one message.
 
         This stands in the place of `DistributedDataParallel`, which keeps the process group alive to the end of the
-        process: gloo's threads then outlive Python and may abort it (pytorch issue 190489).
+        process (see `join_processes`).
         """
         if self.world_size == 1:
             return
@@ -109,6 +110,10 @@ def join_processes(device_type: str) -> Iterator[Processes]:
     if world_size == 1:
         yield processes
         return
+    # Many of its functions have the group that there is when it is imported as their default. Imported later, by an
+    # optimizer, it would keep our group alive to the end of the process: gloo's threads would outlive Python, and now
+    # and then abort it (pytorch issue 190489).
+    importlib.import_module("torch.distributed.nn.functional")
     if device_type == "cuda":
         torch.cuda.set_device(local_rank)  # or nccl would open every process's context on the first GPU
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
