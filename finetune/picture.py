@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from minibert.training.curves import Line, Panel, draw_curves
@@ -11,11 +12,7 @@ from minibert.training.metrics_log import read_metrics
 def draw_run(path: Path, metrics: Path, metric: str) -> None:
     """Training loss, the figures on dev, learning rate, throughput."""
     entries = read_metrics(metrics)
-
-    def line(label: str, name: str, *, smoothed: bool = False, points: bool = False) -> Line:
-        found = [(entry["step"], entry[name]) for entry in entries if entry.get(name) is not None]
-        return Line(label, [x for x, _ in found], [y for _, y in found], smoothed=smoothed, points=points)
-
+    line = partial(Line.logged, entries)
     names = [f"dev_{metric}"]
     names += [name for entry in entries for name in entry if name.startswith("dev_") and name not in names]
     few = [name for name in dict.fromkeys(names) if not name.endswith("threshold")][:4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from minibert.training.curves import Line, Panel, draw_curves
@@ -11,12 +12,7 @@ from pretrain.instances import PairObjective
 
 def draw_run(path: Path, metrics: Path, *, unigram_loss: float, objective: PairObjective) -> None:
     """Masked-LM loss with the unigram baseline, held-out accuracy, the pairs' loss, learning rate, throughput."""
-    entries = read_metrics(metrics)
-
-    def line(label: str, name: str, **style: bool) -> Line:
-        points = [(entry["step"], entry[name]) for entry in entries if entry.get(name) is not None]
-        return Line(label, [x for x, _ in points], [y for _, y in points], **style)
-
+    line = partial(Line.logged, read_metrics(metrics))
     panels = [
         Panel(
             "Masked language model",

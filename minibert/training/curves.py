@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,12 @@ class Line:
     y: Sequence[float]
     smoothed: bool = False  # the values faint, and a smooth line through them
     points: bool = False  # a marker at each value: for the few that an evaluation gives
+
+    @classmethod
+    def logged(cls, entries: Sequence[Mapping[str, Any]], label: str, name: str, **style: bool) -> Line:
+        """Over the steps of a run's log, the values of `name` where it has any."""
+        found = [(entry["step"], entry[name]) for entry in entries if entry.get(name) is not None]
+        return cls(label, [x for x, _ in found], [y for _, y in found], **style)
 
 
 @dataclass(frozen=True)

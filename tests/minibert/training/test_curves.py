@@ -42,6 +42,14 @@ def test_an_earlier_drawing_stays_where_a_new_one_fails(tmp_path: Path) -> None:
     assert path.read_bytes() == b"the earlier one"
 
 
+def test_a_line_of_the_log_has_the_steps_that_have_its_figure() -> None:
+    entries = [{"step": 10, "loss": 2.0}, {"step": 20, "dev": 0.5, "loss": None}, {"step": 30, "loss": 1.0}]
+    assert Line.logged(entries, "training", "loss", smoothed=True) == Line(
+        "training", [10, 30], [2.0, 1.0], smoothed=True
+    )
+    assert Line.logged(entries, "nothing", "other") == Line("nothing", [], [])
+
+
 def test_smoothing_keeps_a_straight_line_to_its_ends() -> None:
     line = [10.0 - 0.25 * i for i in range(30)]
     assert smooth(line) == pytest.approx(line)
