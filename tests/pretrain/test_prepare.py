@@ -23,7 +23,8 @@ import pretrain.prepare
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import Kind
-from pretrain.prepare import PrepareOptions, _Encoder, prepare
+from pretrain.encoding import Encoder
+from pretrain.prepare import PrepareOptions, prepare
 from pretrain.shards import PreparedCorpus, TokenArrays, open_prepared
 
 WORDS = [
@@ -174,7 +175,7 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path: Path, mon
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.text().map(lambda text: " ".join(text.split())), max_size=5))
 def test_remembered_words_change_no_id(trained: Path, texts: list[str]) -> None:
-    encoder, tokenizer = _Encoder(trained), Tokenizer.load(trained)
+    encoder, tokenizer = Encoder(trained), Tokenizer.load(trained)
     for _ in range(2):  # the second time from memory
         tokens, lengths, _ = encoder(texts, "<u2")
         parts = np.split(tokens, np.cumsum(lengths))[:-1]
@@ -199,7 +200,7 @@ def test_added_tokens_with_a_space_are_found(tmp_path: Path, vocabulary: str) ->
     tokenizer = Tokenizer.load(vocabulary)
     tokenizer.add_tokens(["cat sat"])
     tokenizer.save(tmp_path / "added")
-    tokens, lengths, _ = _Encoder(tmp_path / "added")(["the cat sat here", "cat"], "<u2")
+    tokens, lengths, _ = Encoder(tmp_path / "added")(["the cat sat here", "cat"], "<u2")
     assert (tokens.tolist(), lengths.tolist()) == ([5, len(WORDS), 10, 6], [3, 1])
 
 
