@@ -98,6 +98,11 @@ def test_the_docs_have_a_place_for_every_table() -> None:
         ]
 
 
+def test_no_comparison_stands_twice() -> None:
+    names = [comparison.name for comparison in SUITE]
+    assert len(names) == len(set(names)) == 21
+
+
 @pytest.mark.parametrize("comparison", SUITE, ids=lambda comparison: comparison.name)
 def test_each_comparison_has_options_that_hold(comparison: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
