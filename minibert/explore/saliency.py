@@ -23,6 +23,7 @@ QUESTIONS_AT_ONCE = 8  # each is a row of a batch, with all that backpropagation
 def saliency(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[int]) -> NDArray[np.float32]:
     """(Q, T): for each question and token, the token's embedding times the gradient of the chosen answer's score.
 
+    chosen: of each question, the place of that answer among all it has.
     The score is the one before softmax; the embedding is that of the piece alone, without position and segment. Summed
     over H it says by how much the score would fall, to first order, if the embedding became zero.
     """
