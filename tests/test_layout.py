@@ -17,7 +17,16 @@ SOURCES = sorted(path for package in PACKAGES for path in (REPOSITORY / package)
 # Inside minibert: a module imports lower ones alone; two of one height don't know each other.
 HEIGHT = {"config": 0, "model": 1, "heads": 2, "checkpoint": 3, "tracing": 3, "explore": 4}
 # What each of them may use, and which uses none of them.
-BELOW_ALL = {"dropout", "errors", "tokenizer", "spiece", "vocabulary", "vocabulary_files", "vocabulary_learning"}
+BELOW_ALL = {
+    "dropout",
+    "errors",
+    "tokenizer",
+    "spiece",
+    "vocabulary",
+    "vocabulary_files",
+    "vocabulary_source",
+    "vocabulary_learning",
+}
 
 
 def module_name(path: Path) -> str:
