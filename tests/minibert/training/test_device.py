@@ -41,12 +41,35 @@ def test_unknown_names_are_refused() -> None:
         choose_precision("float16", CPU)
 
 
-@pytest.mark.parametrize(("amx", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_on_a_processor_goes_by_amx(monkeypatch: pytest.MonkeyPatch, amx: bool, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("amx", "facts", "reason"),
+    [
+        (True, "vendor_id\t: GenuineIntel\nflags\t\t: amx_bf16 amx_tile\n", "bfloat16: the processor has AMX"),
+        (
+            False,
+            "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512_bf16\n",
+            "bfloat16: the processor has AMD's bfloat16 instructions",
+        ),
+        (
+            False,
+            "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512f\n",
+            "float32: the processor has no AMX to multiply bfloat16 fast",
+        ),
+        (
+            False,
+            "vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512_bf16\n",
+            "float32: the processor has no AMX to multiply bfloat16 fast",
+        ),
+    ],
+)
+def test_auto_on_a_processor_goes_by_its_unit(
+    monkeypatch: pytest.MonkeyPatch, amx: bool, facts: str, reason: str
+) -> None:
     monkeypatch.setattr(device_module, "processor_has_amx", lambda: amx)
+    monkeypatch.setattr(device_module, "_processor_facts", lambda: facts)
     precision = choose_precision("auto", CPU)
-    assert precision.dtype == dtype
-    assert "AMX" in precision.reason
+    assert precision.reason == reason
+    assert precision.dtype == getattr(torch, reason.split(":")[0])
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((8, 0), torch.bfloat16), ((7, 5), torch.float32)])
