@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 import minibert
-from benchmarks.ceiling import encoder_operations, measured_ceiling
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import EncodeOptions
 from benchmarks.peers.encoders import EncodeWork
@@ -24,6 +23,7 @@ from benchmarks.sides import convert, weights_checksum
 from finetune.tables import TableFormat
 from finetune.texts import TextColumns, read_texts
 from minibert.errors import CheckFailed
+from minibert.training.ceiling import encoder_operations, measured_ceiling
 
 PACKAGES = {"sentence-transformers": ("sentence-transformers", "transformers"), "onnxruntime": ("onnxruntime",)}
 COLUMNS, TABLE = TextColumns("6", "7", "5"), TableFormat(delimiter="\t", header=False, quoting=False)  # STS-B's

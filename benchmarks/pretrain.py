@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 import minibert
-from benchmarks.ceiling import measured_ceiling, training_operations
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import PretrainBenchmarkOptions
 from benchmarks.peers.transformers_pretraining import PretrainWork, batches_of
@@ -22,6 +21,7 @@ from benchmarks.runner import OURS, Results, Run, alternate, run_python, setting
 from minibert.config import config_named
 from minibert.errors import CheckFailed
 from minibert.heads import BertForPreTraining
+from minibert.training.ceiling import measured_ceiling, training_operations
 from minibert.training.device import choose_device
 from pretrain.shards import open_prepared
 
@@ -148,9 +148,7 @@ class Study:
         total = 0
         batches = batches_of(self.work(seed))
         for batch in batches:
-            real = batch.attention_mask
-            lengths = [batch.input_ids.size(1)] * len(batch.input_ids) if real is None else real.sum(1).tolist()
-            total += training_operations(config, lengths, len(batch.masked_labels))
+            total += training_operations(config, batch.lengths, len(batch.masked_labels))
         return total / len(batches)
 
 

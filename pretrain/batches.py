@@ -43,6 +43,13 @@ class PretrainBatch:
         """B·T, padding included."""
         return self.input_ids.numel()
 
+    @property
+    def lengths(self) -> list[int]:
+        """The real tokens of each sequence."""
+        if self.attention_mask is None:
+            return [self.input_ids.size(1)] * len(self.input_ids)
+        return self.attention_mask.sum(1).tolist()
+
     def to(self, device: torch.device) -> PretrainBatch:
         """The same batch on another device."""
         if device.type == "cpu":

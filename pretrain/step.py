@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
+from minibert.heads import BertForMaskedLM, BertForPreTraining
+from minibert.training.ceiling import training_operations
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
 from pretrain.batches import PretrainBatch
@@ -25,13 +26,14 @@ class StepSums:
     pairs: float
     tokens: float
     positions: float
+    operations: float  # of the model's matrix products, forward and backward
 
     def __add__(self, other: StepSums) -> StepSums:
         return StepSums(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
 
 def accumulate_gradients(
-    model: nn.Module,
+    model: BertForPreTraining | BertForMaskedLM,
     micro_batches: Sequence[PretrainBatch],
     *,
     device: torch.device,
@@ -43,7 +45,10 @@ def accumulate_gradients(
     pairs = sum(len(batch.next_sentence_labels) for batch in micro_batches)
     tokens = sum(batch.tokens for batch in micro_batches)
     positions = sum(batch.positions for batch in micro_batches)
-    counts = processes.sum((masked, pairs, tokens, positions))  # of the global batch
+    operations = sum(
+        training_operations(model.config, batch.lengths, len(batch.masked_labels)) for batch in micro_batches
+    )
+    counts = processes.sum((masked, pairs, tokens, positions, operations))  # of the global batch
     mlm, nsp = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(2))
     for batch in micro_batches:
         moved = batch.to(device)

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError, Interrupted, RunStopped
+from minibert.training.ceiling import measured_ceiling
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
@@ -80,6 +81,7 @@ class Position:
     seconds: float = 0.0  # spent in them, over all parts of the run
     tokens: int = 0  # real tokens trained on
     positions: int = 0  # the same with padding
+    operations: float = 0.0  # of the model's matrix products, forward and backward
     phase: int = 0  # which of the phases of sequence length
     pairs: int = 0  # taken from this phase's plan
 
@@ -229,6 +231,7 @@ class Pretraining:
         position.seconds += seconds
         position.tokens += round(sums.tokens)
         position.positions += round(sums.positions)
+        position.operations += sums.operations
         return sums, gradient_norm, stopping
 
     def stop_unless_finite(self, sums: StepSums, gradient_norm: float) -> None:
@@ -377,6 +380,7 @@ class Pretraining:
             "fill": position.tokens / position.positions,
             "seconds": position.seconds,
             "tokens_per_second": position.tokens / position.seconds,
+            **self.utilization(),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "vocab_size": self.model.config.vocab_size,
             **figures.named(),
@@ -387,6 +391,13 @@ class Pretraining:
             "processes": self.processes.world_size,
             "seed": self.options.seed,
         }
+
+    def utilization(self) -> dict[str, float]:
+        """On GPUs: which share of what they multiply at best the model's products were."""
+        if self.device.type != "cuda":
+            return {}  # measuring it takes seconds there
+        ceiling = self.processes.world_size * measured_ceiling(self.precision.dtype, self.device)
+        return {"model_flops_utilization": self.position.operations / self.position.seconds / ceiling}
 
 
 class EvaluationTimes:

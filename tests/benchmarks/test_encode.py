@@ -1,4 +1,4 @@
-"""Encoding in small: each peer makes the same vectors as ours; operations are counted by hand."""
+"""Encoding in small: each peer makes the same vectors as ours."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ceiling import encoder_operations
 from benchmarks.encode import compare, report, spearman
 from benchmarks.options import EncodeOptions
 from benchmarks.runner import Run
-from minibert.config import BertConfig
 from minibert.errors import CheckFailed
 
 
@@ -64,14 +62,3 @@ def test_spearman_is_of_the_cosines_of_neighbours() -> None:
     vectors = np.array([[1, 0], [1, 0], [1, 0], [0.6, 0.8], [1, 0], [0, 1]], np.float32)
     assert spearman(vectors, [5.0, 3.0, 0.0]) == pytest.approx(1)
     assert spearman(vectors, [0.0, 3.0, 5.0]) == pytest.approx(-1)
-
-
-def test_operations_are_those_of_the_products() -> None:
-    """By hand: H 2, F 3, one layer, three tokens. Four products of 2 x 2 and two of 2 x 3 a token, two operations
-    each: 56; scores and weighted sum: twice 3 x 3 x 2 x 2."""
-    config = BertConfig(
-        vocab_size=5, hidden_size=2, num_hidden_layers=1, num_attention_heads=1, intermediate_size=3,
-        max_position_embeddings=4,
-    )  # fmt: skip
-    assert encoder_operations(config, [3]) == 3 * 56 + 72
-    assert encoder_operations(config, [3, 3]) == 2 * (3 * 56 + 72)

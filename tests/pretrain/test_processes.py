@@ -94,7 +94,7 @@ SCRIPT = """
             save_file({name: parameter.grad for name, parameter in training.model.named_parameters()},
                       run.path / f"gradients-{processes.rank}.safetensors")
             if processes.is_main:
-                (run.path / "sums").write_text(repr((sums.masked, sums.pairs, sums.tokens)))
+                (run.path / "sums").write_text(repr((sums.masked, sums.pairs, sums.tokens, sums.operations)))
 """
 
 
@@ -115,7 +115,7 @@ def test_two_processes_make_the_gradient_of_one(arrays: Path, shape: Path, tmp_p
         first, second = (load_file(out / f"gradients-{rank}.safetensors") for rank in range(2))
         assert all(torch.equal(first[name], second[name]) for name in first)
         assert largest_difference(first, one) <= tolerance
-        assert (out / "sums").read_text() == repr((sums.masked, sums.pairs, sums.tokens))
+        assert (out / "sums").read_text() == repr((sums.masked, sums.pairs, sums.tokens, sums.operations))
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Bert
 from minibert.training.device import choose_precision
 from minibert.training.processes import Processes, step_seed
+from pretrain import train as train_module
 from pretrain.batches import PretrainBatch
 from pretrain.evaluate import HeldOut
 from pretrain.options import parse_options
@@ -22,7 +24,7 @@ from pretrain.prepare import PrepareOptions, prepare
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
 from pretrain.shards import open_prepared
-from pretrain.train import EvaluationTimes, Pretraining
+from pretrain.train import EvaluationTimes, Position, Pretraining
 from tests.helpers import FAMILY
 from tests.pretrain.running import (
     documents,
@@ -108,6 +110,20 @@ def test_the_summarys_figures_are_those_of_the_saved_model(run: Path, arrays: Pa
     figures = summary(run)
     assert again.named() == pytest.approx({name: figures[name] for name in again.named()}, abs=1e-6)
     assert heldout.unigram_loss == figures["unigram_loss"]
+
+
+def test_a_gpus_share_of_its_ceiling_is_in_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """6e12 operations in 2 seconds on two GPUs that can do 4e12 a second each; a processor has no such figure."""
+    monkeypatch.setattr(train_module, "measured_ceiling", lambda dtype, device: 4e12)
+    run = SimpleNamespace(
+        device=torch.device("cuda", 0),
+        precision=choose_precision("bfloat16", torch.device("cuda", 0)),
+        processes=SimpleNamespace(world_size=2),
+        position=Position(seconds=2.0, operations=6e12),
+    )
+    assert Pretraining.utilization(run) == {"model_flops_utilization": 0.375}  # type: ignore[arg-type]
+    run.device = torch.device("cpu")
+    assert Pretraining.utilization(run) == {}  # type: ignore[arg-type]
 
 
 def test_the_log_has_a_line_every_so_many_steps_and_the_evaluations(run: Path) -> None:

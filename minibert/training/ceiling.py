@@ -1,4 +1,8 @@
-"""What the machine can multiply at best, and how much a forward pass multiplies."""
+"""What a device can multiply at best, and how much of that a model's passes need: model FLOP utilisation.
+
+Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B): what the model has to multiply, not what was multiplied,
+over what the device multiplies at best. Here that best is measured, by one large product: not the maker's figure.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,14 @@ import torch
 
 from minibert.config import BertConfig
 
-SIZE = 2048  # of the square matrices
+SIZES = {"cpu": 2048, "cuda": 8192}  # of the square matrices: large enough to keep the device busy
 REPEATS = 9
 
 
-def measured_ceiling(dtype: torch.dtype, device: torch.device) -> float:
+def measured_ceiling(dtype: torch.dtype, device: torch.device, size: int | None = None) -> float:
     """Floating-point operations a second of one large matrix product, the median of some."""
-    left, right = (torch.randn(SIZE, SIZE, device=device).to(dtype) for _ in range(2))
+    size = size or SIZES[device.type]
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(1 + REPEATS):
         started = time.perf_counter()
@@ -24,7 +29,7 @@ def measured_ceiling(dtype: torch.dtype, device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
-    return 2 * SIZE**3 / statistics.median(seconds[1:])
+    return 2 * size**3 / statistics.median(seconds[1:])
 
 
 def encoder_operations(config: BertConfig, lengths: Iterable[int]) -> int:
@@ -33,10 +38,11 @@ def encoder_operations(config: BertConfig, lengths: Iterable[int]) -> int:
     """
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     dense = 2 * (4 * hidden * hidden + 2 * hidden * inner)  # a token: query, key, value, output; in and out
-    return layers * sum(length * dense + 4 * length * length * hidden for length in lengths)
+    projection = 2 * config.embedding_width * hidden if config.embedding_size else 0  # ALBERT's, a token
+    return sum(length * (projection + layers * (dense + 4 * length * hidden)) for length in lengths)
 
 
 def training_operations(config: BertConfig, lengths: Iterable[int], masked: int) -> int:
     """The same for a training step: the masked-LM head at `masked` positions too, and twice as much on the way back."""
-    head = 2 * (config.hidden_size * config.hidden_size + config.hidden_size * config.vocab_size)
+    head = 2 * config.embedding_width * (config.hidden_size + config.vocab_size)
     return 3 * (encoder_operations(config, lengths) + masked * head)
