@@ -25,8 +25,9 @@ from minibert.config import PRESETS
 from minibert.explore.page import html_page
 from minibert.explore.record import make_record
 from minibert.heads import BertForPreTraining
+from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
-from tests.helpers import seeded
+from tests.helpers import TINY, seeded
 from tests.minibert.explore.conftest import A, B, random_model
 from tests.minibert.explore.test_page import HOSTILE
 from tests.weights_convert.reference_models import real_directory
@@ -168,6 +169,18 @@ def kept_by_filters(browser: Browser) -> list[list[int]]:
     return np.argwhere(browser.run(script)).tolist()
 
 
+def written_by(browser: Browser, draw: str) -> list[str]:
+    """The words that a drawing writes onto its canvas, in their order."""
+    return list(
+        browser.run(
+            "const plain = CanvasRenderingContext2D.prototype.fillText; const words = [];"
+            "CanvasRenderingContext2D.prototype.fillText = function (word, ...place) {"
+            "  words.push(word); plain.call(this, word, ...place); };"
+            f"try {{ {draw} }} finally {{ CanvasRenderingContext2D.prototype.fillText = plain; }} return words;"
+        )
+    )
+
+
 # --- Panels ----------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +303,46 @@ def test_saliency_is_written_under_each_token(opened: Browser, record: dict[str,
     assert shown == pytest.approx(record["saliency"][2], rel=6e-3)
 
 
+# --- Names of rows and columns ---------------------------------------------------------------------------------------
+
+
+def test_every_token_is_named_along_a_small_matrix(opened: Browser, record: dict[str, Any]) -> None:
+    pieces = [token["piece"] for token in record["tokens"]]
+    names = [word for word in written_by(opened, "drawHead()") if not re.fullmatch(r"\d\.\d\d", word)]
+    assert names == [*pieces, *pieces]
+
+
+def test_along_a_large_matrix_as_many_tokens_are_named_as_fit_and_the_chosen_one(
+    show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    model = Bert(TINY.replace(vocab_size=80, max_position_embeddings=128), generator=seeded(1)).eval()
+    browser = show(model, tokenizer, " ".join(["the cat sat on"] * 10 + ["dog"] + ["the cat sat on"] * 20))
+    assert len(browser.run("return record.tokens")) == 123
+    size = float(browser.run("return document.querySelector('#matrix canvas').dataset.cellHeight"))
+    assert 2 <= size < 10  # too little for a name each
+    names = written_by(browser, "choose({token: 41})")
+    browser.run("choose({token: 1})")
+    (rows, columns) = (browser.run("return labelled(123, arguments[0], arguments[1])", size, at) for at in (41, None))
+    for named, first in ((rows, 41), (columns, 0)):
+        assert first in named
+        apart = np.diff(named) * size
+        assert (apart >= 12).all() and (apart < 24 + size).all()
+    pieces = browser.run("return pieces()")
+    matrix = [pieces[at] for at in [*rows, *columns]]
+    assert any(names[start : start + len(matrix)] == matrix for start in range(len(names)))
+    assert "dog" in matrix
+
+
+def test_a_page_of_more_tokens_than_its_width_has_pixels_for_scrolls_the_matrix_alone(
+    show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    model = Bert(TINY.replace(vocab_size=80, max_position_embeddings=256), generator=seeded(1)).eval()
+    browser = show(model, tokenizer, "the cat " * 120, max_tokens=256, width=400)
+    wide, inner = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= inner == 400
+    assert browser.run("const e = document.getElementById('matrix'); return e.scrollWidth > e.clientWidth")
+
+
 # --- What a reader does ----------------------------------------------------------------------------------------------
 
 
@@ -320,6 +373,42 @@ def test_arrow_keys_move_among_cells_and_enter_chooses(opened: Browser, record: 
     assert opened.text("#tip") == f"2 cat → 2 cat: {exact:.4f}"
     ActionChains(opened.driver).send_keys(Keys.ENTER).perform()
     assert opened.run("return [choice.token, choice.key]") == [2, 2]
+
+
+def test_the_cell_that_arrow_keys_have_reached_is_framed_and_in_view(
+    show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    browser = show(random_model("Bert"), tokenizer, "the cat sat on " * 12)
+    browser.find("#stream canvas").send_keys(Keys.ARROW_DOWN * 40, Keys.ARROW_RIGHT)
+    box = "(e) => { const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; }"
+    cell, inside, tip = browser.run(
+        "return ['#stream .cursor', '#stream', '#tip'].map((id) => document.querySelector(id)).map(" + box + ")"
+    )
+    x, y = browser.cell("#stream canvas", 41, 1)
+    left, top = browser.run("return (" + box + ")(document.querySelector('#stream canvas')).slice(0, 2)")
+    assert [(cell[0] + cell[2]) / 2, (cell[1] + cell[3]) / 2] == pytest.approx([left + x, top + y], abs=1)
+    for outer in (inside, [0, 0, 1200, 900]):
+        assert outer[0] <= cell[0] < cell[2] <= outer[2]
+        assert outer[1] <= cell[1] < cell[3] <= outer[3]
+    assert 0 <= tip[1] < tip[3] <= 900
+    browser.run("document.activeElement.blur()")
+    assert not browser.find("#stream .cursor").is_displayed()
+
+
+def test_a_tap_says_the_value(opened: Browser, record: dict[str, Any]) -> None:
+    x, y = opened.cell("#matrix canvas", 2, 4)
+    opened.run("document.querySelector('#matrix').scrollIntoView({ block: 'center' })")
+    box = "document.querySelector('#matrix canvas').getBoundingClientRect()"
+    left, top = opened.run(f"return [{box}.left, {box}.top]")
+    finger = {"x": left + x, "y": top + y}
+    for kind, touched in (("touchStart", [finger]), ("touchEnd", [])):
+        opened.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+    deadline = time.perf_counter() + 5
+    while opened.run("return choice.token") != 2:
+        assert time.perf_counter() < deadline
+    exact = record["attention"]["probabilities"][0, 0, 2, 4]
+    assert opened.text("#tip") == f"2 cat → 4 on: {exact:.4f}"
+    assert opened.find("#tip").is_displayed()
 
 
 def test_arrow_keys_move_within_a_strip_and_among_strips(opened: Browser, record: dict[str, Any]) -> None:
