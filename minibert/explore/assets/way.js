@@ -63,7 +63,7 @@ function drawSteps() {
   }
   const made = table([], rows, { className: "strips" });
   made.prepend(make("thead", {}, make("tr", {}, make("th", { className: "name" }, "step"),
-    make("th", { className: "norm" }, "norm"), make("th", {}, "values: blue above 0, orange below"))));
+    make("th", { className: "norm" }, "norm"), make("th", {}, "values: blue above 0, orange below, each strip on a scale of its own"))));
   byId("way-strips").replaceChildren(made);
   openStrips(made);
   for (const place of made.querySelectorAll("div")) place.drawLater();

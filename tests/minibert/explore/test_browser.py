@@ -119,6 +119,20 @@ class Browser:
             element, round(x - width / 2), round(y - height / 2)
         )
 
+    def tap(self, selector: str, x: float, y: float) -> None:
+        """With a finger; x, y: as in `pointer_at`."""
+        box = "const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center'});"
+        left, top = self.run(f"{box} const b = e.getBoundingClientRect(); return [b.left, b.top]", selector)
+        for kind, fingers in (("touchStart", [{"x": left + x, "y": top + y}]), ("touchEnd", [])):
+            self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    def wait(self, condition: str) -> None:
+        """Until a condition of the page holds."""
+        deadline = time.perf_counter() + 5
+        while not self.run(f"return {condition}"):
+            assert time.perf_counter() < deadline, condition
+            time.sleep(0.01)
+
     def cell(self, selector: str, row: int, column: int) -> tuple[float, float]:
         """The middle of a heat map's cell."""
         data = self.run("return {...document.querySelector(arguments[0]).dataset}", selector)
@@ -258,12 +272,43 @@ def test_the_neuron_view_shows_scores_and_their_softmax(opened: Browser, record:
     assert shares == [f"{share:.4f}" for share in record["attention"]["probabilities"][1, 2, 5]]
 
 
-def test_the_numbers_of_query_and_key_are_the_traced_ones(opened: Browser, record: dict[str, Any]) -> None:
+def test_the_numbers_of_query_and_key_are_the_traced_ones_within_what_is_said(
+    opened: Browser, record: dict[str, Any]
+) -> None:
     opened.run("choose({layer: 0, head: 1, token: 2, key: 6})")
     shown = np.array([float(text) for text in opened.texts("#neuron-numbers td")]).reshape(8, 4)
-    for column, name, at in ((1, "query", 2), (2, "key", 6)):
-        exact = record["blocks"]["values"][f"attention.{name}"][0, at, 8:16]
-        assert shown[:, column] == pytest.approx(exact, abs=0.01)
+    query, key = (
+        record["blocks"]["values"][f"attention.{name}"][0, at, 8:16].astype(np.float64)
+        for name, at in (("query", 2), ("key", 6))
+    )
+    heads = [text.split(" ± ") for text in opened.texts("#neuron-numbers th")[1:]]
+    assert [name for name, _ in heads] == ["query", "key", "query × key"]
+    for column, (exact, (_, error)) in enumerate(zip((query, key, query * key), heads, strict=True), start=1):
+        assert shown[:, column] == pytest.approx(exact, abs=1.5 * float(error))  # and its last digit is rounded
+        assert float(error) < 0.01
+        largest = np.abs(shown[:, column] - exact).max()
+        assert float(error) >= largest - 0.5 * 10.0 ** -len(error.partition(".")[2])
+
+
+def test_an_error_is_rounded_up(opened: Browser) -> None:
+    assert opened.run("return [0.0011, 0.0099, 0.25, 3].map(atMost)") == ["0.002", "0.01", "0.3", "3"]
+
+
+def test_strips_of_one_column_of_the_neuron_view_share_a_scale(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({layer: 1, head: 2, token: 5})")
+    query, keys = (
+        record["blocks"]["values"][f"attention.{name}"][1].reshape(12, 3, 8)[:, 2] for name in ("query", "key")
+    )
+    for column, values in ((3, keys), (4, keys * query[5])):
+        drawn, expected = opened.run(
+            "const cells = `#neuron-rows tr + tr > :nth-child(${arguments[0]}) canvas`;"
+            "const canvases = [...document.querySelectorAll(cells)];"
+            "const rgb = (canvas, at) => [...canvas.getContext('2d').getImageData(at, 0, 1, 1).data.slice(0, 3)];"
+            "return [canvases.map((canvas) => arguments[1][0].map((_, at) => rgb(canvas, at))),"
+            "  arguments[1].map((row) => row.map((value) => signColour(value / arguments[2])))];",
+            column, values.tolist(), 3 * float(np.sqrt((values**2).mean())),
+        )  # fmt: skip
+        assert np.abs(np.array(drawn) - np.array(expected)).max() <= 3  # of 255; the page's vectors are rounded
 
 
 def test_predictions_through_the_layers_are_pythons(opened: Browser, record: dict[str, Any]) -> None:
@@ -396,18 +441,13 @@ def test_the_cell_that_arrow_keys_have_reached_is_framed_and_in_view(
 
 
 def test_a_tap_says_the_value(opened: Browser, record: dict[str, Any]) -> None:
-    x, y = opened.cell("#matrix canvas", 2, 4)
-    opened.run("document.querySelector('#matrix').scrollIntoView({ block: 'center' })")
-    box = "document.querySelector('#matrix canvas').getBoundingClientRect()"
-    left, top = opened.run(f"return [{box}.left, {box}.top]")
-    finger = {"x": left + x, "y": top + y}
-    for kind, touched in (("touchStart", [finger]), ("touchEnd", [])):
-        opened.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
-    deadline = time.perf_counter() + 5
-    while opened.run("return choice.token") != 2:
-        assert time.perf_counter() < deadline
+    opened.tap("#matrix canvas", *opened.cell("#matrix canvas", 2, 4))
     exact = record["attention"]["probabilities"][0, 0, 2, 4]
-    assert opened.text("#tip") == f"2 cat → 4 on: {exact:.4f}"
+    opened.wait(f"document.getElementById('tip').textContent === '2 cat → 4 on: {exact:.4f}'")
+    assert opened.find("#tip").is_displayed()
+    assert opened.run("return choice.token") == 2
+    opened.tap(".strip", 10, 8)
+    opened.wait("document.getElementById('tip').textContent.startsWith('embeddings.token, dimension 0: ')")
     assert opened.find("#tip").is_displayed()
 
 
