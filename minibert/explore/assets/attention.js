@@ -30,7 +30,7 @@ function drawGallery() {
   const gallery = byId("gallery");
   // 22 or 44 to 116 pixels each, and as many columns as there are heads, so that arrow keys move as the eye does.
   gallery.style.gridTemplateColumns = `max-content repeat(${heads.length}, minmax(${heads.length > 6 ? 22 : 44}px, 116px))`;
-  const children = [];
+  const children = ["head", ...heads].map((name) => make("span", { className: "column-name" }, String(name)));
   for (const layer of layers) {
     children.push(make("span", { className: "row-name" }, `block ${layer}`));
     for (const head of heads) {

@@ -21,9 +21,9 @@ function drawNeuron() {
     const bar = make("span", { className: "bar" });
     bar.style.width = `${5 * share}rem`;
     bar.hidden = share === 0;
-    const button = make("button", { type: "button" }, token(shortened(entry.piece, 16)));
+    const button = choiceButton(shortened(entry.piece, 16), position === choice.key,
+      (step) => position + step in record.tokens && choose({ key: position + step }));
     button.setAttribute("aria-label", `numbers of key ${pieceAt(position)}`);
-    button.addEventListener("click", () => choose({ key: position }));
     return make("tr", { className: position === choice.key ? "chosen" : "" }, number(position), make("td", {}, button),
       make("td", {}, strip(key, `key of ${pieceAt(position)}`, errors[1], keyScale)),
       make("td", {}, strip(products, `query × key of ${pieceAt(position)}`, errorOfProducts(query, key, errors), productScale)),

@@ -14,9 +14,12 @@ function answerTable(answers, scale, properties = {}) {
 }
 
 function drawPredictions() {
+  const follow = (place) => {
+    const asked = record.predictions[place];
+    if (asked) choose({ question: place, ...(asked.position === null ? {} : { token: asked.position }) });
+  };
   const list = record.predictions.map((entry, place) => {
-    const button = make("button", { type: "button", "aria-pressed": String(place === choice.question) }, token(entry.name));
-    button.addEventListener("click", () => choose({ question: place, ...(entry.position === null ? {} : { token: entry.position }) }));
+    const button = choiceButton(entry.name, place === choice.question, (step) => follow(place + step));
     const { answer, value } = entry.answers[0];
     return make("tr", { className: place === choice.question ? "chosen" : "" }, make("td", {}, button), make("td", {}, token(answer)),
       number(entry.scale === "number" ? digits(value) : percent(value)), make("td", {}, make("code", {}, `minibert.${entry.head}`)));

@@ -465,11 +465,25 @@ def test_arrow_keys_move_within_a_strip_and_among_strips(opened: Browser, record
     assert opened.run("return document.getElementById('tip').hidden")
 
 
-def test_arrow_keys_move_among_tokens(opened: Browser) -> None:
-    opened.run("choose({token: 4}); document.querySelector('#token-table [aria-pressed=true]').focus()")
+@pytest.mark.parametrize(
+    ("place", "chosen", "last"),
+    [("#token-table", "token", 11), ("#neuron-rows", "key", 11), ("#prediction-list", "question", 2)],
+)
+def test_arrow_keys_move_within_a_column_of_which_tab_reaches_one(
+    place: str, chosen: str, last: int, opened: Browser
+) -> None:
+    reached = f"return document.querySelectorAll('{place} button[tabindex=\"0\"]').length"
+    assert opened.run(reached) == 1
+    opened.run("choose({token: 1, key: 1, question: 1})")
+    opened.run("document.querySelector(`${arguments[0]} button[tabindex='0']`).focus()", place)
     ActionChains(opened.driver).send_keys(Keys.ARROW_DOWN).perform()
-    assert opened.run("return choice.token") == 5
-    assert opened.text("#way-title").startswith("Token 5 the")
+    assert opened.run(f"return choice.{chosen}") == 2
+    ActionChains(opened.driver).send_keys(Keys.ARROW_UP * 2).perform()
+    assert opened.run(f"return choice.{chosen}") == 0
+    ActionChains(opened.driver).send_keys(Keys.ARROW_UP + Keys.ARROW_DOWN * (last + 1)).perform()
+    assert opened.run(f"return choice.{chosen}") == last
+    assert opened.run(reached) == 1
+    assert opened.run("return document.activeElement.getAttribute('aria-pressed')") == "true"
 
 
 @pytest.mark.parametrize(
@@ -507,10 +521,12 @@ def test_pointing_at_a_token_of_the_lines_shows_its_numbers(opened: Browser, rec
 def test_filters_leave_what_they_name(opened: Browser) -> None:
     opened.choose("#filter-layer", "1")
     assert len(opened.texts("#gallery button")) == 3
+    assert opened.texts("#gallery span") == ["head", "0", "1", "2", "block 1"]
     opened.choose("#filter-head", "2")
     assert opened.run(
         "return [...document.querySelectorAll('#gallery button')].map((b) => b.ariaLabel.slice(0, 15))"
     ) == ["block 1, head 2"]
+    assert opened.texts("#gallery span") == ["head", "2", "block 1"]
     full = opened.picture("#matrix canvas")
     opened.choose("#filter-segments", "01")
     assert kept_by_filters(opened) == [[from_, to] for from_ in range(8) for to in range(8, 12)]
