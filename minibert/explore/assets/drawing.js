@@ -28,6 +28,8 @@ const token = (text) => make("bdi", { className: "token" }, text);
 /** Attention has four decimals here, and no more. */
 const fourDecimals = (value) => value.toFixed(4);
 const percent = (value) => `${(100 * value).toFixed(2)} %`;
+/** For a cell of a table of which the unit is known. */
+const withoutUnit = (text) => text.replace(/ (%|points)$/, "");
 /** Four digits, however large. */
 function digits(value) {
   const size = Math.abs(value);

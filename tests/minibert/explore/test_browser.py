@@ -325,7 +325,7 @@ def test_predictions_through_the_layers_are_pythons(opened: Browser, record: dic
 def test_the_answers_are_pythons(opened: Browser, record: dict[str, Any]) -> None:
     opened.run("choose({question: 1})")
     answers = record["predictions"][1]["answers"]
-    assert opened.texts("#prediction-answers td:last-child") == [answer["answer"] for answer in answers]
+    assert opened.texts("#prediction-answers td:first-child") == [answer["answer"] for answer in answers]
     shown = opened.texts("#prediction-answers td.number")
     assert shown == [f"{100 * answer['value']:.2f} %" for answer in answers]
 
@@ -333,13 +333,26 @@ def test_the_answers_are_pythons(opened: Browser, record: dict[str, Any]) -> Non
 def test_a_head_switched_off_shows_the_answers_without_it(opened: Browser, record: dict[str, Any]) -> None:
     opened.pointer_at("#what-if-grid canvas", *opened.cell("#what-if-grid canvas", 1, 2)).click().perform()
     assert opened.text("#what-if-title") == "Block 1 without head 2"
-    assert opened.texts("#what-if-without td:last-child") == [
+    assert opened.texts("#what-if-without td:first-child") == [
         answer["answer"] for answer in record["what_if"]["answers"][0][1][2]
     ]
     change = 100 * (record["what_if"]["values"][0, 1, 2] - record["predictions"][0]["answers"][0]["value"])
     said = opened.hover_cell("#what-if-grid canvas", 1, 2).replace("−", "-")
     assert said.startswith("block 1 without head 2: ")
     assert float(said.split()[-2]) == pytest.approx(change, abs=0.006)
+    points = said.removeprefix("block 1 without head 2: ").removesuffix(" points")
+    assert points in [word.replace("−", "-") for word in written_by(opened, "drawWhatIf()")]
+
+
+def test_of_every_head_the_figure_is_written_and_said_alike(opened: Browser, record: dict[str, Any]) -> None:
+    for measure in ("entropy", "a_to_b"):
+        opened.choose("#figure-measure", measure)
+        exact = record["attention"]["figures"][measure][1, 2]
+        shown = f"{exact:.2f}" if measure == "entropy" else f"{100 * exact:.2f} %"
+        assert shown.removesuffix(" %") in written_by(opened, "drawFigures()")
+        assert opened.hover_cell("#figures canvas", 1, 2) == f"block 1, head 2: {shown}"
+    about = "what tokens of A give to tokens of B; [CLS] and [SEP] belong to neither; in %"
+    assert opened.text("#figure-about") == about
 
 
 def test_saliency_is_written_under_each_token(opened: Browser, record: dict[str, Any]) -> None:
