@@ -595,6 +595,14 @@ def test_no_width_makes_the_page_scroll_sideways(
     assert wide <= inner == width
 
 
+def test_the_shares_of_the_neuron_view_are_in_sight_on_a_phone(
+    show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    browser = show(random_model("Bert"), tokenizer, A, B, width=390)
+    wide, inner = browser.run("const e = document.getElementById('neuron-rows'); return [e.scrollWidth, e.clientWidth]")
+    assert wide <= inner
+
+
 def test_light_and_dark_are_two_pictures(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
     pictures = set()
     for dark in (False, True):
