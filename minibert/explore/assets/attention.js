@@ -3,12 +3,13 @@
 /** Name and meaning of a figure of heads. */
 function figure(key) {
   const { cls, sep } = record.special_tokens;
+  const between = (from, to) => `what tokens of ${from} give to tokens of ${to}; ${cls} and ${sep} belong to neither`;
   return {
     entropy: ["entropy", "bits; 0: looks at one token alone"], self: ["itself", "share on the token itself"],
     previous: ["previous", "share on the token before"], next: ["next", "share on the token after"],
     cls: [cls, `share on ${cls}`], sep: [sep, `share on all ${sep}`],
-    a_to_a: ["A → A", "what tokens of A give to tokens of A"], a_to_b: ["A → B", "what tokens of A give to tokens of B"],
-    b_to_a: ["B → A", "what tokens of B give to tokens of A"], b_to_b: ["B → B", "what tokens of B give to tokens of B"],
+    a_to_a: ["A → A", between("A", "A")], a_to_b: ["A → B", between("A", "B")],
+    b_to_a: ["B → A", between("B", "A")], b_to_b: ["B → B", between("B", "B")],
   }[key];
 }
 
@@ -30,7 +31,7 @@ function drawGallery() {
   const gallery = byId("gallery");
   // 22 or 44 to 116 pixels each, and as many columns as there are heads, so that arrow keys move as the eye does.
   gallery.style.gridTemplateColumns = `max-content repeat(${heads.length}, minmax(${heads.length > 6 ? 22 : 44}px, 116px))`;
-  const children = [];
+  const children = ["head", ...heads].map((name) => make("span", { className: "column-name" }, String(name)));
   for (const layer of layers) {
     children.push(make("span", { className: "row-name" }, `block ${layer}`));
     for (const head of heads) {
@@ -118,12 +119,12 @@ function drawFigures() {
   const [name, about] = figure(key);
   const values = record.attention.figures[key];
   const largest = key === "entropy" ? Math.log2(record.tokens.length) : 1;
-  byId("figure-about").textContent = key === "entropy" ? `${about}; ${largest.toFixed(2)}: at all ${record.tokens.length} alike` : about;
+  byId("figure-about").textContent = key === "entropy" ? `${about}; ${largest.toFixed(2)}: at all ${record.tokens.length} alike` : `${about}; in %`;
   const written = (value) => (key === "entropy" ? value.toFixed(2) : percent(value));
   heatmap(byId("figures"), {
     rows: blocks(), columns: heads(), label: `${name} of every head`, most: 76,
     colour: (layer, head) => mixed(palette.none, palette.much, values[layer][head] / largest),
-    text: (layer, head) => values[layer][head].toFixed(2),
+    text: (layer, head) => withoutUnit(written(values[layer][head])),
     says: (layer, head) => `block ${layer}, head ${head}: ${written(values[layer][head])}`,
     chosen: [choice.layer, choice.head], choose: (layer, head) => choose({ layer, head }),
   });

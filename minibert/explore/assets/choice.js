@@ -33,6 +33,24 @@ function drawThose(wanted) {
   if (!focused.isConnected) reachable()[at]?.focus({ preventScroll: true });
 }
 
+/**
+ * One of a column of buttons, the chosen one or not: Tab reaches the chosen one alone, and the arrow keys go on from there.
+ * choose(step)    chooses this one (0), the one above (-1) or below (1), where it is there
+ */
+function choiceButton(text, isChosen, choose) {
+  const button = make("button", { type: "button", "aria-pressed": String(isChosen), tabIndex: isChosen ? 0 : -1 }, token(text));
+  button.addEventListener("click", () => choose(0));
+  button.addEventListener("keydown", (event) => {
+    const step = ARROWS[event.key]?.[0];
+    if (!step) return;
+    event.preventDefault();
+    const column = button.closest("[id]"); // it is drawn anew, with other buttons
+    choose(step);
+    column.querySelector('[aria-pressed="true"]').focus();
+  });
+  return button;
+}
+
 /** Fills a select: [value, name] each. */
 function fill(select, options) {
   select.replaceChildren(...options.map(([value, name]) => make("option", { value }, name)));

@@ -28,10 +28,19 @@ const token = (text) => make("bdi", { className: "token" }, text);
 /** Attention has four decimals here, and no more. */
 const fourDecimals = (value) => value.toFixed(4);
 const percent = (value) => `${(100 * value).toFixed(2)} %`;
+/** For a cell of a table of which the unit is known. */
+const withoutUnit = (text) => text.replace(/ (%|points)$/, "");
 /** Four digits, however large. */
 function digits(value) {
   const size = Math.abs(value);
   return size === 0 ? "0" : size >= 1000 || size < 0.001 ? value.toExponential(2) : value.toPrecision(4);
+}
+/** How many decimals a number has that may be wrong by so much. */
+const decimalsFor = (error) => Math.max(0, Math.ceil(-Math.log10(error)));
+/** An error as it is said: one digit, rounded up. */
+function atMost(error) {
+  const unit = 10 ** Math.floor(Math.log10(error));
+  return (Math.ceil(error / unit) * unit).toPrecision(1);
 }
 const signed = (value, text) => (value > 0 ? "+" : "") + text(value).replaceAll("-", "−");
 
@@ -84,24 +93,30 @@ function pixels(rows, columns, colourOf, properties = {}) {
   return canvas;
 }
 
+/** Where colours end: at three root mean squares, so that one large value doesn't hide the others. */
+function scaleOf(values) {
+  return 3 * Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length) || 1;
+}
+
 /**
- * One vector as colours: its scale ends at three root mean squares, so that one large value doesn't hide the others.
+ * One vector as colours, on a scale of its own or on one that strips share, so that they can be compared.
  * error: by how much a value may differ from the one that Python had; it decides how many digits are shown.
  * Mouse and arrow keys say each value; up and down go to the table's other strips, of which Tab reaches one.
  */
-function strip(values, name, error) {
-  const decimals = Math.max(0, Math.ceil(-Math.log10(error)));
-  const scale = 3 * Math.hypot(...values) / Math.sqrt(values.length) || 1;
+function strip(values, name, error, scale = scaleOf(values)) {
+  const decimals = decimalsFor(error);
   const label = `${name}, ${values.length} values`;
   const canvas = pixels(1, values.length, (_, column) => signColour(values[column] / scale), {
     className: "strip", role: "img", "aria-label": label,
   });
   const within = (dimension) => Math.min(values.length - 1, Math.max(0, dimension));
-  const say = (dimension, x, y) => showTip(x, y, `${name}, dimension ${dimension}: ${values[dimension].toFixed(decimals)} ± ${error.toPrecision(1)}`);
-  canvas.addEventListener("pointermove", (event) => {
-    const box = canvas.getBoundingClientRect();
-    say(within(Math.floor(((event.clientX - box.left) / box.width) * values.length)), event.clientX, event.clientY);
-  });
+  const say = (dimension, x, y) => showTip(x, y, `${name}, dimension ${dimension}: ${values[dimension].toFixed(decimals)} ± ${atMost(error)}`);
+  for (const kind of ["pointermove", "click"]) { // a finger taps
+    canvas.addEventListener(kind, (event) => {
+      const box = canvas.getBoundingClientRect();
+      say(within(Math.floor(((event.clientX - box.left) / box.width) * values.length)), event.clientX, event.clientY);
+    });
+  }
   canvas.addEventListener("pointerleave", hideTip);
   canvas.addEventListener("blur", hideTip);
   canvas.tabIndex = -1;

@@ -17,9 +17,10 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
   const measure = document.createElement("canvas").getContext("2d");
   measure.font = font;
   const widest = (names, limit) => Math.min(limit, Math.max(...names.map((name) => measure.measureText(name).width)) + 8);
-  const left = Math.ceil(widest(rows, room * 0.3));
+  const forNames = Math.max(48, room - 2 - 2 * columns.length); // what the narrowest cells leave
+  const left = Math.ceil(widest(rows, Math.min(room * 0.3, forNames)));
   const width = Math.max(2, Math.min(most, Math.floor((room - left - 2) / columns.length)));
-  const height = Math.max(width < 12 ? width : 12, Math.min(width, 24));
+  const height = width < 12 && rows.length > 24 ? width : Math.max(12, Math.min(width, 24)); // many small cells are squares
   const upright = widest(columns, 1000) <= width + 4;
   const top = upright ? 18 : Math.ceil(widest(columns, 96));
 
@@ -30,7 +31,8 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
   canvas.style.width = `${wide}px`;
   canvas.style.height = `${high}px`;
   Object.assign(canvas.dataset, { left, top, cellWidth: width, cellHeight: height });
-  place.replaceChildren(canvas);
+  const cursor = make("div", { className: "cursor" });
+  place.replaceChildren(canvas, cursor);
   place.classList.add("heatmap");
 
   const context = canvas.getContext("2d");
@@ -49,10 +51,16 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
       context.fillText(written, left + (column + 0.5) * width, top + (row + 0.5) * height);
     }
   }));
-  context.fillStyle = css(palette.soft);
   context.textAlign = "right";
-  if (height >= 10) rows.forEach((name, row) => context.fillText(fitted(measure, name, left - 6), left - 4, top + (row + 0.5) * height));
-  if (width >= 10) columns.forEach((name, column) => {
+  for (const row of labelled(rows.length, height, chosen?.[0])) {
+    context.fillStyle = css(row === chosen?.[0] ? palette.ink : palette.soft);
+    context.fillText(fitted(measure, rows[row], left - 6), left - 4, top + (row + 0.5) * height);
+    if (height < LEAST) context.fillRect(left - 3, top + (row + 0.5) * height, 3, 1); // which of the small rows it is
+  }
+  for (const column of labelled(columns.length, width, chosen?.[1])) {
+    const name = columns[column];
+    context.fillStyle = css(column === chosen?.[1] ? palette.ink : palette.soft);
+    if (width < LEAST) context.fillRect(left + (column + 0.5) * width, top - 3, 1, 3);
     context.save();
     context.translate(left + (column + 0.5) * width, top - 4);
     if (upright) context.textAlign = "center";
@@ -60,7 +68,7 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
     if (!upright) context.textAlign = "left";
     context.fillText(upright ? name : fitted(measure, name, top - 6), 0, upright ? -4 : 0);
     context.restore();
-  });
+  }
   if (chosen && chosen[0] !== null && chosen[0] >= 0) {
     const [first, count] = chosen[1] === null ? [0, columns.length] : [chosen[1], 1];
     const mark = (colour, thick, inset) => {
@@ -74,6 +82,13 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
   }
 
   place.cursor = kept || [Math.max(0, chosen?.[0] ?? 0), Math.max(0, chosen?.[1] ?? 0)];
+  const say = (event, found) => showTip(event.clientX, event.clientY, says(...found));
+  const frame = () => {
+    const [row, column] = place.cursor;
+    const sizes = { left: left + column * width, top: top + row * height, width, height };
+    for (const [name, pixels] of Object.entries(sizes)) cursor.style[name] = `${pixels}px`;
+  };
+  frame();
   const cellAt = (event) => {
     const box = canvas.getBoundingClientRect();
     const column = Math.floor((event.clientX - box.left - left) / width);
@@ -82,25 +97,33 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
   };
   canvas.addEventListener("pointermove", (event) => {
     const found = cellAt(event);
-    if (found) showTip(event.clientX, event.clientY, says(...found));
+    if (found) say(event, found);
     else hideTip();
   });
   canvas.addEventListener("pointerleave", hideTip);
   canvas.addEventListener("blur", hideTip);
   canvas.addEventListener("click", (event) => {
     const found = cellAt(event);
-    if (found) place.cursor = found;
-    if (found && choose) choose(...found);
+    if (!found) return;
+    place.cursor = found;
+    frame();
+    if (choose) choose(...found);
+    say(event, found); // a finger points at nothing until it taps
   });
   canvas.addEventListener("keydown", (event) => {
     const step = ARROWS[event.key];
-    if (event.key === "Enter" && choose) choose(...place.cursor);
-    if (!step) return;
+    if (!step && event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
+    if (!step) {
+      if (choose) choose(...place.cursor);
+      return;
+    }
     place.cursor = [
       Math.min(rows.length - 1, Math.max(0, place.cursor[0] + step[0])),
       Math.min(columns.length - 1, Math.max(0, place.cursor[1] + step[1])),
     ];
+    frame();
+    cursor.scrollIntoView({ block: "nearest", inline: "nearest" });
     const box = canvas.getBoundingClientRect();
     const [row, column] = place.cursor;
     showTip(box.left + left + (column + 0.5) * width, box.top + top + (row + 0.5) * height, says(row, column));
@@ -108,6 +131,19 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
 }
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+const LEAST = 10; // pixels of a row or column that has its name
+
+/** Which of `count` places are named, where each has `size` pixels: all, or the chosen one and as many others as fit. */
+function labelled(count, size, chosen) {
+  const first = (chosen ?? -1) < 0 ? [] : [chosen];
+  const apart = size < LEAST ? 12 : LEAST;
+  const taken = [];
+  for (const at of [...first, ...counted(count)]) {
+    if (taken.every((other) => Math.abs(other - at) * size >= apart)) taken.push(at);
+  }
+  return taken.sort((one, other) => one - other);
+}
 
 function fitted(context, name, room) {
   if (context.measureText(name).width <= room) return name;

@@ -11,19 +11,22 @@ function drawNeuron() {
   const query = headPart("attention.query", at);
   const errors = ["query", "key"].map((name) => record.blocks.values[`attention.${name}`].stepOf(layer) / 2);
   byId("neuron-title").textContent = `Block ${layer}, head ${head}: the query of ${pieceAt(at)}, D = ${query.length}`;
+  const keys = record.tokens.map((_, position) => headPart("attention.key", position));
+  const allProducts = keys.map((key) => key.map((value, dimension) => value * query[dimension]));
+  const [keyScale, productScale] = [keys, allProducts].map((vectors) => scaleOf(vectors.flatMap((vector) => [...vector])));
   const rows = record.tokens.map((entry, position) => {
-    const key = headPart("attention.key", position);
-    const products = key.map((value, dimension) => value * query[dimension]);
+    const [key, products] = [keys[position], allProducts[position]];
     const score = products.reduce((sum, value) => sum + value, 0) / Math.sqrt(query.length);
     const share = record.attention.probabilities.at(layer, head, at, position);
     const bar = make("span", { className: "bar" });
     bar.style.width = `${5 * share}rem`;
     bar.hidden = share === 0;
-    const button = make("button", { type: "button" }, token(shortened(entry.piece, 16)));
+    const button = choiceButton(shortened(entry.piece, 16), position === choice.key,
+      (step) => position + step in record.tokens && choose({ key: position + step }));
     button.setAttribute("aria-label", `numbers of key ${pieceAt(position)}`);
-    button.addEventListener("click", () => choose({ key: position }));
     return make("tr", { className: position === choice.key ? "chosen" : "" }, number(position), make("td", {}, button),
-      make("td", {}, strip(key, `key of ${pieceAt(position)}`, errors[1])), make("td", {}, strip(products, `query × key of ${pieceAt(position)}`, errorOfProducts(query, key, errors))),
+      make("td", {}, strip(key, `key of ${pieceAt(position)}`, errors[1], keyScale)),
+      make("td", {}, strip(products, `query × key of ${pieceAt(position)}`, errorOfProducts(query, key, errors), productScale)),
       number(signed(score, (value) => value.toFixed(2))), number(fourDecimals(share)), make("td", { className: "bar-cell" }, bar));
   });
   const first = make("tr", {}, make("td", {}), make("td", {}, make("strong", {}, "query")), make("td", {}, strip(query, `query of ${pieceAt(at)}`, errors[0])),
@@ -31,7 +34,7 @@ function drawNeuron() {
   const made = table(["", "key of", "key", "query × key", "q·k/√D", "softmax", ""], [first, ...rows], { className: "wide" });
   byId("neuron-rows").replaceChildren(made);
   openStrips(made);
-  drawNumbers(query);
+  drawNumbers(query, errors);
 }
 panel(["layer", "head", "token", "key"], drawNeuron);
 
@@ -41,10 +44,12 @@ function errorOfProducts(query, key, [ofQuery, ofKey]) {
   return largest(query) * ofKey + largest(key) * ofQuery + ofQuery * ofKey;
 }
 
-function drawNumbers(query) {
+function drawNumbers(query, errors) {
   const key = headPart("attention.key", choice.key);
   byId("neuron-summary").textContent = `The numbers of the query of ${pieceAt(choice.token)} and the key of ${pieceAt(choice.key)}`;
-  const rows = [...query].map((value, dimension) => [number(dimension), number(value.toFixed(2)),
-    number(key[dimension].toFixed(2)), number((value * key[dimension]).toFixed(2))]);
-  byId("neuron-numbers").replaceChildren(table(["dimension", "query", "key", "query × key"], rows));
+  const exact = [...errors, errorOfProducts(query, key, errors)];
+  const rows = [...query].map((value, dimension) => [number(dimension), ...[value, key[dimension], value * key[dimension]]
+    .map((shown, column) => number(shown.toFixed(decimalsFor(exact[column]))))]);
+  const heads = ["query", "key", "query × key"].map((name, column) => `${name} ± ${atMost(exact[column])}`);
+  byId("neuron-numbers").replaceChildren(table(["dimension", ...heads], rows));
 }

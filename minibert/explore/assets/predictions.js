@@ -1,29 +1,32 @@
 // What the heads answer, and what they would answer at every earlier block.
 
-/** Answers with their values: bars for probabilities, numbers for scores. */
+/** Answers, then their values: bars for probabilities, numbers for scores. */
 function answerTable(answers, scale, properties = {}) {
   return table([], answers.map(({ answer, value }) => {
-    const cells = [number(scale === "number" ? digits(value) : percent(value)), make("td", {}, token(answer))];
+    const cells = [make("td", {}, token(answer)), number(scale === "number" ? digits(value) : percent(value))];
     if (scale !== "number") {
       const bar = make("span", { className: "bar" });
       bar.style.width = `${Math.max(0.1, 8 * value)}rem`;
-      cells.splice(1, 0, make("td", { className: "bar-cell" }, bar));
+      cells.push(make("td", { className: "bar-cell" }, bar));
     }
     return make("tr", {}, ...cells);
   }), { className: "answers", ...properties });
 }
 
 function drawPredictions() {
+  const follow = (place) => {
+    const asked = record.predictions[place];
+    if (asked) choose({ question: place, ...(asked.position === null ? {} : { token: asked.position }) });
+  };
   const list = record.predictions.map((entry, place) => {
-    const button = make("button", { type: "button", "aria-pressed": String(place === choice.question) }, token(entry.name));
-    button.addEventListener("click", () => choose({ question: place, ...(entry.position === null ? {} : { token: entry.position }) }));
+    const button = choiceButton(entry.name, place === choice.question, (step) => follow(place + step));
     const { answer, value } = entry.answers[0];
     return make("tr", { className: place === choice.question ? "chosen" : "" }, make("td", {}, button), make("td", {}, token(answer)),
       number(entry.scale === "number" ? digits(value) : percent(value)), make("td", {}, make("code", {}, `minibert.${entry.head}`)));
   });
   const box = make("div", { className: "scrolls" }, table(["asked", "answer", "", "answered by"], list));
   byId("prediction-list").replaceChildren(box);
-  byId("prediction-title").textContent = `${question().name}: the likeliest answers`;
+  byId("prediction-title").textContent = `${question().name}: ${question().scale === "number" ? "the scores" : "the likeliest answers"}`;
   byId("prediction-answers").replaceChildren(answerTable(question().answers, question().scale));
 }
 

@@ -19,15 +19,7 @@ function drawTokens() {
   const norms = record.embeddings.norms;
   const rows = record.tokens.map((entry) => {
     const at = entry.position;
-    const button = make("button", { type: "button", "aria-pressed": String(at === choice.token) }, token(entry.piece));
-    button.addEventListener("click", () => choose({ token: at }));
-    button.addEventListener("keydown", (event) => {
-      const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-      if (!step || !record.tokens[at + step]) return;
-      event.preventDefault();
-      choose({ token: at + step });
-      byId("token-table").querySelector('[aria-pressed="true"]').focus();
-    });
+    const button = choiceButton(entry.piece, at === choice.token, (step) => at + step in record.tokens && choose({ token: at + step }));
     const numbers = embeddingSteps().map(([name]) => number(digits(norms[name][at])));
     const cells = [number(at), make("td", {}, button), make("td", {}, token(shortened(entry.characters, 60))),
       number(entry.id), number(`${entry.segment} (${entry.text ? "B" : "A"})`), ...numbers];
@@ -63,7 +55,7 @@ function drawSteps() {
   }
   const made = table([], rows, { className: "strips" });
   made.prepend(make("thead", {}, make("tr", {}, make("th", { className: "name" }, "step"),
-    make("th", { className: "norm" }, "norm"), make("th", {}, "values: blue above 0, orange below"))));
+    make("th", { className: "norm" }, "norm"), make("th", {}, "values: blue above 0, orange below, each strip on a scale of its own"))));
   byId("way-strips").replaceChildren(made);
   openStrips(made);
   for (const place of made.querySelectorAll("div")) place.drawLater();

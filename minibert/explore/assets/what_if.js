@@ -18,7 +18,7 @@ function drawWhatIf() {
   heatmap(byId("what-if-grid"), {
     rows: blocks(), columns: [...heads(), "block"], label: "Each head and block switched off", most: 76,
     colour: (layer, column) => ofAnswer ? signColour(numbers[layer][column] / largest) : mixed(palette.none, palette.much, numbers[layer][column] / largest),
-    text: (layer, column) => ofAnswer && scale !== "number" ? signed(100 * numbers[layer][column], (points) => points.toFixed(1)) : digits(numbers[layer][column]),
+    text: (layer, column) => withoutUnit(written(numbers[layer][column])),
     says: (layer, column) => `${column < headCount ? `block ${layer} without head ${column}` : `without block ${layer}`}: ${written(numbers[layer][column])}`,
     chosen: choice.off, choose: (layer, column) => choose({ off: [layer, column] }),
   });

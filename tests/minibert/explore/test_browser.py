@@ -25,8 +25,9 @@ from minibert.config import PRESETS
 from minibert.explore.page import html_page
 from minibert.explore.record import make_record
 from minibert.heads import BertForPreTraining
+from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
-from tests.helpers import seeded
+from tests.helpers import TINY, seeded
 from tests.minibert.explore.conftest import A, B, random_model
 from tests.minibert.explore.test_page import HOSTILE
 from tests.weights_convert.reference_models import real_directory
@@ -118,6 +119,20 @@ class Browser:
             element, round(x - width / 2), round(y - height / 2)
         )
 
+    def tap(self, selector: str, x: float, y: float) -> None:
+        """With a finger; x, y: as in `pointer_at`."""
+        box = "const e = document.querySelector(arguments[0]); e.scrollIntoView({block: 'center'});"
+        left, top = self.run(f"{box} const b = e.getBoundingClientRect(); return [b.left, b.top]", selector)
+        for kind, fingers in (("touchStart", [{"x": left + x, "y": top + y}]), ("touchEnd", [])):
+            self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    def wait(self, condition: str) -> None:
+        """Until a condition of the page holds."""
+        deadline = time.perf_counter() + 5
+        while not self.run(f"return {condition}"):
+            assert time.perf_counter() < deadline, condition
+            time.sleep(0.01)
+
     def cell(self, selector: str, row: int, column: int) -> tuple[float, float]:
         """The middle of a heat map's cell."""
         data = self.run("return {...document.querySelector(arguments[0]).dataset}", selector)
@@ -166,6 +181,18 @@ def kept_by_filters(browser: Browser) -> list[list[int]]:
     """The pairs of tokens, [from, to], whose attention is shown."""
     script = "return record.tokens.map((_, from) => record.tokens.map((_, to) => passes(from, to)))"
     return np.argwhere(browser.run(script)).tolist()
+
+
+def written_by(browser: Browser, draw: str) -> list[str]:
+    """The words that a drawing writes onto its canvas, in their order."""
+    return list(
+        browser.run(
+            "const plain = CanvasRenderingContext2D.prototype.fillText; const words = [];"
+            "CanvasRenderingContext2D.prototype.fillText = function (word, ...place) {"
+            "  words.push(word); plain.call(this, word, ...place); };"
+            f"try {{ {draw} }} finally {{ CanvasRenderingContext2D.prototype.fillText = plain; }} return words;"
+        )
+    )
 
 
 # --- Panels ----------------------------------------------------------------------------------------------------------
@@ -245,12 +272,43 @@ def test_the_neuron_view_shows_scores_and_their_softmax(opened: Browser, record:
     assert shares == [f"{share:.4f}" for share in record["attention"]["probabilities"][1, 2, 5]]
 
 
-def test_the_numbers_of_query_and_key_are_the_traced_ones(opened: Browser, record: dict[str, Any]) -> None:
+def test_the_numbers_of_query_and_key_are_the_traced_ones_within_what_is_said(
+    opened: Browser, record: dict[str, Any]
+) -> None:
     opened.run("choose({layer: 0, head: 1, token: 2, key: 6})")
     shown = np.array([float(text) for text in opened.texts("#neuron-numbers td")]).reshape(8, 4)
-    for column, name, at in ((1, "query", 2), (2, "key", 6)):
-        exact = record["blocks"]["values"][f"attention.{name}"][0, at, 8:16]
-        assert shown[:, column] == pytest.approx(exact, abs=0.01)
+    query, key = (
+        record["blocks"]["values"][f"attention.{name}"][0, at, 8:16].astype(np.float64)
+        for name, at in (("query", 2), ("key", 6))
+    )
+    heads = [text.split(" ± ") for text in opened.texts("#neuron-numbers th")[1:]]
+    assert [name for name, _ in heads] == ["query", "key", "query × key"]
+    for column, (exact, (_, error)) in enumerate(zip((query, key, query * key), heads, strict=True), start=1):
+        assert shown[:, column] == pytest.approx(exact, abs=1.5 * float(error))  # and its last digit is rounded
+        assert float(error) < 0.01
+        largest = np.abs(shown[:, column] - exact).max()
+        assert float(error) >= largest - 0.5 * 10.0 ** -len(error.partition(".")[2])
+
+
+def test_an_error_is_rounded_up(opened: Browser) -> None:
+    assert opened.run("return [0.0011, 0.0099, 0.25, 3].map(atMost)") == ["0.002", "0.01", "0.3", "3"]
+
+
+def test_strips_of_one_column_of_the_neuron_view_share_a_scale(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({layer: 1, head: 2, token: 5})")
+    query, keys = (
+        record["blocks"]["values"][f"attention.{name}"][1].reshape(12, 3, 8)[:, 2] for name in ("query", "key")
+    )
+    for column, values in ((3, keys), (4, keys * query[5])):
+        drawn, expected = opened.run(
+            "const cells = `#neuron-rows tr + tr > :nth-child(${arguments[0]}) canvas`;"
+            "const canvases = [...document.querySelectorAll(cells)];"
+            "const rgb = (canvas, at) => [...canvas.getContext('2d').getImageData(at, 0, 1, 1).data.slice(0, 3)];"
+            "return [canvases.map((canvas) => arguments[1][0].map((_, at) => rgb(canvas, at))),"
+            "  arguments[1].map((row) => row.map((value) => signColour(value / arguments[2])))];",
+            column, values.tolist(), 3 * float(np.sqrt((values**2).mean())),
+        )  # fmt: skip
+        assert np.abs(np.array(drawn) - np.array(expected)).max() <= 3  # of 255; the page's vectors are rounded
 
 
 def test_predictions_through_the_layers_are_pythons(opened: Browser, record: dict[str, Any]) -> None:
@@ -267,7 +325,7 @@ def test_predictions_through_the_layers_are_pythons(opened: Browser, record: dic
 def test_the_answers_are_pythons(opened: Browser, record: dict[str, Any]) -> None:
     opened.run("choose({question: 1})")
     answers = record["predictions"][1]["answers"]
-    assert opened.texts("#prediction-answers td:last-child") == [answer["answer"] for answer in answers]
+    assert opened.texts("#prediction-answers td:first-child") == [answer["answer"] for answer in answers]
     shown = opened.texts("#prediction-answers td.number")
     assert shown == [f"{100 * answer['value']:.2f} %" for answer in answers]
 
@@ -275,19 +333,72 @@ def test_the_answers_are_pythons(opened: Browser, record: dict[str, Any]) -> Non
 def test_a_head_switched_off_shows_the_answers_without_it(opened: Browser, record: dict[str, Any]) -> None:
     opened.pointer_at("#what-if-grid canvas", *opened.cell("#what-if-grid canvas", 1, 2)).click().perform()
     assert opened.text("#what-if-title") == "Block 1 without head 2"
-    assert opened.texts("#what-if-without td:last-child") == [
+    assert opened.texts("#what-if-without td:first-child") == [
         answer["answer"] for answer in record["what_if"]["answers"][0][1][2]
     ]
     change = 100 * (record["what_if"]["values"][0, 1, 2] - record["predictions"][0]["answers"][0]["value"])
     said = opened.hover_cell("#what-if-grid canvas", 1, 2).replace("−", "-")
     assert said.startswith("block 1 without head 2: ")
     assert float(said.split()[-2]) == pytest.approx(change, abs=0.006)
+    points = said.removeprefix("block 1 without head 2: ").removesuffix(" points")
+    assert points in [word.replace("−", "-") for word in written_by(opened, "drawWhatIf()")]
+
+
+def test_of_every_head_the_figure_is_written_and_said_alike(opened: Browser, record: dict[str, Any]) -> None:
+    for measure in ("entropy", "a_to_b"):
+        opened.choose("#figure-measure", measure)
+        exact = record["attention"]["figures"][measure][1, 2]
+        shown = f"{exact:.2f}" if measure == "entropy" else f"{100 * exact:.2f} %"
+        assert shown.removesuffix(" %") in written_by(opened, "drawFigures()")
+        assert opened.hover_cell("#figures canvas", 1, 2) == f"block 1, head 2: {shown}"
+    about = "what tokens of A give to tokens of B; [CLS] and [SEP] belong to neither; in %"
+    assert opened.text("#figure-about") == about
 
 
 def test_saliency_is_written_under_each_token(opened: Browser, record: dict[str, Any]) -> None:
     opened.run("choose({question: 2})")
     shown = [float(text.replace("−", "-")) for text in opened.texts("#saliency-tokens .number")]
     assert shown == pytest.approx(record["saliency"][2], rel=6e-3)
+
+
+# --- Names of rows and columns ---------------------------------------------------------------------------------------
+
+
+def test_every_token_is_named_along_a_small_matrix(opened: Browser, record: dict[str, Any]) -> None:
+    pieces = [token["piece"] for token in record["tokens"]]
+    names = [word for word in written_by(opened, "drawHead()") if not re.fullmatch(r"\d\.\d\d", word)]
+    assert names == [*pieces, *pieces]
+
+
+def test_along_a_large_matrix_as_many_tokens_are_named_as_fit_and_the_chosen_one(
+    show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    model = Bert(TINY.replace(vocab_size=80, max_position_embeddings=128), generator=seeded(1)).eval()
+    browser = show(model, tokenizer, " ".join(["the cat sat on"] * 10 + ["dog"] + ["the cat sat on"] * 20))
+    assert len(browser.run("return record.tokens")) == 123
+    size = float(browser.run("return document.querySelector('#matrix canvas').dataset.cellHeight"))
+    assert 2 <= size < 10  # too little for a name each
+    names = written_by(browser, "choose({token: 41})")
+    browser.run("choose({token: 1})")
+    (rows, columns) = (browser.run("return labelled(123, arguments[0], arguments[1])", size, at) for at in (41, None))
+    for named, first in ((rows, 41), (columns, 0)):
+        assert first in named
+        apart = np.diff(named) * size
+        assert (apart >= 12).all() and (apart < 24 + size).all()
+    pieces = browser.run("return pieces()")
+    matrix = [pieces[at] for at in [*rows, *columns]]
+    assert any(names[start : start + len(matrix)] == matrix for start in range(len(names)))
+    assert "dog" in matrix
+
+
+def test_a_page_of_more_tokens_than_its_width_has_pixels_for_scrolls_the_matrix_alone(
+    show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    model = Bert(TINY.replace(vocab_size=80, max_position_embeddings=256), generator=seeded(1)).eval()
+    browser = show(model, tokenizer, "the cat " * 120, max_tokens=256, width=400)
+    wide, inner = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= inner == 400
+    assert browser.run("const e = document.getElementById('matrix'); return e.scrollWidth > e.clientWidth")
 
 
 # --- What a reader does ----------------------------------------------------------------------------------------------
@@ -322,6 +433,37 @@ def test_arrow_keys_move_among_cells_and_enter_chooses(opened: Browser, record: 
     assert opened.run("return [choice.token, choice.key]") == [2, 2]
 
 
+def test_the_cell_that_arrow_keys_have_reached_is_framed_and_in_view(
+    show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    browser = show(random_model("Bert"), tokenizer, "the cat sat on " * 12)
+    browser.find("#stream canvas").send_keys(Keys.ARROW_DOWN * 40, Keys.ARROW_RIGHT)
+    box = "(e) => { const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; }"
+    cell, inside, tip = browser.run(
+        "return ['#stream .cursor', '#stream', '#tip'].map((id) => document.querySelector(id)).map(" + box + ")"
+    )
+    x, y = browser.cell("#stream canvas", 41, 1)
+    left, top = browser.run("return (" + box + ")(document.querySelector('#stream canvas')).slice(0, 2)")
+    assert [(cell[0] + cell[2]) / 2, (cell[1] + cell[3]) / 2] == pytest.approx([left + x, top + y], abs=1)
+    for outer in (inside, [0, 0, 1200, 900]):
+        assert outer[0] <= cell[0] < cell[2] <= outer[2]
+        assert outer[1] <= cell[1] < cell[3] <= outer[3]
+    assert 0 <= tip[1] < tip[3] <= 900
+    browser.run("document.activeElement.blur()")
+    assert not browser.find("#stream .cursor").is_displayed()
+
+
+def test_a_tap_says_the_value(opened: Browser, record: dict[str, Any]) -> None:
+    opened.tap("#matrix canvas", *opened.cell("#matrix canvas", 2, 4))
+    exact = record["attention"]["probabilities"][0, 0, 2, 4]
+    opened.wait(f"document.getElementById('tip').textContent === '2 cat → 4 on: {exact:.4f}'")
+    assert opened.find("#tip").is_displayed()
+    assert opened.run("return choice.token") == 2
+    opened.tap(".strip", 10, 8)
+    opened.wait("document.getElementById('tip').textContent.startsWith('embeddings.token, dimension 0: ')")
+    assert opened.find("#tip").is_displayed()
+
+
 def test_arrow_keys_move_within_a_strip_and_among_strips(opened: Browser, record: dict[str, Any]) -> None:
     opened.run("choose({layer: 1, token: 4}); document.querySelector('#way-strips .strip[tabindex=\"0\"]').focus()")
     values = record["embeddings"]["values"]
@@ -336,11 +478,25 @@ def test_arrow_keys_move_within_a_strip_and_among_strips(opened: Browser, record
     assert opened.run("return document.getElementById('tip').hidden")
 
 
-def test_arrow_keys_move_among_tokens(opened: Browser) -> None:
-    opened.run("choose({token: 4}); document.querySelector('#token-table [aria-pressed=true]').focus()")
+@pytest.mark.parametrize(
+    ("place", "chosen", "last"),
+    [("#token-table", "token", 11), ("#neuron-rows", "key", 11), ("#prediction-list", "question", 2)],
+)
+def test_arrow_keys_move_within_a_column_of_which_tab_reaches_one(
+    place: str, chosen: str, last: int, opened: Browser
+) -> None:
+    reached = f"return document.querySelectorAll('{place} button[tabindex=\"0\"]').length"
+    assert opened.run(reached) == 1
+    opened.run("choose({token: 1, key: 1, question: 1})")
+    opened.run("document.querySelector(`${arguments[0]} button[tabindex='0']`).focus()", place)
     ActionChains(opened.driver).send_keys(Keys.ARROW_DOWN).perform()
-    assert opened.run("return choice.token") == 5
-    assert opened.text("#way-title").startswith("Token 5 the")
+    assert opened.run(f"return choice.{chosen}") == 2
+    ActionChains(opened.driver).send_keys(Keys.ARROW_UP * 2).perform()
+    assert opened.run(f"return choice.{chosen}") == 0
+    ActionChains(opened.driver).send_keys(Keys.ARROW_UP + Keys.ARROW_DOWN * (last + 1)).perform()
+    assert opened.run(f"return choice.{chosen}") == last
+    assert opened.run(reached) == 1
+    assert opened.run("return document.activeElement.getAttribute('aria-pressed')") == "true"
 
 
 @pytest.mark.parametrize(
@@ -378,10 +534,12 @@ def test_pointing_at_a_token_of_the_lines_shows_its_numbers(opened: Browser, rec
 def test_filters_leave_what_they_name(opened: Browser) -> None:
     opened.choose("#filter-layer", "1")
     assert len(opened.texts("#gallery button")) == 3
+    assert opened.texts("#gallery span") == ["head", "0", "1", "2", "block 1"]
     opened.choose("#filter-head", "2")
     assert opened.run(
         "return [...document.querySelectorAll('#gallery button')].map((b) => b.ariaLabel.slice(0, 15))"
     ) == ["block 1, head 2"]
+    assert opened.texts("#gallery span") == ["head", "2", "block 1"]
     full = opened.picture("#matrix canvas")
     opened.choose("#filter-segments", "01")
     assert kept_by_filters(opened) == [[from_, to] for from_ in range(8) for to in range(8, 12)]
@@ -435,6 +593,14 @@ def test_no_width_makes_the_page_scroll_sideways(
     browser = show(model, tokenizer, A, B, other=(model, tokenizer, "y"), width=width)
     wide, inner = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner == width
+
+
+def test_the_shares_of_the_neuron_view_are_in_sight_on_a_phone(
+    show: Callable[..., Browser], tokenizer: Tokenizer
+) -> None:
+    browser = show(random_model("Bert"), tokenizer, A, B, width=390)
+    wide, inner = browser.run("const e = document.getElementById('neuron-rows'); return [e.scrollWidth, e.clientWidth]")
+    assert wide <= inner
 
 
 def test_light_and_dark_are_two_pictures(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
