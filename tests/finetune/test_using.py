@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from finetune import using
+from tests.finetune.files import standard_input
 from tests.finetune.running import TASKS, file_name, lines, run_here
 from tests.finetune.test_train import SHORT, arguments
 from tests.helpers import REPOSITORY
@@ -84,6 +85,22 @@ def test_from_standard_input_to_standard_output(task: str, runs: Path, tmp_path:
         "multiple-choice": {"question", "answer", "choice", "scores", "probabilities"},
     }
     assert set(found[0]) == keys[task]
+
+
+def test_texts_to_be_tagged_may_be_json_lines(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = []
+    for content in (
+        "".join(f"{text}\n" for text in TEXTS),
+        "".join(f"{json.dumps({'text': text})}\n" for text in TEXTS),
+    ):
+        path = standard_input(monkeypatch, content)
+        args = ("predict", runs / "token-classification", "--input", path, "--output", "-")
+        capsys.readouterr()
+        assert run_here(monkeypatch, *args) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
 
 
 def test_one_text_a_line(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
