@@ -158,6 +158,7 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--layer-decay", 0), "--layer-decay must be"),
         (("--lora-rank", 0), "--lora-rank must be at least 1"),
         (("--lora-rank", 1000), "--lora-rank must be at most 32, the model's hidden_size, not 1000"),
+        (("--seed", 2**32), "--seed must be at least 0 and at most 4294967294, not 4294967296"),
         (("--seeds", 10**12), "--seeds must be at least 1 and at most 1000"),
         (("--text-column", "label"), "--text-column label, --label-column label: expected different columns"),
         (("--lora-rank", 2, "--freeze-encoder"), "exclude each other"),
