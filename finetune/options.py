@@ -18,7 +18,7 @@ DESCRIPTIONS = {
 
   python -m finetune text-classification --model models/base --train reviews.csv --out runs/reviews
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl""",
-    "token-classification": """Fine-tune a model to tag words: names, parts of speech, keywords.
+    "token-classification": """Fine-tune a model to tag words: names, keywords.
 
   python -m finetune token-classification --model models/base --train train.conll --dev dev.conll --out runs/names""",
     "question-answering": """Fine-tune a model to find the answer to a question in a passage.
