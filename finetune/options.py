@@ -12,6 +12,7 @@ from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReadin
 from minibert import cli
 from minibert.errors import InputError
 from minibert.training.run_directory import as_toml, plain_values
+from minibert.vocabulary import LONE_SURROGATE
 
 DESCRIPTIONS = {
     "text-classification": """Fine-tune a model to classify texts or pairs of texts, or to score them (--regression).
@@ -143,6 +144,9 @@ class TrainingOptions:
         if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
             raise InputError("--lora-targets: expected query, key or value, each once")
         self.given_reading.check()
+        for name, value in {**self.decisive(), "out": self.out}.items():
+            if isinstance(value, str) and LONE_SURROGATE.search(value):  # what Python has for a byte that is no UTF-8
+                raise InputError(f"--{name.replace('_', '-')}: {value!r} is not UTF-8, as what a run says of itself is")
 
     def to_toml(self) -> str:
         """All options that decide the result."""

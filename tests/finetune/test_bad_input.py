@@ -206,6 +206,13 @@ def test_other_labels_than_the_models_own(
     assert "labels animal, colour" in said and "beast, colour" in said and "--new-head replaces it" in said
 
 
+@pytest.mark.parametrize("option", ["--model", "--train", "--dev", "--test", "--out", "--label-column"])
+def test_names_that_are_no_utf_8(option: str, base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
+    """What Python makes of the bytes of another encoding in a file's name; run.toml could not be written."""
+    args = arguments("text-classification", base, files, tmp_path / "run")
+    assert f"{option}: '{tmp_path}/caf\\udce9' is not UTF-8" in refused(*args, option, f"{tmp_path}/caf\udce9")
+
+
 def test_too_few_examples_to_hold_out_some(base: Path, tmp_path: Path, refused: Refused) -> None:
     train = write(tmp_path / "train.csv", "text,label\nthe cat,animal\nthe red,colour\n")
     said = refused(*train_on("text-classification", train, base, tmp_path))
