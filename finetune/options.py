@@ -63,7 +63,7 @@ class TrainingOptions:
     batch_size: int = 32
     """examples in a step, over all processes"""
     accumulate: int = 1
-    """micro-batches that each process makes of its part of a batch: less memory, the same result"""
+    """micro-batches that each process makes of its part of a batch: less memory, the same gradient but for dropout"""
     warmup_share: float = 0.1
     """share of the run in which the learning rate rises from 0; in the rest it falls linearly to 0"""
     weight_decay: float = 0.01

@@ -98,7 +98,7 @@ class TagReading:
 
     @property
     def settled(self) -> Scheme:
-        """The scheme, once it is known."""
+        """The scheme; IOB2 where none was looked for, as of a tagger that was not trained here."""
         if self.scheme == "auto":
             return "iob2"
         return self.scheme
