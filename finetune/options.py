@@ -11,6 +11,7 @@ import tyro
 from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
 from minibert import cli
 from minibert.errors import InputError
+from minibert.text_files import STANDARD_INPUT
 from minibert.training.run_directory import as_toml, plain_values
 from minibert.vocabulary import LONE_SURROGATE
 
@@ -127,6 +128,9 @@ class TrainingOptions:
         for name in ("model", "train", "out"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is missing (see python -m finetune {self.task} --help)")
+        for name in ("train", "dev", "test"):
+            if getattr(self, name) == STANDARD_INPUT:
+                raise InputError(f"--{name} {STANDARD_INPUT}: expected a file, which a resumed run reads again")
         for name in ("epochs", "batch_size", "accumulate", "lora_rank", "save_every", "log_every"):
             cli.check_range(self, name, low=1)
         cli.check_range(self, "seeds", low=1, high=1000)

@@ -168,6 +168,8 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--metric", "bleu"), "--metric: expected one of accuracy"),
         (("--max-length", 65), "--max-length 65 is more than the model's 64 positions"),
         (("--regression", "--multi-label"), "exclude each other"),
+        (("--train", "-"), "--train -: expected a file"),
+        (("--dev", "-"), "--dev -: expected a file"),
         (("--delimiter", ""), "delimiter"),
         (("--batch-size", 4, "--accumulate", 5), "too small for 1 process(es) with 5 micro-batches"),
         (("--nonsense",), "nonsense"),
