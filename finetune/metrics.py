@@ -140,7 +140,8 @@ def _class_counts(targets: Sequence[int], predictions: Sequence[int], classes: i
     from torchmetrics.functional.classification import multiclass_stat_scores  # here: it takes seconds to import
 
     answers, truth = torch.tensor(predictions), torch.tensor(targets)
-    return _counts(multiclass_stat_scores(answers, truth, num_classes=classes, average=None))
+    at_least = max(classes, 2)  # of one class alone, as a model from elsewhere may have, torchmetrics knows nothing
+    return _counts(multiclass_stat_scores(answers, truth, num_classes=at_least, average=None))[:classes]
 
 
 def _matthews(targets: Sequence[int], predictions: Sequence[int], classes: int) -> float:

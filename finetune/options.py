@@ -11,14 +11,16 @@ import tyro
 from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
 from minibert import cli
 from minibert.errors import InputError
+from minibert.text_files import STANDARD_INPUT
 from minibert.training.run_directory import as_toml, plain_values
+from minibert.vocabulary import LONE_SURROGATE
 
 DESCRIPTIONS = {
     "text-classification": """Fine-tune a model to classify texts or pairs of texts, or to score them (--regression).
 
   python -m finetune text-classification --model models/base --train reviews.csv --out runs/reviews
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl""",
-    "token-classification": """Fine-tune a model to tag words: names, parts of speech, keywords.
+    "token-classification": """Fine-tune a model to tag words: names, keywords.
 
   python -m finetune token-classification --model models/base --train train.conll --dev dev.conll --out runs/names""",
     "question-answering": """Fine-tune a model to find the answer to a question in a passage.
@@ -62,7 +64,7 @@ class TrainingOptions:
     batch_size: int = 32
     """examples in a step, over all processes"""
     accumulate: int = 1
-    """micro-batches that each process makes of its part of a batch: less memory, the same result"""
+    """micro-batches that each process makes of its part of a batch: less memory, the same gradient but for dropout"""
     warmup_share: float = 0.1
     """share of the run in which the learning rate rises from 0; in the rest it falls linearly to 0"""
     weight_decay: float = 0.01
@@ -126,6 +128,9 @@ class TrainingOptions:
         for name in ("model", "train", "out"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is missing (see python -m finetune {self.task} --help)")
+        for name in ("train", "dev", "test"):
+            if getattr(self, name) == STANDARD_INPUT:
+                raise InputError(f"--{name} {STANDARD_INPUT}: expected a file, which a resumed run reads again")
         for name in ("epochs", "batch_size", "accumulate", "lora_rank", "save_every", "log_every"):
             cli.check_range(self, name, low=1)
         cli.check_range(self, "seeds", low=1, high=1000)
@@ -143,6 +148,9 @@ class TrainingOptions:
         if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
             raise InputError("--lora-targets: expected query, key or value, each once")
         self.given_reading.check()
+        for name, value in {**self.decisive(), "out": self.out}.items():
+            if isinstance(value, str) and LONE_SURROGATE.search(value):  # what Python has for a byte that is no UTF-8
+                raise InputError(f"--{name.replace('_', '-')}: {value!r} is not UTF-8, as what a run says of itself is")
 
     def to_toml(self) -> str:
         """All options that decide the result."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from finetune.tables import TableFormat
 from finetune.tags import Scheme
@@ -97,7 +98,7 @@ class TagReading:
 
     @property
     def settled(self) -> Scheme:
-        """The scheme, once it is known."""
+        """The scheme; IOB2 where none was looked for, as of a tagger that was not trained here."""
         if self.scheme == "auto":
             return "iob2"
         return self.scheme
@@ -213,10 +214,36 @@ def from_trained_on(task: str, fields: Mapping[str, Any]) -> Reading:
     """The way back; fields that are not given have their defaults.
 
     Raises:
-        InputError: a field that the task does not have.
+        InputError: a field that the task does not have, or with a value of another type.
     """
     known = {name: value for name, value in fields.items() if name != "task"}
-    unknown = sorted(known.keys() - {field.name for field in dataclasses.fields(READINGS[task])})
+    types = get_type_hints(READINGS[task])
+    unknown = sorted(known.keys() - types.keys())
     if unknown:
         raise InputError(f"trained_on: {', '.join(unknown)} is nothing that {task} knows")
+    for name, value in known.items():
+        if not _is_of_type(value, types[name]):
+            raise InputError(f"trained_on: {name} is {value!r:.60}, expected {_shown_type(types[name])}")
     return READINGS[task](**known)
+
+
+_TYPES_IN_JSON = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
+
+
+def _is_of_type(value: Any, kind: Any) -> bool:
+    """Whether a value out of JSON is what a field of a `Reading` is declared to be."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    kinds = _alternatives(kind)
+    return type(value) in kinds or (type(value) is int and float in kinds)  # JSON may have -3 for -3.0
+
+
+def _shown_type(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    return " or ".join(_TYPES_IN_JSON[one] for one in _alternatives(kind))
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """The types of `int | None`, or the one there is."""
+    return get_args(kind) or (kind,)

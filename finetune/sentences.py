@@ -1,4 +1,5 @@
-"""What is to be tagged: CoNLL columns without regard to tags, or running text, a line a sentence -> `TaggedExample`."""
+"""What is to be tagged: CoNLL columns without regard to tags, or running text, a line or a JSON object a sentence ->
+`TaggedExample`."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from itertools import chain, islice
 
 from finetune.conll import DOCUMENT_START, conll_sentences
 from finetune.examples import TaggedExample
+from finetune.tables import Row, jsonl_rows, read_rows
 from minibert.errors import InputError
 from minibert.text_files import STANDARD_INPUT, check_text, read_lines, shown, suffix
 from minibert.tokenizer import UNSPACED
@@ -26,32 +28,48 @@ _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LE
 # A first line that ends with a tag, or has tabs.
 _COLUMNS = re.compile(rf".*\t|.* (?:O|[BIES]-\S+)\s*$|{DOCUMENT_START}")
 
+JSON_FIELDS = ("text",)
+
 
 def read_sentences(path: str) -> Iterator[TaggedExample]:
     """Streams the sentences of a file, plain or .gz, or of standard input (`-`), without tags.
 
     A .txt file and standard input are CoNLL columns where the first line has a tab, ends with a tag or is -DOCSTART-;
-    else they are running text, each line a sentence, which is cut into words. Every other file is CoNLL columns.
+    else they are running text, each line a sentence, which is cut into words. So is the field text of the JSON objects
+    in a .jsonl file, or in standard input that begins with "{". Every other file is CoNLL columns.
 
     Raises:
-        InputError, naming file and row: as `finetune.conll.read_conll`; of running text an empty line; no line at all.
+        InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; of running text
+        an empty line; no line at all.
     """
+    if suffix(path) == ".jsonl":
+        return _json_sentences(read_rows(path, JSON_FIELDS))
     lines = read_lines(path)
     first = list(islice(lines, 1))
     if not first:
         raise InputError(f"{shown(path)}: no sentence in it")
     lines = chain(first, lines)
-    if (path == STANDARD_INPUT or suffix(path) == ".txt") and not _COLUMNS.match(first[0][1]):
-        return _text_sentences(lines, path)
-    return conll_sentences(lines, path, labelled=False)
+    if (path != STANDARD_INPUT and suffix(path) != ".txt") or _COLUMNS.match(first[0][1]):
+        return conll_sentences(lines, path, labelled=False)
+    if path == STANDARD_INPUT and first[0][1].startswith("{"):
+        return _json_sentences(jsonl_rows(path, lines, JSON_FIELDS))
+    return _text_sentences(lines, path)
 
 
 def _text_sentences(lines: Iterable[tuple[int, str]], path: str) -> Iterator[TaggedExample]:
     for row, line in lines:
         where = f"{shown(path)}:{row}"
-        text = check_text(line.rstrip("\r\n"), f"{where}: the text")
-        offsets = tuple(cut_words(text))
-        yield TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets)
+        yield _sentence(check_text(line.rstrip("\r\n"), f"{where}: the text"), row, where)
+
+
+def _json_sentences(rows: Iterable[Row]) -> Iterator[TaggedExample]:
+    for row, where, (text,) in rows:
+        yield _sentence(check_text(text, f"{where}: field {JSON_FIELDS[0]!r}"), row, where)
+
+
+def _sentence(text: str, row: int, where: str) -> TaggedExample:
+    offsets = tuple(cut_words(text))
+    return TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets)
 
 
 def cut_words(text: str) -> list[tuple[int, int]]:

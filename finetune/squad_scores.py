@@ -6,6 +6,7 @@ scripts that the authors score submissions with, whose results these are. All ar
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
@@ -135,6 +136,7 @@ def best_threshold(
             reached += getattr(score_answer(predictions[question.id], golds, version_2=True), by)
         elif predictions[question.id]:
             reached -= 1
-        if reached > best.best:
+        # Without a single span to choose the score is infinite: with or without a threshold the answer is "".
+        if reached > best.best and math.isfinite(no_answer_scores[question.id]):
             best = Threshold(reached, no_answer_scores[question.id])
     return best._replace(best=best.best / len(questions))

@@ -77,7 +77,7 @@ def read_rows(path: str, columns: Sequence[str], table: TableFormat | None = Non
     table = table or TableFormat()
     kind, lines = _kind(path, table)
     if kind == "jsonl":
-        rows = _jsonl_rows(path, lines, columns)
+        rows = jsonl_rows(path, lines, columns)
     elif kind == "txt":
         rows = _text_rows(path, lines, columns)
     else:
@@ -173,7 +173,8 @@ def _listed(names: Iterable[str]) -> str:
 # --- Lines -----------------------------------------------------------------------------------------------------------
 
 
-def _jsonl_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str]) -> Iterator[Row]:
+def jsonl_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str]) -> Iterator[Row]:
+    """As `read_rows` of .jsonl, from (row, line) of a file that is open already."""
     for row, line in lines:
         where = f"{shown(path)}:{row}"
         if not line.strip():

@@ -30,8 +30,14 @@ class Entity(NamedTuple):
 
 
 def parts(tag: str) -> tuple[str, str]:
-    """A tag's prefix and type: "B-per" -> ("B", "per"), "O" -> ("O", "")."""
-    return tag[:1], tag[2:]
+    """A tag's prefix and type: "B-per" -> ("B", "per"), "O" -> ("O", "").
+
+    What is a tag in no scheme, such as the NOUN of a model that was trained elsewhere, is a type as a whole, and goes
+    on from word to word as with I-: so transformers' pipelines have it.
+    """
+    if tag[1:2] == "-" or tag in (OUTSIDE, *PREFIXES["bioes"]):
+        return tag[:1], tag[2:]
+    return "I", tag
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:

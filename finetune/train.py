@@ -116,7 +116,19 @@ def train_seed(run: RunDirectory, options: TrainingOptions, data: TrainingData, 
     if standing is not Standing.FINISHED:
         say(processes, f"\nseed {options.seed}")
         train_once(place, options, data, processes)
+    elif state := load_newest_state(place.state, lambda line: say(processes, line)):
+        check_same_files(place, state, data)  # else figures of different data would be averaged
     return place
+
+
+def check_same_files(run: RunDirectory, state: State, data: TrainingData) -> None:
+    """
+    Raises:
+        InputError: a file is not the one that the run was begun with.
+    """
+    for path, checksum in state.facts["checksums"].items():
+        if data.checksums.get(path) != checksum:
+            raise InputError(f"{path}: not what {run.path} was trained on so far")
 
 
 class Finetuning:
@@ -352,9 +364,7 @@ class Finetuning:
             if self.options.resume:
                 say(self.processes, f"{self.run.path}: no saved state: starting at step 0")
             return
-        for path, checksum in state.facts["checksums"].items():
-            if self.data.checksums.get(path) != checksum:
-                raise InputError(f"{path}: not what {self.run.path} was trained on so far")
+        check_same_files(self.run, state, self.data)
         restore(self.model, self.optimizers, state.tensors)
         best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
         self.best = {name: tensor.to(self.device) for name, tensor in best.items()}

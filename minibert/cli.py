@@ -96,7 +96,7 @@ def check_range(
     if low <= value <= high and above < value < below and math.isfinite(value):
         return
     bounds = {"at least": low, "above": above, "at most": high, "below": below}
-    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
+    wanted = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if math.isfinite(bound))
     raise InputError(f"--{name.replace('_', '-')} must be {wanted or 'finite'}, not {value}")
 
 

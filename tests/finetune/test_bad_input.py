@@ -158,6 +158,7 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--layer-decay", 0), "--layer-decay must be"),
         (("--lora-rank", 0), "--lora-rank must be at least 1"),
         (("--lora-rank", 1000), "--lora-rank must be at most 32, the model's hidden_size, not 1000"),
+        (("--seed", 2**32), "--seed must be at least 0 and at most 4294967294, not 4294967296"),
         (("--seeds", 10**12), "--seeds must be at least 1 and at most 1000"),
         (("--text-column", "label"), "--text-column label, --label-column label: expected different columns"),
         (("--lora-rank", 2, "--freeze-encoder"), "exclude each other"),
@@ -167,6 +168,8 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--metric", "bleu"), "--metric: expected one of accuracy"),
         (("--max-length", 65), "--max-length 65 is more than the model's 64 positions"),
         (("--regression", "--multi-label"), "exclude each other"),
+        (("--train", "-"), "--train -: expected a file"),
+        (("--dev", "-"), "--dev -: expected a file"),
         (("--delimiter", ""), "delimiter"),
         (("--batch-size", 4, "--accumulate", 5), "too small for 1 process(es) with 5 micro-batches"),
         (("--nonsense",), "nonsense"),
@@ -203,6 +206,13 @@ def test_other_labels_than_the_models_own(
     args = train_on("text-classification", train, tmp_path / "first", tmp_path)
     said = refused(*args)
     assert "labels animal, colour" in said and "beast, colour" in said and "--new-head replaces it" in said
+
+
+@pytest.mark.parametrize("option", ["--model", "--train", "--dev", "--test", "--out", "--label-column"])
+def test_names_that_are_no_utf_8(option: str, base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
+    """What Python makes of the bytes of another encoding in a file's name; run.toml could not be written."""
+    args = arguments("text-classification", base, files, tmp_path / "run")
+    assert f"{option}: '{tmp_path}/caf\\udce9' is not UTF-8" in refused(*args, option, f"{tmp_path}/caf\udce9")
 
 
 def test_too_few_examples_to_hold_out_some(base: Path, tmp_path: Path, refused: Refused) -> None:

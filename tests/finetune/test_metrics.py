@@ -93,6 +93,12 @@ def test_matthews_of_something_constant_is_0(targets: list[int], predictions: li
     assert classification_metrics(targets, predictions, classes)["mcc"] == 0.0
 
 
+def test_one_class_alone() -> None:
+    found = classification_metrics([0, 0], [0, 0], 1)
+    assert (found["accuracy"], found["macro_f1"], found["mcc"]) == (1.0, 1.0, 0.0)
+    assert class_figures([0, 0], [0, 0], ["only"]) == [("only", 1.0, 1.0, 1.0, 2)]
+
+
 def test_what_is_undefined_is_0() -> None:
     metrics = classification_metrics([0, 0, 0], [0, 0, 0], 2)
     assert (metrics["precision"], metrics["recall"], metrics["f1"]) == (0.0, 0.0, 0.0)

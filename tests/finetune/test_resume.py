@@ -112,6 +112,26 @@ def test_several_seeds_go_on_in_the_one_that_was_cut_off(
         assert weights(tmp_path / "cut" / place) == weights(tmp_path / "whole" / place)
 
 
+def test_several_seeds_are_not_trained_on_different_files(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = "text-classification"
+    shutil.copytree(files, tmp_path / "files")
+    args = (*arguments(task, base, tmp_path / "files", tmp_path / "run"), *RUN, "--seeds", 2)
+    assert run_here(monkeypatch, *args) == 0
+    shutil.rmtree(tmp_path / "run" / "seed-1")  # as if it had been stopped after the first seed
+    (tmp_path / "run" / "summary.json").unlink()
+    train = tmp_path / "files" / "train.csv"
+    content = train.read_text()
+    train.write_text(content + "the cat saw two,animal\n")
+    capsys.readouterr()
+    assert run_here(monkeypatch, *args, "--resume") == 2
+    assert capsys.readouterr().err == f"error: {train}: not what {tmp_path / 'run' / 'seed-0'} was trained on so far\n"
+    assert not (tmp_path / "run" / "seed-1").exists()
+    train.write_text(content)
+    assert run_here(monkeypatch, *args, "--resume") == 0
+
+
 def test_an_unfinished_run_wants_resume_and_the_same_options_and_files(
     base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,9 +69,35 @@ def test_other_files_are_columns_also_of_words_alone(tmp_path: Path) -> None:
     assert [x.words for x in read_sentences(path)] == [("Ann", "ran"), ("Yes",)]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "-"])
+def test_texts_may_stand_in_json_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    content = '{"text": "Ann ran O"}\n\n{"text": " a\\tb", "more": 1}\n'
+    path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
+    assert [(x.words, x.text, x.offsets, x.row) for x in read_sentences(path)] == [
+        (("Ann", "ran", "O"), "Ann ran O", ((0, 3), (4, 7), (8, 9)), 1),
+        (("a", "b"), " a\tb", ((1, 2), (3, 4)), 3),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.conll", "-"])
+def test_a_brace_begins_a_row_of_columns_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    content = "{\tO\nAnn\tB-per\n"
+    path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
+    assert [x.words for x in read_sentences(path)] == [("{", "Ann")]
+
+
+def test_what_is_no_json_is_refused_where_the_input_begins_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = standard_input(monkeypatch, '{"text": "Ann ran."}\nYes.\n')
+    assert "standard input:2: expected one JSON object a line" in refusal(lambda: list(read_sentences(path)))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("a.jsonl", '{"text": "Ann"}\n{"text": ""}\n', "a.jsonl:2: field 'text' is empty"),
+        ("a.jsonl", '{"texts": "Ann"}\n', "a.jsonl:1: field 'text' is not there; the object's are 'texts'"),
+        ("a.jsonl", '{"text": ["Ann"]}\n', "a.jsonl:1: field 'text' is an array, expected a string"),
+        ("a.jsonl", "\n", "a.jsonl: no row in it"),
         ("a.txt", "Ann ran.\n \nYes.\n", "a.txt:2: the text is empty"),
         ("a.txt", "", "a.txt: no sentence in it"),
         ("a.conll", "", "a.conll: no sentence in it"),

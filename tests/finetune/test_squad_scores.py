@@ -124,6 +124,13 @@ def test_empty_answers_cost_nothing() -> None:
     assert best_threshold(ASKED, ANSWERED | {"e": ""}, NO_ANSWER) == (pytest.approx((3 + 2 / 3) / 5), 0.4)
 
 
+def test_a_question_without_any_span_gives_no_threshold() -> None:
+    """Its score is infinite, which JSON cannot spell; of its golds nothing is left ("the"), so that "" is right."""
+    asked = questions({"a": ["cat"], "b": ["the"], "c": []})
+    answers, scores = {"a": "cat", "b": "", "c": ""}, {"a": 0.5, "b": float("inf"), "c": float("inf")}
+    assert best_threshold(asked, answers, scores) == (pytest.approx(2 / 3), 0.5)
+
+
 @pytest.mark.parametrize(("shift", "threshold"), [(0.0, 0.0), (-5.0, -5.9)])
 def test_where_it_is_best_to_answer_none_the_threshold_is_below_all(shift: float, threshold: float) -> None:
     wrong = dict.fromkeys(ANSWERED, "owl")

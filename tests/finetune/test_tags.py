@@ -75,6 +75,13 @@ def test_tags_without_a_type_are_of_one_nameless_type() -> None:
     assert tag_labels(tagged("B I O"), "iob2") == ("O", "B", "I")
 
 
+def test_labels_of_no_scheme_are_types_as_a_whole() -> None:
+    """Of a model that was trained elsewhere, to tell parts of speech say; read as transformers' pipelines read them."""
+    assert entities(["NOUN", "NOUN", "VERB", "O", "ORG", "LABEL_0", "X"]) == [
+        Entity("NOUN", 0, 2), Entity("VERB", 2, 3), Entity("ORG", 4, 5), Entity("LABEL_0", 5, 6), Entity("X", 6, 7),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("found", [[Entity("a", 0, 3), Entity("a", 2, 4)], [Entity("a", 3, 5)], [Entity("a", 1, 1)]])
 def test_spans_that_no_tags_can_spell(found: list[Entity]) -> None:
     with pytest.raises(ValueError, match="expected words"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from finetune import using
+from tests.finetune.files import standard_input
 from tests.finetune.running import TASKS, file_name, lines, run_here
 from tests.finetune.test_train import SHORT, arguments
 from tests.helpers import REPOSITORY
@@ -85,6 +87,22 @@ def test_from_standard_input_to_standard_output(task: str, runs: Path, tmp_path:
     assert set(found[0]) == keys[task]
 
 
+def test_texts_to_be_tagged_may_be_json_lines(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = []
+    for content in (
+        "".join(f"{text}\n" for text in TEXTS),
+        "".join(f"{json.dumps({'text': text})}\n" for text in TEXTS),
+    ):
+        path = standard_input(monkeypatch, content)
+        args = ("predict", runs / "token-classification", "--input", path, "--output", "-")
+        capsys.readouterr()
+        assert run_here(monkeypatch, *args) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+
+
 def test_one_text_a_line(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
@@ -146,6 +164,46 @@ def test_the_help_shows_the_models_own_columns(
     assert run_here(monkeypatch, "predict", runs / "question-answering", "--help") == 0
     shown = capsys.readouterr().out
     assert "--max-answer-length" in shown and "default: 64" in shown
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "message"),
+    [
+        ("text-classification", {"max_length": "64"}, "max_length is '64', expected a whole number or null"),
+        ("text-classification", {"max_length": 12.5}, "max_length is 12.5, expected a whole number or null"),
+        ("text-classification", {"header": "no"}, "header is 'no', expected true or false"),
+        ("text-classification", {"text_column": 1}, "text_column is 1, expected a string"),
+        ("token-classification", {"scheme": "bilou"}, "scheme is 'bilou', expected one of auto, iob1, iob2, bioes"),
+        ("question-answering", {"no_answer_threshold": []}, "no_answer_threshold is [], expected a number or null"),
+        ("question-answering", {"n_best": True}, "n_best is True, expected a whole number"),
+        ("multiple-choice", {"text_column": "text"}, "text_column is nothing that multiple-choice knows"),
+    ],
+)
+def test_what_a_model_says_of_its_data_is_checked(
+    task: str, said: dict[str, Any], message: str, runs: Path, files: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    model = tmp_path / "model"
+    shutil.copytree(runs / task, model)
+    fields = json.loads((model / "config.json").read_text())
+    fields["trained_on"] |= said
+    (model / "config.json").write_text(json.dumps(fields))
+    capsys.readouterr()
+    for args in (("evaluate", model, "--data"), ("predict", model, "--output", "-", "--input")):
+        assert run_here(monkeypatch, *args, files / file_name(task, "dev")) == 2
+        assert capsys.readouterr().err == f"error: {model}/config.json: trained_on: {message}\n"
+
+
+def test_a_threshold_may_be_a_whole_number(
+    runs: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(runs / "question-answering", tmp_path / "model")
+    fields = json.loads((tmp_path / "model" / "config.json").read_text())
+    fields["trained_on"] |= {"no_answer_threshold": -100}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(fields))
+    args = ("predict", tmp_path / "model", "--input", files / "dev.json", "--output", tmp_path / "answers.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    assert {answer["answer"] for answer in lines(tmp_path / "answers.jsonl")} == {""}
 
 
 def test_an_earlier_file_stays_when_the_input_is_bad(
