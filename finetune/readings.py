@@ -13,7 +13,6 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from finetune.tables import TableFormat
-from finetune.tags import Scheme
 from finetune.texts import TextColumns
 from minibert import cli
 from minibert.errors import InputError
@@ -88,20 +87,13 @@ class TagReading:
     """Token classification: CoNLL columns."""
 
     scheme: Literal["auto", "iob1", "iob2", "bioes"] = "auto"
-    """how tags spell entities; auto: the scheme that the training file keeps to"""
+    """how tags spell entities; auto: the scheme that the file keeps to"""
     fix_tags: bool = False
     """read impossible tag sequences as conlleval does, in place of refusing them"""
     max_length: int | None = None
     """tokens of a window, special ones included; a longer sentence has several; none: 128, or the model's positions where those are fewer"""  # noqa: E501
     stride: int | None = None
     """tokens that two windows of a sentence share; none: a quarter of a window"""
-
-    @property
-    def settled(self) -> Scheme:
-        """The scheme; IOB2 where none was looked for, as of a tagger that was not trained here."""
-        if self.scheme == "auto":
-            return "iob2"
-        return self.scheme
 
     def check(self) -> None:
         """

@@ -22,7 +22,7 @@ from finetune.metrics import ClassFigures, check_metric, entity_figures, entity_
 from finetune.readings import TagReading
 from finetune.sentences import read_sentences
 from finetune.splits import hold_out
-from finetune.tags import OUTSIDE, check_tags, entities, find_scheme, tag_ids, tag_labels
+from finetune.tags import OUTSIDE, Scheme, check_tags, entities, find_scheme, tag_ids, tag_labels
 from finetune.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
 from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
@@ -53,7 +53,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
     @classmethod
     def found_in(cls, reading: TagReading, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str) -> Self:
-        scheme = find_scheme(examples) if reading.scheme == "auto" else reading.scheme
+        scheme = scheme_of(reading, examples)
         checked = check_tags(examples, scheme, fix=reading.fix_tags)
         return cls(replace(reading, scheme=scheme), tokenizer, tag_labels(checked, scheme))
 
@@ -63,9 +63,10 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return hold_out(examples, share=share, generator=generator)
 
     def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
-        checked = check_tags(examples, self.reading.settled, fix=self.reading.fix_tags)
+        scheme = scheme_of(self.reading, examples)
+        checked = check_tags(examples, scheme, fix=self.reading.fix_tags)
         tag_ids(checked, self.labels)
-        return checked, f"tags are {self.reading.settled.upper()}" if training else ""
+        return checked, f"tags are {scheme.upper()}" if training else ""
 
     def head(self) -> dict[str, Any]:
         return {"labels": self.labels}
@@ -164,6 +165,11 @@ class TokenClassification(Task[TaggedExample, Tagged]):
                 {"type": entity.type, "text": example.text[start:end], "start": start, "end": end, "score": score}
             )
         return {"text": example.text, "words": list(example.words), "tags": list(prediction.tags), "entities": found}
+
+
+def scheme_of(reading: TagReading, examples: Sequence[TaggedExample]) -> Scheme:
+    """How a file spells entities: as the reading says, or found out."""
+    return find_scheme(examples) if reading.scheme == "auto" else reading.scheme
 
 
 def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:

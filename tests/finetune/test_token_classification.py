@@ -89,3 +89,12 @@ def test_a_sentence_without_any_piece_has_a_feature_and_no_loss(task: TokenClass
     assert task.count(targets) == 0 and float(task.loss_sum(logits, targets).detach()) == 0.0
     (prediction,) = task.predictions(examples, [feature], task.outputs(logits, [feature]))
     assert prediction.tags == ("O",)
+
+
+def test_the_scheme_of_a_file_is_found_where_the_model_has_none(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """As of a tagger that was trained elsewhere: nothing is saved with it that says how its tags spell entities."""
+    labels = ("O", "B-A", "I-A", "E-A", "S-A")
+    task = TokenClassification(TagReading().fitted(64), tokenizer, labels)
+    path = write(tmp_path / "x.conll", "the\tS-A\ncats\tB-A\nran\tE-A\n")
+    checked, _ = task.checked(list(read_conll(str(path))), training=False)
+    assert [example.tags for example in checked] == [("S-A", "B-A", "E-A")]
