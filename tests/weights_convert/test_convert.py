@@ -233,6 +233,14 @@ def test_added_tokens_of_the_tokenizer_come_along(tmp_path: Path) -> None:
         assert transformers.AutoTokenizer.from_pretrained(place)(text)["input_ids"] == expected
 
 
+def test_a_roberta_that_does_not_know_its_tokenizers_padding_is_refused(tmp_path: Path) -> None:
+    directory = write_directory(reference_model("roberta encoder"), tmp_path / "hf")
+    write_vocabulary(directory, 80, pad=0)
+    assert refusal(lambda: read_hf(directory)) == (
+        f"{directory / 'config.json'}: pad_token_id 1, by which positions are counted, but the tokenizer's [PAD] is 0"
+    )
+
+
 # --- And back --------------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +285,8 @@ def test_a_bare_encoder_loads_without_a_pooler(tokenizer: Tokenizer, tmp_path: P
 
 @pytest.mark.parametrize("family", ["roberta", "distilbert", "albert"])
 def test_a_bare_relative_loads_and_comes_back(family: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    checkpoint.save(tiny_model("Bert", FAMILY[family].replace(vocab_size=80)), tokenizer, tmp_path / "ours")
+    config = FAMILY[family].replace(vocab_size=80, pad_token_id=tokenizer.pad_id)
+    checkpoint.save(tiny_model("Bert", config), tokenizer, tmp_path / "ours")
     to_hf(tmp_path / "ours", tmp_path / "hf")
     options = {} if family == "distilbert" else {"add_pooling_layer": False}
     _, report = transformers.AutoModel.from_pretrained(tmp_path / "hf", **options, output_loading_info=True)
@@ -287,8 +296,9 @@ def test_a_bare_relative_loads_and_comes_back(family: str, tokenizer: Tokenizer,
 
 
 def test_a_relative_without_segments_is_given_none(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    for family, longest in (("roberta", 16), ("distilbert", 16)):
-        model = tiny_model("BertForMaskedLM", FAMILY[family].replace(vocab_size=80))
+    for family, longest in (("roberta", 17), ("distilbert", 16)):
+        config = FAMILY[family].replace(vocab_size=80, pad_token_id=tokenizer.pad_id)
+        model = tiny_model("BertForMaskedLM", config)
         checkpoint.save(model, tokenizer, tmp_path / family)
         to_hf(tmp_path / family, tmp_path / f"{family} hf")
         reference = transformers.AutoTokenizer.from_pretrained(tmp_path / f"{family} hf")
