@@ -34,7 +34,7 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
     """Writes a model directory. One that is there already has its model files replaced, each whole.
 
     Raises:
-        InputError: the tokenizer knows more tokens than the model has embeddings.
+        InputError: the tokenizer knows more tokens than the model has embeddings, or as `check_padding`.
         OSError: the directory can't be written; then nothing is left behind.
     """
     directory = Path(directory).resolve()
@@ -42,6 +42,7 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
         raise InputError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
         )
+    check_padding(model.config, tokenizer)
     with written_whole(directory) as aside:
         tokenizer.save(aside)
         (aside / WEIGHTS).write_bytes(safetensors_bytes(weights_of(model)))
@@ -104,6 +105,10 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     tokenizer = Tokenizer.load(directory)
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(f"{directory}: {tokenizer.vocab_size} tokens in the tokenizer, vocab_size {config.vocab_size}")
+    try:
+        check_padding(config, tokenizer)
+    except InputError as error:
+        raise InputError(f"{directory / CONFIG}: {error}") from None
     weights = directory / WEIGHTS
     if not weights.is_file():
         raise InputError(f"{weights}: missing; a model directory holds {CONFIG}, {WEIGHTS} and tokenizer.json")
@@ -120,6 +125,20 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
         raise InputError(f"{directory / CONFIG}: {error}") from None
     assign_weights(model, tensors, source=str(weights))
     return model.eval(), tokenizer
+
+
+def check_padding(config: BertConfig, tokenizer: Tokenizer) -> None:
+    """Where padding has no position (RoBERTa), the model has to know it by its id: any other token of that id would
+    have none.
+
+    Raises:
+        InputError: the tokenizer pads with another token.
+    """
+    if config.positions_skip_padding and config.pad_token_id != tokenizer.pad_id:
+        raise InputError(
+            f"pad_token_id {config.pad_token_id}, by which positions are counted, but the tokenizer's "
+            f"{tokenizer.special_tokens.pad} is {tokenizer.pad_id}"
+        )
 
 
 class Description(NamedTuple):

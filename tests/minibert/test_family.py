@@ -18,6 +18,7 @@ from minibert.model import Bert, position_ids
 from minibert.tokenizer import Tokenizer
 from minibert.tracing import trace
 from tests.helpers import FAMILY, TINY, ragged_batch, randomize, refusal, seeded, tiny_model
+from tests.minibert.test_checkpoint import edit_config
 from tests.minibert.test_tracing import BLOCK, batch
 
 # --- RoBERTa ---------------------------------------------------------------------------------------------------------
@@ -177,8 +178,20 @@ def test_a_word_is_added(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_relative_is_saved_and_loaded(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    model = tiny_model("BertForMaskedLM", FAMILY[name].replace(vocab_size=80))
+    model = tiny_model("BertForMaskedLM", FAMILY[name].replace(vocab_size=80, pad_token_id=tokenizer.pad_id))
     checkpoint.save(model, tokenizer, tmp_path / "model")
     loaded, _ = checkpoint.load(tmp_path / "model")
     assert loaded.config == model.config
     assert_close(dict(loaded.named_parameters()), dict(model.named_parameters()), rtol=0, atol=0)
+
+
+def test_positions_are_counted_by_the_tokenizers_padding(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    config = FAMILY["roberta"].replace(vocab_size=80)
+    message = "pad_token_id 1, by which positions are counted, but the tokenizer's [PAD] is 0"
+    assert refusal(lambda: checkpoint.save(Bert(config), tokenizer, tmp_path / "model")) == message
+    checkpoint.save(Bert(config.replace(pad_token_id=0)), tokenizer, tmp_path / "model")
+    edit_config(tmp_path / "model", pad_token_id=1)
+    assert refusal(lambda: checkpoint.load(tmp_path / "model")) == f"{tmp_path / 'model' / 'config.json'}: {message}"
+    # Of BERT, whose positions count every place, padding is any token.
+    checkpoint.save(Bert(FAMILY["bert"].replace(vocab_size=80, pad_token_id=1)), tokenizer, tmp_path / "bert")
+    assert checkpoint.load(tmp_path / "bert")[0].config.pad_token_id == 1

@@ -18,7 +18,7 @@ from minibert import checkpoint, cli
 from minibert.config import BertConfig
 from minibert.heads import head_fields
 from minibert.tokenizer import Tokenizer
-from tests.helpers import FAMILY, contents, full_disk, refusal, seeded, tiny_model
+from tests.helpers import FAMILY, REPOSITORY, contents, full_disk, randomize, refusal, seeded, tiny_model
 from tests.weights_convert.reference_models import (
     KINDS,
     ODD,
@@ -68,6 +68,46 @@ def test_every_class_answers_as_the_reference(kind: str, shape: BertConfig, tmp_
     assert found.keys() == expected.keys()
     for name in expected:
         assert_close(found[name], expected[name], rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+
+
+SHARED = REPOSITORY.parent / "shared" / "data"
+# The published configs of BERT's shape in the shared data, and the vocabulary of each.
+BERT_SHAPED = {
+    "bert-base-uncased": "uncased",
+    "bert-large-uncased": "uncased",
+    "bert-base-cased": "cased",
+    "bert-base-chinese": "chinese",
+    "chinese-roberta-wwm-ext": "chinese",
+    "bert-base-multilingual-cased": "multilingual-cased",
+}
+
+
+@pytest.mark.parametrize("name", BERT_SHAPED)
+def test_a_published_config_loads_with_its_vocabulary(name: str, tmp_path: Path) -> None:
+    config = SHARED / "configs" / f"{name}.json"
+    vocabulary = SHARED / "vocab" / f"bert-base-{BERT_SHAPED[name]}-vocab.txt"
+    for path in (config, vocabulary):
+        if not path.is_file():
+            pytest.skip(f"{path} is missing (shared data of the project's developers)")
+    # All that the file says but for the sizes, which would make a gigabyte of random weights.
+    fields = json.loads(config.read_text())
+    fields |= {"hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 56, "num_hidden_layers": 2}
+    (class_name,) = fields.get("architectures", ["BertModel"])
+    made = transformers.BertConfig(**(fields | {"attn_implementation": "eager"}))
+    reference = getattr(transformers, class_name)(made).double().eval()
+    randomize(reference, seed=11)
+    reference.save_pretrained(tmp_path / "hf")
+    (tmp_path / "hf" / "config.json").write_text(json.dumps(fields))
+    (tmp_path / "hf" / "vocab.txt").write_bytes(vocabulary.read_bytes())
+    conversion = read_hf(tmp_path / "hf")
+    model, tokenizer = conversion.model, conversion.tokenizer
+    assert tokenizer.vocab_size == model.config.vocab_size == fields["vocab_size"]
+    batch = tokenizer(["A naïve cat sat on 北京.", "[MASK]"], ["He ran", "他跑了"])
+    others = {"token_type_ids": batch.token_type_ids, "attention_mask": batch.attention_mask}
+    with torch.no_grad():
+        hidden = model.encoder(batch.input_ids, **others)
+        expected = reference.base_model(batch.input_ids, **others).last_hidden_state
+    assert_close(hidden[batch.attention_mask], expected[batch.attention_mask], rtol=0, atol=1e-10)
 
 
 def as_published_first(directory: Path) -> None:
@@ -233,6 +273,14 @@ def test_added_tokens_of_the_tokenizer_come_along(tmp_path: Path) -> None:
         assert transformers.AutoTokenizer.from_pretrained(place)(text)["input_ids"] == expected
 
 
+def test_a_roberta_that_does_not_know_its_tokenizers_padding_is_refused(tmp_path: Path) -> None:
+    directory = write_directory(reference_model("roberta encoder"), tmp_path / "hf")
+    write_vocabulary(directory, 80, pad=0)
+    assert refusal(lambda: read_hf(directory)) == (
+        f"{directory / 'config.json'}: pad_token_id 1, by which positions are counted, but the tokenizer's [PAD] is 0"
+    )
+
+
 # --- And back --------------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +325,8 @@ def test_a_bare_encoder_loads_without_a_pooler(tokenizer: Tokenizer, tmp_path: P
 
 @pytest.mark.parametrize("family", ["roberta", "distilbert", "albert"])
 def test_a_bare_relative_loads_and_comes_back(family: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    checkpoint.save(tiny_model("Bert", FAMILY[family].replace(vocab_size=80)), tokenizer, tmp_path / "ours")
+    config = FAMILY[family].replace(vocab_size=80, pad_token_id=tokenizer.pad_id)
+    checkpoint.save(tiny_model("Bert", config), tokenizer, tmp_path / "ours")
     to_hf(tmp_path / "ours", tmp_path / "hf")
     options = {} if family == "distilbert" else {"add_pooling_layer": False}
     _, report = transformers.AutoModel.from_pretrained(tmp_path / "hf", **options, output_loading_info=True)
@@ -287,8 +336,9 @@ def test_a_bare_relative_loads_and_comes_back(family: str, tokenizer: Tokenizer,
 
 
 def test_a_relative_without_segments_is_given_none(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    for family, longest in (("roberta", 16), ("distilbert", 16)):
-        model = tiny_model("BertForMaskedLM", FAMILY[family].replace(vocab_size=80))
+    for family, longest in (("roberta", 17), ("distilbert", 16)):
+        config = FAMILY[family].replace(vocab_size=80, pad_token_id=tokenizer.pad_id)
+        model = tiny_model("BertForMaskedLM", config)
         checkpoint.save(model, tokenizer, tmp_path / family)
         to_hf(tmp_path / family, tmp_path / f"{family} hf")
         reference = transformers.AutoTokenizer.from_pretrained(tmp_path / f"{family} hf")
