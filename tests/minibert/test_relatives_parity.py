@@ -19,7 +19,7 @@ from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import Kind
 from tests.helpers import TINY
 from tests.minibert.relatives import albert_files, roberta_files
-from tests.minibert.test_tokenizer_parity import STRINGS, assert_same, assert_same_in_every_way, lines_of
+from tests.minibert.test_tokenizer_parity import REAL_TEXTS, STRINGS, assert_same, assert_same_in_every_way, lines_of
 from tests.minibert.unicode_strings import strings
 from weights_convert.convert import tokenizer_fields, write_json
 
@@ -133,9 +133,9 @@ def test_generated_text_equals_transformers(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CLASSES)
-@pytest.mark.parametrize("file", ["waimai_10k.csv", "cola/train.tsv", "wikitext-2/valid.txt", "wnut17/dev.conll"])
-def test_real_text_equals_transformers(tmp_path: Path, kind: Kind, file: str) -> None:
-    texts = lines_of(file)
+@pytest.mark.parametrize("source", REAL_TEXTS)
+def test_real_text_equals_transformers(tmp_path: Path, kind: Kind, source: str) -> None:
+    texts = lines_of(*REAL_TEXTS[source])
     learned = [text for text in texts if not re.search(r"\d,", text)]  # of such pieces transformers 5 knows nothing
     made = PUBLISHED["vocab.json" if kind == "bpe" else "spiece.model"][1]
     directory = made(tmp_path, learned[:4_000], 4_000)

@@ -207,30 +207,38 @@ def test_generated_text_equals_transformers_in_published_vocabularies(tmp_path: 
 
 
 def lines_of(*names: str) -> list[str]:
-    """Every line of some shared files, as it stands there."""
+    """Every line of some shared files, as it stands there; of SQuAD's, every passage and every question."""
     lines: list[str] = []
     for name in names:
         path = DATA / name
         if not path.is_file():
             pytest.skip(f"{path} is missing (shared data of the project's developers)")
         content = path.read_bytes()
-        lines += (gzip.decompress(content) if path.suffix == ".gz" else content).decode().split("\n")
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+        lines += passages_of(json.loads(text)) if ".json" in path.suffixes else text.split("\n")
     return lines
 
 
+def passages_of(squad: dict[str, Any]) -> list[str]:
+    passages = [passage for article in squad["data"] for passage in article["paragraphs"]]
+    return [text for each in passages for text in (each["context"], *(qa["question"] for qa in each["qas"]))]
+
+
+# Of each data set; the training part of WikiText-2, ten times as much, takes minutes, and SQuAD's others are like it.
+REAL_TEXTS = {
+    "waimai": ("waimai_10k.csv",),
+    "CoLA": ("cola/train.tsv", "cola/dev.tsv"),
+    "WikiText-2": ("wikitext-2/valid.txt", "wikitext-2/test.txt"),
+    "STS-B": ("stsb/sts-train.csv", "stsb/sts-dev.csv", "stsb/sts-test.csv"),
+    "WNUT-17": ("wnut17/train.conll", "wnut17/dev.conll", "wnut17/test.conll"),
+    "SQuAD": ("squad/dev-v1.1.json.gz",),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "files",
-    [
-        ("waimai_10k.csv",),
-        ("cola/train.tsv", "cola/dev.tsv"),
-        ("wikitext-2/valid.txt", "wikitext-2/test.txt"),  # its training part, ten times as much, takes minutes
-    ],
-    ids=["waimai", "CoLA", "WikiText-2"],
-)
+@pytest.mark.parametrize("source", REAL_TEXTS)
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_real_text_equals_transformers_in_published_vocabularies(
-    tmp_path: Path, name: str, files: tuple[str, ...]
-) -> None:
+def test_real_text_equals_transformers_in_published_vocabularies(tmp_path: Path, name: str, source: str) -> None:
     directory = published_directory(tmp_path, name)
-    assert_same_in_every_way(Tokenizer.load(directory), reference_tokenizer(directory), lines_of(*files), lengths=(64,))
+    texts = lines_of(*REAL_TEXTS[source])
+    assert_same_in_every_way(Tokenizer.load(directory), reference_tokenizer(directory), texts, lengths=(64,))
