@@ -160,6 +160,7 @@ class Finetuning:
         self.order: tuple[int, list[NDArray[np.intp]]] = (-1, [])  # an epoch, and its batches
         self.position = Position()
         self.best: dict[str, Tensor] = {}  # the weights of the best epoch
+        self.best_predictions: Sequence[Any] | None = None  # on dev; not saved: after a resume they are made anew
         self.restore(state)
         self.forward = caller(self.model, self.precision, states_known=options.freeze_encoder)
         self.introduce(fresh)
@@ -301,6 +302,7 @@ class Finetuning:
             position.best_epoch, position.best_metrics = position.evaluated, metrics
             position.best_reading = to_trained_on(task.name, task.reading)
             self.best = {name: tensor.clone() for name, tensor in trained(self.model).items()}
+            self.best_predictions = predictions
         if log:
             figures = {f"dev_{name}": value for name, value in metrics.items()}
             log.log(step=position.step, epoch=position.evaluated, **figures)
@@ -382,7 +384,9 @@ class Finetuning:
             test = self.with_frozen_states(data.test)
             answers = predictions_of(self.model, task, test.examples, test.features, self.machine)
             test_metrics = task.metrics(test.examples, answers)
-        predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.machine)
+        predictions = self.best_predictions
+        if predictions is None:
+            predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.machine)
         if not self.processes.is_main:
             return
         figures = summarize(

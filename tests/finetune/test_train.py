@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import minibert
+from finetune.answering import predictions_of
 from finetune.tasks import TASKS as KINDS
 from minibert.heads import head_fields
 from tests.finetune.running import TASKS, file_name, lines, run_here
@@ -68,6 +69,21 @@ def test_the_best_epoch_is_kept_and_every_epoch_is_logged(
     assert found["best_epoch"] == scores.index(max(scores)) + 1
     assert found["metrics"][found["metric"]] == max(scores)
     assert [line["step"] for line in metrics(tmp_path / "run") if "loss" in line] == list(range(1, found["steps"] + 1))
+
+
+def test_dev_is_answered_once_an_epoch_and_not_again_for_the_pictures(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counted(model: object, task: object, examples: list[object], *others: object) -> list[object]:
+        asked.append(len(examples))
+        return predictions_of(model, task, examples, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("finetune.train.predictions_of", counted)
+    args = (*arguments(TASKS[0], base, files, tmp_path / "run"), *SHORT, "--test", files / file_name(TASKS[0], "test"))
+    assert run_here(monkeypatch, *args) == 0
+    assert asked == [40, 40, 40]  # dev, dev, test
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +29,7 @@ from minibert.explore.record import make_record
 from minibert.heads import BertForPreTraining
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
-from tests.helpers import TINY, seeded
+from tests.helpers import REPOSITORY, TINY, seeded
 from tests.minibert.explore.conftest import A, B, random_model
 from tests.minibert.explore.test_page import HOSTILE
 from tests.weights_convert.reference_models import real_directory
@@ -224,6 +226,31 @@ def test_real_weights_of_an_encoder_have_the_panels_that_need_no_head(browser: B
     exact = minibert.trace(model, tokenizer("The old man the boats."))["blocks.4.attention.probabilities"][0, 7, 2, 3]
     browser.run("choose({layer: 4, head: 7})")
     assert browser.hover_cell("#matrix canvas", 2, 3) == f"2 old → 3 man: {exact:.4f}"
+    assert browser.driver.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_a_model_trained_as_in_the_demo_has_every_panel_with_its_own_values(browser: Browser, tmp_path: Path) -> None:
+    """The demo's command and model, on the project's own pages in place of pydocs, and for 40 steps."""
+    pages = [path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").glob("*.md"))]
+    (tmp_path / "corpus.txt").write_text("\n\n".join(pages), encoding="utf-8")
+    command = [sys.executable, "-m", "pretrain", "--corpus", str(tmp_path / "corpus.txt"), "--recipe", "fast"]
+    command += ["--model", "pretrain/recipes/demo-model.json", "--vocab-size", "2000", "--steps", "40"]
+    subprocess.run([*command, "--out", str(tmp_path / "demo")], check=True, cwd=REPOSITORY, capture_output=True)
+    model, tokenizer = minibert.load(tmp_path / "demo")
+    texts = ("Return the [MASK] of the array along the given axis.", "The default value is [MASK].")
+    record = make_record(model, tokenizer, *texts, name="demo")
+    (tmp_path / "page.html").write_text(html_page(record), encoding="utf-8")
+    browser.open(tmp_path / "page.html")
+    assert sorted(visible_panels(browser)) == sorted([*ALWAYS, *NEED_A_HEAD])
+    exact = minibert.trace(model, tokenizer(*texts))["blocks.1.attention.probabilities"][0, 2, 3, 1]
+    browser.run("choose({layer: 1, head: 2})")
+    assert browser.hover_cell("#matrix canvas", 3, 1).endswith(f": {exact:.4f}")
+    for place, prediction in enumerate(record["predictions"]):
+        browser.run("choose({question: arguments[0]})", place)
+        shown = [browser.text(f"#layers-table tbody tr:nth-child({row}) > :nth-child(2)") for row in (1, 2, 3)]
+        assert shown == [f"{100 * layer['value']:.2f} %" for layer in prediction["layers"]]
+    assert len(record["predictions"]) == 3  # two [MASK], and whether B follows A
     assert browser.driver.get_log("browser") == []
 
 
