@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -55,8 +53,8 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
 
-    def open(self, page: Path, *, width: int = 1200, dark: bool = False) -> float:
-        """Seconds until every panel is drawn."""
+    def open(self, page: Path, *, width: int = 1200, dark: bool = False) -> None:
+        """Waits until every panel is drawn."""
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
@@ -69,26 +67,6 @@ class Browser:
         while self.run("return document.documentElement.dataset.ready") != "true":
             assert time.perf_counter() - start < 30, self.driver.get_log("browser")
             time.sleep(0.01)
-        return time.perf_counter() - start
-
-    def processor_seconds(self, action: Callable[[], object]) -> float:
-        """What all processes of the browser took for it."""
-        before = self._taken()
-        action()
-        return self._taken() - before
-
-    def _taken(self) -> float:
-        """Of the driver and all its descendants, from Linux's tables; one that has ended counts no more."""
-        parents, ticks = {}, {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):  # it has just ended
-                fields = stat.read_text().rpartition(")")[2].split()
-                process = int(stat.parent.name)
-                parents[process], ticks[process] = int(fields[1]), int(fields[11]) + int(fields[12])
-        ours = {self.driver.service.process.pid}
-        while new := {process for process, parent in parents.items() if parent in ours} - ours:
-            ours |= new
-        return sum(ticks.get(process, 0) for process in ours) / os.sysconf("SC_CLK_TCK")
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
@@ -683,7 +661,7 @@ def test_both_minus_signs_of_a_number_are_the_same(opened: Browser) -> None:
 
 
 @pytest.mark.slow
-def test_the_largest_page_is_made_and_opened_within_its_bounds(
+def test_the_largest_page_keeps_within_its_bounds_and_opens(
     browser: Browser, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     """128 tokens, most of them asked about, two models of 12 blocks of 12 heads of 64 dimensions, with attention as
@@ -693,14 +671,12 @@ def test_the_largest_page_is_made_and_opened_within_its_bounds(
     with torch.no_grad():
         for block in model.encoder.blocks:
             block.attention.query_key_value.weight.mul_(3.5)
-    start = time.process_time()
     text = "the [MASK] [MASK] [MASK] " * 31
     record = make_record(model, tokenizer, text, "the", name="base", other=(model, tokenizer, "second"))
     page = html_page(record)
-    seconds = time.process_time() - start
     assert len(record["tokens"]) == 128
-    assert seconds < 2 * 300  # of two processors
     assert len(page.encode()) < 15e6
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    # Of processors: what else the machine does at the time would count in seconds of the clock.
-    assert min(browser.processor_seconds(lambda: browser.open(tmp_path / "page.html")) for _ in range(3)) < 2
+    browser.open(tmp_path / "page.html")
+    assert sorted(visible_panels(browser)) == sorted([*ALWAYS, *NEED_A_HEAD, "compare"])
+    assert browser.driver.get_log("browser") == []
