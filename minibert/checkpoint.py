@@ -105,10 +105,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     tokenizer = Tokenizer.load(directory)
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(f"{directory}: {tokenizer.vocab_size} tokens in the tokenizer, vocab_size {config.vocab_size}")
-    try:
-        check_padding(config, tokenizer)
-    except InputError as error:
-        raise InputError(f"{directory / CONFIG}: {error}") from None
+    check_padding(config, tokenizer, place=f"{directory / CONFIG}: ")
     weights = directory / WEIGHTS
     if not weights.is_file():
         raise InputError(f"{weights}: missing; a model directory holds {CONFIG}, {WEIGHTS} and tokenizer.json")
@@ -127,16 +124,16 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     return model.eval(), tokenizer
 
 
-def check_padding(config: BertConfig, tokenizer: Tokenizer) -> None:
+def check_padding(config: BertConfig, tokenizer: Tokenizer, *, place: str = "") -> None:
     """Where padding has no position (RoBERTa), the model has to know it by its id: any other token of that id would
     have none.
 
     Raises:
-        InputError: the tokenizer pads with another token.
+        InputError: the tokenizer pads with another token; the message begins with `place`.
     """
     if config.positions_skip_padding and config.pad_token_id != tokenizer.pad_id:
         raise InputError(
-            f"pad_token_id {config.pad_token_id}, by which positions are counted, but the tokenizer's "
+            f"{place}pad_token_id {config.pad_token_id}, by which positions are counted, but the tokenizer's "
             f"{tokenizer.special_tokens.pad} is {tokenizer.pad_id}"
         )
 

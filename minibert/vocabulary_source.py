@@ -300,6 +300,11 @@ def _read_text(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Raises:
+        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, or holds something else.
+    """
     try:
         content = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
@@ -312,7 +317,11 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def checked_options(path: Path, kind: Kind, found: dict[str, Any]) -> Options:
-    """A kind's options among `found`, under the names that they have in tokenizer_config.json."""
+    """A kind's options among `found`, under the names that they have in tokenizer_config.json.
+
+    Raises:
+        InputError: a value that is neither true nor false, nor null where that has a meaning.
+    """
     options = {name: found[name] for name in OPTIONS[kind] if name in found}
     for name, value in options.items():
         if not isinstance(value, bool) and not (value is None and name == "strip_accents"):
@@ -332,7 +341,11 @@ def _expect(path: Path, expected: Iterable[tuple[str, object, object]]) -> None:
 
 
 def added_token(entry: dict[str, Any] | str, **flags: bool) -> AddedToken:
-    """A token as transformers writes it: with flags or without."""
+    """A token as transformers writes it: with flags or without.
+
+    Raises:
+        KeyError, TypeError: it is written in another way; who reads the file names the place.
+    """
     if isinstance(entry, str):
         return AddedToken(entry, **flags)
     return AddedToken(entry["content"], **({name: bool(entry[name]) for name in FLAGS if name in entry} | flags))

@@ -65,10 +65,7 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
             f"{directory}: {tokenizer.vocab_size} tokens in the vocabulary, vocab_size {described.config.vocab_size} "
             "in config.json"
         )
-    try:
-        checkpoint.check_padding(described.config, tokenizer)
-    except InputError as error:
-        raise InputError(f"{directory / 'config.json'}: {error}") from None
+    checkpoint.check_padding(described.config, tokenizer, place=f"{directory / 'config.json'}: ")
     weights = find_weights(directory)
     tensors = read_weights(weights)
     architecture = choose_architecture(described, tensors, source=str(directory))
