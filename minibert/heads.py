@@ -115,9 +115,17 @@ class BertWithPooler(nn.Module):
         return Pooled(hidden=hidden, pooled=self.pooler(hidden))
 
 
-def choose(hidden: Tensor, positions: Tensor) -> Tensor:
-    """The states at flat positions b·T + t: (B, T, H), (M,) -> (M, H)."""
-    return hidden.flatten(0, 1).index_select(0, positions)
+def first_tokens(input_ids: Tensor) -> Tensor:
+    """The flat positions of [CLS]: (B, T) -> (B,)"""
+    return torch.arange(0, input_ids.numel(), input_ids.size(1), device=input_ids.device)
+
+
+def first_states(
+    encoder: Bert, input_ids: Tensor, *, token_type_ids: Tensor | None, attention_mask: Tensor | None
+) -> Tensor:
+    """As `encoder`, but the first token's state alone: (B, T) -> (B, 1, H)."""
+    wanted = first_tokens(input_ids)
+    return encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask, wanted=wanted)[:, None]
 
 
 # What the next-sentence head of a pretraining model tells apart: a B that follows from one from elsewhere, or two
@@ -167,11 +175,15 @@ class BertForPreTraining(nn.Module):
         attention_mask: Tensor | None = None,
         masked_positions: Tensor,
     ) -> PreTrainingLogits:
-        """input_ids, token_type_ids, attention_mask: as `Bert`; masked_positions: (M,) flat, see `choose`."""
-        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        """input_ids, token_type_ids, attention_mask: as `Bert`; masked_positions: (M,) flat, b·T + t."""
+        first, pairs = first_tokens(input_ids), len(input_ids)
+        wanted = torch.cat([first, masked_positions])
+        states = self.encoder(
+            input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask, wanted=wanted
+        )  # (B + M, H)
         return PreTrainingLogits(
-            mlm=self.mlm_head(choose(hidden, masked_positions)),
-            nsp=self.nsp_head(self.dropout(self.pooler(hidden))),
+            mlm=self.mlm_head(states[pairs:]),
+            nsp=self.nsp_head(self.dropout(self.pooler(states[:pairs, None]))),
         )
 
 
@@ -195,8 +207,10 @@ class BertForMaskedLM(nn.Module):
         masked_positions: Tensor,
     ) -> Tensor:
         """As `BertForPreTraining`, but the masked-LM logits (M, V) alone."""
-        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-        return self.mlm_head(choose(hidden, masked_positions))
+        chosen = self.encoder(
+            input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask, wanted=masked_positions
+        )
+        return self.mlm_head(chosen)
 
 
 class BertForNextSentencePrediction(nn.Module):
@@ -215,8 +229,8 @@ class BertForNextSentencePrediction(nn.Module):
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Tensor:
         """Input as `Bert`; (B, 2) logits: class 0 says that B follows A."""
-        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-        return self.nsp_head(self.pooler(hidden))
+        first = first_states(self.encoder, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return self.nsp_head(self.pooler(first))
 
 
 # --- Tasks -----------------------------------------------------------------------------------------------------------
@@ -276,8 +290,8 @@ class BertForSequenceClassification(nn.Module):
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Tensor:
         """Input as `Bert`; (B, C) logits, or numbers."""
-        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-        return self.head(hidden)
+        first = first_states(self.encoder, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return self.head(first)
 
     def head(self, hidden: Tensor) -> Tensor:
         """What stands on the encoder: (B, T, H) -> (B, C); only the first token's state is looked at."""
@@ -389,12 +403,13 @@ class BertForMultipleChoice(nn.Module):
         for name, given in (("token_type_ids", token_type_ids), ("attention_mask", attention_mask)):
             if given is not None and given.shape != input_ids.shape:
                 raise InputError(f"{name} has the shape {tuple(given.shape)}, input_ids {tuple(input_ids.shape)}")
-        hidden = self.encoder(
+        first = first_states(
+            self.encoder,
             input_ids.flatten(0, 1),
             token_type_ids=None if token_type_ids is None else token_type_ids.flatten(0, 1),
             attention_mask=None if attention_mask is None else attention_mask.flatten(0, 1),
         )
-        return self.head(hidden.unflatten(0, input_ids.shape[:2]))
+        return self.head(first.unflatten(0, input_ids.shape[:2]))
 
     def head(self, hidden: Tensor) -> Tensor:
         """What stands on the encoder: (B, C, T, H) -> (B, C); only the first token's state is looked at."""

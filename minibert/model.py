@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from minibert.config import BertConfig
 from minibert.dropout import Dropout
 from minibert.errors import InputError
+from minibert.rows import ALL, ListedRows, Rows
 
 
 class Embeddings(nn.Module):
@@ -123,23 +124,23 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.num_heads = config.num_attention_heads
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
-        query, key, value = self.project(x)
-        return self.merge(self.dot_product(query, key, value, mask))
+    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
+        """(B, T, H), (B, 1, 1, T) -> (B, T, H), or of listed rows, see `Block`"""
+        query, key, value = self.project(x, rows)
+        return self.merge(self.dot_product(query, key, value, mask), rows)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, rows: Rows = ALL) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value of each head: (B, T, H) -> three of (B, N, T, D)."""
-        query, key, value = self.query_key_value(x).chunk(3, dim=-1)
+        query, key, value = rows.side_by_side(self.query_key_value(x)).chunk(3, dim=-1)
         return self.split_heads(query), self.split_heads(key), self.split_heads(value)
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, H) -> (B, N, T, D)"""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def merge(self, context: Tensor) -> Tensor:
+    def merge(self, context: Tensor, rows: Rows = ALL) -> Tensor:
         """The heads side by side, then the output projection: (B, N, T, D) -> (B, T, H)."""
-        return self.output(context.transpose(1, 2).flatten(-2))
+        return self.output(rows.chosen(context.transpose(1, 2).flatten(-2)))
 
 
 ACTIVATION_MODULES: dict[str, nn.Module] = {
@@ -174,9 +175,9 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
-        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
+    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
+        """(B, T, H), (B, 1, 1, T) -> (B, T, H); of listed rows alone (R, H) -> (R, H) or (W, H), see `minibert.rows`"""
+        x = self.attention_norm(rows.kept(x) + self.dropout(self.attention(x, mask, rows)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
@@ -199,16 +200,24 @@ class Bert(nn.Module):
         return self
 
     def forward(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        *,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
         """The last block's output.
 
         input_ids: (B, T); token_type_ids: (B, T), 0 for segment A, 1 for B, None for all A; to a model of fewer than
         two segments (RoBERTa, DistilBERT) all is A, and the separators alone tell where B begins;
-        attention_mask: (B, T) bool, True at real tokens, None when nothing is padded. Returns (B, T, H).
+        attention_mask: (B, T) bool, True at real tokens, None when nothing is padded;
+        wanted: (W,) flat positions b·T + t, None for all: what no wanted position depends on is not computed.
+        Returns (B, T, H), or of the wanted positions (W, H).
 
         Raises:
             InputError: shapes or types don't fit, or T is more than the config's `longest`.
+            IndexError: a wanted position outside the batch.
         """
         token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
@@ -219,9 +228,14 @@ class Bert(nn.Module):
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             # Once here, or every sublayer would cast its sum anew. (On a GPU LayerNorm returns float32 in any case.)
             x = x.to(torch.get_autocast_dtype("cpu"))
-        for block in self.blocks:
-            x = block(x, mask)
-        return x
+        rows = last = ALL
+        if wanted is not None:
+            rows = ListedRows.needed((x.size(0), x.size(1)), mask, wanted)
+            last = rows.giving(wanted)
+        x = rows.chosen(x)
+        for block in self.blocks[:-1]:
+            x = block(x, mask, rows)
+        return self.blocks[-1](x, mask, last)
 
 
 def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None) -> None:

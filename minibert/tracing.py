@@ -44,7 +44,7 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, BertForMultipleChoice, BertForPreTraining, Model
-from minibert.model import DotProductAttention
+from minibert.model import Bert, DotProductAttention
 from minibert.tokenizer import Batch
 
 # The end of a module's name -> what its input is called: sums and activations, which are no module's output.
@@ -80,9 +80,33 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
         real = batch.attention_mask.flatten().nonzero().flatten()
         inputs["masked_positions"] = real if masked_positions is None else masked_positions
-    with torch.no_grad(), watched(model) as calls:
+    with torch.no_grad(), every_position(model.encoder), watched(model) as calls:
         model(**inputs)
     return intermediates(model, calls)
+
+
+@contextlib.contextmanager
+def every_position(encoder: Bert) -> Iterator[None]:
+    """Has the encoder compute all positions also where a head asks for some; the head is still given those alone."""
+    wanted: list[Tensor] = []
+
+    def ask_for_all(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if (positions := kwargs.pop("wanted", None)) is not None:
+            wanted.append(positions)
+        return args, kwargs
+
+    def choose(module: nn.Module, args: tuple[Any, ...], hidden: Tensor) -> Tensor:
+        return hidden.flatten(0, 1).index_select(0, wanted.pop()) if wanted else hidden
+
+    handles = [
+        encoder.register_forward_pre_hook(ask_for_all, with_kwargs=True),
+        encoder.register_forward_hook(choose),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Call(NamedTuple):

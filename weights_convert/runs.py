@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining, BertWithPooler, Model
 from minibert.model import Bert
-from minibert.tracing import Call, intermediates, watched
+from minibert.tracing import Call, every_position, intermediates, watched
 from weights_convert.families import FAMILIES, Family, Names
 from weights_convert.key_map import QUERY_KEY_VALUE, keys_of, module_of, parameters_of, values_of
 from weights_convert.samples import Sample, encoder_loss, loss_of
@@ -82,7 +82,7 @@ def stacked(parts: list[Tensor]) -> Tensor:
 def run_ours(model: Model, sample: Sample) -> Run:
     """A forward and a backward pass of our model, which must be in evaluation mode."""
     model.zero_grad()
-    with watched(model) as calls:
+    with every_position(model.encoder), watched(model) as calls:
         loss = our_loss(model, sample)
     given: dict[str, Tensor] = {}
     for call in calls:

@@ -23,7 +23,7 @@ def test_a_number_is_told_and_not_a_class(base: Path, tmp_path: Path, monkeypatc
     (tmp_path / "train.tsv").write_text("".join(f"x\t{' '.join(words)}\t{n}\n" for words, n in rows))
     args = ("text-classification", "--model", base, "--train", tmp_path / "train.tsv", "--out", tmp_path / "run",
             "--no-header", "--text-column", 2, "--label-column", 3, "--regression", *LEARNING,
-            "--epochs", 25)  # fmt: skip
+            "--epochs", 40)  # fmt: skip
     assert run_here(monkeypatch, *args) == 0
     found = summary(tmp_path / "run")
     assert found["metric"] == "spearman" and found["metrics"]["pearson"] > 0.9

@@ -117,8 +117,9 @@ def test_values_are_those_of_the_forward_pass() -> None:
             attention_mask=given.attention_mask,
             masked_positions=torch.tensor([3, 12]),
         )
-    assert_close(record["mlm_head"], answer.mlm, rtol=0, atol=0)
-    assert_close(record["nsp_head"], answer.nsp, rtol=0, atol=0)
+    # The pass itself computes fewer rows in the last block, and rounds them otherwise.
+    assert_close(record["mlm_head"], answer.mlm, rtol=0, atol=1e-13)
+    assert_close(record["nsp_head"], answer.nsp, rtol=0, atol=1e-13)
 
 
 def test_values_follow_from_one_another() -> None:
