@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from finetune.batches import make_batch
 from finetune.metrics import gather_in_order
 from finetune.task import Example, Feature, Prediction, Task
-from minibert.heads import TaskModel, first_states
+from minibert.heads import TaskModel
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
 
@@ -28,37 +28,21 @@ class Forward(nn.Module):
     would be equal.
     """
 
-    def __init__(self, model: TaskModel, precision: Precision, *, first_token_only: bool) -> None:
+    def __init__(self, model: TaskModel, precision: Precision) -> None:
         super().__init__()
         self.model = model
         self.precision = precision
-        self.first_token_only = first_token_only
 
     def forward(self, input_ids: Tensor, *, token_type_ids: Tensor, attention_mask: Tensor | None) -> Any:
         """As the model's own: (S, T) each, or (1, S, T) of choices."""
         shape = input_ids.shape[:-1]
         with self.precision.autocast():
-            hidden = states(
-                self.model,
+            hidden = self.model.states(
                 input_ids.flatten(0, -2),
                 token_type_ids=token_type_ids.flatten(0, -2),
                 attention_mask=None if attention_mask is None else attention_mask.flatten(0, -2),
-                first_token_only=self.first_token_only,
             )
         return self.model.head(hidden.to(self.precision.parameter_dtype).unflatten(0, shape))
-
-
-def states(
-    model: TaskModel,
-    input_ids: Tensor,
-    *,
-    token_type_ids: Tensor,
-    attention_mask: Tensor | None,
-    first_token_only: bool,
-) -> Tensor:
-    """The encoder's states that the head looks at: (S, T) -> (S, T, H), of the first token alone (S, 1, H)."""
-    given: dict[str, Any] = {"token_type_ids": token_type_ids, "attention_mask": attention_mask}
-    return first_states(model.encoder, input_ids, **given) if first_token_only else model.encoder(input_ids, **given)
 
 
 class Head(nn.Module):
@@ -74,9 +58,9 @@ class Head(nn.Module):
         return self.model.head(hidden.to(self.precision.parameter_dtype))
 
 
-def caller(model: TaskModel, precision: Precision, *, first_token_only: bool, states_known: bool) -> nn.Module:
+def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> nn.Module:
     """The model, or its head where the encoder's states are known."""
-    return Head(model, precision) if states_known else Forward(model, precision, first_token_only=first_token_only)
+    return Head(model, precision) if states_known else Forward(model, precision)
 
 
 @dataclass(frozen=True)
@@ -101,7 +85,7 @@ def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
 def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Any]:
     """The model's output to each feature, in evaluation mode."""
     states_known = bool(features) and features[0].hidden is not None
-    forward = caller(model, machine.precision, first_token_only=task.first_token_only, states_known=states_known)
+    forward = caller(model, machine.precision, states_known=states_known)
     was_training = model.training
     model.eval()
     outputs: list[Any] = [None] * len(features)
@@ -143,14 +127,12 @@ def with_states(model: TaskModel, task: Task, features: Sequence[Feature], machi
         for numbers in by_length(features):
             chosen = [features[number] for number in numbers]
             batch = make_batch(chosen, task, labelled=False).to(machine.device)
-            hidden = states(
-                model, batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask,
-                first_token_only=task.first_token_only,
-            ).to("cpu", machine.precision.dtype)  # fmt: skip
+            hidden = model.states(
+                batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask
+            ).to("cpu", machine.precision.dtype)
             first = 0
             for number, feature in zip(numbers, chosen, strict=True):
                 last = first + len(feature.sequences)
-                width = 1 if task.first_token_only else feature.length
-                found[number] = replace(feature, hidden=hidden[first:last, :width].clone())
+                found[number] = replace(feature, hidden=hidden[first:last, : feature.length].clone())
                 first = last
     return found

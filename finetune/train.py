@@ -162,9 +162,7 @@ class Finetuning:
         self.best: dict[str, Tensor] = {}  # the weights of the best epoch
         self.best_predictions: Sequence[Any] | None = None  # on dev; not saved: after a resume they are made anew
         self.restore(state)
-        self.forward = caller(
-            self.model, self.precision, first_token_only=self.task.first_token_only, states_known=options.freeze_encoder
-        )
+        self.forward = caller(self.model, self.precision, states_known=options.freeze_encoder)
         self.introduce(fresh)
 
     def freeze(self) -> None:

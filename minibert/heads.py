@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from minibert.config import BertConfig
 from minibert.dropout import Dropout
 from minibert.errors import InputError
-from minibert.model import ACTIVATION_MODULES, Bert, initialize
+from minibert.model import ACTIVATION_MODULES, Bert, check_positions, initialize
 
 
 class Pooler(nn.Module):
@@ -117,15 +117,15 @@ class BertWithPooler(nn.Module):
 
 def first_tokens(input_ids: Tensor) -> Tensor:
     """The flat positions of [CLS]: (B, T) -> (B,)"""
-    return torch.arange(0, input_ids.numel(), input_ids.size(1), device=input_ids.device)
+    return torch.arange(len(input_ids), device=input_ids.device) * input_ids.size(-1)
 
 
 def first_states(
     encoder: Bert, input_ids: Tensor, *, token_type_ids: Tensor | None, attention_mask: Tensor | None
 ) -> Tensor:
-    """As `encoder`, but the first token's state alone: (B, T) -> (B, 1, H)."""
-    wanted = first_tokens(input_ids)
-    return encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask, wanted=wanted)[:, None]
+    """The encoder's state of [CLS]: (B, T) -> (B, 1, H)"""
+    first = first_tokens(input_ids)
+    return encoder.states_at(input_ids, first, token_type_ids=token_type_ids, attention_mask=attention_mask)[:, None]
 
 
 # What the next-sentence head of a pretraining model tells apart: a B that follows from one from elsewhere, or two
@@ -176,14 +176,15 @@ class BertForPreTraining(nn.Module):
         masked_positions: Tensor,
     ) -> PreTrainingLogits:
         """input_ids, token_type_ids, attention_mask: as `Bert`; masked_positions: (M,) flat, b·T + t."""
-        first, pairs = first_tokens(input_ids), len(input_ids)
-        wanted = torch.cat([first, masked_positions])
-        states = self.encoder(
-            input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask, wanted=wanted
+        check_positions(masked_positions)
+        batch_size = len(input_ids)
+        wanted = torch.cat([first_tokens(input_ids), masked_positions])
+        states = self.encoder.states_at(
+            input_ids, wanted, token_type_ids=token_type_ids, attention_mask=attention_mask
         )  # (B + M, H)
         return PreTrainingLogits(
-            mlm=self.mlm_head(states[pairs:]),
-            nsp=self.nsp_head(self.dropout(self.pooler(states[:pairs, None]))),
+            mlm=self.mlm_head(states[batch_size:]),
+            nsp=self.nsp_head(self.dropout(self.pooler(states[:batch_size, None]))),
         )
 
 
@@ -207,8 +208,8 @@ class BertForMaskedLM(nn.Module):
         masked_positions: Tensor,
     ) -> Tensor:
         """As `BertForPreTraining`, but the masked-LM logits (M, V) alone."""
-        chosen = self.encoder(
-            input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask, wanted=masked_positions
+        chosen = self.encoder.states_at(
+            input_ids, masked_positions, token_type_ids=token_type_ids, attention_mask=attention_mask
         )
         return self.mlm_head(chosen)
 
@@ -290,11 +291,16 @@ class BertForSequenceClassification(nn.Module):
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Tensor:
         """Input as `Bert`; (B, C) logits, or numbers."""
-        first = first_states(self.encoder, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-        return self.head(first)
+        return self.head(self.states(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask))
+
+    def states(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """The encoder's states that the head looks at, the first token's: (B, T) -> (B, 1, H)."""
+        return first_states(self.encoder, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
 
     def head(self, hidden: Tensor) -> Tensor:
-        """What stands on the encoder: (B, T, H) -> (B, C); only the first token's state is looked at."""
+        """What stands on the encoder: (B, 1 or T, H) -> (B, C); only the first token's state is looked at."""
         return self.classifier(self.pooler(hidden))
 
 
@@ -325,8 +331,13 @@ class BertForTokenClassification(nn.Module):
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Tensor:
         """Input as `Bert`; (B, T, C) logits."""
-        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-        return self.head(hidden)
+        return self.head(self.states(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask))
+
+    def states(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """The encoder's states that the head looks at, all of them: (B, T) -> (B, T, H)."""
+        return self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
 
     def head(self, hidden: Tensor) -> Tensor:
         """What stands on the encoder: (B, T, H) -> (B, T, C)."""
@@ -362,8 +373,13 @@ class BertForQuestionAnswering(nn.Module):
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> SpanLogits:
         """Input as `Bert`."""
-        hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-        return self.head(hidden)
+        return self.head(self.states(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask))
+
+    def states(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """The encoder's states that the head looks at, all of them: (B, T) -> (B, T, H)."""
+        return self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
 
     def head(self, hidden: Tensor) -> SpanLogits:
         """What stands on the encoder: (B, T, H) -> two of (B, T)."""
@@ -403,16 +419,21 @@ class BertForMultipleChoice(nn.Module):
         for name, given in (("token_type_ids", token_type_ids), ("attention_mask", attention_mask)):
             if given is not None and given.shape != input_ids.shape:
                 raise InputError(f"{name} has the shape {tuple(given.shape)}, input_ids {tuple(input_ids.shape)}")
-        first = first_states(
-            self.encoder,
+        first = self.states(
             input_ids.flatten(0, 1),
             token_type_ids=None if token_type_ids is None else token_type_ids.flatten(0, 1),
             attention_mask=None if attention_mask is None else attention_mask.flatten(0, 1),
         )
         return self.head(first.unflatten(0, input_ids.shape[:2]))
 
+    def states(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """The encoder's states that the head looks at, the first token's: (B·C, T) -> (B·C, 1, H)."""
+        return first_states(self.encoder, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+
     def head(self, hidden: Tensor) -> Tensor:
-        """What stands on the encoder: (B, C, T, H) -> (B, C); only the first token's state is looked at."""
+        """What stands on the encoder: (B, C, 1 or T, H) -> (B, C); only the first token's state is looked at."""
         return self.classifier(self.pooler(hidden.flatten(0, 1))).view(hidden.shape[:2])
 
 

@@ -5,7 +5,8 @@ Devlin et al. 2018, "BERT" (arXiv 1810.04805); Vaswani et al. 2017, "Attention I
 Its relatives are the same code with other fields in their config; where one differs, its name stands beside the line.
 
 One legend for shapes everywhere: B batch, T tokens in a sequence, H hidden, N heads, D = H/N, V vocabulary,
-M masked positions in the batch, L layers, E the width of the embeddings, which is H but in ALBERT.
+M masked positions in the batch, L layers, R positions that a block is given and W that it returns (see
+`minibert.unpadding`; usually all B·T), E the width of the embeddings, which is H but in ALBERT.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from minibert.config import BertConfig
 from minibert.dropout import Dropout
 from minibert.errors import InputError
-from minibert.rows import ALL, ListedRows, Rows
+from minibert.unpadding import PADDED, Layout, Unpadded
 
 
 class Embeddings(nn.Module):
@@ -124,23 +125,23 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.num_heads = config.num_attention_heads
 
-    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
-        """(B, T, H), (B, 1, 1, T) -> (B, T, H), or of listed rows, see `Block`"""
-        query, key, value = self.project(x, rows)
-        return self.merge(self.dot_product(query, key, value, mask), rows)
+    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
+        """(B, T, H), (B, 1, 1, T) -> (B, T, H); unpadded (R, H), (B, 1, 1, T) -> (W, H)"""
+        query, key, value = self.project(x, layout)
+        return self.merge(self.dot_product(query, key, value, mask), layout)
 
-    def project(self, x: Tensor, rows: Rows = ALL) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value of each head: (B, T, H) -> three of (B, N, T, D)."""
-        query, key, value = rows.side_by_side(self.query_key_value(x)).chunk(3, dim=-1)
+    def project(self, x: Tensor, layout: Layout = PADDED) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of each head: (B, T, H), or (R, H) -> three of (B, N, T, D)."""
+        query, key, value = layout.pad(self.query_key_value(x)).chunk(3, dim=-1)
         return self.split_heads(query), self.split_heads(key), self.split_heads(value)
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, H) -> (B, N, T, D)"""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def merge(self, context: Tensor, rows: Rows = ALL) -> Tensor:
-        """The heads side by side, then the output projection: (B, N, T, D) -> (B, T, H)."""
-        return self.output(rows.chosen(context.transpose(1, 2).flatten(-2)))
+    def merge(self, context: Tensor, layout: Layout = PADDED) -> Tensor:
+        """The heads side by side, then the output projection: (B, N, T, D) -> (B, T, H), or (W, H)."""
+        return self.output(layout.select(context.transpose(1, 2).flatten(-2)))
 
 
 ACTIVATION_MODULES: dict[str, nn.Module] = {
@@ -175,9 +176,9 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
-        """(B, T, H), (B, 1, 1, T) -> (B, T, H); of listed rows alone (R, H) -> (R, H) or (W, H), see `minibert.rows`"""
-        x = self.attention_norm(rows.kept(x) + self.dropout(self.attention(x, mask, rows)))
+    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
+        """(B, T, H), (B, 1, 1, T) -> (B, T, H); unpadded (R, H), (B, 1, 1, T) -> (W, H)"""
+        x = self.attention_norm(layout.residual(x) + self.dropout(self.attention(x, mask, layout)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
@@ -200,25 +201,54 @@ class Bert(nn.Module):
         return self
 
     def forward(
-        self,
-        input_ids: Tensor,
-        *,
-        token_type_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        wanted: Tensor | None = None,
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Tensor:
         """The last block's output.
 
         input_ids: (B, T); token_type_ids: (B, T), 0 for segment A, 1 for B, None for all A; to a model of fewer than
         two segments (RoBERTa, DistilBERT) all is A, and the separators alone tell where B begins;
-        attention_mask: (B, T) bool, True at real tokens, None when nothing is padded;
-        wanted: (W,) flat positions b·T + t, None for all: what no wanted position depends on is not computed.
-        Returns (B, T, H), or of the wanted positions (W, H).
+        attention_mask: (B, T) bool, True at real tokens, None when nothing is padded. Returns (B, T, H).
 
         Raises:
             InputError: shapes or types don't fit, or T is more than the config's `longest`.
-            IndexError: a wanted position outside the batch.
         """
+        x, mask = self.begin(input_ids, token_type_ids, attention_mask)
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+    def states_at(
+        self,
+        input_ids: Tensor,
+        positions: Tensor,
+        *,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """The same at some positions alone, in less time: the last block computes no others.
+
+        positions: (W,) flat, b·T + t, in any order; the rest as in `forward`. Returns (W, H).
+
+        Raises:
+            InputError: as `forward`; or positions of another shape or type.
+            IndexError: a position outside the batch.
+        """
+        check_positions(positions)
+        x, mask = self.begin(input_ids, token_type_ids, attention_mask)
+        positions = positions.long()
+        # Padding is left out where most time goes, in training on a CPU: a GPU would have to be waited for, to count
+        # what is left, and tools that record a model as a graph can't have sizes that depend on its input.
+        keys = mask[:, 0, 0] if mask is not None and self.training and x.device.type == "cpu" else None
+        layout = Unpadded.of((x.size(0), x.size(1)), keys, positions)
+        x = layout.select(x)
+        for block in self.blocks[:-1]:
+            x = block(x, mask, layout)
+        return self.blocks[-1](x, mask, layout.returning(positions))
+
+    def begin(
+        self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the first block is given, (B, T, H), and the keys that may be looked at, (B, 1, 1, T)."""
         token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
         if self.config.type_vocab_size < 2:
@@ -228,14 +258,7 @@ class Bert(nn.Module):
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             # Once here, or every sublayer would cast its sum anew. (On a GPU LayerNorm returns float32 in any case.)
             x = x.to(torch.get_autocast_dtype("cpu"))
-        rows = last = ALL
-        if wanted is not None:
-            rows = ListedRows.needed((x.size(0), x.size(1)), mask, wanted)
-            last = rows.giving(wanted)
-        x = rows.chosen(x)
-        for block in self.blocks[:-1]:
-            x = block(x, mask, rows)
-        return self.blocks[-1](x, mask, last)
+        return x, mask
 
 
 def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None) -> None:
@@ -259,6 +282,14 @@ def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, 
         raise InputError(
             f"attention_mask has the shape {tuple(attention_mask.shape)}, input_ids {tuple(input_ids.shape)}"
         )
+
+
+def check_positions(positions: Tensor) -> None:
+    """The same for flat positions b·T + t. A mask in their place would be taken for the positions 0 and 1."""
+    if positions.ndim != 1:
+        raise InputError(f"positions must have the shape (M,), not {tuple(positions.shape)}")
+    if positions.dtype not in (torch.int32, torch.int64):
+        raise InputError(f"positions must be int64 or int32, not {positions.dtype}")
 
 
 def visible_keys(attention_mask: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
     record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))
     record["blocks.3.attention.probabilities"]      # (B, N, T, T)
 
-The model's own forward pass is watched from outside while it runs: nothing is computed in another way than usual, and
-nothing stays on the modules. Names are those of the modules, without `encoder.`, so that they are the same for every
+The model's own forward pass is watched from outside while it runs, and nothing stays on the modules. All is computed as
+usual but for one thing: of the last block all positions, where a head alone would have it compute those that it looks
+at (see `minibert.unpadding`). Names are those of the modules, without `encoder.`, so that they are the same for every
 class; "{}" is the number of a block. In the order in which they are computed:
 
     embeddings.token, .segment      (B, T, E)       no .segment in DistilBERT
@@ -44,7 +45,7 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, BertForMultipleChoice, BertForPreTraining, Model
-from minibert.model import Bert, DotProductAttention
+from minibert.model import Bert, DotProductAttention, check_positions
 from minibert.tokenizer import Batch
 
 # The end of a module's name -> what its input is called: sums and activations, which are no module's output.
@@ -87,26 +88,18 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
 
 @contextlib.contextmanager
 def every_position(encoder: Bert) -> Iterator[None]:
-    """Has the encoder compute all positions also where a head asks for some; the head is still given those alone."""
-    wanted: list[Tensor] = []
+    """Has the encoder compute all positions, (B, T, H) after every block, also for a head that looks at some alone."""
 
-    def ask_for_all(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if (positions := kwargs.pop("wanted", None)) is not None:
-            wanted.append(positions)
-        return args, kwargs
+    def chosen_of_all(input_ids: Tensor, positions: Tensor, **others: Tensor | None) -> Tensor:
+        """(B, T), (W,) -> (W, H), as `Bert.states_at`"""
+        check_positions(positions)
+        return encoder(input_ids, **others).flatten(0, 1).index_select(0, positions)
 
-    def choose(module: nn.Module, args: tuple[Any, ...], hidden: Tensor) -> Tensor:
-        return hidden.flatten(0, 1).index_select(0, wanted.pop()) if wanted else hidden
-
-    handles = [
-        encoder.register_forward_pre_hook(ask_for_all, with_kwargs=True),
-        encoder.register_forward_hook(choose),
-    ]
+    encoder.states_at = chosen_of_all  # type: ignore[method-assign]  # of this one object
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        del encoder.states_at
 
 
 class Call(NamedTuple):

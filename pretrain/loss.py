@@ -75,15 +75,13 @@ class SummedCrossEntropy(torch.autograd.Function):
         at_once = 64 if logits.device.type == "cpu" else max(1, len(labels))
         for start in range(0, len(labels), at_once):
             rows = slice(start, min(start + at_once, len(labels)))
-            x = logits[rows].to(wide, copy=True)
+            x = logits[rows].to(wide)
             target = labels[rows, None]
-            x -= x.amax(1, keepdim=True)
-            loss -= x.gather(1, target).sum()
-            total = x.exp_().sum(1, keepdim=True)
-            loss += total.log().sum()
+            probabilities = x.softmax(1)
+            # log Σ exp(x) is the highest logit less the log of its probability, which is never small.
+            loss += (x.amax(1) - x.gather(1, target)[:, 0]).sum() - probabilities.amax(1).log().sum()
             if gradient is not None:
-                x /= total
-                gradient[rows] = x.scatter_add_(1, target, x.new_full(target.shape, -1.0))
+                gradient[rows] = probabilities.scatter_add_(1, target, x.new_full(target.shape, -1.0))
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return loss

@@ -20,9 +20,9 @@ HEIGHT = {"config": 0, "model": 1, "heads": 2, "checkpoint": 3, "tracing": 3, "e
 BELOW_ALL = {
     "dropout",
     "errors",
-    "rows",
     "tokenizer",
     "spiece",
+    "unpadding",
     "vocabulary",
     "vocabulary_files",
     "vocabulary_source",

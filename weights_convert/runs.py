@@ -80,15 +80,18 @@ def stacked(parts: list[Tensor]) -> Tensor:
 
 
 def run_ours(model: Model, sample: Sample) -> Run:
-    """A forward and a backward pass of our model, which must be in evaluation mode."""
+    """Our model, which must be in evaluation mode: its values from a pass that computes all positions, loss and gradients
+    from one as it is in use.
+    """
     model.zero_grad()
-    with every_position(model.encoder), watched(model) as calls:
-        loss = our_loss(model, sample)
+    with torch.no_grad(), every_position(model.encoder), watched(model) as calls:
+        our_loss(model, sample)
     given: dict[str, Tensor] = {}
     for call in calls:
         if call.inputs:
             given |= dict.fromkeys(values_of(call.name), call.inputs[0])
     values = positions_of_all(intermediates(model, calls))
+    loss = our_loss(model, sample)
     return Run.of(values, loss, given, our_parameters(model), shares_layers=model.config.share_layers)
 
 

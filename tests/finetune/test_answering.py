@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.answering import by_length, caller
-from finetune.batches import make_batch
-from finetune.examples import TextExample
-from finetune.readings import TextReading
-from finetune.task import Feature, Tokens
+from finetune.answering import Machine, by_length, outputs_of, with_states
+from finetune.examples import ChoiceExample, TextExample
+from finetune.multiple_choice import MultipleChoice
+from finetune.readings import ChoiceReading, TextReading
+from finetune.task import Feature, Task, Tokens
 from finetune.text_classification import TextClassification
+from minibert.heads import TaskModel
 from minibert.tokenizer import Tokenizer
+from minibert.tracing import every_position
 from minibert.training.device import Precision
+from minibert.training.processes import Processes
 from tests.helpers import TINY, tiny_model
 
 
@@ -39,19 +42,31 @@ def test_features_come_longest_first_and_some_sequences_at_once(
     assert [numbers.tolist() for numbers in by_length(features)] == expected
 
 
-def test_a_head_that_looks_at_the_first_token_is_given_its_state_alone(tokenizer: Tokenizer) -> None:
+def model_for(architecture: str, tokenizer: Tokenizer) -> TaskModel:
+    model = tiny_model(architecture, TINY.replace(vocab_size=tokenizer.vocab_size)).double()
+    assert isinstance(model, TaskModel)
+    return model
+
+
+def task_of(architecture: str, tokenizer: Tokenizer) -> tuple[Task, list[Feature]]:
+    texts = ("the cat", "he ran home", "the dogs sat on the mat")
+    if architecture == "BertForMultipleChoice":
+        choices = MultipleChoice(ChoiceReading().fitted(TINY.max_position_embeddings), tokenizer)
+        return choices, choices.features([ChoiceExample("he", texts, 1, 1, "x.jsonl:1")])
     task = TextClassification(TextReading().fitted(TINY.max_position_embeddings), tokenizer, ("no", "yes"))
-    model = tiny_model("BertForSequenceClassification", TINY.replace(vocab_size=tokenizer.vocab_size)).double()
-    examples = [
-        TextExample(text, None, "yes", 1, "x.tsv:1") for text in ("the cat", "he ran home", "the dogs sat on the mat")
-    ]
-    batch = make_batch(task.features(examples), task, labelled=True)
-    precision = Precision(torch.float64, "asked for", "cpu")
-    sizes: list[tuple[int, ...]] = []
-    model.pooler.register_forward_pre_hook(lambda _module, args: sizes.append(tuple(args[0].shape)))
-    answers = [
-        task.ask(caller(model, precision, first_token_only=first_token_only, states_known=False), batch)
-        for first_token_only in (True, False)
-    ]
-    assert sizes == [(3, 1, 24), (3, batch.input_ids.size(1), 24)]
-    torch.testing.assert_close(answers[0], answers[1], rtol=0, atol=1e-12)
+    return task, task.features([TextExample(text, None, "yes", 1, "x.tsv:1") for text in texts])
+
+
+@pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "BertForMultipleChoice"])
+def test_of_the_last_block_the_first_token_alone_is_computed(architecture: str, tokenizer: Tokenizer) -> None:
+    (task, features), model = task_of(architecture, tokenizer), model_for(architecture, tokenizer)
+    machine = Machine(torch.device("cpu"), Precision(torch.float64, "asked for", "cpu"), Processes())
+    rows: list[int] = []
+    model.encoder.blocks[-1].feed_forward.register_forward_hook(lambda _module, _args, output: rows.append(len(output)))
+    answers = outputs_of(model, task, features, machine)
+    known = outputs_of(model, task, with_states(model, task, features, machine), machine)
+    assert rows == [3, 3]  # a sequence each; where its state is known, nothing is computed
+    with every_position(model.encoder):
+        whole = outputs_of(model, task, features, machine)
+    for found in (answers, known):
+        np.testing.assert_allclose(np.stack(found), np.stack(whole), rtol=0, atol=1e-6)

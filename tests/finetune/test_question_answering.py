@@ -93,9 +93,7 @@ def test_a_loss_does_not_depend_on_what_it_is_batched_with(task: QuestionAnsweri
     features = task.features([example("dogs"), example("cat", "The cat sat.")])
     config = TINY.replace(vocab_size=task.tokenizer.vocab_size, max_position_embeddings=64)
     model = tiny_model("BertForQuestionAnswering", config).double()
-    forward = caller(
-        model, Precision(torch.float64, "asked for", "cpu"), first_token_only=False, states_known=states_known
-    )
+    forward = caller(model, Precision(torch.float64, "asked for", "cpu"), states_known=states_known)
 
     def loss(chosen: list[Feature]) -> float:
         batch = make_batch(chosen, task, labelled=True)

@@ -152,6 +152,33 @@ def test_the_generator_alone_decides_a_models_weights() -> None:
 # --- Chosen positions ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("architecture", [BertForPreTraining, BertForMaskedLM])
+def test_answers_stand_in_the_order_of_their_positions(
+    architecture: type[BertForPreTraining | BertForMaskedLM],
+) -> None:
+    model = architecture(TINY, generator=seeded(1)).double().eval()
+
+    def answer(positions: list[int]) -> Tensor:
+        found = model(**inputs(), masked_positions=torch.tensor(positions))
+        return found if isinstance(found, Tensor) else found.mlm
+
+    assert_close(answer([14, 0, 3]), torch.cat([answer([14]), answer([0]), answer([3])]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("architecture", ["BertForPreTraining", "BertForMaskedLM"])
+def test_a_mask_is_no_list_of_positions(architecture: str) -> None:
+    given = inputs()
+    mask = torch.zeros(given["input_ids"].numel(), dtype=torch.bool)
+    message = refusal(lambda: tiny_model(architecture)(**given, masked_positions=mask))
+    assert message == "positions must be int64 or int32, not torch.bool"
+
+
+@pytest.mark.parametrize("architecture", ["BertForNextSentencePrediction", "BertForSequenceClassification"])
+def test_one_sequence_without_a_batch_is_refused(architecture: str) -> None:
+    message = refusal(lambda: tiny_model(architecture)(torch.tensor([5, 6, 7])))
+    assert message == "input_ids must have the shape (B, T), not (3,)"
+
+
 def test_the_head_sees_the_chosen_positions_alone(ours: BertForPreTraining) -> None:
     seen: list[Tensor] = []
     handle = ours.mlm_head.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))

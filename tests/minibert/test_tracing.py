@@ -122,6 +122,19 @@ def test_values_are_those_of_the_forward_pass() -> None:
     assert_close(record["nsp_head"], answer.nsp, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("architecture", ["BertForPreTraining", "BertForMaskedLM", "BertForSequenceClassification"])
+def test_the_last_block_is_shown_whole_though_its_head_looks_at_some_positions(architecture: str) -> None:
+    model, given = random_model(architecture), batch()
+    asked = {"masked_positions": torch.tensor([3])} if "mlm_head" in dict(model.named_children()) else {}
+    record = trace(model, given, **asked)
+    with torch.no_grad():
+        hidden = model.encoder(
+            given.input_ids, token_type_ids=given.token_type_ids, attention_mask=given.attention_mask
+        )
+    last = model.config.num_hidden_layers - 1
+    assert_close(record[f"blocks.{last}"], hidden, rtol=0, atol=0)
+
+
 def test_values_follow_from_one_another() -> None:
     model = random_model("Bert")
     assert isinstance(model, Bert)

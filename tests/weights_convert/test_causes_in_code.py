@@ -15,26 +15,26 @@ from torch.nn import functional as F
 from minibert import checkpoint
 from minibert.heads import BertForPreTraining, Pooler, PreTrainingLogits
 from minibert.model import Block, DotProductAttention, Embeddings, FeedForward, SelfAttention
-from minibert.rows import ALL, Rows
+from minibert.unpadding import PADDED, Layout, Unpadded
 from weights_convert.families import BERT
 from weights_convert.verify import compare, load_reference
 
 
 class PreNormBlock(Block):
-    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), mask)
+    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
+        x = layout.residual(x) + self.attention(self.attention_norm(x), mask, layout)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
 class BlockWithoutResidual(Block):
-    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
-        x = self.attention_norm(self.attention(x, mask))
+    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
+        x = self.attention_norm(self.attention(x, mask, layout))
         return self.feed_forward_norm(x + self.feed_forward(x))
 
 
 class MaskIgnored(SelfAttention):
-    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
-        return super().forward(x, None, rows)
+    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
+        return super().forward(x, None, layout)
 
 
 class Unscaled(DotProductAttention):
@@ -194,6 +194,18 @@ def test_a_fault_in_code_is_caught_and_named(fault: str, dtype: str, hf_director
     assert found is not None and found.startswith(cause), found
 
 
+def test_a_fault_in_what_is_left_out_is_caught_though_it_is_not_there_when_all_is_computed(
+    hf_directory: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = checkpoint.load(directory)
+    assert isinstance(model, BertForPreTraining)
+    model.to(torch.float64)
+    right = Unpadded.residual
+    monkeypatch.setattr(Unpadded, "residual", lambda layout, x: right(layout, x).flip(0))
+    rows, _ = compare(model, lambda dtype: load_reference(hf_directory, BERT, model, dtype), dtype="float64")
+    assert next(row.title for row in rows if not row.agrees) == "loss"
+
+
 @pytest.mark.parametrize("fault", ["mask ignored", "no residual", "segment ids ignored", "pooler without tanh"])
 def test_faults_in_code_are_named_in_bfloat16_too(fault: str, hf_directory: Path, directory: Path) -> None:
     plant, first, cause = IN_CODE[fault]
@@ -208,16 +220,16 @@ def test_faults_in_code_are_named_in_bfloat16_too(fault: str, hf_directory: Path
 class LeftPaddingSeen(SelfAttention):
     """Takes padding for real where it stands on the left, and there alone."""
 
-    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
         is_left = mask is not None and not bool(mask[..., 0].all())
-        return super().forward(x, None if is_left else mask, rows)
+        return super().forward(x, None if is_left else mask, layout)
 
 
 class WrongWithoutAMask(SelfAttention):
     """Goes wrong where nothing is padded, in the last of the batches."""
 
-    def forward(self, x: Tensor, mask: Tensor | None, rows: Rows = ALL) -> Tensor:
-        return super().forward(x if mask is not None else x.flip(1), mask, rows)
+    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
+        return super().forward(x if mask is not None else x.flip(1), mask, layout)
 
 
 @pytest.mark.parametrize(
