@@ -80,8 +80,8 @@ def stacked(parts: list[Tensor]) -> Tensor:
 
 
 def run_ours(model: Model, sample: Sample) -> Run:
-    """Our model, which must be in evaluation mode: its values from a pass that computes all positions, loss and gradients
-    from one as it is in use.
+    """Our model, which must be in evaluation mode: its values, from a pass that computes all positions; loss and
+    gradients, from one as it is in use.
     """
     model.zero_grad()
     with torch.no_grad(), every_position(model.encoder), watched(model) as calls:

@@ -33,7 +33,7 @@ def test_a_number_is_told_and_not_a_class(tmp_path: Path, monkeypatch: pytest.Mo
     args = ("predict", tmp_path / "run", "--input", tmp_path / "train.tsv", "--output", tmp_path / "answers.jsonl")
     assert run_here(monkeypatch, *args) == 0
     answers = lines(tmp_path / "answers.jsonl")
-    # What is told goes with the number; how far off it is depends on the epoch that ranks best, which may be an early one.
+    # What is told goes with the number; how far off it is depends on the epoch that ranks best, which may be early.
     assert statistics.correlation([answer["score"] for answer in answers], [number for _, number in rows]) > 0.8
 
 
