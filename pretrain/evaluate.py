@@ -25,7 +25,7 @@ from pretrain.shards import PreparedCorpus
 
 SEED = 20181011  # the day the paper appeared: of no meaning, but always the same
 MASK_RATE = 0.15
-BATCH_SIZE = 64
+BATCH_SIZE = 32  # logits of more would take more memory than a training step
 MOST_TOKENS = 250_000  # of a very large held-out side a random part is enough: the error of the mean is below 0.01 nats
 
 
@@ -71,11 +71,7 @@ class HeldOut:
         sums = np.zeros(6)
         with torch.inference_mode(), precision.autocast():
             for held in self.batches[processes.rank :: processes.world_size]:
-                batch = held.to(device)
-                answer = predict(model, batch)
-                nats, right = loss_sums(answer, batch), right_answers(answer, batch)
-                counts = len(batch.masked_labels), len(batch.next_sentence_labels)
-                sums += [*map(float, nats), *map(float, right), *counts]
+                sums += batch_sums(model, held.to(device))
         model.train(was_training)
         mlm, nsp, mlm_right, nsp_right, masked, pairs = processes.sum(sums.tolist())
         return HeldOutFigures(
@@ -87,6 +83,14 @@ class HeldOut:
             sop_loss=nsp / pairs if self.objective == "sop" else None,
             sop_accuracy=nsp_right / pairs if self.objective == "sop" else None,
         )
+
+
+def batch_sums(model: nn.Module, batch: PretrainBatch) -> list[float]:
+    """MLM and NSP nats, right answers to each, and how many were asked for. The logits are gone before the next batch's."""
+    answer = predict(model, batch)
+    nats, right = loss_sums(answer, batch), right_answers(answer, batch)
+    counts = len(batch.masked_labels), len(batch.next_sentence_labels)
+    return [*map(float, nats), *map(float, right), *counts]
 
 
 def _batches(corpus: PreparedCorpus, options: PairOptions) -> list[PretrainBatch]:
