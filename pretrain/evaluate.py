@@ -86,7 +86,7 @@ class HeldOut:
 
 
 def batch_sums(model: nn.Module, batch: PretrainBatch) -> list[float]:
-    """MLM and NSP nats, right answers to each, and how many of each. The logits are gone before the next batch's come."""
+    """MLM and NSP nats, right answers to each, and how many of each. In the end the logits are gone."""
     answer = predict(model, batch)
     nats, right = loss_sums(answer, batch), right_answers(answer, batch)
     counts = len(batch.masked_labels), len(batch.next_sentence_labels)
