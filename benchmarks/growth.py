@@ -11,11 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import GrowthOptions
 from benchmarks.runner import Results, Run, alternate, run_python, settings_of, workplace
 from minibert.checkpoint import write_whole
 from minibert.training.curves import COLOURS, GRID_COLOUR, TEXT_COLOUR
+from minibert.training.device import choose_precision
 from pretrain import pydocs
 
 if TYPE_CHECKING:
@@ -178,7 +181,8 @@ def draw(path: Path, options: GrowthOptions, found: Mapping[str, Points]) -> Non
 
     figure = Figure(figsize=(11, 7.5), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"Cost as work grows: BERT-{options.model}, {options.dtype}", fontweight="bold", color=TEXT_COLOUR)
+    dtype = str(choose_precision(options.dtype, torch.device("cpu")).dtype).removeprefix("torch.")
+    figure.suptitle(f"Cost as work grows: BERT-{options.model}, {dtype}", fontweight="bold", color=TEXT_COLOUR)
     for number, (series, points) in enumerate(found.items(), start=1):
         draw_series(figure.add_subplot(2, 2, number), SERIES[series], points)
     path.parent.mkdir(parents=True, exist_ok=True)
