@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import statistics
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,12 @@ def test_a_number_is_told_and_not_a_class(tmp_path: Path, monkeypatch: pytest.Mo
             "--epochs", 25)  # fmt: skip
     assert run_here(monkeypatch, *args) == 0
     found = summary(tmp_path / "run")
-    assert found["metric"] == "spearman" and found["metrics"]["pearson"] > 0.8
+    assert found["metric"] == "spearman" and found["metrics"]["pearson"] > 0.9
     assert getattr(minibert.load(tmp_path / "run")[0], "problem_type") == "regression"  # noqa: B009 - of this class
     args = ("predict", tmp_path / "run", "--input", tmp_path / "train.tsv", "--output", tmp_path / "answers.jsonl")
     assert run_here(monkeypatch, *args) == 0
     answers = lines(tmp_path / "answers.jsonl")
-    # What is told goes with the number; how far off it is depends on the epoch that ranks best, which may be early.
-    assert statistics.correlation([answer["score"] for answer in answers], [number for _, number in rows]) > 0.8
+    assert sum(abs(answer["score"] - n) for answer, (_, n) in zip(answers, rows, strict=True)) / len(rows) < 0.5
 
 
 def test_pairs(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
