@@ -1,7 +1,7 @@
 """Batches for pretraining: planned pairs, cut out of the token array, masked, and laid side by side.
 
-A batch is a function of the token arrays, the options, the seed and the numbers of its pairs. Each pair is masked by a
-generator of its own, so it makes no difference which process, worker or run asks for it.
+A batch is a function of the token arrays, the options, the seed and the numbers of its pairs. Each pair is masked by
+random numbers of its own, so it makes no difference which process, worker or run asks for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from minibert.tokenizer import Tokenizer
 from pretrain.instances import PairOptions, PairPlan
-from pretrain.masking import Masker
+from pretrain.masking import Draws, Masker
 from pretrain.shards import TokenArrays
 
 # The number of masked positions is rounded up to a multiple of this. It differs from batch to batch, and on a processor
@@ -36,38 +37,58 @@ class PretrainBatch:
     masked_positions: Tensor  # (M',) int64, flat: b·T + t; what comes after the first M only fills up to M'
     masked_labels: Tensor  # (M,) int64, the tokens that stood there
     next_sentence_labels: Tensor  # (B,) int64, 0: B follows A, 1: it does not
-    tokens: int  # real ones, special tokens included
+    lengths: tuple[int, ...]  # the real tokens of each of the B sequences, special tokens included
+
+    @property
+    def tokens(self) -> int:
+        """Real ones."""
+        return sum(self.lengths)
 
     @property
     def positions(self) -> int:
         """B·T, padding included."""
         return self.input_ids.numel()
 
-    @property
-    def lengths(self) -> list[int]:
-        """The real tokens of each sequence."""
-        if self.attention_mask is None:
-            return [self.input_ids.size(1)] * len(self.input_ids)
-        return self.attention_mask.sum(1).tolist()
-
     def to(self, device: torch.device) -> PretrainBatch:
         """The same batch on another device."""
         if device.type == "cpu":
             return self
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        moved = {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
-        return replace(self, **moved)  # type: ignore[arg-type]  # tensors take the place of tensors
+        return self._with(lambda tensor: tensor.pin_memory().to(device, non_blocking=True))
+
+    def pinned(self) -> PretrainBatch:
+        """The same in memory that a GPU reads from while the processor goes on."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> PretrainBatch:
+        tensors: dict[str, Any] = {name: change(v) for name, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **tensors)
 
 
 @dataclass(frozen=True)
-class Example:
-    """One sequence: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
+class Examples:
+    """B sequences side by side, padded to the longest: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
 
-    ids: NDArray[np.int64]  # (T,) as in the text
-    seen: NDArray[np.int64]  # (T,) masked
-    segments: NDArray[np.int64]  # (T,)
-    chosen: NDArray[np.intp]  # positions whose token is to be told, ascending
-    not_next: bool  # B is not what follows A
+    ids: NDArray[np.int64]  # (B, T) as in the text
+    seen: NDArray[np.int64]  # (B, T) masked
+    segments: NDArray[np.int64]  # (B, T)
+    asked: NDArray[np.bool_]  # (B, T) True where the token is to be told
+    lengths: NDArray[np.int64]  # (B,)
+    not_next: NDArray[np.bool_]  # (B,) B is not what follows A
+
+    def batch(self) -> PretrainBatch:
+        """As tensors."""
+        positions = np.flatnonzero(self.asked)
+        filling = np.zeros(-len(positions) % MASKED_MULTIPLE, np.int64)
+        real = np.arange(self.ids.shape[1]) < self.lengths[:, None]
+        return PretrainBatch(
+            input_ids=torch.from_numpy(self.seen),
+            token_type_ids=torch.from_numpy(self.segments),
+            attention_mask=None if real.all() else torch.from_numpy(real),
+            masked_positions=torch.from_numpy(np.concatenate([positions, filling])),
+            masked_labels=torch.from_numpy(self.ids[self.asked]),
+            next_sentence_labels=torch.from_numpy(self.not_next.astype(np.int64)),
+            lengths=tuple(self.lengths.tolist()),
+        )
 
 
 class BatchMaker:
@@ -82,31 +103,18 @@ class BatchMaker:
         *,
         seed: int,
         scored: NDArray[np.bool_] | None = None,
+        length_multiple: int = 1,
     ) -> None:
-        """scored: (n,) one flag a token of the array; a masked token that has it False is not asked for."""
+        """scored: (n,) one flag a token of the array; a masked token that has it False is not asked for.
+        length_multiple: what T is rounded up to, but for the sequence length itself.
+        """
         self.arrays = arrays
         self.tokenizer = tokenizer
         self.options = pairs
         self.masker = masker
         self.seed = seed
         self.scored = scored
-
-    def example(self, pair: np.void, number: int) -> Example:
-        """The example of one planned pair; `number` is the pair's place in the plan, and decides its masks."""
-        a = slice(pair["a_start"], pair["a_start"] + pair["a_length"])
-        b = slice(pair["b_start"], pair["b_start"] + pair["b_length"])
-        tokens = self.arrays.tokens
-        ids, segments, text = self.tokenizer.lay_out(tokens[a], tokens[b] if self.options.paired else None)
-        bounds = self.arrays.continues_word
-        continues = None if bounds is None else self._of_text(bounds, a, b)
-        seen, chosen = self.masker(ids, text, np.random.default_rng([self.seed, number]), continues=continues)
-        if self.scored is not None:
-            chosen = chosen[self._of_text(self.scored, a, b)[np.searchsorted(text, chosen)]]
-        return Example(ids, seen, segments, chosen, bool(pair["not_next"]))
-
-    def _of_text(self, values: NDArray[np.bool_], a: slice, b: slice) -> NDArray[np.bool_]:
-        """What `values`, one a token of the array, has for the text of a sequence: A and, in pairs, B."""
-        return np.concatenate([values[a], values[b]]) if self.options.paired else values[a]
+        self.length_multiple = length_multiple
 
     def micro_batches(
         self, plan: PairPlan, *, start: int, stop: int, parts: int, share: slice = slice(None)
@@ -117,37 +125,47 @@ class BatchMaker:
         """
         pairs = plan.pairs(start, stop)
         by_length = np.argsort(pairs["a_length"] + pairs["b_length"], kind="stable")[share]
-        examples = [self.example(pairs[i], start + int(i)) for i in by_length]
-        bounds = [len(examples) * part // parts for part in range(parts + 1)]
-        return [collate(examples[low:high], pad_id=self.tokenizer.pad_id) for low, high in itertools.pairwise(bounds)]
+        bounds = [len(by_length) * part // parts for part in range(parts + 1)]
+        chosen = [by_length[low:high] for low, high in itertools.pairwise(bounds)]
+        return [self.examples(pairs[part], start + part).batch() for part in chosen]
+
+    def examples(self, pairs: NDArray[np.void], numbers: NDArray[np.int64]) -> Examples:
+        """The examples of planned pairs, (B,) of PAIR; `numbers`, (B,), are their places in the plan, and decide their
+        masks. What `Tokenizer.lay_out` does for one is done here for all at once.
+        """
+        tokenizer, arrays = self.tokenizer, self.arrays
+        a_start, a_length, b_start, b_length = (
+            pairs[name].astype(np.int64)[:, None] for name in ("a_start", "a_length", "b_start", "b_length")
+        )
+        begin = 1 + a_length + (tokenizer.separators if self.options.paired else 0)  # where B begins
+        end = begin + (b_length if self.options.paired else 0)  # where the last [SEP] stands
+        place = np.arange(self._rounded(int(end.max()) + 1))  # (T,)
+        in_a = (place >= 1) & (place <= a_length)
+        in_b = (place >= begin) & (place < end)
+        text, real = in_a | in_b, place <= end
+        source = np.where(in_b, b_start + place - begin, a_start + place - 1)  # where in the array its token is
+        source[~text] = 0
+        ids = np.where(text, arrays.tokens[source], np.where(real, tokenizer.sep_id, tokenizer.pad_id)).astype(np.int64)
+        ids[:, 0] = tokenizer.cls_id
+        continues = None if arrays.continues_word is None else arrays.continues_word[source]
+        seen, chosen = self.masker(ids, text, Draws(self.seed, numbers), continues=continues)
+        return Examples(
+            ids=ids,
+            seen=seen,
+            segments=np.where(real & (place >= begin), tokenizer.second_segment if self.options.paired else 0, 0),
+            asked=chosen if self.scored is None else chosen & self.scored[source],
+            lengths=end[:, 0] + 1,
+            not_next=pairs["not_next"],
+        )
+
+    def _rounded(self, longest: int) -> int:
+        """The length T of a batch."""
+        return min(longest + -longest % self.length_multiple, self.options.seq_len)
 
 
 def data_seed(seed: int, *, phase: int) -> int:
     """The seed of a phase's pairs and masks: each phase of a run draws anew."""
     return seed * 1000 + phase
-
-
-def collate(examples: list[Example], *, pad_id: int) -> PretrainBatch:
-    """Examples side by side, padded to the longest."""
-    lengths = np.array([len(example.ids) for example in examples])
-    size = (len(examples), int(lengths.max()))
-    input_ids, segments = np.full(size, pad_id, np.int64), np.zeros(size, np.int64)
-    for row, example in enumerate(examples):
-        input_ids[row, : len(example.seen)] = example.seen
-        segments[row, : len(example.segments)] = example.segments
-    positions = np.concatenate([row * size[1] + example.chosen for row, example in enumerate(examples)])
-    labels = np.concatenate([example.ids[example.chosen] for example in examples])
-    filling = np.zeros(-len(positions) % MASKED_MULTIPLE, np.int64)
-    real = np.arange(size[1]) < lengths[:, None]
-    return PretrainBatch(
-        input_ids=torch.from_numpy(input_ids),
-        token_type_ids=torch.from_numpy(segments),
-        attention_mask=None if real.all() else torch.from_numpy(real),
-        masked_positions=torch.from_numpy(np.concatenate([positions, filling])),
-        masked_labels=torch.from_numpy(labels),
-        next_sentence_labels=torch.tensor([int(example.not_next) for example in examples]),
-        tokens=int(lengths.sum()),
-    )
 
 
 class Prefetcher:

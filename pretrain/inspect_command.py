@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from minibert import cli
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
-from pretrain.batches import BatchMaker, Example, data_seed
+from pretrain.batches import BatchMaker, Examples, data_seed
 from pretrain.instances import PairObjective, PairOptions, PairPlan
 from pretrain.masking import Masker
 from pretrain.shards import open_prepared
@@ -84,8 +85,10 @@ def inspect_command(args: Sequence[str]) -> None:
     seed = data_seed(options.seed, phase=options.phase)
     plan = PairPlan(corpus.train, pairs, seed=seed)
     maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
-    for number, pair in enumerate(plan.pairs(options.start, options.start + options.count), start=options.start):
-        print(shown(maker.example(pair, number), corpus.tokenizer, number=number, objective=pairs.objective))
+    numbers = np.arange(options.start, options.start + options.count)
+    examples = maker.examples(plan.pairs(options.start, options.start + options.count), numbers)
+    for row, number in enumerate(numbers.tolist()):
+        print(shown(examples, row, corpus.tokenizer, number=number, objective=pairs.objective))
 
 
 KINDS: dict[PairObjective, tuple[str, str]] = {  # of an example whose B follows A, and of one where it does not
@@ -95,15 +98,16 @@ KINDS: dict[PairObjective, tuple[str, str]] = {  # of an example whose B follows
 }
 
 
-def shown(example: Example, tokenizer: Tokenizer, *, number: int, objective: PairObjective) -> str:
-    """One example as a paragraph for people."""
+def shown(examples: Examples, row: int, tokenizer: Tokenizer, *, number: int, objective: PairObjective) -> str:
+    """One of the examples as a paragraph for people."""
     words: list[str] = []
-    chosen = set(example.chosen.tolist())
-    for place, (was, seen) in enumerate(zip(example.ids.tolist(), example.seen.tolist(), strict=True)):
+    length = examples.lengths[row]
+    columns = (column[row, :length].tolist() for column in (examples.ids, examples.seen, examples.asked))
+    for was, seen, asked in zip(*columns, strict=True):
         token = tokenizer.shown(was)
-        if place in chosen:
+        if asked:
             token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.shown(seen)}}}"
         words.append(token)
-    kind = KINDS[objective][example.not_next]
-    lengths = f"{len(words)} tokens, {len(chosen)} chosen"
+    kind = KINDS[objective][int(examples.not_next[row])]
+    lengths = f"{len(words)} tokens, {examples.asked[row].sum()} chosen"
     return f"pair {number}: {kind}; {lengths}\n  {' '.join(words)}\n"

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 
 from minibert.config import BertConfig
@@ -39,7 +40,8 @@ def encoder_operations(config: BertConfig, lengths: Iterable[int]) -> int:
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     dense = 2 * (4 * hidden * hidden + 2 * hidden * inner)  # a token: query, key, value, output; in and out
     projection = 2 * config.embedding_width * hidden if config.embedding_size else 0  # ALBERT's, a token
-    return sum(length * (projection + layers * (dense + 4 * length * hidden)) for length in lengths)
+    counts = np.fromiter(lengths, np.int64)
+    return int((counts * (projection + layers * (dense + 4 * counts * hidden))).sum())
 
 
 def training_operations(config: BertConfig, lengths: Iterable[int], masked: int) -> int:

@@ -25,7 +25,7 @@ def batch(labels: list[int], classes: list[int]) -> PretrainBatch:
         masked_positions=torch.arange(len(labels)),
         masked_labels=torch.tensor(labels, dtype=torch.long),
         next_sentence_labels=torch.tensor(classes),
-        tokens=4 * len(classes),
+        lengths=(4,) * len(classes),
     )
 
 
@@ -100,7 +100,7 @@ def test_the_sums_of_micro_batches_add_up_to_those_of_the_batch(
             masked_positions=positions,
             masked_labels=input_ids[low:high, 3:5].flatten(),
             next_sentence_labels=torch.arange(low, high) % 2,
-            tokens=int(lengths[low:high].sum()),
+            lengths=tuple(lengths[low:high].tolist()),
         )
 
     def sums(part: PretrainBatch) -> Sums:

@@ -12,7 +12,7 @@ from minibert.explore.record import make_record
 from minibert.tokenizer import Tokenizer
 from pretrain.batches import BatchMaker
 from pretrain.instances import PAIR, PairOptions
-from pretrain.masking import Masker
+from pretrain.masking import Draws, Masker
 from pretrain.shards import TokenArrays, open_prepared
 from tests.minibert.running import run as run_minibert
 from tests.pretrain.running import run_here, write_shape
@@ -35,12 +35,12 @@ def test_a_pair_is_laid_out_as_the_tokenizer_does() -> None:
     scored = np.arange(len(arrays.tokens)) % 2 == 0
     maker = BatchMaker(arrays, tokenizer, options, masker, seed=1, scored=scored)
     first, second = np.diff(arrays.sentence_starts).tolist()
-    made = maker.example(np.array([(0, first, first, second, True)], PAIR)[0], 0)
+    made = maker.examples(np.array([(0, first, first, second, True)], PAIR), np.array([0]))
     batch = tokenizer(*SENTENCES)
-    assert made.ids.tolist() == batch.input_ids[0].tolist()
-    assert made.segments.tolist() == batch.token_type_ids[0].tolist() == [0] * len(made.ids)
+    assert made.ids.tolist() == batch.input_ids.tolist()
+    assert made.segments.tolist() == batch.token_type_ids.tolist() == [[0] * made.ids.shape[1]]
     text = np.flatnonzero(batch.sequence_ids[0] >= 0)
-    assert made.chosen.tolist() == text[scored].tolist()
+    assert np.flatnonzero(made.asked).tolist() == text[scored].tolist()
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
@@ -48,11 +48,9 @@ def test_whole_words_are_chosen(kind: str) -> None:
     tokenizer = Tokenizer.train([*SENTENCES, "cat dog"], vocab_size=262 if kind == "bpe" else 40, kind=kind)
     masker = Masker.of(tokenizer, rate=0.3, whole_words=True)
     ids = np.array(tokenizer.encode_plain(SENTENCES[1:])[0])
-    text = np.arange(len(ids))
-    chosen = {
-        "".join(tokenizer.shown(int(ids[at])) for at in masker(ids, text, np.random.default_rng(seed))[1])
-        for seed in range(100)
-    }
+    rows = np.tile(ids, (100, 1))
+    _, chosen_at = masker(rows, np.ones(rows.shape, bool), Draws(0, np.arange(100)))
+    chosen = {"".join(tokenizer.shown(int(token)) for token in ids[row]) for row in chosen_at}
     words = {"The", "▁dog", "▁ran", "▁home", ",", "▁tokenizing", "."}
     for found in chosen:
         left = found.lower().replace("<unk>", "t")  # the rare capital of a small vocabulary

@@ -73,8 +73,9 @@ def test_prepared_words_are_chosen_together(tmp_path: Path) -> None:
     maker = BatchMaker(
         corpus.train, corpus.tokenizer, pairs, Masker.of(corpus.tokenizer, rate=0.3, whole_words=True), seed=1
     )
-    for number, pair in enumerate(PairPlan(corpus.train, pairs, seed=1).pairs(0, 200)):
-        chosen = np.isin(np.arange(pair["a_length"]), maker.example(pair, number).chosen - 1)
+    planned = PairPlan(corpus.train, pairs, seed=1).pairs(0, 200)
+    for pair, asked in zip(planned, maker.examples(planned, np.arange(200)).asked, strict=True):
+        chosen = asked[1 : 1 + pair["a_length"]]
         inside = continues[pair["a_start"] : pair["a_start"] + pair["a_length"]]
         # What goes on with a word shares its fate.
         assert (chosen[1:] == chosen[:-1])[inside[1:]].all()
