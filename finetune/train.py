@@ -43,8 +43,8 @@ from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
 from minibert.training.metrics_log import MetricsLog, open_log
-from minibert.training.optimizer import OptimizerOptions, build_optimizers, clip_gradients, set_learning_rate
-from minibert.training.processes import Processes, decided_by_first, join_processes, say, step_seed
+from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
+from minibert.training.processes import Processes, decided_by_first, join_processes, say, seed_dropout
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
@@ -153,6 +153,7 @@ class Finetuning:
         processes.give_out(self.model)
         self.train, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
         self.optimizers = build_optimizers(self.model, optimizer_options(options), rate_share=self.rate_share)
+        self.update = Update(self.model.parameters(), self.optimizers, clip_norm=options.clip_norm)
 
         self.lengths = np.array([feature.length for feature in self.train.features])
         self.steps_per_epoch = batches_in_epoch(len(self.lengths), options.batch_size)
@@ -246,19 +247,18 @@ class Finetuning:
         """One optimizer step. Returns its sums, the gradient's norm before clipping, and whether to stop now."""
         started = time.perf_counter()
         options, position = self.options, self.position
-        torch.manual_seed(step_seed(options.seed, position.step, self.processes.rank))  # dropout's
+        seed_dropout(options.seed, position.step, self.processes)
         micro_batches = self.micro_batches(position.step)
         warmup = options.warmup_share
         progress = (position.step + 0.5) / self.steps
         factor = learning_rate_factor(progress, warmup_share=warmup, decay_share=1 - warmup)
         set_learning_rate(self.optimizers, factor)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+        self.update.clear()
         sums = accumulate_gradients(self.forward, self.task, micro_batches, self.machine)
-        gradient_norm = clip_gradients(self.model.parameters(), options.clip_norm)
+        norm = self.update.norm()
+        gradient_norm = float(norm)
         self.stop_unless_finite(sums, gradient_norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self.update.apply(norm)
 
         seconds, stopping = self.processes.agree(seconds=time.perf_counter() - started, stop=stop())
         position.step += 1
@@ -320,7 +320,7 @@ class Finetuning:
             seconds=self.position.seconds,
             loss=total.mean_loss,
             gradient_norm=gradient_norm,
-            learning_rate=max(group["lr"] for group in self.optimizers[-1].param_groups),
+            learning_rate=max(float(group["lr"]) for group in self.optimizers[-1].param_groups),
             examples_per_second=total.examples / seconds,
         )
 

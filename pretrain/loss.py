@@ -3,7 +3,8 @@
 Both are sums over what this process sees, divided by the counts of the whole global batch: then the losses and
 gradients of any number of micro-batches and processes add up to those of one big batch.
 
-M' >= M rows of logits answer M labels: what comes after is filling (see `pretrain.batches`) and counts for nothing.
+M' >= M rows of logits answer M labels: what comes after is filling (see `pretrain.batches`) and counts for nothing, nor
+does, on a GPU, a label that is `NO_LABEL`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minibert.heads import PreTrainingLogits
 from pretrain.batches import PretrainBatch
+
+NO_LABEL = -100  # of filling, where labels are filled up too (`pretrain.step.tensors_of`)
 
 
 class Sums(NamedTuple):
@@ -53,15 +57,22 @@ def predict(model: nn.Module, batch: PretrainBatch) -> Tensor | PreTrainingLogit
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Summed; every label counts, there is no ignored class; rows beyond the labels don't. (M', V), (M,) -> scalar"""
-    return SummedCrossEntropy.apply(logits, labels)
+    """Summed; rows beyond the labels don't count. (M', V), (M,) -> scalar"""
+    if logits.device.type == "cpu":
+        return SummedCrossEntropy.apply(logits, labels)
+    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    return F.cross_entropy(logits[: len(labels)].to(wide), labels, ignore_index=NO_LABEL, reduction="sum")
+
+
+ROWS_AT_ONCE = 64
 
 
 class SummedCrossEntropy(torch.autograd.Function):
     """-Σ log softmax(logits)[label], in float32 or wider, with its gradient softmax - one-hot made in the same pass.
 
-    (M, V) numbers are more than a cache holds: PyTorch's own goes through them seven times, which took a quarter of a
-    step of a small BERT. A few rows at a time stay in the cache until loss and gradient are both done.
+    For a CPU: (M, V) numbers are more than its cache holds, and PyTorch's own goes through them seven times, which took
+    a quarter of a step of a small BERT. A few rows at a time stay in the cache until loss and gradient are both done.
+    Every label counts: there is no ignored class.
     """
 
     @staticmethod
@@ -72,9 +83,8 @@ class SummedCrossEntropy(torch.autograd.Function):
         gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
         if gradient is not None:
             gradient[len(labels) :] = 0
-        at_once = 64 if logits.device.type == "cpu" else max(1, len(labels))
-        for start in range(0, len(labels), at_once):
-            rows = slice(start, min(start + at_once, len(labels)))
+        for start in range(0, len(labels), ROWS_AT_ONCE):
+            rows = slice(start, min(start + ROWS_AT_ONCE, len(labels)))
             x = logits[rows].to(wide)
             target = labels[rows, None]
             probabilities = x.softmax(1)

@@ -132,6 +132,8 @@ class PretrainOptions:
     """auto: a GPU where there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """torch.compile, for a GPU; it takes up to a minute and a C compiler. auto: where --minutes is 10 or more"""
     seed: int = 0
     """decides fresh weights, pairs, masks and dropout"""
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.training.ceiling import training_operations
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
+from minibert.training.replay import Replayed
 from pretrain.batches import PretrainBatch
-from pretrain.loss import loss_sums, predict
+from pretrain.loss import NO_LABEL, Sums, loss_sums, predict
 
 
 @dataclass(frozen=True)
@@ -32,30 +36,93 @@ class StepSums:
         return StepSums(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
 
-def accumulate_gradients(
+class Pass:
+    """The forward and backward pass of one micro-batch. On a GPU its kernels are recorded and replayed."""
+
+    def __init__(
+        self,
+        model: BertForPreTraining | BertForMaskedLM,
+        *,
+        device: torch.device,
+        precision: Precision,
+        compiled: bool = False,
+    ) -> None:
+        """compiled: by `torch.compile`, once for all shapes; it takes a minute and a C compiler."""
+        self.model = model
+        self.device = device
+        self.precision = precision
+        self.losses = torch.compile(losses, dynamic=True) if compiled else losses
+        self.run = Replayed(self.backward, device)
+
+    def __call__(self, batch: PretrainBatch, counts: Tensor) -> Sums:
+        """Adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own. Returns the sums, detached.
+
+        counts: (2,) of the global batch, on the CPU.
+        """
+        return Sums(*self.run(counts, *tensors_of(batch, filled=self.device.type == "cuda")))
+
+    def backward(self, counts: Tensor, *tensors: Any) -> tuple[Tensor, ...]:
+        """The same, of tensors on the device, which alone decide what is computed."""
+        with self.precision.autocast():
+            sums = self.losses(self.model, *tensors)
+        (sums.mlm / counts[0] + sums.nsp / counts[1]).backward()
+        return sums.mlm.detach(), sums.nsp.detach()
+
+
+def losses(
     model: BertForPreTraining | BertForMaskedLM,
-    micro_batches: Sequence[PretrainBatch],
-    *,
-    device: torch.device,
-    precision: Precision,
-    processes: Processes,
-) -> StepSums:
+    input_ids: Tensor,
+    token_type_ids: Tensor,
+    attention_mask: Tensor | None,
+    masked_positions: Tensor,
+    masked_labels: Tensor,
+    next_sentence_labels: Tensor,
+) -> Sums:
+    """The loss sums of a batch that `tensors_of` took apart."""
+    batch = PretrainBatch(
+        input_ids,
+        token_type_ids,
+        attention_mask,
+        masked_positions,
+        masked_labels,
+        next_sentence_labels,
+        lengths=(),  # not asked here
+    )
+    return loss_sums(predict(model, batch), batch)
+
+
+def tensors_of(batch: PretrainBatch, *, filled: bool) -> tuple[Tensor | None, ...]:
+    """The tensors of a batch, in the order of its fields; `filled`: as many labels as masked positions, of which those
+    beyond the real ones are `NO_LABEL`, so that batches have few shapes.
+    """
+    labels = batch.masked_labels
+    if filled:
+        labels = F.pad(labels, (0, len(batch.masked_positions) - len(labels)), value=NO_LABEL)
+    return (
+        batch.input_ids,
+        batch.token_type_ids,
+        batch.attention_mask,
+        batch.masked_positions,
+        labels,
+        batch.next_sentence_labels,
+    )
+
+
+def accumulate_gradients(run: Pass, micro_batches: Sequence[PretrainBatch], *, processes: Processes) -> StepSums:
     """Adds the gradient of the global batch's loss to the parameters: this process's parts, and then the others'."""
     masked = sum(len(batch.masked_labels) for batch in micro_batches)
     pairs = sum(len(batch.next_sentence_labels) for batch in micro_batches)
     tokens = sum(batch.tokens for batch in micro_batches)
     positions = sum(batch.positions for batch in micro_batches)
     operations = sum(
-        training_operations(model.config, batch.lengths, len(batch.masked_labels)) for batch in micro_batches
+        training_operations(run.model.config, batch.lengths, len(batch.masked_labels)) for batch in micro_batches
     )
     counts = processes.sum((masked, pairs, tokens, positions, operations))  # of the global batch
-    mlm, nsp = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(2))
+    divisors = torch.tensor(counts[:2], dtype=run.precision.parameter_dtype)
+    mlm, nsp = (torch.zeros((), device=run.device, dtype=torch.float64) for _ in range(2))
     for batch in micro_batches:
-        moved = batch.to(device)
-        with precision.autocast():
-            sums = loss_sums(predict(model, moved), moved)
-        (sums.mlm / counts[0] + sums.nsp / counts[1]).backward()
-        mlm += sums.mlm.detach()
-        nsp += sums.nsp.detach()
-    processes.add_up_gradients(model.parameters())
+        sums = run(batch, divisors)
+        mlm += sums.mlm
+        nsp += sums.nsp
+    processes.add_up_gradients(run.model.parameters())
     return StepSums(*processes.sum((float(mlm), float(nsp))), *counts)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
 import platform
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -102,6 +105,16 @@ def processor_has_amx() -> bool:
     if torch_answer is not None:
         return torch_answer()
     return {"amx_tile", "amx_bf16"} <= _flags(_processor_facts())
+
+
+def missing_for_compiling(device: torch.device) -> str | None:
+    """What `torch.compile` lacks here; None where it can be used. On a CPU it is not used."""
+    if device.type != "cuda":
+        return "a CUDA GPU"
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton"
+    compilers = os.environ.get("CC"), "cc", "gcc", "clang"
+    return None if any(shutil.which(name) for name in compilers if name) else "a C compiler"
 
 
 def device_name(device: torch.device) -> str:

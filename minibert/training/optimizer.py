@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
+from minibert.training.replay import Replayed
 
 # Muon takes the matrices inside the blocks; embeddings and heads, where a row belongs to a word, go to AdamW.
 BLOCK_MARK = "blocks."
@@ -99,11 +100,16 @@ def build_optimizers(
     groups = [{"params": group, "lr": rate, "weight_decay": decayed} for (rate, decayed), group in by_rule.items()]
     if groups:
         # Fused: one pass over the memory instead of one for each operation, on CPU and GPU alike.
-        adamw = torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, eps=options.eps, fused=True)
+        adamw = torch.optim.AdamW(
+            groups, lr=options.learning_rate, betas=options.betas, eps=options.eps, fused=True,
+            capturable=next(model.parameters()).is_cuda,
+        )  # fmt: skip
         optimizers.append(adamw)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
+            if group["params"][0].is_cuda:  # a recorded step (see `Update`) reads its rate from the GPU's memory
+                group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
     assert_complete(model, optimizers)
     return optimizers
 
@@ -128,21 +134,56 @@ def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float
     """Set each group's rate to its own peak times `factor`."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
+            rate = group["peak_lr"] * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
-    """Scales all gradients alike, in place, so that their norm together is at most `limit`; 0 is no limit.
+class Update:
+    """What follows the gradient: its norm, clipping, and the optimizers' step; on a GPU recorded and replayed."""
 
-    Returns the norm before. As `torch.nn.utils.clip_grad_norm_`, which goes through the gradients once more to multiply
-    them by 1 where they are short enough.
-    """
-    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-    total = nn.utils.get_total_norm([parameter.grad for parameter in with_gradient if parameter.grad is not None])
-    norm = float(total)
-    if limit and norm > limit - CLIP_EPS:
-        nn.utils.clip_grads_with_norm_(with_gradient, limit, total)
-    return norm
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], optimizers: Sequence[torch.optim.Optimizer], *, clip_norm: float
+    ) -> None:
+        """clip_norm: what all gradients together are scaled down to, where their norm is more; 0 is no limit."""
+        self.parameters = list(parameters)
+        self.optimizers = optimizers
+        self.clip_norm = clip_norm
+        self.device = self.parameters[0].device
+        self._record_anew()
+
+    def _record_anew(self) -> None:
+        self._with_gradient = [parameter for parameter in self.parameters if parameter.grad is not None]
+        self._norm = Replayed(self._total_norm, self.device)
+        self._clip_and_step = Replayed(self._clip_then_step, self.device)
+
+    def clear(self) -> None:
+        """Forgets the gradients. On a GPU they stay where they are, as zeros: recordings write there."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=self.device.type == "cpu")
+
+    def norm(self) -> Tensor:
+        """Of all gradients together, before clipping: ()"""
+        if len(self._with_gradient) != sum(parameter.grad is not None for parameter in self.parameters):
+            self._record_anew()  # a recording knows of no gradient that came later
+        return self._norm()[0]
+
+    def apply(self, norm: Tensor) -> None:
+        """Clips, and takes the step. norm: what `norm` found."""
+        self._clip_and_step(norm)
+
+    def _total_norm(self) -> tuple[Tensor]:
+        return (nn.utils.get_total_norm([p.grad for p in self._with_gradient if p.grad is not None]),)
+
+    def _clip_then_step(self, norm: Tensor) -> tuple[()]:
+        # On a CPU gradients that are short enough are not gone through once more, to be multiplied by 1.
+        if self.clip_norm and (norm.is_cuda or float(norm) > self.clip_norm - CLIP_EPS):
+            nn.utils.clip_grads_with_norm_(self._with_gradient, self.clip_norm, norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return ()
 
 
 CLIP_EPS = 1e-6  # torch scales by limit / (norm + 1e-6)
@@ -200,8 +241,9 @@ class Muon(torch.optim.Muon):
         )
         # An orthogonal (R, C) matrix has entries of size max(R, C)^-0.5: this brings all to 0.2, the size of AdamW's.
         rate = 0.2 * math.sqrt(max(directions.shape[1:])) * group["lr"]
-        for (matrix, _), direction in zip(pairs, directions, strict=True):
-            matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-rate)
+        kept = 1 - group["lr"] * group["weight_decay"]
+        for (matrix, _), step in zip(pairs, directions.to(pairs[0][0].dtype) * rate, strict=True):
+            matrix.mul_(kept).sub_(step)
 
 
 def orthogonalize(matrices: Tensor, *, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:

@@ -155,6 +155,10 @@ def say(processes: Processes, line: str) -> None:
             cli.stop_printing()
 
 
-def step_seed(seed: int, step: int, rank: int) -> int:
+def seed_dropout(seed: int, step: int, processes: Processes) -> None:
     """Seeds dropout for one step of one process: with it, no generator's state needs to be saved."""
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]) >> 1
+    number = int(np.random.SeedSequence([seed, step, processes.rank]).generate_state(1, np.uint64)[0]) >> 1
+    # As `torch.manual_seed`, which notes a stack trace for every kind of device that it finds unused.
+    torch.default_generator.manual_seed(number)
+    if processes.device_type == "cuda":
+        torch.cuda.manual_seed(number)

@@ -402,3 +402,8 @@ def test_the_traceback_is_there_for_those_who_ask(tmp_path: Path, out: Path) -> 
         capture_output=True, text=True, cwd=REPOSITORY, env=os.environ | {"MINIBERT_DEBUG": "1"},
     )  # fmt: skip
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_compiling_without_a_gpu(refused: Refused, out: Path, arrays: Path) -> None:
+    message = refused("--data", arrays, "--out", out, "--steps", 1, "--compile", "yes", "--device", "cpu")
+    assert message == "--compile yes: needs a CUDA GPU"

@@ -40,9 +40,7 @@ def gradients(args: list[str]) -> tuple[dict[str, Tensor], StepSums]:
     directory = RunDirectory(Path(parsed.out))
     set_up(directory, parsed, processes=1)
     run = Pretraining(directory, parsed, Processes())
-    sums = accumulate_gradients(
-        run.model, run.micro_batches(16), device=run.device, precision=run.precision, processes=run.processes
-    )
+    sums = accumulate_gradients(run.backward, run.micro_batches(16), processes=run.processes)
     return {name: parameter.grad for name, parameter in run.model.named_parameters()}, sums  # type: ignore[misc]
 
 
@@ -89,8 +87,7 @@ SCRIPT = """
             run = RunDirectory(Path(options.out))
             decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
             training = Pretraining(run, options, processes)
-            sums = accumulate_gradients(training.model, training.micro_batches(16), device=training.device,
-                                        precision=training.precision, processes=processes)
+            sums = accumulate_gradients(training.backward, training.micro_batches(16), processes=processes)
             save_file({name: parameter.grad for name, parameter in training.model.named_parameters()},
                       run.path / f"gradients-{processes.rank}.safetensors")
             if processes.is_main:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -15,7 +16,7 @@ import minibert
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Bert
 from minibert.training.device import choose_precision
-from minibert.training.processes import Processes, step_seed
+from minibert.training.processes import Processes, seed_dropout
 from pretrain import train as train_module
 from pretrain.batches import PretrainBatch
 from pretrain.evaluate import HeldOut
@@ -24,7 +25,7 @@ from pretrain.prepare import PrepareOptions, prepare
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
 from pretrain.shards import open_prepared
-from pretrain.train import EvaluationTimes, Position, Pretraining
+from pretrain.train import EvaluationTimes, Position, Pretraining, is_compiled
 from tests.helpers import FAMILY
 from tests.pretrain.running import (
     documents,
@@ -115,15 +116,35 @@ def test_the_summarys_figures_are_those_of_the_saved_model(run: Path, arrays: Pa
 def test_a_gpus_share_of_its_ceiling_is_in_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     """6e12 operations in 2 seconds on two GPUs that can do 4e12 a second each; a processor has no such figure."""
     monkeypatch.setattr(train_module, "measured_ceiling", lambda dtype, device: 4e12)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000)
     run = SimpleNamespace(
         device=torch.device("cuda", 0),
         precision=choose_precision("bfloat16", torch.device("cuda", 0)),
         processes=SimpleNamespace(world_size=2),
         position=Position(seconds=2.0, operations=6e12),
     )
-    assert Pretraining.utilization(run) == {"model_flops_utilization": 0.375}  # type: ignore[arg-type]
+    found = Pretraining.gpu_figures(run)  # type: ignore[arg-type]
+    assert found == {"peak_gpu_bytes": 5_000, "model_flops_utilization": 0.375}
     run.device = torch.device("cpu")
-    assert Pretraining.utilization(run) == {}  # type: ignore[arg-type]
+    assert Pretraining.gpu_figures(run) == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("length", "compile", "compiled"),
+    [
+        ("--minutes 9.9", "auto", False), ("--minutes 10", "auto", True), ("--minutes 10", "no", False),
+        ("--steps 1000000", "auto", False), ("--steps 1", "yes", True),
+    ],
+)  # fmt: skip
+def test_long_runs_on_a_gpu_are_compiled(
+    monkeypatch: pytest.MonkeyPatch, length: str, compile: str, compiled: bool
+) -> None:
+    options = parse_options(["--data", "d", "--out", "o", *length.split(), "--compile", compile])
+    monkeypatch.setattr(train_module, "missing_for_compiling", lambda device: None)
+    assert is_compiled(options, torch.device("cuda", 0)) is compiled
+    if compile != "yes":
+        monkeypatch.setattr(train_module, "missing_for_compiling", lambda device: "a C compiler")
+        assert is_compiled(options, torch.device("cuda", 0)) is False
 
 
 def test_the_log_has_a_line_every_so_many_steps_and_the_evaluations(run: Path) -> None:
@@ -291,9 +312,11 @@ def test_options_change_the_result(
 
 
 def test_dropout_differs_from_step_to_step_and_between_processes() -> None:
-    seeds = {step_seed(seed, step, rank) for seed in range(3) for step in range(50) for rank in range(4)}
+    seeds = set()
+    for seed, step, rank in itertools.product(range(3), range(50), range(4)):
+        seed_dropout(seed, step, Processes(rank=rank))
+        seeds.add(torch.initial_seed())
     assert len(seeds) == 3 * 50 * 4
-    assert all(0 <= seed < 2**63 for seed in seeds)
 
 
 def test_a_run_goes_on_when_nobody_reads_what_it_prints(arrays: Path, shape: Path, tmp_path: Path) -> None:

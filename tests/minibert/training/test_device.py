@@ -8,6 +8,7 @@ from minibert.training import device as device_module
 from minibert.training.device import (
     choose_device,
     choose_precision,
+    missing_for_compiling,
     processor_has_amx,
     processor_name,
 )
@@ -117,3 +118,15 @@ def test_other_precisions_change_nothing_on_the_way(name: str) -> None:
 
 def test_the_processor_has_a_name() -> None:
     assert len(processor_name()) > 2
+
+
+def test_what_compiling_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 0)
+    assert missing_for_compiling(CPU) == "a CUDA GPU"
+    monkeypatch.setattr(device_module.importlib.util, "find_spec", lambda name: None)
+    assert missing_for_compiling(gpu) == "the package triton"
+    monkeypatch.setattr(device_module.importlib.util, "find_spec", lambda name: name == "triton")
+    monkeypatch.setattr(device_module.shutil, "which", lambda name: None)
+    assert missing_for_compiling(gpu) == "a C compiler"
+    monkeypatch.setattr(device_module.shutil, "which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
+    assert missing_for_compiling(gpu) is None

@@ -13,9 +13,9 @@ from minibert.errors import InputError
 from minibert.training.optimizer import (
     Muon,
     OptimizerOptions,
+    Update,
     assert_complete,
     build_optimizers,
-    clip_gradients,
     decay_groups,
     load_optimizer_tensors,
     named_optimizer_tensors,
@@ -359,7 +359,10 @@ def test_gradients_are_clipped_as_torch_clips_them(limit: float) -> None:
     for first, second in (ours, theirs):
         first.grad, second.grad = torch.tensor([0.0, 3.0]), torch.tensor([4.0])
     unused = nn.Parameter(torch.zeros(3))
-    assert clip_gradients([*ours, unused], limit) == 5.0
+    update = Update([*ours, unused], [], clip_norm=limit)
+    norm = update.norm()
+    assert norm.item() == 5.0
+    update.apply(norm)
     nn.utils.clip_grad_norm_([*theirs, unused], limit or math.inf)
     assert [one.grad.tolist() for one in ours] == [one.grad.tolist() for one in theirs]
 
@@ -367,4 +370,4 @@ def test_gradients_are_clipped_as_torch_clips_them(limit: float) -> None:
 def test_a_norm_that_is_no_number_is_told() -> None:
     parameter = nn.Parameter(torch.zeros(2))
     parameter.grad = torch.tensor([math.nan, 1.0])
-    assert math.isnan(clip_gradients([parameter], 1.0))
+    assert math.isnan(Update([parameter], [], clip_norm=1.0).norm().item())
