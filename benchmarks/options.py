@@ -195,6 +195,8 @@ class PretrainBenchmarkOptions:
     """peak learning rate"""
     dropout: float = 0.1
     """dropout"""
+    compile: Literal["no", "yes"] = "no"
+    """ours by torch.compile, on a GPU"""
     threads: int | None = None
     """threads of both; none: as many as there are cores"""
     device: Literal["auto", "cpu", "cuda"] = "auto"

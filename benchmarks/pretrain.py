@@ -99,7 +99,8 @@ class Study:
                 "--weight-decay", work.weight_decay, "--clip-norm", work.clip_norm,
                 "--warmup-share", work.warmup_share, "--decay-share", 1 - work.warmup_share,
                 "--dropout", work.dropout, "--mask-rate", work.mask_rate, "--short-share", work.short_share,
-                "--dtype", self.options.dtype, "--device", work.device, "--seed", seed,
+                "--dtype", self.options.dtype, "--compile", self.options.compile, "--device", work.device,
+                "--seed", seed,
                 "--evaluations", 1, "--log-every", 1, "--save-every", 10**9, "--save-seconds", 1e9,
             ],
             out.with_suffix(".log"), threads=self.threads,
@@ -113,7 +114,7 @@ class Study:
             seed=seed,
             work={"steps": summary["steps"], "tokens": summary["tokens"]},
             metrics={},
-            figures={"peak_memory": summary["peak_rss_bytes"]},
+            figures={"peak_memory": summary.get("peak_gpu_bytes", summary["peak_rss_bytes"])},
             notes={
                 "losses": [line["mlm_loss"] + line["nsp_loss"] for line in steps],
                 "seconds": [after - before for before, after in pairwise(ends)],

@@ -24,6 +24,7 @@ class Comparison:
     benchmark: str  # a key of `RUN`
     args: str  # {model}, {data} and {device} are filled in
     cells: tuple[str, ...]  # what its row of the table begins with
+    devices: tuple[str, ...] = ("cpu", "cuda")  # where it is run
 
 
 RUN: dict[str, Callable[[Sequence[str]], None]] = {
@@ -50,6 +51,7 @@ def pretraining() -> list[Comparison]:
             "pretrain",
             f"--model {size} --batch-size {batch} {choice} --dtype {dtype} --peer {peer} {common}",
             (f"{size}, {batch}", vocabulary, dtype),
+            ("cpu",),
         )
         for vocabulary, choice, among in vocabularies
         for size, batch in among
@@ -64,7 +66,25 @@ def pretraining() -> list[Comparison]:
             f"--model mini --batch-size 8 --tokenizer {{model}} {equal}",
             ("mini, 8", "30,522", "float32, no dropout"),
         ),
+        *on_gpus(),
     ]
+
+
+def on_gpus() -> list[Comparison]:
+    """Batches of a GPU's size, and a small one; with the compiler and without."""
+    common = "--tokenizer {model} --device cuda --steps 60 --warm-up 20"
+    return [
+        Comparison(
+            f"pretrain-{size}-{batch}-compile-{compiled}",
+            "pretrain",
+            f"--model {size} --batch-size {batch} --compile {compiled} {common}",
+            (f"{size}, {batch}", "30,522", "bfloat16, compiled" if compiled == "yes" else "bfloat16"),
+            ("cuda",),
+        )
+        for size, batch, compiled in (
+            ("mini", 32, "no"), ("mini", 256, "no"), ("mini", 256, "yes"), ("base", 256, "no"), ("base", 256, "yes"),
+        )
+    ]  # fmt: skip
 
 
 def encoding() -> list[Comparison]:
@@ -111,7 +131,7 @@ def compare(options: SuiteOptions) -> None:
     """
     directory = Path(options.out) / options.device
     directory.mkdir(parents=True, exist_ok=True)
-    chosen = [one for one in SUITE if one.benchmark in options.sections()]
+    chosen = [one for one in SUITE if one.benchmark in options.sections() and options.device in one.devices]
     failed = []
     for number, comparison in enumerate(chosen, start=1):
         path = directory / f"{comparison.name}.json"
@@ -126,7 +146,7 @@ def compare(options: SuiteOptions) -> None:
     tables = {
         f"{section}, {options.device}": lines
         for section, make in TABLES.items()
-        if (lines := make(results(directory, section)))
+        if (lines := make(results(directory, section, options.device)))
     }
     put_tables(Path(options.docs), tables)
     print(f"\nwritten to {options.docs}: {', '.join(tables) or 'nothing, as nothing was measured'}")
@@ -134,10 +154,10 @@ def compare(options: SuiteOptions) -> None:
         raise CheckFailed("; ".join(failed))
 
 
-def results(directory: Path, section: str) -> list[tuple[tuple[str, ...], dict[str, Any] | None]]:
+def results(directory: Path, section: str, device: str) -> list[tuple[tuple[str, ...], dict[str, Any] | None]]:
     """Of each of a section's comparisons the cells that its row begins with, and what came of it, if it was run."""
     found = []
-    for comparison in (one for one in SUITE if one.benchmark == section):
+    for comparison in (one for one in SUITE if one.benchmark == section and device in one.devices):
         path = directory / f"{comparison.name}.json"
         found.append((comparison.cells, json.loads(path.read_text(encoding="utf-8")) if path.exists() else None))
     return found

@@ -102,12 +102,13 @@ class Loop:
 
     def run(self, side: str) -> Run:
         """What came of all steps."""
+        on_gpu = self.device.type == "cuda"
         return Run(
             side=side,
             seed=self.work.seed,
             work={"steps": len(self.losses), "tokens": self.tokens},
             metrics={},
-            figures={"peak_memory": peak_rss_bytes()},
+            figures={"peak_memory": torch.cuda.max_memory_allocated() if on_gpu else peak_rss_bytes()},
             notes={"losses": self.losses, "seconds": self.seconds},
         )
 
