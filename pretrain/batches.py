@@ -25,6 +25,9 @@ from pretrain.shards import TokenArrays
 # The number of masked positions is rounded up to a multiple of this. It differs from batch to batch, and on a processor
 # every new size of a matrix product has its kernel built anew: a tenth of a step of a small BERT.
 MASKED_MULTIPLE = 64
+# On a GPU a pass is recorded for each shape (`minibert.training.replay`), so there should be few: T is a multiple of
+# an eighth of the longest, and the number of masked positions of a 64th of all.
+LENGTHS, MASKED_COUNTS = 8, 64
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,11 @@ class Examples:
     lengths: NDArray[np.int64]  # (B,)
     not_next: NDArray[np.bool_]  # (B,) B is not what follows A
 
-    def batch(self) -> PretrainBatch:
-        """As tensors."""
+    def batch(self, *, few_shapes: bool = False) -> PretrainBatch:
+        """As tensors; few_shapes: with more filling, as a GPU likes it."""
         positions = np.flatnonzero(self.asked)
-        filling = np.zeros(-len(positions) % MASKED_MULTIPLE, np.int64)
+        multiple = max(MASKED_MULTIPLE, self.ids.size // MASKED_COUNTS) if few_shapes else MASKED_MULTIPLE
+        filling = np.zeros(-len(positions) % multiple, np.int64)
         real = np.arange(self.ids.shape[1]) < self.lengths[:, None]
         return PretrainBatch(
             input_ids=torch.from_numpy(self.seen),
@@ -103,10 +107,10 @@ class BatchMaker:
         *,
         seed: int,
         scored: NDArray[np.bool_] | None = None,
-        length_multiple: int = 1,
+        few_shapes: bool = False,
     ) -> None:
         """scored: (n,) one flag a token of the array; a masked token that has it False is not asked for.
-        length_multiple: what T is rounded up to, but for the sequence length itself.
+        few_shapes: batches are filled up so that many have the same shapes, for a GPU.
         """
         self.arrays = arrays
         self.tokenizer = tokenizer
@@ -114,7 +118,7 @@ class BatchMaker:
         self.masker = masker
         self.seed = seed
         self.scored = scored
-        self.length_multiple = length_multiple
+        self.few_shapes = few_shapes
 
     def micro_batches(
         self, plan: PairPlan, *, start: int, stop: int, parts: int, share: slice = slice(None)
@@ -127,7 +131,7 @@ class BatchMaker:
         by_length = np.argsort(pairs["a_length"] + pairs["b_length"], kind="stable")[share]
         bounds = [len(by_length) * part // parts for part in range(parts + 1)]
         chosen = [by_length[low:high] for low, high in itertools.pairwise(bounds)]
-        return [self.examples(pairs[part], start + part).batch() for part in chosen]
+        return [self.examples(pairs[part], start + part).batch(few_shapes=self.few_shapes) for part in chosen]
 
     def examples(self, pairs: NDArray[np.void], numbers: NDArray[np.int64]) -> Examples:
         """The examples of planned pairs, (B,) of PAIR; `numbers`, (B,), are their places in the plan, and decide their
@@ -160,7 +164,8 @@ class BatchMaker:
 
     def _rounded(self, longest: int) -> int:
         """The length T of a batch."""
-        return min(longest + -longest % self.length_multiple, self.options.seq_len)
+        multiple = max(1, self.options.seq_len // LENGTHS) if self.few_shapes else 1
+        return min(longest + -longest % multiple, self.options.seq_len)
 
 
 def data_seed(seed: int, *, phase: int) -> int:

@@ -59,8 +59,9 @@ class InspectOptions:
         Raises:
             InputError: an option is out of range.
         """
-        if self.count < 1 or min(self.start, self.seed, self.phase) < 0:
-            raise InputError("--count must be at least 1; --start, --phase and --seed at least 0")
+        if self.count < 1 or min(self.start, self.phase) < 0:
+            raise InputError("--count must be at least 1; --start and --phase at least 0")
+        cli.check_range(self, "seed", low=0, high=2**32 - 1)
         if not 0 <= self.short_share <= 1:
             raise InputError(f"--short-share must be at least 0 and at most 1, not {self.short_share}")
         if not 0 < self.mask_rate < 1:

@@ -60,6 +60,11 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Summed; rows beyond the labels don't count. (M', V), (M,) -> scalar"""
     if logits.device.type == "cpu":
         return SummedCrossEntropy.apply(logits, labels)
+    return summed_cross_entropy(logits, labels)
+
+
+def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """For a GPU: PyTorch's own, in float32 or wider; `NO_LABEL` does not count. (M', V), (M,) -> scalar"""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     return F.cross_entropy(logits[: len(labels)].to(wide), labels, ignore_index=NO_LABEL, reduction="sum")
 

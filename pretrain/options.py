@@ -219,6 +219,7 @@ class PretrainOptions:
 # Where a run lives, how often it reports, and what `resolve` has already worked into other fields.
 NOT_DECISIVE = {
     "out", "resume", "recipe", "seq_len", "no_nsp", "save_every", "save_seconds", "evaluations", "log_every", "device",
+    "compile",
 }  # fmt: skip
 
 

@@ -49,9 +49,7 @@ from pretrain.setup import TakenOver, build_model, model_config, set_up
 from pretrain.shards import MANIFEST, open_prepared
 from pretrain.step import Pass, StepSums, accumulate_gradients
 
-# Attention's kernels want rows of 16 bytes, and batches of few shapes are recorded few times.
-GPU_LENGTH_MULTIPLE = 16
-# `torch.compile` takes 25 seconds for BERT-mini and 50 for base, and saves a seventh to a third of a step.
+# `torch.compile` takes 25 seconds for BERT-mini and 50 for base, and saves a seventh of a step to a quarter.
 COMPILED_FROM_MINUTES = 10
 
 
@@ -112,7 +110,6 @@ class Pretraining:
         self.processes.give_out(self.model)
         self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
         self.compiled = is_compiled(options, self.device)
-        self.backward = Pass(self.model, device=self.device, precision=self.precision, compiled=self.compiled)
         self.update = Update(self.model.parameters(), self.optimizers, clip_norm=options.clip_norm)
 
         self.position = Position()
@@ -131,7 +128,7 @@ class Pretraining:
             f"text     {corpus.train.documents:,} documents, {len(corpus.train.tokens):,} tokens; held out: "
             f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
             f"machine  {device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}"
-            + ("; compiled in the first step, in up to a minute" if self.compiled else ""),
+            + ("; compiled first, in up to a minute" if self.compiled else ""),
         ]
         if taken.fresh:
             lines.append(f"fresh    not in {options.init}: {', '.join(taken.fresh)}")
@@ -148,9 +145,10 @@ class Pretraining:
         masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
         seed = data_seed(options.seed, phase=self.position.phase)
         self.plan = PairPlan(corpus.train, pairs, seed=seed, block_counts=self.block_counts)
-        multiple = 1 if self.device.type == "cpu" else GPU_LENGTH_MULTIPLE
-        self.maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed, length_multiple=multiple)
+        on_gpu = self.device.type == "cuda"
+        self.maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed, few_shapes=on_gpu)
         self.batches = Prefetcher(self.micro_batches)
+        self.backward = self.new_pass()  # the recordings of another phase's shapes are of no use
 
     def micro_batches(self, start: int) -> list[PretrainBatch]:
         """This process's part of the global batch that begins with pair `start`."""
@@ -158,6 +156,28 @@ class Pretraining:
         stop, parts = start + self.options.batch_size, self.options.accumulate
         batches = self.maker.micro_batches(self.plan, start=start, stop=stop, parts=parts, share=share)
         return batches if self.device.type == "cpu" else [batch.pinned() for batch in batches]
+
+    def new_pass(self) -> Pass:
+        """The forward and backward pass, as yet without a recording."""
+        return Pass(self.model, device=self.device, precision=self.precision, compiled=self.compiled)
+
+    def compile(self) -> None:
+        """Has the pass compiled on a first batch, whose gradients are forgotten: not on the run's time.
+
+        Raises:
+            RunStopped: it is asked for and can't be done. Where it is not asked for the run goes on without.
+        """
+        batches = self.micro_batches(self.position.pairs)
+        try:
+            accumulate_gradients(self.backward, batches, processes=self.processes)
+        except Exception as error:  # of a compiler, a driver or a library: there is no telling which
+            reason = str(error).strip().split("\n")[0]
+            if self.options.compile == "yes":
+                raise RunStopped(f"--compile yes: torch.compile failed: {reason}") from error
+            say(self.processes, f"not compiled: torch.compile failed: {reason}")
+            self.compiled = False
+            self.backward = self.new_pass()
+        self.update.clear()
 
     def enter_phase(self) -> None:
         """Moves on to the phase that the run's progress asks for."""
@@ -196,6 +216,8 @@ class Pretraining:
         ):
             if options.init is not None and position.step == 0:
                 self.say_before(self.evaluate(log))
+            if self.compiled:
+                self.compile()
             while self.progress() < 1:
                 self.enter_phase()
                 sums, gradient_norm, stopping = self.step(stop)
@@ -406,7 +428,7 @@ class Pretraining:
         """On GPUs: the most memory of one, and which share of what they multiply at best the model's products were."""
         if self.device.type != "cuda":
             return {}  # measuring it takes seconds there
-        peak = torch.cuda.max_memory_allocated(self.device)  # before the ceiling's matrices
+        peak = torch.cuda.max_memory_reserved(self.device)  # before the ceiling's matrices; with that of recordings
         ceiling = self.processes.world_size * measured_ceiling(self.precision.dtype, self.device)
         return {
             "peak_gpu_bytes": peak,

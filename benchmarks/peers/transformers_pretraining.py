@@ -108,7 +108,7 @@ class Loop:
             seed=self.work.seed,
             work={"steps": len(self.losses), "tokens": self.tokens},
             metrics={},
-            figures={"peak_memory": torch.cuda.max_memory_allocated() if on_gpu else peak_rss_bytes()},
+            figures={"peak_memory": torch.cuda.max_memory_reserved() if on_gpu else peak_rss_bytes()},
             notes={"losses": self.losses, "seconds": self.seconds},
         )
 

@@ -97,18 +97,19 @@ def build_optimizers(
     for parameters, weight_decay in ((decay, options.weight_decay), (no_decay, 0.0)):
         for name, parameter in parameters.items():
             by_rule[options.learning_rate * rate_share(name), weight_decay].append(parameter)
+    on_gpu = next(model.parameters()).is_cuda
     groups = [{"params": group, "lr": rate, "weight_decay": decayed} for (rate, decayed), group in by_rule.items()]
     if groups:
         # Fused: one pass over the memory instead of one for each operation, on CPU and GPU alike.
         adamw = torch.optim.AdamW(
             groups, lr=options.learning_rate, betas=options.betas, eps=options.eps, fused=True,
-            capturable=next(model.parameters()).is_cuda,
+            capturable=on_gpu,
         )  # fmt: skip
         optimizers.append(adamw)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
-            if group["params"][0].is_cuda:  # a recorded step (see `Update`) reads its rate from the GPU's memory
+            if on_gpu:  # a recorded step (see `Update`) reads its rate from there; the fused kernel takes float32 alone
                 group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
     assert_complete(model, optimizers)
     return optimizers
@@ -160,7 +161,9 @@ class Update:
         self._clip_and_step = Replayed(self._clip_then_step, self.device)
 
     def clear(self) -> None:
-        """Forgets the gradients. On a GPU they stay where they are, as zeros: recordings write there."""
+        """Forgets the gradients. On a GPU they stay where they are, as zeros, since recordings write there: AdamW then
+        goes on moving a parameter that had one in an earlier step alone, which none of ours does.
+        """
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=self.device.type == "cpu")
 
@@ -175,7 +178,8 @@ class Update:
         self._clip_and_step(norm)
 
     def _total_norm(self) -> tuple[Tensor]:
-        return (nn.utils.get_total_norm([p.grad for p in self._with_gradient if p.grad is not None]),)
+        gradients = [parameter.grad for parameter in self._with_gradient if parameter.grad is not None]
+        return (nn.utils.get_total_norm(gradients),)
 
     def _clip_then_step(self, norm: Tensor) -> tuple[()]:
         # On a CPU gradients that are short enough are not gone through once more, to be multiplied by 1.
@@ -242,8 +246,8 @@ class Muon(torch.optim.Muon):
         # An orthogonal (R, C) matrix has entries of size max(R, C)^-0.5: this brings all to 0.2, the size of AdamW's.
         rate = 0.2 * math.sqrt(max(directions.shape[1:])) * group["lr"]
         kept = 1 - group["lr"] * group["weight_decay"]
-        for (matrix, _), step in zip(pairs, directions.to(pairs[0][0].dtype) * rate, strict=True):
-            matrix.mul_(kept).sub_(step)
+        for (matrix, _), direction in zip(pairs, directions, strict=True):
+            matrix.mul_(kept).sub_(direction.to(matrix.dtype) * rate)
 
 
 def orthogonalize(matrices: Tensor, *, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:

@@ -1,7 +1,7 @@
 """A function's GPU kernels, recorded once and from then on started all at once: CUDA graphs.
 
-A step of a small BERT is some thousand kernels of a few microseconds each, and Python takes longer to start one than
-the GPU to run it. A recording is started as a whole. On a CPU a function is simply called.
+A step of a small BERT is some 550 kernels of a few microseconds each, and Python takes longer to start one than the GPU
+to run it. A recording is started as a whole. On a CPU a function is simply called.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# A recording holds its shapes' activations, in memory that all recordings of a function share.
+# Each keeps its inputs, and what it needs while it runs lies in memory that all of a function's recordings share.
 MOST_RECORDINGS = 32
 
 Shapes = tuple[tuple[torch.Size, torch.dtype] | None, ...]
@@ -30,26 +30,23 @@ class Replayed:
         self.function = function
         self.device = device
         self.records = device.type != "cpu"
-        self.recordings: dict[Shapes, Recording | None] = {}  # None: seen once
+        self.seen: set[Shapes] = set()
+        self.recordings: dict[Shapes, Recording] = {}
 
     def __call__(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        """Inputs may lie elsewhere than on the device; None must be None whenever the others have these shapes."""
+        """Inputs may lie elsewhere than on the device."""
         if not self.records:
             return self.function(*inputs)
         shapes = tuple(None if given is None else (given.shape, given.dtype) for given in inputs)
-        recording = self.recordings.get(shapes)
-        if recording is None:
-            moved = [None if given is None else given.to(self.device, non_blocking=True) for given in inputs]
-            if shapes not in self.recordings:
-                if len(self.recordings) < MOST_RECORDINGS:
-                    self.recordings[shapes] = None
-                return self.function(*moved)
-            recording = self.recordings[shapes] = Recording(self.function, moved, self.pool())
-        return recording.replay(inputs)
-
-    def pool(self) -> Any:
-        """The memory of the recordings so far: they never run at the same time."""
-        return next((recording.graph.pool() for recording in self.recordings.values() if recording is not None), None)
+        if shapes in self.recordings:
+            return self.recordings[shapes].replay(inputs)
+        moved = [None if given is None else given.to(self.device, non_blocking=True) for given in inputs]
+        if shapes not in self.seen or len(self.recordings) == MOST_RECORDINGS:
+            self.seen.add(shapes)
+            return self.function(*moved)
+        pool = next((recording.graph.pool() for recording in self.recordings.values()), None)
+        self.recordings[shapes] = Recording(self.function, moved, pool)
+        return self.recordings[shapes].replay(inputs)
 
 
 class Recording:

@@ -175,10 +175,19 @@ def test_examples_are_padded_to_the_longest(tokenizer: Tokenizer) -> None:
     assert made.lengths.tolist() == [10, 6]
 
 
-def test_a_length_is_rounded_up_but_not_beyond_the_sequence_length(tokenizer: Tokenizer) -> None:
-    for seq_len, wanted in ((32, 12), (11, 11)):
-        make = maker(tokenizer, ARRAYS, PairOptions(seq_len), length_multiple=4)
-        assert make.examples(pair(1, 4, 6, 3), np.array([0])).ids.shape == (1, wanted)
+@pytest.mark.parametrize(("seq_len", "wanted"), [(32, 12), (24, 12), (11, 10)])
+def test_for_a_gpu_lengths_are_multiples_of_an_eighth_of_the_longest(
+    tokenizer: Tokenizer, seq_len: int, wanted: int
+) -> None:
+    make = maker(tokenizer, ARRAYS, PairOptions(seq_len), few_shapes=True)
+    assert make.examples(pair(1, 4, 6, 3), np.array([0])).ids.shape == (1, wanted)
+
+
+def test_for_a_gpu_masked_positions_are_a_multiple_of_a_64th_of_all() -> None:
+    long = side_by_side(([2, *[10] * 8190, 3], [0] * 8192, [1], False))
+    assert len(long.batch().masked_positions) == 64
+    assert len(long.batch(few_shapes=True).masked_positions) == 128
+    assert len(ONE.batch(few_shapes=True).masked_positions) == 64
 
 
 def test_a_batch_is_its_examples_as_tensors() -> None:

@@ -1,4 +1,4 @@
-"""Pretraining on a GPU: recorded passes, batches from processes, and runs that are stopped and resumed."""
+"""Pretraining on a GPU: recorded passes, and runs that are stopped and resumed."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,16 @@ from torch.testing import assert_close
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining, PreTrainingLogits
 from pretrain.batches import PretrainBatch
-from pretrain.loss import SummedCrossEntropy, Sums, loss_sums, predict, right_answers
+from pretrain.loss import (
+    NO_LABEL,
+    SummedCrossEntropy,
+    Sums,
+    loss_sums,
+    predict,
+    right_answers,
+    summed_cross_entropy,
+)
+from pretrain.step import tensors_of
 from tests.helpers import TINY, seeded
 
 LN3 = math.log(3)
@@ -159,3 +169,27 @@ def test_a_second_backward_pass_is_refused() -> None:
 
 def test_no_chosen_token_costs_nothing() -> None:
     assert SummedCrossEntropy.apply(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long)).item() == 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_gpus_loss_is_a_cpus_and_filling_does_not_count(dtype: torch.dtype) -> None:
+    """The last two of the seven rows are filling, whose labels say so."""
+    drawn = torch.randn(7, 11, generator=seeded(3)).to(dtype)
+    labels = torch.tensor([3, 0, 10, 5, 5])
+    ours, theirs = (drawn.clone().requires_grad_() for _ in range(2))
+    loss = summed_cross_entropy(ours, torch.cat([labels, torch.tensor([NO_LABEL, NO_LABEL])]))
+    expected = SummedCrossEntropy.apply(theirs, labels)
+    loss.backward()
+    expected.backward()
+    assert loss.dtype == expected.dtype
+    assert_close(loss, expected, rtol=1e-6, atol=0)
+    assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-2 if dtype == torch.bfloat16 else 1e-6)
+    assert ours.grad is not None and bool((ours.grad[5:] == 0).all())
+
+
+def test_labels_are_filled_up_where_shapes_count() -> None:
+    given = replace(batch([4, 2], [1]), masked_positions=torch.tensor([3, 1, 0, 0]))
+    assert [t.tolist() for t in tensors_of(given, filled=True)[3:5] if t is not None] == [
+        [3, 1, 0, 0], [4, 2, NO_LABEL, NO_LABEL],
+    ]  # fmt: skip
+    assert tensors_of(given, filled=False)[4] is given.masked_labels

@@ -116,7 +116,7 @@ def test_the_summarys_figures_are_those_of_the_saved_model(run: Path, arrays: Pa
 def test_a_gpus_share_of_its_ceiling_is_in_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     """6e12 operations in 2 seconds on two GPUs that can do 4e12 a second each; a processor has no such figure."""
     monkeypatch.setattr(train_module, "measured_ceiling", lambda dtype, device: 4e12)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 5_000)
     run = SimpleNamespace(
         device=torch.device("cuda", 0),
         precision=choose_precision("bfloat16", torch.device("cuda", 0)),

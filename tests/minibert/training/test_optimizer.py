@@ -371,3 +371,22 @@ def test_a_norm_that_is_no_number_is_told() -> None:
     parameter = nn.Parameter(torch.zeros(2))
     parameter.grad = torch.tensor([math.nan, 1.0])
     assert math.isnan(Update([parameter], [], clip_norm=1.0).norm().item())
+
+
+def test_a_rate_in_a_tensor_stays_in_that_tensor() -> None:
+    """As a GPU's recorded step reads it; and a step goes by it as by a number."""
+    models = [new_model(), new_model()]
+    models[1].load_state_dict(models[0].state_dict())
+    for model, rates_are_tensors in zip(models, (False, True), strict=True):
+        optimizers = build_optimizers(model, options())
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        if rates_are_tensors:
+            held = [torch.tensor(group["lr"]) for group in groups]
+            for group, rate in zip(groups, held, strict=True):
+                group["lr"] = rate
+        train(model, optimizers, range(3))
+        if rates_are_tensors:
+            assert all(group["lr"] is rate for group, rate in zip(groups, held, strict=True))
+            assert [round(rate.item(), 9) for rate in held] == [0.003, 0.003, 3e-4, 3e-4]  # 3 / 20 of the peaks
+    for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
