@@ -216,7 +216,7 @@ class PretrainOptions:
         return plain_values(self, without=NOT_DECISIVE)
 
 
-# Where a run lives, how often it reports, and what `resolve` has already worked into other fields.
+# Where a run lives, how it is computed, how often it reports, and what `resolve` has worked into other fields.
 NOT_DECISIVE = {
     "out", "resume", "recipe", "seq_len", "no_nsp", "save_every", "save_seconds", "evaluations", "log_every", "device",
     "compile",

@@ -266,9 +266,9 @@ def test_the_saved_configuration_has_every_option_that_decides() -> None:
     saved = tomllib.loads(options.to_toml())
     fields = {field.name for field in dataclasses.fields(PretrainOptions)}
     not_given = {"data", "init", "tokenizer", "minutes", "word_segmenter"}
-    where_and_how_often = {"out", "resume", "save_every", "save_seconds", "evaluations", "log_every", "device"}
+    where_and_how = {"out", "resume", "save_every", "save_seconds", "evaluations", "log_every", "device", "compile"}
     worked_into_others = {"recipe", "seq_len", "no_nsp"}
-    assert set(saved) == fields - not_given - where_and_how_often - worked_into_others
+    assert set(saved) == fields - not_given - where_and_how - worked_into_others
 
 
 def test_our_recipes_set_only_what_decides() -> None:
