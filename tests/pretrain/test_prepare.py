@@ -355,7 +355,7 @@ if __name__ == "__main__":
 def long_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Text that takes seconds."""
     numbers = random.Random(0)
-    made = [f"Cat {numbers.randrange(10**5)} met dog {numbers.randrange(10**5)}. " * 20 for _ in range(10_000)]
+    made = [f"Cat {numbers.randrange(10**5)} met dog {numbers.randrange(10**5)}. " * 20 for _ in range(25_000)]
     path = tmp_path_factory.mktemp("long") / "long.txt"
     path.write_text("\n\n".join(made))
     return path
