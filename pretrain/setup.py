@@ -15,6 +15,7 @@ from minibert.config import BertConfig, config_named
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
+from minibert.training.device import missing_for_compiling
 from minibert.training.run_directory import Standing, gone_on_bad_input
 from pretrain.corpus import check_corpus
 from pretrain.initial import begin_at_neighbours
@@ -24,6 +25,9 @@ from pretrain.run_directory import RunDirectory
 from pretrain.shards import PreparedCorpus, open_prepared
 
 PretrainModel = BertForPreTraining | BertForMaskedLM
+
+# `torch.compile` takes 25 seconds for BERT-mini and 50 for base, and saves a seventh of a step to a quarter.
+COMPILED_FROM_MINUTES = 10
 
 
 def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> Standing:
@@ -56,6 +60,20 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
         if options.init is not None:
             checkpoint.load(options.init)
     return standing
+
+
+def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
+    """Whether the steps go through `torch.compile`: where that is asked for, or pays after what it takes itself.
+
+    Raises:
+        InputError: it is asked for where it can't be had.
+    """
+    missing = missing_for_compiling(device)
+    if options.compile == "yes" and missing:
+        raise InputError(f"--compile yes: needs {missing}")
+    if options.compile == "auto":
+        return missing is None and (options.minutes or 0) >= COMPILED_FROM_MINUTES
+    return options.compile == "yes"
 
 
 def check_lengths(config: BertConfig, options: PretrainOptions) -> None:

@@ -52,14 +52,14 @@ class Pass:
         self.device = device
         self.precision = precision
         self.losses = torch.compile(losses, dynamic=True) if compiled else losses
-        self.run = Replayed(self.backward, device)
+        self.replayed = Replayed(self.backward, device)
 
     def __call__(self, batch: PretrainBatch, counts: Tensor) -> Sums:
         """Adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own. Returns the sums, detached.
 
         counts: (2,) of the global batch, on the CPU.
         """
-        return Sums(*self.run(counts, *tensors_of(batch, filled=self.device.type == "cuda")))
+        return Sums(*self.replayed(counts, *tensors_of(batch, filled=self.device.type == "cuda")))
 
     def backward(self, counts: Tensor, *tensors: Any) -> tuple[Tensor, ...]:
         """The same, of tensors on the device, which alone decide what is computed."""

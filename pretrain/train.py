@@ -28,7 +28,7 @@ from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.ceiling import measured_ceiling
-from minibert.training.device import choose_device, choose_precision, device_name, missing_for_compiling
+from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog, open_log
@@ -45,12 +45,9 @@ from pretrain.masking import Masker
 from pretrain.options import PretrainOptions
 from pretrain.picture import draw_run
 from pretrain.run_directory import RunDirectory
-from pretrain.setup import TakenOver, build_model, model_config, set_up
+from pretrain.setup import TakenOver, build_model, is_compiled, model_config, set_up
 from pretrain.shards import MANIFEST, open_prepared
 from pretrain.step import Pass, StepSums, accumulate_gradients
-
-# `torch.compile` takes 25 seconds for BERT-mini and 50 for base, and saves a seventh of a step to a quarter.
-COMPILED_FROM_MINUTES = 10
 
 
 def train(options: PretrainOptions) -> None:
@@ -434,20 +431,6 @@ class Pretraining:
             "peak_gpu_bytes": peak,
             "model_flops_utilization": self.position.operations / self.position.seconds / ceiling,
         }
-
-
-def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
-    """Whether the steps go through `torch.compile`: where that is asked for, or pays after what it takes itself.
-
-    Raises:
-        InputError: it is asked for where it can't be had.
-    """
-    missing = missing_for_compiling(device)
-    if options.compile == "yes" and missing:
-        raise InputError(f"--compile yes: needs {missing}")
-    if options.compile == "auto":
-        return missing is None and (options.minutes or 0) >= COMPILED_FROM_MINUTES
-    return options.compile == "yes"
 
 
 class EvaluationTimes:

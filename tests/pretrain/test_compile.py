@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from pretrain.options import parse_options
+from pretrain.setup import is_compiled
 from tests.pretrain.running import run_here, summary, weights
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -90,3 +93,21 @@ def test_a_run_may_go_on_compiled_or_not(
     assert "compile" not in (out / "run.toml").read_text(encoding="utf-8")
     assert run_here(monkeypatch, *args, "--out", out, "--compile", "no") == 0
     assert "is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("length", "compile", "compiled"),
+    [
+        ("--minutes 9.9", "auto", False), ("--minutes 10", "auto", True), ("--minutes 10", "no", False),
+        ("--steps 1000000", "auto", False), ("--steps 1", "yes", True),
+    ],
+)  # fmt: skip
+def test_long_runs_on_a_gpu_are_compiled(
+    monkeypatch: pytest.MonkeyPatch, length: str, compile: str, compiled: bool
+) -> None:
+    options = parse_options(["--data", "d", "--out", "o", *length.split(), "--compile", compile])
+    monkeypatch.setattr("pretrain.setup.missing_for_compiling", lambda device: None)
+    assert is_compiled(options, torch.device("cuda", 0)) is compiled
+    if compile != "yes":
+        monkeypatch.setattr("pretrain.setup.missing_for_compiling", lambda device: "a C compiler")
+        assert is_compiled(options, torch.device("cuda", 0)) is False

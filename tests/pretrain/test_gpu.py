@@ -49,8 +49,10 @@ def passes(dtype: str, *, device: torch.device, recorded: bool, dropout: bool) -
     model = BertForPreTraining(config, generator=torch.Generator().manual_seed(0)).train().to(device)
     run = Pass(model, device=device, precision=choose_precision(dtype, device))
     if not recorded:
-        given = run.run.function
-        run.run = lambda *inputs: given(*(None if i is None else i.to(device) for i in inputs))  # type: ignore[assignment]
+        given = run.replayed.function
+        run.replayed = lambda *inputs: given(  # type: ignore[assignment]
+            *(None if i is None else i.to(device) for i in inputs)
+        )
     found = []
     for number in range(5):
         for parameter in model.parameters():

@@ -25,7 +25,7 @@ from pretrain.prepare import PrepareOptions, prepare
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
 from pretrain.shards import open_prepared
-from pretrain.train import EvaluationTimes, Position, Pretraining, is_compiled
+from pretrain.train import EvaluationTimes, Position, Pretraining
 from tests.helpers import FAMILY
 from tests.pretrain.running import (
     documents,
@@ -127,24 +127,6 @@ def test_a_gpus_share_of_its_ceiling_is_in_the_summary(monkeypatch: pytest.Monke
     assert found == {"peak_gpu_bytes": 5_000, "model_flops_utilization": 0.375}
     run.device = torch.device("cpu")
     assert Pretraining.gpu_figures(run) == {}  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("length", "compile", "compiled"),
-    [
-        ("--minutes 9.9", "auto", False), ("--minutes 10", "auto", True), ("--minutes 10", "no", False),
-        ("--steps 1000000", "auto", False), ("--steps 1", "yes", True),
-    ],
-)  # fmt: skip
-def test_long_runs_on_a_gpu_are_compiled(
-    monkeypatch: pytest.MonkeyPatch, length: str, compile: str, compiled: bool
-) -> None:
-    options = parse_options(["--data", "d", "--out", "o", *length.split(), "--compile", compile])
-    monkeypatch.setattr(train_module, "missing_for_compiling", lambda device: None)
-    assert is_compiled(options, torch.device("cuda", 0)) is compiled
-    if compile != "yes":
-        monkeypatch.setattr(train_module, "missing_for_compiling", lambda device: "a C compiler")
-        assert is_compiled(options, torch.device("cuda", 0)) is False
 
 
 def test_the_log_has_a_line_every_so_many_steps_and_the_evaluations(run: Path) -> None:
