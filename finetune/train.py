@@ -40,6 +40,7 @@ from finetune.step import StepSums, accumulate_gradients
 from finetune.task import Task, TaskBatch
 from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
+from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
 from minibert.training.metrics_log import MetricsLog, open_log
@@ -154,6 +155,7 @@ class Finetuning:
         self.train, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
         self.optimizers = build_optimizers(self.model, optimizer_options(options), rate_share=self.rate_share)
         self.update = Update(self.model.parameters(), self.optimizers, clip_norm=options.clip_norm)
+        self.contention = Contention(self.device, processes=processes.world_size)
 
         self.lengths = np.array([feature.length for feature in self.train.features])
         self.steps_per_epoch = batches_in_epoch(len(self.lengths), options.batch_size)
@@ -311,7 +313,7 @@ class Finetuning:
             say(self.processes, f"epoch {position.evaluated}: {shown}{'  (best so far)' if is_best else ''}")
 
     def log(self, log: MetricsLog | None, window: list[StepSums], gradient_norm: float, seconds: float) -> None:
-        """Means over the steps since the last line."""
+        """Means over the steps since the last line; and, once, that other programs slow them down."""
         if not log:
             return
         total = sum(window[1:], window[0])
@@ -323,6 +325,9 @@ class Finetuning:
             learning_rate=max(float(group["lr"]) for group in self.optimizers[-1].param_groups),
             examples_per_second=total.examples / seconds,
         )
+        if note := self.contention.note(total.tokens / seconds, "tokens/s"):
+            with tqdm.external_write_mode():
+                say(self.processes, note)
 
     def bar(self) -> tqdm:
         """The progress bar, over steps."""

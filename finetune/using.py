@@ -18,7 +18,7 @@ from finetune.setup import count_full, cut_note
 from finetune.task import Task
 from finetune.tasks import TASKS
 from finetune.use_options import EvaluateOptions, PredictOptions, UseOptions
-from minibert import checkpoint
+from minibert import checkpoint, terminal
 from minibert.errors import InputError
 from minibert.heads import TaskModel
 from minibert.text_files import STANDARD_INPUT
@@ -89,7 +89,7 @@ def predict(options: PredictOptions, task_name: str, reading: Reading) -> None:
     """
     if options.output != STANDARD_INPUT:
         checkpoint.check_writable(Path(options.output))
-    elif sys.stdout is None:
+    elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
     model, task, machine = load_for_task(options, task_name, reading)
     lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in answers(model, task, machine, options.input))

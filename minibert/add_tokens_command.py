@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from minibert import checkpoint, cli
+from minibert import checkpoint, cli, terminal
 from minibert.errors import InputError
 from minibert.growing import Growth, grow_vocabulary
 from minibert.text_files import read_texts
@@ -58,8 +58,8 @@ def add_tokens_command(args: Sequence[str]) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     growth = grow_vocabulary(model, tokenizer, words, init=options.init, generator=generator)
     checkpoint.save(model, tokenizer, options.out)
-    print("\n".join(report(growth, tokenizer)))
-    print(f"\nvocab_size {before:,} -> {model.config.vocab_size:,}; written to {options.out}")
+    terminal.say(*report(growth, tokenizer))
+    terminal.say(f"\nvocab_size {before:,} -> {model.config.vocab_size:,}; written to {options.out}")
 
 
 def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from minibert import environment, terminal
 from minibert.errors import InputError, Interrupted, MinibertError, RunStopped
 
 Options = TypeVar("Options")
@@ -106,19 +107,19 @@ def run(command: Callable[[], None]) -> None:
     Under `torchrun` every process meets the same bad input; the first alone reports it, and the others leave it the
     time to, since `torchrun` ends them all as soon as one is gone.
     """
+    environment.settle()
+    terminal.take_over()
     if os.environ.get("MINIBERT_DEBUG") == "1":
         command()
         return
     try:
         command()
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, where it is noticed that the reader is gone
+        sys.stdout.flush()  # here, where it is noticed that an answer doesn't arrive
     except MinibertError as error:
         _leave(error)
     except KeyboardInterrupt:
         _leave(Interrupted("interrupted"))
-    except BrokenPipeError:
-        stop_printing()
+    except BrokenPipeError:  # the reader of our answer, `head` say, has seen enough and is gone
         sys.exit(0)
     except OSError as error:
         _leave(as_ending(error))
@@ -143,21 +144,6 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
         getattr(importlib.import_module(module), function)(args[1:])
 
 
-def show(lines: Iterable[str]) -> None:
-    """Prints lines, where what comes after them matters also when their reader is gone."""
-    try:
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        stop_printing()
-
-
-def stop_printing() -> None:
-    """To be called where the reader of our output, `head` say, has seen enough and is gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def as_ending(error: OSError) -> MinibertError:
     """What the system refused, as one of our endings: no room left, or a path that can't be used."""
     place = f"{error.filename}: " if error.filename else ""
@@ -166,7 +152,8 @@ def as_ending(error: OSError) -> MinibertError:
 
 
 def _leave(ending: MinibertError) -> None:
-    if int(os.environ.get("RANK", "0")) == 0:
+    rank = os.environ.get("RANK", "")
+    if not rank.isdecimal() or int(rank) == 0:
         print("error:", " ".join(str(ending).split()), file=sys.stderr)
     else:
         time.sleep(1)

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from minibert import checkpoint, cli
+from minibert import checkpoint, cli, terminal
 from minibert.embedding import BATCH_TOKENS, embed_tokenized, tokenize
 from minibert.errors import InputError
 from minibert.text_files import read_texts
@@ -82,10 +82,10 @@ def embed_command(args: Sequence[str]) -> None:
     seconds = time.perf_counter() - start
     checkpoint.write_whole(output, lambda path: write_npy(path, vectors))
     if tokenized.cut:
-        print(f"{tokenized.cut:,} of {len(texts):,} texts were cut at {tokenized.max_length} tokens")
+        terminal.say(f"{tokenized.cut:,} of {len(texts):,} texts were cut at {tokenized.max_length} tokens")
     speed = f"{len(texts):,} texts in {seconds:.1f} s, {len(texts) / seconds:,.0f} a second"
-    print(f"{speed}; {device.type}, {precision.reason}")
-    print(f"{options.output}: {vectors.shape[0]} x {vectors.shape[1]}, float32")
+    terminal.say(f"{speed}; {device.type}, {precision.reason}")
+    terminal.say(f"{options.output}: {vectors.shape[0]} x {vectors.shape[1]}, float32")
 
 
 def write_npy(path: Path, vectors: NDArray[np.float32]) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from minibert import checkpoint, cli
+from minibert import checkpoint, cli, terminal
 from minibert.errors import InputError
 from minibert.explore.page import html_page, json_text
 from minibert.explore.record import MAX_TOKENS, make_record
@@ -89,7 +89,7 @@ def explore_command(args: Sequence[str]) -> None:
     contents = [html_page(record)] if options.json is None else [html_page(record), json_text(record)]
     for output, content in zip(outputs, contents, strict=True):
         checkpoint.write_whole(output, partial(Path.write_text, data=content, encoding="utf-8"))
-        print(f"{output}: {os.path.getsize(output):,} bytes")
+        terminal.say(f"{output}: {os.path.getsize(output):,} bytes")
     config = model.config
     shape = f"{len(record['tokens'])} tokens, {config.num_hidden_layers} blocks of {config.num_attention_heads} heads"
-    print(f"{shape}, in {time.perf_counter() - start:.1f} s")
+    terminal.say(f"{shape}, in {time.perf_counter() - start:.1f} s")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minibert import cli
+from minibert import cli, terminal
 from pretrain.options import refuse_vocabulary_options
 from pretrain.prepare import PrepareOptions, prepare
 from pretrain.shards import Manifest
@@ -39,12 +39,12 @@ def prepare_command(args: Sequence[str]) -> None:
     prepare(command.options, command.out)
     manifest = Manifest.read(Path(command.out))
     for name, side in (("training", manifest.train), ("held out", manifest.heldout)):
-        print(
+        terminal.say(
             f"{name:10} {side.documents:12,} documents {side.sentences:12,} sentences {side.tokens:14,} tokens, "
             f"{side.unknown_tokens / side.tokens:.2%} unknown"
         )
-    print(f"vocabulary {manifest.vocab_size:12,} tokens")
-    print(
+    terminal.say(f"vocabulary {manifest.vocab_size:12,} tokens")
+    terminal.say(
         f"in {manifest.seconds['total']:.1f} s, {manifest.tokens_per_second:,.0f} tokens/s, at most "
         f"{manifest.peak_rss_bytes / 2**20:,.0f} MiB of memory\n\nwritten to {command.out}"
     )

@@ -28,6 +28,7 @@ from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.ceiling import measured_ceiling
+from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
@@ -108,6 +109,7 @@ class Pretraining:
         self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
         self.compiled = is_compiled(options, self.device)
         self.update = Update(self.model.parameters(), self.optimizers, clip_norm=options.clip_norm)
+        self.contention = Contention(self.device, processes=processes.world_size)
 
         self.position = Position()
         self.block_counts: Sequence[int] = ()
@@ -301,7 +303,7 @@ class Pretraining:
         say(self.processes, f"before   {', '.join(shown)} (held out)")
 
     def log(self, log: MetricsLog | None, window: list[StepSums], gradient_norm: float, seconds: float) -> None:
-        """Means over the steps since the last line."""
+        """Means over the steps since the last line; and, once, that other programs slow them down."""
         if not log:
             return
         total = sum(window[1:], window[0])
@@ -316,6 +318,9 @@ class Pretraining:
             learning_rate=float(self.optimizers[-1].param_groups[0]["lr"]),
             tokens_per_second=total.tokens / seconds,
         )
+        if note := self.contention.note(total.tokens / seconds, "tokens/s"):
+            with tqdm.external_write_mode():
+                say(self.processes, note)
 
     def bar(self) -> tqdm:
         """The progress bar: over steps, or over seconds where the run is measured in minutes."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from minibert import cli
+from minibert import cli, terminal
 from minibert.checkpoint import check_writable, write_whole
 from minibert.errors import CheckFailed, InputError
 from minibert.model import Bert
@@ -66,10 +66,10 @@ def from_hf_command(args: Sequence[str]) -> None:
     conversion = from_hf(
         options.directory, options.out, new_head=torch.Generator().manual_seed(0) if options.new_head else None
     )
-    print("\n".join(conversion.ledger.lines()))
+    terminal.say(*conversion.ledger.lines())
     if conversion.left_aside:
-        print(f"config.json: without influence on what is computed: {', '.join(conversion.left_aside)}")
-    print(f"\na {type(conversion.model).__name__}, written to {options.out}")
+        terminal.say(f"config.json: without influence on what is computed: {', '.join(conversion.left_aside)}")
+    terminal.say(f"\na {type(conversion.model).__name__}, written to {options.out}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def to_hf_command(args: Sequence[str]) -> None:
     arguments = repr(options.out)
     if isinstance(model, Bert) and "BertWithPooler" in family.classes:
         arguments += ", add_pooling_layer=False"  # the config has no field for it; a pooler would be drawn at random
-    print(
+    terminal.say(
         f"a {reference_class}, written to {options.out}; to load it:\n\n"
         f"  transformers.AutoModel{task}.from_pretrained({arguments})\n"
         f"  transformers.AutoTokenizer.from_pretrained({options.out!r})"
@@ -145,7 +145,7 @@ def verify_command(args: Sequence[str]) -> None:
         seed=options.seed,
         device=choose_device(options.device),
     )
-    cli.show(report.lines())
+    terminal.say(*report.lines())
     if options.json is not None:
         content = json.dumps(report.to_json(), indent=2) + "\n"
         write_whole(Path(options.json), lambda path: path.write_text(content, encoding="utf-8"))

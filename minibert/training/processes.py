@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from minibert import cli
+from minibert import cli, terminal
 from minibert.errors import InputError, MinibertError
 
 T = TypeVar("T")
@@ -147,12 +147,9 @@ def decided_by_first(processes: Processes, decide: Callable[[], T]) -> T:
 
 
 def say(processes: Processes, line: str) -> None:
-    """One line for the user, from the first process alone. A run goes on when nobody reads what it prints."""
+    """A line for the user, from the first process alone. A run goes on when nobody reads what it prints."""
     if processes.is_main:
-        try:
-            print(line, flush=True)
-        except BrokenPipeError:
-            cli.stop_printing()
+        terminal.say(line)
 
 
 def seed_dropout(seed: int, step: int, processes: Processes) -> None:
