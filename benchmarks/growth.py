@@ -16,6 +16,7 @@ import torch
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import GrowthOptions
 from benchmarks.runner import Results, Run, alternate, run_python, settings_of, workplace
+from minibert.checkpoint import check_writable
 from minibert.training.curves import COLOURS, GRID_COLOUR, LONGEST_TITLE, TEXT_COLOUR
 from minibert.training.device import choose_precision
 from minibert.training.drawing import as_drawn, figure_for
@@ -42,6 +43,8 @@ def compare(options: GrowthOptions) -> None:
     """
     machine = describe_machine(threads=usable_cores(), device="cpu", packages=())
     settings = settings_of(options, "repeats", "picture", "megabytes", "lengths", "batches")
+    Path(options.picture).parent.mkdir(parents=True, exist_ok=True)
+    check_writable(Path(options.picture), reads=(options.json,))
     results = Results(options.json, {"benchmark": "growth", "options": settings, "machine": machine})
     points = {
         "text": options.megabytes, "length": options.lengths, "batch": options.batches, "processes": (1, 2),
@@ -177,7 +180,6 @@ def draw(path: Path, options: GrowthOptions, found: Mapping[str, Points]) -> Non
         OSError: it cannot be written.
     """
     dtype = str(choose_precision(options.dtype, torch.device("cpu")).dtype).removeprefix("torch.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with figure_for(path, inches=(11, 7.5), dpi=110) as figure:
         title = as_drawn(f"Cost as work grows: BERT-{options.model}, {dtype}", longest=LONGEST_TITLE)
         figure.suptitle(title, fontweight="bold", color=TEXT_COLOUR)

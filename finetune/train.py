@@ -94,6 +94,8 @@ def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], Traini
 
 def train_once(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
     """One run from one seed."""
+    if processes.is_main:
+        checkpoint.clear_leftovers(run.path)
     Finetuning(run, options, data, processes).go()
     processes.barrier()  # the first one is still writing the model: no process leaves before the others
 
@@ -103,6 +105,7 @@ def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingDat
     seeds = range(options.seed, options.seed + options.seeds)
     places = [train_seed(run, replace(options, seed=seed, seeds=1), data, processes) for seed in seeds]
     if processes.is_main:
+        checkpoint.clear_leftovers(run.path)
         for line in keep_lower_median(run, places, data.metric):
             say(processes, line)
     processes.barrier()

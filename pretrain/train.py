@@ -69,6 +69,8 @@ def train(options: PretrainOptions) -> None:
             say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
             return
         with run.locked() if processes.is_main else contextlib.nullcontext():
+            if processes.is_main:
+                checkpoint.clear_leftovers(run.path)
             training = Pretraining(run, options, processes)
             try:
                 training.go()
