@@ -55,7 +55,7 @@ def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -
         InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
     """
     if options.json is not None:
-        checkpoint.check_writable(Path(options.json))
+        checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, machine = load_for_task(options, task_name, reading)
     examples, _ = task.checked(list(task.read(task.reading, options.data)), training=False)
     features = task.features(examples)
@@ -88,7 +88,7 @@ def predict(options: PredictOptions, task_name: str, reading: Reading) -> None:
             answers cannot be written.
     """
     if options.output != STANDARD_INPUT:
-        checkpoint.check_writable(Path(options.output))
+        checkpoint.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
     model, task, machine = load_for_task(options, task_name, reading)

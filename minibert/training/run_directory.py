@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from minibert.checkpoint import leftovers
 from minibert.errors import InputError
 
 
@@ -103,7 +104,7 @@ class RunDirectory:
         Raises:
             InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return Standing.NEW
         if not self.path.is_dir():
             raise InputError(f"{self.path}: is no directory")
