@@ -29,7 +29,7 @@ from minibert import vocabulary_files
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
-from minibert.text_files import STANDARD_INPUT, shown
+from minibert.text_files import STANDARD_INPUT, open_file, read_small, shown
 from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -160,7 +160,7 @@ def read_description(directory: Path) -> Description:
     """
     path = directory / CONFIG
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(read_small(path))
     except (FileNotFoundError, NotADirectoryError):
         unfinished = (directory / "state").is_dir()
         hint = "an unfinished run: go on with --resume" if unfinished else f"not a model directory: it has no {CONFIG}"
@@ -229,7 +229,7 @@ def _description(model: Model, weights: Path) -> dict[str, Any]:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -19,6 +19,7 @@ from tokenizers import AddedToken, normalizers
 
 from minibert.errors import InputError
 from minibert.spiece import read_spiece
+from minibert.text_files import VOCABULARY_FILE, read_small
 from minibert.vocabulary import (
     BYTES,
     CONTINUATION,
@@ -294,7 +295,7 @@ def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return read_small(path, limit=VOCABULARY_FILE)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8, byte {error.start} is not") from error
 

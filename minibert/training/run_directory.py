@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Protocol
 
 from minibert.checkpoint import leftovers
 from minibert.errors import InputError
+from minibert.text_files import read_small
 
 
 class RunOptions(Protocol):
@@ -124,8 +125,8 @@ class RunDirectory:
     def _differences(self, options: RunOptions) -> list[str]:
         """Fields in which the saved configuration and `options` differ: "seed is 1, was 0"."""
         try:
-            saved = tomllib.loads(self.configuration.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            saved = tomllib.loads(read_small(self.configuration))
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.configuration}: no readable TOML ({error})") from error
         given = options.decisive()
         return [
