@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from minibert.tokenizer import Tokenizer
     from minibert.tracing import trace
 
+__version__ = "0.1.0"  # pyproject.toml takes it from here
+
 __all__ = ["BertConfig", "Tokenizer", "embed", "grow_vocabulary", "load", "save", "trace"]
 
 _HOMES = {

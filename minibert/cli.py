@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from minibert import environment, terminal
 from minibert.errors import InputError, Interrupted, MinibertError, RunStopped
+from minibert.typed import as_typed, import_from_here_last
 
 Options = TypeVar("Options")
 
@@ -39,6 +40,7 @@ def parse(
     """
     import tyro  # here, so that importing a command costs nothing
 
+    prog, description = as_typed(prog), as_typed(description)
     report = io.StringIO()
     try:
         with contextlib.redirect_stderr(report):
@@ -107,6 +109,7 @@ def run(command: Callable[[], None]) -> None:
     Under `torchrun` every process meets the same bad input; the first alone reports it, and the others leave it the
     time to, since `torchrun` ends them all as soon as one is gone.
     """
+    import_from_here_last()
     environment.settle()
     terminal.take_over()
     if os.environ.get("MINIBERT_DEBUG") == "1":
@@ -135,8 +138,9 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
     """
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
-        print(f"usage: {prog} COMMAND ... (each has --help)\n")
-        print("\n".join(f"  {name:{max(map(len, commands))}}  {what}" for name, (_, what) in commands.items()))
+        print(f"usage: {as_typed(prog)} COMMAND ... (each has --help)\n")
+        lines = [f"  {name:{max(map(len, commands))}}  {what}" for name, (_, what) in commands.items()]
+        print(as_typed("\n".join(lines)))
     elif args[0] not in commands:
         raise InputError(f"unknown command {args[0]!r}: give {' or '.join(commands)}")
     else:

@@ -8,7 +8,7 @@ from minibert import cli
 from minibert.training.memory import bound_kernel_cache, keep_freed_memory
 
 
-def main() -> None:
+def command() -> None:
     """Dispatches on the first word; without a command it trains."""
     args = sys.argv[1:]
     if args[:1] == ["prepare"]:
@@ -30,5 +30,10 @@ def main() -> None:
         train(options)
 
 
+def main() -> None:
+    """The console script `minibert-pretrain`."""
+    cli.run(command)
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    main()
