@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BertConfig", "Tokenizer", "embed", "grow_vocabulary", "load", "save", "trace"]
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "load": "minibert.checkpoint",
     "save": "minibert.checkpoint",
