@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from finetune.tags import Entity
-from minibert.errors import InputError
+from minibert.errors import InputError, did_you_mean
 from minibert.training.processes import Processes
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
     if name is None:
         return names[0]
     if name not in names:
-        raise InputError(f"--metric: expected one of {', '.join(names)}, found {name!r}")
+        raise InputError(f"--metric: expected one of {', '.join(names)}, found {name!r}{did_you_mean(name, names)}")
     return name
 
 

@@ -41,15 +41,15 @@ class TrainingOptions:
     """A whole fine-tuning run. Everything that decides the result stands here and is saved as `run.toml`."""
 
     model: str = ""
-    """the model directory to start from (required)"""
+    """the model directory to start from"""
     train: str = ""
-    """the training file (required)"""
+    """the training file"""
     dev: str | None = None
     """the file to choose the best epoch on; without one a share of the training file is held out"""
     test: str | None = None
     """a file to be scored once, at the end, with the checkpoint that was kept"""
     out: str = ""
-    """the directory that the run is written to (required)"""
+    """the directory that the run is written to"""
     resume: bool = False
     """go on from the newest saved state"""
     dev_share: float = 0.1
@@ -57,7 +57,7 @@ class TrainingOptions:
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """replace the head that the model has from another task"""
 
-    epochs: int = 3
+    epochs: Annotated[int, cli.Heading("length and the optimizer")] = 3
     """times that the training file is gone through"""
     learning_rate: float | None = None
     """peak learning rate; none: 5e-5, with --lora-rank or --freeze-encoder 1e-3"""
@@ -76,7 +76,7 @@ class TrainingOptions:
     metric: str | None = None
     """what the best epoch is chosen by; none: the task's usual one"""
 
-    freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff, cli.Heading("what is trained")] = False
     """train the head alone, on features that the encoder computes once"""
     lora_rank: int | None = None
     """train low-rank adapters of the attention in place of the encoder's weights, and merge them at the end"""
@@ -85,17 +85,17 @@ class TrainingOptions:
     lora_targets: tuple[Literal["query", "key", "value"], ...] = ("query", "value")
     """the projections that get adapters"""
 
-    seeds: int = 1
+    seeds: Annotated[int, cli.Heading("chance")] = 1
     """train so often, with the seeds from --seed on; the lower median run is kept"""
     seed: int = 0
     """decides the head's first weights, the order of the batches and dropout"""
-    save_every: int = 1000
+    save_every: Annotated[int, cli.Heading("saving and reports")] = 1000
     """steps between saved states; one is saved after each epoch in any case"""
     save_seconds: float = 120.0
     """seconds of training after which a state is saved in any case"""
     log_every: int = 10
     """steps between lines in metrics.jsonl"""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], cli.Heading("the machine")] = "auto"
     """auto: a GPU where there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
@@ -210,7 +210,8 @@ def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
         InputError: an unknown or impossible option, or one that would change nothing.
     """
     prog = f"python -m finetune {task}"
-    options = cli.parse(OPTIONS[task], args or ["--help"], prog=prog, description=DESCRIPTIONS[task])
+    required = OPTIONS[task](model=tyro.MISSING, train=tyro.MISSING, out=tyro.MISSING)
+    options = cli.parse(OPTIONS[task], args or ["--help"], prog=prog, description=DESCRIPTIONS[task], default=required)
     options.check()
     given = cli.given_options(args)
     if options.lora_rank is None:

@@ -42,28 +42,24 @@ class UseOptions:
     """of matrix products; auto: bfloat16 where the machine multiplies it fast"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(UseOptions):
     """Figures."""
 
-    data: str = ""
-    """the labelled file (required)"""
+    data: str
+    """the labelled file"""
     json: str | None = None
     """a file to write the figures to as well"""
 
-    required = ("data",)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictOptions(UseOptions):
     """Answers."""
 
-    input: str = ""
-    """the file, with labels or without, or one text a line; -: standard input, lines of text or of JSON objects, with a --delimiter rows of a table (required)"""  # noqa: E501
-    output: str = ""
-    """the .jsonl file to write; -: standard output (required)"""
-
-    required = ("input", "output")
+    input: str
+    """the file, with labels or without, or one text a line; -: standard input, lines of text or of JSON objects, with a --delimiter rows of a table"""  # noqa: E501
+    output: str
+    """the .jsonl file to write; -: standard output"""
 
 
 Options = TypeVar("Options", bound=UseOptions)
@@ -82,11 +78,8 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[O
         cli.parse(kind, ["--help"], prog=prog, description=f"{DESCRIPTIONS[command]}\n\n{LATER}")
     task, saved = _said_by_model(args[0])
     fields: list[Any] = [("reading", READINGS[task], dataclasses.field(default=saved))]
-    both = dataclasses.make_dataclass("both", fields, bases=(kind,), frozen=True)
+    both = dataclasses.make_dataclass("both", fields, bases=(kind,), frozen=True, kw_only=True)
     options: Any = cli.parse(both, args, prog=prog, description=DESCRIPTIONS[command])
-    for name in kind.required:  # type: ignore[attr-defined]  # both kinds have it
-        if not getattr(options, name):
-            raise InputError(f"--{name} is missing (see {prog} --help)")
     cli.refuse(cli.given_options(args), *NO_USE[command])
     reading: Reading = options.reading
     reading.check()

@@ -1,7 +1,8 @@
 """BERT, written out by hand in PyTorch.
 
     import minibert
-    model, tokenizer = minibert.load("runs/demo")   # the class that config.json names, in evaluation mode
+    model, tokenizer = minibert.load("runs/demo", device="auto")   # the class that config.json names, evaluation mode
+    minibert.fill_mask(model, tokenizer, "The man went to the [MASK].")   # [[(token, probability), ...], ...]
     record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))   # every intermediate by name
     vectors = minibert.embed(model, tokenizer, ["one text", "and another"])   # (2, H), numpy
     minibert.grow_vocabulary(model, tokenizer, ["高血压"])   # each word a token, in the tokenizer and in the model
@@ -12,35 +13,33 @@ torch is imported by the first of these that is used, not by `import minibert`: 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from minibert.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from minibert.checkpoint import load, save
+    from minibert.checkpoint import save
     from minibert.config import BertConfig
     from minibert.embedding import embed
+    from minibert.filling import fill_mask
     from minibert.growing import grow_vocabulary
+    from minibert.loading import load
     from minibert.tokenizer import Tokenizer
     from minibert.tracing import trace
 
+__all__ = ["BertConfig", "Tokenizer", "embed", "fill_mask", "grow_vocabulary", "load", "save", "trace"]
+
 __version__ = "0.1.0"  # pyproject.toml takes it from here
 
-__all__ = ["BertConfig", "Tokenizer", "embed", "grow_vocabulary", "load", "save", "trace"]
-
 _HOMES = {
-    "load": "minibert.checkpoint",
+    "load": "minibert.loading",
     "save": "minibert.checkpoint",
     "trace": "minibert.tracing",
+    "fill_mask": "minibert.filling",
     "embed": "minibert.embedding",
     "grow_vocabulary": "minibert.growing",
     "BertConfig": "minibert.config",
     "Tokenizer": "minibert.tokenizer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Finds a public name in the module where it is written."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'minibert' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

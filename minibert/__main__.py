@@ -6,11 +6,11 @@ from minibert import cli
 
 COMMANDS = {
     "info": (
-        "minibert.commands:info",
+        "minibert.commands:info_command",
         "architecture, parameters by part, vocabulary: python -m minibert info DIR",
     ),
     "fill-mask": (
-        "minibert.commands:fill_mask",
+        "minibert.commands:fill_mask_command",
         'the likeliest words: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
     ),
     "embed": (

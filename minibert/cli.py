@@ -6,6 +6,7 @@ with MINIBERT_DEBUG=1.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
 import importlib
@@ -15,11 +16,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar, get_type_hints
 
-from minibert import environment, terminal
-from minibert.errors import InputError, Interrupted, MinibertError, RunStopped
+from minibert import __version__, environment, terminal
+from minibert.errors import InputError, Interrupted, MinibertError, RunStopped, did_you_mean
 from minibert.typed import as_typed, import_from_here_last
 
 Options = TypeVar("Options")
@@ -28,50 +31,110 @@ Options = TypeVar("Options")
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+@dataclass(frozen=True)
+class Heading:
+    """Annotates the option at which a group begins in `--help`."""
+
+    title: str
+
+
 def parse(
     options: type[Options], args: Sequence[str], *, prog: str, description: str, default: Options | None = None
 ) -> Options:
     """The command line `args` as an instance of the dataclass `options`; `default` holds values for what is not given.
 
-    `--help` shows every field with its docstring and default, and exits with 0.
+    A field without a default, or for which `default` has tyro.MISSING, must be given. `--help` shows every field with
+    its docstring and default, under the headings that `Heading` annotates, and exits with 0.
 
     Raises:
-        InputError: an unknown option, a missing or malformed value: the parser's report, reduced to one line.
+        InputError: an unknown option, a missing or malformed value: one line, with what was probably meant.
     """
     import tyro  # here, so that importing a command costs nothing
 
     prog, description = as_typed(prog), as_typed(description)
-    report = io.StringIO()
+
+    def answer(words: Sequence[str]) -> Options:
+        return tyro.cli(
+            options,
+            args=words,
+            prog=prog,
+            description=description,
+            default=tyro.MISSING_NONPROP if default is None else default,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+
+    shown, report = _Page(), io.StringIO()
     try:
-        with contextlib.redirect_stderr(report):
-            return tyro.cli(
-                options,
-                args=args,
-                prog=prog,
-                description=description,
-                default=tyro.MISSING_NONPROP if default is None else default,
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(report):
+            return answer(args)
     except SystemExit as stop:
         if not stop.code:
+            print("\n".join(_help_lines(shown.getvalue(), dict(_headings(options)))), flush=True)
             raise
-        raise InputError(f"{_one_line(report.getvalue())} (see {prog} --help)") from None
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(shown):
+        answer(["--help"])
+    raise InputError(f"{_complaint(report.getvalue(), shown.getvalue(), args)} (see {prog} --help)")
 
 
-def _one_line(report: str) -> str:
-    """The message alone out of the parser's boxed report: title, message, and hints between rules.
+# --- What the parser says ---------------------------------------------------------------------------------------------
 
-    Where standard output is not UTF-8 the box is drawn in ASCII.
-    """
-    lines = [line.strip("│╭╮╰╯|+ ") for line in report.splitlines()]
-    parts = re.split(r"(?:─|-){3,}", " ".join(lines))
+
+class _Page(io.StringIO):
+    """In place of standard output, where it draws its boxes by the encoding."""
+
+    encoding = "utf-8"
+
+
+def _headings(options: type[Any]) -> Iterator[tuple[str, str]]:
+    """The first option of each group, and the group's title."""
+    for field, kind in get_type_hints(options, include_extras=True).items():
+        for note in getattr(kind, "__metadata__", ()):
+            if isinstance(note, Heading):
+                yield _option(field), note.title
+
+
+def _help_lines(help_text: str, headings: Mapping[str, str]) -> Iterator[str]:
+    """The parser's help, and before the first option of each group a line with the group's title."""
+    boxes = "" if "utf" in str(getattr(sys.stdout, "encoding", "")).lower() else "╭╮╰╯├┤│─"
+    plain = str.maketrans(boxes, "++++++|-"[: len(boxes)])
+    for line in help_text.splitlines():
+        option = re.match(r"│ (--[\w-]+)", line)
+        if option and option[1] in headings:
+            yield ("├" + f"─ {headings[option[1]]} ".ljust(len(line) - 2, "─") + "┤").translate(plain)
+        yield line.translate(plain)
+
+
+def _complaint(report: str, help_text: str, args: Sequence[str]) -> str:
+    """The parser's report on `args` as one line: the message alone, and what was probably meant."""
+    known = {name for names in re.findall(r"│ (--[\w-]+)(?:, (--[\w-]+))?", help_text) for name in names if name}
+    for arg in args:
+        name = arg.split("=")[0]
+        if re.match("--?[A-Za-z]", arg) and name.replace("_", "-") not in known:
+            return f"unknown option {name}{did_you_mean(_option(name), known)}"
+    parts = re.split("─{3,}", " ".join(line.strip("│╭╮╰╯ ") for line in report.splitlines()))
     message = next(part for part in parts[1:] if part.strip()).split("Got errors:")[0]
-    return re.sub(r"\s+", " ", message).strip().rstrip(".")
+    message = re.sub(r"\s+", " ", message).strip().rstrip(".")
+    if message.startswith("Missing from"):
+        first, *others = re.findall(r"^│ {5}((?:--)?[^\s-]\S*)", report.partition("─ │\n")[0], re.MULTILINE)
+        others_too = f", and so {'are' if others[1:] else 'is'} {' and '.join(others)}"
+        return f"{first} is missing{others_too if others else ''}"
+    if choice := re.match(r"invalid choice '(.*?)' for .* one of (\(.*\))", message):
+        return message + did_you_mean(choice[1], ast.literal_eval(choice[2]))
+    if surplus := re.match(r"Unrecognized options: ([^,]*)", message):
+        flags = [arg for arg, after in pairwise([*args, ""]) if surplus[1] in (after, arg.partition("=")[2])]
+        flag = next((_option(arg) for arg in flags if arg.startswith("--")), None)
+        return f"unexpected {surplus[1]!r}" + (f": {flag} takes no value" if flag else "")
+    return message
+
+
+def _option(name: str) -> str:
+    """The option of a field, or of a word on a command line: "batch_size", "--batch_size=3" -> "--batch-size"."""
+    return "--" + name.split("=")[0].lstrip("-").replace("_", "-")
 
 
 def given_options(args: Sequence[str]) -> set[str]:
     """The names of the options on a command line, as "--batch-size"."""
-    return {arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")}
+    return {_option(arg) for arg in args if arg.startswith("--")}
 
 
 def refuse(given: set[str], names: Iterable[str], because: str) -> None:
@@ -130,6 +193,7 @@ def run(command: Callable[[], None]) -> None:
 
 def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
     """Runs the command that the first word of the command line names; without one, or with --help, lists them.
+    --version tells the version.
 
     commands: name -> (its function as "module:function", imported only when asked for; what it does, in a line).
 
@@ -141,8 +205,11 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
         print(f"usage: {as_typed(prog)} COMMAND ... (each has --help)\n")
         lines = [f"  {name:{max(map(len, commands))}}  {what}" for name, (_, what) in commands.items()]
         print(as_typed("\n".join(lines)))
+    elif args[0] == "--version":
+        print(f"minibert {__version__}")
     elif args[0] not in commands:
-        raise InputError(f"unknown command {args[0]!r}: give {' or '.join(commands)}")
+        near = did_you_mean(args[0], commands)
+        raise InputError(f"unknown command {args[0]!r}{near or ': give ' + ' or '.join(commands)}")
     else:
         module, _, function = commands[args[0]][0].partition(":")
         getattr(importlib.import_module(module), function)(args[1:])

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
 import tyro
-from torch import Tensor
 
-from minibert import checkpoint, cli
+from minibert import cli
 from minibert.errors import InputError
+from minibert.filling import fill_mask
 from minibert.heads import BertForMaskedLM, BertForPreTraining, head_fields
-from minibert.tokenizer import Batch, Tokenizer
+from minibert.loading import load
 from minibert.training.device import choose_device, choose_precision
 
 
@@ -26,10 +25,10 @@ class InfoOptions:
     """a model directory"""
 
 
-def info(args: Sequence[str]) -> None:
+def info_command(args: Sequence[str]) -> None:
     """Prints the architecture, its fields, and the parameters by part."""
     options = cli.parse(InfoOptions, args, prog="python -m minibert info", description="Describe a model directory.")
-    model, tokenizer = checkpoint.load(options.directory)
+    model, tokenizer = load(options.directory)
     print(f"{options.directory}: {type(model).__name__}\n")
     for name, value in (model.config.to_dict() | head_fields(model)).items():
         print(f"  {name:30} {', '.join(value) if isinstance(value, tuple) else value}")
@@ -67,7 +66,7 @@ class FillMaskOptions:
     """of matrix products; auto: bfloat16 where the machine multiplies it fast"""
 
 
-def fill_mask(args: Sequence[str]) -> None:
+def fill_mask_command(args: Sequence[str]) -> None:
     """Prints, for every [MASK], the likeliest tokens with their probabilities.
 
     Raises:
@@ -79,36 +78,17 @@ def fill_mask(args: Sequence[str]) -> None:
         prog="python -m minibert fill-mask",
         description='Ask a model for the words behind [MASK]: fill-mask runs/demo "Return a [MASK] of tuples."',
     )
-    model, tokenizer = checkpoint.load(options.directory)
+    device = choose_device(options.device)
+    model, tokenizer = load(options.directory, device=device)
     if not isinstance(model, BertForPreTraining | BertForMaskedLM):
         raise InputError(f"{options.directory}: a {type(model).__name__} has no masked-LM head")
     if not 1 <= options.top_k <= tokenizer.vocab_size:
         raise InputError(f"--top-k must be from 1 to {tokenizer.vocab_size}, not {options.top_k}")
-    device = choose_device(options.device)
-    batch = tokenizer(options.text)
-    if not (batch.input_ids == tokenizer.mask_id).any():
-        mask = tokenizer.special_tokens.mask
-        raise InputError(f"no {mask} in the text {options.text!r}: write it where a word is to be told")
-    with torch.inference_mode(), choose_precision(options.dtype, device).autocast():
-        probabilities = mask_probabilities(model.to(device), batch.to(device), tokenizer)
+    with choose_precision(options.dtype, device).autocast():
+        answers = fill_mask(model, tokenizer, options.text, top_k=options.top_k)
     print(options.text)
-    for number, row in enumerate(probabilities, start=1):
-        best = row.topk(options.top_k)
-        answers = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        mask = tokenizer.special_tokens.mask
-        label = f"{mask} {number}" if len(probabilities) > 1 else mask
-        for place, (token, probability) in enumerate(answers):
-            print(f"  {label if place == 0 else '':10} {probability:7.2%}  {tokenizer.shown(token)}")
-
-
-def mask_probabilities(model: BertForPreTraining | BertForMaskedLM, batch: Batch, tokenizer: Tokenizer) -> Tensor:
-    """(M, V) in float32: for each [MASK], in the order of the text, the probability of every token there is."""
-    masked_positions = (batch.input_ids == tokenizer.mask_id).flatten().nonzero().flatten()
-    answer = model(
-        batch.input_ids,
-        token_type_ids=batch.token_type_ids,
-        attention_mask=batch.attention_mask,
-        masked_positions=masked_positions,
-    )
-    logits = answer.mlm if isinstance(model, BertForPreTraining) else answer
-    return logits[:, : tokenizer.vocab_size].float().softmax(-1)
+    mask = tokenizer.special_tokens.mask
+    for number, best in enumerate(answers, start=1):
+        label = f"{mask} {number}" if len(answers) > 1 else mask
+        for place, (token, probability) in enumerate(best):
+            print(f"  {label if place == 0 else '':10} {probability:7.2%}  {token}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minibert.errors import InputError
+from minibert.errors import InputError, did_you_mean
 from minibert.text_files import read_small
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
@@ -137,7 +137,8 @@ class BertConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - known)
         if unknown:
-            raise InputError(f"unknown config field {', '.join(unknown)}; the fields are {', '.join(sorted(known))}")
+            there = ", ".join(sorted(known)) + did_you_mean(unknown[0], known)
+            raise InputError(f"unknown config field {', '.join(unknown)}; the fields are {there}")
         return cls(**fields)
 
     @classmethod
@@ -187,4 +188,5 @@ def config_named(name: str, **defaults: Any) -> BertConfig:
         return PRESETS[name].replace(**defaults)
     if Path(name).suffix == ".json":
         return BertConfig.from_json(Path(name), **defaults)
-    raise InputError(f"unknown model {name!r}: give {', '.join(PRESETS)} or the path of a config .json")
+    expected = f"give {', '.join(PRESETS)} or the path of a config .json"
+    raise InputError(f"unknown model {name!r}: {expected}{did_you_mean(name, PRESETS)}")

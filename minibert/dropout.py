@@ -6,6 +6,9 @@ head, that took longer than the matrix products. Here one random number of 64 bi
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,6 +25,20 @@ class Dropout(nn.Dropout):
         if not self.training or kept == LEVELS or x.device.type != "cpu":
             return super().forward(x)
         return x * scaled(keep_mask(x.shape, kept), LEVELS / max(kept, 1), x.dtype)
+
+
+@contextlib.contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Has every module be in evaluation mode for the block, and then again as it was."""
+    # Setting only what has to be: `eval()` takes longer than a layer.
+    in_training = [module for module in model.modules() if module.training]
+    for module in in_training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in in_training:
+            module.training = True
 
 
 def scaled(mask: Tensor, scale: float, dtype: torch.dtype) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from minibert.dropout import without_dropout
 from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.model import Bert
@@ -122,20 +123,12 @@ def embed_tokenized(
         unit_scale=True,
         disable=None if progress else True,
     )
-    # Dropout would make every call's vectors others. Setting only what has to be: `eval()` takes longer than a layer.
-    in_training = [module for module in encoder.modules() if module.training]
-    for module in in_training:
-        module.training = False
-    try:
-        with bar:
-            for rows in batches_by_length(tokenized.sequences, batch_tokens):
-                sequences = [tokenized.sequences[row] for row in rows]
-                pooled = pooled_states(encoder, sequences, tokenized.pad_id, pooling)
-                vectors[rows] = (F.normalize(pooled, dim=-1) if normalize else pooled).cpu().numpy()
-                bar.update(sum(map(len, sequences)))
-    finally:
-        for module in in_training:
-            module.training = True
+    with without_dropout(encoder), bar:
+        for rows in batches_by_length(tokenized.sequences, batch_tokens):
+            sequences = [tokenized.sequences[row] for row in rows]
+            pooled = pooled_states(encoder, sequences, tokenized.pad_id, pooling)
+            vectors[rows] = (F.normalize(pooled, dim=-1) if normalize else pooled).cpu().numpy()
+            bar.update(sum(map(len, sequences)))
     return vectors
 
 

@@ -5,6 +5,9 @@ Every command raises one of these; `minibert.cli.run` turns it into one line on 
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class MinibertError(Exception):
     """An ending with a defined exit code. The message is one line, written for the user."""
@@ -34,3 +37,9 @@ class Interrupted(MinibertError):
     """SIGINT or SIGTERM; the state was saved first."""
 
     exit_code = 130
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not there: ": did you mean mini?"; "" where none is near to it."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f": did you mean {found[0]}?" if found else ""

@@ -16,9 +16,7 @@ from minibert import checkpoint, cli, terminal
 from minibert.errors import InputError
 from minibert.explore.page import html_page, json_text
 from minibert.explore.record import MAX_TOKENS, make_record
-from minibert.heads import Model
-from minibert.tokenizer import Tokenizer
-from minibert.training.device import choose_device
+from minibert.loading import load
 
 DESCRIPTION = """See inside a model: a page that shows every step of one forward pass.
 
@@ -68,13 +66,8 @@ def explore_command(args: Sequence[str]) -> None:
         checkpoint.check_writable(output, reads=(options.directory, options.compare))
     if len({output.resolve() for output in outputs}) < len(outputs):
         raise InputError(f"{options.out}: --out and --json name one file")
-    device = choose_device(options.device)
     start = time.perf_counter()
-
-    def loaded(directory: str) -> tuple[Model, Tokenizer]:
-        model, tokenizer = checkpoint.load(directory)
-        return model.to(device), tokenizer
-
+    loaded = partial(load, device=options.device)
     model, tokenizer = loaded(options.directory)
     record = make_record(
         model,

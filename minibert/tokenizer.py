@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 TEXTS_AT_ONCE = 1_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Batch:
     """Encoded texts, padded on the right. B texts (or pairs), T tokens in the longest (or `max_length`).
 
@@ -72,6 +72,9 @@ class Batch:
     def __len__(self) -> int:
         """The number of texts, B."""
         return len(self.input_ids)
+
+    def __repr__(self) -> str:
+        return f"Batch(texts={len(self)}, width={self.input_ids.shape[1]}, tokens={int(self.lengths.sum())})"
 
 
 class Layout(NamedTuple):
@@ -112,6 +115,10 @@ class Tokenizer:
         self._plain_model = vocabulary.plain_model()
         self._know_tokens()
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self._tokens.index, self.special_tokens)
+
+    def __repr__(self) -> str:
+        options = {"kind": self.kind, "vocab_size": self.vocab_size, **vars(self.normalization)}
+        return f"Tokenizer({', '.join(f'{name}={value!r}' for name, value in options.items())})"
 
     def _know_tokens(self) -> None:
         ids = self._tokenizer.get_vocab(with_added_tokens=True)

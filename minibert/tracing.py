@@ -36,8 +36,10 @@ class; "{}" is the number of a block. In the order in which they are computed:
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
+import difflib
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -60,7 +62,26 @@ INPUT_NAMES = {
 UNNAMED = ("query_key_value", "attention", "feed_forward", "activation", "dropout", "encoder", "")
 
 
-def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None) -> dict[str, Tensor]:
+class Record(dict[str, Tensor]):
+    """Name -> tensor, in the order in which they are computed. Printed it tells names and shapes, not the numbers."""
+
+    def __missing__(self, name: str) -> Tensor:
+        near = difflib.get_close_matches(name, self, n=1)
+        raise KeyError(f"no {name!r}" + "".join(f"; near: {other!r}" for other in near))
+
+    def __repr__(self) -> str:
+        shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in islice(self.items(), 4)]
+        return f"Record of {len(self)} tensors: {', '.join(shapes)}{', ...' if len(self) > len(shapes) else ''}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In a file a plain mapping: `torch.load` takes no classes but those that it knows."""
+        return OrderedDict, (), None, None, iter(self.items())
+
+    def __copy__(self) -> Record:
+        return Record(self)
+
+
+def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None) -> Record:
     """Every intermediate of `model` on `batch`, by the names above, in the order in which they are computed.
 
     masked_positions: (M,) flat positions b·T + t at which a masked-LM head is asked; None: at every real token, in
@@ -148,14 +169,14 @@ def _detached(value: Any) -> Any:
     return tuple(map(_detached, value)) if isinstance(value, tuple) else value
 
 
-def intermediates(model: Model, calls: list[Call]) -> dict[str, Tensor]:
+def intermediates(model: Model, calls: list[Call]) -> Record:
     """The calls of one forward pass of `model`, by the names above.
 
     Raises:
         InputError: as `check_evaluation`.
     """
     check_evaluation(model)
-    record: dict[str, Tensor] = {}
+    record = Record()
     for full_name, _, inputs, output in calls:
         module = model.get_submodule(full_name)
         name = full_name.removeprefix("encoder.")

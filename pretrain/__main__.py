@@ -7,27 +7,32 @@ import sys
 from minibert import cli
 from minibert.training.memory import bound_kernel_cache, keep_freed_memory
 
+COMMANDS = {
+    "prepare": (
+        "pretrain.prepare_command:prepare_command",
+        "only the vocabulary and the token arrays",
+    ),
+    "inspect": (
+        "pretrain.inspect_command:inspect_command",
+        "what the model will be shown",
+    ),
+}
+
 
 def command() -> None:
-    """Dispatches on the first word; without a command it trains."""
-    args = sys.argv[1:]
-    if args[:1] == ["prepare"]:
-        from pretrain.prepare_command import prepare_command
+    """Runs one of `COMMANDS`; where the first word is an option, it trains."""
+    args = sys.argv[1:] or ["--help"]
+    if not args[0].startswith("-") or args[0] == "--version":
+        cli.dispatch("python -m pretrain", COMMANDS)
+        return
+    from pretrain.options import parse_options
 
-        prepare_command(args[1:])
-    elif args[:1] == ["inspect"]:
-        from pretrain.inspect_command import inspect_command
+    options = parse_options(args)
+    bound_kernel_cache()
+    keep_freed_memory()
+    from pretrain.train import train
 
-        inspect_command(args[1:])
-    else:
-        from pretrain.options import parse_options
-
-        options = parse_options(args or ["--help"])
-        bound_kernel_cache()
-        keep_freed_memory()
-        from pretrain.train import train
-
-        train(options)
+    train(options)
 
 
 def main() -> None:

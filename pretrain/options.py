@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import tyro
 
 from minibert import cli
-from minibert.errors import InputError
+from minibert.errors import InputError, did_you_mean
 from minibert.text_files import read_small
 from minibert.training.run_directory import as_toml, plain_values
 from minibert.vocabulary import Kind
@@ -44,22 +44,22 @@ class PretrainOptions:
     """A whole pretraining run. Everything that decides the result stands here and is saved as `run.toml`."""
 
     out: str = ""
-    """the run's directory: the model, its figures and its curves go there (required)"""
-    corpus: tuple[str, ...] = ()
+    """the run's directory: the model, its figures and its curves go there"""
+    corpus: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="(this or --data is required)")] = ()
     """pydocs (the text that Python and its packages bring along), or text files and directories: .txt or .jsonl, plain or .gz, a blank line between documents"""  # noqa: E501
     data: str | None = None
     """a directory of token arrays made by `prepare`, in place of --corpus"""
     resume: bool = False
     """go on from the newest saved state"""
 
-    model: str | None = None
+    model: Annotated[str | None, cli.Heading("the model")] = None
     """tiny, mini, small, medium, base or large, or the path of a config .json; mini where there is no --init"""
     init: str | None = None
     """a model directory to start from, in place of fresh weights; its config and its tokenizer are used"""
     recipe: str = "fast"
     """fast, paper, or the path of a .toml file: defaults for the options below"""
 
-    steps: int | None = None
+    steps: Annotated[int | None, cli.Heading("length and batches")] = None
     """optimizer steps; or give --minutes"""
     minutes: float | None = None
     """minutes of training, without preparation, evaluation and saving; or give --steps"""
@@ -72,7 +72,7 @@ class PretrainOptions:
     accumulate: int = 1
     """micro-batches that each process makes of its part of a batch: less memory, the same result"""
 
-    optimizer: Literal["adamw", "muon"] = "muon"
+    optimizer: Annotated[Literal["adamw", "muon"], cli.Heading("the optimizer")] = "muon"
     """muon: Muon for the matrices of the blocks, AdamW for the rest"""
     learning_rate: float = 3e-3
     """peak learning rate of AdamW"""
@@ -91,7 +91,7 @@ class PretrainOptions:
     decay_share: float = 0.95
     """share of the run, at its end, in which it falls linearly to 0"""
 
-    first_weights: Literal["random", "neighbours"] = "neighbours"
+    first_weights: Annotated[Literal["random", "neighbours"], cli.Heading("what is learned")] = "neighbours"
     """random: N(0, 0.02); neighbours: what the text tells beforehand, token frequencies, embeddings made of a token's neighbours, and heads that look at the words beside"""  # noqa: E501
     dropout: float = 0.0
     """dropout while pretraining; the model's config.json keeps its own, for fine-tuning"""
@@ -108,7 +108,7 @@ class PretrainOptions:
     short_share: float = 0.1
     """share of the sequences made shorter on purpose"""
 
-    vocab_size: int = 8192
+    vocab_size: Annotated[int, cli.Heading("the vocabulary and the text")] = 8192
     """tokens of the vocabulary that is trained on the corpus"""
     tokenizer_kind: Kind = "wordpiece"
     """of the vocabulary that is trained: wordpiece (BERT's), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)"""
@@ -121,7 +121,7 @@ class PretrainOptions:
     text_field: str = "text"
     """the field of a .jsonl line that holds the text"""
 
-    save_every: int = 500
+    save_every: Annotated[int, cli.Heading("saving and reports")] = 500
     """steps between saved states, the last two of which are kept"""
     save_seconds: float = 120.0
     """seconds of training after which a state is saved in any case"""
@@ -129,7 +129,7 @@ class PretrainOptions:
     """evaluations on held-out documents over the run, the last one included"""
     log_every: int = 10
     """steps between lines in metrics.jsonl"""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], cli.Heading("the machine and chance")] = "auto"
     """auto: a GPU where there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
@@ -253,7 +253,7 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
     Raises:
         InputError: an unknown or impossible option, an unreadable recipe.
     """
-    defaults = PretrainOptions(**read_recipe(_recipe_named_in(args)))
+    defaults = PretrainOptions(out=tyro.MISSING, **read_recipe(_recipe_named_in(args)))
     given = cli.given_options(args)
     # Of two options that exclude each other, one on the command line replaces the recipe's, whichever that sets.
     for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
@@ -309,13 +309,15 @@ def read_recipe(name: str) -> dict[str, Any]:
     try:
         recipe = tomllib.loads(read_small(str(path)))
     except FileNotFoundError:
-        raise InputError(f"no recipe {name!r}: give {', '.join(RECIPES)} or the path of a .toml file") from None
+        expected = f"give {', '.join(RECIPES)} or the path of a .toml file"
+        raise InputError(f"no recipe {name!r}: {expected}{did_you_mean(name, RECIPES)}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{name}: no readable TOML ({error})") from error
     types = get_type_hints(PretrainOptions)
     unknown = sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES)
     if unknown:
-        raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set")
+        near = did_you_mean(unknown[0], types.keys() - NOT_IN_RECIPES)
+        raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set{near}")
     fields: dict[str, Any] = {"recipe": name}
     for key, value in recipe.items():
         try:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from minibert import cli, terminal
 from pretrain.options import refuse_vocabulary_options
@@ -25,7 +28,7 @@ class PrepareCommand:
 
     out: str
     """the directory to write; it must not be there, or be empty"""
-    options: PrepareOptions
+    options: Annotated[PrepareOptions, tyro.conf.arg(name="text and vocabulary")]
 
 
 def prepare_command(args: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from minibert.model import Bert
 from minibert.training.device import choose_device
 from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import family_of
-from weights_convert.verify import verify
+from weights_convert.verification import verify
 
 FROM_HF = """Turn a Hugging Face directory of a BERT, RoBERTa, DistilBERT or ALBERT into a model directory, heads too.
 
@@ -133,7 +133,7 @@ class VerifyOptions:
 def verify_command(args: Sequence[str]) -> None:
     """
     Raises:
-        InputError: as `weights_convert.verify.verify`.
+        InputError: as `weights_convert.verification.verify`.
         CheckFailed: the two differ; the report was printed.
     """
     options = cli.parse(VerifyOptions, args, prog="python -m weights_convert verify", description=VERIFY)

@@ -21,11 +21,14 @@ from minibert.errors import InputError
 BFLOAT16_CAPABILITY = (8, 0)
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
+def choose_device(name: str | torch.device, local_rank: int = 0) -> torch.device:
     """The device called `name` ("auto", "cpu" or "cuda"); with CUDA, the GPU number `local_rank` of this machine.
 
-    Raises InputError for another name, and where CUDA is asked for but this process has no GPU.
+    What is a device already comes back. Raises InputError for another name, and where CUDA is asked for but this
+    process has no GPU.
     """
+    if isinstance(name, torch.device):
+        return name
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"device: {name!r} is not one of auto, cpu, cuda")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):

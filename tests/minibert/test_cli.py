@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 import tyro
@@ -32,6 +32,8 @@ class Options:
     """where to take them"""
     resume: bool = False
     """go on with it"""
+    stops: Annotated[tuple[str, ...], cli.Heading("on the way")] = ()
+    """where to rest"""
 
 
 def parse(*args: str, default: Options | None = None) -> Options:
@@ -62,19 +64,54 @@ def test_help_shows_each_option_with_its_default_and_ends_well(capsys: pytest.Ca
         assert part in shown
 
 
+@pytest.mark.parametrize(("encoding", "line"), [("utf-8", "├─ on the way ─"), ("ascii", "+- on the way -")])
+def test_help_has_a_heading_before_the_option_that_begins_a_group(
+    encoding: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    with pytest.raises(SystemExit):
+        parse("--help")
+    lines = written.getvalue().decode(encoding).splitlines()
+    (place,) = [number for number, shown in enumerate(lines) if shown.startswith(line)]
+    assert "--stops" in lines[place + 1] and not any("--stops" in line for line in lines[2:place])
+    assert len(set(map(len, lines[place - 1 : place + 2]))) == 1
+
+
+def test_what_must_be_given_is_required_whether_the_class_or_the_defaults_say_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    default = Options("here", tyro.MISSING)
+    assert refusal(lambda: parse(default=default)) == "--steps is missing (see python -m walk --help)"
+    with pytest.raises(SystemExit):
+        parse("--help", default=default)
+    assert "how many steps to take (required)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])  # of standard output: the parser frames its reports by it
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("here", "--stepz", "3"), "Unrecognized options: --stepz, 3"),
+        (("here", "--stepz", "3"), "unknown option --stepz: did you mean --steps?"),
+        (("here", "--stepz=3"), "unknown option --stepz: did you mean --steps?"),
+        (("--stepz", "3"), "unknown option --stepz: did you mean --steps?"),
+        (("here", "--step", "3"), "unknown option --step: did you mean --steps?"),
+        (("here", "-steps", "3"), "unknown option -steps: did you mean --steps?"),
+        (("here", "--no-resum"), "unknown option --no-resum: did you mean --no-resume?"),
+        (("here", "--quickly"), "unknown option --quickly"),
         (("here", "--steps", "many"), "Error parsing --steps: invalid literal for int() with base 10: 'many'"),
         (("here", "--steps", "3.5"), "Error parsing --steps: invalid literal for int() with base 10: '3.5'"),
         (("here", "--steps"), "Missing value for argument '--steps'. Expected 1 values"),
-        (("here", "--device", "tpu"), "invalid choice 'tpu' for argument '--device'. Expected one of ('cpu', 'cuda')"),
-        (("here", "there"), "Unrecognized options: there"),
-        ((), "Missing from python -m walk: STR where to look (required)"),
+        (("here", "--device", "tpx"), "invalid choice 'tpx' for argument '--device'. Expected one of ('cpu', 'cuda')"),
+        (
+            ("here", "--device", "cdua"),
+            "invalid choice 'cdua' for argument '--device'. Expected one of ('cpu', 'cuda'): did you mean cuda?",
+        ),
+        (("here", "there"), "unexpected 'there'"),
+        (("here", "--resume", "false"), "unexpected 'false': --resume takes no value"),
+        (("here", "--resume=false"), "unexpected 'false': --resume takes no value"),
+        ((), "STR is missing"),
     ],
-    ids=["unknown option", "no number", "no whole number", "no value", "no choice", "a word too many", "nothing"],
 )
 def test_a_bad_command_line_is_one_line_that_names_what_is_wrong(
     args: tuple[str, ...], message: str, encoding: str, monkeypatch: pytest.MonkeyPatch

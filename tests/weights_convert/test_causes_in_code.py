@@ -17,7 +17,7 @@ from minibert.heads import BertForPreTraining, Pooler, PreTrainingLogits
 from minibert.model import Block, DotProductAttention, Embeddings, FeedForward, SelfAttention
 from minibert.unpadding import PADDED, Layout, Unpadded
 from weights_convert.families import BERT
-from weights_convert.verify import compare, load_reference
+from weights_convert.verification import compare, load_reference
 
 
 class PreNormBlock(Block):

@@ -17,7 +17,7 @@ from minibert import checkpoint
 from tests.weights_convert.reference_models import edit_json
 from weights_convert.families import BERT
 from weights_convert.runs import ReferenceModel
-from weights_convert.verify import compare, load_reference, verify
+from weights_convert.verification import compare, load_reference, verify
 
 Weights = dict[str, Tensor]
 

@@ -132,6 +132,6 @@ def test_the_module_runs_as_a_program_without_torch() -> None:
     command = [sys.executable, "-m", "weights_convert", "from-hub"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "error: unknown command 'from-hub': give from-hf or to-hf or verify\n"
+    assert result.stderr == "error: unknown command 'from-hub': did you mean from-hf?\n"
     code = "import weights_convert.__main__, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0

@@ -12,7 +12,7 @@ import transformers
 import minibert
 from minibert import __main__ as program
 from minibert import checkpoint, cli
-from minibert.commands import mask_probabilities
+from minibert.filling import mask_probabilities
 from minibert.heads import ARCHITECTURES
 from minibert.tokenizer import Tokenizer
 from tests.helpers import TINY, randomize, seeded

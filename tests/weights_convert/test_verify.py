@@ -36,7 +36,7 @@ from weights_convert.config_map import describe
 from weights_convert.convert import from_hf
 from weights_convert.key_map import match, to_parameters
 from weights_convert.report import Report
-from weights_convert.verify import compare, train_both, verify
+from weights_convert.verification import compare, train_both, verify
 
 
 def converted(reference: transformers.PreTrainedModel, kind: str) -> Model:

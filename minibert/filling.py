@@ -1,0 +1,62 @@
+"""The words behind [MASK]: what a masked-LM head holds likely there (Devlin et al. 2018, section 3.1, task 1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from minibert.dropout import without_dropout
+from minibert.errors import InputError
+from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
+from minibert.tokenizer import Batch, Tokenizer
+
+
+class Filling(NamedTuple):
+    """One answer to a [MASK]."""
+
+    token: str  # as people read it, see `Tokenizer.shown`
+    probability: float
+
+
+@torch.inference_mode()
+def fill_mask(model: Model, tokenizer: Tokenizer, text: str, *, top_k: int = 5) -> list[list[Filling]]:
+    """For each [MASK], in the order of the text, the `top_k` likeliest tokens, the likeliest first.
+
+        [[(token, probability), *others]] = minibert.fill_mask(model, tokenizer, "The man went to the [MASK].")
+
+    The model computes where it is and in the number format it has.
+
+    Raises:
+        InputError: no [MASK] in the text, no masked-LM head in the model, more tokens than the model has positions or
+            the tokenizer has tokens.
+    """
+    if not isinstance(model, BertForPreTraining | BertForMaskedLM):
+        raise InputError(f"a {type(model).__name__} has no masked-LM head")
+    if not 1 <= top_k <= tokenizer.vocab_size:
+        raise InputError(f"top_k must be from 1 to {tokenizer.vocab_size}, not {top_k}")
+    batch = tokenizer(text)
+    if not (batch.input_ids == tokenizer.mask_id).any():
+        mask = tokenizer.special_tokens.mask
+        raise InputError(f"no {mask} in the text {text!r}: write it where a word is to be told")
+    with without_dropout(model):
+        probabilities = mask_probabilities(model, batch.to(next(model.parameters()).device), tokenizer)
+    best = probabilities.topk(top_k)
+    return [
+        [Filling(tokenizer.shown(token), probability) for token, probability in zip(ids, shares, strict=True)]
+        for ids, shares in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def mask_probabilities(model: BertForPreTraining | BertForMaskedLM, batch: Batch, tokenizer: Tokenizer) -> Tensor:
+    """(M, V) in float32: for each [MASK], in the order of the text, the probability of every token there is."""
+    masked_positions = (batch.input_ids == tokenizer.mask_id).flatten().nonzero().flatten()
+    answer = model(
+        batch.input_ids,
+        token_type_ids=batch.token_type_ids,
+        attention_mask=batch.attention_mask,
+        masked_positions=masked_positions,
+    )
+    logits = answer.mlm if isinstance(model, BertForPreTraining) else answer
+    return logits[:, : tokenizer.vocab_size].float().softmax(-1)

@@ -1,0 +1,27 @@
+"""Public names of a package that are imported when first asked for, so that `import minibert` needs no torch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from minibert.errors import did_you_mean
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The `__getattr__` and `__dir__` of a package. homes: public name -> the module where it is written."""
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{did_you_mean(name, homes)}")
+        return getattr(importlib.import_module(homes[name]), name)
+
+    def names() -> list[str]:
+        there = vars(sys.modules[package])
+        own = {name for name, value in there.items() if name.startswith("__") or isinstance(value, ModuleType)}
+        return sorted(own | homes.keys())
+
+    return find, names

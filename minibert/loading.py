@@ -1,0 +1,25 @@
+"""A model directory -> a model that is ready for use, on the device where it is to compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from minibert import checkpoint
+from minibert.heads import Model
+from minibert.tokenizer import Tokenizer
+from minibert.training.device import choose_device
+
+
+def load(directory: str | Path, *, device: str | torch.device = "cpu") -> tuple[Model, Tokenizer]:
+    """The model, of the class that `config.json` names and in evaluation mode, and its tokenizer.
+
+    device: "cpu", "cuda", "auto" (a GPU where there is one), or a `torch.device`.
+
+    Raises:
+        InputError: not a model directory, or a damaged one: the message names the file, field or key; no such device.
+    """
+    chosen = choose_device(device)
+    model, tokenizer = checkpoint.load(directory)
+    return model.to(chosen), tokenizer
