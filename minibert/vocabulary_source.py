@@ -304,12 +304,15 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object.
 
     Raises:
-        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, or holds something else.
+        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, holds a number that is too long, or
+            something else than an object.
     """
     try:
         content = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: expected JSON, {error.msg}") from error
+    except ValueError:
+        raise InputError(f"{path}: expected JSON, found a number with too many digits") from None
     except RecursionError:
         raise InputError(f"{path}: expected JSON, nested too deep") from None
     if not isinstance(content, dict):
