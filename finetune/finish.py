@@ -89,7 +89,7 @@ def write_figures(
     content = json.dumps(summary | {"by_class": [figure._asdict() for figure in figures]}, indent=2) + "\n"
     draw_or_say(run.curves, lambda path: draw_run(path, run.metrics, summary["metric"], say), say)
     draw_or_say(run.confusion, lambda path: task.draw(path, examples, predictions), say)
-    checkpoint.write_whole(run.summary, lambda path: path.write_text(content, encoding="utf-8"))
+    checkpoint.write_whole_text(run.summary, content)
     if figures:
         say(f"\ndev, epoch {summary['best_epoch']}\n{figures_table(figures)}\n")
     say("\n".join(summary_lines(summary)))

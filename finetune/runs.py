@@ -55,7 +55,7 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     }
     told = {part: {name: found._asdict() for name, found in names.items()} for part, names in over_seeds.items()}
     content = json.dumps({**summaries[kept], "over_seeds": told, "runs": summaries}, indent=2) + "\n"
-    checkpoint.write_whole(run.summary, lambda path: path.write_text(content, encoding="utf-8"))
+    checkpoint.write_whole_text(run.summary, content)
     lines = [f"\nover {len(places)} seeds" + 14 * " " + "median      mean       std"]
     for part, names in over_seeds.items():
         for name, figures in names.items():

@@ -89,7 +89,7 @@ def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], Traini
     if standing is Standing.NEW:
         checkpoint.load(options.model)  # refused here where it is damaged
         run.path.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_whole(run.configuration, lambda path: path.write_text(options.to_toml(), encoding="utf-8"))
+        checkpoint.write_whole_text(run.configuration, options.to_toml())
     return standing
 
 

@@ -77,7 +77,7 @@ def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -
             "by_class": [figure._asdict() for figure in figures],
         }
         text = json.dumps(result, indent=2) + "\n"
-        checkpoint.write_whole(Path(options.json), lambda path: path.write_text(text, encoding="utf-8"))
+        checkpoint.write_whole_text(Path(options.json), text)
 
 
 def predict(options: PredictOptions, task_name: str, reading: Reading) -> None:
@@ -103,7 +103,7 @@ def predict(options: PredictOptions, task_name: str, reading: Reading) -> None:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Writes lines as they come."""
-    with open(path, "w", encoding="utf-8") as file:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(lines)
 
 

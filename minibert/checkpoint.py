@@ -52,7 +52,8 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
     with written_whole(directory) as aside:
         tokenizer.save(aside)
         (aside / WEIGHTS).write_bytes(safetensors_bytes(weights_of(model)))
-        (aside / CONFIG).write_text(json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n", encoding="utf-8")
+        description = json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n"
+        (aside / CONFIG).write_text(description, encoding="utf-8", newline="\n")
 
 
 def check_new(directory: str | Path) -> None:
@@ -304,6 +305,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def write_whole_text(path: Path, text: str) -> None:
+    """As `write_whole`, in UTF-8 and with the same line ends on every system."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _is_no_file(path: Path) -> bool:

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -81,7 +80,7 @@ def explore_command(args: Sequence[str]) -> None:
     )
     contents = [html_page(record)] if options.json is None else [html_page(record), json_text(record)]
     for output, content in zip(outputs, contents, strict=True):
-        checkpoint.write_whole(output, partial(Path.write_text, data=content, encoding="utf-8"))
+        checkpoint.write_whole_text(output, content)
         terminal.say(f"{output}: {os.path.getsize(output):,} bytes")
     config = model.config
     shape = f"{len(record['tokens'])} tokens, {config.num_hidden_layers} blocks of {config.num_attention_heads} heads"

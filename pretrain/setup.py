@@ -53,7 +53,7 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
             if options.data is not None:
                 check_fit(open_prepared(options.data), options)  # before anything is written
             run.path.mkdir(parents=True, exist_ok=True)
-            checkpoint.write_whole(run.configuration, lambda path: path.write_text(options.to_toml(), encoding="utf-8"))
+            checkpoint.write_whole_text(run.configuration, options.to_toml())
         if options.corpus and not run.data.exists():
             prepare(options.prepare_options(), run.data)
         check_fit(open_prepared(options.data or run.data), options)

@@ -83,7 +83,7 @@ class Manifest:
 
     def write(self, directory: Path) -> None:
         """Writes `manifest.json`, which makes the directory one that `open_prepared` accepts."""
-        (directory / MANIFEST).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        (directory / MANIFEST).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:

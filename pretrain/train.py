@@ -400,9 +400,7 @@ class Pretraining:
         self.model.config = kept
         summary = self.summary(figures)
         draw_or_say(self.run.curves, self.draw, partial(say, self.processes))
-        checkpoint.write_whole(
-            self.run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        )
+        checkpoint.write_whole_text(self.run.summary, json.dumps(summary, indent=2) + "\n")
         for name, value in summary.items():
             say(self.processes, f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
         say(self.processes, f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")

@@ -123,6 +123,18 @@ def test_nothing_is_unpickled(path: Path) -> None:
         assert keywords.get("allow_pickle", "False") == "False", f"line {call.lineno}"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_text_is_read_and_written_alike_on_every_system(path: Path) -> None:
+    """Windows has another encoding, and another line end, where none is given."""
+    for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+        name, given = ast.unparse(call.func), {keyword.arg for keyword in call.keywords}
+        modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant)] if name.endswith("open") else []
+        if name.endswith((".read_text", ".write_text")) or (name.endswith("open") and name != "os.open"):
+            writes = name.endswith(".write_text") or any(set(mode) & set("wax+") for mode in modes)
+            needed = {"encoding", "newline"} if writes else {"encoding"}
+            assert any("b" in mode for mode in modes) or needed <= given, f"line {call.lineno}: {name}"
+
+
 def test_pyproject_lists_every_package() -> None:
     setuptools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     there = {module_name(path) for path in SOURCES if path.name == "__init__.py"}

@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from minibert import cli, terminal
-from minibert.checkpoint import check_writable, write_whole
+from minibert.checkpoint import check_writable, write_whole_text
 from minibert.errors import CheckFailed, InputError
 from minibert.model import Bert
 from minibert.training.device import choose_device
@@ -148,6 +148,6 @@ def verify_command(args: Sequence[str]) -> None:
     terminal.say(*report.lines())
     if options.json is not None:
         content = json.dumps(report.to_json(), indent=2) + "\n"
-        write_whole(Path(options.json), lambda path: path.write_text(content, encoding="utf-8"))
+        write_whole_text(Path(options.json), content)
     if not report.agrees:
         raise CheckFailed(f"{report.model} does not give the numbers of {report.reference}: see the table")

@@ -178,4 +178,4 @@ def tokenizer_fields(tokenizer: Tokenizer, config: BertConfig) -> dict[str, obje
 
 def write_json(path: Path, fields: dict[str, object]) -> None:
     """Fields as people read them."""
-    path.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")

@@ -68,7 +68,7 @@ def save_state(
         if final.exists():
             final.rename(replaced)
         partial.rename(final)
-        _sync(directory)
+        _sync_entries(directory)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
@@ -125,10 +125,10 @@ def _write(partial: Path, step: int, tensors: Mapping[str, Tensor], facts: Mappi
     }
     record["record_sha256"] = _record_sha256(record)
     record_path = partial / RECORD
-    record_path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record_path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
     tensors_path.chmod(record_path.stat().st_mode)  # safetensors makes its files readable to their owner alone
     _sync(record_path)
-    _sync(partial)
+    _sync_entries(partial)
 
 
 def _read(path: Path, step: int) -> State:
@@ -205,8 +205,16 @@ def _sha256(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Return once the file's content, or the directory's entries, are on the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Return once the file's content is on the disk itself."""
+    with open(path, "r+b") as file:  # to write, else Windows refuses
+        os.fsync(file.fileno())
+
+
+def _sync_entries(directory: Path) -> None:
+    """Return once the directory's entries are on the disk itself, where a system opens directories at all."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
