@@ -378,7 +378,8 @@ class Finetuning:
         check_same_files(self.run, state, self.data)
         restore(self.model, self.optimizers, state.tensors)
         best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
-        self.best = {name: tensor.to(self.device) for name, tensor in best.items()}
+        # Copies, since those lie in the state's file, and Windows removes no file that is in use.
+        self.best = {name: tensor.to(self.device, copy=True) for name, tensor in best.items()}
         self.position = Position(**state.facts["position"])
         say(self.processes, f"{self.run.path}: going on from step {state.step}")
 

@@ -10,10 +10,8 @@ Nothing is written half: all is built in a hidden directory beside the one asked
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -27,6 +25,7 @@ from tqdm import tqdm
 from minibert.cli import NO_ROOM
 from minibert.errors import InputError, RunStopped
 from minibert.tokenizer import Tokenizer
+from minibert.training.lock import hold
 from minibert.vocabulary import Kind
 from pretrain.corpus import check_corpus, read_documents, split_document
 from pretrain.encoding import TokenBlock, encode, encoder_of, running_sentences
@@ -113,13 +112,13 @@ class PrepareOptions:
 def prepare(options: PrepareOptions, directory: str | Path) -> None:
     """Makes the tokenizer and the token arrays of a corpus, which `open_prepared` opens.
 
-    SIGINT and SIGTERM stop it at the next document. As processes are spawned, a script that calls this needs the usual
-    `if __name__ == "__main__"`.
+    SIGINT, SIGTERM and SIGHUP stop it at the next document. As processes are spawned, a script that calls this needs
+    the usual `if __name__ == "__main__"`.
 
     Raises:
         InputError: the corpus is refused, has too few documents, or `directory` is there already and not empty.
         RunStopped: the disk is full, or a worker process was killed.
-        Interrupted: by SIGINT or SIGTERM. Then, as after any other error, nothing is left behind.
+        Interrupted: by a signal. Then, as after any other error, nothing is left behind.
     """
     check_corpus(options.corpus, text_field=options.text_field)
     tokenizer = None if options.tokenizer is None else Tokenizer.load(options.tokenizer)
@@ -319,39 +318,41 @@ def _tokenise_block(
 def _built_aside(directory: Path) -> Iterator[Path]:
     """A hidden directory beside `directory` to build in: renamed to it at the end, removed after an error.
 
-    What a killed run left there is removed first; a run that goes on is told by its lock, which dies with it.
+    What a killed run left there is removed first; a run that goes on is told by its lock, which dies with it. The lock
+    is a file beside both, since Windows renames no directory that holds an open file.
 
     Raises:
         InputError: `directory` is there and not empty, can't be made, or is being made by another run.
     """
     target = directory.resolve()
-    partial = target.with_name(f".{target.name}.partial")
+    partial, leftover, lock = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "leftover", "lock"))
     with contextlib.ExitStack() as undo:
         try:
             _check_absent(directory)
             for parent in reversed([parent for parent in target.parents if not parent.exists()]):
                 parent.mkdir(exist_ok=True)
                 undo.callback(_remove_empty, parent)
-            partial.mkdir(exist_ok=True)
-            lock = os.open(partial, os.O_RDONLY)
-            undo.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(lock), partial.stat()):
-                raise BlockingIOError  # it was renamed while we waited
-        except (BlockingIOError, FileNotFoundError):
-            raise InputError(f"{directory}: another run is making it") from None
+            alone = undo.enter_context(contextlib.ExitStack())
+            alone.enter_context(hold(lock, busy=f"{directory}: another run is making it"))
+            shutil.rmtree(leftover, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                partial.rename(leftover)  # in one go: where another run is just renaming it, one of the two fails
+                shutil.rmtree(leftover)
+            _check_absent(directory)  # anew: another run may have been ahead of us
+            partial.mkdir()
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise
             raise InputError(f"{directory}: can't be made ({error.strerror})") from error
         undo.callback(shutil.rmtree, partial, ignore_errors=True)
-        _check_absent(directory)  # anew: another run may have been ahead of us
-        for leftover in partial.iterdir():
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         yield partial
-        partial.rename(target)
+        alone.close()  # before the last step, so that no kill leaves the lock beside what is whole
+        try:
+            partial.rename(target)
+        except FileExistsError:  # Windows renames to no name that is taken, be it by an empty directory
+            target.rmdir()
+            partial.rename(target)
         undo.pop_all()
-        os.close(lock)
 
 
 def _check_absent(directory: Path) -> None:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import resource
 import sys
 from pathlib import Path
+
+import psutil
+
+STATUS = Path("/proc/self/status")  # on Linux
 
 
 def peak_rss_bytes() -> int:
     """The most memory that this process has held so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
+    if STATUS.exists():
         # Not getrusage here: on Linux its figure begins with the peak of the process that started this one.
-        peak = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
+        peak = re.search(r"^VmHWM:\s*(\d+) kB$", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
         if peak:
             return int(peak[1]) * 1024
+    memory = psutil.Process().memory_info()
+    if hasattr(memory, "peak_wset"):  # on Windows
+        return memory.peak_wset
+    import resource  # here, since Windows has no such module
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -28,8 +35,8 @@ def keep_freed_memory() -> None:
     By itself glibc gives blocks of more than 32 MB back to the system at once, and each step's activations are then
     cleared page by page: a tenth of a pretraining step's processor time, and no less memory at its peak.
     """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
+    if "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", ()):  # a question that only glibc answers
+        library = ctypes.CDLL(None)
         for parameter, size in ((_MMAP_THRESHOLD, _NEVER // 2), (_TRIM_THRESHOLD, _NEVER)):
             library.mallopt(parameter, size)
 

@@ -5,6 +5,7 @@ state/              what resuming needs
 metrics.jsonl       one object a logged step
 config.json, model.safetensors, tokenizer.json, vocab.txt      the model directory, written at the end
 curves.png, summary.json                                       summary.json last: it says that the run is finished
+.lock               there while a process trains, and after a kill until the next one has
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import fcntl
 import json
-import os
 import shutil
 import tomllib
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Protocol
 from minibert.checkpoint import leftovers
 from minibert.errors import InputError
 from minibert.text_files import read_small
+from minibert.training.lock import hold
 
 
 class RunOptions(Protocol):
@@ -83,6 +84,11 @@ class RunDirectory:
         """The figures of the finished run."""
         return self.path / "summary.json"
 
+    @property
+    def lock(self) -> Path:
+        """There while a process trains."""
+        return self.path / ".lock"
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps a second run out of the directory as long as this process lives.
@@ -90,15 +96,8 @@ class RunDirectory:
         Raises:
             InputError: another process is at it, such as a worker that outlived its killed `torchrun`.
         """
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.path}: another process is training there") from None
+        with hold(self.lock, busy=f"{self.path}: another process is training there"):
             yield
-        finally:
-            os.close(handle)
 
     def standing(self, options: RunOptions) -> Standing:
         """
@@ -117,6 +116,8 @@ class RunDirectory:
             kind = "a finished" if finished else "an unfinished"
             raise InputError(f"{self.path}: holds {kind} run of another configuration: {'; '.join(differing)}")
         if finished:
+            with contextlib.suppress(OSError):  # of a process that was killed right after its last word
+                self.lock.unlink()
             return Standing.FINISHED
         if not options.resume:
             raise InputError(f"{self.path}: holds an unfinished run; go on with --resume, or give --out another place")
@@ -158,7 +159,8 @@ def gone_on_bad_input(directory: Path, *, when: bool) -> Iterator[None]:
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
         yield
-    except InputError:
+    except InputError as error:
+        traceback.clear_frames(error.__traceback__)  # what they hold open or mapped, Windows would not remove
         if when and missing:
             shutil.rmtree(missing[-1], ignore_errors=True)
         elif when:  # it was there and empty

@@ -81,6 +81,22 @@ def test_a_run_cut_off_three_times_ends_with_the_same_bytes(
     assert config[0].read_bytes() == config[1].read_bytes()
 
 
+def test_a_state_that_was_gone_on_from_is_no_longer_in_use(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows could not remove it."""
+    args = (*arguments("text-classification", base, files, tmp_path / "run"), *RUN)
+    assert run_until(6, *args) == -9
+    original = Finetuning.step
+
+    def step(self: Finetuning, stop: Any) -> Any:
+        assert self.best and str(tmp_path / "run" / "state") not in Path("/proc/self/maps").read_text()
+        return original(self, stop)
+
+    monkeypatch.setattr(Finetuning, "step", step)
+    assert run_here(monkeypatch, *args, "--resume") == 0
+
+
 @pytest.mark.parametrize("step", [5, 17])  # the last of an epoch, the last of all
 def test_a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bytes(
     step: int, base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

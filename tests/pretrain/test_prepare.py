@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -312,6 +312,22 @@ def test_fills_a_directory_that_is_empty(tmp_path: Path) -> None:
     assert prepared(tmp_path, numbered(9)).train.documents == 7
 
 
+def test_fills_a_directory_that_is_empty_where_names_that_are_taken_are_renamed_to_by_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    renamed = os.rename
+
+    def rename(source: Path, target: Path) -> None:
+        if target.exists():
+            raise FileExistsError
+        renamed(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    (tmp_path / "arrays").mkdir()
+    assert prepared(tmp_path, numbered(9)).train.documents == 7
+
+
 def test_refuses_a_place_where_no_directory_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     corpus = write_corpus(tmp_path / "corpus.jsonl", numbered(9))
@@ -322,12 +338,12 @@ def test_refuses_a_place_where_no_directory_can_be(tmp_path: Path) -> None:
 def test_refuses_to_work_beside_another_run(tmp_path: Path) -> None:
     partial = tmp_path / ".arrays.partial"
     partial.mkdir()
-    lock = os.open(partial, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match="another run is making it"):
+    (partial / "spool").touch()
+    with FileLock(tmp_path / ".arrays.lock"), pytest.raises(InputError, match="another run is making it"):
         prepared(tmp_path, numbered(9))
-    os.close(lock)
+    assert [path.name for path in partial.iterdir()] == ["spool"]
     assert prepared(tmp_path, numbered(9)).train.documents == 7
+    assert sorted(os.listdir(tmp_path)) == ["arrays", "arrays.jsonl"]
 
 
 def test_bad_text_late_in_the_corpus_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -46,6 +46,13 @@ def test_a_run_is_finished_when_its_summary_is_there(run: RunDirectory) -> None:
     assert run.standing(RESUME) is run.standing(OPTIONS) is Standing.FINISHED
 
 
+def test_a_finished_run_loses_the_lock_that_a_kill_at_its_very_end_left(run: RunDirectory) -> None:
+    run.lock.touch()
+    assert run.standing(RESUME) is Standing.UNFINISHED and run.lock.exists()
+    run.summary.touch()
+    assert run.standing(OPTIONS) is Standing.FINISHED and not run.lock.exists()
+
+
 @pytest.mark.parametrize("options", [OPTIONS, RESUME])
 def test_anything_else_is_refused(tmp_path: Path, options: PretrainOptions) -> None:
     (tmp_path / "file").touch()

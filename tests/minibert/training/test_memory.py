@@ -1,13 +1,17 @@
 """How much memory a process is said to have had."""
 
+import ctypes
 import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from minibert.training import memory
 from minibert.training.memory import peak_rss_bytes
 
 
@@ -24,6 +28,18 @@ def test_peak_memory_is_not_that_of_the_parent() -> None:
     code = "from minibert.training.memory import peak_rss_bytes; print(peak_rss_bytes())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert 5_000_000 < int(child.stdout) < held.numel() * 4
+
+
+def test_peak_memory_where_windows_tells_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "none")
+    monkeypatch.setattr("psutil.Process.memory_info", lambda _: SimpleNamespace(rss=1, peak_wset=2))
+    assert peak_rss_bytes() == 2
+
+
+def test_without_glibc_nothing_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "confstr_names")
+    monkeypatch.delattr(ctypes, "CDLL")
+    memory.keep_freed_memory()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told so")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minibert.errors import InputError, Interrupted
-from minibert.training.run_directory import gone_on_bad_input
+from minibert.training.run_directory import RunDirectory, gone_on_bad_input
+from tests.helpers import refusal
 
 
 def test_bad_input_takes_away_what_was_made_and_only_that(tmp_path: Path) -> None:
@@ -27,6 +30,30 @@ def test_bad_input_empties_a_directory_that_was_empty(tmp_path: Path) -> None:
         (tmp_path / "run.toml").touch()
         raise InputError("bad")
     assert tmp_path.is_dir() and not any(tmp_path.iterdir())
+
+
+def test_a_second_process_is_kept_out_and_nothing_is_left_of_the_lock(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    with run.locked():
+        assert refusal(lambda: run.locked().__enter__()) == f"{tmp_path}: another process is training there"
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_is_taken_away_is_no_longer_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows would not remove it."""
+    place = tmp_path / "run"
+
+    def refuse() -> None:
+        mapped = np.memmap(place / "tokens.bin", shape=(3,), mode="w+")
+        raise InputError(f"bad {mapped[0]}")
+
+    def rmtree(path: Path, ignore_errors: bool) -> None:
+        assert path == place and str(place) not in Path("/proc/self/maps").read_text()
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with pytest.raises(InputError, match="bad 0"), gone_on_bad_input(place, when=True):
+        place.mkdir()
+        refuse()
 
 
 def test_what_was_there_stays(tmp_path: Path) -> None:
