@@ -60,7 +60,7 @@ def finetune(options: TrainingOptions) -> None:
     Raises:
         InputError: options, data, model or directory are unusable; nothing is left behind.
         RunStopped: the disk is full, or a loss or gradient is not finite; the last good state is kept.
-        Interrupted: SIGINT or SIGTERM; the state was saved.
+        Interrupted: by a signal; the state was saved.
     """
     run = RunDirectory(Path(options.out))
     with join_processes(choose_device(options.device).type) as processes:

@@ -34,7 +34,7 @@ class RunStopped(MinibertError):
 
 
 class Interrupted(MinibertError):
-    """SIGINT or SIGTERM; the state was saved first."""
+    """SIGINT, SIGTERM or SIGHUP; the state was saved first."""
 
     exit_code = 130
 

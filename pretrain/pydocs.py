@@ -14,7 +14,6 @@ import logging
 import multiprocessing
 import os
 import re
-import signal
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
@@ -103,16 +102,11 @@ def _pieces_of_files(files: list[Path]) -> Iterator[list[Piece]]:
     workers = min(usable_cores(), 8)
     unparsed = 0
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_quietly) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
         for pieces in pool.map(pieces_of_file, files, chunksize=16):
             unparsed += pieces is None
             yield pieces or []
     _logger.info("pydocs: %d files read, %d of them skipped because they do not parse", len(files), unparsed)
-
-
-def _start_quietly() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to report, in one line
-    start_worker()
 
 
 def python_files(root: Path) -> list[Path]:

@@ -59,7 +59,7 @@ def train(options: PretrainOptions) -> None:
     Raises:
         InputError: options, corpus, config or directory are unusable; nothing is left behind.
         RunStopped: the disk is full, or a loss or gradient is not finite; the last good state is kept.
-        Interrupted: SIGINT or SIGTERM; the state was saved.
+        Interrupted: by a signal; the state was saved.
     """
     run = RunDirectory(Path(options.out))
     device = choose_device(options.device)

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 
 from minibert.errors import Interrupted, RunStopped
+from minibert.training.interrupts import stop_signals
 from minibert.training.memory import peak_rss_bytes
 
 Result = TypeVar("Result")
@@ -69,6 +70,7 @@ def usable_cores() -> int:
 
 def start_worker() -> None:
     """The first thing that a process of a pool does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the pool already has a process for each core
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -87,33 +89,38 @@ def _measured(function: Callable[..., Result], task: tuple[Any, ...]) -> tuple[R
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], None]]:
-    """Gives a function that raises Interrupted once SIGINT or SIGTERM has come, so that nothing is cut off halfway.
+    """Gives a function that raises Interrupted once a signal to stop has come, so that nothing is cut off halfway.
 
-    SIGINT is blocked meanwhile, for processes that are started inherit this: Ctrl-C goes to all of them, and only this
-    one should answer. It is let in whenever the function is called.
+    What a terminal sends to all processes, and only this one should answer, is blocked meanwhile, for processes that
+    are started inherit this. It is let in whenever the function is called. Windows blocks no signals.
     """
     received: list[int] = []
+    to_all = {number for number in stop_signals() if number != signal.SIGTERM}
+    can_block = hasattr(signal, "pthread_sigmask")
 
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
 
     def check() -> None:
-        if signal.sigpending():
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        if can_block and signal.sigpending():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, to_all)
+            signal.pthread_sigmask(signal.SIG_BLOCK, to_all)
         if received:
             raise Interrupted("interrupted; nothing was kept")
 
     previous: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # signals are handled nowhere else
-        heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+        heeded = [number for number in stop_signals() if signal.getsignal(number) != signal.SIG_IGN]
         previous = {number: signal.signal(number, note) for number in heeded}
-    resource_tracker.ensure_running()  # now, because multiprocessing unblocks the signal when it starts this helper
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if can_block:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, to_all)
+        resource_tracker.ensure_running()  # now, because multiprocessing unblocks SIGINT when it starts this helper
+        signal.pthread_sigmask(signal.SIG_BLOCK, to_all)
     try:
         yield check
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if can_block:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in previous.items():
             signal.signal(number, handler)
     for number in received:  # too late to stop this: it is the caller's to answer

@@ -1,4 +1,4 @@
-"""Stopping between two steps: SIGINT and SIGTERM set a flag that the training loop reads, so that it can save first."""
+"""Stopping between two steps: a signal sets a flag that the training loop reads, so that it can save first."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from types import FrameType
 SAME_REQUEST_SECONDS = 1.0
 
 
+def stop_signals() -> list[signal.Signals]:
+    """SIGINT, SIGTERM and, where the system has it, SIGHUP: the terminal was closed, which `nohup` has ignored."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Give a function that answers whether SIGINT or SIGTERM has come since; the earlier handlers are put back at exit.
+    """Give a function that answers whether one of `stop_signals` has come; the earlier handlers are put back at exit.
 
     A SIGINT that comes a second or more after the first signal raises KeyboardInterrupt at once. Main thread only.
     """
@@ -29,7 +37,7 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
         elif number == signal.SIGINT and now - first_at >= SAME_REQUEST_SECONDS:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in stop_signals()}
     try:
         yield lambda: first_at is not None
     finally:

@@ -400,16 +400,16 @@ def group_is_gone(process: subprocess.Popen[str]) -> bool:
 
 
 @pytest.mark.parametrize("stage", ["spool", pytest.param("train/tokens.bin", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_it_and_leaves_nothing(
     tmp_path: Path, long_corpus: Path, number: signal.Signals, stage: str
 ) -> None:
     process = start(tmp_path, long_corpus)
     wait_until((tmp_path / "new" / ".arrays.partial" / stage).exists)
-    if number is signal.SIGINT:
-        os.killpg(process.pid, number)  # as a terminal does: to the workers too
-    else:
+    if number is signal.SIGTERM:
         process.send_signal(number)
+    else:
+        os.killpg(process.pid, number)  # as a terminal does: to the workers too
     sent = time.monotonic()
     assert process.communicate(timeout=20)[1] == "error: interrupted; nothing was kept\n"
     assert process.returncode == 130
@@ -445,8 +445,8 @@ def test_a_full_disk_stops_it_and_leaves_nothing(tmp_path: Path, long_corpus: Pa
 
 
 def test_signal_handling_is_as_before(tmp_path: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, set())
     prepared(tmp_path, numbered(9))
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, set()) == mask

@@ -9,7 +9,7 @@ from minibert.training import interrupts
 from minibert.training.interrupts import stop_requested
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_sets_the_flag_and_nothing_else(number: signal.Signals) -> None:
     with stop_requested() as stop:
         assert not stop()
@@ -18,11 +18,27 @@ def test_a_signal_sets_the_flag_and_nothing_else(number: signal.Signals) -> None
 
 
 def test_the_handlers_are_put_back() -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = list(map(signal.getsignal, numbers))
     with pytest.raises(ValueError, match="inside"), stop_requested():
         assert signal.getsignal(signal.SIGINT) != before[0]
         raise ValueError("inside")
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert list(map(signal.getsignal, numbers)) == before
+
+
+def test_a_terminal_that_closes_stops_nothing_that_nohup_started() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requested() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_system_without_sighup_has_the_other_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")
+    assert interrupts.stop_signals() == [signal.SIGINT, signal.SIGTERM]
 
 
 def test_a_second_sigint_later_on_interrupts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
