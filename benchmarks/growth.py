@@ -16,9 +16,10 @@ import torch
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import GrowthOptions
 from benchmarks.runner import Results, Run, alternate, run_python, settings_of, workplace
-from minibert.checkpoint import write_whole
-from minibert.training.curves import COLOURS, GRID_COLOUR, TEXT_COLOUR
+from minibert.checkpoint import check_writable
+from minibert.training.curves import COLOURS, GRID_COLOUR, LONGEST_TITLE, TEXT_COLOUR
 from minibert.training.device import choose_precision
+from minibert.training.drawing import as_drawn, figure_for
 from pretrain import pydocs
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def compare(options: GrowthOptions) -> None:
     """
     machine = describe_machine(threads=usable_cores(), device="cpu", packages=())
     settings = settings_of(options, "repeats", "picture", "megabytes", "lengths", "batches")
+    Path(options.picture).parent.mkdir(parents=True, exist_ok=True)
+    check_writable(Path(options.picture), reads=(options.json,))
     results = Results(options.json, {"benchmark": "growth", "options": settings, "machine": machine})
     points = {
         "text": options.megabytes, "length": options.lengths, "batch": options.batches, "processes": (1, 2),
@@ -176,17 +179,12 @@ def draw(path: Path, options: GrowthOptions, found: Mapping[str, Points]) -> Non
     Raises:
         OSError: it cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 7.5), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
     dtype = str(choose_precision(options.dtype, torch.device("cpu")).dtype).removeprefix("torch.")
-    figure.suptitle(f"Cost as work grows: BERT-{options.model}, {dtype}", fontweight="bold", color=TEXT_COLOUR)
-    for number, (series, points) in enumerate(found.items(), start=1):
-        draw_series(figure.add_subplot(2, 2, number), SERIES[series], points)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda aside: figure.savefig(aside, format="png", dpi=110))
+    with figure_for(path, inches=(11, 7.5), dpi=110) as figure:
+        title = as_drawn(f"Cost as work grows: BERT-{options.model}, {dtype}", longest=LONGEST_TITLE)
+        figure.suptitle(title, fontweight="bold", color=TEXT_COLOUR)
+        for number, (series, points) in enumerate(found.items(), start=1):
+            draw_series(figure.add_subplot(2, 2, number), SERIES[series], points)
 
 
 def draw_series(axes: Axes, title: str, points: Points) -> None:
@@ -196,12 +194,10 @@ def draw_series(axes: Axes, title: str, points: Points) -> None:
         axes.plot(
             [value] * len(runs), [run.figures["tokens_per_second"] for run in runs], "o", color=COLOURS[0], alpha=0.4
         )
-    axes.plot(
-        values, [median(points[value], "tokens_per_second") for value in values], color=COLOURS[0], label="tokens/s"
-    )
+    axes.plot(values, [median(points[value], "tokens_per_second") for value in values], color=COLOURS[0])
     memory = axes.twinx()
     megabytes = [median(points[value], "peak_memory") / MEGABYTE for value in values]
-    memory.plot(values, megabytes, color=COLOURS[1], linestyle=(0, (4, 2)), label="peak memory, MB")
+    memory.plot(values, megabytes, color=COLOURS[1], linestyle=(0, (4, 2)))
     axes.set_xscale("log", base=2)
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()

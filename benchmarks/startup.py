@@ -51,7 +51,7 @@ def compare(options: StartupOptions) -> None:
     """
     weights_checksum(options.model)  # whether it is a directory of a model
     if options.json is not None:
-        check_writable(Path(options.json))
+        check_writable(Path(options.json), reads=(options.model,))
     machine = describe_machine(threads=usable_cores(), device="cpu", packages=("transformers", "sentence-transformers"))
     print(f"{machine_line(machine)}\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="minibert-benchmark-") as name:

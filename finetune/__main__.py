@@ -32,10 +32,15 @@ COMMANDS = {
 }
 
 
-def main() -> None:
+def command() -> None:
     """Runs one of `COMMANDS`."""
     cli.dispatch("python -m finetune", COMMANDS)
 
 
+def main() -> None:
+    """The console script `minibert-finetune`."""
+    cli.run(command)
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -11,6 +11,7 @@ from minibert.errors import InputError
 from minibert.text_files import read_lines, shown
 
 DOCUMENT_START = "-DOCSTART-"
+LONGEST_SENTENCE = 2**24  # characters: all of it is in memory
 # Not str.split(), for which a no-break space ends a word too: tweets hold such words.
 _SPACES = re.compile("[ \t]+")
 
@@ -24,8 +25,8 @@ def read_conll(path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
     words with single spaces between them.
 
     Raises:
-        InputError, naming file and row: a row with another number of columns than the first, an empty word or tag, no
-        sentence at all; and as `minibert.text_files.read_lines`.
+        InputError, naming file and row: a row with another number of columns than the first, an empty word or tag, a
+        sentence that doesn't end, no sentence at all; and as `minibert.text_files.read_lines`.
     """
     return conll_sentences(read_lines(path), path, labelled=labelled)
 
@@ -35,10 +36,16 @@ def conll_sentences(lines: Iterable[tuple[int, str]], path: str, *, labelled: bo
     empty = True
     words: list[str] = []
     tags: list[str] = []
-    begun = 1  # the row of the first word
+    begun, size = 1, 0  # the row of the first word; the characters of words and tags
     for row, columns in _rows(lines, path, least=2 if labelled else 1):
         if columns:
             begun = begun if words else row
+            size = (size if words else 0) + len(columns[0]) + len(columns[-1])
+            if size > LONGEST_SENTENCE:
+                raise InputError(
+                    f"{shown(path)}:{begun}: a sentence of more than {LONGEST_SENTENCE:,} characters, expected a blank "
+                    "line behind each"
+                )
             if not (columns[0] and columns[-1]):
                 raise InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
             words.append(columns[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from finetune.answering import Machine
@@ -20,6 +20,7 @@ from finetune.task import Task
 from minibert import checkpoint
 from minibert.heads import TaskModel
 from minibert.training.device import device_name
+from minibert.training.drawing import draw_or_say
 from minibert.training.memory import peak_rss_bytes
 
 
@@ -33,7 +34,7 @@ def summarize(
     trained_parameters: int,
     test_metrics: dict[str, float] | None,
 ) -> dict[str, Any]:
-    """The figures of a finished run; `write_result` adds those by class."""
+    """The figures of a finished run; `write_figures` adds those by class."""
     return {
         "task": data.task.name,
         "method": options.method,
@@ -60,31 +61,39 @@ def summarize(
     }
 
 
-def write_result(
-    run: RunDirectory,
-    model: TaskModel,
-    task: Task[Any, Any],
-    examples: Sequence[Any],
-    predictions: Sequence[Any],
-    summary: dict[str, Any],
-) -> list[str]:
-    """Writes the model directory, the pictures, and at last the summary. Returns lines for the user.
+def write_model(run: RunDirectory, model: TaskModel, task: Task[Any, Any], *, write: bool) -> None:
+    """Makes `model` a plain one, whose adapters and narrowed embeddings were still apart, and writes its directory.
 
-    model: with the best epoch's weights, its adapters and narrowed embeddings still apart; a plain one is written.
-    examples, predictions: dev's.
+    model: with the best epoch's weights; write: in the process that writes files.
     """
     merge_adapters(model)
     widen(model)
     model.trained_on = to_trained_on(task.name, task.reading)
-    checkpoint.save(model.cpu(), task.tokenizer, run.path)
-    draw_run(run.curves, run.metrics, summary["metric"])
-    task.draw(run.confusion, examples, predictions)
+    if write:
+        checkpoint.save(model, task.tokenizer, run.path)
+
+
+def write_figures(
+    run: RunDirectory,
+    task: Task[Any, Any],
+    examples: Sequence[Any],
+    predictions: Sequence[Any],
+    summary: dict[str, Any],
+    say: Callable[[str], None],
+) -> None:
+    """Draws the pictures, writes the summary at last, and says what is in it.
+
+    examples, predictions: dev's.
+    """
     figures = task.figures(examples, predictions)
     content = json.dumps(summary | {"by_class": [figure._asdict() for figure in figures]}, indent=2) + "\n"
+    draw_or_say(run.curves, lambda path: draw_run(path, run.metrics, summary["metric"], say), say)
+    draw_or_say(run.confusion, lambda path: task.draw(path, examples, predictions), say)
     checkpoint.write_whole(run.summary, lambda path: path.write_text(content, encoding="utf-8"))
-    shown = [f"\ndev, epoch {summary['best_epoch']}\n{figures_table(figures)}\n"] if figures else []
-    place = f"\nmodel and figures in {run.path}, curves in {run.curves}"
-    return [*shown, *summary_lines(summary), place]
+    if figures:
+        say(f"\ndev, epoch {summary['best_epoch']}\n{figures_table(figures)}\n")
+    say("\n".join(summary_lines(summary)))
+    say(f"\nmodel and figures in {run.path}, curves in {run.curves}")
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from minibert.training.curves import Line, Panel, draw_curves
 from minibert.training.metrics_log import read_metrics
 
 
-def draw_run(path: Path, metrics: Path, metric: str) -> None:
-    """Training loss, the figures on dev, learning rate, throughput."""
-    entries = read_metrics(metrics)
+def draw_run(path: Path, metrics: Path, metric: str, report: Callable[[str], None]) -> None:
+    """Training loss, the figures on dev, learning rate, throughput. What is damaged in the log is told to `report`."""
+    entries = read_metrics(metrics, report)
     line = partial(Line.logged, entries)
     names = [f"dev_{metric}"]
     names += [name for entry in entries for name in entry if name.startswith("dev_") and name not in names]
@@ -22,4 +23,4 @@ def draw_run(path: Path, metrics: Path, metric: str) -> None:
         Panel("Learning rate", "AdamW's", [line("learning rate", "learning_rate")]),
         Panel("Throughput", "examples/s", [line("examples/s", "examples_per_second")]),
     ]
-    draw_curves(path, f"Fine-tuning: {path.parent.name}", panels)
+    draw_curves(path, f"Fine-tuning: {path.parent.resolve().name}", panels)

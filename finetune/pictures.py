@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minibert.training.curves import GRID_COLOUR, TEXT_COLOUR
+from minibert.training.drawing import as_drawn, drawable, figure_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,10 +25,6 @@ MOST_INCHES = 24.0  # of very many classes: cells shrink further, and numbers an
 NUMBER_INCHES, NAME_INCHES = 0.3, 0.12  # the least room for them
 LONGEST_NAME = 24  # characters of a label that are drawn
 
-# matplotlib's own, and then what systems have for labels in Chinese, Japanese and Korean.
-FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei",
-         "WenQuanYi Micro Hei", "Arial Unicode MS")  # fmt: skip
-
 
 def draw_confusion(path: Path, targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]) -> None:
     """The confusion matrix as a PNG, written whole or not at all: a row a true class, a column a predicted one.
@@ -39,28 +35,13 @@ def draw_confusion(path: Path, targets: Sequence[int], predictions: Sequence[int
     Raises:
         OSError: it cannot be written.
     """
-    # Here and not above: importing matplotlib takes longer than many a command that draws nothing. No pyplot: its
-    # global state wants a display and keeps figures alive.
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    fonts = _installed_fonts()
-    names = _names(labels, fonts)
+    names = _names(labels)
     cell, font = (float(np.interp(len(labels), (FEW, MANY), sizes)) for sizes in (CELL_INCHES, FONT_POINTS))
     margin = 1.2 + 0.09 * max(map(len, names))
     side = min(max(cell * len(labels), 1.8), MOST_INCHES)
-    aside = path.with_name(f".{path.name}.partial")
-    with matplotlib.rc_context({"font.family": fonts}):
-        figure = Figure(figsize=(side + margin + 0.6, side + margin), layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
+    with figure_for(path, inches=(side + margin + 0.6, side + margin)) as figure:
         counts = confusion(targets, predictions, len(labels))
         _draw_matrix(figure.add_subplot(), counts, names, font=font, cell=side / len(labels))
-        try:
-            figure.savefig(aside, format="png", dpi=130)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def confusion(targets: Sequence[int], predictions: Sequence[int], classes: int) -> np.ndarray:
@@ -70,23 +51,13 @@ def confusion(targets: Sequence[int], predictions: Sequence[int], classes: int) 
     return counts
 
 
-def _installed_fonts() -> list[str]:
-    from matplotlib.font_manager import get_font_names
-
-    installed = set(get_font_names())
-    return [font for font in FONTS if font in installed]
-
-
-def _names(labels: Sequence[str], fonts: Sequence[str]) -> list[str]:
+def _names(labels: Sequence[str]) -> list[str]:
     """The labels as they are drawn: not too long, and none that would be a row of boxes."""
-    from matplotlib.font_manager import findfont, get_font
-
-    known = {character for font in fonts for character in get_font(findfont(font)).get_charmap()}
-    drawn = []
-    for number, label in enumerate(labels):
-        name = label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 1]}…"
-        drawn.append(name.replace("$", r"\$") if known.issuperset(map(ord, name)) else str(number))
-    return drawn
+    known = drawable()
+    return [
+        as_drawn(label, longest=LONGEST_NAME) if known.issuperset(map(ord, "".join(label.split()))) else str(number)
+        for number, label in enumerate(labels)
+    ]
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], *, font: float, cell: float) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minibert import checkpoint
+from minibert.errors import InputError
 from minibert.training.run_directory import RunDirectory
 
-# Of the run that is kept: copied in this order, config.json once the model is there, and before the summary.
-COPIED = ("model.safetensors", "tokenizer.json", "vocab.txt", "metrics.jsonl", "curves.png", "confusion.png",
-          checkpoint.CONFIG)  # fmt: skip
+# Of the run that is kept, beside its model: copied before the summary is written.
+COPIED = ("metrics.jsonl", "curves.png", "confusion.png")
+DAMAGED_SUMMARY = "damaged, expected the figures of a finished run; without this file, --resume makes it again"
 
 
 class Statistics(NamedTuple):
@@ -36,10 +38,14 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
 
     A median, since the best of several is a matter of luck; the lower one, since it must be one of them.
     Returns lines for the user.
+
+    Raises:
+        InputError: a run's summary, or the model that is kept, was damaged since.
     """
-    summaries = [json.loads(place.summary.read_text(encoding="utf-8")) for place in places]
+    summaries = [read_summary(place) for place in places]
     values = [summary["metrics"][metric] for summary in summaries]
     kept = values.index(statistics.median_low(values))
+    checkpoint.save(*checkpoint.load(places[kept].path), run.path)
     for name in COPIED:
         copy_whole(places[kept].path / name, run.path / name)
     over_seeds = {
@@ -59,6 +65,34 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
         *lines,
         f"kept: seed {summaries[kept]['seed']}, the lower median by {metric}; model and figures in {run.path}",
     ]
+
+
+def read_summary(place: RunDirectory) -> dict[str, Any]:
+    """The figures of a finished run.
+
+    Raises:
+        InputError: they are damaged; the message says how they are made again.
+    """
+    try:
+        summary: dict[str, Any] = json.loads(place.summary.read_text(encoding="utf-8"))
+        figures = [*summary["metrics"].values(), *summary.get("test_metrics", {}).values(), summary["seed"]]
+        whole = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError(f"{place.summary}: {DAMAGED_SUMMARY}")
+    return summary
+
+
+def check_result(place: RunDirectory, best_metrics: dict[str, float]) -> None:
+    """That a finished run can be taken as it is.
+
+    Raises:
+        InputError: its model is damaged, or its summary has other figures than `best_metrics`, those of its state.
+    """
+    checkpoint.load(place.path)
+    if read_summary(place)["metrics"] != best_metrics:
+        raise InputError(f"{place.summary}: {DAMAGED_SUMMARY}")
 
 
 def copy_whole(source: Path, destination: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from finetune.examples import Answer, QuestionExample
 from finetune.tables import Row, TableFormat, read_rows
 from minibert.errors import InputError
-from minibert.text_files import STANDARD_INPUT, check_text, json_type, read_lines, reason, shown, suffix
+from minibert.text_files import STANDARD_INPUT, check_text, json_type, read_whole, reason, shown, suffix
 
 FIELDS = ("question", "context")  # of a question to be predicted
 
@@ -34,7 +34,7 @@ def read_squad(path: str, *, labelled: bool = True) -> Questions:
         answer, one of v2.0 with answers that is marked is_impossible.
     """
     try:
-        content = json.loads("".join(line for _, line in read_lines(path)))
+        content = json.loads(read_whole(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected SQuAD's") from error
     found = list(_questions(content, path))

@@ -17,8 +17,8 @@ Kind = Literal["auto", "csv", "tsv", "jsonl", "txt"]
 
 _COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
-# A quotation mark that never closes would take the rest of the file for one field: it shall not fill the memory.
-LONGEST_FIELD = 1 << 24  # characters
+# A quotation mark that never closes would take the rest of the file for one row: it shall not fill the memory.
+LONGEST_ROW = 2**24  # characters
 
 
 @dataclass(frozen=True)
@@ -119,17 +119,26 @@ def _records(path: str, lines: Iterable[tuple[int, str]], table: TableFormat, de
             if line.strip("\r\n"):
                 yield row, line.rstrip("\r\n").split(delimiter)
         return
-    csv.field_size_limit(LONGEST_FIELD)
+    hint = "where quotation marks are part of the text, use --no-quoting"
+    row, size = 1, 0  # where a row begins, and how long it is so far: it may span lines
+
+    def bounded() -> Iterator[str]:
+        nonlocal size
+        for _, line in lines:
+            size += len(line)
+            if size > LONGEST_ROW:
+                raise InputError(f"{shown(path)}:{row}: a row of more than {LONGEST_ROW:,} characters; {hint}")
+            yield line
+
+    csv.field_size_limit(LONGEST_ROW)
     # strict: text that merely holds quotation marks shall be refused, not read as something else.
-    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
-    row = 1
+    reader = csv.reader(bounded(), delimiter=delimiter, strict=True)
     try:
         for fields in reader:
             if fields:
                 yield row, fields
-            row = reader.line_num + 1  # a field may span lines
+            row, size = reader.line_num + 1, 0
     except csv.Error as error:
-        hint = "where quotation marks are part of the text, use --no-quoting"
         if str(error).startswith("new-line"):
             hint = "a carriage return stands alone, expected lines that end with a line feed"
         raise InputError(f"{shown(path)}:{row}: no readable row ({reason(error).split(' - ')[0]}); {hint}") from error

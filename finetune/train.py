@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,14 @@ from tqdm import tqdm
 
 from finetune.answering import Machine, caller, predictions_of, with_states
 from finetune.batches import batches_in_epoch, epoch_order, make_batch
-from finetune.finish import summarize, write_result
+from finetune.finish import summarize, write_figures, write_model
 from finetune.lora import add_adapters
 from finetune.options import TrainingOptions
 from finetune.position import Position
 from finetune.readings import from_trained_on, to_trained_on
 from finetune.rows import narrow_to
 from finetune.run_directory import RunDirectory
-from finetune.runs import keep_lower_median
+from finetune.runs import check_result, keep_lower_median
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
 from finetune.step import StepSums, accumulate_gradients
 from finetune.task import Task, TaskBatch
@@ -95,6 +95,8 @@ def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], Traini
 
 def train_once(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
     """One run from one seed."""
+    if processes.is_main:
+        checkpoint.clear_leftovers(run.path)
     Finetuning(run, options, data, processes).go()
     processes.barrier()  # the first one is still writing the model: no process leaves before the others
 
@@ -104,6 +106,7 @@ def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingDat
     seeds = range(options.seed, options.seed + options.seeds)
     places = [train_seed(run, replace(options, seed=seed, seeds=1), data, processes) for seed in seeds]
     if processes.is_main:
+        checkpoint.clear_leftovers(run.path)
         for line in keep_lower_median(run, places, data.metric):
             say(processes, line)
     processes.barrier()
@@ -119,6 +122,7 @@ def train_seed(run: RunDirectory, options: TrainingOptions, data: TrainingData, 
         train_once(place, options, data, processes)
     elif state := load_newest_state(place.state, lambda line: say(processes, line)):
         check_same_files(place, state, data)  # else figures of different data would be averaged
+        decided_by_first(processes, lambda: check_result(place, state.facts["position"]["best_metrics"]))
     return place
 
 
@@ -379,27 +383,28 @@ class Finetuning:
         say(self.processes, f"{self.run.path}: going on from step {state.step}")
 
     def finish(self) -> None:
-        """With the best epoch's weights: scores the test file, and writes the model directory and the figures."""
+        """With the best epoch's weights: writes the model directory, scores the test file, and writes the figures."""
         options, data, position = self.options, self.data, self.position
         put_back(self.model, self.best)
         learning = sum(tensor.numel() for tensor in self.best.values())
         task = self.task.with_reading(from_trained_on(self.task.name, position.best_reading))
+        predictions = self.best_predictions
+        if predictions is None:  # by the model as it was when it was evaluated: merged adapters round otherwise
+            predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.machine)
+        write_model(self.run, self.model, task, write=self.processes.is_main)
         test_metrics = None
         if data.test is not None:
             test = self.with_frozen_states(data.test)
             answers = predictions_of(self.model, task, test.examples, test.features, self.machine)
             test_metrics = task.metrics(test.examples, answers)
-        predictions = self.best_predictions
-        if predictions is None:
-            predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.machine)
         if not self.processes.is_main:
             return
         figures = summarize(
             options, data, position, self.machine, parameters=self.parameters, trained_parameters=learning,
             test_metrics=test_metrics,
         )  # fmt: skip
-        for line in write_result(self.run, self.model, task, self.dev.examples, predictions, figures):
-            say(self.processes, line)
+        report = partial(say, self.processes)
+        write_figures(self.run, task, self.dev.examples, predictions, figures, report)
 
 
 def optimizer_options(options: TrainingOptions) -> OptimizerOptions:

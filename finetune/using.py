@@ -152,7 +152,7 @@ def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading)
         InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
     """
     if options.json is not None:
-        checkpoint.check_writable(Path(options.json))
+        checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, machine = load_for_task(options, task_name, reading)
     result = figures_on(options.data, model, task, machine)
     if result["by_class"]:
@@ -188,7 +188,7 @@ def predict_command(options: PredictOptions, task_name: str, reading: Reading) -
             answers cannot be written.
     """
     if options.output != STANDARD_INPUT:
-        checkpoint.check_writable(Path(options.output))
+        checkpoint.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
     model, task, machine = load_for_task(options, task_name, reading)

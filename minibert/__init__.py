@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BertConfig", "Tokenizer", "embed", "fill_mask", "grow_vocabulary", "load", "save", "trace"]
 
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # pyproject.toml takes it from here
 
 _HOMES = {
     "load": "minibert.loading",

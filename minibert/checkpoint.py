@@ -10,20 +10,26 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from minibert import vocabulary_files
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
+from minibert.text_files import STANDARD_INPUT, open_file, read_small, shown
 from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -68,9 +74,8 @@ def written_whole(directory: Path) -> Iterator[Path]:
     was there stays as it was, and nothing is left behind.
     """
     # On the result's own file system, so that it can be renamed: inside a directory that is there, else beside it.
-    aside = directory / ".model.partial" if directory.exists() else directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)  # what a killed process left
-    with parents_made(aside):
+    aside = _aside(directory / "model" if directory.exists() else directory)
+    with _named(directory, aside), parents_made(aside):
         aside.mkdir()
         yield aside
         if directory.exists():
@@ -155,7 +160,7 @@ def read_description(directory: Path) -> Description:
     """
     path = directory / CONFIG
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(read_small(path))
     except (FileNotFoundError, NotADirectoryError):
         unfinished = (directory / "state").is_dir()
         hint = "an unfinished run: go on with --resume" if unfinished else f"not a model directory: it has no {CONFIG}"
@@ -224,24 +229,62 @@ def _description(model: Model, weights: Path) -> dict[str, Any]:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
     """Before the work is done, not after it.
 
+    reads: the files (- is standard input) and directories that the work is made of, by whatever name.
+
     Raises:
-        InputError: `path` is a directory, or in one that is not there or may not be written to.
+        InputError: `path` is a directory, or in one that is not there or may not be written to, or writing it would
+            replace one of those files, or one that belongs to one of those directories.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a directory, expected a file to write")
     if _is_no_file(path):
         return
+    for source in reads:
+        if source is not None and _replaces(path, source):
+            raise InputError(f"{path}: would replace what is read ({shown(source)}); give it another name")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no directory {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: no permission to write into {path.parent}")
+
+
+# What belongs to a model directory, a run's or one of Hugging Face's.
+BELONGING = (
+    CONFIG, "*.safetensors", "*.bin", "*.index.json", *vocabulary_files.ALL_FILES,
+    "run.toml", "metrics.jsonl", "summary.json", "curves.png", "confusion.png",
+)  # fmt: skip
+
+
+def _replaces(path: Path, source: str) -> bool:
+    """Whether writing `path` would replace the file `source`, or one that belongs to the directory `source`."""
+    if not os.path.isdir(source):
+        return _is_same(path, source)
+    own = [place for place in Path(source).iterdir() if _belongs(place.name)]
+    if any(_is_same(path, place) for place in own):
+        return True  # also by a link
+    target, directory = path.resolve(), Path(source).resolve()
+    inside = target.relative_to(directory).parts if target.is_relative_to(directory) else ()
+    return bool(inside) and (_belongs(inside[-1]) or inside[0] in ("state", "data"))
+
+
+def _belongs(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in BELONGING)
+
+
+def _is_same(path: Path, source: str | Path) -> bool:
+    """Whether both are one file, by its name, a link, or a hard link."""
+    try:
+        there = os.fstat(sys.stdin.fileno()) if source == STANDARD_INPUT else os.stat(source)
+        return os.path.samestat(path.stat(), there)
+    except (OSError, AttributeError):  # one is not there yet, or standard input is closed
+        return path.resolve() == Path(source).resolve()
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -250,21 +293,67 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     A link stays one: the file that it names is replaced. What is no file, such as /dev/stdout, is written into.
     """
     if _is_no_file(path):  # asked before links are followed: a pipe has no path but the link's
-        write(path)
+        with _named(path, path):
+            write(path)
         return
     path = path.resolve()
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(aside)
-        aside.replace(path)
-    except OSError as error:
-        if error.errno is not None and error.filename is None:  # of a full disk, or a file too large
-            error.filename = str(path)
-        raise
-    finally:
-        aside.unlink(missing_ok=True)
+    aside = _aside(path)
+    with _named(path, aside):
+        try:
+            write(aside)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _is_no_file(path: Path) -> bool:
     """Whether something that is not kept in a directory stands there: a pipe, a terminal, a device."""
     return path.exists() and not path.is_file()
+
+
+@contextlib.contextmanager
+def _named(path: Path, aside: Path) -> Iterator[None]:
+    """Has an error of the system name the file that is asked for: a full disk names none, and others the one aside."""
+    try:
+        yield
+    except OSError as error:
+        at = error.filename
+        if error.errno is not None and (at is None or Path(os.fsdecode(at)).is_relative_to(aside)):
+            error.filename = str(path)
+            error.filename2 = None
+        raise
+
+
+def _aside(path: Path) -> Path:
+    """Where what will be `path` is written first; what killed processes left of it is removed."""
+    clear_leftovers(path.parent, path.name)
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def clear_leftovers(directory: Path, name: str | None = None) -> None:
+    """Removes them."""
+    for path in leftovers(directory, name):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def leftovers(directory: Path, name: str | None = None) -> list[Path]:
+    """What killed processes left in a directory of what they wrote aside, of `name` alone or of everything.
+
+    What belongs to a process that lives is none.
+    """
+    found = []
+    with contextlib.suppress(OSError):  # there is no such directory, or it may not be looked into
+        for path in directory.iterdir():
+            aside = _ASIDE.fullmatch(path.name)
+            if aside and name in (None, aside["name"]) and not _lives(aside["process"]):
+                found.append(path)
+    return found
+
+
+# Three were written without a process's number before.
+_ASIDE = re.compile(r"\.(?P<name>model|curves\.png|confusion\.png|.+(?=\.\d))(\.(?P<process>\d+))?\.partial", re.DOTALL)
+
+
+def _lives(process: str | None) -> bool:
+    # Of this process's number is also what one of before left that had it: in containers they repeat.
+    return process is not None and int(process) != os.getpid() and psutil.pid_exists(int(process))

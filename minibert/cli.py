@@ -23,6 +23,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from minibert import __version__, environment, terminal
 from minibert.errors import InputError, Interrupted, MinibertError, RunStopped, did_you_mean
+from minibert.typed import as_typed, import_from_here_last
 
 Options = TypeVar("Options")
 
@@ -49,6 +50,8 @@ def parse(
         InputError: an unknown option, a missing or malformed value: one line, with what was probably meant.
     """
     import tyro  # here, so that importing a command costs nothing
+
+    prog, description = as_typed(prog), as_typed(description)
 
     def answer(words: Sequence[str]) -> Options:
         return tyro.cli(
@@ -169,6 +172,7 @@ def run(command: Callable[[], None]) -> None:
     Under `torchrun` every process meets the same bad input; the first alone reports it, and the others leave it the
     time to, since `torchrun` ends them all as soon as one is gone.
     """
+    import_from_here_last()
     environment.settle()
     terminal.take_over()
     if os.environ.get("MINIBERT_DEBUG") == "1":
@@ -198,8 +202,9 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
     """
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
-        print(f"usage: {prog} COMMAND ... (each has --help)\n")
-        print("\n".join(f"  {name:{max(map(len, commands))}}  {what}" for name, (_, what) in commands.items()))
+        print(f"usage: {as_typed(prog)} COMMAND ... (each has --help)\n")
+        lines = [f"  {name:{max(map(len, commands))}}  {what}" for name, (_, what) in commands.items()]
+        print(as_typed("\n".join(lines)))
     elif args[0] == "--version":
         print(f"minibert {__version__}")
     elif args[0] not in commands:

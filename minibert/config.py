@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.errors import InputError, did_you_mean
+from minibert.text_files import read_small
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
 POOLER_ACTIVATIONS = ("tanh", "relu")
@@ -148,7 +149,7 @@ class BertConfig:
             InputError: the file can't be read, is no JSON object, or its fields are refused; the message names it.
         """
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = json.loads(read_small(path))
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: no readable JSON config ({error})") from error
         if not isinstance(fields, dict):

@@ -61,7 +61,7 @@ def embed_command(args: Sequence[str]) -> None:
     output = Path(options.output)
     if output.suffix != ".npy":
         raise InputError(f"{output}: expected a name that ends in .npy")
-    checkpoint.check_writable(output)
+    checkpoint.check_writable(output, reads=(options.input, options.directory))
     keep_freed_memory()
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)

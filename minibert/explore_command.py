@@ -63,7 +63,7 @@ def explore_command(args: Sequence[str]) -> None:
     cli.check_range(options, "max_tokens", low=SHORTEST)
     outputs = [Path(name) for name in (options.out, options.json) if name is not None]
     for output in outputs:
-        checkpoint.check_writable(output)
+        checkpoint.check_writable(output, reads=(options.directory, options.compare))
     if len({output.resolve() for output in outputs}) < len(outputs):
         raise InputError(f"{options.out}: --out and --json name one file")
     start = time.perf_counter()

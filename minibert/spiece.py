@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minibert.errors import InputError
+from minibert.text_files import VOCABULARY_FILE, read_small_bytes
 
 # ModelProto, SentencePiece, TrainerSpec, NormalizerSpec
 PIECES, TRAINER, NORMALIZER = 1, 2, 3
@@ -46,14 +47,14 @@ class SentencePieces(NamedTuple):
 def read_spiece(path: Path) -> SentencePieces:
     """
     Raises:
-        InputError: no such protocol buffer, another model than the unigram one, pieces of bytes.
+        InputError: no such protocol buffer, too large, another model than the unigram one, pieces of bytes.
     """
     pieces: list[str] = []
     scores: list[float] = []
     charsmap: bytes | None = None
     model_type: int | bytes = UNIGRAM_MODEL
     try:
-        for number, value in _fields(path.read_bytes()):
+        for number, value in _fields(read_small_bytes(path, limit=VOCABULARY_FILE)):
             if number == PIECES:
                 fields = dict(_fields(_bytes(value)))
                 piece, kind = _bytes(fields[PIECE]).decode(), fields.get(TYPE, NORMAL)

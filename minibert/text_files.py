@@ -1,10 +1,16 @@
-"""Text files of any size, line by line: UTF-8, plain or gzip, or standard input."""
+"""Text files of any size, line by line: UTF-8, plain or gzip, or standard input; and small ones as a whole.
+
+Memory is bounded by what stands here, whatever a file holds: by the longest line, and by the size of what is read at
+once. What would never end or never answer, a device or a named pipe, is not opened at all.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -16,6 +22,19 @@ from minibert.errors import InputError
 from minibert.vocabulary import LONE_SURROGATE
 
 STANDARD_INPUT = "-"
+LONGEST_LINE = 2**24  # bytes without the line's end: 16 MB, of which a novel has one
+SMALL_FILE = 2**24  # bytes of a config, an index or a record
+WHOLE_FILE = 2**30  # characters of a data file that is one JSON object; SQuAD's has 42 million
+VOCABULARY_FILE = 2**27  # bytes of a vocabulary: four million tokens, with their ids and the merges
+# What the shell opened for us, also by <(...): a pipe there ends, and is what the user means.
+_OPEN_ALREADY = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/(self|[0-9]+)/fd/[0-9]+")
+_NO_FILES = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -34,20 +53,106 @@ def suffix(path: str) -> str:
     return Path(path[: -len(".gz")] if is_gzip(path) else path).suffix.lower()
 
 
+def is_open_already(path: str | Path) -> bool:
+    """Whether the path is of what the process was started with: /dev/stdin, /dev/fd/63, the shell's <(...)."""
+    return _OPEN_ALREADY.fullmatch(str(path)) is not None
+
+
+def check_file(path: str | Path) -> None:
+    """
+    Raises:
+        InputError: it is a directory, device, socket or named pipe, unless it `is_open_already`.
+        OSError, ValueError: as `open`.
+    """
+    kind = stat.S_IFMT(os.stat(path).st_mode)
+    if kind in _NO_FILES and not is_open_already(path):
+        raise InputError(f"{path}: is {_NO_FILES[kind]}, expected a file")
+
+
+def open_file(path: str | Path) -> io.BufferedReader:
+    """What a user's file is read by, so that no read waits for ever. Raises as `check_file`."""
+    check_file(path)
+    return open(path, "rb")
+
+
+def read_small(path: str | Path, *, limit: int = SMALL_FILE) -> str:
+    """The text of a UTF-8 file that is to be held as a whole.
+
+    Raises:
+        InputError: as `check_file`, or it has more than `limit` bytes.
+        OSError, ValueError: it can't be opened, or is not UTF-8; who reads it says what was expected.
+    """
+    return read_small_bytes(path, limit=limit).decode("utf-8")
+
+
+def read_small_bytes(path: str | Path, *, limit: int = SMALL_FILE) -> bytes:
+    """As `read_small`, of a file that is no text."""
+    with open_file(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(f"{path}: has more than {limit:,} bytes, expected a smaller file")
+    return content
+
+
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
     """Streams (row from 1, line with its line end) of a file or of standard input (`-`); a byte-order mark is left out.
 
     Lines end with a line feed, and with nothing else that Unicode calls a line break: texts are full of those.
 
     Raises:
-        InputError: the file cannot be read, is damaged gzip, or is not UTF-8: then the first bad byte is named.
+        InputError: the file cannot be read, is damaged gzip, has a line of more than `LONGEST_LINE` bytes, or is not
+            UTF-8: then the first bad byte is named.
     """
-    offset = 0  # bytes before this line
+    for row, line, is_whole in _pieces(path):
+        if not is_whole:
+            raise InputError(f"{shown(path)}:{row}: a line of more than {LONGEST_LINE:,} bytes, expected shorter ones")
+        yield row, line
+
+
+def read_pieces(path: str) -> Iterator[tuple[int, str]]:
+    """As `read_lines`, but a line that is too long comes in pieces of its row, cut behind a white space where one is.
+
+    Raises InputError, as that.
+    """
+    return ((row, piece) for row, piece, _ in _pieces(path))
+
+
+def read_whole(path: str) -> str:
+    """As `read_lines`, all lines of a file in one, however long they are.
+
+    Raises InputError, as that; the file has more than `WHOLE_FILE` characters.
+    """
+    pieces, size = [], 0
+    for _, piece in read_pieces(path):
+        pieces.append(piece)
+        size += len(piece)
+        if size > WHOLE_FILE:
+            raise InputError(f"{shown(path)}: has more than {WHOLE_FILE:,} characters, expected a smaller file")
+    return "".join(pieces)
+
+
+def _pieces(path: str) -> Iterator[tuple[int, str, bool]]:
+    """(row, piece, whether it is a whole line) in at most `LONGEST_LINE` bytes, white space at its end aside."""
+    row, offset, rest = 1, 0, b""  # bytes before this piece; what was read of it already
     with _opened(path) as stream:
-        for row, line in enumerate(stream, start=1):
-            bom = len(_BYTE_ORDER_MARK) if row == 1 and line.startswith(_BYTE_ORDER_MARK) else 0
-            yield row, _decode(line[bom:], path, row, offset + bom)
-            offset += len(line)
+        while line := rest + stream.readline(LONGEST_LINE + 1 - len(rest)):
+            bom = len(_BYTE_ORDER_MARK) if offset == 0 and line.startswith(_BYTE_ORDER_MARK) else 0
+            ends = line.endswith(b"\n")
+            is_whole = ends or len(line) <= LONGEST_LINE
+            cut = len(line) if is_whole else _cut(line)
+            yield row, _decode(line[bom:cut], path, row, offset + bom), is_whole
+            row, offset, rest = row + ends, offset + cut, line[cut:]
+
+
+def _cut(line: bytes) -> int:
+    """Where to cut a line that goes on: behind its last white space, or else at the limit, outside a character."""
+    text = line.decode("utf-8", errors="surrogateescape")  # in which no byte is lost
+    if text[-1].isspace():
+        return len(line)
+    words = text.rsplit(None, 1)
+    if len(words) == 2:
+        return len(line) - len(words[1].encode("utf-8", errors="surrogateescape"))
+    return next((at for at in range(LONGEST_LINE, LONGEST_LINE - 4, -1) if line[at] & 0xC0 != 0x80), LONGEST_LINE)
 
 
 @contextmanager
@@ -58,7 +163,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
                 raise InputError("standard input: cannot be read (it is closed)")
             yield sys.stdin.buffer
             return
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if is_gzip(path) else file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file ({reason(error)}), expected one that gunzip can read") from error

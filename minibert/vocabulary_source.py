@@ -19,6 +19,7 @@ from tokenizers import AddedToken, normalizers
 
 from minibert.errors import InputError
 from minibert.spiece import read_spiece
+from minibert.text_files import VOCABULARY_FILE, read_small
 from minibert.vocabulary import (
     BYTES,
     CONTINUATION,
@@ -294,7 +295,7 @@ def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return read_small(path, limit=VOCABULARY_FILE)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8, byte {error.start} is not") from error
 
@@ -303,12 +304,15 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object.
 
     Raises:
-        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, or holds something else.
+        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, holds a number that is too long, or
+            something else than an object.
     """
     try:
         content = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: expected JSON, {error.msg}") from error
+    except ValueError:
+        raise InputError(f"{path}: expected JSON, found a number with too many digits") from None
     except RecursionError:
         raise InputError(f"{path}: expected JSON, nested too deep") from None
     if not isinstance(content, dict):

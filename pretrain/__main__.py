@@ -19,7 +19,7 @@ COMMANDS = {
 }
 
 
-def main() -> None:
+def command() -> None:
     """Runs one of `COMMANDS`; where the first word is an option, it trains."""
     args = sys.argv[1:] or ["--help"]
     if not args[0].startswith("-") or args[0] == "--version":
@@ -35,5 +35,10 @@ def main() -> None:
     train(options)
 
 
+def main() -> None:
+    """The console script `minibert-pretrain`."""
+    cli.run(command)
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    main()

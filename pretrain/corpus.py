@@ -1,6 +1,6 @@
 """Raw text, wherever the user keeps it -> documents -> paragraphs -> sentences.
 
-Documents are streamed in a defined order; memory holds one of them at a time.
+Documents are streamed in a defined order; memory holds one of them at a time, and none is longer than a limit.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from minibert.errors import InputError
-from minibert.text_files import json_type, read_lines, reason
+from minibert.text_files import LONGEST_LINE, check_file, json_type, read_lines, read_pieces, reason
 from minibert.vocabulary import LONE_SURROGATE
 from pretrain import pydocs
 from pretrain.sentences import fold, split_sentences
@@ -20,6 +23,7 @@ from pretrain.sentences import fold, split_sentences
 EMBEDDED = "pydocs"
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
 _JSONL_SUFFIXES = (".jsonl", ".jsonl.gz")
+LONGEST_DOCUMENT = LONGEST_LINE  # bytes: memory holds several copies of one
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
@@ -27,11 +31,12 @@ def read_documents(corpus: Sequence[str], *, text_field: str = "text") -> Iterat
     """Streams the documents of a corpus: the entries in the order given, the files of a directory sorted by path.
 
     An entry is `pydocs` (the embedded corpus; a file of that name is `./pydocs`), a file, or a directory, which stands
-    for all *.txt, *.txt.gz, *.jsonl and *.jsonl.gz below it. In text files a blank line ends a document; in .jsonl
-    files each line is an object whose `text_field` is a document, and a blank line inside it separates paragraphs.
+    for all *.txt, *.txt.gz, *.jsonl and *.jsonl.gz below it that are files. In text files a blank line ends a document,
+    and so do, with a note, `LONGEST_DOCUMENT` bytes; in .jsonl files each line is an object whose `text_field` is a
+    document, and a blank line inside it separates paragraphs.
 
     Raises InputError, naming file and line or byte: what cannot be read, is not UTF-8 text or a JSON object with that
-    field, or a corpus without a single document.
+    field, a line of .jsonl that is too long, or a corpus without a single document.
     """
     check_corpus(corpus, text_field=text_field)
     empty = True
@@ -59,15 +64,17 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text") -> None:
                     raise InputError(
                         f"{entry}: no text in this directory, expected *.txt, *.txt.gz, *.jsonl or *.jsonl.gz"
                     )
-            elif not path.exists():
-                raise InputError(
-                    f"{entry}: no such file or directory, expected a corpus ('pydocs' is the embedded one)"
-                )
+                continue
+            check_file(path)
             # A pipe has no size before it is read.
-            elif path.is_file() and path.stat().st_size == 0:
+            if path.is_file() and path.stat().st_size == 0:
                 raise InputError(f"{entry}: the file is empty, expected text")
-            elif not os.access(path, os.R_OK):
+            if not os.access(path, os.R_OK):
                 raise InputError(f"{entry}: no permission to read it")
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{entry}: no such file or directory, expected a corpus ('pydocs' is the embedded one)"
+            ) from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise InputError(f"{entry}: cannot be read ({reason(error)})") from error
 
@@ -106,14 +113,32 @@ def _refuse(error: OSError) -> None:
 
 def _text_documents(path: Path) -> Iterator[str]:
     lines: list[str] = []
-    for _, line in read_lines(str(path)):
-        if line.strip():
-            lines.append(line.strip())
-        elif lines:
+    size = last = 0  # bytes of these lines, and the row of the last
+    noted = False
+    for row, piece in read_pieces(str(path)):
+        text = piece.strip()
+        added = len(text.encode())
+        too_long = size + added > LONGEST_DOCUMENT
+        if lines and (too_long if text else row != last):
             yield "\n".join(lines)
-            lines = []
+            if text and not noted:
+                _note_split(path, row)
+                noted = True
+            lines, size = [], 0
+        if text:
+            lines.append(text)
+            size += added + 1
+        last = row
     if lines:
         yield "\n".join(lines)
+
+
+def _note_split(path: Path, row: int) -> None:
+    where = (
+        f"{path}:{row}: {LONGEST_DOCUMENT:,} bytes without a blank line; a document ends here, as after as many more"
+    )
+    with tqdm.external_write_mode(sys.stderr):
+        print(f"note     {where}", file=sys.stderr)
 
 
 def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ import tyro
 
 from minibert import cli
 from minibert.errors import InputError, did_you_mean
+from minibert.text_files import read_small
 from minibert.training.run_directory import as_toml, plain_values
 from minibert.vocabulary import Kind
 from pretrain.instances import PairObjective, PairOptions
@@ -306,11 +307,11 @@ def read_recipe(name: str) -> dict[str, Any]:
     """
     path = resources.files("pretrain") / "recipes" / f"{name}.toml" if name in RECIPES else Path(name)
     try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+        recipe = tomllib.loads(read_small(str(path)))
     except FileNotFoundError:
         expected = f"give {', '.join(RECIPES)} or the path of a .toml file"
         raise InputError(f"no recipe {name!r}: {expected}{did_you_mean(name, RECIPES)}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{name}: no readable TOML ({error})") from error
     types = get_type_hints(PretrainOptions)
     unknown = sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +11,14 @@ from minibert.training.metrics_log import read_metrics
 from pretrain.instances import PairObjective
 
 
-def draw_run(path: Path, metrics: Path, *, unigram_loss: float, objective: PairObjective) -> None:
-    """Masked-LM loss with the unigram baseline, held-out accuracy, the pairs' loss, learning rate, throughput."""
-    line = partial(Line.logged, read_metrics(metrics))
+def draw_run(
+    path: Path, metrics: Path, report: Callable[[str], None], *, unigram_loss: float, objective: PairObjective
+) -> None:
+    """Masked-LM loss with the unigram baseline, held-out accuracy, the pairs' loss, learning rate, throughput.
+
+    What is damaged in the log is told to `report`.
+    """
+    line = partial(Line.logged, read_metrics(metrics, report))
     panels = [
         Panel(
             "Masked language model",
@@ -34,4 +40,4 @@ def draw_run(path: Path, metrics: Path, *, unigram_loss: float, objective: PairO
         )
     panels.append(Panel("Learning rate", "AdamW's", [line("learning rate", "learning_rate")]))
     panels.append(Panel("Throughput", "tokens/s", [line("tokens/s", "tokens_per_second")]))
-    draw_curves(path, f"Pretraining: {path.parent.name}", panels)
+    draw_curves(path, f"Pretraining: {path.parent.resolve().name}", panels)

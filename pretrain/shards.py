@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minibert.errors import InputError
+from minibert.text_files import open_file, read_small
 from minibert.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -93,10 +94,10 @@ class Manifest:
         """
         path = directory / MANIFEST
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_small(path))
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{directory}: not made by prepare: it has no {MANIFEST}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: no readable JSON ({error})") from error
         fields = _Fields(path, content)
         if fields.get("format", int) != FORMAT:
@@ -263,7 +264,7 @@ def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:
         if size != record.bytes:
             raise InputError(f"{path}: {size} bytes, expected {record.bytes}: damaged, run prepare again")
         if checksum:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != record.sha256:
                 raise InputError(f"{path}: damaged: its SHA-256 is not the one that {MANIFEST} gives")

@@ -18,6 +18,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.ceiling import measured_ceiling
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
+from minibert.training.drawing import draw_or_say
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog, open_log
@@ -68,6 +70,8 @@ def train(options: PretrainOptions) -> None:
             say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
             return
         with run.locked() if processes.is_main else contextlib.nullcontext():
+            if processes.is_main:
+                checkpoint.clear_leftovers(run.path)
             training = Pretraining(run, options, processes)
             try:
                 training.go()
@@ -99,6 +103,9 @@ class Pretraining:
         self.device = choose_device(options.device, processes.local_rank)
         self.precision = choose_precision(options.dtype, self.device)
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
+        # Now, and not when a state or the model is written: by then these files may be others, or gone.
+        self.data = checkpoint.sha256(self.corpus.directory / MANIFEST)  # it holds the checksum of each array
+        self.published_config = model_config(options, self.corpus.tokenizer)  # with the dropout meant for fine-tuning
         self.heldout = HeldOut(self.corpus, seq_len=options.phases[-1][0], objective=options.pair_objective)
 
         state = load_newest_state(run.state, lambda line: say(processes, line))
@@ -234,8 +241,8 @@ class Pretraining:
                     saved_at = position.seconds
                 if due.now(self.progress()):
                     self.evaluate(log)
+            self.save()  # before anything that may fail
             figures = self.evaluate(log)
-        self.save()
         if self.processes.is_main:
             self.finish(figures)
 
@@ -358,7 +365,7 @@ class Pretraining:
             facts = {
                 "position": asdict(self.position),
                 "block_counts": self.plan.block_counts,
-                "data": self.data_checksum(),
+                "data": self.data,
                 "config": self.model.config.to_dict(),
             }
             save_state(self.run.state, self.position.step, snapshot(self.model, self.optimizers), facts)
@@ -373,7 +380,7 @@ class Pretraining:
             if self.options.resume:
                 say(self.processes, f"{self.run.path}: no saved state: starting at step 0")
             return
-        if state.facts["data"] != self.data_checksum():
+        if state.facts["data"] != self.data:
             raise InputError(f"{self.corpus.directory}: not the arrays that {self.run.path} was trained on so far")
         # Through BertConfig: a state of before a field was there means its default.
         given, saved = self.model.config.to_dict(), BertConfig.from_dict(state.facts["config"]).to_dict()
@@ -385,25 +392,26 @@ class Pretraining:
         self.block_counts = state.facts["block_counts"]
         say(self.processes, f"{self.run.path}: going on from step {state.step}")
 
-    def data_checksum(self) -> str:
-        """What names the token arrays: their manifest holds the checksum of each."""
-        return checkpoint.sha256(self.corpus.directory / MANIFEST)
-
     def finish(self, figures: HeldOutFigures) -> None:
         """Writes the model directory, the picture, and at last the summary."""
         kept = self.model.config
-        self.model.config = model_config(self.options, self.corpus.tokenizer)  # with the dropout meant for fine-tuning
+        self.model.config = self.published_config
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
         self.model.config = kept
-        unigram_loss, objective = self.heldout.unigram_loss, self.options.pair_objective
-        draw_run(self.run.curves, self.run.metrics, unigram_loss=unigram_loss, objective=objective)
         summary = self.summary(figures)
+        draw_or_say(self.run.curves, self.draw, partial(say, self.processes))
         checkpoint.write_whole(
             self.run.summary, lambda path: path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         )
         for name, value in summary.items():
             say(self.processes, f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
         say(self.processes, f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")
+
+    def draw(self, path: Path) -> None:
+        """The picture, from the log."""
+        unigram_loss, objective = self.heldout.unigram_loss, self.options.pair_objective
+        report = partial(say, self.processes)
+        draw_run(path, self.run.metrics, report, unigram_loss=unigram_loss, objective=objective)
 
     def summary(self, figures: HeldOutFigures) -> dict[str, Any]:
         """The figures of a finished run."""
@@ -431,7 +439,11 @@ class Pretraining:
         if self.device.type != "cuda":
             return {}  # measuring it takes seconds there
         peak = torch.cuda.max_memory_reserved(self.device)  # before the ceiling's matrices; with that of recordings
-        ceiling = self.processes.world_size * measured_ceiling(self.precision.dtype, self.device)
+        try:
+            ceiling = self.processes.world_size * measured_ceiling(self.precision.dtype, self.device)
+        except RuntimeError as error:  # no room left beside the model
+            say(self.processes, f"model_flops_utilization: not measured: {str(error).splitlines()[0]}")
+            return {"peak_gpu_bytes": peak}
         return {
             "peak_gpu_bytes": peak,
             "model_flops_utilization": self.position.operations / self.position.seconds / ceiling,

@@ -26,7 +26,9 @@ def word_cutter(segmenter: Segmenter) -> CutWords:
     try:
         import jieba
     except ImportError:
-        raise InputError(f"--word-segmenter {segmenter}: needs the extra zh: pip install 'minibert[zh]'") from None
+        raise InputError(
+            f"--word-segmenter {segmenter}: needs the extra zh: pip install -e '.[zh]' in minibert's checkout"
+        ) from None
     jieba.setLogLevel("ERROR")  # it tells how long its dictionary took to load
     return lambda text: ((start, end) for _, start, end in jieba.tokenize(text))
 

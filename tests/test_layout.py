@@ -22,6 +22,7 @@ BELOW_ALL = {
     "errors",
     "tokenizer",
     "spiece",
+    "text_files",
     "unpadding",
     "vocabulary",
     "vocabulary_files",

@@ -20,10 +20,15 @@ COMMANDS = {
 }
 
 
-def main() -> None:
+def command() -> None:
     """Runs one of `COMMANDS`."""
     cli.dispatch("python -m weights_convert", COMMANDS)
 
 
+def main() -> None:
+    """The console script `minibert-convert`."""
+    cli.run(command)
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    main()

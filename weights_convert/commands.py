@@ -126,7 +126,7 @@ class VerifyOptions:
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if self.json is not None:
-            check_writable(Path(self.json))
+            check_writable(Path(self.json), reads=(self.hf_directory, self.model_directory))
 
 
 def verify_command(args: Sequence[str]) -> None:

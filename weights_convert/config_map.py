@@ -13,6 +13,7 @@ from typing import Any
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, BertForPreTraining, Model, head_fields
+from minibert.text_files import read_small
 from minibert.vocabulary_files import checked_class
 from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family, family_of
 
@@ -96,7 +97,7 @@ def read_config(path: Path) -> Described:
         InputError: missing, unreadable, another kind of model, a field that asks for what minibert does not compute.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(read_small(path))
     except FileNotFoundError:
         raise InputError(f"{path.parent}: not a Hugging Face directory: it has no {path.name}") from None
     except (OSError, ValueError, RecursionError) as error:

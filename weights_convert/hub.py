@@ -9,6 +9,7 @@ from minibert import vocabulary_files
 from minibert.errors import InputError
 from weights_convert.weight_files import BIN, SAFETENSORS
 
+EXTRA = "the extra hub: pip install -e '.[hub]' in minibert's checkout"
 HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"  # "bert-base-uncased", "google-bert/bert-base-uncased"
 ALL_BUT_WEIGHTS = ["config.json", *vocabulary_files.ALL_FILES]
 
@@ -22,14 +23,13 @@ def directory_named(name: str | Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if not re.fullmatch(HUB_NAME, str(name)):
-        raise InputError(f"{name}: no such directory")
+        without = str(name).rstrip("/")
+        hint = f"; {without}, without the slash, is looked for on the hub, which needs {EXTRA}"
+        raise InputError(f"{name}: no such directory{hint if re.fullmatch(HUB_NAME, without) else ''}")
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise InputError(
-            f"{name}: no such directory, and to look for it on the hub the extra hub is needed: "
-            "pip install 'minibert[hub]'"
-        ) from None
+        raise InputError(f"{name}: no such directory, and looking for it on the hub needs {EXTRA}") from None
     try:
         files = snapshot_download(str(name), allow_patterns=[*ALL_BUT_WEIGHTS, *_forms(SAFETENSORS)])
         if not any(Path(files).glob("model*.safetensors")):  # only then: most models have both, each of full size

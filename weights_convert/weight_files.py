@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import warnings
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,10 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minibert.errors import InputError
+from minibert.text_files import check_file, read_small, reason
 
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"
 FORMS = (SAFETENSORS, f"{SAFETENSORS}.index.json", BIN, f"{BIN}.index.json")  # in the order of the reference
+INDEX = 2**27  # bytes; a model of a thousand layers has far less
 
 
 def find_weights(directory: Path) -> Path:
@@ -45,33 +49,50 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         found = _read_file(path.with_name(shard))
         listed = {key for key, place in places.items() if place == shard}
         if found.keys() != listed:
-            odd = ", ".join(sorted(found.keys() ^ listed))
+            odd = _listed(found.keys() ^ listed)
             raise InputError(f"{path.with_name(shard)}: does not hold what {path.name} lists for it: {odd}")
         tensors |= found
     return tensors
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    """Key -> the name of its shard, a file beside the index."""
+    """Key -> the name of its shard, a file beside the index and of its form."""
     try:
-        places = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        places = json.loads(read_small(path, limit=INDEX))["weight_map"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable index of shards, a JSON object with weight_map") from error
-    if not isinstance(places, dict) or not all(
-        isinstance(place, str) and Path(place).name == place for place in places.values()
-    ):
-        raise InputError(f"{path}: weight_map must give for each key the name of a file beside it")
+    form = Path(path.name.removesuffix(".index.json")).suffix
+    odd = [place for place in places.values() if not _is_shard(place, form)] if isinstance(places, dict) else [places]
+    if odd:
+        raise InputError(
+            f"{path}: weight_map must give for each key the name of a {form} file beside it, found {odd[0]!r:.60}"
+        )
     return places
 
 
+def _is_shard(name: object, form: str) -> bool:
+    """Whether it is the name of a file of this form, and nothing that leads to another directory on any system."""
+    return isinstance(name, str) and re.fullmatch(rf"[^/\\:\x00-\x1f\ud800-\udfff]+\{form}", name) is not None
+
+
 def _read_file(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path}: missing")
+    try:
+        check_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})") from error
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_bin(path)
     other = [key for key, value in tensors.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if other:
-        raise InputError(f"{path}: expected nothing but named tensors, found {', '.join(map(str, other))}")
+        raise InputError(f"{path}: expected nothing but named tensors, found {_listed(map(str, other))}")
     return tensors
+
+
+def _listed(keys: Iterable[str]) -> str:
+    """For messages: the first ten."""
+    keys = sorted(keys)
+    return ", ".join(keys[:10]) + (", ..." if len(keys) > 10 else "")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -83,6 +104,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
     """A pickle, of which `weights_only` accepts the tensors alone: everything else that it could do is refused."""
+    if _unpacks_to_more(path):
+        raise InputError(f"{path}: refused: it unpacks to more than it holds, which no file of weights does")
     try:
         with warnings.catch_warnings(action="ignore"):  # what is refused is said in one line, below
             tensors = torch.load(path, map_location="cpu", weights_only=True)
@@ -96,3 +119,13 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
         if isinstance(tensor, Tensor) and (tensor.layout != torch.strided or tensor.is_meta):
             raise InputError(f"{path}: {key} is sparse or has no numbers, expected a plain tensor")
     return tensors
+
+
+def _unpacks_to_more(path: Path) -> bool:
+    """Whether it is a zip archive with compressed parts, or parts that overlap: torch writes neither, but would read
+    them, and fill the memory with what a small file unpacks to."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(part.file_size for part in archive.infolist()) > path.stat().st_size
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False  # of the old format, or damaged

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibert.training.drawing import as_drawn, figure_for
+
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 # Okabe & Ito's palette (2008), which people with any kind of colour vision can tell apart; darkest first.
@@ -21,6 +23,8 @@ TEXT_COLOUR = "#333333"
 GRID_COLOUR = "#E6E6E6"
 PANEL_INCHES = (5.6, 3.5)  # width, height
 SMOOTHING_SHARE = 0.02  # the width of the smoothing, as a share of a line's points
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+LONGEST_TITLE, LONGEST_LABEL = 80, 40  # characters that are drawn
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,6 @@ class Panel:
     y_label: str
     lines: Sequence[Line]
     baselines: Sequence[tuple[str, float]] = ()
-    log_scale: bool = False
 
 
 def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
@@ -56,29 +59,18 @@ def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
 
     Raises OSError where it cannot be written.
     """
-    # Here and not above: importing matplotlib takes longer than many a command that draws nothing. No pyplot: its
-    # global state wants a display and keeps figures alive.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # here: it takes long to import
 
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     width, height = PANEL_INCHES
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.05)
-    figure = Figure(figsize=(columns * width, rows * height + 0.5), layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=13, fontweight="bold", color=TEXT_COLOUR)
-    for number, panel in enumerate(panels, start=1):
-        end = rows * columns if number == len(panels) else number  # the last of an odd count fills its row
-        _draw_panel(figure.add_subplot(rows, columns, (number, end)), panel, _step_limits(panels))
-
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        figure.savefig(aside, format="png", dpi=130)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with figure_for(path, inches=(columns * width, rows * height + 0.5), layout=layout) as figure:
+        title = as_drawn(title, longest=LONGEST_TITLE)
+        figure.suptitle(title, fontsize=13, fontweight="bold", color=TEXT_COLOUR)
+        for number, panel in enumerate(panels, start=1):
+            end = rows * columns if number == len(panels) else number  # the last of an odd count fills its row
+            _draw_panel(figure.add_subplot(rows, columns, (number, end)), panel, _step_limits(panels))
 
 
 def _step_limits(panels: Sequence[Panel]) -> tuple[float, float]:
@@ -91,12 +83,10 @@ def _step_limits(panels: Sequence[Panel]) -> tuple[float, float]:
 
 
 def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> None:
-    # One curve needs no legend where the title already says what it is.
-    in_legend = len(panel.lines) > 1 or bool(panel.baselines)
-    for line, colour in zip(panel.lines, _colours(len(panel.lines)), strict=True):
-        _draw_line(axes, line, colour)
-    for label, y in panel.baselines:
-        axes.axhline(y, color=BASELINE_COLOUR, linestyle=(0, (5, 3)), linewidth=1.3, label=label, zorder=1.5)
+    colours = _colours(len(panel.lines))
+    drawn = [_draw_line(axes, line, colour) for line, colour in zip(panel.lines, colours, strict=True)]
+    for _, y in panel.baselines:
+        drawn.append(axes.axhline(y, color=BASELINE_COLOUR, linestyle=(0, (5, 3)), linewidth=1.3, zorder=1.5))
 
     axes.set_title(panel.title, loc="left", fontsize=11, color=TEXT_COLOUR)
     axes.set_xlabel("step", color=TEXT_COLOUR)
@@ -104,30 +94,34 @@ def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> N
     axes.margins(y=0.08)
     axes.set_xlim(*step_limits)
     _mark_steps(axes)
-    if panel.log_scale:
-        axes.set_yscale("log")
-    else:
-        _mark_values(axes)
+    _mark_values(axes)
     axes.grid(color=GRID_COLOUR, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#BBBBBB")
-    if in_legend:
-        axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9, labelcolor=TEXT_COLOUR, loc="best")
+    if len(drawn) > 1:  # one curve needs no legend where the title already says what it is
+        labels = [line.label for line in panel.lines] + [label for label, _ in panel.baselines]
+        legend = axes.legend(
+            drawn, list(map(str, range(len(drawn)))), frameon=True, framealpha=0.85, edgecolor="none", fontsize=9,
+            labelcolor=TEXT_COLOUR, loc="best",
+        )  # fmt: skip
+        # Set afterwards: matplotlib leaves labels that begin with "_" out of a legend.
+        for text, label in zip(legend.get_texts(), labels, strict=True):
+            text.set_text(as_drawn(label, longest=LONGEST_LABEL))
 
 
-def _draw_line(axes: Axes, line: Line, colour: str) -> None:
+def _draw_line(axes: Axes, line: Line, colour: str) -> Artist:
+    """Returns what stands for it in a legend."""
     if line.smoothed:
         axes.plot(line.x, line.y, color=colour, alpha=0.25, linewidth=0.8)
-        axes.plot(line.x, smooth(line.y), color=colour, linewidth=1.9, label=line.label)
-    elif line.points:
-        axes.plot(
+        return axes.plot(line.x, smooth(line.y), color=colour, linewidth=1.9)[0]
+    if line.points:
+        return axes.plot(
             line.x, line.y, color=colour, linewidth=1.2, marker="o", markersize=5.5, markeredgecolor="white",
-            markeredgewidth=0.8, label=line.label, zorder=3,
-        )  # fmt: skip
-    else:
-        axes.plot(line.x, line.y, color=colour, linewidth=1.9, label=line.label)
+            markeredgewidth=0.8, zorder=3,
+        )[0]  # fmt: skip
+    return axes.plot(line.x, line.y, color=colour, linewidth=1.9)[0]
 
 
 def smooth(values: Sequence[float]) -> list[float]:
@@ -171,7 +165,7 @@ def _mark_values(axes: Axes) -> None:
     elif 0 < largest < 0.1:
         power = math.floor(math.log10(largest))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y / 10**power:.4g}"))
-        axes.set_ylabel(f"{axes.get_ylabel()} (in $10^{{{power}}}$)")
+        axes.set_ylabel(f"{axes.get_ylabel()} (in 10{str(power).translate(SUPERSCRIPTS)})")
 
 
 def _colours(count: int) -> list[str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from minibert.errors import InputError, RunStopped
-from minibert.training.processes import Processes
+from minibert.errors import RunStopped
+from minibert.training.processes import Processes, say
+
+LARGEST = 1e100  # what is beyond is no figure of a run, and no picture has room for it
 
 
 class MetricsLog:
@@ -26,7 +29,7 @@ class MetricsLog:
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - it lives as long as the log does
         self._drop_torn_line()
 
-    def log(self, *, step: int, **values: float | int | str | None) -> None:
+    def log(self, *, step: int, **values: float | int | None) -> None:
         """Append the values after `step` steps of training."""
         self._append({"step": step, **values})
 
@@ -67,33 +70,62 @@ class MetricsLog:
 def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextManager[MetricsLog | None]:
     """The first process's log, which says so where training goes on after `step` steps; the others have none.
 
+    What is damaged in it is said here, before the first step, and not only when it is drawn at the end.
+
     Raises RunStopped, as `MetricsLog`.
     """
     if not processes.is_main:
         return contextlib.nullcontext()
     log = MetricsLog(path)
     if path.stat().st_size:  # also at step 0, after a kill that came before the first state
+        read_metrics(path, lambda line: say(processes, line))
         log.log_resume(step)
     return log
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+class Damaged(Exception):
+    """A line that is no entry; the message is the reason."""
+
+
+def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, Any]]:
     """The logged entries in the order of their steps, each step once: what a resume computed again counts in its later
     form, and the resumes themselves are left out. A torn last line is passed over.
 
-    Raises InputError, naming file and line, for any other line that is no entry.
+    So is any other line that is no entry; `report` is told the first of them, the reason, and how many there are.
     """
     entries: list[dict[str, Any]] = []
+    damaged: list[str] = []
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):  # behind the last newline stands nothing, or a torn line
         try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}, line {number}: expected a JSON object, found {line[:40]!r}") from error
-        if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
-            raise InputError(f"{path}, line {number}: expected an object with a whole number 'step'")
+            entry = _read_entry(line)
+        except Damaged as damage:
+            damaged.append(f"line {number}: damaged, passed over: {damage}")
+            continue
         if entry.get("event") == "resume":
             entries = [earlier for earlier in entries if earlier["step"] <= entry["step"]]
         else:
             entries.append(entry)
+    if damaged:
+        more = f"; so are {len(damaged) - 1} other lines" if len(damaged) > 1 else ""
+        report(f"{path}, {damaged[0]}{more}")
     return entries
+
+
+def _read_entry(line: bytes) -> dict[str, Any]:
+    """A line of the log, as `MetricsLog` writes them. Raises Damaged."""
+    try:
+        entry = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Damaged("no JSON") from error
+    if not isinstance(entry, dict):
+        raise Damaged("no JSON object")
+    step = entry.get("step")
+    if type(step) is not int or not 0 <= step < 2**53:
+        raise Damaged(f"step is {step!r:.40}")
+    for name, value in entry.items():
+        # By its type, since True is an int as well; NaN is in no range.
+        is_figure = value is None or (type(value) in (int, float) and -LARGEST < value < LARGEST)
+        if not is_figure and (name, value) != ("event", "resume"):
+            raise Damaged(f"{name!r:.40} is {value!r:.40}")
+    return entry

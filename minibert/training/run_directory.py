@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from minibert.checkpoint import leftovers
 from minibert.errors import InputError
+from minibert.text_files import read_small
 
 
 class RunOptions(Protocol):
@@ -103,7 +105,7 @@ class RunDirectory:
         Raises:
             InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return Standing.NEW
         if not self.path.is_dir():
             raise InputError(f"{self.path}: is no directory")
@@ -123,8 +125,8 @@ class RunDirectory:
     def _differences(self, options: RunOptions) -> list[str]:
         """Fields in which the saved configuration and `options` differ: "seed is 1, was 0"."""
         try:
-            saved = tomllib.loads(self.configuration.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            saved = tomllib.loads(read_small(self.configuration))
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.configuration}: no readable TOML ({error})") from error
         given = options.decisive()
         return [

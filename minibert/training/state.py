@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minibert.errors import InputError, RunStopped
+from minibert.text_files import open_file, read_small
 
 TENSORS = "tensors.safetensors"
 RECORD = "state.json"
@@ -143,13 +144,15 @@ def _read(path: Path, step: int) -> State:
         raise Damaged(f"{error.filename}: {error.strerror}") from error
     except SafetensorError as error:
         raise Damaged(f"{TENSORS}: {error}") from error
+    except InputError as error:  # no file, or one of another size than a state has
+        raise Damaged(str(error)) from error
 
 
 def _read_record(path: Path) -> dict[str, Any]:
     """state.json, whole in itself, beside a tensors file of the size that it names. Raises Damaged or OSError."""
     try:
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-    except ValueError as error:
+        record = json.loads(read_small(path / RECORD))
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"{RECORD} is no JSON") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise Damaged(f"{RECORD} is no record of format {FORMAT}")
@@ -165,7 +168,7 @@ def _is_plausible(path: Path) -> bool:
     """Whether a state looks whole without its tensors being read."""
     try:
         _read_record(path)
-    except (Damaged, OSError):
+    except (Damaged, InputError, OSError):
         return False
     return True
 
@@ -197,7 +200,7 @@ def _record_sha256(record: Mapping[str, Any]) -> str:
 
 
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import finetune.__main__
-from minibert import checkpoint, cli
+from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.heads import BertWithPooler
 from minibert.tokenizer import Tokenizer
@@ -117,7 +117,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
     """The exit code of `python -m finetune ARGS`, run in this process."""
     monkeypatch.setattr(sys, "argv", ["finetune", *map(str, args)])
     try:
-        cli.run(finetune.__main__.main)
+        finetune.__main__.main()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0

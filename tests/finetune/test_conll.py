@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune import conll
 from finetune.conll import read_conll
 from finetune.examples import TaggedExample
 from finetune.tags import check_tags, entities, find_scheme, tag_ids, tag_labels
@@ -80,6 +81,15 @@ def test_words_alone_can_be_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_that_are_refused(tmp_path: Path, content: str, message: str) -> None:
     path = write(tmp_path / "a.conll", content)
     assert message in refusal(lambda: read(path))
+
+
+def test_a_sentence_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conll, "LONGEST_SENTENCE", 10)
+    assert len(read(write(tmp_path / "a.conll", "a\tO\n\nabcde\tO\nabcd\tO\n"))) == 2
+    path = write(tmp_path / "a.conll", "a\tO\n\n" + "abcd\tO\n" * 9)
+    assert refusal(lambda: read(path)) == (
+        f"{path}:3: a sentence of more than 10 characters, expected a blank line behind each"
+    )
 
 
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ def test_rows_are_true_and_columns_predicted() -> None:
 @pytest.mark.parametrize(
     ("classes", "smallest", "largest"), [(2, 250, 800), pytest.param(50, 1800, 3200, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("name", ["{}", "a class whose name is very long indeed, number {}", "类别 {}", "$5_{}"])
+@pytest.mark.parametrize(
+    "name", ["{}", "a class whose name is very long indeed, number {}", "类别 {}", "$5_{}", "_{}$", "a\n\u202e{}"]
+)
 @pytest.mark.filterwarnings("error")
 def test_pictures_grow_with_the_classes(tmp_path: Path, classes: int, smallest: int, largest: int, name: str) -> None:
     path = tmp_path / "confusion.png"
@@ -46,7 +49,7 @@ def test_very_many_classes_make_no_giant(tmp_path: Path) -> None:
 def test_an_earlier_picture_stays_where_a_new_one_fails(tmp_path: Path) -> None:
     path = tmp_path / "confusion.png"
     path.write_bytes(b"the earlier one")
-    (tmp_path / ".confusion.png.partial").mkdir()
+    (tmp_path / f".confusion.png.{os.getpid()}.partial").mkdir()
     with pytest.raises(OSError):
         draw_confusion(path, [0, 1], [0, 1], ["a", "b"])
     assert path.read_bytes() == b"the earlier one"

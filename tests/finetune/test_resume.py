@@ -112,6 +112,38 @@ def test_several_seeds_go_on_in_the_one_that_was_cut_off(
         assert weights(tmp_path / "cut" / place) == weights(tmp_path / "whole" / place)
 
 
+def test_several_seeds_with_one_that_was_damaged_since(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = (*arguments("text-classification", base, files, tmp_path / "run"), *RUN, "--seeds", 2)
+    assert run_here(monkeypatch, *args) == 0
+    shutil.rmtree(tmp_path / "run" / "seed-1")  # as if it had been stopped after the first seed
+    for path in ("summary.json", "config.json", "model.safetensors"):
+        (tmp_path / "run" / path).unlink()
+    first = tmp_path / "run" / "seed-0"
+    whole, weights_before = (first / "summary.json").read_text(), weights(first)
+    again = "damaged, expected the figures of a finished run; without this file, --resume makes it again"
+    for content in (
+        "",
+        "{}",
+        '{"metrics": {"accuracy": "high"}, "seed": 0}',
+        whole.replace('"accuracy": ', '"accuracy": 1'),
+    ):
+        (first / "summary.json").write_text(content)
+        capsys.readouterr()
+        assert run_here(monkeypatch, *args, "--resume") == 2
+        assert capsys.readouterr().err == f"error: {first / 'summary.json'}: {again}\n"
+    (first / "model.safetensors").write_bytes(weights_before[:-1] + b"x")
+    (first / "summary.json").write_text(whole)
+    assert run_here(monkeypatch, *args, "--resume") == 2
+    damage = "damaged: its SHA-256 is not the one that config.json gives"
+    assert capsys.readouterr().err == f"error: {first / 'model.safetensors'}: {damage}\n"
+    assert not (tmp_path / "run" / "seed-1").exists()
+    (first / "summary.json").unlink()
+    assert run_here(monkeypatch, *args, "--resume") == 0
+    assert weights(first) == weights_before
+
+
 def test_several_seeds_are_not_trained_on_different_files(
     base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

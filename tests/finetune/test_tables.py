@@ -196,8 +196,10 @@ def test_a_quotation_mark_that_does_not_close_does_not_fill_the_memory(
 ) -> None:
     path = write(tmp_path / "a.csv", 'a,b\n"1,' + "2\n" * 200_000)
     assert rows(write(tmp_path / "b.csv", f'a\n"{"2" * 200_000}"'), ("a",))  # more than csv's own limit is well
-    monkeypatch.setattr("finetune.tables.LONGEST_FIELD", 150_000)
-    assert "a.csv:2: no readable row (field larger than field limit" in refused(path, ("a",))
+    monkeypatch.setattr("finetune.tables.LONGEST_ROW", 150_000)
+    assert "a.csv:2: a row of more than 150,000 characters; where quotation marks are part of the text, use" in refused(
+        path, ("a",)
+    )
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.txt", "a.csv.gz"])

@@ -11,7 +11,7 @@ from minibert import __main__
 
 def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
     """The exit code of `python -m minibert ARGS`, run here."""
-    monkeypatch.setattr(sys, "argv", ["minibert", *args])
+    monkeypatch.setattr(sys, "argv", ["minibert/__main__.py", *args])
     try:
         __main__.main()
     except SystemExit as stop:

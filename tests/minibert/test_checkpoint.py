@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -454,3 +455,78 @@ def test_assigning_weights_names_their_source(model: BertForPreTraining) -> None
     assert refusal(lambda: checkpoint.assign_weights(model, {}, source="nowhere")).startswith(
         "nowhere: missing encoder.blocks.0.attention.output.bias, "
     )
+
+
+# --- What is written, and what is not --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Path:
+    """A model directory, a file, and other names for them."""
+    for name in ("model/config.json", "model/state/step/state.json", "model/mine.json", "input.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link.jsonl").symlink_to("input.jsonl")
+    os.link(tmp_path / "input.jsonl", tmp_path / "hard.jsonl")
+    (tmp_path / "elsewhere.json").symlink_to("model/config.json")
+    (tmp_path / "also").symlink_to("model", target_is_directory=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["input.jsonl", "model/../input.jsonl", "link.jsonl", "hard.jsonl", "model/config.json", "also/config.json",
+     "elsewhere.json", "model/model.safetensors", "model/vocab.txt", "model/summary.json", "model/merges.txt",
+     "model/model.safetensors.index.json", "model/state/step/state.json", "also/state/new.json"],
+)  # fmt: skip
+def test_what_is_read_is_not_replaced(read: Path, output: str) -> None:
+    reads = (None, str(read / "input.jsonl"), str(read / "model"))
+    message = refusal(lambda: checkpoint.check_writable(read / output, reads=reads))
+    assert message.startswith(f"{read / output}: would replace what is read ({read}/")
+
+
+@pytest.mark.parametrize("output", ["new.jsonl", "model/mine.json", "model/new.json", "also/answers.jsonl"])
+def test_other_files_are_written_also_beside_what_is_read(read: Path, output: str) -> None:
+    checkpoint.check_writable(read / output, reads=(str(read / "input.jsonl"), str(read / "model"), "hub/name", "-"))
+
+
+def test_standard_input_is_not_replaced_either(read: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(read / "input.jsonl") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        message = refusal(lambda: checkpoint.check_writable(read / "hard.jsonl", reads=("-",)))
+    assert message.endswith("would replace what is read (standard input); give it another name")
+
+
+def test_an_error_of_the_system_names_the_file_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    def write(path: Path) -> None:
+        path.write_bytes(bytes(30_000))
+
+    for place in (tmp_path / "there", tmp_path / "new"):
+        with pytest.raises(OSError) as error, full_disk(), checkpoint.written_whole(place) as aside:
+            write(aside / "weights")
+        assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(place))
+    with pytest.raises(OSError) as error, full_disk():
+        checkpoint.write_whole(tmp_path / "file", write)
+    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(tmp_path / "file"))
+    with pytest.raises(FileNotFoundError) as missing:  # the name of the one aside is of no use to anyone
+        checkpoint.write_whole(tmp_path / "none" / "file", write)
+    assert missing.value.filename == str(tmp_path / "none" / "file")
+
+
+def test_what_killed_processes_left_goes_and_what_living_ones_write_stays(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    dead = [f".summary.json.{process.pid}.partial", f".run.toml.{os.getpid()}.partial", ".curves.png.partial"]
+    kept = [f".answers.jsonl.{os.getppid()}.partial", ".data.partial", "summary.json", ".1.partial"]
+    for name in (*dead, *kept):
+        (tmp_path / name).write_text("half")
+    for name in (".model.partial", f".model.{process.pid}.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("half")
+    checkpoint.clear_leftovers(tmp_path, "run.toml")
+    assert len(list(tmp_path.iterdir())) == 8
+    checkpoint.clear_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    checkpoint.clear_leftovers(tmp_path / "none")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from minibert.text_files import check_text, read_lines, read_texts, suffix
+from minibert import text_files
+from minibert.text_files import (
+    check_text,
+    open_file,
+    read_lines,
+    read_pieces,
+    read_small,
+    read_texts,
+    read_whole,
+    suffix,
+)
 from tests.finetune.files import standard_input, write
 from tests.helpers import REPOSITORY, refusal
 
@@ -88,7 +100,7 @@ def test_a_file_without_a_line_holds_no_text(content: bytes, tmp_path: Path) -> 
 
 def unreadable(tmp_path: Path) -> Iterator[tuple[str, str]]:
     yield str(tmp_path / "none.csv"), "none.csv: cannot be read (No such file or directory)"
-    yield str(tmp_path), "cannot be read (Is a directory)"
+    yield str(tmp_path), f"{tmp_path}: is a directory, expected a file"
     yield str(tmp_path / "a\0b"), "cannot be read (embedded null byte)"
     (tmp_path / "plain.gz").write_bytes(b"not compressed")
     yield str(tmp_path / "plain.gz"), "plain.gz: damaged gzip file"
@@ -132,3 +144,84 @@ def test_what_reads_files_does_without_torch() -> None:
 
 def test_text_stays_as_it_is() -> None:
     assert check_text("  a \n", "the text") == "  a \n"
+
+
+# --- What would fill the memory, or never end ------------------------------------------------------------------------
+
+
+def test_a_line_may_be_as_long_as_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 10)
+    for name in ("a.txt", "a.txt.gz"):
+        path = write(tmp_path / name, "0123456789\n天地玄a\n0123456789")
+        assert [line for _, line in read_lines(path)] == ["0123456789\n", "天地玄a\n", "0123456789"]
+        path = write(tmp_path / name, "a\n0123456789a\n")
+        assert refusal(lambda path=path: list(read_lines(path))) == (
+            f"{path}:2: a line of more than 10 bytes, expected shorter ones"
+        )
+
+
+def test_a_long_line_of_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 10)
+    path = standard_input(monkeypatch, "a\n" + "a" * 11)
+    assert refusal(lambda: list(read_lines(path))) == (
+        "standard input:2: a line of more than 10 bytes, expected shorter ones"
+    )
+
+
+def test_a_text_a_line_too_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 10)
+    path = write(tmp_path / "a.txt", "a" * 11)
+    assert refusal(lambda: read_texts(path)) == f"{path}:1: a line of more than 10 bytes, expected shorter ones"
+
+
+def test_pieces_are_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 10)
+    path = write(tmp_path / "a.txt", "ab cd efgh ij kl\n  天地玄黄\n")
+    assert list(read_pieces(path)) == [(1, "ab cd efgh "), (1, "ij kl\n"), (2, "  天地"), (2, "玄黄\n")]
+
+
+def test_what_is_read_as_a_whole_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "WHOLE_FILE", 10)
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 4)
+    for name in ("a.json", "a.json.gz"):
+        assert read_whole(write(tmp_path / name, "01234\n6789")) == "01234\n6789"
+        path = write(tmp_path / name, "01234\n67890")
+        assert (
+            refusal(lambda path=path: read_whole(path))
+            == f"{path}: has more than 10 characters, expected a smaller file"
+        )
+
+
+def test_a_small_file_has_a_limit(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "config.json", "天地1234"))
+    assert read_small(path, limit=10) == "天地1234"
+    assert refusal(lambda: read_small(path, limit=9)) == f"{path}: has more than 9 bytes, expected a smaller file"
+
+
+@pytest.fixture
+def no_files(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Paths of what is no file, and what each is called."""
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        yield {
+            "/dev/zero": "a device",
+            str(tmp_path): "a directory",
+            str(tmp_path / "pipe"): "a named pipe",
+            str(tmp_path / "socket"): "a socket",
+        }
+
+
+def test_what_is_no_file_is_not_opened(no_files: dict[str, str]) -> None:
+    for path, kind in no_files.items():
+        for read in (read_small, read_texts, read_whole, open_file):
+            assert refusal(lambda read=read, path=path: read(path)) == f"{path}: is {kind}, expected a file"
+
+
+def test_a_pipe_that_the_shell_opened_is_read() -> None:
+    for path in ("/dev/fd/{}", "/proc/self/fd/{}"):
+        reading, writing = os.pipe()
+        os.write(writing, b"One.\nTwo.")
+        os.close(writing)
+        assert read_texts(path.format(reading)) == ["One.", "Two."]
+        os.close(reading)

@@ -233,6 +233,10 @@ def test_files_that_are_not_there_or_not_json(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("[]")
     with pytest.raises(InputError, match="expected a JSON object"):
         Tokenizer.load(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("1" * 5000)
+    assert refusal(lambda: Tokenizer.load(tmp_path)) == (
+        f"{tmp_path / 'tokenizer.json'}: expected JSON, found a number with too many digits"
+    )
 
 
 def test_a_bad_option_in_tokenizer_config(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 import pretrain.__main__
-from minibert import cli
 from tests.helpers import REPOSITORY
 
 # A shape that trains a hundred steps a second.
@@ -72,7 +71,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
     """The exit code of `python -m pretrain ARGS`, run in this process."""
     monkeypatch.setattr(sys, "argv", ["pretrain", *map(str, args)])
     try:
-        cli.run(pretrain.__main__.main)
+        pretrain.__main__.main()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0

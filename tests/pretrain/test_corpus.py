@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import tracemalloc
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibert import text_files
 from minibert.errors import InputError
-from pretrain import pydocs
+from pretrain import corpus, pydocs
 from pretrain.corpus import check_corpus, read_documents, split_document
 
 
@@ -184,3 +186,85 @@ def test_no_character_is_lost_or_moved(text: str, sentence_per_line: bool) -> No
     sentences = [sentence for paragraph in paragraphs for sentence in paragraph]
     assert all(sentences)
     assert "".join("".join(sentences).split()) == "".join(text.split())
+
+
+# --- Documents without an end ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ten_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit that is easily reached."""
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 10)
+    monkeypatch.setattr(corpus, "LONGEST_DOCUMENT", 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "documents", "split_at"),
+    [
+        ("0123456789\n\nab", ["0123456789", "ab"], None),
+        ("ab\n\nab cd efgh ij kl\n\nab\n", ["ab", "ab cd efgh", "ij kl", "ab"], 3),  # a long line, at a white space
+        ("ab cde fghijkl", ["ab cde", "fghijkl"], 1),
+        ("ab cde f " + 12 * "x", ["ab cde f", "xxxxxxxxxx", "xx"], 1),
+        ("0123456789abc", ["0123456789", "abc"], 1),
+        ("天地玄黄宇宙", ["天地玄", "黄宇宙"], 1),  # three bytes each
+        ("天地\u3000玄黄宇", ["天地", "玄黄宇"], 1),
+        ("a😀😀😀", ["a😀😀", "😀"], 1),
+        ("ab\ncd\nef\ngh\n\nij", ["ab\ncd\nef", "gh", "ij"], 4),  # many short lines
+        ("a" + 30 * " " + "b\n\nc", ["a\nb", "c"], None),  # white space ends nothing, however much there is
+        ("ab" + 9 * " " + "\ncd", ["ab\ncd"], None),
+    ],
+)
+@pytest.mark.usefixtures("ten_bytes")
+def test_a_document_ends_at_the_limit(
+    text: str, documents: list[str], split_at: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.txt", "a.txt.gz"):
+        path = _write(tmp_path / name, text)
+        assert list(read_documents([path])) == documents
+        note = (
+            f"note     {path}:{split_at}: 10 bytes without a blank line; a document ends here, as after as many more\n"
+        )
+        assert capsys.readouterr().err == ("" if split_at is None else note)
+
+
+@pytest.mark.usefixtures("ten_bytes")
+def test_bytes_are_named_behind_a_split_too(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.txt", b"0123456789abcdefg\xff")
+    assert _refusal(path) == f"{path}:1: not UTF-8 at byte 17, expected UTF-8 text"
+
+
+@pytest.mark.usefixtures("ten_bytes")
+def test_a_long_line_of_jsonl_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.jsonl", '\n{"text": "a"}\n')
+    assert _refusal(path) == f"{path}:2: a line of more than 10 bytes, expected shorter ones"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_memory_does_not_grow_with_a_line(packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 2**16)
+    monkeypatch.setattr(corpus, "LONGEST_DOCUMENT", 2**16)
+    path = _write(tmp_path / f"a.txt{'.gz' if packed else ''}", "a" * 5_000_000)
+    tracemalloc.start()
+    sizes = [len(document) for document in read_documents([path])]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sizes == [2**16] * 76 + [5_000_000 - 76 * 2**16]
+    assert peak < 1_000_000
+
+
+def test_what_is_no_file_is_no_corpus(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
+    assert _refusal("/dev/zero") == "/dev/zero: is a device, expected a file"
+    assert _refusal(str(tmp_path / "pipe.txt")) == f"{tmp_path}/pipe.txt: is a named pipe, expected a file"
+    assert _refusal(str(tmp_path / "loop.txt")).startswith(f"{tmp_path}/loop.txt: cannot be read (")
+    _write(tmp_path / "a.txt", "One.")
+    assert list(read_documents([str(tmp_path)])) == ["One."]  # of a directory, the files
+
+
+def test_a_pipe_that_the_shell_opened_is_read() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"One.\n\nTwo.")
+    os.close(writing)
+    assert list(read_documents([f"/dev/fd/{reading}"])) == ["One.", "Two."]
+    os.close(reading)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minibert import checkpoint, cli
+from minibert import checkpoint
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, contents, tiny_model
 from tests.weights_convert.reference_models import SMALL, edit_json, reference_model, write_directory
@@ -21,7 +21,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
     """The exit code of `python -m weights_convert ARGS`, run here."""
     monkeypatch.setattr(sys, "argv", ["weights_convert", *map(str, args)])
     try:
-        cli.run(__main__.main)
+        __main__.main()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -163,12 +165,83 @@ def test_a_shard_that_the_index_does_not_describe_is_named(tensors: dict[str, Te
         ("{", "no readable index of shards, a JSON object with weight_map"),
         ("[]", "no readable index of shards, a JSON object with weight_map"),
         ("{}", "no readable index of shards, a JSON object with weight_map"),
-        ('{"weight_map": []}', "weight_map must give for each key the name of a file beside it"),
-        ('{"weight_map": {"a": 1}}', "weight_map must give for each key the name of a file beside it"),
-        ('{"weight_map": {"a": "../x.bin"}}', "weight_map must give for each key the name of a file beside it"),
+        ('{"weight_map": []}', "weight_map must give for each key the name of a .safetensors file beside it, found []"),
+        ("[" * 100_000, "no readable index of shards, a JSON object with weight_map"),
     ],
 )
 def test_a_bad_index_is_named(content: str, problem: str, tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(content)
     assert refusal(lambda: read_weights(index)) == f"{index}: {problem}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", ".", "..", "/etc/passwd", "../x.safetensors", "a/b.safetensors", "a\\b.safetensors", "c:x.safetensors",
+        "a\0.safetensors", "a\n.safetensors", "\ud800.safetensors", ".safetensors", "model.bin",
+        1, None, ["a.safetensors"],
+    ],
+)  # fmt: skip
+def test_a_shard_is_a_file_beside_the_index_and_of_its_form(name: object, tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "b.safetensors", "b": name}}))
+    said = f"{index}: weight_map must give for each key the name of a .safetensors file beside it, found {name!r}"
+    assert refusal(lambda: read_weights(index)) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("folder.safetensors", "is a directory, expected a file"),
+        ("pipe.safetensors", "is a named pipe, expected a file"),
+        ("device.safetensors", "is a device, expected a file"),
+        ("loop.safetensors", "cannot be read (Too many levels of symbolic links)"),
+        ("x" * 300 + ".safetensors", "cannot be read (File name too long)"),
+        ("none.safetensors", "missing"),
+    ],
+)
+def test_a_shard_that_is_no_file_is_named(name: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "device.safetensors").symlink_to("/dev/zero")
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": name}}))
+    assert refusal(lambda: read_weights(index)) == f"{tmp_path / name}: {problem}"
+
+
+def test_an_index_of_no_sensible_size_is_not_read(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    with index.open("wb") as file:
+        file.truncate(2**40)  # takes no room
+    assert refusal(lambda: read_weights(index)) == f"{index}: has more than 134,217,728 bytes, expected a smaller file"
+
+
+def test_odd_keys_are_listed_up_to_a_number(tmp_path: Path) -> None:
+    save_file({"": torch.zeros(1)}, tmp_path / "a.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {f"key {i:02}": "a.safetensors" for i in range(20)}}))
+    assert refusal(lambda: read_weights(index)).endswith(
+        "a.safetensors: does not hold what model.safetensors.index.json lists for it: , key 00, key 01, key 02, "
+        "key 03, key 04, key 05, key 06, key 07, key 08, ..."
+    )
+
+
+@pytest.mark.parametrize("trick", ["packed", "overlapping"])
+def test_a_bin_that_unpacks_to_more_than_it_holds_is_refused(trick: str, tmp_path: Path) -> None:
+    torch.save({f"{i}": torch.zeros(1000) for i in range(2)}, tmp_path / "plain.bin")
+    path = tmp_path / "pytorch_model.bin"
+    with zipfile.ZipFile(tmp_path / "plain.bin") as plain, zipfile.ZipFile(path, "w") as archive:
+        for part in plain.infolist():
+            packed = zipfile.ZIP_DEFLATED if trick == "packed" else zipfile.ZIP_STORED
+            archive.writestr(part.filename, plain.read(part), packed)
+        if trick == "overlapping":
+            first = archive.getinfo("plain/data/0")
+            for place in range(3):
+                again = copy.copy(first)
+                again.filename = f"{first.filename}{place}"
+                archive.filelist.append(again)
+    assert refusal(lambda: read_weights(path)) == (
+        f"{path}: refused: it unpacks to more than it holds, which no file of weights does"
+    )

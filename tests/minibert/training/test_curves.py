@@ -1,10 +1,15 @@
 """The drawing is written whole, and its smoothing is right where a moving average is wrong."""
 
+import os
+from functools import partial
 from pathlib import Path
 
+import matplotlib
 import pytest
+from matplotlib.figure import Figure
 
 from minibert.training.curves import Line, Panel, draw_curves, smooth
+from minibert.training.drawing import draw_or_say
 
 
 def panels() -> list[Panel]:
@@ -18,7 +23,7 @@ def panels() -> list[Panel]:
             [("unigram", 6.5)],
         ),
         Panel("Rate", "rate", [Line("AdamW", steps, [1e-4] * 40)]),
-        Panel("Throughput", "tokens/s", [Line("training", [1], [12_000.0])], log_scale=True),
+        Panel("Throughput", "tokens/s", [Line("training", [1], [12_000.0])]),
     ]
 
 
@@ -36,10 +41,54 @@ def test_a_png_is_drawn_and_nothing_else_is_left(tmp_path: Path) -> None:
 def test_an_earlier_drawing_stays_where_a_new_one_fails(tmp_path: Path) -> None:
     path = tmp_path / "curves.png"
     path.write_bytes(b"the earlier one")
-    (tmp_path / ".curves.png.partial").mkdir()
+    (tmp_path / f".curves.png.{os.getpid()}.partial").mkdir()
     with pytest.raises(OSError):
         draw_curves(path, "a run", panels())
     assert path.read_bytes() == b"the earlier one"
+
+
+ODD = ["_hidden", "a$_$b", "$x^2$", r"\frac{1}{2}", "two\nlines", "right\u202eleft", "\U0010fffd", "", "long " * 30]
+DRAWN = ["_hidden", "a$_$b", "$x^2$", r"\frac{1}{2}", "two lines", r"right\u202eleft", r"\U0010fffd", ""]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_are_drawn_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text is no markup, and every curve is in the legend."""
+    figures: list[Figure] = []
+
+    def write_whole(path: Path, write: partial[None]) -> None:
+        write(path)
+        figures.append(write.func.__self__)  # type: ignore[attr-defined]  # the figure's savefig
+
+    monkeypatch.setattr("minibert.training.drawing.write_whole", write_whole)
+    lines = [Line(name, [1, 2], [1e-4, 2e-4]) for name in ODD]
+    draw_curves(tmp_path / "curves.png", "Pretraining: a$_$b", [Panel("Rate", "AdamW's", lines, [("_base", 1e-4)])])
+    figure = figures[0]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None and not any(text.get_parse_math() for text in legend.get_texts())
+    assert [text.get_text() for text in legend.get_texts()] == [*DRAWN, ("long " * 30)[:39] + "…", "_base"]
+    assert figure.get_suptitle() == "Pretraining: a$_$b"
+    assert figure.axes[0].get_ylabel() == "AdamW's (in 10⁻⁴)"
+
+
+def test_the_users_settings_of_matplotlib_have_no_say(tmp_path: Path) -> None:
+    with matplotlib.rc_context({"text.usetex": True, "font.family": ["no such font"], "savefig.format": "pdf"}):
+        draw_curves(tmp_path / "curves.png", "a run", panels()[1:2])
+    assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(RuntimeError("no\nfont"), "no font"), (MemoryError(), "MemoryError"), (None, "")]
+)
+def test_a_picture_that_fails_is_a_line_for_the_user(tmp_path: Path, error: Exception | None, reason: str) -> None:
+    said: list[str] = []
+
+    def draw(path: Path) -> None:
+        if error:
+            raise error
+
+    draw_or_say(tmp_path / "curves.png", draw, said.append)
+    assert said == ([f"{tmp_path / 'curves.png'}: not drawn: {reason}"] if error else [])
 
 
 def test_a_line_of_the_log_has_the_steps_that_have_its_figure() -> None:

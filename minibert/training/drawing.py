@@ -1,0 +1,81 @@
+"""Pictures as PNG files: without a display, with text drawn as it stands, and never at the cost of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minibert.checkpoint import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# matplotlib's own, and then what systems have for Chinese, Japanese and Korean.
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei",
+         "WenQuanYi Micro Hei", "Arial Unicode MS")  # fmt: skip
+
+
+@contextmanager
+def figure_for(
+    path: Path, *, inches: tuple[float, float], layout: Any = "constrained", dpi: float = 130
+) -> Iterator[Figure]:
+    """A figure to draw into; at the end of the block it becomes the PNG file `path`, whole or not at all.
+
+    Text is no markup: `$`, `_`, `^` and a backslash are drawn as they stand. The user's own settings of matplotlib have
+    no say: they may ask for LaTeX, or for fonts that are not there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # Here and not above: importing matplotlib takes longer than many a command that draws nothing. No pyplot: its
+    # global state wants a display and keeps figures alive.
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"text.parse_math": False, "font.family": installed_fonts()})
+        figure = Figure(figsize=inches, layout=layout, facecolor="white")
+        FigureCanvasAgg(figure)
+        yield figure
+        write_whole(path, partial(figure.savefig, format="png", dpi=dpi))
+
+
+def draw_or_say(path: Path, draw: Callable[[Path], object], say: Callable[[str], None]) -> None:
+    """Has `draw` make the picture `path`. Whatever fails there, a library, a font, the disk, is a line for the user."""
+    try:
+        draw(path)
+    except Exception as error:  # of a library with files and settings of its own: there is no telling which
+        say(f"{path}: not drawn: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def as_drawn(text: str, *, longest: int) -> str:
+    """A name in one line, not too long; what can't be seen or no font here has stands as Python writes it: \\u202e."""
+    known = drawable()
+    drawn = "".join(" " if one.isspace() else one if ord(one) in known else _escaped(one) for one in text)
+    return drawn if len(drawn) <= longest else f"{drawn[: longest - 1]}…"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def installed_fonts() -> list[str]:
+    """Those of FONTS that are here."""
+    from matplotlib.font_manager import get_font_names
+
+    installed = set(get_font_names())
+    return [font for font in FONTS if font in installed]
+
+
+@cache
+def drawable() -> frozenset[int]:
+    """Every character that can be seen and that one of the installed fonts has."""
+    from matplotlib.font_manager import findfont, get_font
+
+    found = (character for font in installed_fonts() for character in get_font(findfont(font)).get_charmap())
+    return frozenset(character for character in found if chr(character).isprintable())

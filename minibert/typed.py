@@ -1,0 +1,34 @@
+"""How our programs are started: `python -m finetune`, or the console script `minibert-finetune`, which is the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+
+SCRIPTS = {
+    "minibert": "minibert",
+    "pretrain": "minibert-pretrain",
+    "finetune": "minibert-finetune",
+    "weights_convert": "minibert-convert",
+}
+
+
+def as_typed(text: str) -> str:
+    """A text for users, with the scripts' names in place of "python -m …" where a script is what was typed."""
+    name, _ = os.path.splitext(os.path.basename(sys.argv[0]))
+    if name not in SCRIPTS.values():
+        return text
+    return re.sub(rf"python -m ({'|'.join(SCRIPTS)})\b", lambda found: SCRIPTS[found[1]], text)
+
+
+def import_from_here_last() -> None:
+    """Moves the working directory, which `python -m` puts first where imports are looked for, to the end.
+
+    Else a user's `tokenizers.py` or `random.py` would be run in place of the library. Not taken away: in a checkout
+    that is not installed it is where we are.
+    """
+    with contextlib.suppress(FileNotFoundError):  # it was deleted, and nothing is found there
+        if sys.path[0] == os.getcwd():
+            sys.path.append(sys.path.pop(0))
