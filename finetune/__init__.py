@@ -1,0 +1,21 @@
+"""Fine-tuning, and fine-tuned models at work.
+
+    import finetune
+    finetune.predict("runs/reviews", ["A fine place.", "Never again."])   # [{"text": ..., "label": ..., ...}, ...]
+    finetune.evaluate("runs/reviews", "test.csv")["metrics"]   # {"accuracy": ..., ...}
+
+Training is a command, `python -m finetune TASK`. torch is imported by the first of these that is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minibert.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from finetune.using import evaluate, predict
+
+__all__ = ["evaluate", "predict"]
+
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "finetune.using"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from finetune.examples import ChoiceExample
-from finetune.tables import TableFormat, read_rows
+from finetune.tables import Row, TableFormat, read_rows
 from minibert.errors import InputError
 from minibert.text_files import check_text, json_type
+
+FIELDS = ("question", "choices")
 
 
 def read_choices(path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]:
@@ -21,8 +23,13 @@ def read_choices(path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]
         InputError, naming file and row: as `finetune.tables.read_rows`; an empty question or choice, fewer than two
         choices, an answer that is no index of them.
     """
-    columns = ["question", "choices", *(["answer"] if labelled else [])]
-    for row, where, (question, choices, *answer) in read_rows(path, columns, TableFormat(kind="jsonl")):
+    columns = [*FIELDS, *(["answer"] if labelled else [])]
+    return choice_examples(read_rows(path, columns, TableFormat(kind="jsonl")), labelled=labelled)
+
+
+def choice_examples(rows: Iterable[Row], *, labelled: bool) -> Iterator[ChoiceExample]:
+    """The questions of rows of `FIELDS`, and the answer where they are `labelled`; errors as `read_choices`."""
+    for row, where, (question, choices, *answer) in rows:
         if not isinstance(choices, list) or len(choices) < 2:
             found = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
             raise InputError(f"{where}: field 'choices' is {found}, expected a list of two strings or more")

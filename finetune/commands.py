@@ -43,9 +43,9 @@ def evaluate(args: Sequence[str]) -> None:
 
     options, task, reading = parse_use(EvaluateOptions, "evaluate", args)
     keep_freed_memory()
-    from finetune.using import evaluate_model
+    from finetune.using import evaluate_command
 
-    evaluate_model(options, task, reading)
+    evaluate_command(options, task, reading)
 
 
 def predict(args: Sequence[str]) -> None:
@@ -54,6 +54,6 @@ def predict(args: Sequence[str]) -> None:
 
     options, task, reading = parse_use(PredictOptions, "predict", args)
     keep_freed_memory()
-    from finetune import using
+    from finetune.using import predict_command
 
-    using.predict(options, task, reading)
+    predict_command(options, task, reading)

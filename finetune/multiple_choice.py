@@ -6,7 +6,7 @@ model; which belong together is known here, and each question's scores are compa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from finetune.choices import read_choices
+from finetune.choices import FIELDS, choice_examples, read_choices
 from finetune.examples import ChoiceExample
 from finetune.metrics import check_metric
 from finetune.readings import ChoiceReading
 from finetune.splits import hold_out
+from finetune.tables import given_rows
 from finetune.task import Feature, Logits, Task, TaskBatch, encoded, to_numpy
 from minibert.heads import BertForMultipleChoice
 from minibert.tokenizer import Tokenizer
@@ -39,6 +40,10 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     @classmethod
     def read(cls, reading: ChoiceReading, path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]:
         return read_choices(path, labelled=labelled)
+
+    @classmethod
+    def given(cls, reading: ChoiceReading, items: Iterable[Any]) -> Iterator[ChoiceExample]:
+        return choice_examples(given_rows(items, FIELDS), labelled=False)
 
     @classmethod
     def found_in(

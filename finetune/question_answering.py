@@ -7,7 +7,7 @@ is read off the passage as it was written, by its characters.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -21,8 +21,9 @@ from finetune.examples import QuestionExample
 from finetune.metrics import check_metric
 from finetune.readings import QuestionReading
 from finetune.splits import hold_out_groups
-from finetune.squad import read_questions, read_squad, without_misplaced
+from finetune.squad import FIELDS, question_examples, read_questions, read_squad, without_misplaced
 from finetune.squad_scores import best_threshold, has_answer, squad_scores
+from finetune.tables import given_rows
 from finetune.task import Feature, Logits, Task, TaskBatch, encoded, joined, outputs_by_example, to_numpy
 from finetune.token_classification import window_bounds
 from minibert.errors import InputError
@@ -66,6 +67,10 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     @classmethod
     def read(cls, reading: QuestionReading, path: str, *, labelled: bool = True) -> Iterator[QuestionExample]:
         return iter(read_squad(path).examples) if labelled else read_questions(path)
+
+    @classmethod
+    def given(cls, reading: QuestionReading, items: Iterable[Any]) -> Iterator[QuestionExample]:
+        return question_examples(given_rows(items, FIELDS))
 
     @classmethod
     def found_in(

@@ -43,7 +43,7 @@ def read_sentences(path: str) -> Iterator[TaggedExample]:
         an empty line; no line at all.
     """
     if suffix(path) == ".jsonl":
-        return _json_sentences(read_rows(path, JSON_FIELDS))
+        return sentences_of(read_rows(path, JSON_FIELDS))
     lines = read_lines(path)
     first = list(islice(lines, 1))
     if not first:
@@ -52,7 +52,7 @@ def read_sentences(path: str) -> Iterator[TaggedExample]:
     if (path != STANDARD_INPUT and suffix(path) != ".txt") or _COLUMNS.match(first[0][1]):
         return conll_sentences(lines, path, labelled=False)
     if path == STANDARD_INPUT and first[0][1].startswith("{"):
-        return _json_sentences(jsonl_rows(path, lines, JSON_FIELDS))
+        return sentences_of(jsonl_rows(path, lines, JSON_FIELDS))
     return _text_sentences(lines, path)
 
 
@@ -62,7 +62,8 @@ def _text_sentences(lines: Iterable[tuple[int, str]], path: str) -> Iterator[Tag
         yield _sentence(check_text(line.rstrip("\r\n"), f"{where}: the text"), row, where)
 
 
-def _json_sentences(rows: Iterable[Row]) -> Iterator[TaggedExample]:
+def sentences_of(rows: Iterable[Row]) -> Iterator[TaggedExample]:
+    """The sentences of rows whose one field is a text; errors as `read_sentences`."""
     for row, where, (text,) in rows:
         yield _sentence(check_text(text, f"{where}: field {JSON_FIELDS[0]!r}"), row, where)
 

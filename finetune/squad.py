@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from finetune.examples import Answer, QuestionExample
-from finetune.tables import TableFormat, read_rows
+from finetune.tables import Row, TableFormat, read_rows
 from minibert.errors import InputError
 from minibert.text_files import STANDARD_INPUT, check_text, json_type, read_whole, reason, shown, suffix
+
+FIELDS = ("question", "context")  # of a question to be predicted
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,13 @@ def read_questions(path: str) -> Iterator[QuestionExample]:
         InputError: as `read_squad` or `finetune.tables.read_rows`; an empty question or context.
     """
     if path != STANDARD_INPUT and suffix(path) != ".jsonl":
-        yield from read_squad(path, labelled=False).examples
-        return
-    for row, where, (question, context) in read_rows(path, ("question", "context"), TableFormat(kind="jsonl")):
+        return iter(read_squad(path, labelled=False).examples)
+    return question_examples(read_rows(path, FIELDS, TableFormat(kind="jsonl")))
+
+
+def question_examples(rows: Iterable[Row]) -> Iterator[QuestionExample]:
+    """The questions of rows of `FIELDS`; errors as `read_questions`."""
+    for row, where, (question, context) in rows:
         yield QuestionExample(
             id=str(row),
             question=check_text(question, f"{where}: field 'question'"),

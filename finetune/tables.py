@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple, get_args
@@ -194,10 +194,32 @@ def jsonl_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[st
             raise InputError(f"{where}: expected one JSON object a line ({reason(error)})") from error
         if not isinstance(record, dict):
             raise InputError(f"{where}: expected a JSON object, found {json_type(record)}")
-        for column in columns:
-            if column not in record:
-                raise InputError(f"{where}: field {column!r} is not there; the object's are {_listed(record)}")
-        yield Row(row, where, tuple(record[column] for column in columns))
+        yield Row(row, where, _fields(record, columns, where))
+
+
+def given_rows(items: Iterable[Any], columns: Sequence[str]) -> Iterator[Row]:
+    """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
+    order, or, where one column is asked for, that value alone.
+
+    Raises:
+        InputError, naming the row, from 1: a column that a mapping does not have, or another number of values.
+    """
+    for row, item in enumerate(items, start=1):
+        where = f"row {row}"
+        if isinstance(item, Mapping):
+            yield Row(row, where, _fields(item, columns, where))
+            continue
+        cells = tuple(item) if isinstance(item, tuple | list) else (item,)
+        if len(cells) != len(columns):
+            raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {_listed(columns)}")
+        yield Row(row, where, cells)
+
+
+def _fields(record: Mapping[str, Any], columns: Sequence[str], where: str) -> tuple[Any, ...]:
+    for column in columns:
+        if column not in record:
+            raise InputError(f"{where}: field {column!r} is not there; the object's are {_listed(record)}")
+    return tuple(record[column] for column in columns)
 
 
 def _text_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str]) -> Iterator[Row]:

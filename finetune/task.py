@@ -7,7 +7,7 @@ and the answers of an example's features become its prediction. Shapes: S sequen
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
@@ -102,6 +102,15 @@ class Task(ABC, Generic[Example, Prediction]):
 
         Raises:
             InputError: naming file and row.
+        """
+
+    @classmethod
+    @abstractmethod
+    def given(cls, reading: Any, items: Iterable[Any]) -> Iterator[Example]:
+        """Examples to be predicted that no file has but Python; see `finetune.tables.given_rows`.
+
+        Raises:
+            InputError: naming the row.
         """
 
     @classmethod

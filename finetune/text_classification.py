@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,8 +26,9 @@ from finetune.metrics import (
 from finetune.pictures import draw_confusion
 from finetune.readings import TextReading
 from finetune.splits import hold_out
+from finetune.tables import given_rows
 from finetune.task import Feature, Logits, Task, encoded, to_numpy
-from finetune.texts import read_texts
+from finetune.texts import read_texts, text_examples
 from minibert.heads import BertForSequenceClassification
 from minibert.tokenizer import Tokenizer
 
@@ -45,6 +46,11 @@ class TextClassification(Task[TextExample, Scores]):
     @classmethod
     def read(cls, reading: TextReading, path: str, *, labelled: bool = True) -> Iterator[TextExample]:
         return read_texts(path, reading.columns(labelled=labelled), reading.table, problem_type=reading.problem_type)
+
+    @classmethod
+    def given(cls, reading: TextReading, items: Iterable[Any]) -> Iterator[TextExample]:
+        columns = reading.columns(labelled=False)
+        return text_examples(given_rows(items, columns.chosen), columns)
 
     @classmethod
     def found_in(cls, reading: TextReading, tokenizer: Tokenizer, examples: Sequence[TextExample], path: str) -> Self:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from finetune.examples import Label, TextExample
-from finetune.tables import TableFormat, read_rows
+from finetune.tables import Row, TableFormat, read_rows
 from minibert.errors import InputError
 from minibert.text_files import check_text, json_type
 
@@ -20,6 +20,11 @@ class TextColumns:
     text: str = "text"
     pair: str | None = None
     label: str | None = "label"  # None: there is none, as in what is to be predicted
+
+    @property
+    def chosen(self) -> list[str]:
+        """Those that there are."""
+        return [column for column in (self.text, self.pair, self.label) if column is not None]
 
 
 def read_texts(
@@ -39,9 +44,20 @@ def read_texts(
     Raises:
         InputError, naming file and row: as `read_rows`; an empty text or label; a target that is no finite number.
     """
-    chosen = [column for column in (columns.text, columns.pair, columns.label) if column is not None]
-    for row, where, cells in read_rows(path, chosen, table):
-        found = dict(zip(chosen, cells, strict=True))
+    rows = read_rows(path, columns.chosen, table)
+    return text_examples(rows, columns, problem_type=problem_type, label_separator=label_separator)
+
+
+def text_examples(
+    rows: Iterable[Row],
+    columns: TextColumns,
+    *,
+    problem_type: str = "single_label_classification",
+    label_separator: str = ",",
+) -> Iterator[TextExample]:
+    """The examples of rows, which have the columns chosen; errors as `read_texts`."""
+    for row, where, cells in rows:
+        found = dict(zip(columns.chosen, cells, strict=True))
         label = None
         if columns.label is not None:
             label = _label(found[columns.label], f"{where}: label", problem_type, label_separator)

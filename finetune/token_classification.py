@@ -6,7 +6,7 @@ is learned and predicted in the one that shows the most around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -20,8 +20,9 @@ from finetune.conll import read_conll
 from finetune.examples import TaggedExample
 from finetune.metrics import ClassFigures, check_metric, entity_figures, entity_metrics
 from finetune.readings import TagReading
-from finetune.sentences import read_sentences
+from finetune.sentences import JSON_FIELDS, read_sentences, sentences_of
 from finetune.splits import hold_out
+from finetune.tables import given_rows
 from finetune.tags import OUTSIDE, Scheme, check_tags, entities, find_scheme, tag_ids, tag_labels
 from finetune.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
 from minibert.heads import BertForTokenClassification
@@ -50,6 +51,10 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def read(cls, reading: TagReading, path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
         """CoNLL columns; without labels also running text, one a line."""
         return read_conll(path) if labelled else read_sentences(path)
+
+    @classmethod
+    def given(cls, reading: TagReading, items: Iterable[Any]) -> Iterator[TaggedExample]:
+        return sentences_of(given_rows(items, JSON_FIELDS))
 
     @classmethod
     def found_in(cls, reading: TagReading, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str) -> Self:

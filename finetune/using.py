@@ -2,30 +2,104 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from finetune.answering import Machine, outputs_of, predictions_of
+from finetune.metrics import ClassFigures
 from finetune.pictures import figures_table
 from finetune.readings import Reading
 from finetune.setup import count_full, cut_note
 from finetune.task import Task
-from finetune.tasks import TASKS
+from finetune.tasks import TASKS, task_of_model
 from finetune.use_options import EvaluateOptions, PredictOptions, UseOptions
 from minibert import checkpoint, terminal
+from minibert.checkpoint import Description, read_description
 from minibert.errors import InputError
-from minibert.heads import TaskModel
+from minibert.heads import Model, TaskModel, head_fields
+from minibert.loading import load
 from minibert.text_files import STANDARD_INPUT
+from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.processes import Processes
 
 EXAMPLES_AT_ONCE = 1024  # of what is predicted: memory stays bounded, and there are enough to sort by length
+
+
+Loaded = tuple[Model, Tokenizer]  # as `minibert.load` gives it
+
+
+def predict(
+    model: str | Path | Loaded,
+    rows: Iterable[str | Sequence[Any] | Mapping[str, Any]],
+    *,
+    device: str | torch.device | None = None,
+    dtype: str = "auto",
+    **reading: Any,
+) -> list[dict[str, Any]]:
+    """The model's answers to rows, in their order: what `python -m finetune predict` writes as JSON lines.
+
+    model: a fine-tuned model's directory, or (model, tokenizer), which stays where it is.
+    rows: what the command reads from a .jsonl file, as mappings, or for short
+        text-classification    texts, or pairs (text, second text) where the model was trained on pairs
+        token-classification   texts
+        question-answering     pairs (question, context)
+        multiple-choice        pairs (question, choices)
+    device: for a directory: "auto" (None), "cpu", "cuda" or a `torch.device`. dtype: of matrix products, as the
+    command's. reading: options of the command that say how texts are read, such as max_length=64, in place of those
+    that the model was trained with.
+
+    Raises:
+        InputError: no model of a task, a row that is none (from 1), an option that is impossible or does not fit.
+    """
+    found, task, machine = _at_work(model, device, dtype, reading)
+    given = task.given(task.reading, [rows] if isinstance(rows, str | Mapping) else rows)
+    return list(answers(found, task, machine, given))
+
+
+def evaluate(
+    model: str | Path | Loaded,
+    data: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str = "auto",
+    **reading: Any,
+) -> dict[str, Any]:
+    """The model's figures on a labelled file: what `python -m finetune evaluate --json` writes.
+
+    The other arguments are those of `predict`.
+
+    Raises:
+        InputError: as `predict`; the file is no labelled data for the task.
+    """
+    return figures_on(str(data), *_at_work(model, device, dtype, reading))
+
+
+def _at_work(
+    source: str | Path | Loaded, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
+) -> tuple[TaskModel, Task[Any, Any], Machine]:
+    place = "the model" if isinstance(source, tuple) else str(source)
+    if isinstance(source, tuple):
+        if device is not None:
+            raise InputError(f"device {device!r}: a model that is loaded computes where it is")
+        description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), None)
+    else:
+        description = read_description(Path(source))
+    task, reading = task_of_model(description, place)
+    reading = dataclasses.replace(reading, **changes)
+    reading.check()
+    if not isinstance(source, tuple):
+        source = load(source, device=device or "auto")
+        source[0].to(choose_precision(dtype, device_of(source[0])).parameter_dtype)
+    return for_task(source, task, reading, dtype=dtype, place=place)
 
 
 def load_for_task(options: UseOptions, task: str, reading: Reading) -> tuple[TaskModel, Task[Any, Any], Machine]:
@@ -36,19 +110,42 @@ def load_for_task(options: UseOptions, task: str, reading: Reading) -> tuple[Tas
     """
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
-    model, tokenizer = checkpoint.load(options.directory)
+    model, tokenizer = load(options.directory, device=device)
+    model.to(precision.parameter_dtype)
+    return for_task((model, tokenizer), task, reading, dtype=options.dtype, place=options.directory)
+
+
+def for_task(
+    loaded: Loaded, task: str, reading: Reading, *, dtype: str, place: str
+) -> tuple[TaskModel, Task[Any, Any], Machine]:
+    """The model, which stays as it is, and its task; `place` names it in messages.
+
+    Raises:
+        InputError: the options do not fit the model.
+    """
+    model, tokenizer = loaded
+    device, own_dtype = device_of(model), model.encoder.embeddings.token.weight.dtype
+    precision = choose_precision(dtype, device)
+    if own_dtype != precision.parameter_dtype:
+        raise InputError(
+            f"{place}: its weights are {own_dtype}, expected {precision.parameter_dtype} for dtype {dtype}"
+        )
     reading = reading.fitted(model.config.longest)
     kind = TASKS[task]
     assert isinstance(model, kind.model_class)  # `task_of_model` saw to it
     made = kind(reading, tokenizer, tuple(getattr(model, "labels", ())))
     problem, asked = getattr(model, "problem_type", None), made.head().get("problem_type")
     if problem != asked:
-        raise InputError(f"{options.directory}: its head is for {problem}, which {asked} is not")
-    model.to(device, precision.parameter_dtype)
+        raise InputError(f"{place}: its head is for {problem}, which {asked} is not")
     return model, made, Machine(device, precision, Processes())
 
 
-def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -> None:
+def device_of(model: Model) -> torch.device:
+    """Where it computes."""
+    return model.encoder.embeddings.token.weight.device
+
+
+def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading) -> None:
     """Prints the figures, and writes them where asked to.
 
     Raises:
@@ -57,30 +154,33 @@ def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -
     if options.json is not None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, machine = load_for_task(options, task_name, reading)
-    examples, _ = task.checked(list(task.read(task.reading, options.data)), training=False)
-    features = task.features(examples)
-    note_cut(task, count_full(features, task.reading.max_length))
-    predictions = predictions_of(model, task, examples, features, machine)
-    metrics = task.metrics(examples, predictions)
-    figures = task.figures(examples, predictions)
-    if figures:
-        print(figures_table(figures) + "\n")
-    for name, value in metrics.items():
+    result = figures_on(options.data, model, task, machine)
+    if result["by_class"]:
+        print(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
+    for name, value in result["metrics"].items():
         print(f"{name:20} {value:.4f}")
-    print(f"{'examples':20} {len(examples)}")
+    print(f"{'examples':20} {result['examples']}")
     if options.json is not None:
-        result = {
-            "task": task.name,
-            "data": options.data,
-            "examples": len(examples),
-            "metrics": metrics,
-            "by_class": [figure._asdict() for figure in figures],
-        }
         text = json.dumps(result, indent=2) + "\n"
         checkpoint.write_whole_text(Path(options.json), text)
 
 
-def predict(options: PredictOptions, task_name: str, reading: Reading) -> None:
+def figures_on(data: str, model: TaskModel, task: Task[Any, Any], machine: Machine) -> dict[str, Any]:
+    """The figures on a labelled file, as they are written as JSON."""
+    examples, _ = task.checked(list(task.read(task.reading, data)), training=False)
+    features = task.features(examples)
+    note_cut(task, count_full(features, task.reading.max_length))
+    predictions = predictions_of(model, task, examples, features, machine)
+    return {
+        "task": task.name,
+        "data": data,
+        "examples": len(examples),
+        "metrics": task.metrics(examples, predictions),
+        "by_class": [figures._asdict() for figures in task.figures(examples, predictions)],
+    }
+
+
+def predict_command(options: PredictOptions, task_name: str, reading: Reading) -> None:
     """Writes an answer for each example, in their order, as they come.
 
     Raises:
@@ -92,7 +192,9 @@ def predict(options: PredictOptions, task_name: str, reading: Reading) -> None:
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
     model, task, machine = load_for_task(options, task_name, reading)
-    lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in answers(model, task, machine, options.input))
+    examples = task.read(task.reading, options.input, labelled=False)
+    found = answers(model, task, machine, examples, progress=options.input != STANDARD_INPUT)
+    lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in found)
     if options.output == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
         for line in lines:
@@ -107,18 +209,20 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(lines)
 
 
-def answers(model: TaskModel, task: Task[Any, Any], machine: Machine, path: str) -> Iterator[dict[str, Any]]:
-    """What is predicted for each example of a file, some of which are in memory at a time."""
+def answers(
+    model: TaskModel, task: Task[Any, Any], machine: Machine, examples: Iterable[Any], *, progress: bool = False
+) -> Iterator[dict[str, Any]]:
+    """What is predicted for each example, some of which are in memory at a time."""
     full = 0
-    with tqdm(unit="example", desc="predicting", disable=True if path == STANDARD_INPUT else None) as bar:
-        for examples in batched(task.read(task.reading, path, labelled=False), EXAMPLES_AT_ONCE):
-            features = task.features(examples, labelled=False)
+    with tqdm(unit="example", desc="predicting", disable=None if progress else True) as bar:
+        for some in batched(examples, EXAMPLES_AT_ONCE):
+            features = task.features(some, labelled=False)
             full += count_full(features, task.reading.max_length)
             outputs = outputs_of(model, task, features, machine)
-            predictions = task.predictions(examples, features, outputs)
-            for example, prediction in zip(examples, predictions, strict=True):
+            predictions = task.predictions(some, features, outputs)
+            for example, prediction in zip(some, predictions, strict=True):
                 yield task.answer(example, prediction)
-            bar.update(len(examples))
+            bar.update(len(some))
     note_cut(task, full)
 
 

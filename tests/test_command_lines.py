@@ -20,7 +20,7 @@ def main_of(package: str, monkeypatch: pytest.MonkeyPatch, *args: str) -> Callab
     """What `python -m PACKAGE ARGS` runs."""
     monkeypatch.setattr(sys, "argv", [package, *args])
     module = import_module(f"{package}.__main__")
-    return module.command if package == "minibert" else module.main
+    return module.command
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -77,7 +77,7 @@ def test_nothing_imports_tests_or_benchmarks(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
-def test_transformers_is_imported_inside_a_function_of_verify_alone(path: Path) -> None:
+def test_transformers_is_imported_inside_a_function_of_verification_alone(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     allowed: set[ast.AST] = set()
     if module_name(path) == "weights_convert.verification":

@@ -15,7 +15,6 @@ from minibert import cli, terminal
 from minibert.checkpoint import check_writable, write_whole_text
 from minibert.errors import CheckFailed, InputError
 from minibert.model import Bert
-from minibert.training.device import choose_device
 from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import family_of
 from weights_convert.verification import verify
@@ -143,7 +142,7 @@ def verify_command(args: Sequence[str]) -> None:
         dtype=options.dtype,
         steps=options.steps,
         seed=options.seed,
-        device=choose_device(options.device),
+        device=options.device,
     )
     terminal.say(*report.lines())
     if options.json is not None:

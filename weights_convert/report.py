@@ -11,7 +11,7 @@ from weights_convert.comparison import TOLERANCES, Row
 from weights_convert.samples import PADDINGS, ROWS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The comparison of one directory with the reference."""
 
@@ -24,6 +24,9 @@ class Report:
     rows: list[Row]
     cause: str | None  # of the first row that differs
     losses: list[tuple[float, float]] = field(default_factory=list)  # of ours and the reference, step by step
+
+    def __repr__(self) -> str:
+        return f"Report({self.model} beside {self.reference}: {'; '.join(self.verdict())})"
 
     @property
     def first_divergent(self) -> Row | None:

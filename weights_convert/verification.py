@@ -19,6 +19,7 @@ from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import Model
+from minibert.training.device import choose_device
 from weights_convert.causes import Divergence, likely_cause, weights_not_reached
 from weights_convert.comparison import Row, differences, judged, judged_by_cost, weight_rows, worst
 from weights_convert.config_map import described_config, read_config
@@ -53,12 +54,13 @@ def verify(
     dtype: Format = "float32",
     steps: int = 0,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: str | torch.device = "cpu",
 ) -> Report:
     """Compares a Hugging Face directory, run by the reference, with a model directory, run by us.
 
     Without `model_directory`, with the same Hugging Face directory, converted as `from-hf` does. `steps` also trains
-    both for so many AdamW steps on the same batches.
+    both for so many AdamW steps on the same batches. device: "cpu", "cuda", "auto" or a `torch.device`. The report's
+    `agrees` is the verdict, its `lines()` are the table that the command prints.
 
     Raises:
         InputError: a directory that can't be read by its side, two models that can't be compared, transformers
@@ -66,15 +68,16 @@ def verify(
     """
     if steps and dtype == "bfloat16":
         raise InputError("--steps needs float32 or float64: in bfloat16 the two runs drift apart by rounding alone")
+    chosen = choose_device(device)
     hf = directory_named(hf_directory)
     model = read_hf(hf).model if model_directory is None else checkpoint.load(model_directory)[0]
     described, ours = read_config(hf / "config.json"), type(model).__name__
     if described.reference_class not in (None, described.family.class_named(ours)):
         raise InputError(f"{hf} holds a {described.reference_class}, {model_directory} a {ours}: nothing to compare")
-    model.to(device or torch.device("cpu"), DTYPES[dtype])
+    model.to(chosen, DTYPES[dtype])
 
     def load(as_dtype: torch.dtype) -> ReferenceModel:
-        return load_reference(hf, described.family, model, as_dtype).to(device or torch.device("cpu"))
+        return load_reference(hf, described.family, model, as_dtype).to(chosen)
 
     rows, cause = compare(model, load, dtype=dtype, seed=seed)
     return Report(

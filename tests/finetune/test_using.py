@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+import finetune
+import minibert
 from finetune import using
 from tests.finetune.files import standard_input
 from tests.finetune.running import TASKS, file_name, lines, run_here
 from tests.finetune.test_train import SHORT, arguments
-from tests.helpers import REPOSITORY
+from tests.helpers import REPOSITORY, refusal
 
 TEXTS = ("the cat saw", "a red", "who ran to the dog and the pig")
 INPUTS = {
@@ -266,3 +268,74 @@ def test_where_nothing_can_be_written_is_told_first(
         args = (command[0], runs / "text-classification", command[1], "nowhere.csv", option, tmp_path / output)
         assert run_here(monkeypatch, *args) == 2
         assert capsys.readouterr().err == message.format(tmp=tmp_path)
+
+
+# --- In Python -------------------------------------------------------------------------------------------------------
+
+SHORTER = {
+    "text-classification": TEXTS,
+    "token-classification": TEXTS,
+    "question-answering": [("who ran", text) for text in TEXTS],
+    "multiple-choice": [("who ran", ["cat", "red", "to"]) for _ in TEXTS],
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predict_returns_what_the_command_writes(
+    task: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "answers.jsonl"
+    assert run_here(monkeypatch, "predict", runs / task, "--input", write_inputs(task, tmp_path), "--output", out) == 0
+    expected = lines(out)
+    objects = [row if isinstance(row, dict) else {"text": row} for row in INPUTS[task]]
+    assert finetune.predict(runs / task, SHORTER[task]) == expected
+    assert finetune.predict(minibert.load(runs / task), iter(objects)) == expected
+    assert len(finetune.predict(str(runs / task), objects[0])) == 1
+
+
+def test_evaluate_returns_what_the_command_writes(
+    runs: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = runs / "text-classification", files / file_name("text-classification", "test")
+    assert run_here(monkeypatch, "evaluate", model, "--data", data, "--json", tmp_path / "figures.json") == 0
+    expected = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert finetune.evaluate(model, data) == expected
+    assert finetune.evaluate(minibert.load(model), data) == expected
+
+
+def test_predict_takes_pairs_and_options_of_reading(runs: Path) -> None:
+    model = runs / "text-classification"
+    (found,) = finetune.predict(model, [("the cat", "a red")], text_pair_column="pair", max_length=8)
+    assert (found["text"], found["pair"]) == ("the cat", "a red")
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "options", "message"),
+    [
+        ("text-classification", ["a cat", " "], {}, "row 2: column 'text' is empty, expected text"),
+        ("text-classification", [{"txt": "a cat"}], {}, "row 1: field 'text' is not there; the object's are 'txt'"),
+        ("text-classification", [("a", "b")], {}, "row 1: 2 value(s), expected 1: 'text'"),
+        ("question-answering", ["who ran"], {}, "row 1: 1 value(s), expected 2: 'question', 'context'"),
+        ("multiple-choice", [("who", ["cat"])], {}, "row 1: field 'choices' is a list of 1, expected a list of two"),
+        ("token-classification", [7], {}, "row 1: field 'text' is a number, expected a string"),
+        ("text-classification", TEXTS, {"max_length": 1}, "--max-length must be at least 3, not 1"),
+        ("text-classification", TEXTS, {"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda"),
+        ("text-classification", TEXTS, {"dtype": "float16"}, "dtype: 'float16' is not one of auto, float32"),
+    ],
+)
+def test_predict_refuses_rows_and_options_that_are_none(
+    task: str, rows: Any, options: dict[str, Any], message: str, runs: Path
+) -> None:
+    assert refusal(lambda: finetune.predict(runs / task, rows, **options)).startswith(message)
+
+
+def test_predict_leaves_a_loaded_model_where_and_as_it_is(runs: Path, base: Path) -> None:
+    model, tokenizer = minibert.load(runs / "text-classification")
+    message = refusal(lambda: finetune.predict((model, tokenizer), TEXTS, device="cpu"))
+    assert message == "device 'cpu': a model that is loaded computes where it is"
+    message = refusal(lambda: finetune.predict((model.double(), tokenizer), TEXTS, dtype="float32"))
+    assert message == "the model: its weights are torch.float64, expected torch.float32 for dtype float32"
+    assert len(finetune.predict((model, tokenizer), TEXTS, dtype="float64")) == 3
+    assert "the model: a BertWithPooler, which is for none of" in refusal(
+        lambda: finetune.predict(minibert.load(base), TEXTS)
+    )

@@ -7,12 +7,16 @@ import io
 import pickle
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
+import finetune
 import minibert
+import weights_convert
 from minibert.filling import Filling
 from minibert.heads import BertForPreTraining
 from minibert.model import Bert
@@ -23,17 +27,21 @@ from tests.helpers import REPOSITORY, TINY, refusal
 # --- Names -----------------------------------------------------------------------------------------------------------
 
 
-def test_completion_shows_the_public_names_and_they_are_there() -> None:
-    shown = [name for name in dir(minibert) if not name.startswith("_")]
-    assert set(minibert.__all__) <= set(shown) and "__version__" in dir(minibert)
-    assert all(callable(getattr(minibert, name)) for name in minibert.__all__)
-    assert set(shown) - set(minibert.__all__) <= set(sys.modules["minibert"].__dict__)
+PACKAGES = [minibert, finetune, weights_convert]
 
 
-def test_a_star_import_has_the_public_names() -> None:
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_completion_and_a_star_import_have_the_public_names(package: ModuleType) -> None:
+    assert set(package.__all__) <= set(dir(package)) and "annotations" not in dir(package)
     names: dict[str, object] = {}
-    exec("from minibert import *", names)
-    assert set(minibert.__all__) <= set(names)
+    exec(f"from {package.__name__} import *", names)
+    assert {name: names[name] for name in package.__all__} == {name: getattr(package, name) for name in package.__all__}
+    assert all(callable(getattr(package, name)) for name in package.__all__)
+
+
+def test_verify_is_a_function_whatever_was_imported_before() -> None:
+    import_module("weights_convert.verification")
+    assert weights_convert.verify.__name__ == "verify" and not isinstance(weights_convert.verify, ModuleType)
 
 
 @pytest.mark.parametrize(("name", "near"), [("fillmask", ": did you mean fill_mask?"), ("nonsense", "")])
