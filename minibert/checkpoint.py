@@ -24,7 +24,7 @@ from torch import Tensor
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
-from minibert.text_files import open_file, read_small
+from minibert.text_files import check_path, open_file, read_small
 from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -53,10 +53,9 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
 def check_new(directory: str | Path) -> None:
     """
     Raises:
-        InputError: something is there already, or the name is empty, which would be the current directory.
+        InputError: something is there already, or as `check_path`.
     """
-    if not str(directory):
-        raise InputError("an empty name for the directory to write")
+    check_path(directory)
     if os.path.lexists(directory):
         raise InputError(f"{directory}: is there already; give a directory that is not")
 
@@ -100,6 +99,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     Raises:
         InputError: not a model directory, or a damaged one; the message names the file, field or key.
     """
+    check_path(directory)
     directory = Path(directory)
     description = read_description(directory)
     config = description.config
@@ -233,8 +233,9 @@ def check_writable(path: Path) -> None:
     """Before the work is done, not after it.
 
     Raises:
-        InputError: `path` is a directory, or in one that is not there or may not be written to.
+        InputError: `path` is a directory, or in one that is not there or may not be written to; or as `check_path`.
     """
+    check_path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a directory, expected a file to write")
     if _is_no_file(path):
