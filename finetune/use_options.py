@@ -91,5 +91,7 @@ def _said_by_model(directory: str) -> tuple[str, Reading]:
 
     from finetune.tasks import task_of_model
     from minibert.checkpoint import read_description
+    from minibert.text_files import check_path
 
+    check_path(directory)
     return task_of_model(read_description(Path(directory)), directory)

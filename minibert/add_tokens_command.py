@@ -13,7 +13,7 @@ import tyro
 from minibert import checkpoint, cli, terminal
 from minibert.errors import InputError
 from minibert.growing import Growth, grow_vocabulary
-from minibert.text_files import read_texts
+from minibert.text_files import is_open_already, read_texts
 from minibert.tokenizer import Tokenizer
 
 DESCRIPTION = """Make words of one's own field one token each, in the tokenizer and in the model.
@@ -69,7 +69,9 @@ def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
         InputError: no word, or one that can't be added; that of a file is named with its line.
     """
     # The name of a text file that is not there would else become a token itself.
-    files = [token for token in tokens if os.path.isfile(token) or token.endswith((".txt", ".gz"))]
+    files = [
+        token for token in tokens if os.path.isfile(token) or is_open_already(token) or token.endswith((".txt", ".gz"))
+    ]
     if not files:
         return list(tokens)
     if len(tokens) > 1:

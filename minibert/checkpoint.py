@@ -29,7 +29,7 @@ from minibert import vocabulary_files
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
-from minibert.text_files import STANDARD_INPUT, open_file, read_small, shown
+from minibert.text_files import STANDARD_INPUT, check_path, open_file, read_small, shown
 from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -59,10 +59,9 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
 def check_new(directory: str | Path) -> None:
     """
     Raises:
-        InputError: something is there already, or the name is empty, which would be the current directory.
+        InputError: something is there already, or as `check_path`.
     """
-    if not str(directory):
-        raise InputError("an empty name for the directory to write")
+    check_path(directory)
     if os.path.lexists(directory):
         raise InputError(f"{directory}: is there already; give a directory that is not")
 
@@ -105,6 +104,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     Raises:
         InputError: not a model directory, or a damaged one; the message names the file, field or key.
     """
+    check_path(directory)
     directory = Path(directory)
     description = read_description(directory)
     config = description.config
@@ -241,8 +241,9 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
 
     Raises:
         InputError: `path` is a directory, or in one that is not there or may not be written to, or writing it would
-            replace one of those files, or one that belongs to one of those directories.
+            replace one of those files, or one that belongs to one of those directories; or as `check_path`.
     """
+    check_path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a directory, expected a file to write")
     if _is_no_file(path):

@@ -87,7 +87,7 @@ def tokenize(
     texts = [texts] if isinstance(texts, str) else texts
     sequences, cut = [], 0
     for ids in tqdm(
-        tokenizer.encode_whole(texts),
+        tokenizer.encode_whole(texts, tokens=max_length),
         desc="tokenizing",
         total=len(texts),
         unit=" texts",

@@ -53,6 +53,23 @@ def suffix(path: str) -> str:
     return Path(path[: -len(".gz")] if is_gzip(path) else path).suffix.lower()
 
 
+def check_path(path: str | Path) -> None:
+    """Before the work is done, not after it: that it can be a path at all, of something that is there or is to be.
+
+    Raises:
+        InputError: it is empty, which would be the current directory, has a NUL, or the system takes no such path: too
+            long, a loop of links, not permitted.
+    """
+    if not str(path):
+        raise InputError("an empty name, expected a path")
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # what is expected there is for others to say
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise InputError(f"{path}: no usable path ({reason(error)})") from error
+
+
 def is_open_already(path: str | Path) -> bool:
     """Whether the path is of what the process was started with: /dev/stdin, /dev/fd/63, the shell's <(...)."""
     return _OPEN_ALREADY.fullmatch(str(path)) is not None
@@ -88,8 +105,9 @@ def read_small(path: str | Path, *, limit: int = SMALL_FILE) -> str:
 def read_small_bytes(path: str | Path, *, limit: int = SMALL_FILE) -> bytes:
     """As `read_small`, of a file that is no text."""
     with open_file(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+        too_large = os.fstat(file.fileno()).st_size > limit
+        content = b"" if too_large else file.read(limit + 1)  # a pipe tells no size
+    if too_large or len(content) > limit:
         raise InputError(f"{path}: has more than {limit:,} bytes, expected a smaller file")
     return content
 

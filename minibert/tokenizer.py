@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -23,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from tokenizers import AddedToken, processors
 
 from minibert.errors import InputError
+from minibert.text_files import check_path
 from minibert.vocabulary import (
     AS_WRITTEN,
     CONTINUATION,
@@ -43,8 +46,14 @@ from minibert.vocabulary_learning import learn_vocabulary
 if TYPE_CHECKING:
     import torch
 
-# `encode_whole` holds so many encodings, of a hundred bytes and more a token, in memory.
+# `encode_whole` holds so many encodings, of a hundred bytes and more a token, in memory; of long texts fewer.
 TEXTS_AT_ONCE = 1_000
+CHARACTERS_AT_ONCE = 2**20
+# A text that is longer is encoded in parts, or only as far as it is asked for: the library takes 70 bytes a character.
+LONG_TEXT = 2**16  # characters
+# Before a space a text can be cut, unless Unicode makes one character of the space and what stands before it (UAX 29).
+_BEFORE_SPACE = r"(?<=[^\s\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\U00011000-\U00011fff])(?= )"
+_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,6 +135,14 @@ class Tokenizer:
         added = self._tokenizer.get_added_tokens_decoder()
         self._added_ids = frozenset(added)
         self._spaces_matter = any(" " in token.content or token.rstrip for token in added.values())
+        # Where a word ends by itself: between two marks or ideographs, as long as no added token holds one of them.
+        alone = re.escape(string.punctuation) + (_IDEOGRAPHS if self.normalization.chinese_chars else "")
+        of_added = re.escape("".join({each for token in added.values() for each in token.content}))
+        alone = f"(?:(?![{of_added}])[{alone}])"
+        self._between_words = re.compile(f"(?<={alone})(?={alone})") if self.kind == "wordpiece" else None
+        self._seam = re.compile(
+            "|".join([_BEFORE_SPACE, *([self._between_words.pattern] if self._between_words else [])])
+        )
 
     @classmethod
     def train(
@@ -179,6 +196,7 @@ class Tokenizer:
         another class of tokenizer, other special tokens than the kind's five, one of them missing, a token twice, ids
         with gaps.
         """
+        check_path(path)
         return cls(read_vocabulary(Path(path)))
 
     def save(self, directory: str | Path) -> None:
@@ -225,6 +243,8 @@ class Tokenizer:
         if pad_to == "max_length" and max_length is None:
             raise InputError('pad_to="max_length": expected a max_length')
 
+        if pairs is None and max_length is not None:
+            texts = [self._beginning(text, max_length) for text in texts]
         items = texts if pairs is None else list(zip(texts, pairs, strict=True))
         if max_length is not None:
             self._tokenizer.enable_truncation(max_length)  # longest first is the library's default
@@ -316,21 +336,44 @@ class Tokenizer:
         """`text` in parts between spaces that are cut into pieces independently: the ids of the parts are the text's.
 
         Neither normalisation nor splitting looks across a space. Only an added token can hold one, or take the one
-        behind it; then the whole text is one part.
+        behind it; then the whole text is one part. A long part of WordPiece is cut between marks or ideographs, too.
         """
         if self._spaces_matter:
             return [text]
         parts = text.split(" ")
+        if self._between_words is not None and len(text) > LONG_TEXT:
+            return [piece for part in parts for piece in _cut(part, self._between_words)]
         return [parts[0], *(f" {part}" for part in parts[1:])] if self.kind == "bpe" else parts
 
-    def encode_whole(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Ids of each text as [CLS] A [SEP], uncut, without padding or offsets: those of a call, for many texts.
+    def _beginning(self, text: str, tokens: int) -> str:
+        """`text`, or as much of it as has more than `tokens` tokens in its frame, the first of which are the text's.
+
+        A text without a place where it can be cut stays whole: without spaces, and of WordPiece without marks.
+        """
+        if self._spaces_matter or not isinstance(text, str):
+            return text
+        characters = max(LONG_TEXT, 16 * tokens)
+        while len(text) > characters and (seam := self._seam.search(text, characters)):
+            beginning = text[: seam.start()]
+            if LONE_SURROGATE.search(beginning):  # which the caller reports
+                break
+            if len(self._tokenizer.encode_batch_fast([beginning])[0].ids) > tokens:
+                return beginning
+            characters = 4 * seam.start()
+        return text
+
+    def encode_whole(self, texts: Sequence[str], *, tokens: int | None = None) -> Iterator[list[int]]:
+        """Ids of each text as [CLS] A [SEP], without padding or offsets: those of a call, for many texts.
+
+        tokens: of a long text only a beginning of more tokens than this need be given; None: none is cut.
 
         Raises InputError on text that is not valid Unicode.
         """
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
+        for batch in _in_batches(texts):
+            if tokens is not None:
+                batch = [self._beginning(text, tokens) for text in batch]
             try:
-                encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + TEXTS_AT_ONCE]))
+                encodings = self._tokenizer.encode_batch_fast(batch)
             except TypeError as error:
                 raise unusable_text(texts, error) from error
             yield from (encoding.ids for encoding in encodings)
@@ -466,6 +509,29 @@ class Tokenizer:
         decisive = {key: content[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
         canonical = json.dumps(decisive, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _cut(part: str, seam: re.Pattern[str]) -> Iterator[str]:
+    """The part in pieces of about `LONG_TEXT` characters, as far as there are places to cut it."""
+    start = 0
+    while len(part) - start > LONG_TEXT and (found := seam.search(part, start + LONG_TEXT)):
+        yield part[start : found.start()]
+        start = found.start()
+    yield part[start:]
+
+
+def _in_batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """`TEXTS_AT_ONCE` texts at a time, of long ones as many as have `CHARACTERS_AT_ONCE`."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text) if isinstance(text, str) else 0
+        if len(batch) >= TEXTS_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def _normalization(

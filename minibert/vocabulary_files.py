@@ -14,6 +14,7 @@ from typing import Any
 from tokenizers import AddedToken
 
 from minibert.errors import InputError
+from minibert.text_files import check_file
 from minibert.vocabulary import (
     LONE_SURROGATE,
     ByteLevelBPE,
@@ -89,7 +90,8 @@ def _refuse_option(source: Path, options: Options, name: str, expected: bool) ->
 
 
 def _find_source(path: Path) -> Path:
-    if path.is_file():
+    if path.exists() and not path.is_dir():
+        check_file(path)
         return path
     for name in SOURCES:
         if (path / name).is_file():

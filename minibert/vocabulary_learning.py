@@ -6,6 +6,7 @@ process, are handed the words in such a way that they give one result. Nothing h
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,7 @@ from minibert.vocabulary import (
 )
 
 CHUNKS_AT_ONCE = 50_000  # different white-space separated chunks held before they are split into words
+LONGEST_CHUNK = 10_000  # characters: to split one into words takes several hundred bytes for each
 ALPHABET_ALWAYS = 1_000  # so many characters, the most frequent, are kept whatever they cover
 ALPHABET_COVERAGE = 0.9995  # further ones (Chinese) until so much of the text is covered
 WORDS_TO_LIBRARY = 20_000_000  # occurrences handed to the library's trainer
@@ -139,7 +141,8 @@ def _count_words(
     """How often each word stands in the texts, in at most about `max_words` words.
 
     Chunks between spaces are counted first, and each different one is normalised and split into words once: several
-    times faster on English, and the same result, since neither step looks across a space.
+    times faster on English, and the same result, since neither step looks across a space. A chunk that no word is as
+    long as is cut, wherever that is, lest it fill the memory.
 
     Raises InputError where there is no word.
     """
@@ -163,12 +166,18 @@ def _count_chunks(texts: Iterable[str], *, with_space: bool = False) -> Iterator
         if LONE_SURROGATE.search(text):
             raise unusable_text([text], TypeError())
         first, *others = text.split(" ")
+        if len(text) > LONGEST_CHUNK:
+            first, *others = itertools.chain.from_iterable(map(_cut, [first, *others]))
         chunks[first] += 1
         chunks.update([f" {chunk}" for chunk in others] if with_space else others)
         if len(chunks) >= CHUNKS_AT_ONCE:
             yield chunks
             chunks = Counter()
     yield chunks
+
+
+def _cut(chunk: str) -> list[str]:
+    return [chunk[at : at + LONGEST_CHUNK] for at in range(0, len(chunk), LONGEST_CHUNK)] or [chunk]
 
 
 def _by_frequency(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -16,7 +16,8 @@ from minibert.vocabulary import in_running_text
 from pretrain.heldout import text_hash
 from pretrain.word_bounds import Segmenter, goes_on, word_cutter
 
-REMEMBERED_WORDS = 2**16  # in a worker, 15 MB or so
+REMEMBERED_WORDS = 2**16  # in a worker, 15 MB or so ...
+REMEMBERED_CHARACTERS = 2**22  # ... in any case
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Encoder:
         self._pieces_go_on = self._tokenizer.continuation_mask
         self._known: dict[str, list[int]] = {}
         self._goes_on: dict[str, list[bool]] = {}  # the same parts
+        self._characters = 0  # of these
 
     def __call__(
         self, sentences: list[str], dtype: str
@@ -50,9 +52,10 @@ class Encoder:
         """Tokens (n,) of all sentences, how many each has (S,), and with a segmenter which go on with a word (n,)."""
         split = [self._tokenizer.parts(sentence) for sentence in sentences]
         parts = list(itertools.chain.from_iterable(split))
-        if len(self._known) > REMEMBERED_WORDS:
+        if len(self._known) > REMEMBERED_WORDS or self._characters > REMEMBERED_CHARACTERS:
             self._known.clear()
             self._goes_on.clear()
+            self._characters = 0
         self._learn(list(set(parts).difference(self._known)))
         ids = [self._known[part] for part in parts]
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
@@ -65,6 +68,7 @@ class Encoder:
         return tokens, _group_sums(lengths, list(map(len, split))), continues
 
     def _learn(self, parts: list[str]) -> None:
+        self._characters += sum(map(len, parts))
         if self._cut_words is None:
             self._known.update(zip(parts, self._tokenizer.encode_plain(parts), strict=True))
             return

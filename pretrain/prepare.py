@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from minibert.cli import NO_ROOM
 from minibert.errors import InputError, RunStopped
+from minibert.text_files import check_path
 from minibert.tokenizer import Tokenizer
 from minibert.training.lock import hold
 from minibert.vocabulary import Kind
@@ -121,6 +122,7 @@ def prepare(options: PrepareOptions, directory: str | Path) -> None:
         Interrupted: by a signal. Then, as after any other error, nothing is left behind.
     """
     check_corpus(options.corpus, text_field=options.text_field)
+    check_path(directory)
     tokenizer = None if options.tokenizer is None else Tokenizer.load(options.tokenizer)
     if options.word_segmenter is not None:
         word_cutter(options.word_segmenter)  # which says so where it is not installed

@@ -13,13 +13,16 @@ _CLOSERS = "\"'”’)\\]}»`"
 _CJK_CLOSERS = "”’」』）】》〉］)\\]"
 _OPENERS = "\"'“‘([{«`*_-–—"
 
-# A place where a sentence may end: a run of terminators and the closing quotes and brackets after it.
+# A place where a sentence may end: a run of terminators and the closing quotes and brackets after it. What runs (++) is
+# never given back, and a run that ends nothing is passed over as a whole: a million full stops are read once.
 _CANDIDATE = re.compile(
-    rf"[.!?…]+[{_CLOSERS}]*(?= )"  # English: a space has to follow
+    rf"[.!?…]++[{_CLOSERS}]*+(?= )"  # English: a space has to follow
     rf"|[。！？；｡][。！？；｡!?…]*[{_CJK_CLOSERS}]*"  # Chinese: nothing has to follow
-    rf"|(?<=[{_CJK}])[!?…]+[{_CJK_CLOSERS}]*(?=[{_CJK}“])"  # Chinese with half-width marks, or ……
+    rf"|(?<=[{_CJK}])[!?…]++[{_CJK_CLOSERS}]*(?=[{_CJK}“])"  # Chinese with half-width marks, or ……
+    rf"|(?P<none>[.!?…]++[{_CLOSERS}]*+)"
 )
-_LINE_BREAK_BETWEEN_CJK = re.compile(rf"(?<=[{_CJK}])[^\S\n]*\n\s*(?=[{_CJK}])")
+# U+3000 is a white space among the Chinese marks: a run of these is looked at once, from its beginning.
+_LINE_BREAK_BETWEEN_CJK = re.compile(rf"(?<=[{_CJK}])(?<!\s)[^\S\n]*+\n\s*+(?=[{_CJK}])")
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # U.S  a.m  Ph.D is close enough: see _PERHAPS_LAST
 _ITEM_NUMBER = re.compile(r"\d{1,3}|[a-zA-Z]")  # the "1" or "a" of "1. First item"
 _WORD = re.compile(r"[^\W\d_]+")
@@ -70,6 +73,8 @@ def fold(text: str) -> str:
 def _sentence_end(text: str, start: int, match: re.Match[str]) -> int | None:
     """Where the sentence that began at `start` ends, if it ends at this match."""
     end = match.end()
+    if match["none"] is not None:
+        return None
     if match.group()[0] in "。！？；｡":
         # A straight quote looks the same on both sides: it closes where this sentence has opened one.
         quote = text[end : end + 1]
@@ -80,23 +85,27 @@ def _sentence_end(text: str, start: int, match: re.Match[str]) -> int | None:
     following = text[end + 1 : end + 40].lstrip(_OPENERS)
     if not following or following[0].islower():
         return None
-    if match.group().startswith(".") and match.group()[1:2] != "." and _is_abbreviation(text[start:end], following):
+    if match.group().startswith(".") and match.group()[1:2] != "." and _is_abbreviation(text, start, match, following):
         return None
     return end
 
 
-def _is_abbreviation(sentence: str, following: str) -> bool:
-    """Whether the full stop that `sentence` ends with belongs to its last word, judging by that word and the next."""
-    body, _, closers = sentence.rpartition(".")
-    word = body.rsplit(None, 1)[-1].lstrip(_OPENERS) if body.strip() else ""
+def _is_abbreviation(text: str, start: int, match: re.Match[str], following: str) -> bool:
+    """Whether the full stop at `match` belongs to the last word of the sentence that began at `start`, judging by that
+    word and the next. The sentence itself is not looked at: it may have a million such words."""
+    stop = match.start() + match.group().rindex(".")
+    is_last = stop == match.end() - 1
+    stop -= text.endswith(" ", start, stop)
+    begin = text.rfind(" ", start, stop) + 1 or start
+    word = text[begin:stop].lstrip(_OPENERS)
     if not word:
         return False
     lowered = word.lower()
-    if not closers and lowered in _NEVER_LAST:
+    if is_last and lowered in _NEVER_LAST:
         return True
     if lowered in _BEFORE_NUMBER:
         return following[0].isdigit()
-    if word == body.strip().lstrip(_OPENERS) and _ITEM_NUMBER.fullmatch(word):
+    if begin <= start + 1 and _ITEM_NUMBER.fullmatch(word):
         return True
     is_initial = len(word) == 1 and word.isupper()
     if is_initial or lowered in _PERHAPS_LAST or _DOTTED.fullmatch(word):

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minibert.errors import InputError
-from minibert.text_files import open_file, read_small
+from minibert.text_files import check_path, open_file, read_small
 from minibert.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -199,6 +199,7 @@ def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpu
     Raises:
         InputError: not a prepared directory, of another format, damaged, or made with another tokenizer.
     """
+    check_path(directory)
     directory = Path(directory)
     manifest = Manifest.read(directory)
     for name, record in manifest.files.items():

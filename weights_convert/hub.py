@@ -7,6 +7,7 @@ from pathlib import Path
 
 from minibert import vocabulary_files
 from minibert.errors import InputError
+from minibert.text_files import check_path
 from weights_convert.weight_files import BIN, SAFETENSORS
 
 EXTRA = "the extra hub: pip install -e '.[hub]' in minibert's checkout"
@@ -20,6 +21,7 @@ def directory_named(name: str | Path) -> Path:
     Raises:
         InputError: there is neither, the hub can't be reached, or the extra `hub` is not installed.
     """
+    check_path(name)
     if Path(name).is_dir():
         return Path(name)
     if not re.fullmatch(HUB_NAME, str(name)):

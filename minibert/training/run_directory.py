@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Protocol
 
 from minibert.checkpoint import leftovers
 from minibert.errors import InputError
-from minibert.text_files import read_small
+from minibert.text_files import check_path, read_small
 from minibert.training.lock import hold
 
 
@@ -104,6 +104,7 @@ class RunDirectory:
         Raises:
             InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
         """
+        check_path(self.path)
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return Standing.NEW
         if not self.path.is_dir():

@@ -85,7 +85,7 @@ def test_rows_that_are_refused(tmp_path: Path, content: str, message: str) -> No
 
 def test_a_sentence_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conll, "LONGEST_SENTENCE", 10)
-    assert len(read(write(tmp_path / "a.conll", "a\tO\n\nabcde\tO\nabcd\tO\n"))) == 2
+    assert len(read(write(tmp_path / "a.conll", "a\tO\n\nabcd\tO\nabcd\tO\n"))) == 2
     path = write(tmp_path / "a.conll", "a\tO\n\n" + "abcd\tO\n" * 9)
     assert refusal(lambda: read(path)) == (
         f"{path}:3: a sentence of more than 10 characters, expected a blank line behind each"

@@ -114,6 +114,14 @@ def test_many_words_are_cut_to_the_more_frequent_half(monkeypatch: pytest.Monkey
     assert counts == {"often": 3, "a": 1, "e": 1}
 
 
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+def test_a_chunk_without_end_is_counted_in_parts(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "LONGEST_CHUNK", 4)
+    found = [*learning._count_chunks(["ab abcdefghij a", "k"], with_space=kind == "bpe")]
+    space = " " if kind == "bpe" else ""
+    assert found == [Counter({"ab": 1, f"{space}abcd": 1, f"{space}efgh": 1, f"{space}ij": 1, f"{space}a": 1, "k": 1})]
+
+
 def test_memory_is_bounded_but_frequent_words_are_learned() -> None:
     # 30,000 different words of digits, each seen once, round two that are frequent.
     texts = (f"{number * 7919} signal signals" for number in range(30_000))

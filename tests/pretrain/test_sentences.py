@@ -92,3 +92,19 @@ def test_sentences_are_folded_and_not_empty(text: str) -> None:
     for sentence in split_sentences(text):
         assert sentence
         assert sentence == fold(sentence)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("." * 1_000_000, 1),
+        (".!" * 500_000 + "a", 1),
+        ("." * 500_000 + '"' * 500_000 + "a", 1),
+        ("\u3000" * 1_000_000 + "a", 1),
+        ("字" + "\n\u3000" * 500_000 + "a", 1),
+        ("字!" + "」" * 1_000_000 + "a", 2),
+    ],
+    ids=["stops", "marks", "quotes", "wide spaces", "wide lines", "brackets"],
+)
+def test_each_character_is_looked_at_a_few_times(text: str, count: int) -> None:
+    assert len(split_sentences(text)) == count  # were it once for every other, this would take hours
