@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minibert import checkpoint
+from minibert.errors import InputError
 from minibert.training.run_directory import RunDirectory
 
 # Of the run that is kept: copied in this order, config.json once the model is there, and before the summary.
@@ -31,19 +33,41 @@ def statistics_of(values: Sequence[float]) -> Statistics:
     return Statistics(statistics.median(values), statistics.fmean(values), std)
 
 
+def read_summary(run: RunDirectory, metric: str) -> dict[str, Any]:
+    """What a finished run came to. Its model is looked at too: it may be the one that is kept.
+
+    Raises:
+        InputError: one of them is damaged; the message says what helps.
+    """
+    try:
+        checkpoint.load(run.path)
+        summary: dict[str, Any] = json.loads(run.summary.read_text(encoding="utf-8"))
+        figures = [summary["metrics"][metric], *(summary["metrics"] | summary.get("test_metrics", {})).values()]
+        if not all(map(math.isfinite, [summary["seed"], *figures])):
+            raise ValueError("a figure that is not finite")
+    except (InputError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        what = str(error) if isinstance(error, InputError) else f"{run.summary}: damaged ({error})"
+        raise InputError(f"{what}; delete {run.summary} and --resume, which makes them anew from the state") from error
+    return summary
+
+
 def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric: str) -> list[str]:
     """Copies the run whose figure on dev is the lower median to `run`, and writes its summary with the statistics.
 
     A median, since the best of several is a matter of luck; the lower one, since it must be one of them.
     Returns lines for the user.
     """
-    summaries = [json.loads(place.summary.read_text(encoding="utf-8")) for place in places]
+    summaries = [read_summary(place, metric) for place in places]
     values = [summary["metrics"][metric] for summary in summaries]
     kept = values.index(statistics.median_low(values))
     for name in COPIED:
         copy_whole(places[kept].path / name, run.path / name)
     over_seeds = {
-        part: {name: statistics_of([summary[part][name] for summary in summaries]) for name in summaries[0][part]}
+        part: {
+            name: statistics_of([summary[part][name] for summary in summaries])
+            for name in summaries[0][part]
+            if all(name in summary.get(part, ()) for summary in summaries)
+        }
         for part in ("metrics", "test_metrics")
         if part in summaries[0]
     }

@@ -57,6 +57,7 @@ def evaluate_model(options: EvaluateOptions, task_name: str, reading: Reading) -
     if options.json is not None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, machine = load_for_task(options, task_name, reading)
+    task.metric(None)  # has what computes the metrics imported
     examples, _ = task.checked(list(task.read(task.reading, options.data)), training=False)
     features = task.features(examples)
     note_cut(task, count_full(features, task.reading.max_length))
