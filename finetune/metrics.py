@@ -10,6 +10,7 @@ recall without an example, a correlation with something constant.
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from collections import Counter
@@ -22,6 +23,7 @@ import torch.distributed as dist
 
 from finetune.tags import Entity
 from minibert.errors import InputError, did_you_mean
+from minibert.text_files import reason
 from minibert.training.processes import Processes
 
 T = TypeVar("T")
@@ -36,16 +38,23 @@ METRICS: dict[str, tuple[str, ...]] = {
     "multiple-choice": ("accuracy",),
 }
 
+# Tasks whose metrics are torchmetrics' work.
+COUNTED = {"single_label_classification", "multi_label_classification", "regression", "multiple-choice"}
+
 
 def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
     """The metric to keep the best epoch by: `name`, or the task's default where it is None. Higher is always better.
 
     task: a key of `METRICS`; classes: how many a classifier has.
 
+    What counts and correlates is imported here, which takes seconds: before the first step, and not after an epoch.
+
     Raises:
         InputError: the task has no such metric (with those that it has), or f1 is asked for where there are not two
-            classes.
+            classes, or torchmetrics is missing or broken.
     """
+    if task in COUNTED:
+        import_torchmetrics()
     names = METRICS[task]
     if task == "single_label_classification" and classes != 2:
         names = tuple(known for known in names if known != "f1")
@@ -54,6 +63,17 @@ def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
     if name not in names:
         raise InputError(f"--metric: expected one of {', '.join(names)}, found {name!r}{did_you_mean(name, names)}")
     return name
+
+
+def import_torchmetrics() -> None:
+    """
+    Raises:
+        InputError: it is missing or broken, or what it imports is: matplotlib, with settings of its own.
+    """
+    try:
+        importlib.import_module("torchmetrics.functional.classification")
+    except Exception as error:  # of any library: there is no telling which
+        raise InputError(f"torchmetrics, which computes the metrics, can't be imported: {reason(error)}") from error
 
 
 def gather_in_order(processes: Processes, items: Sequence[tuple[int, T]]) -> list[T]:

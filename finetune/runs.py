@@ -16,7 +16,7 @@ from minibert.training.run_directory import RunDirectory
 
 # Of the run that is kept, beside its model: copied before the summary is written.
 COPIED = ("metrics.jsonl", "curves.png", "confusion.png")
-DAMAGED_SUMMARY = "damaged, expected the figures of a finished run; without this file, --resume makes it again"
+REMEDY = "; delete {} and --resume, which makes model and figures anew from the state"
 
 
 class Statistics(NamedTuple):
@@ -33,6 +33,24 @@ def statistics_of(values: Sequence[float]) -> Statistics:
     return Statistics(statistics.median(values), statistics.fmean(values), std)
 
 
+def read_summary(place: RunDirectory, metric: str) -> dict[str, Any]:
+    """What a finished run came to. Its model is looked at too: it may be the one that is kept.
+
+    Raises:
+        InputError: one of them is damaged; the message says what helps.
+    """
+    try:
+        checkpoint.load(place.path)
+        summary: dict[str, Any] = json.loads(place.summary.read_text(encoding="utf-8"))
+        figures = [summary["metrics"][metric], *(summary["metrics"] | summary.get("test_metrics", {})).values()]
+        if not all(type(figure) in (int, float) and math.isfinite(figure) for figure in [summary["seed"], *figures]):
+            raise ValueError("a figure that is not a finite number")
+    except (InputError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        what = str(error) if isinstance(error, InputError) else f"{place.summary}: damaged ({error})"
+        raise InputError(what + REMEDY.format(place.summary)) from error
+    return summary
+
+
 def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric: str) -> list[str]:
     """Copies the run whose figure on dev is the lower median to `run`, and writes its summary with the statistics.
 
@@ -42,14 +60,18 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     Raises:
         InputError: a run's summary, or the model that is kept, was damaged since.
     """
-    summaries = [read_summary(place) for place in places]
+    summaries = [read_summary(place, metric) for place in places]
     values = [summary["metrics"][metric] for summary in summaries]
     kept = values.index(statistics.median_low(values))
     checkpoint.save(*checkpoint.load(places[kept].path), run.path)
     for name in COPIED:
         copy_whole(places[kept].path / name, run.path / name)
     over_seeds = {
-        part: {name: statistics_of([summary[part][name] for summary in summaries]) for name in summaries[0][part]}
+        part: {
+            name: statistics_of([summary[part][name] for summary in summaries])
+            for name in summaries[0][part]
+            if all(name in summary.get(part, ()) for summary in summaries)
+        }
         for part in ("metrics", "test_metrics")
         if part in summaries[0]
     }
@@ -67,32 +89,14 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     ]
 
 
-def read_summary(place: RunDirectory) -> dict[str, Any]:
-    """The figures of a finished run.
-
-    Raises:
-        InputError: they are damaged; the message says how they are made again.
-    """
-    try:
-        summary: dict[str, Any] = json.loads(place.summary.read_text(encoding="utf-8"))
-        figures = [*summary["metrics"].values(), *summary.get("test_metrics", {}).values(), summary["seed"]]
-        whole = all(type(figure) in (int, float) and math.isfinite(figure) for figure in figures)
-    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise InputError(f"{place.summary}: {DAMAGED_SUMMARY}")
-    return summary
-
-
-def check_result(place: RunDirectory, best_metrics: dict[str, float]) -> None:
+def check_result(place: RunDirectory, metric: str, best_metrics: dict[str, float]) -> None:
     """That a finished run can be taken as it is.
 
     Raises:
-        InputError: its model is damaged, or its summary has other figures than `best_metrics`, those of its state.
+        InputError: as `read_summary`, or its figures are others than `best_metrics`, those of its state.
     """
-    checkpoint.load(place.path)
-    if read_summary(place)["metrics"] != best_metrics:
-        raise InputError(f"{place.summary}: {DAMAGED_SUMMARY}")
+    if read_summary(place, metric)["metrics"] != best_metrics:
+        raise InputError(f"{place.summary}: not the figures of the saved state{REMEDY.format(place.summary)}")
 
 
 def copy_whole(source: Path, destination: Path) -> None:

@@ -34,7 +34,7 @@ from finetune.position import Position
 from finetune.readings import from_trained_on, to_trained_on
 from finetune.rows import narrow_to
 from finetune.run_directory import RunDirectory
-from finetune.runs import check_result, keep_lower_median
+from finetune.runs import check_result, keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
 from finetune.step import StepSums, accumulate_gradients
 from finetune.task import Task, TaskBatch
@@ -120,9 +120,12 @@ def train_seed(run: RunDirectory, options: TrainingOptions, data: TrainingData, 
     if standing is not Standing.FINISHED:
         say(processes, f"\nseed {options.seed}")
         train_once(place, options, data, processes)
-    elif state := load_newest_state(place.state, lambda line: say(processes, line)):
+        return place
+    decided_by_first(processes, lambda: read_summary(place, data.metric))  # now, and not after the other seeds
+    if state := load_newest_state(place.state, lambda line: say(processes, line)):
         check_same_files(place, state, data)  # else figures of different data would be averaged
-        decided_by_first(processes, lambda: check_result(place, state.facts["position"]["best_metrics"]))
+        best = state.facts["position"]["best_metrics"]
+        decided_by_first(processes, lambda: check_result(place, data.metric, best))
     return place
 
 

@@ -155,18 +155,19 @@ def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading)
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, machine = load_for_task(options, task_name, reading)
     result = figures_on(options.data, model, task, machine)
+    if options.json is not None:
+        text = json.dumps(result, indent=2) + "\n"
+        checkpoint.write_whole_text(Path(options.json), text)
     if result["by_class"]:
         print(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
     for name, value in result["metrics"].items():
         print(f"{name:20} {value:.4f}")
     print(f"{'examples':20} {result['examples']}")
-    if options.json is not None:
-        text = json.dumps(result, indent=2) + "\n"
-        checkpoint.write_whole_text(Path(options.json), text)
 
 
 def figures_on(data: str, model: TaskModel, task: Task[Any, Any], machine: Machine) -> dict[str, Any]:
     """The figures on a labelled file, as they are written as JSON."""
+    task.metric(None)  # has what computes the metrics imported
     examples, _ = task.checked(list(task.read(task.reading, data)), training=False)
     features = task.features(examples)
     note_cut(task, count_full(features, task.reading.max_length))

@@ -46,6 +46,8 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
     if standing is Standing.FINISHED:
         return standing
     check_lengths(_config(options), options)
+    if options.init is not None:
+        checkpoint.load(options.init)  # refused here where it is damaged, and not after the text was prepared
     if options.corpus and not run.data.exists():
         check_corpus(options.corpus, text_field=options.text_field)
     with gone_on_bad_input(run.path, when=standing is Standing.NEW):
@@ -57,8 +59,6 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
         if options.corpus and not run.data.exists():
             prepare(options.prepare_options(), run.data)
         check_fit(open_prepared(options.data or run.data), options)
-        if options.init is not None:
-            checkpoint.load(options.init)
     return standing
 
 

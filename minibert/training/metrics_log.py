@@ -107,7 +107,7 @@ def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, An
         else:
             entries.append(entry)
     if damaged:
-        more = f"; so are {len(damaged) - 1} other lines" if len(damaged) > 1 else ""
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
         report(f"{path}, {damaged[0]}{more}")
     return entries
 

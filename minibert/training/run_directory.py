@@ -89,6 +89,14 @@ class RunDirectory:
         """There while a process trains."""
         return self.path / ".lock"
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the summary is there, and whole: of a damaged one, a resume makes another from the last state."""
+        try:
+            return isinstance(json.loads(self.summary.read_bytes()), dict)
+        except (OSError, ValueError, RecursionError):
+            return False
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps a second run out of the directory as long as this process lives.
@@ -112,7 +120,7 @@ class RunDirectory:
         if not self.configuration.is_file():
             raise InputError(f"{self.path}: exists and holds no {self.kind} run; give --out another place")
         differing = self._differences(options)
-        finished = self.summary.is_file()
+        finished = self.is_finished
         if differing:
             kind = "a finished" if finished else "an unfinished"
             raise InputError(f"{self.path}: holds {kind} run of another configuration: {'; '.join(differing)}")

@@ -138,22 +138,21 @@ def test_several_seeds_with_one_that_was_damaged_since(
         (tmp_path / "run" / path).unlink()
     first = tmp_path / "run" / "seed-0"
     whole, weights_before = (first / "summary.json").read_text(), weights(first)
-    again = "damaged, expected the figures of a finished run; without this file, --resume makes it again"
-    for content in (
-        "",
-        "{}",
-        '{"metrics": {"accuracy": "high"}, "seed": 0}',
-        whole.replace('"accuracy": ', '"accuracy": 1'),
+    remedy = f"delete {first / 'summary.json'} and --resume, which makes model and figures anew from the state"
+    for content, damage in (
+        ("{}", "damaged ('metrics')"),
+        ('{"metrics": {"accuracy": "high"}, "seed": 0}', "damaged (a figure that is not a finite number)"),
+        (whole.replace('"accuracy": ', '"accuracy": 1'), "not the figures of the saved state"),
     ):
         (first / "summary.json").write_text(content)
         capsys.readouterr()
         assert run_here(monkeypatch, *args, "--resume") == 2
-        assert capsys.readouterr().err == f"error: {first / 'summary.json'}: {again}\n"
+        assert capsys.readouterr().err == f"error: {first / 'summary.json'}: {damage}; {remedy}\n"
     (first / "model.safetensors").write_bytes(weights_before[:-1] + b"x")
     (first / "summary.json").write_text(whole)
     assert run_here(monkeypatch, *args, "--resume") == 2
     damage = "damaged: its SHA-256 is not the one that config.json gives"
-    assert capsys.readouterr().err == f"error: {first / 'model.safetensors'}: {damage}\n"
+    assert capsys.readouterr().err == f"error: {first / 'model.safetensors'}: {damage}; {remedy}\n"
     assert not (tmp_path / "run" / "seed-1").exists()
     (first / "summary.json").unlink()
     assert run_here(monkeypatch, *args, "--resume") == 0

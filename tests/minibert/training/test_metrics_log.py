@@ -112,7 +112,7 @@ def test_many_damaged_lines_are_told_once(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\n" * 1000 + b'{"step": 1}\n[')
     told: list[str] = []
     assert read_metrics(path, told.append) == [{"step": 1}]
-    assert told == [f"{path}, line 1: damaged, passed over: no JSON; so are 999 other lines"]
+    assert told == [f"{path}, line 1: damaged, passed over: no JSON (and 999 more)"]
 
 
 def test_what_is_damaged_is_told_when_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
