@@ -6,7 +6,7 @@ Vaswani et al. 2017, equation 1. The figures are those by which Clark et al. 201
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,53 @@ def attention_of(record: Mapping[str, Tensor], batch: Batch, tokenizer: Tokenize
         sequence_ids=batch.sequence_ids[0].cpu().numpy(),
     )
     return {"probabilities": probabilities, "figures": figures}
+
+
+def opening_of(
+    probabilities: NDArray[np.float32], batch: Batch, tokenizer: Tokenizer, pieces: Sequence[str]
+) -> dict[str, Any]:
+    """The head and the two tokens that the page opens with, and a sentence that says why; pieces: T, as shown."""
+    masked = batch.input_ids[0].cpu().numpy() == tokenizer.mask_id
+    lettered = np.array([any(letter.isalnum() for letter in piece) for piece in pieces])
+    words = lettered & ~batch.special_tokens_mask[0].cpu().numpy()
+    asked = int(masked.argmax()) if masked.any() else None
+    (layer, head, looking, seen), among = strongest(probabilities, words=words, asked=asked)
+    value = float(probabilities[layer, head, looking, seen])
+    kind = "word" if among == "words" else "token"
+    looks, whom = f"one {kind}", "another"
+    if asked is not None:
+        looks, whom = f"the first {tokenizer.special_tokens.mask}", f"a {kind}"
+    if among == "words":
+        whom += " that is not its neighbour"
+    why = (
+        f"The page opens with the strongest attention that any head pays from {looks} to {whom}: "
+        f"block {layer}, head {head}, from “{pieces[looking]}” at {looking} to “{pieces[seen]}” at {seen}, {value:.4f}."
+    )
+    return {"layer": layer, "head": head, "from": looking, "to": seen, "value": value, "why": why}
+
+
+def strongest(
+    probabilities: NDArray[np.float32], *, words: NDArray[np.bool_], asked: int | None
+) -> tuple[tuple[int, int, int, int], str]:
+    """Which attention says most about a text: (layer, head, the token that looks, the one looked at), "words" or "all".
+
+    The largest from one word to another that is no neighbour of it. To special tokens, punctuation and neighbours many
+    heads look whatever the text says (Clark et al. 2019, sections 3.1 and 3.2). Of words that punctuation alone
+    separates, as in didn't, each is a neighbour. Where a token is asked about, it is the one that looks. Where no two
+    words are so far apart, the largest to any other token.
+
+    probabilities: (L, N, T, T); words: (T,), True at a word or a piece of one; asked: the position of [MASK].
+    """
+    tokens = np.arange(len(words))
+    looking = words if asked is None else tokens == asked
+    number = np.cumsum(words | looking)
+    pairs = looking[:, None] & words & (abs(number[:, None] - number) > 1)
+    among = "words"
+    if not pairs.any():
+        pairs = (tokens[:, None] != tokens) & (asked is None or tokens[:, None] == asked)
+        among = "all"
+    layer, head, row, column = np.unravel_index(np.where(pairs, probabilities, -1).argmax(), probabilities.shape)
+    return (int(layer), int(head), int(row), int(column)), among
 
 
 def head_figures(

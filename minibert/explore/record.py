@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.explore import compare
-from minibert.explore.attention import attention_of
+from minibert.explore.attention import attention_of, opening_of
 from minibert.explore.predictions import predictions_of, questions_about
 from minibert.explore.saliency import saliency
 from minibert.explore.states import block_states, embedding_states, states_between
@@ -55,6 +55,8 @@ def make_record(
         "blocks": block_states(model, traced),
         "attention": attention_of(traced, batch, tokenizer, layers),
     }
+    pieces = [token["piece"] for token in record["tokens"]]
+    record["opening"] = opening_of(record["attention"]["probabilities"], batch, tokenizer, pieces)
     questions = questions_about(model, tokenizer, batch)
     states = torch.cat([traced[place] for place in states_between(layers)])  # (L + 1, T, H)
     record["predictions"], chosen = predictions_of(model, states, questions)
@@ -109,7 +111,7 @@ def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
         return [f"Predictions, the way through the layers and saliency are left out: {reason}."]
     sentences = []
     if isinstance(model, BertForMaskedLM | BertForPreTraining) and "heads.MaskedLMHead" not in asked:
-        sentences.append(f"No token is told: write {mask} in the text where a word is to be told.")
+        sentences.append(f"No word is predicted: write {mask} in the text where one is to be predicted.")
     if hasattr(model, "nsp_head") and "heads.NextSentenceHead" not in asked:
         sentences.append("Next sentence is left out: it takes two texts.")
     return sentences

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from minibert.explore.attention import head_figures
+from minibert.explore.attention import head_figures, strongest
 from minibert.explore.record import make_record
 from minibert.heads import ARCHITECTURES, BertForPreTraining
 from minibert.tokenizer import Tokenizer
@@ -171,6 +171,45 @@ def test_a_text_alone_has_no_figures_of_pairs(tokenizer: Tokenizer) -> None:
     assert list(figures) == ["entropy", "self", "previous", "next", "cls", "sep"]
 
 
+# --- Where the page opens --------------------------------------------------------------------------------------------
+
+
+# From which token to which: its attention, in a head of its own each, of seven tokens.
+SHARES = {(2, 2): 0.99, (0, 6): 0.95, (2, 3): 0.9, (4, 2): 0.8, (5, 2): 0.7, (4, 1): 0.6}
+
+
+@pytest.mark.parametrize(
+    ("words", "asked", "strongest_pair", "among"),
+    [
+        ([1, 2, 3, 4, 5], None, (4, 2), "words"),
+        ([1, 2, 4, 5], None, (5, 2), "words"),  # with punctuation at 3 alone between them 2 and 4 are neighbours
+        ([1, 2, 3], 4, (4, 2), "words"),  # [MASK] at 4
+        ([1, 3], 4, (4, 1), "words"),
+        ([1, 2], None, (0, 6), "all"),
+        ([], 5, (5, 2), "all"),
+    ],
+)
+def test_the_strongest_attention_from_a_word_to_one_that_is_no_neighbour(
+    words: list[int], asked: int | None, strongest_pair: tuple[int, int], among: str
+) -> None:
+    probabilities = np.zeros((2, 3, 7, 7), np.float32)
+    for number, (pair, share) in enumerate(SHARES.items()):
+        probabilities[(number // 3, number % 3, *pair)] = share
+    number = list(SHARES).index(strongest_pair)
+    found = strongest(probabilities, words=np.isin(np.arange(7), words), asked=asked)
+    assert found == ((number // 3, number % 3, *strongest_pair), among)
+
+
+def test_the_opening_says_why(record: dict[str, Any]) -> None:
+    opening = record["opening"]
+    assert (opening["layer"], opening["head"], opening["from"], opening["to"]) == (1, 1, 3, 1)
+    assert opening["value"] == record["attention"]["probabilities"][1, 1, 3, 1]
+    assert opening["why"] == (
+        "The page opens with the strongest attention that any head pays from the first [MASK] to a word that is not "
+        "its neighbour: block 1, head 1, from “[MASK]” at 3 to “the” at 1, 0.1641."
+    )
+
+
 # --- What is left out, and what is refused ---------------------------------------------------------------------------
 
 
@@ -192,7 +231,7 @@ def test_an_encoder_says_what_is_left_out(tokenizer: Tokenizer) -> None:
 
 def test_a_text_without_masks_and_pair_says_what_is_left_out(tokenizer: Tokenizer) -> None:
     assert make_record(random_model("BertForPreTraining"), tokenizer, "the cat", name="x")["left_out"] == [
-        "No token is told: write [MASK] in the text where a word is to be told.",
+        "No word is predicted: write [MASK] in the text where one is to be predicted.",
         "Next sentence is left out: it takes two texts.",
     ]
 
