@@ -19,6 +19,8 @@ import pretrain.__main__
 from minibert import cli
 from tests.helpers import REPOSITORY
 
+Refused = Callable[..., str]  # a command that must be refused -> its one line
+
 # A shape that trains a hundred steps a second.
 SHAPE = {
     "hidden_size": 32,
