@@ -6,14 +6,15 @@ All that can be wrong with a user's input is found here, before anything is writ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from finetune.batches import smallest_batch
+from finetune.answering import SEQUENCES_AT_ONCE
+from finetune.batches import POOL_BATCHES, smallest_batch
 from finetune.options import TrainingOptions
 from finetune.task import Feature, Task
 from finetune.tasks import TASKS
@@ -22,6 +23,8 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import Model, TaskModel
 from minibert.tokenizer import Tokenizer
+from minibert.training.device import choose_device, choose_precision
+from minibert.training.room import Passes, check_room, needs, parameter_count
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         parts["test"] = task.checked(list(kind.read(reading, options.test)), training=False)[0]
     made = {name: Part(found, task.features(found)) for name, found in parts.items()}
     check_fit(made["train"].features, description.config, options, processes)
+    nearly = check_memory([part.features for part in made.values()], description.config, task, options, processes)
+    notes += [nearly] if nearly else []
     notes += cut_notes(made, reading.max_length, windowed=task.windowed)
     files = [path for path in (options.train, options.dev, options.test) if path is not None]
     checksums = {path: checkpoint.sha256(Path(path)) for path in files}
@@ -125,6 +130,62 @@ def check_fit(features: Sequence[Feature], config: BertConfig, options: Training
             f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
             f"small for {processes} process(es) with {options.accumulate} micro-batches each"
         )
+
+
+def check_memory(
+    parts: Sequence[Sequence[Feature]],
+    config: BertConfig,
+    task: Task[Any, Any],
+    options: TrainingOptions,
+    processes: int,
+) -> str | None:
+    """A line for the user, where the run will need nearly all of the memory.
+
+    parts: the features of each file, those to train on first.
+
+    Raises:
+        InputError: it needs more than there is; with the figures.
+    """
+    device = choose_device(options.device)
+    precision, on_gpu = choose_precision(options.dtype, device), device.type == "cuda"
+    number = precision.dtype.itemsize
+    architecture, labels = task.model_class.__name__, len(task.head().get("labels", ()))
+    weights, encoder = (parameter_count(config, name, labels=labels) for name in (architecture, "Bert"))
+    learned = weights - encoder
+    if options.method == "full":
+        learned = weights - config.vocab_size * config.embedding_width  # rows that are in use (`finetune.rows`) aside
+    elif options.lora_rank is not None:
+        layers = 1 if config.share_layers else config.num_hidden_layers
+        adapters = layers * len(options.lora_targets) * 2 * options.lora_rank * config.hidden_size
+        weights, learned = weights + adapters, learned + adapters
+
+    # Batches are of like length. Every pool has one of its longest, which have at least as many tokens as this one.
+    lengths = sorted(feature.length for feature in parts[0])
+    length = lengths[-min(len(lengths), max(options.batch_size, len(lengths) // POOL_BATCHES))]
+    answers = len(parts[0][0].sequences)  # of a choice, a sequence each
+    sequences = answers * smallest_batch(len(lengths), options.batch_size) // (processes * options.accumulate)
+    passes = Passes(
+        sequences, length, sequences if task.first_token_only else sequences * length, number,
+        dropout=config.hidden_dropout_prob > 0, on_gpu=on_gpu,
+    )  # fmt: skip
+    activations = 0
+    if options.method != "frozen":
+        activations = passes.activations(config, learns=options.method == "full")
+    evaluated = replace(passes, sequences=min(SEQUENCES_AT_ONCE, len(lengths))).outputs(config)
+    needed = needs(
+        weights=weights,
+        learned=learned,
+        moments=learned * (3 if options.epochs > 1 else 2),  # and the weights of the best epoch so far
+        numbers=precision.parameter_dtype.itemsize,
+        activations=max(activations, evaluated),
+        gradients_stay=options.accumulate > 1 or on_gpu,
+    )
+    if options.method == "frozen" and not on_gpu:  # what the encoder answers is kept
+        kept = sum(1 if task.first_token_only else feature.tokens for features in parts for feature in features)
+        needed["the encoder's answers"] = kept * config.hidden_size * number
+    return check_room(
+        needed, device, smaller="a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank"
+    )
 
 
 def check_head(options: TrainingOptions, description: checkpoint.Description, task: Task[Any, Any]) -> None:

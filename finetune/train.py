@@ -46,6 +46,7 @@ from minibert.training.interrupts import stop_requested
 from minibert.training.metrics_log import MetricsLog, open_log
 from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, seed_dropout
+from minibert.training.room import out_of_memory
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
@@ -59,7 +60,7 @@ def finetune(options: TrainingOptions) -> None:
 
     Raises:
         InputError: options, data, model or directory are unusable; nothing is left behind.
-        RunStopped: the disk is full, or a loss or gradient is not finite; the last good state is kept.
+        RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept.
         Interrupted: by a signal; the state was saved.
     """
     run = RunDirectory(Path(options.out))
@@ -84,10 +85,11 @@ def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], Traini
     """
     options.check()
     standing = run.standing(options)
+    if standing is Standing.NEW:
+        checkpoint.load(options.model)  # refused here where it is damaged, or has other sizes than its config says
     if standing is not Standing.FINISHED:
         data()
     if standing is Standing.NEW:
-        checkpoint.load(options.model)  # refused here where it is damaged
         run.path.mkdir(parents=True, exist_ok=True)
         checkpoint.write_whole_text(run.configuration, options.to_toml())
     return standing
@@ -97,8 +99,14 @@ def train_once(run: RunDirectory, options: TrainingOptions, data: TrainingData, 
     """One run from one seed."""
     if processes.is_main:
         checkpoint.clear_leftovers(run.path)
-    Finetuning(run, options, data, processes).go()
-    processes.barrier()  # the first one is still writing the model: no process leaves before the others
+    tuning = Finetuning(run, options, data, processes)
+    try:
+        tuning.go()
+        processes.barrier()  # the first one is still writing the model: no process leaves before the others
+    except Exception as error:
+        if ending := out_of_memory(error, step=tuning.position.step, last_good=run.newest_state):
+            raise ending from error
+        raise
 
 
 def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +34,7 @@ from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+MOST_NAMES = 40  # of parameters, in a message: those of two blocks
 
 
 def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
@@ -121,13 +122,26 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
         tensors = load_file(weights)
     except SafetensorError as error:
         raise InputError(f"{weights}: damaged ({error})") from error
-    try:
-        with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
-            model = ARCHITECTURES[description.architecture](config, **description.head)
-    except InputError as error:
-        raise InputError(f"{directory / CONFIG}: {error}") from None
+    model = without_memory(description.architecture, config, description.head, source=directory / CONFIG)
     assign_weights(model, tensors, source=str(weights))
     return model.eval(), tokenizer
+
+
+def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any], *, source: Path) -> Model:
+    """A model of shapes alone: every parameter is then to be filled from a file.
+
+    Raises:
+        InputError: fields that the class refuses, or a size beyond counting; the message names `source`.
+    """
+    try:
+        with torch.device("meta"):
+            return ARCHITECTURES[architecture](config, **head)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    except (RuntimeError, TypeError) as error:  # of numbers beyond what 64 bits can count
+        sizes = {name: value for name, value in config.to_dict().items() if type(value) is int}
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise InputError(f"{source}: {largest} {sizes[largest]} is more than any weights have") from error
 
 
 def check_padding(config: BertConfig, tokenizer: Tokenizer, *, place: str = "") -> None:
@@ -201,12 +215,12 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
     """Makes `tensors` the parameters of the model, all of them and nothing else; ties stay ties.
 
     Raises:
-        InputError: missing or surplus names (all are named), or a shape that differs.
+        InputError: missing or surplus names (`MOST_NAMES` are named), or a shape that differs.
     """
     expected = dict(model.named_parameters())
     missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or surplus:
-        wrong = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", surplus)) if names]
+        wrong = [f"{kind} {_listed(names)}" for kind, names in (("missing", missing), ("unknown", surplus)) if names]
         raise InputError(f"{source}: {'; '.join(wrong)}")
     for name, parameter in expected.items():
         if parameter.shape != tensors[name].shape:
@@ -217,6 +231,11 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             setattr(module, name, filled[parameter])  # by identity: both uses of a tied parameter get the same one
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _description(model: Model, weights: Path) -> dict[str, Any]:

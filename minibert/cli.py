@@ -22,8 +22,10 @@ from itertools import pairwise
 from typing import Any, TypeVar, get_type_hints
 
 from minibert import __version__, environment, terminal
-from minibert.errors import InputError, Interrupted, MinibertError, RunStopped, did_you_mean
+from minibert.errors import InputError, Interrupted, MinibertError, OutOfMemory, RunStopped, did_you_mean
 from minibert.typed import as_typed, import_from_here_last
+
+MOST = 1e18  # of any option: beyond it, numbers are not counted exactly, and soon not at all
 
 Options = TypeVar("Options")
 
@@ -151,7 +153,8 @@ def check_range(
     options: object, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf,
     below: float = math.inf,
 ) -> None:  # fmt: skip
-    """That the field `name` of `options` is a finite number within the bounds, or None, as is one that was not given.
+    """That the field `name` of `options` is a number within the bounds, and within `MOST`; or None, as is one that was
+    not given.
 
     Raises:
         InputError: it is not; the message names the option and its bounds.
@@ -159,8 +162,10 @@ def check_range(
     value = getattr(options, name)
     if value is None:
         return
-    if low <= value <= high and above < value < below and math.isfinite(value):
+    if low <= value <= high and above < value < below and -MOST <= value <= MOST:
         return
+    if value > MOST:
+        high = min(high, MOST)
     bounds = {"at least": low, "above": above, "at most": high, "below": below}
     wanted = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if math.isfinite(bound))
     raise InputError(f"--{name.replace('_', '-')} must be {wanted or 'finite'}, not {value}")
@@ -187,8 +192,13 @@ def run(command: Callable[[], None]) -> None:
         _leave(Interrupted("interrupted"))
     except BrokenPipeError:  # the reader of our answer, `head` say, has seen enough and is gone
         sys.exit(0)
-    except OSError as error:
-        _leave(as_ending(error))
+    except Exception as error:
+        from minibert.training.room import out_of_memory
+
+        ending = out_of_memory(error) or (as_ending(error) if isinstance(error, OSError) else None)
+        if ending is None:
+            raise
+        _leave(ending)
 
 
 def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
@@ -224,7 +234,7 @@ def as_ending(error: OSError) -> MinibertError:
 
 def _leave(ending: MinibertError) -> None:
     rank = os.environ.get("RANK", "")
-    if not rank.isdecimal() or int(rank) == 0:
+    if not rank.isdecimal() or int(rank) == 0 or isinstance(ending, OutOfMemory):
         print("error:", " ".join(str(ending).split()), file=sys.stderr)
     else:
         time.sleep(1)

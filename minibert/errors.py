@@ -33,6 +33,10 @@ class RunStopped(MinibertError):
     exit_code = 3
 
 
+class OutOfMemory(RunStopped):
+    """An allocation failed. Of several processes, the one that meets it may be the only one."""
+
+
 class Interrupted(MinibertError):
     """SIGINT, SIGTERM or SIGHUP; the state was saved first."""
 

@@ -18,6 +18,7 @@ from pretrain.masking import Masker
 from pretrain.shards import open_prepared
 
 PROG = "python -m pretrain inspect"
+PAIRS_AT_ONCE = 16  # any number of them is shown in the memory that these need
 DESCRIPTION = """Show training pairs as the model will see them: where B comes from, and each chosen token with what
 stands in its place, as {what it was -> what is shown}; a token that was chosen and stays as it was is {in braces}."""
 
@@ -59,8 +60,10 @@ class InspectOptions:
         Raises:
             InputError: an option is out of range.
         """
-        if self.count < 1 or min(self.start, self.phase) < 0:
-            raise InputError("--count must be at least 1; --start and --phase at least 0")
+        cli.check_range(self, "count", low=1)
+        for name in ("start", "phase"):
+            cli.check_range(self, name, low=0)
+        cli.check_range(self, "seq_len", low=1, high=2**31 - 1)
         cli.check_range(self, "seed", low=0, high=2**32 - 1)
         if not 0 <= self.short_share <= 1:
             raise InputError(f"--short-share must be at least 0 and at most 1, not {self.short_share}")
@@ -86,10 +89,12 @@ def inspect_command(args: Sequence[str]) -> None:
     seed = data_seed(options.seed, phase=options.phase)
     plan = PairPlan(corpus.train, pairs, seed=seed)
     maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
-    numbers = np.arange(options.start, options.start + options.count)
-    examples = maker.examples(plan.pairs(options.start, options.start + options.count), numbers)
-    for row, number in enumerate(numbers.tolist()):
-        print(shown(examples, row, corpus.tokenizer, number=number, objective=pairs.objective))
+    stop = options.start + options.count
+    for first in range(options.start, stop, PAIRS_AT_ONCE):
+        numbers = np.arange(first, min(first + PAIRS_AT_ONCE, stop))
+        examples = maker.examples(plan.pairs(first, first + len(numbers)), numbers)
+        for row, number in enumerate(numbers.tolist()):
+            print(shown(examples, row, corpus.tokenizer, number=number, objective=pairs.objective))
 
 
 KINDS: dict[PairObjective, tuple[str, str]] = {  # of an example whose B follows A, and of one where it does not

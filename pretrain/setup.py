@@ -5,29 +5,40 @@ All that can be wrong with a user's input is found here, and a directory that wa
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from minibert import checkpoint
+from minibert import checkpoint, terminal
 from minibert.config import BertConfig, config_named
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
-from minibert.training.device import missing_for_compiling
+from minibert.training.device import choose_device, choose_precision, missing_for_compiling
+from minibert.training.room import Passes, block_matrices, check_room, needs, parameter_count
 from minibert.training.run_directory import Standing, gone_on_bad_input
+from pretrain import evaluate
 from pretrain.corpus import check_corpus
 from pretrain.initial import begin_at_neighbours
+from pretrain.instances import PairOptions, plan_block
 from pretrain.options import PretrainOptions
 from pretrain.prepare import prepare
 from pretrain.run_directory import RunDirectory
-from pretrain.shards import PreparedCorpus, open_prepared
+from pretrain.shards import PreparedCorpus, TokenArrays, open_prepared
 
 PretrainModel = BertForPreTraining | BertForMaskedLM
 
 # `torch.compile` takes 25 seconds for BERT-mini and 50 for base, and saves a seventh of a step to a quarter.
 COMPILED_FROM_MINUTES = 10
+
+# A vocabulary that is still to be trained is taken to get as large as it may, up to BERT's own: few texts fill more.
+USUAL_VOCABULARY = 30522
+
+DOCUMENTS_LOOKED_AT = 200  # for how long sequences are
+BATCH_OBJECTS = 3_000  # bytes of the tensors of a micro-batch, without what they hold
 
 
 def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> Standing:
@@ -45,20 +56,23 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
     standing = run.standing(options)
     if standing is Standing.FINISHED:
         return standing
-    check_lengths(_config(options), options)
     if options.init is not None:
-        checkpoint.load(options.init)  # refused here where it is damaged, and not after the text was prepared
+        checkpoint.load(options.init)  # refused here where it is damaged, or has other sizes than its config says
+    check_lengths(_config(options), options)
     if options.corpus and not run.data.exists():
         check_corpus(options.corpus, text_field=options.text_field)
+        expected = _config(options, vocab_size=min(options.vocab_size, USUAL_VOCABULARY))
+        check_memory(expected, options, processes=processes)  # before the text is prepared, which takes its time
     with gone_on_bad_input(run.path, when=standing is Standing.NEW):
         if standing is Standing.NEW:
             if options.data is not None:
-                check_fit(open_prepared(options.data), options)  # before anything is written
+                check_fit(open_prepared(options.data), options, processes=processes)  # before anything is written
             run.path.mkdir(parents=True, exist_ok=True)
             checkpoint.write_whole_text(run.configuration, options.to_toml())
         if options.corpus and not run.data.exists():
             prepare(options.prepare_options(), run.data)
-        check_fit(open_prepared(options.data or run.data), options)
+        note = check_fit(open_prepared(options.data or run.data), options, processes=processes)
+    terminal.say(*([note] if note else []))
     return standing
 
 
@@ -86,13 +100,15 @@ def check_lengths(config: BertConfig, options: PretrainOptions) -> None:
         raise InputError(f"--seq-len {longest} is more than the model's {config.longest} positions")
 
 
-def check_fit(corpus: PreparedCorpus, options: PretrainOptions) -> None:
-    """
+def check_fit(corpus: PreparedCorpus, options: PretrainOptions, *, processes: int) -> str | None:
+    """A line for the user, where the run will need nearly all of the memory.
+
     Raises:
-        InputError: the arrays are too few for next-sentence prediction, leave nothing to score, or their tokenizer
-            is not the model's.
+        InputError: the arrays are too few for next-sentence prediction, leave nothing to score, their tokenizer is not
+            the model's, or the run needs more memory than there is.
     """
-    check_lengths(model_config(options, corpus.tokenizer), options)
+    config = model_config(options, corpus.tokenizer)
+    check_lengths(config, options)
     if options.init is not None and corpus.tokenizer.fingerprint != Tokenizer.load(options.init).fingerprint:
         raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {options.init}")
     for phase in range(len(options.phases)):
@@ -105,6 +121,56 @@ def check_fit(corpus: PreparedCorpus, options: PretrainOptions) -> None:
         )
     if not corpus.heldout.scored.any():
         raise InputError(f"{corpus.directory}: every held-out paragraph also stands in the training documents")
+    return check_memory(config, options, processes=processes, corpus=corpus)
+
+
+def check_memory(
+    config: BertConfig, options: PretrainOptions, *, processes: int, corpus: PreparedCorpus | None = None
+) -> str | None:
+    """A line for the user, where the run will need nearly all of the memory. Without the corpus, its documents are
+    taken to be as long as the sequences.
+
+    Raises:
+        InputError: it needs more than there is; with the figures.
+    """
+    device = choose_device(options.device)
+    precision, on_gpu = choose_precision(options.dtype, device), device.type == "cuda"
+    number, numbers = precision.dtype.itemsize, precision.parameter_dtype.itemsize
+    weights = parameter_count(config, "BertForMaskedLM" if options.pair_objective == "none" else "BertForPreTraining")
+    activations, batches = [], []
+    for phase, (seq_len, _) in enumerate(options.phases):
+        length = seq_len
+        if corpus is not None:
+            length = mean_length(corpus.train, options.pairs(phase, corpus.tokenizer))
+        sequences = options.batch_size // (processes * options.accumulate)
+        masked = int(options.mask_rate * sequences * (length - 3))
+        passes = Passes(sequences, length, sequences + masked, number, dropout=options.dropout > 0, on_gpu=on_gpu)
+        # Of the logits (M, V) there is also the gradient; on a GPU, their log softmax in float32.
+        logits = masked * config.vocab_size * (number + (max(number, 4) if on_gpu else number))
+        evaluated = int(evaluate.MASK_RATE * evaluate.BATCH_SIZE * length) * config.vocab_size * number
+        activations += [passes.activations(config) + logits, evaluated]
+        # A step's micro-batches are all there, and those of the next: ids and segments, in int64.
+        batches.append(2 * (options.batch_size // processes * length * 16 + options.accumulate * BATCH_OBJECTS))
+    by_muon = block_matrices(config) if options.optimizer == "muon" else 0
+    parts = needs(
+        weights=weights,
+        learned=weights,
+        moments=2 * weights - by_muon,  # AdamW has two, Muon one
+        numbers=numbers,
+        activations=max(activations) + (weights * number if number < numbers else 0),  # those as autocast takes them
+        gradients_stay=options.accumulate > 1 or on_gpu,
+    )
+    if not on_gpu:
+        parts["batches"] = max(batches)
+    model = "--init" if options.init else "--model"
+    return check_room(parts, device, smaller=f"a smaller {model}, --batch-size or --seq-len, or a larger --accumulate,")
+
+
+def mean_length(arrays: TokenArrays, pairs: PairOptions) -> int:
+    """Tokens of a sequence, special ones counted, in the mean over those of some documents from all over the text."""
+    documents = np.unique(np.linspace(0, arrays.documents - 1, DOCUMENTS_LOOKED_AT).astype(np.int64))
+    planned = plan_block(arrays, documents, pairs, random.Random(0))
+    return int((planned["a_length"] + planned["b_length"]).mean()) + pairs.seq_len - pairs.room
 
 
 def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:

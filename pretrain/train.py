@@ -37,6 +37,7 @@ from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog, open_log
 from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, seed_dropout
+from minibert.training.room import out_of_memory
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, restore, snapshot
@@ -58,7 +59,7 @@ def train(options: PretrainOptions) -> None:
 
     Raises:
         InputError: options, corpus, config or directory are unusable; nothing is left behind.
-        RunStopped: the disk is full, or a loss or gradient is not finite; the last good state is kept.
+        RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept.
         Interrupted: by a signal; the state was saved.
     """
     run = RunDirectory(Path(options.out))
@@ -76,6 +77,10 @@ def train(options: PretrainOptions) -> None:
             try:
                 training.go()
                 processes.barrier()  # the first one is still writing the model: no process leaves before the others
+            except Exception as error:
+                if ending := out_of_memory(error, step=training.position.step, last_good=run.newest_state):
+                    raise ending from error
+                raise
             finally:
                 training.batches.close()
 

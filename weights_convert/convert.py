@@ -13,7 +13,7 @@ from safetensors.torch import save as safetensors_bytes
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.heads import ARCHITECTURES, Model
+from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import MAX_WORD_CHARS
 from minibert.vocabulary_files import CLASSES, GENERIC_CLASSES, NAMED
@@ -72,10 +72,10 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     check_layers(tensors, described.config, described.family, str(weights))
     try:
         config = described.config_in(architecture)
-        with torch.device("meta"):  # shapes without memory: every parameter is then filled from the file
-            model = ARCHITECTURES[architecture](config, **described.head(architecture))
-    except (InputError, RuntimeError) as error:  # RuntimeError: more numbers than can be counted
+    except InputError as error:
         raise InputError(f"{directory / 'config.json'}: {error}") from None
+    head = described.head(architecture)
+    model = checkpoint.without_memory(architecture, config, head, source=directory / "config.json")
     ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
     checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))
     return Conversion(model.eval(), tokenizer, ledger, described.left_aside)

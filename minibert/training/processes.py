@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ import torch.distributed as dist
 from torch import nn
 
 from minibert import cli, terminal
-from minibert.errors import InputError, MinibertError
+from minibert.errors import InputError, MinibertError, RunStopped
 
 T = TypeVar("T")
 
 # The others wait this long for rank 0, which may prepare a large corpus before the first step. A process that dies is
 # noticed at once, by torchrun, and not by this limit.
 TIMEOUT = timedelta(hours=12)
+# How gloo and nccl say so.
+PEER_GONE = re.compile("connection (closed|reset) by peer|remote process exited", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def join_processes(device_type: str) -> Iterator[Processes]:
 
     Without torchrun's variables, or with one process, there is no group to join.
 
-    Raises InputError where the variables are there in part only, or are no numbers.
+    Raises InputError where the variables are there in part only, or are no numbers; RunStopped where another process
+    ends while this one waits for it, as the one does whose memory is full.
     """
     if "RANK" not in os.environ and "WORLD_SIZE" not in os.environ:
         yield Processes(device_type=device_type)
@@ -119,6 +123,10 @@ def join_processes(device_type: str) -> Iterator[Processes]:
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield processes
+    except RuntimeError as error:
+        if not PEER_GONE.search(str(error)):
+            raise
+        raise RunStopped("another process of this run has ended; its own message says why") from error
     finally:
         dist.destroy_process_group()
 

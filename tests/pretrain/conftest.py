@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pretrain.prepare import PrepareOptions, prepare
-from tests.pretrain.running import DROPPING, documents, write_shape, write_text
+from tests.pretrain.running import DROPPING, Refused, documents, run_here, tree, write_shape, write_text
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +40,27 @@ def common(arrays: Path, shape: Path) -> tuple[object, ...]:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process draw no picture, which takes longer than the training."""
     monkeypatch.setattr("pretrain.train.draw_run", lambda *_, **__: None)
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Runs a command that must be refused; gives its one line. Nothing below tmp_path may change."""
+
+    def run(*args: object) -> str:
+        before = tree(tmp_path)
+        capsys.readouterr()
+        code = run_here(monkeypatch, *args)
+        shown = capsys.readouterr()
+        assert code == 2, shown.err
+        assert len(shown.err.splitlines()) == 1, shown.err
+        assert shown.err.startswith("error: ")
+        assert tree(tmp_path) == before
+        return shown.err.removeprefix("error: ").rstrip("\n")
+
+    return run
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A place whose parents are not there yet."""
+    return tmp_path / "not" / "there" / "run"

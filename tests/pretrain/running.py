@@ -18,6 +18,8 @@ import pytest
 import pretrain.__main__
 from tests.helpers import REPOSITORY
 
+Refused = Callable[..., str]  # a command that must be refused -> its one line
+
 # A shape that trains a hundred steps a second.
 SHAPE = {
     "hidden_size": 32,

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,34 +17,7 @@ from minibert import __main__ as minibert_main
 from minibert.heads import BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY
-from tests.pretrain.running import documents, finished, run_here, start, tree, write_shape, write_text
-
-Refused = Callable[..., str]
-
-
-@pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Runs a command that must be refused; gives its one line. Nothing below tmp_path may change."""
-
-    def run(*args: object) -> str:
-        before = tree(tmp_path)
-        capsys.readouterr()
-        code = run_here(monkeypatch, *args)
-        shown = capsys.readouterr()
-        assert code == 2, shown.err
-        assert len(shown.err.splitlines()) == 1, shown.err
-        assert shown.err.startswith("error: ")
-        assert tree(tmp_path) == before
-        return shown.err.removeprefix("error: ").rstrip("\n")
-
-    return run
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """A place whose parents are not there yet."""
-    return tmp_path / "not" / "there" / "run"
-
+from tests.pretrain.running import Refused, documents, finished, run_here, start, write_shape, write_text
 
 # --- The corpus ------------------------------------------------------------------------------------------------------
 
