@@ -134,7 +134,7 @@ def machine_memory() -> int:
 def _cgroup_limits() -> Iterator[int]:
     if not MEMBERSHIP.exists():
         return
-    for line in MEMBERSHIP.read_text().splitlines():
+    for line in MEMBERSHIP.read_text(encoding="ascii").splitlines():
         _, controllers, place = line.split(":", 2)
         if controllers == "":  # version 2
             root, name = CGROUPS, "memory.max"
@@ -144,7 +144,7 @@ def _cgroup_limits() -> Iterator[int]:
             continue
         inner = PurePosixPath(place.lstrip("/"))
         for group in (inner, *inner.parents):  # which inside a container may be its host's, and not there
-            if (file := root / group / name).is_file() and (text := file.read_text().strip()).isdecimal():
+            if (file := root / group / name).is_file() and (text := file.read_text(encoding="ascii").strip()).isdecimal():
                 yield int(text)  # else "max"
 
 
