@@ -144,7 +144,8 @@ def _cgroup_limits() -> Iterator[int]:
             continue
         inner = PurePosixPath(place.lstrip("/"))
         for group in (inner, *inner.parents):  # which inside a container may be its host's, and not there
-            if (file := root / group / name).is_file() and (text := file.read_text(encoding="ascii").strip()).isdecimal():
+            file = root / group / name
+            if file.is_file() and (text := file.read_text(encoding="ascii").strip()).isdecimal():
                 yield int(text)  # else "max"
 
 
