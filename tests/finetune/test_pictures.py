@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from matplotlib.image import imread
 
 from finetune.metrics import ClassFigures
 from finetune.pictures import confusion, draw_confusion, figures_table
+from tests.helpers import contents, full_disk
 
 
 def drawn(classes: int) -> tuple[list[int], list[int]]:
@@ -49,10 +49,9 @@ def test_very_many_classes_make_no_giant(tmp_path: Path) -> None:
 def test_an_earlier_picture_stays_where_a_new_one_fails(tmp_path: Path) -> None:
     path = tmp_path / "confusion.png"
     path.write_bytes(b"the earlier one")
-    (tmp_path / f".confusion.png.{os.getpid()}.partial").mkdir()
-    with pytest.raises(OSError):
-        draw_confusion(path, [0, 1], [0, 1], ["a", "b"])
-    assert path.read_bytes() == b"the earlier one"
+    with pytest.raises(OSError), full_disk():
+        draw_confusion(path, *drawn(12), list("abcdefghijkl"))
+    assert contents(tmp_path) == {"confusion.png": b"the earlier one"}
 
 
 def test_a_table_stands_in_columns() -> None:

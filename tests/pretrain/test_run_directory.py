@@ -42,7 +42,7 @@ def test_a_run_is_finished_when_its_summary_is_there(run: RunDirectory) -> None:
     for path in (run.metrics, run.curves, run.path / "config.json"):
         path.touch()
     assert run.standing(RESUME) is Standing.UNFINISHED
-    run.summary.touch()
+    run.summary.write_text("{}")
     assert run.standing(RESUME) is run.standing(OPTIONS) is Standing.FINISHED
 
 
@@ -78,7 +78,7 @@ def test_another_configuration_is_refused_by_field(
     run: RunDirectory, change: dict[str, Any], said: str, is_finished: bool
 ) -> None:
     if is_finished:
-        run.summary.touch()
+        run.summary.write_text("{}")
     message = refusal(lambda: run.standing(dataclasses.replace(RESUME, **change)))
     assert message.endswith(f"of another configuration: {said}")
     assert ("a finished run" if is_finished else "an unfinished run") in message

@@ -1,6 +1,5 @@
 """The drawing is written whole, and its smoothing is right where a moving average is wrong."""
 
-import os
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 
 from minibert.training.curves import Line, Panel, draw_curves, smooth
 from minibert.training.drawing import draw_or_say
+from tests.helpers import contents, full_disk
 
 
 def panels() -> list[Panel]:
@@ -41,10 +41,9 @@ def test_a_png_is_drawn_and_nothing_else_is_left(tmp_path: Path) -> None:
 def test_an_earlier_drawing_stays_where_a_new_one_fails(tmp_path: Path) -> None:
     path = tmp_path / "curves.png"
     path.write_bytes(b"the earlier one")
-    (tmp_path / f".curves.png.{os.getpid()}.partial").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError), full_disk():
         draw_curves(path, "a run", panels())
-    assert path.read_bytes() == b"the earlier one"
+    assert contents(tmp_path) == {"curves.png": b"the earlier one"}
 
 
 ODD = ["_hidden", "a$_$b", "$x^2$", r"\frac{1}{2}", "two\nlines", "right\u202eleft", "\U0010fffd", "", "long " * 30]
