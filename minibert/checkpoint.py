@@ -1,7 +1,7 @@
 """A model directory: `config.json`, `model.safetensors`, `tokenizer.json` and, of WordPiece, `vocab.txt`.
 
-Written whole or not at all, refused when damaged. `config.json` is written last and carries the checksum of the
-weights, so a directory whose writing was cut off, or whose weights were changed, is never taken for a good one.
+Written whole or not at all, refused when damaged. `config.json` is written last and carries the checksums of weights
+and tokenizer, so a directory whose writing was cut off, or of which one was changed, is never taken for a good one.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+CHECKSUMS = {WEIGHTS: "weights_sha256", TOKENIZER: "tokenizer_sha256"}  # file -> the field of config.json
 MOST_NAMES = 40  # of parameters, in a message: those of two blocks
 
 
@@ -44,7 +46,7 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
         InputError: the tokenizer knows more tokens than the model has embeddings, or as `check_padding`.
         OSError: the directory can't be written; then nothing is left behind.
     """
-    directory = Path(directory).resolve()
+    directory = real_path(directory)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise InputError(
             f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
@@ -53,7 +55,7 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
     with written_whole(directory) as aside:
         tokenizer.save(aside)
         (aside / WEIGHTS).write_bytes(safetensors_bytes(weights_of(model)))
-        description = json.dumps(_description(model, aside / WEIGHTS), indent=2) + "\n"
+        description = json.dumps(_description(model, aside), indent=2) + "\n"
         (aside / CONFIG).write_text(description, encoding="utf-8", newline="\n")
 
 
@@ -114,10 +116,11 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
         raise InputError(f"{directory}: {tokenizer.vocab_size} tokens in the tokenizer, vocab_size {config.vocab_size}")
     check_padding(config, tokenizer, place=f"{directory / CONFIG}: ")
     weights = directory / WEIGHTS
-    if not weights.is_file():
-        raise InputError(f"{weights}: missing; a model directory holds {CONFIG}, {WEIGHTS} and tokenizer.json")
-    if description.checksum is not None and sha256(weights) != description.checksum:
-        raise InputError(f"{weights}: damaged: its SHA-256 is not the one that {CONFIG} gives")
+    for path, checksum in {weights: None, **description.checksums}.items():
+        if not path.is_file():
+            raise InputError(f"{path}: missing; a model directory holds {CONFIG}, {WEIGHTS} and {TOKENIZER}")
+        if checksum is not None and sha256(path) != checksum:
+            raise InputError(f"{path}: damaged: its SHA-256 is not the one that {CONFIG} gives")
     try:
         tensors = load_file(weights)
     except SafetensorError as error:
@@ -164,7 +167,7 @@ class Description(NamedTuple):
     config: BertConfig
     architecture: str
     head: dict[str, Any]  # see `minibert.heads.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
-    checksum: str | None  # of the weights, where one is given
+    checksums: dict[Path, str]  # file -> its SHA-256, of `CHECKSUMS` those that are given
 
 
 def read_description(directory: Path) -> Description:
@@ -190,7 +193,8 @@ def read_description(directory: Path) -> Description:
     if not isinstance(fields, dict) or fields.get("architecture") not in list(ARCHITECTURES):
         raise InputError(f"{path}: architecture must be one of {', '.join(ARCHITECTURES)}")
     architecture = fields.pop("architecture")
-    checksum = fields.pop("weights_sha256", None)
+    given = {directory / name: fields.pop(field, None) for name, field in CHECKSUMS.items()}
+    checksums = {file: checksum for file, checksum in given.items() if checksum is not None}
     missing = [name for name in HEAD_FIELDS.get(architecture, ()) if name not in fields]
     if missing:
         raise InputError(f"{path}: a {architecture} needs {', '.join(missing)}")
@@ -201,7 +205,7 @@ def read_description(directory: Path) -> Description:
             expected = "an object" if isinstance(usual, dict) else "a string"
             raise InputError(f"{path}: {name} must be {expected}, not {head[name]!r}")
     try:
-        return Description(BertConfig.from_dict(fields), architecture, head, checksum)
+        return Description(BertConfig.from_dict(fields), architecture, head, checksums)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -238,12 +242,12 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _description(model: Model, weights: Path) -> dict[str, Any]:
+def _description(model: Model, directory: Path) -> dict[str, Any]:
     return {
         "architecture": type(model).__name__,
         **model.config.to_dict(),
         **head_fields(model),
-        "weights_sha256": sha256(weights),
+        **{field: sha256(directory / name) for name, field in CHECKSUMS.items()},
     }
 
 
@@ -290,7 +294,7 @@ def _replaces(path: Path, source: str) -> bool:
     own = [place for place in Path(source).iterdir() if _belongs(place.name)]
     if any(_is_same(path, place) for place in own):
         return True  # also by a link
-    target, directory = path.resolve(), Path(source).resolve()
+    target, directory = real_path(path), real_path(source)
     inside = target.relative_to(directory).parts if target.is_relative_to(directory) else ()
     return bool(inside) and (_belongs(inside[-1]) or inside[0] in ("state", "data"))
 
@@ -305,7 +309,12 @@ def _is_same(path: Path, source: str | Path) -> bool:
         there = os.fstat(sys.stdin.fileno()) if source == STANDARD_INPUT else os.stat(source)
         return os.path.samestat(path.stat(), there)
     except (OSError, AttributeError):  # one is not there yet, or standard input is closed
-        return path.resolve() == Path(source).resolve()
+        return real_path(path) == real_path(source)
+
+
+def real_path(path: str | Path) -> Path:
+    """The place that a name stands for. As `Path.resolve`, which raises a RuntimeError where links lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -317,7 +326,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with _named(path, path):
             write(path)
         return
-    path = path.resolve()
+    path = real_path(path)
     aside = _aside(path)
     with _named(path, aside):
         try:

@@ -64,7 +64,7 @@ def explore_command(args: Sequence[str]) -> None:
     outputs = [Path(name) for name in (options.out, options.json) if name is not None]
     for output in outputs:
         checkpoint.check_writable(output, reads=(options.directory, options.compare))
-    if len({output.resolve() for output in outputs}) < len(outputs):
+    if len({checkpoint.real_path(output) for output in outputs}) < len(outputs):
         raise InputError(f"{options.out}: --out and --json name one file")
     start = time.perf_counter()
     loaded = partial(load, device=options.device)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -326,7 +327,7 @@ def _built_aside(directory: Path) -> Iterator[Path]:
     Raises:
         InputError: `directory` is there and not empty, can't be made, or is being made by another run.
     """
-    target = directory.resolve()
+    target = Path(os.path.realpath(directory))  # `resolve` raises a RuntimeError where links lead in a circle
     partial, leftover, lock = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "leftover", "lock"))
     with contextlib.ExitStack() as undo:
         try:

@@ -27,7 +27,6 @@ PRINTED = {
 }  # whose result that is, or a part of it
 CUT = 0.6  # after this share of its changes of the file system a run is cut off
 OTHER_VALUES = (None, True, "", "x", 0, -1, 10**30, 1e308, float("nan"), 0.5, [], {}, [[]], "\ud800", ".." * 40)
-SECONDS = 60.0
 
 
 class Target(NamedTuple):
@@ -79,7 +78,7 @@ class Damages:
         directory = material.copy(self.place / "whole" / name, place) / target.directory
         told, spoiled = damage(directory, rng)
         before, readable = material.tree(place), all(map(material.is_log, spoiled))
-        ending = forks.run(target.uses[use], place, seconds=SECONDS)
+        ending = forks.run(target.uses[use], place)
         after, whole = material.tree(place), material.tree(self.place / "whole" / f"{name}, {use}")
         wrong = material.complaint(ending)
         if not wrong and ending.code:

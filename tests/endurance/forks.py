@@ -35,7 +35,8 @@ SLOW_IMPORTS = (
     "multiprocessing.resource_tracker", "tests.endurance.material",
 )  # fmt: skip
 STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-SECONDS = 120.0  # after which a command counts as hanging
+SECONDS = 60  # of the processor's time, which no command here takes; waiting it may take longer, on a busy machine
+WAITING = 5  # times as long
 MOST_MEMORY = 3 * 2**30  # of address space beyond what the imports take
 
 # Changes of the file system, as `sys.addaudithook` tells them; `os.fsync`, of which it tells nothing, is one as well.
@@ -106,11 +107,10 @@ def run(
     environment: Mapping[str, str | None] | None = None,
     cut: Cut | None = None,
     fresh: bool = False,
-    seconds: float = SECONDS,
 ) -> Ending:
     """`python -m WORDS` in the directory `place`. fresh: in an interpreter of its own, for what matters at its start.
 
-    It is killed after `seconds`. What it says is kept beside `place`, so that nothing of ours is in its way.
+    It is killed after `SECONDS`. What it says is kept beside `place`, so that nothing of ours is in its way.
     """
     notes = place.with_name(f"{place.name}.notes")
     shutil.rmtree(notes, ignore_errors=True)
@@ -128,7 +128,7 @@ def run(
         with contextlib.closing(io.FileIO(os.pidfd_open(child))) as ended:
             if timed and not select.select([ended], [], [], cut.seconds)[0]:
                 os.kill(child, cut.signal)
-            hung = not select.select([ended], [], [], seconds)[0]
+            hung = not select.select([ended], [], [], WAITING * SECONDS)[0]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # itself, or what it left behind
@@ -155,6 +155,7 @@ def _become(
         limit = MOST_MEMORY + (4 * 2**30 if fresh else used)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         with (notes / "seen").open("w", buffering=1) as seen:  # a line each, whatever becomes of the process
             _watch(place, seen, cut)
             _redirect(streams, notes)

@@ -79,6 +79,7 @@ def test_the_config_names_the_architecture_the_fields_and_the_checksum(model_dir
     fields = json.loads((model_directory / "config.json").read_text())
     assert fields.pop("architecture") == "BertForPreTraining"
     assert fields.pop("weights_sha256") == checkpoint.sha256(model_directory / "model.safetensors")
+    assert fields.pop("tokenizer_sha256") == checkpoint.sha256(model_directory / "tokenizer.json")
     assert fields == TINY.replace(vocab_size=80).to_dict()
 
 
@@ -101,7 +102,7 @@ def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(model_directory
 
 
 def test_a_directory_may_be_without_a_checksum(model_directory: Path, model: BertForPreTraining) -> None:
-    edit_config(model_directory, weights_sha256=None)
+    edit_config(model_directory, weights_sha256=None, tokenizer_sha256=None)
     assert_close(checkpoint.load(model_directory)[0].state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
@@ -157,6 +158,13 @@ def test_a_flipped_bit_is_refused(model_directory: Path) -> None:
     assert refusal(lambda: checkpoint.load(model_directory)) == expected
 
 
+def test_a_changed_tokenizer_is_refused(model_directory: Path) -> None:
+    path = model_directory / "tokenizer.json"
+    path.write_text(path.read_text().replace('"lowercase": true', '"lowercase": false'))
+    expected = f"{path}: damaged: its SHA-256 is not the one that config.json gives"
+    assert refusal(lambda: checkpoint.load(model_directory)) == expected
+
+
 def test_missing_weights_are_named(model_directory: Path) -> None:
     (model_directory / "model.safetensors").unlink()
     assert refusal(lambda: checkpoint.load(model_directory)) == (
@@ -169,6 +177,13 @@ def test_a_missing_tokenizer_is_named(model_directory: Path) -> None:
     for name in ("tokenizer.json", "vocab.txt"):
         (model_directory / name).unlink()
     assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{model_directory}: expected tokenizer.json")
+
+
+def test_a_vocabulary_in_place_of_the_tokenizer_is_none(model_directory: Path) -> None:
+    path = model_directory / "tokenizer.json"
+    path.unlink()
+    expected = f"{path}: missing; a model directory holds config.json, model.safetensors and tokenizer.json"
+    assert refusal(lambda: checkpoint.load(model_directory)) == expected
 
 
 def test_a_directory_without_a_config_is_no_model_directory(tmp_path: Path) -> None:
@@ -489,6 +504,13 @@ def test_what_is_read_is_not_replaced(read: Path, output: str) -> None:
 @pytest.mark.parametrize("output", ["new.jsonl", "model/mine.json", "model/new.json", "also/answers.jsonl"])
 def test_other_files_are_written_also_beside_what_is_read(read: Path, output: str) -> None:
     checkpoint.check_writable(read / output, reads=(str(read / "input.jsonl"), str(read / "model"), "hub/name", "-"))
+
+
+def test_links_that_lead_in_a_circle_are_no_file_that_is_read(read: Path) -> None:
+    (read / "model" / "vocab.txt").symlink_to("vocab.txt")
+    checkpoint.check_writable(read / "new.jsonl", reads=(str(read / "model"), str(read / "model" / "vocab.txt")))
+    checkpoint.write_whole(read / "model" / "vocab.txt", lambda path: path.write_text("whole"))
+    assert (read / "model" / "vocab.txt").read_text() == "whole"
 
 
 def test_standard_input_is_not_replaced_either(read: Path, monkeypatch: pytest.MonkeyPatch) -> None:
