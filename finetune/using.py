@@ -90,7 +90,7 @@ def _at_work(
     if isinstance(source, tuple):
         if device is not None:
             raise InputError(f"device {device!r}: a model that is loaded computes where it is")
-        description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), None)
+        description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), {})
     else:
         description = read_description(Path(source))
     task, reading = task_of_model(description, place)
