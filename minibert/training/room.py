@@ -134,7 +134,7 @@ def machine_memory() -> int:
 def _cgroup_limits() -> Iterator[int]:
     if not MEMBERSHIP.exists():
         return
-    for line in MEMBERSHIP.read_text(encoding="ascii").splitlines():
+    for line in MEMBERSHIP.read_text(encoding="utf-8", errors="replace").splitlines():
         _, controllers, place = line.split(":", 2)
         if controllers == "":  # version 2
             root, name = CGROUPS, "memory.max"
