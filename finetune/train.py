@@ -50,7 +50,7 @@ from minibert.training.room import out_of_memory
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
-from minibert.training.state import State, load_newest_state, save_state
+from minibert.training.state import State, load_newest_state, save_state, tidy
 
 BEST = "best/"  # before the names of the weights of the best epoch so far, in a saved state
 
@@ -411,6 +411,7 @@ class Finetuning:
             test_metrics = task.metrics(test.examples, answers)
         if not self.processes.is_main:
             return
+        tidy(self.run.state)
         figures = summarize(
             options, data, position, self.machine, parameters=self.parameters, trained_parameters=learning,
             test_metrics=test_metrics,
