@@ -41,7 +41,7 @@ from minibert.training.room import out_of_memory
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, restore, snapshot
-from minibert.training.state import State, load_newest_state, save_state, tidy
+from minibert.training.state import State, load_newest_state, save_state
 from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch, data_seed
 from pretrain.evaluate import HeldOut, HeldOutFigures
 from pretrain.instances import PairPlan
@@ -404,7 +404,6 @@ class Pretraining:
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
         self.model.config = kept
         summary = self.summary(figures)
-        tidy(self.run.state)
         draw_or_say(self.run.curves, self.draw, partial(say, self.processes))
         checkpoint.write_whole_text(self.run.summary, json.dumps(summary, indent=2) + "\n")
         for name, value in summary.items():

@@ -123,15 +123,3 @@ def test_a_damaged_summary_is_made_again(
     assert run_here(monkeypatch, *args) == 2 and "go on with --resume" in capsys.readouterr().err
     assert run_here(monkeypatch, *args, "--resume") == 0
     assert summary(tmp_path / "run")["mlm_loss"] == figures["mlm_loss"]
-
-
-def test_what_a_kill_left_of_the_last_save_is_not_kept_in_a_finished_run(
-    common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    args = (*common, "--steps", 2, "--out", tmp_path / "run")
-    assert run_here(monkeypatch, *args) == 0
-    (tmp_path / "run" / "summary.json").unlink()
-    (newest,) = (tmp_path / "run" / "state").iterdir()
-    shutil.copytree(newest, newest.with_name(f".{newest.name}.replaced"))
-    assert run_here(monkeypatch, *args, "--resume") == 0
-    assert [path.name for path in (tmp_path / "run" / "state").iterdir()] == [newest.name]
