@@ -22,10 +22,10 @@ SENTENCE = "The animal didn't cross the street because it was too tired."
 
 # Picture -> which page it is of, what is chosen there, and from which element to which it reaches.
 SHOTS = {
-    "overview": ("demo", "", "header", "#token-table"),
+    "overview": ("demo", "", "header", "#gallery"),
     "way": ("minilm", "choose({token: 10, layer: 3, head: 1})", "#way-title", "#way-strips"),
-    "attention": ("minilm", "choose({token: 10, layer: 3, head: 1})", "#attention > h2", "#matrix"),
-    "neuron": ("minilm", "choose({token: 10, layer: 3, head: 1})", "#neuron > h2", "#neuron-rows"),
+    "attention": ("minilm", "choose({token: 10, key: 2, layer: 3, head: 1})", "#attention > h2", "#matrix"),
+    "neuron": ("minilm", "choose({token: 10, key: 2, layer: 3, head: 1})", "#neuron > h2", "#neuron-rows"),
     "layers": ("demo", "", "#predictions > h2", "#layers-table"),
     "what-if": ("demo", "choose({off: [0, 0]})", "#what-if > h2", "#saliency-tokens"),
 }

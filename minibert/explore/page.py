@@ -19,8 +19,9 @@ from typing import Any
 from minibert.explore.packing import packed, plain
 
 # In the order in which they are read: what others use comes first. One scope, as if they were one file.
-SCRIPTS = ("data.js", "drawing.js", "heatmap.js", "choice.js", "way.js", "attention.js", "lines.js", "neuron.js",
-           "predictions.js", "what_if.js", "saliency.js", "compare.js", "main.js")  # fmt: skip
+SCRIPTS = ("data.js", "drawing.js", "heatmap.js", "choice.js", "address.js", "picture.js", "attention.js", "pair.js",
+           "lines.js", "neuron.js", "way.js", "predictions.js", "what_if.js", "saliency.js", "compare.js",
+           "main.js")  # fmt: skip
 STYLE = "page.css"
 SKELETON = "page.html"
 

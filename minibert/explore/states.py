@@ -1,4 +1,4 @@
-"""The way of the data: the embeddings and their sum, then what each part of each block makes of every token."""
+"""The path of a token: the embeddings and their sum, then what each part of each block makes of every token."""
 
 from __future__ import annotations
 

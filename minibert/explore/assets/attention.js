@@ -1,37 +1,44 @@
-// Attention: small pictures of all heads, the chosen one as a matrix, and every head by one figure.
+// Attention: small pictures of all heads, the chosen one as a matrix, and all heads by one measure.
 
-/** Name and meaning of a figure of heads. */
+/** Name and meaning of a measure of heads. */
 function figure(key) {
   const { cls, sep } = record.special_tokens;
-  const between = (from, to) => `what tokens of ${from} give to tokens of ${to}; ${cls} and ${sep} belong to neither`;
+  const between = (from, to) => `the attention that tokens of text ${from} pay to tokens of text ${to}, in %; ${cls} and ${sep} belong to neither`;
+  const on = (what) => `the attention that a token pays to ${what}, in %, averaged over the tokens`;
+  const tokens = record.tokens.length;
   return {
-    entropy: ["entropy", "bits; 0: looks at one token alone"], self: ["itself", "share on the token itself"],
-    previous: ["previous", "share on the token before"], next: ["next", "share on the token after"],
-    cls: [cls, `share on ${cls}`], sep: [sep, `share on all ${sep}`],
+    entropy: ["entropy", `how widely a head spreads its attention, in bits: 0 if each token looks at one token alone, ${Math.log2(tokens).toFixed(2)} if at all ${tokens} alike`],
+    self: ["itself", on("itself")], previous: ["token before", on("the token before it")], next: ["token after", on("the token after it")],
+    cls: [cls, on(cls)], sep: [sep, on(`every ${sep}`)],
     a_to_a: ["A → A", between("A", "A")], a_to_b: ["A → B", between("A", "B")],
     b_to_a: ["B → A", between("B", "A")], b_to_b: ["B → B", between("B", "B")],
   }[key];
 }
 
-/** Whether the filters show what `from` gives to `to`. */
+/** Whether the attention of `from` to `to` is to be shown. */
 function passes(from, to) {
-  const wanted = (id, at) => byId(id).value === "all" || Number(byId(id).value) === at;
-  const segments = byId("filter-segments").value;
-  const between = `${record.tokens[from].text}${record.tokens[to].text}`;
-  return wanted("filter-from", from) && wanted("filter-to", to) && (segments === "all" || segments === between);
+  if (choice.pairs === "from") return from === choice.token;
+  if (choice.pairs === "to") return to === choice.key;
+  return choice.pairs === "all" || choice.pairs === `${record.tokens[from].text}${record.tokens[to].text}`;
 }
 
-const shown = (id, count) => counted(count).filter((place) => byId(id).value === "all" || Number(byId(id).value) === place);
+const LEAST_HEAD = 32; // pixels of a small picture, so that a finger hits it
+const GAP = 3; // between small pictures, as in the style
 
 function drawGallery() {
   const { layers: layerCount, heads: headCount } = record.model;
-  const layers = shown("filter-layer", layerCount);
-  const heads = shown("filter-head", headCount);
+  const shown = (wanted, count) => counted(count).filter((place) => wanted === "all" || wanted === place);
+  const layers = shown(choice.blocks, layerCount);
+  const heads = shown(choice.heads, headCount);
   const size = record.tokens.length;
   const gallery = byId("gallery");
-  // 22 or 44 to 116 pixels each, and as many columns as there are heads, so that arrow keys move as the eye does.
-  gallery.style.gridTemplateColumns = `max-content repeat(${heads.length}, minmax(${heads.length > 6 ? 22 : 44}px, 116px))`;
-  const children = ["head", ...heads].map((name) => make("span", { className: "column-name" }, String(name)));
+  // As many columns as there are heads, so that arrow keys move as the eye does; where that is too narrow, a block takes more rows.
+  const most = Math.floor((gallery.clientWidth - 8 + GAP) / (LEAST_HEAD + GAP));
+  const isWrapped = heads.length + 2 > most; // two for the names of the rows
+  const columns = isWrapped ? Math.ceil(heads.length / Math.ceil(heads.length / most)) : heads.length;
+  gallery.classList.toggle("wrapped", isWrapped);
+  gallery.style.gridTemplateColumns = `${isWrapped ? "" : "max-content "}repeat(${columns}, minmax(${LEAST_HEAD}px, 116px))`;
+  const children = isWrapped ? [] : ["head", ...heads].map((name) => make("span", { className: "column-name" }, String(name)));
   for (const layer of layers) {
     children.push(make("span", { className: "row-name" }, `block ${layer}`));
     for (const head of heads) {
@@ -44,7 +51,7 @@ function drawGallery() {
         type: "button", title: `block ${layer}, head ${head}: entropy ${entropy.toFixed(2)} bits`,
         "aria-label": `block ${layer}, head ${head}, entropy ${entropy.toFixed(2)} bits`,
         "data-layer": layer, "data-head": head,
-      }, picture);
+      }, picture, ...(isWrapped ? [make("small", {}, String(head))] : []));
       button.addEventListener("click", () => choose({ layer, head }));
       children.push(button);
     }
@@ -52,7 +59,7 @@ function drawGallery() {
   gallery.replaceChildren(...children);
   markGallery();
 }
-panel([], drawGallery);
+panel(["blocks", "heads"], drawGallery);
 
 /** The colour of each of the 10,001 values that attention has on this page. */
 function shareTable() {
@@ -99,51 +106,45 @@ function drawHead() {
   }));
   drawMatrix(byId("matrix"), record.attention.probabilities, `Attention of block ${layer}, head ${head}`);
 }
-panel(["layer", "head", "token", "filters"], drawHead);
+panel(["layer", "head", "token", "key", "pairs"], drawHead);
 
 /** A head's probabilities as a matrix: also of the second model, in the comparison. */
 function drawMatrix(place, probabilities, label) {
   const { layer, head } = choice;
   const value = (from, to) => probabilities.at(layer, head, from, to);
   heatmap(place, {
-    rows: pieces(), columns: pieces(), label, chosen: [choice.token, null],
+    rows: pieces(), columns: pieces(), label, chosen: [choice.token, choice.key],
     colour: (from, to) => (passes(from, to) ? shareColour(value(from, to)) : palette.paper),
-    text: (from, to) => (passes(from, to) ? value(from, to).toFixed(2) : ""),
+    text: (from, to) => (passes(from, to) ? shorter(value(from, to), 2, { least: 1 }) : []),
     says: (from, to) => `${pieceAt(from)} → ${pieceAt(to)}: ${fourDecimals(value(from, to))}`,
     choose: (from, to) => choose({ token: from, key: to }), most: 40,
   });
 }
 
 function drawFigures() {
-  const key = byId("figure-measure").value;
+  const key = choice.figure;
   const [name, about] = figure(key);
   const values = record.attention.figures[key];
   const largest = key === "entropy" ? Math.log2(record.tokens.length) : 1;
-  byId("figure-about").textContent = key === "entropy" ? `${about}; ${largest.toFixed(2)}: at all ${record.tokens.length} alike` : `${about}; in %`;
-  const written = (value) => (key === "entropy" ? value.toFixed(2) : percent(value));
+  byId("figure-about").textContent = about;
+  const written = (value) => (key === "entropy" ? `${value.toFixed(2)} bits` : percent(value));
   heatmap(byId("figures"), {
     rows: blocks(), columns: heads(), label: `${name} of every head`, most: 76,
     colour: (layer, head) => mixed(palette.none, palette.much, values[layer][head] / largest),
-    text: (layer, head) => withoutUnit(written(values[layer][head])),
+    text: (layer, head) => shorter(values[layer][head] * (key === "entropy" ? 1 : 100), 2),
     says: (layer, head) => `block ${layer}, head ${head}: ${written(values[layer][head])}`,
     chosen: [choice.layer, choice.head], choose: (layer, head) => choose({ layer, head }),
   });
 }
-panel(["layer", "head"], drawFigures);
+panel(["layer", "head", "figure"], drawFigures);
 
 function setUpAttention() {
-  const tokens = record.tokens.map((entry) => [entry.position, pieceAt(entry.position)]);
-  fill(byId("filter-layer"), [["all", "all"], ...counted(record.model.layers).map((layer) => [layer, layer])]);
-  fill(byId("filter-head"), [["all", "all"], ...counted(record.model.heads).map((head) => [head, head])]);
-  fill(byId("filter-from"), [["all", "all"], ...tokens]);
-  fill(byId("filter-to"), [["all", "all"], ...tokens]);
-  fill(byId("filter-segments"), [["all", "all"], ["00", "A → A"], ["01", "A → B"], ["10", "B → A"], ["11", "B → B"]]);
-  byId("filter-segments-label").hidden = record.texts.length < 2;
-  fill(byId("figure-measure"), Object.keys(record.attention.figures).map((key) => [key, figure(key)[0]]));
-  for (const name of ["layer", "head"]) byId(`filter-${name}`).addEventListener("change", drawGallery);
-  for (const name of ["from", "to", "segments"]) {
-    byId(`filter-${name}`).addEventListener("change", () => drawThose(({ uses }) => uses.includes("filters")));
-  }
-  byId("figure-measure").addEventListener("change", drawFigures);
+  const { layers, heads: headCount } = record.model;
+  offer("blocks", [["all", "all"], ...counted(layers).map((layer) => [layer, layer])]);
+  offer("heads", [["all", "all"], ...counted(headCount).map((head) => [head, head])]);
+  const between = [["00", "A → A"], ["01", "A → B"], ["10", "B → A"], ["11", "B → B"]];
+  const alone = [["all", "every token on every token"], ["from", "what From looks at"], ["to", "what looks at To"]];
+  offer("pairs", record.texts.length < 2 ? alone : [...alone, ...between]);
+  offer("figure", Object.keys(record.attention.figures).map((key) => [key, figure(key)[0]]));
   byId("gallery").addEventListener("keydown", moveInGallery);
 }

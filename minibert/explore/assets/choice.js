@@ -1,22 +1,36 @@
-// What is chosen: a block, a head, a token and an answer. Panels that use one of them draw themselves anew.
+// What is chosen: a block, a head, two tokens, an answer, and what is shown of them. Panels draw themselves anew.
 
 let record; // what Python computed
-const choice = { layer: 0, head: 0, token: 0, key: 0, question: 0, off: [0, 0] };
+const choice = {}; // token: the one that looks, From; key: the one looked at, To; off: [block, head or block]
+const offered = {}; // what can be chosen: name -> [value, what is written for it] each
 const panels = [];
+let opening; // what is chosen when the page opens
 
-/** Registers a panel: `draw` is called at the start, and when one of what it `uses` is chosen anew; or the "filters". */
+/** Registers a panel: `draw` is called at the start, and when one of what it `uses` is chosen anew. */
 function panel(uses, draw) {
   panels.push({ uses, draw });
 }
 
-function choose(changes) {
-  const changed = Object.keys(changes).filter((name) => choice[name] !== changes[name]);
-  Object.assign(choice, changes);
-  for (const name of ["layer", "head", "token", "question"]) {
-    const select = byId(`choose-${name}`);
-    if (name in changes && select.options.length) select.value = changes[name];
+/** Tells what can be chosen by a name, in the selects that bear it as well; the first is chosen. */
+function offer(name, options) {
+  offered[name] = options;
+  choice[name] = options[0]?.[0];
+  for (const select of document.querySelectorAll(`select[data-choice="${name}"]`)) {
+    select.replaceChildren(...options.map(([value, written]) => make("option", { value }, written)));
+    select.addEventListener("change", () => choose({ [name]: options[select.selectedIndex][0] }));
   }
+}
+
+function showChoice() {
+  for (const select of document.querySelectorAll("select[data-choice]")) select.value = choice[select.dataset.choice];
+}
+
+function choose(changes) {
+  const changed = Object.keys(changes).filter((name) => String(choice[name]) !== String(changes[name]));
+  Object.assign(choice, changes);
+  showChoice();
   drawThose(({ uses }) => uses.some((name) => changed.includes(name)));
+  if (changed.length) keepInAddress("assign");
 }
 
 function drawAll() {
@@ -51,13 +65,9 @@ function choiceButton(text, isChosen, choose) {
   return button;
 }
 
-/** Fills a select: [value, name] each. */
-function fill(select, options) {
-  select.replaceChildren(...options.map(([value, name]) => make("option", { value }, name)));
-}
-
 const counted = (count) => Array.from({ length: count }, (_, index) => index);
 const pieceAt = (position) => `${position} ${shortened(record.tokens[position].piece)}`;
+const quoted = (position) => `“${shortened(record.tokens[position].piece)}” at ${position}`;
 const shortened = (text, most = 24) => (text.length > most ? `${text.slice(0, most)}…` : text);
 const pieces = () => record.tokens.map((entry) => shortened(entry.piece, 16));
 const blocks = () => counted(record.model.layers).map((layer) => `block ${layer}`);
@@ -65,16 +75,17 @@ const heads = () => counted(record.model.heads).map(String);
 const question = () => record.predictions[choice.question];
 
 function setUpChoice() {
-  fill(byId("choose-layer"), counted(record.model.layers).map((layer) => [layer, layer]));
-  fill(byId("choose-head"), counted(record.model.heads).map((head) => [head, head]));
-  fill(byId("choose-token"), record.tokens.map((entry) => [entry.position, pieceAt(entry.position)]));
-  fill(byId("choose-question"), record.predictions.map((entry, place) => [place, entry.name]));
+  const { layers, heads: headCount } = record.model;
+  const tokens = record.tokens.map((entry) => [entry.position, pieceAt(entry.position)]);
+  offer("layer", counted(layers).map((layer) => [layer, layer]));
+  offer("head", counted(headCount).map((head) => [head, head]));
+  offer("token", tokens);
+  offer("key", tokens);
+  offer("question", record.predictions.map((entry, place) => [place, entry.name]));
+  offer("off", counted(layers).flatMap((layer) => counted(headCount + 1).map((column) => [[layer, column]])));
   byId("choose-question").parentElement.hidden = record.predictions.length === 0;
-  for (const name of ["layer", "head", "token", "question"]) {
-    byId(`choose-${name}`).addEventListener("change", (event) => choose({ [name]: Number(event.target.value) }));
-  }
-  const asked = record.predictions[0]?.position;
-  const first = Math.min(1, record.tokens.length - 1);
-  Object.assign(choice, { token: asked ?? first, key: first }); // nothing is drawn yet
-  byId("choose-token").value = choice.token;
+  const { layer, head, from, to } = record.opening;
+  const asked = record.predictions.findIndex(({ position }) => position === from);
+  Object.assign(choice, { layer, head, token: from, key: to, question: Math.max(0, asked), off: [layer, head] }); // nothing is drawn yet
+  showChoice();
 }

@@ -28,8 +28,6 @@ const token = (text) => make("bdi", { className: "token" }, text);
 /** Attention has four decimals here, and no more. */
 const fourDecimals = (value) => value.toFixed(4);
 const percent = (value) => `${(100 * value).toFixed(2)} %`;
-/** For a cell of a table of which the unit is known. */
-const withoutUnit = (text) => text.replace(/ (%|points)$/, "");
 /** Four digits, however large. */
 function digits(value) {
   const size = Math.abs(value);
@@ -42,7 +40,22 @@ function atMost(error) {
   const unit = 10 ** Math.floor(Math.log10(error));
   return (Math.ceil(error / unit) * unit).toPrecision(1);
 }
+/** A number in ever fewer letters: with so many decimals, without the 0 before its point, with a decimal less, … */
+function shorter(value, most, { least = 0, write = (decimals) => value.toFixed(decimals) } = {}) {
+  return counted(most - least + 1).flatMap((fewer) => {
+    const written = write(most - fewer);
+    return [written, written.replace(/^([+−-]?)0\./, "$1.")];
+  });
+}
 const signed = (value, text) => (value > 0 ? "+" : "") + text(value).replaceAll("-", "−");
+
+/** A bar as wide as a share of its cell. */
+function barOf(share) {
+  const bar = make("span", { className: "bar" });
+  bar.style.width = `${100 * share}%`;
+  bar.hidden = share === 0;
+  return bar;
+}
 
 // --- Colours ---------------------------------------------------------------------------------------------------------
 

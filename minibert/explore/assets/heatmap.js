@@ -4,22 +4,26 @@
  * Draws into `place`, anew at each call.
  *   rows, columns   names, one each
  *   colour(r, c)    red, green, blue
- *   text(r, c)      the value, written into the cell where there is room
+ *   text(r, c)      the value in its forms, the longest first; all cells are written in the first form that fits into all
  *   says(r, c)      what the note at the pointer says
- *   chosen          [r, c], marked; [r, null] marks a row
+ *   chosen          [r, c], marked; [r, null] marks a row, [null, c] a column
  *   choose(r, c)    called at a click, and at Enter
  *   most            pixels that a cell may be wide
  */
 function heatmap(place, { rows, columns, label, colour, text, says, chosen, choose, most = 28 }) {
   const kept = place.querySelector("canvas") === document.activeElement ? place.cursor : null;
   const room = Math.max(160, place.clientWidth);
-  const font = '12px ui-monospace, "DejaVu Sans Mono", Consolas, monospace';
+  const font = (size) => `${size}px ui-monospace, "DejaVu Sans Mono", Consolas, monospace`;
   const measure = document.createElement("canvas").getContext("2d");
-  measure.font = font;
+  measure.font = font(12);
   const widest = (names, limit) => Math.min(limit, Math.max(...names.map((name) => measure.measureText(name).width)) + 8);
   const forNames = Math.max(48, room - 2 - 2 * columns.length); // what the narrowest cells leave
   const left = Math.ceil(widest(rows, Math.min(room * 0.3, forNames)));
-  const width = Math.max(2, Math.min(most, Math.floor((room - left - 2) / columns.length)));
+  const texts = text && columns.length <= MOST_NUMBERS && rows.map((_, row) => columns.map((_, column) => text(row, column)));
+  const forms = texts ? lettersOfForms(texts.flat()) : [];
+  const widthOf = (letters, [size, apart]) => Math.ceil((letters * size * measure.measureText("0").width) / 12 + apart);
+  const least = forms.length ? widthOf(forms.at(-1), LETTERS.at(-1)) : 2;
+  const width = Math.max(least, Math.min(most, Math.floor((room - left - 2) / columns.length)));
   const height = width < 12 && rows.length > 24 ? width : Math.max(12, Math.min(width, 24)); // many small cells are squares
   const upright = widest(columns, 1000) <= width + 4;
   const top = upright ? 18 : Math.ceil(widest(columns, 96));
@@ -37,20 +41,22 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
 
   const context = canvas.getContext("2d");
   context.scale(sharp, sharp);
-  context.font = font;
   context.textBaseline = "middle";
   const gap = width > 6 && height > 6 ? 1 : 0;
+  const fitting = forms.flatMap((letters, form) => LETTERS.map((kind) => [form, kind, widthOf(letters, kind)])).find(([, , wide]) => wide <= width);
+  if (fitting) context.font = font(fitting[1][0]);
   rows.forEach((_, row) => columns.forEach((_, column) => {
     const rgb = colour(row, column);
     context.fillStyle = css(rgb);
     context.fillRect(left + column * width, top + row * height, width - gap, height - gap);
-    const written = text && text(row, column);
-    if (written && measure.measureText(written).width <= width - 4) {
+    const written = fitting && texts[row][column][fitting[0]];
+    if (written) {
       context.fillStyle = inkOn(rgb);
       context.textAlign = "center";
       context.fillText(written, left + (column + 0.5) * width, top + (row + 0.5) * height);
     }
   }));
+  context.font = font(12);
   context.textAlign = "right";
   for (const row of labelled(rows.length, height, chosen?.[0])) {
     context.fillStyle = css(row === chosen?.[0] ? palette.ink : palette.soft);
@@ -69,13 +75,13 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
     context.fillText(upright ? name : fitted(measure, name, top - 6), 0, upright ? -4 : 0);
     context.restore();
   }
-  if (chosen && chosen[0] !== null && chosen[0] >= 0) {
-    const [first, count] = chosen[1] === null ? [0, columns.length] : [chosen[1], 1];
+  if (chosen) {
+    const [[firstRow, rowCount], [first, columnCount]] = [rows, columns].map((names, axis) => (chosen[axis] === null ? [0, names.length] : [chosen[axis], 1]));
     const mark = (colour, thick, inset) => {
       context.strokeStyle = css(colour);
       context.lineWidth = thick;
-      const [x, y] = [left + first * width + inset, top + chosen[0] * height + inset];
-      context.strokeRect(x, y, count * width - gap - 2 * inset, height - gap - 2 * inset);
+      const [x, y] = [left + first * width + inset, top + firstRow * height + inset];
+      context.strokeRect(x, y, columnCount * width - gap - 2 * inset, rowCount * height - gap - 2 * inset);
     };
     if (gap) mark(palette.paper, 1, 1.5); // or the mark would not be seen on a cell of its own colour
     mark(palette.minus, 2, 0);
@@ -131,6 +137,15 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
 }
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+const LETTERS = [[12, 4], [11, 4], [10, 4], [9, 4], [9, 1]]; // in cells: their size in pixels, and what parts two numbers
+const MOST_NUMBERS = 32; // columns of a table that rather scrolls than has no numbers
+
+/** The letters that the longest number has in each of its forms. */
+function lettersOfForms(cells) {
+  return counted(Math.max(...cells.map((forms) => forms.length)))
+    .map((form) => Math.max(...cells.map((forms) => forms[form]?.length ?? 0)));
+}
 
 const LEAST = 10; // pixels of a row or column that has its name
 

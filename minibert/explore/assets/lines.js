@@ -10,6 +10,7 @@ function drawLines() {
     const button = make("button", { type: "button", className: `token ${side}`, "data-side": side, "data-at": at }, make("bdi", {}, shortened(entry.piece, 16)));
     button.setAttribute("aria-label", `${entry.piece}, position ${at}, ${side === "looks" ? "as the one that looks" : "as the one looked at"}`);
     button.tabIndex = at === choice.token ? 0 : -1;
+    button.setAttribute("aria-pressed", String(at === (side === "looks" ? choice.token : choice.key)));
     return button;
   }));
   const canvas = make("canvas", { role: "img", "aria-label": `Attention of block ${layer}, head ${head} as lines` });
@@ -47,20 +48,21 @@ function drawLines() {
     view.querySelector(`[data-side="${side}"][data-at="${Number(button.dataset.at) + step[0]}"]`)?.focus();
   });
 }
-panel(["layer", "head", "token", "filters"], drawLines);
+panel(["layer", "head", "token", "key", "pairs"], drawLines);
 
 function strokeLines(canvas, width, height) {
   const context = canvas.getContext("2d");
   const { layer, head } = choice;
   context.clearRect(0, 0, width, height);
-  context.strokeStyle = css(palette.plus);
   for (let from = 0; from < record.tokens.length; from++) {
     if (pointed && pointed[0] === "looks" && pointed[1] !== from) continue;
     for (let to = 0; to < record.tokens.length; to++) {
       if ((pointed && pointed[0] === "seen" && pointed[1] !== to) || !passes(from, to)) continue;
       const share = record.attention.probabilities.at(layer, head, from, to);
       if (share < 0.001) continue; // nothing that a screen could show
-      context.globalAlpha = Math.min(1, pointed ? 0.15 + share : share);
+      const isChosen = from === choice.token && to === choice.key;
+      context.strokeStyle = css(isChosen ? palette.minus : palette.plus);
+      context.globalAlpha = isChosen ? 1 : Math.min(1, pointed ? 0.15 + share : share);
       context.lineWidth = 0.5 + 2.5 * share;
       context.beginPath();
       context.moveTo(2, (from + 0.5) * LINE_HEIGHT);

@@ -10,7 +10,7 @@ function drawNeuron() {
   const { layer, head, token: at } = choice;
   const query = headPart("attention.query", at);
   const errors = ["query", "key"].map((name) => record.blocks.values[`attention.${name}`].stepOf(layer) / 2);
-  byId("neuron-title").textContent = `Block ${layer}, head ${head}: the query of ${pieceAt(at)}, D = ${query.length}`;
+  byId("neuron-title").textContent = `Block ${layer}, head ${head}: the query of ${quoted(at)} and the key of every token, D = ${query.length}`;
   const keys = record.tokens.map((_, position) => headPart("attention.key", position));
   const allProducts = keys.map((key) => key.map((value, dimension) => value * query[dimension]));
   const [keyScale, productScale] = [keys, allProducts].map((vectors) => scaleOf(vectors.flatMap((vector) => [...vector])));
@@ -18,16 +18,13 @@ function drawNeuron() {
     const [key, products] = [keys[position], allProducts[position]];
     const score = products.reduce((sum, value) => sum + value, 0) / Math.sqrt(query.length);
     const share = record.attention.probabilities.at(layer, head, at, position);
-    const bar = make("span", { className: "bar" });
-    bar.style.width = `${5 * share}rem`;
-    bar.hidden = share === 0;
     const button = choiceButton(shortened(entry.piece, 16), position === choice.key,
       (step) => position + step in record.tokens && choose({ key: position + step }));
     button.setAttribute("aria-label", `numbers of key ${pieceAt(position)}`);
     return make("tr", { className: position === choice.key ? "chosen" : "" }, number(position), make("td", {}, button),
       make("td", {}, strip(key, `key of ${pieceAt(position)}`, errors[1], keyScale)),
       make("td", {}, strip(products, `query × key of ${pieceAt(position)}`, errorOfProducts(query, key, errors), productScale)),
-      number(signed(score, (value) => value.toFixed(2))), number(fourDecimals(share)), make("td", { className: "bar-cell" }, bar));
+      number(signed(score, (value) => value.toFixed(2))), number(fourDecimals(share)), make("td", { className: "bar-cell" }, barOf(share)));
   });
   const first = make("tr", {}, make("td", {}), make("td", {}, make("strong", {}, "query")), make("td", {}, strip(query, `query of ${pieceAt(at)}`, errors[0])),
     make("td", { colSpan: 4 }, make("small", {}, "of the chosen token")));
@@ -46,7 +43,7 @@ function errorOfProducts(query, key, [ofQuery, ofKey]) {
 
 function drawNumbers(query, errors) {
   const key = headPart("attention.key", choice.key);
-  byId("neuron-summary").textContent = `The numbers of the query of ${pieceAt(choice.token)} and the key of ${pieceAt(choice.key)}`;
+  byId("neuron-summary").textContent = `The numbers of the query of ${quoted(choice.token)} and of the key of ${quoted(choice.key)}`;
   const exact = [...errors, errorOfProducts(query, key, errors)];
   const rows = [...query].map((value, dimension) => [number(dimension), ...[value, key[dimension], value * key[dimension]]
     .map((shown, column) => number(shown.toFixed(decimalsFor(exact[column]))))]);

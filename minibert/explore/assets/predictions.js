@@ -1,14 +1,10 @@
-// What the heads answer, and what they would answer at every earlier block.
+// What the output heads answer, and what they would answer at every earlier block.
 
 /** Answers, then their values: bars for probabilities, numbers for scores. */
 function answerTable(answers, scale, properties = {}) {
   return table([], answers.map(({ answer, value }) => {
     const cells = [make("td", {}, token(answer)), number(scale === "number" ? digits(value) : percent(value))];
-    if (scale !== "number") {
-      const bar = make("span", { className: "bar" });
-      bar.style.width = `${Math.max(0.1, 8 * value)}rem`;
-      cells.push(make("td", { className: "bar-cell" }, bar));
-    }
+    if (scale !== "number") cells.push(make("td", { className: "bar-cell" }, barOf(value)));
     return make("tr", {}, ...cells);
   }), { className: "answers", ...properties });
 }
@@ -24,8 +20,7 @@ function drawPredictions() {
     return make("tr", { className: place === choice.question ? "chosen" : "" }, make("td", {}, button), make("td", {}, token(answer)),
       number(entry.scale === "number" ? digits(value) : percent(value)), make("td", {}, make("code", {}, `minibert.${entry.head}`)));
   });
-  const box = make("div", { className: "scrolls" }, table(["asked", "answer", "", "answered by"], list));
-  byId("prediction-list").replaceChildren(box);
+  byId("prediction-list").replaceChildren(table(["question", "best answer", "its value", "answered by"], list));
   byId("prediction-title").textContent = `${question().name}: ${question().scale === "number" ? "the scores" : "the likeliest answers"}`;
   byId("prediction-answers").replaceChildren(answerTable(question().answers, question().scale));
 }
@@ -47,7 +42,7 @@ function drawLayers() {
     const where = place === 0 ? "embeddings" : `block ${place - 1}`;
     return [make("th", { scope: "row" }, where), number(written(value)), number(rank), ...cells];
   });
-  const heads = ["read off", `of “${shortened(chosen)}”`, "rank", ...layers[0].answers.map((_, place) => `${place + 1}.`)];
+  const heads = ["after", `for “${shortened(chosen)}”`, "its rank", ...layers[0].answers.map((_, place) => (place ? `no. ${place + 1}` : "best"))];
   byId("layers-table").replaceChildren(table(heads, rows));
 }
 

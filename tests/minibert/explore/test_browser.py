@@ -28,7 +28,7 @@ from minibert.heads import BertForPreTraining
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, TINY, seeded
-from tests.minibert.explore.conftest import A, B, random_model
+from tests.minibert.explore.conftest import SHAPE, A, B, random_model
 from tests.minibert.explore.test_page import HOSTILE
 from tests.weights_convert.reference_models import real_directory
 from weights_convert.convert import from_hf
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,
     reason="no browser: apt-get install chromium chromium-driver",
 )
-ALWAYS = ["way", "attention", "neuron", "what-if"]
+ALWAYS = ["attention", "neuron", "way", "what-if"]
 NEED_A_HEAD = ["predictions", "layers", "saliency"]
 
 
@@ -181,7 +181,7 @@ def written_by(browser: Browser, draw: str) -> list[str]:
 def test_every_panel_appears_and_is_in_the_contents(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
     model = random_model("BertForPreTraining")
     browser = show(model, tokenizer, A, B, other=(model, tokenizer, "y"))
-    panels = ["way", "attention", "neuron", "predictions", "layers", "what-if", "saliency", "compare"]
+    panels = ["attention", "neuron", "way", "predictions", "layers", "what-if", "saliency", "compare"]
     assert visible_panels(browser) == panels
     links = browser.run("return [...document.querySelectorAll('#contents a')].map((a) => a.hash.slice(1))")
     assert links == panels
@@ -353,10 +353,10 @@ def test_of_every_head_the_figure_is_written_and_said_alike(opened: Browser, rec
     for measure in ("entropy", "a_to_b"):
         opened.choose("#figure-measure", measure)
         exact = record["attention"]["figures"][measure][1, 2]
-        shown = f"{exact:.2f}" if measure == "entropy" else f"{100 * exact:.2f} %"
-        assert shown.removesuffix(" %") in written_by(opened, "drawFigures()")
+        shown = f"{exact:.2f} bits" if measure == "entropy" else f"{100 * exact:.2f} %"
+        assert shown.split()[0] in written_by(opened, "drawFigures()")
         assert opened.hover_cell("#figures canvas", 1, 2) == f"block 1, head 2: {shown}"
-    about = "what tokens of A give to tokens of B; [CLS] and [SEP] belong to neither; in %"
+    about = "the attention that tokens of text A pay to tokens of text B, in %; [CLS] and [SEP] belong to neither"
     assert opened.text("#figure-about") == about
 
 
@@ -383,10 +383,9 @@ def test_along_a_large_matrix_as_many_tokens_are_named_as_fit_and_the_chosen_one
     assert len(browser.run("return record.tokens")) == 123
     size = float(browser.run("return document.querySelector('#matrix canvas').dataset.cellHeight"))
     assert 2 <= size < 10  # too little for a name each
-    names = written_by(browser, "choose({token: 41})")
-    browser.run("choose({token: 1})")
-    (rows, columns) = (browser.run("return labelled(123, arguments[0], arguments[1])", size, at) for at in (41, None))
-    for named, first in ((rows, 41), (columns, 0)):
+    names = written_by(browser, "choose({token: 41, key: 60})")
+    (rows, columns) = (browser.run("return labelled(123, arguments[0], arguments[1])", size, at) for at in (41, 60))
+    for named, first in ((rows, 41), (columns, 60)):
         assert first in named
         apart = np.diff(named) * size
         assert (apart >= 12).all() and (apart < 24 + size).all()
@@ -411,7 +410,7 @@ def test_a_page_of_more_tokens_than_its_width_has_pixels_for_scrolls_the_matrix_
 
 def test_choosing_a_head_changes_the_picture(opened: Browser) -> None:
     before = [opened.picture(f"{place} canvas") for place in ("#matrix", "#lines")]
-    assert opened.text("#head-title") == "Block 0, head 0"
+    assert opened.text("#head-title") == "Block 1, head 1"
     opened.find('#gallery [data-layer="1"][data-head="2"]').click()
     assert opened.text("#head-title") == "Block 1, head 2"
     after = [opened.picture(f"{place} canvas") for place in ("#matrix", "#lines")]
@@ -421,7 +420,7 @@ def test_choosing_a_head_changes_the_picture(opened: Browser) -> None:
 
 
 def test_arrow_keys_move_among_heads(opened: Browser) -> None:
-    opened.run("document.querySelector('#gallery [tabindex=\"0\"]').focus()")
+    opened.run("choose({layer: 0, head: 0}); document.querySelector('#gallery [tabindex=\"0\"]').focus()")
     ActionChains(opened.driver).send_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN).perform()
     assert opened.text("#head-title") == "Block 1, head 1"
     assert opened.run("return {...document.activeElement.dataset}") == {"layer": "1", "head": "1"}
@@ -430,7 +429,7 @@ def test_arrow_keys_move_among_heads(opened: Browser) -> None:
 
 
 def test_arrow_keys_move_among_cells_and_enter_chooses(opened: Browser, record: dict[str, Any]) -> None:
-    opened.run("choose({token: 1})")
+    opened.run("choose({layer: 0, head: 0, token: 1, key: 0})")
     opened.find("#matrix canvas").send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     exact = record["attention"]["probabilities"][0, 0, 2, 2]
     assert opened.text("#tip") == f"2 cat → 2 cat: {exact:.4f}"
@@ -442,6 +441,7 @@ def test_the_cell_that_arrow_keys_have_reached_is_framed_and_in_view(
     show: Callable[..., Browser], tokenizer: Tokenizer
 ) -> None:
     browser = show(random_model("Bert"), tokenizer, "the cat sat on " * 12)
+    browser.run("choose({layer: 0, token: 1})")
     browser.find("#stream canvas").send_keys(Keys.ARROW_DOWN * 40, Keys.ARROW_RIGHT)
     box = "(e) => { const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; }"
     cell, inside, tip = browser.run(
@@ -459,12 +459,13 @@ def test_the_cell_that_arrow_keys_have_reached_is_framed_and_in_view(
 
 
 def test_a_tap_says_the_value(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({layer: 0, head: 0})")
     opened.tap("#matrix canvas", *opened.cell("#matrix canvas", 2, 4))
     exact = record["attention"]["probabilities"][0, 0, 2, 4]
     opened.wait(f"document.getElementById('tip').textContent === '2 cat → 4 on: {exact:.4f}'")
     assert opened.find("#tip").is_displayed()
     assert opened.run("return choice.token") == 2
-    opened.tap(".strip", 10, 8)
+    opened.tap("#way-strips .strip", 10, 8)
     opened.wait("document.getElementById('tip').textContent.startsWith('embeddings.token, dimension 0: ')")
     assert opened.find("#tip").is_displayed()
 
@@ -517,7 +518,7 @@ def test_arrow_keys_move_within_a_column_of_which_tab_reaches_one(
 )
 def test_what_was_chosen_by_enter_keeps_the_focus(selector: str, opened: Browser) -> None:
     focused = "const e = document.activeElement; return [e.ariaLabel, e.closest('[id]').id, e.textContent.slice(0, 5)]"
-    opened.run("choose({token: 1, key: 1}); document.querySelector(arguments[0]).focus()", selector)
+    opened.run("choose({layer: 0, token: 1, key: 1}); document.querySelector(arguments[0]).focus()", selector)
     before = opened.run(focused)
     opened.run("window.drawn = 0; panel(['layer', 'token', 'key', 'question', 'off'], () => drawn++)")
     ActionChains(opened.driver).send_keys(Keys.ARROW_RIGHT * selector.endswith("canvas") + Keys.ENTER).perform()
@@ -533,7 +534,7 @@ def test_tab_reaches_one_head_and_one_token_of_the_lines(opened: Browser) -> Non
 
 def test_pointing_at_a_token_of_the_lines_shows_its_numbers(opened: Browser, record: dict[str, Any]) -> None:
     opened.pointer_at('#lines [data-side="looks"][data-at="3"]', 20, 10).perform()
-    assert opened.texts("#lines small") == [f"{share:.4f}" for share in record["attention"]["probabilities"][0, 0, 3]]
+    assert opened.texts("#lines small") == [f"{share:.4f}" for share in record["attention"]["probabilities"][1, 1, 3]]
 
 
 def test_filters_leave_what_they_name(opened: Browser) -> None:
@@ -546,12 +547,15 @@ def test_filters_leave_what_they_name(opened: Browser) -> None:
     ) == ["block 1, head 2"]
     assert opened.texts("#gallery span") == ["head", "2", "block 1"]
     full = opened.picture("#matrix canvas")
-    opened.choose("#filter-segments", "01")
+    opened.choose("#filter-pairs", "01")
     assert kept_by_filters(opened) == [[from_, to] for from_ in range(8) for to in range(8, 12)]
-    opened.choose("#filter-from", "3")
-    opened.choose("#filter-to", "9")
-    assert kept_by_filters(opened) == [[3, 9]]
     assert opened.picture("#matrix canvas") != full
+    opened.choose("#filter-pairs", "from")
+    opened.choose("#choose-from", "5")
+    assert kept_by_filters(opened) == [[5, to] for to in range(12)]
+    opened.choose("#filter-pairs", "to")
+    opened.choose("#choose-to", "9")
+    assert kept_by_filters(opened) == [[from_, 9] for from_ in range(12)]
 
 
 def test_filters_hold_for_both_models(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
@@ -559,8 +563,164 @@ def test_filters_hold_for_both_models(show: Callable[..., Browser], tokenizer: T
     browser = show(model, tokenizer, A, B, other=(model, tokenizer, "y"))
     places = [f"{place} canvas" for place in ("#matrix", "#compare-first", "#compare-second")]
     full = [browser.picture(place) for place in places]
-    browser.choose("#filter-from", "3")
+    browser.choose("#filter-pairs", "from")
     assert not set(full) & {browser.picture(place) for place in places}
+
+
+# --- Which head looks from one token to another ----------------------------------------------------------------------
+
+
+def pair_rows(browser: Browser) -> list[list[str]]:
+    """Of every head its name and its attention, as they stand on the page."""
+    rows = "[...document.querySelectorAll('#pair tbody tr')]"
+    return list(browser.run(f"return {rows}.map((row) => [...row.cells].slice(0, 2).map((cell) => cell.textContent))"))
+
+
+def test_from_and_to_show_their_attention_in_every_head(opened: Browser, record: dict[str, Any]) -> None:
+    opened.choose("#choose-from", "6")
+    opened.choose("#choose-to", "2")
+    assert opened.text("#pair-title") == "Which head looks from “mat” to “cat”?"
+    exact = record["attention"]["probabilities"][:, :, 6, 2]
+    by_value = sorted(np.ndindex(2, 3), key=lambda head: -exact[head])
+    assert pair_rows(opened) == [[f"{layer}.{head}", f"{exact[layer, head]:.4f}"] for layer, head in by_value]
+    opened.find("#pair th:first-child button").click()
+    assert [name for name, _ in pair_rows(opened)] == ["0.0", "0.1", "0.2", "1.0", "1.1", "1.2"]
+    opened.find("#pair th:nth-child(2) button").click()
+    assert [name for name, _ in pair_rows(opened)] == [f"{layer}.{head}" for layer, head in by_value]
+    assert opened.run("return [...document.querySelectorAll('#pair th')].map((head) => head.ariaSort)") == [
+        "none", "descending", None,
+    ]  # fmt: skip
+
+
+def test_from_is_the_token_of_the_whole_page(opened: Browser) -> None:
+    opened.choose("#choose-from", "6")
+    assert opened.run("return document.getElementById('choose-token').value") == "6"
+    assert opened.text("#neuron-title") == "Block 1, head 1: the query of “mat” at 6 and the key of every token, D = 8"
+    opened.choose("#choose-token", "4")
+    assert opened.run("return document.getElementById('choose-from').value") == "4"
+
+
+def test_a_row_opens_its_head_with_the_mouse_and_with_arrow_keys(opened: Browser) -> None:
+    opened.run("choose({order: 'head'})")
+    opened.find("#pair tbody tr:nth-child(3) td:nth-child(2)").click()
+    assert opened.text("#head-title") == "Block 0, head 2"
+    opened.find('#pair [aria-pressed="true"]').send_keys(Keys.ARROW_DOWN)
+    assert opened.text("#head-title") == "Block 1, head 0"
+    assert opened.run("return document.activeElement.ariaLabel") == "block 1, head 0"
+
+
+# --- Where the page opens, and the address ---------------------------------------------------------------------------
+
+CHOSEN = "return [choice.layer, choice.head, choice.token, choice.key, panelInView()]"
+
+
+def test_the_page_opens_with_the_attention_that_says_most(opened: Browser, record: dict[str, Any]) -> None:
+    assert opened.run(CHOSEN) == [1, 1, 3, 1, "attention"]
+    assert opened.text("#opening") == record["opening"]["why"]
+    assert opened.run("return [choice.off, choice.question]") == [[1, 1], 0]
+
+
+def test_the_address_brings_the_choice_again(opened: Browser) -> None:
+    opened.run("choose({layer: 0, head: 2, token: 6, key: 2, figure: 'cls', off: [0, 3]})")
+    opened.find('#contents [href="#what-if"]').click()
+    address = "#what-if&block=0&head=2&from=6&to=2&off=0,3&figure=cls"
+    opened.wait(f"location.hash === '{address}'")
+    opened.driver.refresh()
+    opened.wait("document.documentElement.dataset.ready === 'true'")
+    assert opened.run(CHOSEN) == [0, 2, 6, 2, "what-if"]
+    assert opened.run("return [choice.figure, choice.off, document.getElementById('figure-measure').value]") == [
+        "cls", [0, 3], "cls",
+    ]  # fmt: skip
+    assert opened.run("return location.hash") == address
+
+
+def test_back_and_forward_go_from_choice_to_choice(opened: Browser) -> None:
+    for head in (2, 0):
+        # By a click: of what no hand has chosen a browser keeps no history where it is full, as after many tests.
+        opened.find(f'#gallery [data-layer="1"][data-head="{head}"]').click()
+        opened.wait(f"location.hash === '#attention&block=1&head={head}&from=3&to=1'")
+    for way, head in (("back", 2), ("back", 1), ("forward", 2)):
+        getattr(opened.driver, way)()  # which waits, as history.back() does not
+        opened.wait(f"choice.head === {head}")
+        assert opened.text("#head-title") == f"Block 1, head {head}"
+
+
+def test_a_choice_made_while_the_address_changes_stays(opened: Browser) -> None:
+    """The browser tells a page of a new address some time after it; here the next choice comes between."""
+    opened.run("choose({head: 2}); clearTimeout(waiting); location.hash = followed = address(); choose({head: 0})")
+    opened.wait("location.hash === '#attention&block=1&head=0&from=3&to=1'")
+    assert opened.run("return choice.head") == 0
+
+
+def test_the_panel_in_the_address_is_the_one_that_is_worked_in(opened: Browser) -> None:
+    opened.run("document.getElementById('saliency').scrollIntoView({block: 'end'})")
+    opened.find("#what-if-grid canvas").send_keys(Keys.ENTER, Keys.ARROW_LEFT, Keys.ENTER)
+    opened.wait("location.hash === '#what-if&block=1&head=1&from=3&to=1&off=1,0'")
+
+
+@pytest.mark.parametrize(
+    ("address", "chosen"),
+    [
+        ("#neuron&block=0&from=5", [0, 1, 5, 1, "neuron"]),
+        ("#nowhere&block=2&head=-1&from=12&to=x&off=9,9&constructor=1&__proto__=0&head=2", [1, 2, 3, 1, "attention"]),
+        ("#%E0%A4%A&=&block&&&head==1", [1, 1, 3, 1, "attention"]),
+        ("#compare", [1, 1, 3, 1, "attention"]),
+    ],
+    ids=["part", "wrong values", "no sense", "hidden panel"],
+)
+def test_what_an_address_names_wrongly_is_passed_over(address: str, chosen: list[Any], opened: Browser) -> None:
+    opened.run("location.hash = arguments[0]", address)
+    opened.wait(f"JSON.stringify((() => {{ {CHOSEN} }})()) === '{json.dumps(chosen, separators=(',', ':'))}'")
+    assert opened.driver.get_log("browser") == []
+
+
+# --- Pictures --------------------------------------------------------------------------------------------------------
+
+
+def test_each_panel_is_saved_as_a_picture(opened: Browser, tmp_path: Path) -> None:
+    opened.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    shown = "[...document.querySelectorAll('main > section:not([hidden])')]"
+    sizes = opened.run(
+        f"return {shown}.map((section) => {{ const {{ width, height }} = pictureOf(section);"
+        "section.querySelector('.save').click(); return [pictureName(section), width, height]; })"
+    )
+    assert [name for name, _, _ in sizes] == [
+        "random-attention-block-1-head-1.png", "random-neuron-block-1-head-1-from-3-MASK.png",
+        "random-way-block-1-from-3-MASK.png", "random-predictions-MASK-at-3.png", "random-layers-MASK-at-3.png",
+        "random-what-if-without-block-1-head-1-MASK-at-3.png", "random-saliency-MASK-at-3.png",
+    ]  # fmt: skip
+    for name, width, height in sizes:
+        wait_for(lambda name=name: (tmp_path / name).is_file())
+        head = (tmp_path / name).read_bytes()[:24]
+        assert head[:8] == b"\x89PNG\r\n\x1a\n"
+        assert [int.from_bytes(head[at : at + 4], "big") for at in (16, 20)] == [width, height]
+    assert opened.driver.get_log("browser") == []
+    assert opened.run("return document.querySelectorAll('.whole, .picture-title').length") == 0
+
+
+def test_a_picture_holds_the_title_the_labels_and_the_drawings(opened: Browser, record: dict[str, Any]) -> None:
+    words = written_by(
+        opened,
+        "window.drawn = []; const draw = CanvasRenderingContext2D.prototype.drawImage;"
+        "CanvasRenderingContext2D.prototype.drawImage = function (canvas, ...place) {"
+        "  drawn.push(canvas.closest('[id]').id); draw.call(this, canvas, ...place); };"
+        "pictureOf(document.getElementById('attention')); CanvasRenderingContext2D.prototype.drawImage = draw;",
+    )
+    drawn = opened.run("return drawn")
+    assert words[: 1 + len(A.split())] == ["random", *A.split()]
+    for title in ("Attention", "Which head looks from “[MASK]” to “the”?", "Block 1, head 1"):
+        assert " ".join(words).count(title) == 1
+    assert {f"{share:.4f}" for share in record["attention"]["probabilities"][:, :, 3, 1].flat} <= set(words)
+    assert "In" not in words  # the explanation is left out
+    assert drawn.count("gallery") == 6
+    assert {"lines", "matrix", "figures"} <= set(drawn)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.perf_counter() + 20
+    while not condition():
+        assert time.perf_counter() < deadline
+        time.sleep(0.01)
 
 
 # --- Text by others, screens of others -------------------------------------------------------------------------------
@@ -598,6 +758,43 @@ def test_no_width_makes_the_page_scroll_sideways(
     browser = show(model, tokenizer, A, B, other=(model, tokenizer, "y"), width=width)
     wide, inner = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner == width
+
+
+@pytest.fixture
+def on_a_phone(show: Callable[..., Browser], tokenizer: Tokenizer) -> Browser:
+    """A pair through two blocks of twelve heads, 390 pixels wide."""
+    shape = SHAPE.replace(hidden_size=24, num_attention_heads=12)
+    model = BertForPreTraining(shape, generator=seeded(1)).eval()
+    return show(model, tokenizer, A, B, other=(model, tokenizer, "y"), width=390)
+
+
+def test_on_a_phone_no_number_vanishes(on_a_phone: Browser) -> None:
+    """Every cell of a table of colours has its number, and no table goes on beyond the screen."""
+    expected = {"drawHead": 12 * 12, "drawFigures": 2 * 12, "drawStream": 12 * 2, "drawWhatIf": 2 * 13}
+    for draw, cells in expected.items():
+        numbers = [word for word in written_by(on_a_phone, f"{draw}()") if re.fullmatch(r"[+−-]?(\d+|\d*\.\d+)", word)]
+        named = {"drawHead": 0, "drawFigures": 12, "drawStream": 0, "drawWhatIf": 12}[draw]  # heads are numbers too
+        assert len(numbers) == cells + named, draw
+    wide = on_a_phone.run(
+        "return [...document.querySelectorAll('main div')].filter((e) => e.scrollWidth > e.clientWidth)"
+        "  .map((e) => `${e.id}: ${e.scrollWidth} of ${e.clientWidth}`)"
+    )
+    assert wide == []
+
+
+def test_on_a_phone_heads_are_large_enough_for_a_finger(on_a_phone: Browser) -> None:
+    boxes = on_a_phone.run(
+        "return [...document.querySelectorAll('#gallery button')].map((e) => [e.offsetWidth, e.offsetHeight])"
+    )
+    assert len(boxes) == 24
+    assert np.min(boxes) >= 32
+
+
+def test_on_a_phone_attention_is_on_the_first_screen_and_every_panel_one_tap_away(on_a_phone: Browser) -> None:
+    assert on_a_phone.run("return document.getElementById('attention').getBoundingClientRect().top") < 844
+    on_a_phone.run("document.querySelector('#contents [href=\"#saliency\"]').click()")
+    assert on_a_phone.run("return panelInView()") == "saliency"
+    on_a_phone.wait("document.querySelector('#contents [aria-current]').textContent === 'Saliency'")
 
 
 def test_the_shares_of_the_neuron_view_are_in_sight_on_a_phone(
