@@ -199,6 +199,17 @@ def test_each_panel_names_its_paper_and_code_that_exists() -> None:
                 found = getattr(found, name)
 
 
+def test_the_page_says_how_it_counts_and_what_a_norm_is() -> None:
+    page = " ".join(asset("page.html").split())
+    for sentence in (
+        "Blocks, heads and tokens are counted from 0 here, as in the code. Papers count from 1: block 3, head 1 here "
+        "is head 2 of their layer 4.",
+        "‖x‖ is the norm of a vector x, its length: the square root of the sum of its squared values.",
+    ):
+        assert page.count(sentence) == 1
+    assert not [name for name in SCRIPTS if "darkest" in asset(name)]  # a strongest colour is dark or bright
+
+
 def importable(module: str) -> bool:
     try:
         importlib.import_module(module)
