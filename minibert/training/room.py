@@ -1,8 +1,8 @@
 """Whether a training has room: what it needs of memory, told before anything is built or written, and what there is.
 
 What is counted is what must be there at one time whatever else is: an estimate from below, so that what it refuses
-would not have run. Libraries, and what is in flight between two of the numbers here, add up to a third
-(docs/performance.md).
+would not have run. Libraries, and what is in flight between two of the numbers here, take more: of what runs of tiny to
+small models took, this was 70 to 90 %.
 
 Shapes: see `minibert.model`; here also I, the intermediate size. Sizes are whole numbers of Python's, which don't
 overflow: the fields of a config may say anything.
