@@ -20,6 +20,7 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.training.device import choose_device
+from minibert.training.room import out_of_memory
 from weights_convert.causes import Divergence, likely_cause, weights_not_reached
 from weights_convert.comparison import Row, differences, judged, judged_by_cost, weight_rows, worst
 from weights_convert.config_map import described_config, read_config
@@ -117,6 +118,8 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
         if is_encoder and missing and all(key.startswith("pooler.") for key in missing):
             reference, missing = _from_pretrained(reference_class, directory, dtype, add_pooling_layer=False)
     except Exception as error:  # whatever it dislikes: the files are not ours to judge
+        if ending := out_of_memory(error):
+            raise ending from error
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{directory}: the reference does not load it ({reason})") from error
     finally:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.text_files import check_file, read_small, reason
+from minibert.training.room import out_of_memory
 
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"
@@ -110,6 +111,8 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # what is refused is said in one line, below
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file may raise anything: pickle, zip, EOF, key or Unicode errors
+        if ending := out_of_memory(error):
+            raise ending from error
         code = re.search(r"GLOBAL (\S+)", str(error))
         problem = f"it names {code[1]}, and no code in a file is run" if code else "damaged, or more than tensors"
         raise InputError(f"{path}: refused: {problem}") from error

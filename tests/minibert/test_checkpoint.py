@@ -208,6 +208,24 @@ def test_missing_and_surplus_tensors_are_named(model_directory: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("hidden_size", 3 * 10**6, "encoder.embeddings.token.weight is (80, 24), expected (80, 3000000)"),
+        ("max_position_embeddings", 2**31, "encoder.embeddings.position.weight is (16, 24), expected (2147483648, 24)"),
+        ("vocab_size", 2**62, "config.json: vocab_size 4611686018427387904 is more than any weights have"),
+        ("intermediate_size", 10**30, f"config.json: intermediate_size {10**30} is more than any weights have"),
+        ("num_hidden_layers", 40, " and 416 more"),
+    ],
+)
+def test_sizes_that_the_weights_dont_have_are_refused_without_memory_for_them(
+    field: str, value: int, message: str, model_directory: Path
+) -> None:
+    path = model_directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    assert message in refusal(lambda: checkpoint.load(model_directory))
+
+
 def test_a_tensor_of_another_shape_is_named_with_both(model_directory: Path) -> None:
     edit_weights(model_directory, lambda tensors: tensors.update({"nsp_head.weight": torch.zeros(3, 24)}))
     assert refusal(lambda: checkpoint.load(model_directory)) == (

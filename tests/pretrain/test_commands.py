@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minibert import __main__ as minibert_main
 from minibert.tokenizer import Tokenizer
 from minibert.training.processes import Processes
+from pretrain.batches import BatchMaker
 from pretrain.options import parse_options
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
@@ -108,6 +110,21 @@ def test_inspect_shows_pairs_with_their_masks(
         assert not {was for was, _ in marks} & {"[CLS]", "[SEP]", "[PAD]"}
     assert "-> [MASK]}" in shown
     assert tree(arrays) == before
+
+
+def test_inspect_makes_a_few_pairs_at_a_time(
+    arrays: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[int] = []
+    examples = BatchMaker.examples
+
+    def counted(self: BatchMaker, pairs: Any, numbers: Any) -> Any:
+        made.append(len(numbers))
+        return examples(self, pairs, numbers)
+
+    monkeypatch.setattr(BatchMaker, "examples", counted)
+    shown = said(monkeypatch, capsys, "inspect", "--data", arrays, "--count", 40, "--seq-len", 32)
+    assert made == [16, 16, 8] and "pair 39:" in shown and "pair 40:" not in shown
 
 
 def test_inspect_begins_anywhere_and_says_the_same_again(

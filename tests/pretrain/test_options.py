@@ -152,6 +152,8 @@ def test_no_nsp_is_short_for_the_pair_objective() -> None:
         (("--out", "run"), "give either --corpus"),
         ((*NEEDED, "--data", "arrays"), "give either --corpus"),
         (("--corpus", "text.txt"), "--out is missing"),
+        ((*NEEDED, "--steps", str(10**30)), f"--steps must be at least 1 and at most 1e+18, not {10**30}"),
+        ((*NEEDED, "--steps", "1" + 400 * "0"), "--steps must be at least 1 and at most 1e+18"),
         ((*NEEDED, "--steps", "3", "--minutes", "1"), "give either --steps or --minutes"),
         ((*NEEDED, "--init", "a", "--model", "tiny"), "--model has no effect here: --init"),
         ((*NEEDED, "--init", "a", "--tokenizer", "b"), "--tokenizer has no effect here: --init"),
