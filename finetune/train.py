@@ -50,7 +50,7 @@ from minibert.training.room import out_of_memory
 from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
-from minibert.training.state import State, load_newest_state, save_state
+from minibert.training.state import State, load_newest_state, save_state, tidy
 
 BEST = "best/"  # before the names of the weights of the best epoch so far, in a saved state
 
@@ -415,6 +415,7 @@ class Finetuning:
             options, data, position, self.machine, parameters=self.parameters, trained_parameters=learning,
             test_metrics=test_metrics,
         )  # fmt: skip
+        tidy(self.run.state)  # of a save that was cut off, where none came after it
         report = partial(say, self.processes)
         write_figures(self.run, task, self.dev.examples, predictions, figures, report)
 

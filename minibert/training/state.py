@@ -62,7 +62,7 @@ def save_state(
     replaced = directory / f".{final.name}.replaced"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _tidy(directory)
+        tidy(directory)
         partial.mkdir()
         _write(partial, step, tensors, facts)
         if final.exists():
@@ -75,7 +75,7 @@ def save_state(
         good = [known for known, path in sorted(_states(directory).items()) if _is_plausible(path)]
         last = f"the last good state is that of step {good[-1]}" if good else "no state was saved before"
         raise RunStopped(f"{final}: could not be written ({reason}); {last}") from error
-    _tidy(directory)
+    tidy(directory)
     _remove_old(directory, step, keep)
     return final
 
@@ -173,7 +173,7 @@ def _is_plausible(path: Path) -> bool:
     return True
 
 
-def _tidy(directory: Path) -> None:
+def tidy(directory: Path) -> None:
     """Remove what interrupted saves left, and put back a state that lost its place to a successor that never came."""
     for rest in directory.glob(".step-*.partial"):
         shutil.rmtree(rest)

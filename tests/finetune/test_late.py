@@ -47,6 +47,12 @@ def test_a_damaged_log_any_name_and_what_a_kill_left_cost_nothing(
     for name in ("curves.png", "confusion.png"):
         assert (run / name).read_bytes()[:4] == b"\x89PNG"
     assert list(run.glob(".*.partial")) == [] and summary(run)["steps"] == 18
+    # Cut off behind the last save's renaming: no save comes after it.
+    (run / "summary.json").unlink()
+    (run / "state" / ".step-00000018.replaced").mkdir()
+    (run / "state" / ".step-00000018.partial").mkdir()
+    assert run_here(monkeypatch, *args, "--resume") == 0
+    assert list((run / "state").glob(".*")) == []
 
 
 def test_pictures_that_fail_are_lines_for_the_user(
