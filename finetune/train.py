@@ -411,11 +411,11 @@ class Finetuning:
             test_metrics = task.metrics(test.examples, answers)
         if not self.processes.is_main:
             return
-        tidy(self.run.state)
         figures = summarize(
             options, data, position, self.machine, parameters=self.parameters, trained_parameters=learning,
             test_metrics=test_metrics,
         )  # fmt: skip
+        tidy(self.run.state)  # of a save that was cut off, where none came after it
         report = partial(say, self.processes)
         write_figures(self.run, task, self.dev.examples, predictions, figures, report)
 

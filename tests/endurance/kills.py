@@ -48,7 +48,7 @@ class Kills:
             ending = forks.run(self.words(work, place, done), place, cut=cut)
             done.append(f"{cut}: {ending.code}")
             wrong = self.wrong_end(ending, cut, place)
-            if cut.change and len(done) == 1 and ending.code == 0:
+            if cut.change and cut.signal == signal.SIGKILL and len(done) == 1 and ending.code == 0:
                 wrong = "was not cut off"
             if wrong:
                 return f"{name}, {'; '.join(done)}: {wrong}"
