@@ -41,7 +41,8 @@ def opening_of(
     lettered = np.array([any(letter.isalnum() for letter in piece) for piece in pieces])
     words = lettered & ~batch.special_tokens_mask[0].cpu().numpy()
     asked = int(masked.argmax()) if masked.any() else None
-    (layer, head, looking, seen), among = strongest(probabilities, words=words, asked=asked)
+    goes_on = tokenizer.continuation_mask[batch.input_ids[0].cpu().numpy()]
+    (layer, head, looking, seen), among = strongest(probabilities, words=words, goes_on=goes_on, asked=asked)
     value = float(probabilities[layer, head, looking, seen])
     kind = "word" if among == "words" else "token"
     looks, whom = f"one {kind}", "another"
@@ -57,20 +58,25 @@ def opening_of(
 
 
 def strongest(
-    probabilities: NDArray[np.float32], *, words: NDArray[np.bool_], asked: int | None
+    probabilities: NDArray[np.float32],
+    *,
+    words: NDArray[np.bool_],
+    goes_on: NDArray[np.bool_],
+    asked: int | None,
 ) -> tuple[tuple[int, int, int, int], str]:
     """Which attention says most about a text: (layer, head, the token that looks, the one looked at), "words" or "all".
 
     The largest from one word to another that is no neighbour of it. To special tokens, punctuation and neighbours many
     heads look whatever the text says (Clark et al. 2019, sections 3.1 and 3.2). Of words that punctuation alone
-    separates, as in didn't, each is a neighbour. Where a token is asked about, it is the one that looks. Where no two
-    words are so far apart, the largest to any other token.
+    separates, as in didn't, each is a neighbour; so are the pieces of a neighbour, and a word's own. Where a token is
+    asked about, it is the one that looks. Where no two words are so far apart, the largest to any other token.
 
-    probabilities: (L, N, T, T); words: (T,), True at a word or a piece of one; asked: the position of [MASK].
+    probabilities: (L, N, T, T); words: (T,), True at a word or a piece of one; goes_on: (T,), True at a piece that
+    goes on with the word before it; asked: the position of [MASK].
     """
     tokens = np.arange(len(words))
     looking = words if asked is None else tokens == asked
-    number = np.cumsum(words | looking)
+    number = np.cumsum((words | looking) & ~goes_on)
     pairs = looking[:, None] & words & (abs(number[:, None] - number) > 1)
     among = "words"
     if not pairs.any():

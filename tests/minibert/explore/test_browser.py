@@ -783,11 +783,12 @@ def test_on_a_phone_no_number_vanishes(on_a_phone: Browser) -> None:
 
 
 def test_on_a_phone_heads_are_large_enough_for_a_finger(on_a_phone: Browser) -> None:
-    boxes = on_a_phone.run(
-        "return [...document.querySelectorAll('#gallery button')].map((e) => [e.offsetWidth, e.offsetHeight])"
-    )
-    assert len(boxes) == 24
-    assert np.min(boxes) >= 32
+    boxes = "return [...document.querySelectorAll(arguments[0])].map((e) => [e.offsetWidth, e.offsetHeight])"
+    for heads in ("#gallery button", "#pair tbody tr"):
+        found = on_a_phone.run(boxes, heads)
+        assert len(found) == 24
+        assert np.min(found) >= 32, heads
+    assert np.min(on_a_phone.run(boxes, "main select")) >= 32
 
 
 def test_on_a_phone_attention_is_on_the_first_screen_and_every_panel_one_tap_away(on_a_phone: Browser) -> None:

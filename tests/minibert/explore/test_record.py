@@ -179,24 +179,26 @@ SHARES = {(2, 2): 0.99, (0, 6): 0.95, (2, 3): 0.9, (4, 2): 0.8, (5, 2): 0.7, (4,
 
 
 @pytest.mark.parametrize(
-    ("words", "asked", "strongest_pair", "among"),
+    ("words", "goes_on", "asked", "strongest_pair", "among"),
     [
-        ([1, 2, 3, 4, 5], None, (4, 2), "words"),
-        ([1, 2, 4, 5], None, (5, 2), "words"),  # with punctuation at 3 alone between them 2 and 4 are neighbours
-        ([1, 2, 3], 4, (4, 2), "words"),  # [MASK] at 4
-        ([1, 3], 4, (4, 1), "words"),
-        ([1, 2], None, (0, 6), "all"),
-        ([], 5, (5, 2), "all"),
+        ([1, 2, 3, 4, 5], [], None, (4, 2), "words"),
+        ([1, 2, 3, 4, 5], [4], None, (5, 2), "words"),  # of one word, 3 and 4 are both neighbours of 2
+        ([1, 2, 4, 5], [], None, (5, 2), "words"),  # with punctuation at 3 alone between them 2 and 4 are neighbours
+        ([1, 2, 3], [], 4, (4, 2), "words"),  # [MASK] at 4
+        ([1, 3], [], 4, (4, 1), "words"),
+        ([1, 2], [], None, (0, 6), "all"),
+        ([], [], 5, (5, 2), "all"),
     ],
 )
 def test_the_strongest_attention_from_a_word_to_one_that_is_no_neighbour(
-    words: list[int], asked: int | None, strongest_pair: tuple[int, int], among: str
+    words: list[int], goes_on: list[int], asked: int | None, strongest_pair: tuple[int, int], among: str
 ) -> None:
     probabilities = np.zeros((2, 3, 7, 7), np.float32)
     for number, (pair, share) in enumerate(SHARES.items()):
         probabilities[(number // 3, number % 3, *pair)] = share
     number = list(SHARES).index(strongest_pair)
-    found = strongest(probabilities, words=np.isin(np.arange(7), words), asked=asked)
+    of_words, going_on = (np.isin(np.arange(7), places) for places in (words, goes_on))
+    found = strongest(probabilities, words=of_words, goes_on=going_on, asked=asked)
     assert found == ((number // 3, number % 3, *strongest_pair), among)
 
 
