@@ -129,7 +129,7 @@ function drawFigures() {
   byId("figure-about").textContent = about;
   const written = (value) => (key === "entropy" ? `${value.toFixed(2)} bits` : percent(value));
   heatmap(byId("figures"), {
-    rows: blocks(), columns: heads(), label: `${name} of every head`, most: 76,
+    rows: blocks(), columns: heads(), label: `${name} of every head`, most: 76, heads: true,
     colour: (layer, head) => mixed(palette.none, palette.much, values[layer][head] / largest),
     text: (layer, head) => shorter(values[layer][head] * (key === "entropy" ? 1 : 100), 2),
     says: (layer, head) => `block ${layer}, head ${head}: ${written(values[layer][head])}`,

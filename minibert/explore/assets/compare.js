@@ -11,7 +11,7 @@ function drawDifferences() {
     chosen: [choice.token, null], choose: (at) => choose({ token: at }),
   });
   heatmap(byId("compare-heads"), {
-    rows: blocks(), columns: heads(), label: "Distance of attention", most: 76,
+    rows: blocks(), columns: heads(), label: "Distance of attention", most: 76, heads: true,
     colour: (layer, head) => mixed(palette.none, palette.much, attention[layer][head] / largest.attention),
     text: (layer, head) => shorter(attention[layer][head], 2, { least: 1 }),
     says: (layer, head) => `block ${layer}, head ${head}: ${attention[layer][head].toFixed(4)}`,

@@ -9,8 +9,9 @@
  *   chosen          [r, c], marked; [r, null] marks a row, [null, c] a column
  *   choose(r, c)    called at a click, and at Enter
  *   most            pixels that a cell may be wide
+ *   heads           whether cells are heads: on a phone they are large enough for a finger, and the table scrolls
  */
-function heatmap(place, { rows, columns, label, colour, text, says, chosen, choose, most = 28 }) {
+function heatmap(place, { rows, columns, label, colour, text, says, chosen, choose, most = 28, heads = false }) {
   const kept = place.querySelector("canvas") === document.activeElement ? place.cursor : null;
   const room = Math.max(160, place.clientWidth);
   const font = (size) => `${size}px ui-monospace, "DejaVu Sans Mono", Consolas, monospace`;
@@ -22,9 +23,10 @@ function heatmap(place, { rows, columns, label, colour, text, says, chosen, choo
   const texts = text && columns.length <= MOST_NUMBERS && rows.map((_, row) => columns.map((_, column) => text(row, column)));
   const forms = texts ? lettersOfForms(texts.flat()) : [];
   const widthOf = (letters, [size, apart]) => Math.ceil((letters * size * measure.measureText("0").width) / 12 + apart);
+  const finger = heads && matchMedia("(max-width: 34rem)").matches ? FINGER : 0;
   const least = forms.length ? widthOf(forms.at(-1), LETTERS.at(-1)) : 2;
-  const width = Math.max(least, Math.min(most, Math.floor((room - left - 2) / columns.length)));
-  const height = width < 12 && rows.length > 24 ? width : Math.max(12, Math.min(width, 24)); // many small cells are squares
+  const width = Math.max(least, finger, Math.min(most, Math.floor((room - left - 2) / columns.length)));
+  const height = width < 12 && rows.length > 24 ? width : Math.max(12, finger, Math.min(width, 24)); // many small cells are squares
   const upright = widest(columns, 1000) <= width + 4;
   const top = upright ? 18 : Math.ceil(widest(columns, 96));
 
@@ -147,6 +149,7 @@ function lettersOfForms(cells) {
     .map((form) => Math.max(...cells.map((forms) => forms[form]?.length ?? 0)));
 }
 
+const FINGER = 32; // pixels to tap on
 const LEAST = 10; // pixels of a row or column that has its name
 
 /** Which of `count` places are named, where each has `size` pixels: all, or the chosen one and as many others as fit. */

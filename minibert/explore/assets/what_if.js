@@ -22,7 +22,7 @@ function drawWhatIf() {
     ? `how the ${scale === "number" ? "score" : "probability, in percentage points,"} of “${question().answers[0].answer}” (${question().name}) changes; blue: it rises, orange: it falls; the strongest colour is ${written(largest).replace("+", "")}`
     : `how far the last block's output is from what it was, divided by its norm and averaged over the tokens; the strongest colour is the largest value, ${written(largest)}`;
   heatmap(byId("what-if-grid"), {
-    rows: blocks(), columns: [...heads(), "block"], label: "Each head and block switched off", most: 76,
+    rows: blocks(), columns: [...heads(), "block"], label: "Each head and block switched off", most: 76, heads: true,
     colour: (layer, column) => ofAnswer ? signColour(numbers[layer][column] / largest) : mixed(palette.none, palette.much, numbers[layer][column] / largest),
     text: (layer, column) => short(numbers[layer][column]),
     says: (layer, column) => `${column < headCount ? `block ${layer} without head ${column}` : `without block ${layer}`}: ${written(numbers[layer][column])}`,
