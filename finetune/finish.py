@@ -87,13 +87,14 @@ def write_figures(
     """
     figures = task.figures(examples, predictions)
     content = json.dumps(summary | {"by_class": [figure._asdict() for figure in figures]}, indent=2) + "\n"
-    draw_or_say(run.curves, lambda path: draw_run(path, run.metrics, summary["metric"], say), say)
+    drawn = draw_or_say(run.curves, lambda path: draw_run(path, run.metrics, summary["metric"], say), say)
     draw_or_say(run.confusion, lambda path: task.draw(path, examples, predictions), say)
     checkpoint.write_whole_text(run.summary, content)
     if figures:
         say(f"\ndev, epoch {summary['best_epoch']}\n{figures_table(figures)}\n")
     say("\n".join(summary_lines(summary)))
-    say(f"\nmodel and figures in {run.path}, curves in {run.curves}")
+    curves = f", curves in {run.curves}" if drawn else ""
+    say(f"\nmodel and figures in {run.path}{curves}")
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

@@ -184,7 +184,10 @@ def check_memory(
         kept = sum(1 if task.first_token_only else feature.tokens for features in parts for feature in features)
         needed["the encoder's answers"] = kept * config.hidden_size * number
     return check_room(
-        needed, device, smaller="a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank"
+        needed,
+        device,
+        processes=processes,
+        smaller="a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank",
     )
 
 

@@ -68,10 +68,8 @@ def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     Raises:
         InputError: no word, or one that can't be added; that of a file is named with its line.
     """
-    # The name of a text file that is not there would else become a token itself.
-    files = [
-        token for token in tokens if os.path.isfile(token) or is_open_already(token) or token.endswith((".txt", ".gz"))
-    ]
+    # The name of a text file that is not there would else become a token itself, as would that of a pipe or a device.
+    files = [token for token in tokens if _is_no_directory(token) or token.endswith((".txt", ".gz"))]
     if not files:
         return list(tokens)
     if len(tokens) > 1:
@@ -88,6 +86,10 @@ def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     if not words:
         raise InputError(f"{path}: expected one word a line, found none")
     return words
+
+
+def _is_no_directory(path: str) -> bool:
+    return is_open_already(path) or (os.path.exists(path) and not os.path.isdir(path))
 
 
 def report(growth: Growth, tokenizer: Tokenizer) -> list[str]:

@@ -233,7 +233,8 @@ def as_ending(error: OSError) -> MinibertError:
 
 
 def _leave(ending: MinibertError) -> None:
-    rank = os.environ.get("RANK", "")
+    # Not RANK, which clusters set for machines too: of each, the first process speaks, and so does one that is alone.
+    rank = os.environ.get("LOCAL_RANK", "")
     if not rank.isdecimal() or int(rank) == 0 or isinstance(ending, OutOfMemory):
         print("error:", " ".join(str(ending).split()), file=sys.stderr)
     else:

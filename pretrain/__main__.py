@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from minibert import cli
-from minibert.training.memory import bound_kernel_cache, keep_freed_memory
 
 COMMANDS = {
     "prepare": (
@@ -25,6 +24,7 @@ def command() -> None:
     if not args[0].startswith("-") or args[0] == "--version":
         cli.dispatch("python -m pretrain", COMMANDS)
         return
+    from minibert.training.memory import bound_kernel_cache, keep_freed_memory
     from pretrain.options import parse_options
 
     options = parse_options(args)

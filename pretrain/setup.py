@@ -162,8 +162,10 @@ def check_memory(
     )
     if not on_gpu:
         parts["batches"] = max(batches)
-    model = "--init" if options.init else "--model"
-    return check_room(parts, device, smaller=f"a smaller {model}, --batch-size or --seq-len, or a larger --accumulate,")
+    smaller = (
+        f"a smaller {'--init' if options.init else '--model'}, --batch-size or --seq-len, or a larger --accumulate,"
+    )
+    return check_room(parts, device, processes=processes, smaller=smaller)
 
 
 def mean_length(arrays: TokenArrays, pairs: PairOptions) -> int:

@@ -404,11 +404,12 @@ class Pretraining:
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
         self.model.config = kept
         summary = self.summary(figures)
-        draw_or_say(self.run.curves, self.draw, partial(say, self.processes))
+        drawn = draw_or_say(self.run.curves, self.draw, partial(say, self.processes))
         checkpoint.write_whole_text(self.run.summary, json.dumps(summary, indent=2) + "\n")
         for name, value in summary.items():
             say(self.processes, f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
-        say(self.processes, f"\nmodel and figures in {self.run.path}, curves in {self.run.curves}")
+        curves = f", curves in {self.run.curves}" if drawn else ""
+        say(self.processes, f"\nmodel and figures in {self.run.path}{curves}")
 
     def draw(self, path: Path) -> None:
         """The picture, from the log."""

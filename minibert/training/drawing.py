@@ -45,12 +45,17 @@ def figure_for(
         write_whole(path, partial(figure.savefig, format="png", dpi=dpi))
 
 
-def draw_or_say(path: Path, draw: Callable[[Path], object], say: Callable[[str], None]) -> None:
-    """Has `draw` make the picture `path`. Whatever fails there, a library, a font, the disk, is a line for the user."""
+def draw_or_say(path: Path, draw: Callable[[Path], object], say: Callable[[str], None]) -> bool:
+    """Has `draw` make the picture `path`. Whatever fails there, a library, a font, the disk, is a line for the user.
+
+    Returns whether the picture is there.
+    """
     try:
         draw(path)
+        return True
     except Exception as error:  # of a library with files and settings of its own: there is no telling which
         say(f"{path}: not drawn: {' '.join(str(error).split()) or type(error).__name__}")
+        return False
 
 
 def as_drawn(text: str, *, longest: int) -> str:

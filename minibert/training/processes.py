@@ -18,6 +18,7 @@ from torch import nn
 
 from minibert import cli, terminal
 from minibert.errors import InputError, MinibertError, RunStopped
+from minibert.text_files import reason
 
 T = TypeVar("T")
 
@@ -120,7 +121,10 @@ def join_processes(device_type: str) -> Iterator[Processes]:
     importlib.import_module("torch.distributed.nn.functional")
     if device_type == "cuda":
         torch.cuda.set_device(local_rank)  # or nccl would open every process's context on the first GPU
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+    except ValueError as error:  # MASTER_ADDR or MASTER_PORT
+        raise InputError(f"the processes can't be joined, expected torchrun to start them ({reason(error)})") from error
     try:
         yield processes
     except RuntimeError as error:

@@ -159,10 +159,10 @@ def _resource_limits() -> Iterator[int]:
             yield most
 
 
-def check_room(parts: Mapping[str, int], device: torch.device, *, smaller: str) -> str | None:
+def check_room(parts: Mapping[str, int], device: torch.device, *, processes: int, smaller: str) -> str | None:
     """A line for the user where a run will need nearly all the memory there is; None where it will not.
 
-    parts: as `needs`; smaller: what the user may change, to need less.
+    parts: as `needs`; processes: of the run; smaller: what the user may change, to need less.
 
     Raises:
         InputError: it needs more than there is.
@@ -175,7 +175,8 @@ def check_room(parts: Mapping[str, int], device: torch.device, *, smaller: str) 
         parts = {name: size for name, size in parts.items() if name != "the program"}
     else:
         there, place = machine_memory(), "this machine"
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        told = os.environ.get("LOCAL_WORLD_SIZE", "")  # by torchrun: how many are on this machine
+        processes = min(processes, int(told)) if told.isdecimal() else processes
     needed = processes * sum(parts.values())
     if needed <= NEARLY_ALL * there:
         return None

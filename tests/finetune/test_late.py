@@ -69,6 +69,7 @@ def test_pictures_that_fail_are_lines_for_the_user(
     for name in ("curves.png", "confusion.png"):
         assert f"{run / name}: not drawn: Key backend: 'x' is not a valid value\n" in shown.out
         assert not (run / name).exists()
+    assert shown.out.endswith(f"\nmodel and figures in {run}\n")
     assert shown.err == "" and summary(run)["by_class"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -254,6 +255,15 @@ def test_a_word_longer_than_a_file_name_may_be_is_a_word(
 ) -> None:
     assert run(monkeypatch, "add-tokens", str(directory), str(tmp_path / "out"), "--tokens", "x" * 300) == 0
     assert minibert.load(tmp_path / "out")[1](f"a {'X' * 300} a").input_ids.tolist() == [[2, 29, 34, 29, 3]]
+
+
+def test_a_named_pipe_is_no_word(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "words")
+    args = [str(directory), str(tmp_path / "out"), "--tokens", str(tmp_path / "words")]
+    assert run(monkeypatch, "add-tokens", *args) == 2
+    assert f"{tmp_path}/words: is a named pipe, expected a file" in capsys.readouterr().err
 
 
 def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MINIBERT_DEBUG", "RANK"):
+    for name in ("MINIBERT_DEBUG", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -194,12 +194,19 @@ def test_the_other_processes_are_silent_and_leave_the_first_time_to_speak(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
     assert ending(raising(InputError("a.txt: empty")), capsys) == (2, "")
     assert waits == [1]
-    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
     assert ending(raising(InputError("a.txt: empty")), capsys) == (2, "error: a.txt: empty\n")
     assert waits == [1]
+
+
+def test_a_machine_that_is_one_of_many_has_its_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "3")  # as a cluster sets it, for whatever command
+    assert ending(raising(InputError("a.txt: empty")), capsys) == (2, "error: a.txt: empty\n")
 
 
 @pytest.mark.parametrize("lines", [100_000, 1], ids=["long", "short enough to wait in a buffer"])

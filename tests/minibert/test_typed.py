@@ -45,7 +45,7 @@ def started_among(directory: Path, *names: str, command: list[str]) -> subproces
 
 def test_a_users_file_is_not_run_in_place_of_a_library(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pretrain", "--help"]
-    done = started_among(tmp_path, "tyro.py", "random.py", command=command)
+    done = started_among(tmp_path, "tyro.py", "random.py", "psutil.py", command=command)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: python -m pretrain ")
 

@@ -76,6 +76,7 @@ def test_a_picture_that_fails_and_files_that_are_gone_cost_nothing(
     assert run_here(monkeypatch, *args, "--steps", 4, "--save-every", 3) == 0
     shown = capsys.readouterr()
     assert f"{run / 'curves.png'}: not drawn: no font\n" in shown.out and shown.err == ""
+    assert shown.out.endswith(f"\nmodel and figures in {run}\n")
     assert summary(run)["steps"] == 4 and (run / "model.safetensors").exists()
 
 

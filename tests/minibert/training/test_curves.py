@@ -86,7 +86,7 @@ def test_a_picture_that_fails_is_a_line_for_the_user(tmp_path: Path, error: Exce
         if error:
             raise error
 
-    draw_or_say(tmp_path / "curves.png", draw, said.append)
+    assert draw_or_say(tmp_path / "curves.png", draw, said.append) is (error is None)
     assert said == ([f"{tmp_path / 'curves.png'}: not drawn: {reason}"] if error else [])
 
 

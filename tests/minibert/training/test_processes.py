@@ -12,7 +12,7 @@ import torch.distributed as dist
 from minibert.errors import InputError
 from minibert.training.processes import Processes, decided_by_first, join_processes
 
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +34,12 @@ def test_a_lone_process_needs_no_group() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (("0", None, "0"), "WORLD_SIZE: expected a number in the environment"),
-        ((None, "2", "0"), "RANK: expected a number in the environment"),
-        (("one", "2", "0"), "RANK: expected a number in the environment, as torchrun sets it, found 'one'"),
-        (("2", "2", "0"), "RANK: expected 0 to 1 with WORLD_SIZE 2, found 2"),
+        (("0", None, "0", None), "WORLD_SIZE: expected a number in the environment"),
+        ((None, "2", "0", None), "RANK: expected a number in the environment"),
+        (("one", "2", "0", None), "RANK: expected a number in the environment, as torchrun sets it, found 'one'"),
+        (("2", "2", "0", None), "RANK: expected 0 to 1 with WORLD_SIZE 2, found 2"),
+        (("0", "2", "0", None), "expected torchrun to start them .*MASTER_ADDR"),
+        (("0", "2", "0", "localhost"), "expected torchrun to start them .*MASTER_PORT"),
     ],
 )
 def test_variables_that_are_not_torchruns_are_refused(
