@@ -96,6 +96,7 @@ class Position:
     operations: float = 0.0  # of the model's matrix products, forward and backward
     phase: int = 0  # which of the phases of sequence length
     pairs: int = 0  # taken from this phase's plan
+    evaluated: int = 0  # evaluations along the way, as far as they became due and were made
 
 
 class Pretraining:
@@ -216,7 +217,7 @@ class Pretraining:
     def go(self) -> None:
         """Trains to the end, evaluates, and writes the model directory."""
         options, position = self.options, self.position
-        due = EvaluationTimes(options.evaluations, self.progress())
+        due = EvaluationTimes(options.evaluations, position.evaluated)
         saved_at = position.seconds
         window: list[StepSums] = []
         window_started = position.seconds
@@ -229,7 +230,10 @@ class Pretraining:
                 self.say_before(self.evaluate(log))
             if self.compiled:
                 self.compile()
+            if due.now(self.progress()):  # it was stopped after a step and before the evaluation that follows it
+                self.evaluate(log)
             while self.progress() < 1:
+                position.evaluated = due.done
                 self.enter_phase()
                 sums, gradient_norm, stopping = self.step(stop)
                 window.append(sums)
@@ -457,9 +461,9 @@ class Pretraining:
 class EvaluationTimes:
     """Spreads evaluations evenly over a run; the one at its very end is made by whoever ends it."""
 
-    def __init__(self, evaluations: int, progress: float) -> None:
+    def __init__(self, evaluations: int, done: int) -> None:
         self.evaluations = evaluations
-        self.done = int(progress * evaluations)
+        self.done = done
 
     def now(self, progress: float) -> bool:
         """Whether one became due."""

@@ -373,7 +373,7 @@ ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
     {"OMP_NUM_THREADS": "0"}, {"OMP_WAIT_POLICY": "junk"}, {"MKL_NUM_THREADS": "-1"}, {"CUDA_VISIBLE_DEVICES": "junk"},
     {"TOKENIZERS_PARALLELISM": "junk"}, {"XDG_CACHE_HOME": "/dev/null", "XDG_CONFIG_HOME": "/dev/null"},
     {"MPLCONFIGDIR": "/dev/null/x"}, {"MATPLOTLIBRC": "/dev/null/x"}, {"TQDM_DISABLE": "x"}, {"TQDM_MININTERVAL": "x"},
-    {"FORCE_COLOR": "1"}, {"NO_COLOR": "1"}, {"PYTHONDEVMODE": "1"}, {"PYTHONUNBUFFERED": "1"}, {"TORCH_LOGS": "junk"},
+    {"FORCE_COLOR": "1"}, {"NO_COLOR": "1"}, {"PYTHONDEVMODE": "1"}, {"PYTHONUNBUFFERED": "1"},
     {"PYTORCH_CUDA_ALLOC_CONF": "junk"}, {"TZ": "junk"}, {"MINIBERT_DEBUG": "0"}, {"PYTHONDONTWRITEBYTECODE": "1"},
     {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, {"TORCHINDUCTOR_CACHE_DIR": "/dev/null"}, {"SHELL": "/x"},
     {"HF_HOME": "/dev/null/x", "HF_HUB_OFFLINE": "junk"}, {"USER": None, "LOGNAME": None}, {"DISPLAY": ":99"},

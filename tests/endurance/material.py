@@ -204,7 +204,7 @@ def complaint(ending: Ending, *, heard: bool = True) -> str:
         return f"asked the network: {ending.reached}"
     if ending.code not in (0, 1, 2, 3, 130):
         return f"not one of our exit codes: {ending}"
-    lines = ending.err.splitlines()
+    lines = [line for line in ending.err.splitlines() if not line.startswith("note ")]  # said before, on the way
     if (
         heard
         and ending.code

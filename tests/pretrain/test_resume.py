@@ -147,6 +147,23 @@ def test_a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bytes(
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("kill", [False, True])
+def test_an_evaluation_that_was_due_is_made_after_a_stop(
+    common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: bool
+) -> None:
+    args = (*common, "--steps", 8, "--save-every", 4, "--out", tmp_path / "run")  # due after steps 4 and 8
+    with pytest.MonkeyPatch.context() as patch:
+        if kill:  # between the state and the evaluation
+            patch.setattr(Pretraining, "evaluate", lambda *_: (_ for _ in ()).throw(Cut))
+            with pytest.raises(Cut):
+                run_here(patch, *args)
+        else:
+            assert run_until(3, *args, kill=False) == 130
+    assert states(tmp_path / "run") == ["step-00000004"]
+    assert run_here(monkeypatch, *args, "--resume") == 0
+    assert [line["step"] for line in metrics(tmp_path / "run") if "heldout_mlm_loss" in line] == [4, 8]
+
+
 def test_a_signal_in_the_last_step_loses_nothing(
     common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -358,11 +358,11 @@ def test_a_run_of_minutes_ends_by_its_training_time(
 
 
 def test_evaluations_are_spread_over_the_run() -> None:
-    due = EvaluationTimes(5, 0.0)
+    due = EvaluationTimes(5, 0)
     assert [step for step in range(1, 21) if due.now(step / 20)] == [4, 8, 12, 16]
-    resumed = EvaluationTimes(5, 9 / 20)
+    resumed = EvaluationTimes(5, 2)
     assert [step for step in range(10, 21) if resumed.now(step / 20)] == [12, 16]
-    assert not any(EvaluationTimes(1, 0.0).now(step / 20) for step in range(21))
+    assert not any(EvaluationTimes(1, 0).now(step / 20) for step in range(21))
 
 
 # --- Batches ---------------------------------------------------------------------------------------------------------
