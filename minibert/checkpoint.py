@@ -271,6 +271,7 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
         raise InputError(f"{path}: is a directory, expected a file to write")
     if _is_no_file(path):
         return
+    check_path(_name_aside(path))  # which is longer
     for source in reads:
         if source is not None and _replaces(path, source):
             raise InputError(f"{path}: would replace what is read ({shown(source)}); give it another name")
@@ -362,6 +363,10 @@ def _named(path: Path, aside: Path) -> Iterator[None]:
 def _aside(path: Path) -> Path:
     """Where what will be `path` is written first; what killed processes left of it is removed."""
     clear_leftovers(path.parent, path.name)
+    return _name_aside(path)
+
+
+def _name_aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 

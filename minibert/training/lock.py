@@ -11,19 +11,23 @@ from filelock import FileLock, Timeout
 from minibert.errors import InputError
 
 
+class Held(InputError):
+    """Another process is at it: what is there is that one's."""
+
+
 @contextlib.contextmanager
 def hold(path: Path, *, busy: str) -> Iterator[None]:
     """Holds the lock that the file `path` stands for. A kill leaves the file, and the next holder takes it away.
 
     Raises:
-        InputError: another process holds it; `busy` is the message.
+        Held: another process holds it; `busy` is the message.
         OSError: the file can't be made.
     """
     lock = FileLock(path, mode=0o644)  # else it might try out first, with a file of its own, what the disk can do
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise InputError(busy) from None
+        raise Held(busy) from None
     try:
         yield
     finally:

@@ -10,6 +10,8 @@ overflow: the fields of a config may say anything.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import os
 import re
@@ -128,7 +130,10 @@ def needs(
 
 def machine_memory() -> int:
     """Bytes that this process may have at most: the machine's, or what a container or a limit leaves of them."""
-    return min([psutil.virtual_memory().total, *_cgroup_limits(), *_resource_limits()])
+    limits = [psutil.virtual_memory().total, *_resource_limits()]
+    with contextlib.suppress(OSError, ValueError):  # they may not be read here, or have another form
+        limits += _cgroup_limits()
+    return min(limits)
 
 
 def _cgroup_limits() -> Iterator[int]:
@@ -208,7 +213,10 @@ def out_of_memory(error: BaseException, *, step: int | None = None, last_good: s
 
     step: how many a training has done; last_good: the state that is kept of it.
     """
-    if isinstance(error, MinibertError) or not (isinstance(error, MemoryError) or SIGNS.search(str(error))):
+    # A system's error has a number; its text may hold any file's name.
+    if isinstance(error, MinibertError) or (isinstance(error, OSError) and error.errno not in (None, errno.ENOMEM)):
+        return None
+    if not (isinstance(error, MemoryError) or SIGNS.search(str(error))):
         return None
     asked = re.search(r"allocate ([\d.]+ ?[KMGT]?i?B(?:ytes)?)", str(error), re.IGNORECASE)
     found = "out of memory" + (f": {asked[1]} more were asked for" if asked else "")

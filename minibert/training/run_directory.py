@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Protocol
 from minibert.checkpoint import leftovers
 from minibert.errors import InputError
 from minibert.text_files import check_path, read_small
-from minibert.training.lock import hold
+from minibert.training.lock import Held, hold
 
 
 class RunOptions(Protocol):
@@ -164,10 +164,15 @@ def as_toml(fields: Mapping[str, Any], comment: str) -> str:
 
 @contextlib.contextmanager
 def gone_on_bad_input(directory: Path, *, when: bool) -> Iterator[None]:
-    """Takes away what was made of `directory` and its parents when the block ends in an InputError."""
+    """Takes away what was made of `directory` and its parents when the block ends in an InputError.
+
+    Not where another process is at work there, that began at the same time.
+    """
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
         yield
+    except Held:
+        raise
     except InputError as error:
         traceback.clear_frames(error.__traceback__)  # what they hold open or mapped, Windows would not remove
         if when and missing:

@@ -465,6 +465,11 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"summary.json": b"old"}
 
 
+def test_a_name_that_leaves_no_room_for_the_file_aside_is_refused_before_the_work(tmp_path: Path) -> None:
+    message = refusal(lambda: checkpoint.check_writable(tmp_path / ("n" * 250)))
+    assert message.endswith("no usable path (File name too long)")
+
+
 def test_what_is_no_file_is_written_into_and_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to("file")

@@ -769,7 +769,7 @@ def on_a_phone(show: Callable[..., Browser], tokenizer: Tokenizer) -> Browser:
 
 
 def test_on_a_phone_no_number_vanishes(on_a_phone: Browser) -> None:
-    """Every cell of a table of colours has its number; only tables of heads, which are tapped, scroll in their boxes."""
+    """Every cell of a table of colours has its number; only tables of heads, which are tapped, scroll inside."""
     expected = {"drawHead": 12 * 12, "drawFigures": 2 * 12, "drawStream": 12 * 2, "drawWhatIf": 2 * 13}
     for draw, cells in expected.items():
         numbers = [word for word in written_by(on_a_phone, f"{draw}()") if re.fullmatch(r"[+−-]?(\d+|\d*\.\d+)", word)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,14 @@ def test_a_gpu_that_is_full_stops_a_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("shapes differ"), ValueError("x"), InputError("out of memory"), KeyError()]
+    "error",
+    [
+        RuntimeError("shapes differ"),
+        ValueError("x"),
+        InputError("out of memory"),
+        KeyError(),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "out of memory.txt"),
+    ],
 )
 def test_another_error_stays_what_it_is(error: Exception) -> None:
     assert out_of_memory(error) is None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minibert.errors import InputError, Interrupted
+from minibert.training.lock import Held
 from minibert.training.run_directory import RunDirectory, gone_on_bad_input
 from tests.helpers import refusal
 
@@ -63,3 +64,13 @@ def test_what_was_there_stays(tmp_path: Path) -> None:
     with pytest.raises(Interrupted), gone_on_bad_input(tmp_path, when=True):
         raise Interrupted("stopped")
     assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_what_another_process_is_at_is_not_taken_away(tmp_path: Path) -> None:
+    for error, stays in ((Held("another run is making it"), True), (InputError("bad"), False)):
+        with pytest.raises(InputError), gone_on_bad_input(tmp_path / "run", when=True):
+            (tmp_path / "run").mkdir(exist_ok=True)
+            raise error
+        assert (tmp_path / "run").exists() is stays
+        if stays:
+            (tmp_path / "run").rmdir()
