@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from minibert.checkpoint import leftovers
 from minibert.errors import InputError
 from minibert.text_files import check_path, read_small
 from minibert.training.lock import Held, hold
@@ -112,6 +111,8 @@ class RunDirectory:
         Raises:
             InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
         """
+        from minibert.checkpoint import leftovers  # here: it needs torch, which `--help` does without
+
         check_path(self.path)
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return Standing.NEW

@@ -45,7 +45,7 @@ def test_medians_are_told() -> None:
 
 
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "growth.png"
+    path = tmp_path / "growth.png"
     draw(path, GrowthOptions(), FOUND)
     assert path.read_bytes().startswith(b"\x89PNG") and len(path.read_bytes()) > 10_000
 

@@ -49,7 +49,7 @@ def test_a_run_is_finished_when_its_summary_is_there(run: RunDirectory) -> None:
 def test_a_finished_run_loses_the_lock_that_a_kill_at_its_very_end_left(run: RunDirectory) -> None:
     run.lock.touch()
     assert run.standing(RESUME) is Standing.UNFINISHED and run.lock.exists()
-    run.summary.touch()
+    run.summary.write_text("{}")
     assert run.standing(OPTIONS) is Standing.FINISHED and not run.lock.exists()
 
 
