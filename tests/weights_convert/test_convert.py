@@ -375,7 +375,8 @@ def test_the_longest_word_comes_along(model_directory: Path, tmp_path: Path) -> 
     content["model"]["max_input_chars_per_word"] = 4
     path.write_text(json.dumps(content))
     config = json.loads((model_directory / "config.json").read_text()) | {"tokenizer_sha256": checkpoint.sha256(path)}
-    (model_directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (model_directory / "config.json").write_text(json.dumps(config))
+    minibert.save(*minibert.load(model_directory), model_directory)
     to_hf(model_directory, tmp_path / "hf")
     reference = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
     tokenizer = minibert.load(model_directory)[1]
