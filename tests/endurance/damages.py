@@ -60,6 +60,8 @@ class Damages:
         if target.unfinished:
             shutil.rmtree(place / target.directory)
             assert forks.run(target.made_by, place, cut=Cut(change=int(changes * CUT))).code == -signal.SIGKILL
+            for lock in place.rglob(".lock"):  # which any run takes away at its end
+                lock.unlink()
         else:
             shutil.rmtree(place / target.directory / "state", ignore_errors=True)  # which no use reads
         printed = {}
