@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import statistics
 from collections.abc import Sequence
@@ -64,8 +65,9 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     values = [summary["metrics"][metric] for summary in summaries]
     kept = values.index(statistics.median_low(values))
     checkpoint.save(*checkpoint.load(places[kept].path), run.path)
-    for name in COPIED:
-        copy_whole(places[kept].path / name, run.path / name)
+    sources = [places[kept].path / name for name in COPIED]
+    for source in sources:
+        copy_whole(source, run.path / source.name)
     over_seeds = {
         part: {
             name: statistics_of([summary[part][name] for summary in summaries])
@@ -85,6 +87,7 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
             lines.append(f"  {label:24}" + "".join(f"{figure:10.4f}" for figure in figures))
     return [
         *lines,
+        *(f"{path}: is no file, left out" for path in sources if os.path.lexists(path) and not path.is_file()),
         f"kept: seed {summaries[kept]['seed']}, the lower median by {metric}; model and figures in {run.path}",
     ]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.endurance import forks
 
 COUNTS = {"kills": 200, "damages": 300, "hostile": 500}
-SAMPLE = {"kills": 6, "damages": 12, "hostile": 30}
+SAMPLE = {"kills": 5, "damages": 8, "hostile": 20}
 
 
 def main() -> int:

@@ -60,6 +60,8 @@ class Damages:
         if target.unfinished:
             shutil.rmtree(place / target.directory)
             assert forks.run(target.made_by, place, cut=Cut(change=int(changes * CUT))).code == -signal.SIGKILL
+            for lock in place.rglob(".lock"):  # which any run takes away at its end
+                lock.unlink()
         else:
             shutil.rmtree(place / target.directory / "state", ignore_errors=True)  # which no use reads
         printed = {}
@@ -88,8 +90,11 @@ class Damages:
         elif not wrong:
             if not target.unfinished:  # it is read alone, and still as it was damaged
                 whole = before | {path: whole[path] for path in whole if not path.startswith(target.directory)}
-            for path in (str(path.relative_to(place)) for path in spoiled):
-                if Path(path).name in NOT_REMADE or "state" in path:
+            names = {path.name for path in spoiled}
+            for path in whole.keys() | after.keys():
+                name, lost = Path(path).name, path not in after and Path(path).name not in ending.out
+                old = "state" in path or path.startswith("run/seed-0/")  # of a part that is finished, and stays
+                if name in names and (old or (name in NOT_REMADE and not lost)):
                     whole[path] = after[path] = None
             wrong = material.difference(after, whole)
             if not wrong and target.unfinished and not readable and material.LOG not in ending.out + ending.err:

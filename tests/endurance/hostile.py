@@ -364,6 +364,7 @@ def streams(good: Good, place: Path, rng: random.Random) -> Try:
     return Try(f"{made}", good.words, made, same=not good.printed, may_fail=good.printed)
 
 
+# Not among them: TORCH_LOGS and TQDM_MININTERVAL with values that torch and tqdm refuse themselves, when imported.
 ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
     {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, {"MPLBACKEND": "junk"}, {"MPLBACKEND": "TkAgg"},
     {"HOME": None}, {"HOME": "/nonexistent"}, {"TMPDIR": "/nonexistent", "TEMP": "/nonexistent"}, {"LANG": "C"},
@@ -372,7 +373,7 @@ ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
     {"PYTHONWARNINGS": "always"}, {"PATH": None}, {"PATH": ""}, {"PYTHONOPTIMIZE": "2"}, {"OMP_NUM_THREADS": "x"},
     {"OMP_NUM_THREADS": "0"}, {"OMP_WAIT_POLICY": "junk"}, {"MKL_NUM_THREADS": "-1"}, {"CUDA_VISIBLE_DEVICES": "junk"},
     {"TOKENIZERS_PARALLELISM": "junk"}, {"XDG_CACHE_HOME": "/dev/null", "XDG_CONFIG_HOME": "/dev/null"},
-    {"MPLCONFIGDIR": "/dev/null/x"}, {"MATPLOTLIBRC": "/dev/null/x"}, {"TQDM_DISABLE": "x"}, {"TQDM_MININTERVAL": "x"},
+    {"MPLCONFIGDIR": "/dev/null/x"}, {"MATPLOTLIBRC": "/dev/null/x"}, {"TQDM_DISABLE": "x"},
     {"FORCE_COLOR": "1"}, {"NO_COLOR": "1"}, {"PYTHONDEVMODE": "1"}, {"PYTHONUNBUFFERED": "1"},
     {"PYTORCH_CUDA_ALLOC_CONF": "junk"}, {"TZ": "junk"}, {"MINIBERT_DEBUG": "0"}, {"PYTHONDONTWRITEBYTECODE": "1"},
     {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, {"TORCHINDUCTOR_CACHE_DIR": "/dev/null"}, {"SHELL": "/x"},

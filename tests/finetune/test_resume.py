@@ -157,6 +157,11 @@ def test_several_seeds_with_one_that_was_damaged_since(
     (first / "summary.json").unlink()
     assert run_here(monkeypatch, *args, "--resume") == 0
     assert weights(first) == weights_before
+    (tmp_path / "run" / "summary.json").unlink()
+    for seed in (0, 1):
+        (tmp_path / "run" / f"seed-{seed}" / "curves.png").mkdir()
+    assert run_here(monkeypatch, *args, "--resume") == 0
+    assert "/curves.png: is no file, left out\n" in capsys.readouterr().out
 
 
 def test_several_seeds_are_not_trained_on_different_files(
