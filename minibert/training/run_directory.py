@@ -90,9 +90,13 @@ class RunDirectory:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the summary is there, and whole: of a damaged one, a resume makes another from the last state."""
+        """Whether the summary is there, and whole: of a damaged one, a resume makes another from the last state.
+
+        Raises:
+            InputError: no file stands there, but something that could not be replaced by one.
+        """
         try:
-            return isinstance(json.loads(self.summary.read_bytes()), dict)
+            return isinstance(json.loads(read_small(self.summary)), dict)
         except (OSError, ValueError, RecursionError):
             return False
 

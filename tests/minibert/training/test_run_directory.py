@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def test_a_second_process_is_kept_out_and_nothing_is_left_of_the_lock(tmp_path: 
     with run.locked():
         assert refusal(lambda: run.locked().__enter__()) == f"{tmp_path}: another process is training there"
     assert not any(tmp_path.iterdir())
+
+
+def test_a_summary_that_is_no_file_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    os.mkfifo(run.summary)
+    assert refusal(lambda: run.is_finished) == f"{run.summary}: is a named pipe, expected a file"
+    run.summary.unlink()
+    run.summary.mkdir()
+    assert refusal(lambda: run.is_finished) == f"{run.summary}: is a directory, expected a file"
 
 
 def test_what_is_taken_away_is_no_longer_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
