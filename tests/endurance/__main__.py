@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.endurance import forks
 
 COUNTS = {"kills": 200, "damages": 300, "hostile": 500}
-SAMPLE = {"kills": 5, "damages": 8, "hostile": 20}
+SAMPLE = {"kills": 4, "damages": 6, "hostile": 18}
 
 
 def main() -> int:

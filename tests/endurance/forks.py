@@ -183,6 +183,8 @@ def _finish(command: Callable[[], object]) -> int:
         code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
         with contextlib.suppress(Exception):
             traceback.print_exc()
+    for number in STOPPING:  # at an interpreter's end they only bring tracebacks of Python's own
+        signal.signal(number, signal.SIG_IGN)
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -28,7 +28,7 @@ class Kills:
 
     def part(self, number: int, _seed: int) -> str:
         """Which of the parts a case has to do with."""
-        return list(self.parts)[number % len(self.parts)]
+        return list(self.parts)[3 * number % len(self.parts)]  # of each kind soon
 
     def make(self, name: str) -> object:
         """A run that is never cut off: what it makes, how many changes of the file system it takes, and how long."""
