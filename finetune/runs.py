@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from minibert import checkpoint
 from minibert.errors import InputError
+from minibert.training.metrics_log import read_metrics
 from minibert.training.run_directory import RunDirectory
 
 # Of the run that is kept, beside its model: copied before the summary is written.
@@ -68,6 +69,9 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     sources = [places[kept].path / name for name in COPIED]
     for source in sources:
         copy_whole(source, run.path / source.name)
+    notes = [f"{path}: is no file, left out" for path in sources if os.path.lexists(path) and not path.is_file()]
+    if places[kept].metrics.is_file():
+        read_metrics(places[kept].metrics, notes.append)  # says what is damaged
     over_seeds = {
         part: {
             name: statistics_of([summary[part][name] for summary in summaries])
@@ -87,7 +91,7 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
             lines.append(f"  {label:24}" + "".join(f"{figure:10.4f}" for figure in figures))
     return [
         *lines,
-        *(f"{path}: is no file, left out" for path in sources if os.path.lexists(path) and not path.is_file()),
+        *notes,
         f"kept: seed {summaries[kept]['seed']}, the lower median by {metric}; model and figures in {run.path}",
     ]
 

@@ -160,8 +160,11 @@ def test_several_seeds_with_one_that_was_damaged_since(
     (tmp_path / "run" / "summary.json").unlink()
     for seed in (0, 1):
         (tmp_path / "run" / f"seed-{seed}" / "curves.png").mkdir()
+        (tmp_path / "run" / f"seed-{seed}" / "metrics.jsonl").write_text("{}\nno JSON\n")
     assert run_here(monkeypatch, *args, "--resume") == 0
-    assert "/curves.png: is no file, left out\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "/curves.png: is no file, left out\n" in out
+    assert "/metrics.jsonl, line 1: damaged, passed over: step is None (and 1 more)\n" in out
 
 
 def test_several_seeds_are_not_trained_on_different_files(
