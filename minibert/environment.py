@@ -6,6 +6,8 @@ import os
 
 _settled: list[str] = []  # names of variables
 
+SPINS = 10_000  # of a thread before it sleeps
+
 # By any of these, users have said themselves how threads are to wait.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
@@ -13,15 +15,17 @@ WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 def settle() -> None:
     """To be called before torch and matplotlib are imported; child processes inherit it.
 
-    Threads sleep while they wait for one another. By itself OpenMP has them spin, and where another program has one of
-    the cores, the one that spins takes the other from the one that it waits for: training comes to a stand.
+    Threads that wait for one another soon sleep. By itself OpenMP has them spin for milliseconds, and where another
+    program has one of the cores, the one that spins takes the other from the one that it waits for: training comes to a
+    stand. To sleep at once would cost a quiet machine a tenth of its speed with short texts (docs/performance.md).
 
     Pictures are drawn into files, by the one backend that needs neither a window nor a notebook: Jupyter hands its own,
     a module that is not installed here, to every command that it starts.
     """
     if not any(name in os.environ for name in WAITING):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        _settled.append("OMP_WAIT_POLICY")
+        ours = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(SPINS)}  # the second is read by GNU's OpenMP alone
+        os.environ.update(ours)
+        _settled.extend(ours)
     os.environ["MPLBACKEND"] = "agg"
 
 

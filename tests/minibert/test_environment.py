@@ -20,10 +20,10 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_settled", [])
 
 
-def test_threads_sleep_while_they_wait() -> None:
+def test_threads_that_wait_soon_sleep() -> None:
     environment.settle()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert "OMP_WAIT_POLICY" not in environment.without_ours()
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("PASSIVE", "10000")
+    assert not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & environment.without_ours().keys()
 
 
 @pytest.mark.parametrize("name", environment.WAITING)
