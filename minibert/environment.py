@@ -6,7 +6,7 @@ import os
 
 _settled: list[str] = []  # names of variables
 
-SPINS = 10_000  # of a thread before it sleeps
+SPINS = 2_000  # of a thread before it sleeps
 
 # By any of these, users have said themselves how threads are to wait.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -17,7 +17,7 @@ def settle() -> None:
 
     Threads that wait for one another soon sleep. By itself OpenMP has them spin for milliseconds, and where another
     program has one of the cores, the one that spins takes the other from the one that it waits for: training comes to a
-    stand. To sleep at once would cost a quiet machine a tenth of its speed with short texts (docs/performance.md).
+    stand. To sleep at once costs a quiet machine up to a seventh of its speed with short texts (docs/performance.md).
 
     Pictures are drawn into files, by the one backend that needs neither a window nor a notebook: Jupyter hands its own,
     a module that is not installed here, to every command that it starts.
