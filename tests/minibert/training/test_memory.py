@@ -37,9 +37,11 @@ def test_peak_memory_where_windows_tells_it(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_without_glibc_nothing_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
     monkeypatch.delattr(os, "confstr_names")
-    monkeypatch.delattr(ctypes, "CDLL")
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)
     memory.keep_freed_memory()
+    assert asked == []
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told so")
