@@ -88,8 +88,7 @@ class Study:
                 threads=self.threads,
             )  # fmt: skip
             given.write_text(json.dumps(asdict(work)), encoding="utf-8")
-            log = given.with_suffix(".log")
-            run_python([MODULE, given, result], log, threads=self.threads, ours=name == OURS)
+            run_python([MODULE, given, result], given.with_suffix(".log"), threads=self.threads)
             found = Run(**json.loads(result.read_text(encoding="utf-8")))
             vectors = np.load(result.with_suffix(".npy"))
             found.metrics["spearman"] = spearman(vectors, self.scores)

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minibert import environment
 from minibert.checkpoint import check_writable, write_whole
 from minibert.errors import InputError, RunStopped
 
@@ -122,19 +121,16 @@ def workplace(results: str | None, settings: Mapping[str, Any]) -> Iterator[Path
     shutil.rmtree(directory)
 
 
-def run_python(args: Sequence[object], log: Path, *, threads: int, ours: bool = False) -> float:
+def run_python(args: Sequence[object], log: Path, *, threads: int) -> float:
     """`python -m ARGS` in a process of its own, what it prints going to a file. Returns its seconds.
-
-    ours: in the environment that our commands make themselves, for a program that is none of them.
 
     Raises:
         InputError, RunStopped: it did not end well; its last line says why.
     """
-    variables = dict(os.environ) if ours else environment.without_ours()
-    variables["OMP_NUM_THREADS"] = str(threads)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     started = time.perf_counter()
     command = [sys.executable, "-m", *map(str, args)]
-    with open(log, "wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=variables) as process:
+    with open(log, "wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
         try:
             code = process.wait()
         except BaseException:  # an interrupt: nothing is left running, and the run has the time to save its state

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar, get_type_hints
 
-from minibert import __version__, environment, terminal
+from minibert import __version__, environment, processor, terminal
 from minibert.errors import InputError, Interrupted, MinibertError, OutOfMemory, RunStopped, did_you_mean
 from minibert.typed import as_typed, import_from_here_last
 
@@ -179,6 +179,7 @@ def run(command: Callable[[], None]) -> None:
     """
     import_from_here_last()
     environment.settle()
+    processor.watch()
     terminal.take_over()
     if os.environ.get("MINIBERT_DEBUG") == "1":
         command()

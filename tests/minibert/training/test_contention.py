@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from minibert import processor
+from minibert.processor import Reading
 from minibert.training import contention
-from minibert.training.contention import Contention, Reading
+from minibert.training.contention import Contention
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contention.psutil, "cpu_count", lambda: 2)
+    monkeypatch.setattr(processor.psutil, "cpu_count", lambda: 2)
     monkeypatch.setattr(contention.torch, "get_num_threads", lambda: 2)
 
 
@@ -64,11 +66,3 @@ def test_a_gpus_run_is_not_slowed_by_them(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_moment_is_too_short_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert notes(monkeypatch, [(0, 0, 0), (1, 2, 1), (10, 20, 20)], [4000, 8000]) == [None, None]
-
-
-def test_a_reading_grows_with_the_work_of_this_process() -> None:
-    before = Reading.take()
-    while Reading.take().own < before.own + 0.05:
-        pass
-    after = Reading.take()
-    assert after.now > before.now and after.machine >= before.machine + 0.02
