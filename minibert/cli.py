@@ -15,7 +15,9 @@ import math
 import os
 import re
 import sys
+import textwrap
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,7 +25,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from minibert import __version__, environment, processor, terminal
 from minibert.errors import InputError, Interrupted, MinibertError, OutOfMemory, RunStopped, did_you_mean
-from minibert.typed import as_typed, import_from_here_last
+from minibert.typed import SCRIPTS, as_typed, import_from_here_last
 
 MOST = 1e18  # of any option: beyond it, numbers are not counted exactly, and soon not at all
 
@@ -196,7 +198,9 @@ def run(command: Callable[[], None]) -> None:
     except Exception as error:
         from minibert.training.room import out_of_memory
 
-        ending = out_of_memory(error) or (as_ending(error) if isinstance(error, OSError) else None)
+        ending = out_of_memory(error) or _unloadable(error)
+        if ending is None and isinstance(error, OSError):
+            ending = as_ending(error)
         if ending is None:
             raise
         _leave(ending)
@@ -231,6 +235,18 @@ def as_ending(error: OSError) -> MinibertError:
     place = f"{error.filename}: " if error.filename else ""
     ending = RunStopped if error.errno in NO_ROOM else InputError
     return ending(f"{place}{error.strerror or error}")
+
+
+def _unloadable(error: Exception) -> MinibertError | None:
+    """The ending where a library can't be imported: it isn't whole, or refuses a variable's value. Else None."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        library = frame.f_globals.get("__name__", "").partition(".")[0]
+        if frame.f_code.co_name == "<module>" and library not in (*SCRIPTS, "__main__"):
+            why = textwrap.shorten(str(error), 200, placeholder=" ...") or type(error).__name__
+            read = sorted(name for name in os.environ if name.startswith(library.upper()))
+            reads = f"; of the environment's variables, it reads {', '.join(read)}" if read else ""
+            return InputError(f"{library} can't be imported: {why}{reads}")
+    return None
 
 
 def _leave(ending: MinibertError) -> None:

@@ -13,6 +13,8 @@ import psutil
 INTERVAL = 0.5  # seconds between two looks: the system counts processor time in hundredths
 TAKEN = 0.4  # cores: less is what any system does beside a program
 
+WATCHER = "minibert-processor"  # the name of the thread that looks
+
 # By any of these, users have said themselves how threads are to wait.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
@@ -59,7 +61,8 @@ def watch() -> None:
     given more, which sleep. Measured in docs/performance.md.
     """
     if sys.platform == "linux" and not any(name in os.environ for name in WAITING):
-        threading.Thread(target=look_on, name="processor", daemon=True).start()
+        if not any(thread.name == WATCHER for thread in threading.enumerate()):
+            threading.Thread(target=look_on, name=WATCHER, daemon=True).start()
 
 
 def look_on() -> None:

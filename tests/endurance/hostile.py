@@ -364,7 +364,6 @@ def streams(good: Good, place: Path, rng: random.Random) -> Try:
     return Try(f"{made}", good.words, made, same=not good.printed, may_fail=good.printed)
 
 
-# Not among them: TORCH_LOGS and TQDM_MININTERVAL with values that torch and tqdm refuse themselves, when imported.
 ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
     {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, {"MPLBACKEND": "junk"}, {"MPLBACKEND": "TkAgg"},
     {"HOME": None}, {"HOME": "/nonexistent"}, {"TMPDIR": "/nonexistent", "TEMP": "/nonexistent"}, {"LANG": "C"},
@@ -374,6 +373,7 @@ ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
     {"OMP_NUM_THREADS": "0"}, {"OMP_WAIT_POLICY": "junk"}, {"MKL_NUM_THREADS": "-1"}, {"CUDA_VISIBLE_DEVICES": "junk"},
     {"TOKENIZERS_PARALLELISM": "junk"}, {"XDG_CACHE_HOME": "/dev/null", "XDG_CONFIG_HOME": "/dev/null"},
     {"MPLCONFIGDIR": "/dev/null/x"}, {"MATPLOTLIBRC": "/dev/null/x"}, {"TQDM_DISABLE": "x"},
+    {"TQDM_MININTERVAL": "x"}, {"TORCH_LOGS": "x"},
     {"FORCE_COLOR": "1"}, {"NO_COLOR": "1"}, {"PYTHONDEVMODE": "1"}, {"PYTHONUNBUFFERED": "1"},
     {"PYTORCH_CUDA_ALLOC_CONF": "junk"}, {"TZ": "junk"}, {"MINIBERT_DEBUG": "0"}, {"PYTHONDONTWRITEBYTECODE": "1"},
     {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, {"TORCHINDUCTOR_CACHE_DIR": "/dev/null"}, {"SHELL": "/x"},
@@ -384,7 +384,8 @@ ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
 def environments(good: Good, place: Path, rng: random.Random) -> Try:
     """Inherited variables, in an interpreter of its own."""
     environment = rng.choice(ENVIRONMENTS)
-    return Try(f"{environment}", good.words, environment=environment, fresh=True, same=True, may_fail=False)
+    refused = not environment.keys().isdisjoint(("TQDM_MININTERVAL", "TORCH_LOGS"))  # by these libraries themselves
+    return Try(f"{environment}", good.words, environment=environment, fresh=True, same=True, may_fail=refused)
 
 
 FAMILIES = (options, contents, names, special_files, texts, contents, streams, options, contents, environments)

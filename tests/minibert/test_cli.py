@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -181,6 +183,17 @@ def test_a_command_that_ends_well_just_returns(capsys: pytest.CaptureFixture[str
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         cli.run(raising(ZeroDivisionError()))
+
+
+def test_a_library_that_refuses_the_environment_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "strictlib.py").write_text("import os\nfloat(os.environ['STRICTLIB_LEVEL'])\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("STRICTLIB_LEVEL", "high")
+    line = "error: strictlib can't be imported: could not convert string to float: 'high'; "
+    line += "of the environment's variables, it reads STRICTLIB_LEVEL\n"
+    assert ending(lambda: importlib.import_module("strictlib"), capsys) == (2, line)
 
 
 def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

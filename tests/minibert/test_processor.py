@@ -111,10 +111,12 @@ def test_one_thread_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def watchers(monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many threads `watch` starts."""
+    """How many threads `watch` starts, called twice."""
     over = threading.Event()
     monkeypatch.setattr(processor, "look_on", over.wait)
+    monkeypatch.setattr(processor, "WATCHER", "a test's")
     before = threading.active_count()
+    processor.watch()
     processor.watch()
     try:
         return threading.active_count() - before
@@ -122,7 +124,7 @@ def watchers(monkeypatch: pytest.MonkeyPatch) -> int:
         over.set()
 
 
-def test_it_is_watched_by_a_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_watched_by_one_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in processor.WAITING:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(processor.sys, "platform", "linux")
