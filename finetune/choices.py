@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from finetune.examples import ChoiceExample
+from finetune.examples import ChoiceExample, check_id
 from finetune.tables import Row, TableFormat, read_rows
 from minibert.errors import InputError
 from minibert.text_files import check_text, json_type
@@ -24,12 +24,14 @@ def read_choices(path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]
         choices, an answer that is no index of them.
     """
     columns = [*FIELDS, *(["answer"] if labelled else [])]
-    return choice_examples(read_rows(path, columns, TableFormat(kind="jsonl")), labelled=labelled)
+    rows = read_rows(path, columns, TableFormat(kind="jsonl"), optional=["id"])
+    return choice_examples(rows, labelled=labelled)
 
 
 def choice_examples(rows: Iterable[Row], *, labelled: bool) -> Iterator[ChoiceExample]:
-    """The questions of rows of `FIELDS`, and the answer where they are `labelled`; errors as `read_choices`."""
-    for row, where, (question, choices, *answer) in rows:
+    """The questions of rows of `FIELDS`, the answer where they are `labelled`, and an id or None; errors as
+    `read_choices`."""
+    for row, where, (question, choices, *answer, id) in rows:
         if not isinstance(choices, list) or len(choices) < 2:
             found = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
             raise InputError(f"{where}: field 'choices' is {found}, expected a list of two strings or more")
@@ -39,6 +41,7 @@ def choice_examples(rows: Iterable[Row], *, labelled: bool) -> Iterator[ChoiceEx
             answer=_index(answer[0], len(choices), where) if labelled else None,
             row=row,
             where=where,
+            id=None if id is None else check_id(id, f"{where}: field 'id'"),
         )
 
 

@@ -1,12 +1,14 @@
-"""Token classification: CoNLL columns -> `TaggedExample`."""
+"""Token classification: columns, a word a row -> `TaggedExample`. CoNLL's form, and its relatives that number words."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain, pairwise
+from typing import NamedTuple
 
-from finetune.examples import TaggedExample
+from finetune.examples import Note, TaggedExample, unsaid
+from finetune.tags import is_tag
 from minibert.errors import InputError
 from minibert.text_files import read_lines, shown
 
@@ -14,75 +16,240 @@ DOCUMENT_START = "-DOCSTART-"
 LONGEST_SENTENCE = 2**24  # characters: all of it is in memory
 # Not str.split(), for which a no-break space ends a word too: tweets hold such words.
 _SPACES = re.compile("[ \t]+")
+CONLL_U = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # its ten columns
+# What stands in a column that counts: in CoNLL-U also 5-6, a form that words 5 and 6 share, and 8.1, a word left out.
+_NUMBER = re.compile("[0-9]{1,9}(?:[-.][0-9]{1,9})?")
+_COLUMN = re.compile("[1-9][0-9]{0,8}")
+COMMENT = ("# ", "#\t")  # "#" and "#tag" are words of tweets
+_SHOWN_WORDS = 8
 
 
-def read_conll(path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
+class Names(NamedTuple):
+    """What the user calls the columns: a number from 1, in CoNLL-U a name, in .jsonl a field. None: the usual one."""
+
+    word: str | None = None
+    tag: str | None = None
+
+
+USUAL = Names()
+
+
+class Table(NamedTuple):
+    """How a file's rows are made up."""
+
+    tabs: bool  # stand between two columns, else spaces
+    width: int  # the number of columns
+    numbered: bool  # the first column counts the words
+    tagged: bool  # what the last column has in the first sentence are tags
+    word: int  # the word's column, from 0
+    tag: int | None  # the tag's; None where tags are not looked at
+    others: tuple[int, ...] = ()  # that hold tags too, where nobody said which to take
+
+
+def read_conll(
+    path: str, *, labelled: bool = True, names: Names = USUAL, note: Note = unsaid
+) -> Iterator[TaggedExample]:
     """Streams the sentences of a file, plain or .gz, or of standard input (`-`).
 
-    A row is a word: the word is the first column, its tag the last, with tabs between them where the first row has a
-    tab, else spaces. A line of white space ends a sentence; a row that begins with -DOCSTART- does too and is left out.
-    Without labels the first column alone is read, and there need be no other. As the text of a sentence count its
-    words with single spaces between them.
+    A row is a word, with tabs between its columns where the first row has a tab, else spaces. The word is the first
+    column, or the second where the first one counts: 1, 2, 3. Its tag is the last, in CoNLL-U's ten columns the fourth
+    (UPOS). `names` says otherwise; `note` gets what was taken. Without labels the word alone is read.
+
+    A line of white space ends a sentence, as does a number that begins again; a row that begins with -DOCSTART- does
+    too and is left out. Comments are left
+    out: where words are numbered all lines that begin with "#", else at a sentence's beginning those that begin with
+    "# " and are no row like the others. As the text of a sentence count its words with single spaces between them.
 
     Raises:
         InputError, naming file and row: a row with another number of columns than the first, an empty word or tag, a
-        sentence that doesn't end, no sentence at all; and as `minibert.text_files.read_lines`.
+        sentence that doesn't end, a number that is none, a column that is not there, no sentence at all; and as
+        `minibert.text_files.read_lines`.
     """
-    return conll_sentences(read_lines(path), path, labelled=labelled)
+    return conll_sentences(read_lines(path), path, labelled=labelled, names=names, note=note)
 
 
-def conll_sentences(lines: Iterable[tuple[int, str]], path: str, *, labelled: bool) -> Iterator[TaggedExample]:
+def conll_sentences(
+    lines: Iterable[tuple[int, str]], path: str, *, labelled: bool, names: Names = USUAL, note: Note = unsaid
+) -> Iterator[TaggedExample]:
     """As `read_conll`, from (row, line) of a file that is open already."""
+    lines = iter(lines)
+    first = _first_sentence(lines)
+    table = _table(first, path, labelled=labelled, names=names)
     empty = True
+    rows: list[int] = []
     words: list[str] = []
     tags: list[str] = []
-    begun, size = 1, 0  # the row of the first word; the characters of words and tags
-    for row, columns in _rows(lines, path, least=2 if labelled else 1):
+    size = 0  # the characters of words and tags
+    for row, columns in _rows(chain(first, lines), path, table):
         if columns:
-            begun = begun if words else row
-            size = (size if words else 0) + len(columns[0]) + len(columns[-1])
+            word, tag = columns[table.word], None if table.tag is None else columns[table.tag]
+            size = (size if words else 0) + len(word) + len(tag or "")
             if size > LONGEST_SENTENCE:
                 raise InputError(
-                    f"{shown(path)}:{begun}: a sentence of more than {LONGEST_SENTENCE:,} characters, expected a blank "
-                    "line behind each"
+                    f"{shown(path)}:{rows[0] if rows else row}: a sentence of more than {LONGEST_SENTENCE:,} "
+                    "characters, expected a blank line behind each"
                 )
-            if not (columns[0] and columns[-1]):
+            if not word or tag == "":
                 raise InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
-            words.append(columns[0])
-            tags.append(columns[-1])
+            rows.append(row)
+            words.append(word)
+            tags += [] if tag is None else [tag]
         elif words:
+            example = TaggedExample(
+                tuple(words), tuple(tags) if labelled else None, rows[0], f"{shown(path)}:{rows[0]}", *joined(words),
+                rows=None if rows[-1] - rows[0] < len(rows) else tuple(rows),
+            )  # fmt: skip
+            if empty:
+                others = "".join(f"; column {column + 1} has tags too" for column in table.others)
+                note(f"{shown(path)}: {_taken(table)}; {first_shown(example)}{others}")
             empty = False
-            yield TaggedExample(
-                tuple(words), tuple(tags) if labelled else None, begun, f"{shown(path)}:{begun}", *_joined(words)
-            )
-            words, tags = [], []
+            yield example
+            rows, words, tags = [], [], []
     if empty:
         raise InputError(f"{shown(path)}: no sentence in it, expected a word and its tag a line")
 
 
-def _joined(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+def joined(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Words as running text, and the [start, end) characters of each."""
     ends = accumulate(len(word) + 1 for word in words)  # with the space after it
     return " ".join(words), tuple((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True))
 
 
-def _rows(lines: Iterable[tuple[int, str]], path: str, *, least: int) -> Iterator[tuple[int, list[str]]]:
+def _taken(table: Table) -> str:
+    """What a user is told of the columns."""
+    return f"words: column {table.word + 1}" + ("" if table.tag is None else f", tags: column {table.tag + 1}")
+
+
+def first_shown(example: TaggedExample) -> str:
+    """The first sentence for a user, who sees by it whether words and tags are what they should be."""
+    more = " ..." if len(example.words) > _SHOWN_WORDS else ""
+    tags = "" if example.tags is None else f" ({' '.join(example.tags[:_SHOWN_WORDS])}{more})"
+    return f"first sentence: {' '.join(example.words[:_SHOWN_WORDS])}{more}{tags}"
+
+
+# --- Rows ------------------------------------------------------------------------------------------------------------
+
+
+def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator[tuple[int, list[str]]]:
     """(row, its columns), none of them where a sentence ends; it also ends with the file."""
-    count = 0
-    tabs = False
-    row = 0
+    row, inside, number = 0, False, 0  # whether in a sentence, and what the first column counted last
     for row, line in lines:
-        if not line.strip() or line.startswith(DOCUMENT_START):
+        if ends_sentence(line):
+            inside = False
             yield row, []
             continue
-        line = line.rstrip("\r\n")
-        tabs = tabs if count else "\t" in line.strip(" \t")
-        columns = [cell.strip(" ") for cell in line.split("\t")] if tabs else _SPACES.split(line.strip(" "))
-        if not count:
-            count = len(columns)
-            if count < least:
-                raise InputError(f"{shown(path)}:{row}: one column, expected a word and its tag")
-        if len(columns) != count:
-            raise InputError(f"{shown(path)}:{row}: {len(columns)} column(s), expected {count}, as in the first row")
+        columns = split_columns(line, tabs=table.tabs)
+        if _is_comment(line, columns, table, inside=inside):
+            continue
+        if len(columns) != table.width:
+            raise InputError(
+                f"{shown(path)}:{row}: {len(columns)} column(s), expected {table.width}, as in the first row"
+            )
+        if table.numbered and not _NUMBER.fullmatch(columns[0]):
+            raise InputError(
+                f"{shown(path)}:{row}: {columns[0]!r:.40} is no number, as those above it in the first column, which "
+                "counts; expected one, or with --word-column 1 a column of words"
+            )
+        if table.numbered and not columns[0].isdigit():
+            continue
+        if table.numbered:
+            if inside and int(columns[0]) <= min(number, 1):  # it begins again, without a blank line
+                yield row, []
+            number = int(columns[0])
+        inside = True
         yield row, columns
     yield row + 1, []
+
+
+def ends_sentence(line: str) -> bool:
+    """Whether a line is no word, but stands between two sentences."""
+    return not line.strip() or line.startswith(DOCUMENT_START)
+
+
+def split_columns(line: str, *, tabs: bool) -> list[str]:
+    """The cells of a row."""
+    line = line.rstrip("\r\n")
+    return [cell.strip(" ") for cell in line.split("\t")] if tabs else _SPACES.split(line.strip(" "))
+
+
+def has_tabs(line: str) -> bool:
+    """Whether tabs are what stands between the columns of this row and of all."""
+    return "\t" in line.rstrip("\r\n").strip(" \t")
+
+
+def _is_comment(line: str, columns: Sequence[str], table: Table, *, inside: bool) -> bool:
+    if table.numbered:
+        return line.startswith("#")
+    is_row = len(columns) == table.width and (not table.tagged or is_tag(columns[-1]))
+    return not inside and line.startswith(COMMENT) and not is_row
+
+
+# --- What the columns are --------------------------------------------------------------------------------------------
+
+
+def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The lines up to the first sentence that has two words or more, and to its end: they tell what the columns are."""
+    found, words, size = [], 0, 0
+    for row, line in lines:
+        found.append((row, line))
+        size += len(line)
+        if ends_sentence(line):
+            if words > 1:
+                break
+            words = 0
+        elif not line.startswith("#"):
+            words += 1
+        if size > LONGEST_SENTENCE:
+            break
+    return found
+
+
+def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names: Names) -> Table:
+    """
+    Raises:
+        InputError: a column that is not there, one alone where words are labelled, the same for word and tag.
+    """
+    lines = [(row, line) for row, line in first if not ends_sentence(line)]
+    rows = [(row, line) for row, line in lines if not line.startswith("#")] or lines[:1]
+    if not rows:
+        raise InputError(f"{shown(path)}: no sentence in it, expected a word and its tag a line")
+    row, line = rows[0]
+    tabs = has_tabs(line)
+    table = [columns for _, line in rows if (columns := split_columns(line, tabs=tabs))]
+    count = len(table[0])
+    if labelled and count < 2:
+        raise InputError(f"{shown(path)}:{row}: one column, expected a word and its tag")
+    alike = [columns for columns in table if len(columns) == count]  # the others are refused when their turn comes
+    tagged = all(is_tag(columns[-1]) for columns in alike)
+    numbered = count > 1 + (labelled or tagged) and _counts([columns[0] for columns in alike])
+    usual_word, usual_tag = int(numbered), 3 if numbered and count == len(CONLL_U) else count - 1
+    word = usual_word if names.word is None else _column("--word-column", names.word, count, f"{shown(path)}:{row}")
+    if not labelled:
+        return Table(tabs, count, numbered and word != 0, tagged, word, None)
+    tag = usual_tag if names.tag is None else _column("--tag-column", names.tag, count, f"{shown(path)}:{row}")
+    if word == tag:
+        raise InputError(f"{shown(path)}:{row}: column {word + 1} for words and tags, expected two; see --word-column")
+    others = (column for column in range(count) if column not in (word, tag) and names.tag is None)
+    also = tuple(column for column in others if all(is_tag(columns[column]) for columns in alike))
+    return Table(tabs, count, numbered and word != 0, tagged, word, tag, also)
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Whether these are 1, 2, 3 or 0, 1, 2, which may begin again with a sentence, or a part's 17, 18, 19."""
+    if not all(map(_NUMBER.fullmatch, cells)):
+        return False
+    numbers = [int(cell) for cell in cells if cell.isdigit()]
+    steps = list(pairwise(numbers))
+    if numbers and numbers[0] <= 1:
+        return all(after > before or after <= 1 for before, after in steps)  # a word may have been left out
+    return len(numbers) > 2 and all(after == before + 1 for before, after in steps)
+
+
+def _column(option: str, name: str, count: int, where: str) -> int:
+    """The index of the column that the user means."""
+    if count == len(CONLL_U) and name.lower() in CONLL_U:
+        return CONLL_U.index(name.lower())
+    if _COLUMN.fullmatch(name) and int(name) <= count:
+        return int(name) - 1
+    expected = f"a number from 1 to {count}" + (f" or one of {', '.join(CONLL_U)}" if count == len(CONLL_U) else "")
+    raise InputError(f"{where}: {option} {name}: there are {count} column(s), expected {expected}")

@@ -6,10 +6,20 @@ message names it ("reviews.csv:17"). Without labels, as `predict` reads, what wo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from minibert.errors import InputError
+from minibert.text_files import check_text, json_type
+
+Id = str | int  # what a file calls a row: kept as it is
+Note = Callable[[str], None]  # takes a line for the user on how a file was read
 Label = str | float | tuple[str, ...]
+
+
+def unsaid(_: str) -> None:
+    """A `Note` that nobody gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +39,12 @@ class TaggedExample:
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
-    row: int  # of the first word; word i stands in row + i, unless the sentence is a line of text
+    row: int  # of the first word
     where: str
     text: str = ""  # what the words were cut from
     offsets: tuple[tuple[int, int], ...] = ()  # the [start, end) characters of each word in the text
+    rows: Sequence[int] | None = None  # of each word; None: word i stands in row + i, unless the sentence is a line
+    id: Id | None = None
 
 
 class Answer(NamedTuple):
@@ -46,7 +58,7 @@ class Answer(NamedTuple):
 class QuestionExample:
     """A question and the passage that may hold its answer (BERT sections 4.2 and 4.3)."""
 
-    id: str
+    id: Id
     question: str
     context: str
     answers: tuple[Answer, ...]  # none: there is no answer in the context, or none is known
@@ -64,3 +76,17 @@ class ChoiceExample:
     answer: int | None  # the right one's index, from 0
     row: int
     where: str
+    id: Id | None = None
+
+
+def check_id(value: Any, what: str) -> Id:
+    """`value` itself; `what` names it in the message ("a.jsonl:17: field 'id'").
+
+    Raises:
+        InputError: it is neither text nor a whole number.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise InputError(f"{what} is {json_type(value)}, expected a string or a whole number")
+    return check_text(value, what)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from finetune.choices import FIELDS, choice_examples, read_choices
-from finetune.examples import ChoiceExample
+from finetune.examples import ChoiceExample, Note, unsaid
 from finetune.metrics import check_metric
 from finetune.readings import ChoiceReading
 from finetune.splits import hold_out
@@ -38,12 +38,14 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     reading: ChoiceReading
 
     @classmethod
-    def read(cls, reading: ChoiceReading, path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]:
+    def read(
+        cls, reading: ChoiceReading, path: str, *, labelled: bool = True, note: Note = unsaid
+    ) -> Iterator[ChoiceExample]:
         return read_choices(path, labelled=labelled)
 
     @classmethod
     def given(cls, reading: ChoiceReading, items: Iterable[Any]) -> Iterator[ChoiceExample]:
-        return choice_examples(given_rows(items, FIELDS), labelled=False)
+        return choice_examples(given_rows(items, FIELDS, ["id"]), labelled=False)
 
     @classmethod
     def found_in(
@@ -115,5 +117,6 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         """The choice with its index, and the score and probability of each."""
         best = int(prediction.argmax())
         shares = torch.from_numpy(prediction).softmax(-1).tolist()
-        return {"question": example.question, "answer": best, "choice": example.choices[best],
+        named = {} if example.id is None else {"id": example.id}
+        return {**named, "question": example.question, "answer": best, "choice": example.choices[best],
                 "scores": prediction.tolist(), "probabilities": shares}  # fmt: skip

@@ -218,6 +218,7 @@ def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
         cli.refuse(given, ("--lora-alpha", "--lora-targets"), "there is no --lora-rank")
     if options.dev is not None:
         cli.refuse(given, ("--dev-share",), "--dev is given")
+    cli.refuse(given, ("--layout",), "only columns and .jsonl have tags to train on")
     if options.method != "full":
         cli.refuse(given, ("--layer-decay",), "the layers are not trained")
     return options

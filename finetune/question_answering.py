@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune.examples import QuestionExample
+from finetune.examples import Note, QuestionExample, unsaid
 from finetune.metrics import check_metric
 from finetune.readings import QuestionReading
 from finetune.splits import hold_out_groups
@@ -65,12 +65,14 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     reading: QuestionReading
 
     @classmethod
-    def read(cls, reading: QuestionReading, path: str, *, labelled: bool = True) -> Iterator[QuestionExample]:
+    def read(
+        cls, reading: QuestionReading, path: str, *, labelled: bool = True, note: Note = unsaid
+    ) -> Iterator[QuestionExample]:
         return iter(read_squad(path).examples) if labelled else read_questions(path)
 
     @classmethod
     def given(cls, reading: QuestionReading, items: Iterable[Any]) -> Iterator[QuestionExample]:
-        return question_examples(given_rows(items, FIELDS))
+        return question_examples(given_rows(items, FIELDS, ["id"]))
 
     @classmethod
     def found_in(

@@ -84,10 +84,16 @@ class TextReading:
 
 @dataclass(frozen=True)
 class TagReading:
-    """Token classification: CoNLL columns."""
+    """Token classification: columns, a word a row, or .jsonl with lists of words and tags."""
 
-    scheme: Literal["auto", "iob1", "iob2", "bioes"] = "auto"
-    """how tags spell entities; auto: the scheme that the file keeps to"""
+    word_column: str | None = None
+    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; none: the first that does not merely count, in .jsonl tokens"""  # noqa: E501
+    tag_column: str | None = None
+    """the column of the tag; none: the last, in CoNLL-U upos, in .jsonl ner_tags"""
+    layout: Literal["columns", "text", "jsonl"] | None = None
+    """what is to be predicted: columns, running text with a sentence a line, or JSON lines; none: the file's name says it, or else all of the file (of standard input its first 1,000 lines)"""  # noqa: E501
+    scheme: Literal["auto", "iob1", "iob2", "bioes", "none"] = "auto"
+    """how tags spell entities; auto: the scheme that the file keeps to; none: they spell none, each is a class"""
     fix_tags: bool = False
     """read impossible tag sequences as conlleval does, in place of refusing them"""
     max_length: int | None = None
@@ -102,6 +108,8 @@ class TagReading:
         """
         cli.check_range(self, "max_length", low=4)
         cli.check_range(self, "stride", low=0)
+        if self.fix_tags and self.scheme == "none":
+            raise InputError("--fix-tags and --scheme none exclude each other: where there is no scheme none is broken")
 
     def fitted(self, positions: int) -> TagReading:
         """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
@@ -226,16 +234,12 @@ def _is_of_type(value: Any, kind: Any) -> bool:
     """Whether a value out of JSON is what a field of a `Reading` is declared to be."""
     if get_origin(kind) is Literal:
         return value in get_args(kind)
-    kinds = _alternatives(kind)
-    return type(value) in kinds or (type(value) is int and float in kinds)  # JSON may have -3 for -3.0
+    if kind not in _TYPES_IN_JSON:  # one of several
+        return any(_is_of_type(value, one) for one in get_args(kind))
+    return type(value) is kind or (type(value) is int and kind is float)  # JSON may have -3 for -3.0
 
 
 def _shown_type(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
-    return " or ".join(_TYPES_IN_JSON[one] for one in _alternatives(kind))
-
-
-def _alternatives(kind: Any) -> tuple[Any, ...]:
-    """The types of `int | None`, or the one there is."""
-    return get_args(kind) or (kind,)
+    return _TYPES_IN_JSON[kind] if kind in _TYPES_IN_JSON else " or ".join(map(_shown_type, get_args(kind)))

@@ -1,19 +1,34 @@
-"""What is to be tagged: CoNLL columns without regard to tags, or running text, a line or a JSON object a sentence ->
-`TaggedExample`."""
+"""Sentences with tags, or to be tagged: columns, running text, a sentence a line, or JSON lines -> `TaggedExample`."""
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from typing import Any, Literal
 
-from finetune.conll import DOCUMENT_START, conll_sentences
-from finetune.examples import TaggedExample
-from finetune.tables import Row, jsonl_rows, read_rows
+from finetune.conll import (
+    COMMENT,
+    DOCUMENT_START,
+    USUAL,
+    Names,
+    conll_sentences,
+    ends_sentence,
+    first_shown,
+    has_tabs,
+    joined,
+    read_conll,
+    split_columns,
+)
+from finetune.examples import Id, Note, TaggedExample, check_id, unsaid
+from finetune.tables import Row, TableFormat, given_rows, jsonl_rows, read_rows
 from minibert.errors import InputError
-from minibert.text_files import STANDARD_INPUT, check_text, read_lines, shown, suffix
+from minibert.text_files import STANDARD_INPUT, check_text, is_open_already, json_type, read_lines, shown, suffix
 from minibert.tokenizer import UNSPACED
+from minibert.vocabulary import LONE_SURROGATE
 
 # What stands for every combining mark here (an accent of its own, a vowel of Hindi or Thai, a point of Hebrew), for
 # which `re` has no class: it belongs to the character before it.
@@ -25,52 +40,213 @@ _LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
 _INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
 _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
 
-# A first line that ends with a tag, or has tabs.
-_COLUMNS = re.compile(rf".*\t|.* (?:O|[BIES]-\S+)\s*$|{DOCUMENT_START}")
+Layout = Literal["columns", "text", "jsonl"]
+COLUMN_FILES = {".conll", ".conllu", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
+FIRST_LINES = 1000  # of what can't be read twice: they decide what it is
+FIRST_CHARACTERS = 2**24
+WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
 
-JSON_FIELDS = ("text",)
+_TAG = re.compile(r"^(?:O|[BIESLUMW]-\S+)$")  # what ends a row of columns where there are no tabs; "Plan B" has no type
 
 
-def read_sentences(path: str) -> Iterator[TaggedExample]:
+def read_tagged(path: str, names: Names = USUAL, *, note: Note = unsaid) -> Iterator[TaggedExample]:
+    """Streams the sentences of a file with tags, plain or .gz.
+
+    A .jsonl file has a list of words and one of their tags in each object (tokens and ner_tags, unless `names` says
+    otherwise) and maybe an id; every other file has columns. `note` gets what was taken.
+
+    Raises:
+        InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; a field that is
+        no list of strings, or lists of different lengths.
+    """
+    if suffix(path) != ".jsonl":
+        return read_conll(path, names=names, note=note)
+    fields = (names.word or WORDS, names.tag or TAGS)
+    rows = read_rows(path, fields, TableFormat(kind="jsonl"), optional=["id"])
+    return _said(sentences_of(rows, fields), f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}", note)
+
+
+def read_sentences(
+    path: str, names: Names = USUAL, *, layout: Layout | None = None, note: Note = unsaid
+) -> Iterator[TaggedExample]:
     """Streams the sentences of a file, plain or .gz, or of standard input (`-`), without tags.
 
-    A .txt file and standard input are CoNLL columns where the first line has a tab, ends with a tag or is -DOCSTART-;
-    else they are running text, each line a sentence, which is cut into words. So is the field text of the JSON objects
-    in a .jsonl file, or in standard input that begins with "{". Every other file is CoNLL columns.
+    Running text is a sentence a line, which is cut into words. JSON lines have a text in the field text, or a list of
+    words in tokens, unless `names` says otherwise. `layout` says which the file is, or its name does (`COLUMN_FILES`,
+    .jsonl), or else all of it: see `_is_columns`. What comes from standard input or a pipe can't be read twice, and is
+    decided by its first `FIRST_LINES` lines. What begins with a JSON object, and is no .txt file, is JSON lines. `note`
+    gets what was decided.
 
     Raises:
         InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; of running text
-        an empty line; no line at all.
+        an empty line; no line at all; what may be one or the other.
     """
-    if suffix(path) == ".jsonl":
-        return sentences_of(read_rows(path, JSON_FIELDS))
     lines = read_lines(path)
+    if layout is None:
+        layout, lines = _layout(path, lines)
+    if layout == "columns":
+        return conll_sentences(lines, path, labelled=False, names=names, note=note)
+    if layout == "text":
+        return _said(_text_sentences(lines, path), f"{shown(path)}: running text, a sentence a line", note)
+    first = next(((row, line) for row, line in lines if line.strip()), None)
+    if first is None:
+        raise InputError(f"{shown(path)}: no row in it, expected at least one")
+    field = names.word or (WORDS if _is_object(first[1], WORDS) else TEXT)
+    rows = jsonl_rows(path, chain([first], lines), (field,), ["id"])
+    return _said(sentences_of(rows, (field,)), f"{shown(path)}: JSON lines, field {field}", note)
+
+
+def given_sentences(items: Iterable[Any], names: Names = USUAL) -> Iterator[TaggedExample]:
+    """Texts that no file has but Python, or mappings with the fields of JSON lines; errors as `read_sentences`."""
+    iterator = iter(items)
+    first = list(islice(iterator, 1))
+    field = names.word or next((WORDS for item in first if isinstance(item, dict) and WORDS in item), TEXT)
+    return sentences_of(given_rows(chain(first, iterator), (field,), ["id"]), (field,))
+
+
+def _said(sentences: Iterator[TaggedExample], what: str, note: Note) -> Iterator[TaggedExample]:
+    first = next(sentences, None)
+    if first is not None:
+        note(f"{what}; {first_shown(first)}")
+        yield first
+    yield from sentences
+
+
+# --- What a file is --------------------------------------------------------------------------------------------------
+
+Lines = Iterator[tuple[int, str]]
+
+
+def _layout(path: str, lines: Lines) -> tuple[Layout, Lines]:
+    """What to read the file as, and its lines, from the first one on."""
+    if suffix(path) in COLUMN_FILES:
+        return "columns", lines
+    if suffix(path) in (".jsonl", ".json"):
+        return "jsonl", lines
+    if suffix(path) == ".csv":
+        raise InputError(f"{path}: expected .conll, .txt or .jsonl; with --layout text each line is a sentence")
     first = list(islice(lines, 1))
     if not first:
         raise InputError(f"{shown(path)}: no sentence in it")
-    lines = chain(first, lines)
-    if (path != STANDARD_INPUT and suffix(path) != ".txt") or _COLUMNS.match(first[0][1]):
-        return conll_sentences(lines, path, labelled=False)
-    if path == STANDARD_INPUT and first[0][1].startswith("{"):
-        return sentences_of(jsonl_rows(path, lines, JSON_FIELDS))
-    return _text_sentences(lines, path)
+    maybe_json = suffix(path) != ".txt" and first[0][1].startswith("{")
+    if maybe_json and _is_object(first[0][1]):
+        return "jsonl", chain(first, lines)
+    if path == STANDARD_INPUT or is_open_already(path):
+        size = len(first[0][1])
+        while len(first) < FIRST_LINES and size <= FIRST_CHARACTERS and (more := list(islice(lines, 1))):
+            first += more
+            size += len(more[0][1])
+        columns = _is_columns(first, path)
+    else:
+        columns = _is_columns(read_lines(path), path)
+    return "columns" if columns else "jsonl" if maybe_json else "text", chain(first, lines)
+
+
+def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
+    """Whether these are columns, and not running text.
+
+    Columns begin with -DOCSTART-, or nine of ten rows, and two at least, have as many. With tabs, nine of ten have a
+    tag in the last, or most have no cell with a space. With spaces, nine of ten have a tag in the last, and there is a
+    blank line or, in three columns at most, more than one tag. (The tenth row is a slip, which is refused where it
+    stands.) A single row is columns where it has a tab and a tag, and no space.
+
+    Raises:
+        InputError: all lines are alike, as in columns, but that is all that speaks for them.
+    """
+    counts, tags = Counter[int](), Counter[str]()  # of columns, and of the last ones that are tags
+    rows = spaced = 0
+    tabs = blank = gap = False  # blank: a line without words, gap: between two with some
+    for _, line in lines:
+        if line.startswith(DOCUMENT_START) and not rows:
+            return True
+        if ends_sentence(line):
+            blank = blank or rows > 0
+            continue
+        if line.startswith(COMMENT) and (blank or not rows):
+            continue
+        gap = gap or blank
+        tabs = tabs if rows else has_tabs(line)
+        columns = split_columns(line, tabs=tabs)
+        rows += 1
+        counts[len(columns)] += 1
+        spaced += any(" " in cell for cell in columns)
+        tags.update(_TAG.findall(columns[-1]))
+        if rows % 100 == 0 and not _nearly_all(max(counts.values()), rows):
+            return False
+    count, alike = counts.most_common(1)[0] if rows else (0, 0)
+    tagged = _nearly_all(tags.total(), rows)
+    if rows < 2 or not _nearly_all(alike, rows):
+        return rows == 1 and tabs and tagged and not spaced
+    if tabs and (tagged or 2 * spaced <= rows):
+        return True
+    if tagged and count > 1 and (blank or (count < 4 and len(tags) > 1)):
+        return True
+    if tabs or (tagged and count > 1) or gap:
+        raise InputError(
+            f"{shown(path)}: columns with a word a row, or running text? All lines have {count} column(s); expected "
+            "--layout columns or --layout text"
+        )
+    return False
+
+
+def _nearly_all(some: int, of: int) -> bool:
+    return 10 * some >= 9 * of
+
+
+def _is_object(line: str, field: str | None = None) -> bool:
+    """Whether a line is a JSON object, with such a field."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and (field is None or field in found)
+
+
+# --- Sentences -------------------------------------------------------------------------------------------------------
 
 
 def _text_sentences(lines: Iterable[tuple[int, str]], path: str) -> Iterator[TaggedExample]:
+    empty = True
     for row, line in lines:
+        empty = False
         where = f"{shown(path)}:{row}"
         yield _sentence(check_text(line.rstrip("\r\n"), f"{where}: the text"), row, where)
+    if empty:
+        raise InputError(f"{shown(path)}: no sentence in it")
 
 
-def sentences_of(rows: Iterable[Row]) -> Iterator[TaggedExample]:
-    """The sentences of rows whose one field is a text; errors as `read_sentences`."""
-    for row, where, (text,) in rows:
-        yield _sentence(check_text(text, f"{where}: field {JSON_FIELDS[0]!r}"), row, where)
+def sentences_of(rows: Iterable[Row], fields: tuple[str, ...]) -> Iterator[TaggedExample]:
+    """The sentences of rows with a text or a list of words, a list of tags where there are two fields, and an id or
+    None; errors as `read_tagged` and `read_sentences`."""
+    for row, where, (text, *tags, id) in rows:
+        named = None if id is None else check_id(id, f"{where}: field 'id'")
+        if len(fields) == 1 and (fields[0] == TEXT or not isinstance(text, list)):
+            yield _sentence(check_text(text, f"{where}: field {fields[0]!r}"), row, where, named)
+            continue
+        words = _strings(text, f"{where}: field {fields[0]!r}")
+        found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
+        if found is not None and len(found) != len(words):
+            raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected as many")
+        yield TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=named)
 
 
-def _sentence(text: str, row: int, where: str) -> TaggedExample:
+def _strings(value: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{what} is {'empty' if value == [] else json_type(value)}, expected a list of strings")
+    for number, one in enumerate(value):
+        if not isinstance(one, str):
+            raise InputError(
+                f"{what} has {one!r:.60} at {number}, {json_type(one)}; expected strings: words, or the names of tags, "
+                "such as B-PER, in place of their numbers"
+            )
+        if not one or LONE_SURROGATE.search(one):
+            raise InputError(f"{what} has {one!r:.60} at {number}, expected a string with whole characters in it")
+    return tuple(value)
+
+
+def _sentence(text: str, row: int, where: str, id: Id | None = None) -> TaggedExample:
     offsets = tuple(cut_words(text))
-    return TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets)
+    return TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=id)
 
 
 def cut_words(text: str) -> list[tuple[int, int]]:

@@ -60,12 +60,12 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     kind = TASKS[options.task]
     reading = options.given_reading.fitted(description.config.longest)
 
-    examples = list(kind.read(reading, options.train))
+    notes: list[str] = []
+    examples = list(kind.read(reading, options.train, note=notes.append))
     task = kind.found_in(reading, tokenizer, examples, options.train)
     metric = task.metric(options.metric)
-    notes = []
     if options.dev is not None:
-        train, dev = examples, list(kind.read(reading, options.dev))
+        train, dev = examples, list(kind.read(reading, options.dev, note=notes.append))
     else:
         generator = np.random.default_rng([options.seed, len(examples)])
         try:
@@ -81,7 +81,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
 
     parts = {"train": train, "dev": task.checked(dev, training=False)[0]}
     if options.test is not None:
-        parts["test"] = task.checked(list(kind.read(reading, options.test)), training=False)[0]
+        parts["test"] = task.checked(list(kind.read(reading, options.test, note=notes.append)), training=False)[0]
     made = {name: Part(found, task.features(found)) for name, found in parts.items()}
     check_fit(made["train"].features, description.config, options, processes)
     nearly = check_memory([part.features for part in made.values()], description.config, task, options, processes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.examples import Answer, QuestionExample
+from finetune.examples import Answer, QuestionExample, check_id
 from finetune.tables import Row, TableFormat, read_rows
 from minibert.errors import InputError
 from minibert.text_files import STANDARD_INPUT, check_text, json_type, read_whole, reason, shown, suffix
@@ -43,9 +43,10 @@ def read_squad(path: str, *, labelled: bool = True) -> Questions:
     examples: dict[str, QuestionExample] = {}
     for title, context, fields in found:
         example = _example(title, context, fields, path, labelled=labelled, version_2=version_2)
-        if example.id in examples:
+        name = str(example.id)  # as answers are looked up in JSON, whose keys are strings
+        if name in examples:
             raise InputError(f"{example.where}: stands there more than once, expected ids that differ")
-        examples[example.id] = example
+        examples[name] = example
     if not examples:
         raise InputError(f"{shown(path)}: no question in it")
     return Questions(tuple(examples.values()), version_2)
@@ -54,21 +55,21 @@ def read_squad(path: str, *, labelled: bool = True) -> Questions:
 def read_questions(path: str) -> Iterator[QuestionExample]:
     """Questions to be predicted: of a SQuAD file, or streamed from .jsonl or from standard input (`-`).
 
-    Lines have the fields question and context; the id is the row's number.
+    Lines have the fields question and context, and may have an id; else it is the row's number.
 
     Raises:
         InputError: as `read_squad` or `finetune.tables.read_rows`; an empty question or context.
     """
     if path != STANDARD_INPUT and suffix(path) != ".jsonl":
         return iter(read_squad(path, labelled=False).examples)
-    return question_examples(read_rows(path, FIELDS, TableFormat(kind="jsonl")))
+    return question_examples(read_rows(path, FIELDS, TableFormat(kind="jsonl"), optional=["id"]))
 
 
 def question_examples(rows: Iterable[Row]) -> Iterator[QuestionExample]:
-    """The questions of rows of `FIELDS`; errors as `read_questions`."""
-    for row, where, (question, context) in rows:
+    """The questions of rows of `FIELDS` and an id or None; errors as `read_questions`."""
+    for row, where, (question, context, id) in rows:
         yield QuestionExample(
-            id=str(row),
+            id=str(row) if id is None else check_id(id, f"{where}: field 'id'"),
             question=check_text(question, f"{where}: field 'question'"),
             context=check_text(context, f"{where}: field 'context'"),
             answers=(),
@@ -91,7 +92,7 @@ def _questions(content: Any, path: str) -> Iterator[tuple[str, str, dict[str, An
             context = check_text(paragraph.get("context"), f"{place}: field 'context'")
             for fields in _list(paragraph, "qas", place):
                 _check_object(fields, place)
-                check_text(fields.get("id"), f"{place}: a question's field 'id'")
+                check_id(fields.get("id"), f"{place}: a question's field 'id'")
                 yield title, context, fields
 
 

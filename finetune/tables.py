@@ -59,10 +59,13 @@ class Row(NamedTuple):
     cells: tuple[Any, ...]  # strings; from .jsonl whatever the field holds
 
 
-def read_rows(path: str, columns: Sequence[str], table: TableFormat | None = None) -> Iterator[Row]:
+def read_rows(
+    path: str, columns: Sequence[str], table: TableFormat | None = None, *, optional: Sequence[str] = ()
+) -> Iterator[Row]:
     """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
 
     columns: names from the header, or the fields of .jsonl objects; numbers from 1 ("1", "4") where there is no header.
+    optional: fields of .jsonl objects that need not be there: None then, behind the columns.
     A .txt file has one column, the line, and takes any one name. Standard input is .jsonl where its first character is
     "{", csv where a delimiter is given, and otherwise one text a line.
 
@@ -77,7 +80,7 @@ def read_rows(path: str, columns: Sequence[str], table: TableFormat | None = Non
     table = table or TableFormat()
     kind, lines = _kind(path, table)
     if kind == "jsonl":
-        rows = jsonl_rows(path, lines, columns)
+        rows = jsonl_rows(path, lines, columns, optional)
     elif kind == "txt":
         rows = _text_rows(path, lines, columns)
     else:
@@ -182,7 +185,9 @@ def _listed(names: Iterable[str]) -> str:
 # --- Lines -----------------------------------------------------------------------------------------------------------
 
 
-def jsonl_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str]) -> Iterator[Row]:
+def jsonl_rows(
+    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[Row]:
     """As `read_rows` of .jsonl, from (row, line) of a file that is open already."""
     for row, line in lines:
         where = f"{shown(path)}:{row}"
@@ -194,10 +199,10 @@ def jsonl_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[st
             raise InputError(f"{where}: expected one JSON object a line ({reason(error)})") from error
         if not isinstance(record, dict):
             raise InputError(f"{where}: expected a JSON object, found {json_type(record)}")
-        yield Row(row, where, _fields(record, columns, where))
+        yield Row(row, where, _fields(record, columns, where, optional))
 
 
-def given_rows(items: Iterable[Any], columns: Sequence[str]) -> Iterator[Row]:
+def given_rows(items: Iterable[Any], columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
     """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
     order, or, where one column is asked for, that value alone.
 
@@ -207,19 +212,19 @@ def given_rows(items: Iterable[Any], columns: Sequence[str]) -> Iterator[Row]:
     for row, item in enumerate(items, start=1):
         where = f"row {row}"
         if isinstance(item, Mapping):
-            yield Row(row, where, _fields(item, columns, where))
+            yield Row(row, where, _fields(item, columns, where, optional))
             continue
         cells = tuple(item) if isinstance(item, tuple | list) else (item,)
         if len(cells) != len(columns):
             raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {_listed(columns)}")
-        yield Row(row, where, cells)
+        yield Row(row, where, (*cells, *(None for _ in optional)))
 
 
-def _fields(record: Mapping[str, Any], columns: Sequence[str], where: str) -> tuple[Any, ...]:
+def _fields(record: Mapping[str, Any], columns: Sequence[str], where: str, optional: Sequence[str]) -> tuple[Any, ...]:
     for column in columns:
         if column not in record:
             raise InputError(f"{where}: field {column!r} is not there; the object's are {_listed(record)}")
-    return tuple(record[column] for column in columns)
+    return (*(record[column] for column in columns), *map(record.get, optional))
 
 
 def _text_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str]) -> Iterator[Row]:

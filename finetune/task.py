@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from finetune.examples import Note, unsaid
 from finetune.metrics import ClassFigures
 from finetune.readings import Reading
 from minibert.heads import TaskModel
@@ -97,8 +98,8 @@ class Task(ABC, Generic[Example, Prediction]):
 
     @classmethod
     @abstractmethod
-    def read(cls, reading: Any, path: str, *, labelled: bool = True) -> Iterator[Example]:
-        """The examples of a file.
+    def read(cls, reading: Any, path: str, *, labelled: bool = True, note: Note = unsaid) -> Iterator[Example]:
+        """The examples of a file. note: gets what the user should know of how it was read.
 
         Raises:
             InputError: naming file and row.

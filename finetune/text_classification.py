@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from finetune.examples import TextExample
+from finetune.examples import Note, TextExample, unsaid
 from finetune.labels import find_labels, label_ids, label_vectors
 from finetune.metrics import (
     ClassFigures,
@@ -44,7 +44,9 @@ class TextClassification(Task[TextExample, Scores]):
     reading: TextReading
 
     @classmethod
-    def read(cls, reading: TextReading, path: str, *, labelled: bool = True) -> Iterator[TextExample]:
+    def read(
+        cls, reading: TextReading, path: str, *, labelled: bool = True, note: Note = unsaid
+    ) -> Iterator[TextExample]:
         return read_texts(path, reading.columns(labelled=labelled), reading.table, problem_type=reading.problem_type)
 
     @classmethod

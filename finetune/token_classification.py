@@ -16,14 +16,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from finetune.conll import read_conll
-from finetune.examples import TaggedExample
+from finetune.conll import Names
+from finetune.examples import Note, TaggedExample, unsaid
 from finetune.metrics import ClassFigures, check_metric, entity_figures, entity_metrics
 from finetune.readings import TagReading
-from finetune.sentences import JSON_FIELDS, read_sentences, sentences_of
+from finetune.sentences import given_sentences, read_sentences, read_tagged
 from finetune.splits import hold_out
-from finetune.tables import given_rows
-from finetune.tags import OUTSIDE, Scheme, check_tags, entities, find_scheme, tag_ids, tag_labels
+from finetune.tags import (
+    OUTSIDE,
+    Entity,
+    Scheme,
+    check_tags,
+    entities,
+    find_scheme,
+    is_tag,
+    other_name,
+    plain,
+    tag_classes,
+    tag_ids,
+    tag_labels,
+)
 from finetune.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
 from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
@@ -48,19 +60,32 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     reading: TagReading
 
     @classmethod
-    def read(cls, reading: TagReading, path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
-        """CoNLL columns; without labels also running text, one a line."""
-        return read_conll(path) if labelled else read_sentences(path)
+    def read(
+        cls, reading: TagReading, path: str, *, labelled: bool = True, note: Note = unsaid
+    ) -> Iterator[TaggedExample]:
+        """Columns, or JSON lines; without labels also running text, a sentence a line."""
+        names = Names(reading.word_column, reading.tag_column)
+        if labelled:
+            return read_tagged(path, names, note=note)
+        return read_sentences(path, names, layout=reading.layout, note=note)
 
     @classmethod
     def given(cls, reading: TagReading, items: Iterable[Any]) -> Iterator[TaggedExample]:
-        return sentences_of(given_rows(items, JSON_FIELDS))
+        return given_sentences(items, Names(reading.word_column))
 
     @classmethod
     def found_in(cls, reading: TagReading, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str) -> Self:
-        scheme = scheme_of(reading, examples)
-        checked = check_tags(examples, scheme, fix=reading.fix_tags)
+        if reading.scheme == "none":
+            return cls(reading, tokenizer, tag_classes(examples))
+        checked, scheme = in_scheme(reading, examples)
         return cls(replace(reading, scheme=scheme), tokenizer, tag_labels(checked, scheme))
+
+    @property
+    def spells_entities(self) -> bool:
+        """Whether tags are of some scheme; those of a model that was trained elsewhere are where all its labels are."""
+        if self.reading.scheme == "auto":
+            return all(map(is_tag, self.labels))
+        return self.reading.scheme != "none"
 
     def hold_out(
         self, examples: Sequence[TaggedExample], *, share: float, generator: np.random.Generator
@@ -68,17 +93,24 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return hold_out(examples, share=share, generator=generator)
 
     def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
-        scheme = scheme_of(self.reading, examples)
-        checked = check_tags(examples, scheme, fix=self.reading.fix_tags)
-        tag_ids(checked, self.labels)
-        return checked, f"tags are {scheme.upper()}" if training else ""
+        if not self.spells_entities:
+            tag_ids(examples, self.labels)
+            return list(examples), "tags are of no scheme, each is a class" if training else ""
+        checked, scheme = in_scheme(self.reading, examples)
+        self._tag_ids(checked)
+        other = f", by its other name {name}" if (name := other_name(examples)) else ""
+        return checked, f"tags are {scheme.upper()}{other}" if training else ""
+
+    def _tag_ids(self, examples: Sequence[TaggedExample]) -> list[list[int]]:
+        """Of tags that are checked; a model that was trained elsewhere may have other names for them."""
+        return tag_ids(examples, list(map(plain, self.labels)) if self.spells_entities else self.labels)
 
     def head(self) -> dict[str, Any]:
         return {"labels": self.labels}
 
     def features(self, examples: Sequence[TaggedExample], *, labelled: bool = True) -> list[Feature]:
         pieces = self._pieces(examples)
-        tags = tag_ids(examples, self.labels) if labelled else [[0] * len(example.words) for example in examples]
+        tags = self._tag_ids(examples) if labelled else [[0] * len(example.words) for example in examples]
         return [
             feature
             for number, example in enumerate(examples)
@@ -148,17 +180,20 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return predictions
 
     def metrics(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> dict[str, float]:
-        return entity_metrics(*self._entities(examples, predictions))
+        """Of whole entities; where tags spell none, the share of words whose tag is right."""
+        metrics = entity_metrics(*self._entities(examples, predictions))
+        return metrics if self.spells_entities else {"accuracy": metrics["recall"]}
 
     def metric(self, name: str | None) -> str:
-        return check_metric(self.name, name)
+        return check_metric(self.name if self.spells_entities else "tags of no scheme", name)
 
     def figures(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> list[ClassFigures]:
         return entity_figures(*self._entities(examples, predictions))
 
     def _entities(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> tuple[Any, Any]:
-        golds = [entities(example.tags or ()) for example in examples]
-        return golds, [entities(prediction.tags) for prediction in predictions]
+        read = entities if self.spells_entities else words_for_themselves
+        golds = [read(example.tags or ()) for example in examples]
+        return golds, [read(prediction.tags) for prediction in predictions]
 
     def answer(self, example: TaggedExample, prediction: Tagged) -> dict[str, Any]:
         """One tag a word, and entities with their [start, end) characters in `text`."""
@@ -169,12 +204,25 @@ class TokenClassification(Task[TaggedExample, Tagged]):
             found.append(
                 {"type": entity.type, "text": example.text[start:end], "start": start, "end": end, "score": score}
             )
-        return {"text": example.text, "words": list(example.words), "tags": list(prediction.tags), "entities": found}
+        named = {} if example.id is None else {"id": example.id}
+        return {**named, "text": example.text, "words": list(example.words), "tags": list(prediction.tags),
+                "entities": found}  # fmt: skip
 
 
-def scheme_of(reading: TagReading, examples: Sequence[TaggedExample]) -> Scheme:
-    """How a file spells entities: as the reading says, or found out."""
-    return find_scheme(examples) if reading.scheme == "auto" else reading.scheme
+def in_scheme(reading: TagReading, examples: Sequence[TaggedExample]) -> tuple[list[TaggedExample], Scheme]:
+    """The examples, checked, and how they spell entities: as the reading says, or found out.
+
+    Raises:
+        InputError: as `check_tags`.
+    """
+    chosen: Any = reading.scheme
+    scheme: Scheme = find_scheme(examples) if chosen == "auto" else chosen
+    return check_tags(examples, scheme, fix=reading.fix_tags, chosen=chosen != "auto"), scheme
+
+
+def words_for_themselves(tags: Sequence[str]) -> list[Entity]:
+    """Tags that spell no entities, so that they are scored as if each word were one."""
+    return [Entity(tag, word, word + 1) for word, tag in enumerate(tags)]
 
 
 def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:

@@ -24,8 +24,10 @@ DESCRIPTIONS = {
 }
 # Command -> options of reading that it has no use for, and why.
 NO_USE = {
-    "evaluate": (("--n-best",), "figures are of the best answer"),
-    "predict": (("--label-column", "--scheme", "--fix-tags", "--no-fix-tags"), "labels are not read"),
+    "evaluate": {"--n-best": "figures are of the best answer", "--layout": "only columns and .jsonl have tags"},
+    "predict": dict.fromkeys(
+        ("--label-column", "--tag-column", "--scheme", "--fix-tags", "--no-fix-tags"), "labels are not read"
+    ),
 }
 LATER = "How files are read is the model's to say; with its directory before --help, its options are shown too."
 
@@ -80,7 +82,8 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[O
     fields: list[Any] = [("reading", READINGS[task], dataclasses.field(default=saved))]
     both = dataclasses.make_dataclass("both", fields, bases=(kind,), frozen=True, kw_only=True)
     options: Any = cli.parse(both, args, prog=prog, description=DESCRIPTIONS[command])
-    cli.refuse(cli.given_options(args), *NO_USE[command])
+    for name, because in NO_USE[command].items():
+        cli.refuse(cli.given_options(args), (name,), because)
     reading: Reading = options.reading
     reading.check()
     return options, task, reading

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from finetune.answering import Machine, outputs_of, predictions_of
+from finetune.examples import Note, unsaid
 from finetune.metrics import ClassFigures
 from finetune.pictures import figures_table
 from finetune.readings import Reading
@@ -154,10 +155,14 @@ def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading)
     if options.json is not None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, machine = load_for_task(options, task_name, reading)
-    result = figures_on(options.data, model, task, machine)
-    if options.json is not None:
+    tell(figures_on(options.data, model, task, machine, note=say_note), options.json)
+
+
+def tell(result: Mapping[str, Any], json_path: str | None) -> None:
+    """Prints figures, and writes them where asked to."""
+    if json_path is not None:
         text = json.dumps(result, indent=2) + "\n"
-        checkpoint.write_whole_text(Path(options.json), text)
+        checkpoint.write_whole_text(Path(json_path), text)
     if result["by_class"]:
         print(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
     for name, value in result["metrics"].items():
@@ -165,11 +170,21 @@ def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading)
     print(f"{'examples':20} {result['examples']}")
 
 
-def figures_on(data: str, model: TaskModel, task: Task[Any, Any], machine: Machine) -> dict[str, Any]:
+def say_note(note: str) -> None:
+    """A line for the user beside the answers."""
+    print(f"note     {note}", file=sys.stderr)
+
+
+def figures_on(
+    data: str, model: TaskModel, task: Task[Any, Any], machine: Machine, *, note: Note = unsaid
+) -> dict[str, Any]:
     """The figures on a labelled file, as they are written as JSON."""
     task.metric(None)  # has what computes the metrics imported
-    examples, _ = task.checked(list(task.read(task.reading, data)), training=False)
+    notes: list[str] = []
+    examples, _ = task.checked(list(task.read(task.reading, data, note=notes.append)), training=False)
     features = task.features(examples)
+    for line in notes:  # now that nothing is refused any more
+        note(line)
     note_cut(task, count_full(features, task.reading.max_length))
     predictions = predictions_of(model, task, examples, features, machine)
     return {
@@ -193,8 +208,9 @@ def predict_command(options: PredictOptions, task_name: str, reading: Reading) -
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
     model, task, machine = load_for_task(options, task_name, reading)
-    examples = task.read(task.reading, options.input, labelled=False)
-    found = answers(model, task, machine, examples, progress=options.input != STANDARD_INPUT)
+    notes: list[str] = []
+    examples = task.read(task.reading, options.input, labelled=False, note=notes.append)
+    found = said_first(notes, answers(model, task, machine, examples, progress=options.input != STANDARD_INPUT))
     lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in found)
     if options.output == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
@@ -202,6 +218,14 @@ def predict_command(options: PredictOptions, task_name: str, reading: Reading) -
             print(line, end="", flush=True)  # whoever reads it line by line shall not wait
     else:
         checkpoint.write_whole(Path(options.output), lambda path: write_lines(path, lines))
+
+
+def said_first(notes: list[str], found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Says how the input was read before the first answer is written; not where it is refused before."""
+    for one in found:
+        while notes:
+            say_note(notes.pop(0))
+        yield one
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -230,7 +254,7 @@ def answers(
 def note_cut(task: Task[Any, Any], full: int) -> None:
     """Says on standard error where texts were cut; windows cut nothing."""
     if full and not task.windowed:
-        print(f"note     {cut_note(full, task.reading.max_length)}", file=sys.stderr)
+        say_note(cut_note(full, task.reading.max_length))
 
 
 def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -91,7 +91,11 @@ def test_files_that_are_no_utf_8_or_are_not_there(
     ("text", "more", "said"),
     [
         ("the\tO\ncat\tB-ANI\tmore\n", (), "train.conll:2:"),
-        ("the\tO\ncat\tX-ANI\n", (), "train.conll:2: 'X-ANI' is no tag of the scheme"),
+        ("the\tO\ncat\tX-ANI\n", (), "train.conll:2: 'X-ANI' is a tag of no scheme (the file has X-ANI)"),
+        ("1\tthe\tO\n2\tcat\tNN\n", (), "--tag-column takes another column, --scheme none each tag for a class"),
+        ("the\tO\ncat\tB-ANI\n", ("--layout", "columns"), "--layout has no effect here: only columns and .jsonl"),
+        ("the\tO\n", ("--fix-tags", "--scheme", "none"), "--fix-tags and --scheme none exclude each other"),
+        ("the\tO\n", ("--tag-column", 7), "--tag-column 7: there are 2 column(s), expected a number from 1 to 2"),
         ("the\tO\ncat\tI-ANI\ndog\tB-ANI\n\na\tB-ANI\n\na\tB-ANI\n\ncat\tI-ANI\n", ("--scheme", "iob2"), "--fix-tags"),
         ("the\tO\ncat\tO\n", (), "train.conll: expected entities, found the tag O alone"),
     ],

@@ -22,7 +22,7 @@ def test_questions_may_have_any_number_of_choices(tmp_path: Path, name: str) -> 
     path = write(tmp_path / name, f"{json.dumps(GOOD)}\n{json.dumps(more)}\n")
     assert list(read_choices(path)) == [
         ChoiceExample("Who?", ("A cat.", "A dog.", "He."), 2, row=1, where=f"{path}:1"),
-        ChoiceExample("Where?", ("Here.", "There."), 0, row=2, where=f"{path}:2"),
+        ChoiceExample("Where?", ("Here.", "There."), 0, row=2, where=f"{path}:2", id="extra"),
     ]
 
 
@@ -60,3 +60,10 @@ def test_a_field_that_is_not_there(tmp_path: Path) -> None:
     assert "a.jsonl:1: field 'answer' is not there; the object's are 'question', 'choices', 'label'" in refusal(
         lambda: list(read_choices(path))
     )
+
+
+@pytest.mark.parametrize("id", ["q-77", 630])
+def test_ids_stay_what_they_are(id: str | int, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", json.dumps({"id": id, "question": "Who?", "choices": ["a", "b"]}))
+    (found,) = read_choices(path, labelled=False)
+    assert found.id == id and type(found.id) is type(id)

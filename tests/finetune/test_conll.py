@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from finetune import conll
-from finetune.conll import read_conll
+from finetune.conll import Names, read_conll
 from finetune.examples import TaggedExample
 from finetune.tags import check_tags, entities, find_scheme, tag_ids, tag_labels
 from tests.finetune.files import DATA, needs_data, standard_input, write
@@ -63,6 +63,159 @@ def test_words_alone_can_be_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(x.words, x.tags, x.where) for x in examples] == [
         (("He", "runs"), None, "standard input:1"), (("Yes",), None, "standard input:4"),
     ]  # fmt: skip
+
+
+CONLL_U = """# sent_id = 1
+# text = Vámonos al mar
+1-2\tVámonos\t_\t_\t_\t_\t_\t_\t_\t_
+1\tVamos\tir\tVERB\tV\tMood=Imp\t0\troot\t_\t_
+2\tnos\tnosotros\tPRON\tP\t_\t1\tobj\t_\t_
+3-4\tal\t_\t_\t_\t_\t_\t_\t_\t_
+3\ta\ta\tADP\tS\t_\t5\tcase\t_\t_
+4\tel\tel\tDET\tD\t_\t5\tdet\t_\t_
+4.1\tfue\tir\tVERB\tV\t_\t_\t_\t0:x\t_
+5\tmar\tmar\tNOUN\tN\t_\t1\tobl\t_\tSpaceAfter=No
+
+# sent_id = 2
+1\tSí\tsí\tINTJ\tI\t_\t0\troot\t_\t_
+
+"""
+WITHOUT_COMMENTS = "".join(line for line in CONLL_U.splitlines(keepends=True) if not line.startswith("#"))
+GERM_EVAL = """#\thttp://de.wikipedia.org/wiki/Manfred_Korfmann [2009-10-17]
+1\tTroia\tB-OTH\tB-LOC
+2\t-\tI-OTH\tO
+3\tAusstellung\tI-OTH\tO
+
+#\tn-tv.de vom 26.02.2005 [2005-02-26]\t
+1\tJa\tO\tO
+"""
+MULTI_CONER = """# id 5239d808-f300-46ea-aa3b-5093040213a3\tdomain=en
+the _ _ O
+drive _ _ B-CW
+# _ _ O
+
+# id 1e5a\tdomain=en
+go _ _ O
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "tags", "said"),
+    [
+        (
+            CONLL_U, ["Vamos nos a el mar", "Sí"], ["VERB PRON ADP DET NOUN", "INTJ"],
+            "words: column 2, tags: column 4; first sentence: Vamos nos a el mar (VERB PRON ADP DET NOUN)",
+        ),
+        (
+            WITHOUT_COMMENTS, ["Vamos nos a el mar", "Sí"], ["VERB PRON ADP DET NOUN", "INTJ"],
+            "words: column 2, tags: column 4; first sentence: Vamos nos a el mar (VERB PRON ADP DET NOUN)",
+        ),
+        (
+            GERM_EVAL, ["Troia - Ausstellung", "Ja"], ["B-LOC O O", "O"],
+            "words: column 2, tags: column 4; first sentence: Troia - Ausstellung (B-LOC O O); column 3 has tags too",
+        ),
+        (
+            MULTI_CONER, ["the drive #", "go"], ["O B-CW O", "O"],
+            "words: column 1, tags: column 4; first sentence: the drive # (O B-CW O)",
+        ),
+        (
+            "0 Go O\n\n0 Ann B-x\n1 ran O\n", ["Go", "Ann ran"], ["O", "B-x O"],
+            "words: column 2, tags: column 3; first sentence: Go (O)",
+        ),
+        (
+            "1\tAnn\tB-x\n2\tran\tO\n1\tYes\tO\n", ["Ann ran", "Yes"], ["B-x O", "O"],
+            "words: column 2, tags: column 3; first sentence: Ann ran (B-x O)",
+        ),
+        (
+            "17\tAnn\tB-x\n18\tran\tO\n19\t.\tO\n\n1\tYes\tO\n", ["Ann ran .", "Yes"], ["B-x O O", "O"],
+            "words: column 2, tags: column 3; first sentence: Ann ran . (B-x O O)",
+        ),
+        (
+            "1\tO\n2\tO\n3\tB-x\n", ["1 2 3"], ["O O B-x"],
+            "words: column 1, tags: column 2; first sentence: 1 2 3 (O O B-x)",
+        ),
+        (
+            "1945\tCD\tO\n1996\tCD\tO\n", ["1945 1996"], ["O O"],
+            "words: column 1, tags: column 3; first sentence: 1945 1996 (O O)",
+        ),
+        (
+            "# O\n#x O\nw3 B-x\n\n# O\n", ["# #x w3", "#"], ["O O B-x", "O"],
+            "words: column 1, tags: column 2; first sentence: # #x w3 (O O B-x)",
+        ),
+        (
+            "a O\n" * 10, [" ".join("a" * 10)], [" ".join("O" * 10)],
+            "words: column 1, tags: column 2; first sentence: a a a a a a a a ... (O O O O O O O O ...)",
+        ),
+    ],
+    ids=[
+        "CoNLL-U", "CoNLL-U without comments", "GermEval", "MultiCoNER", "from 0", "no blank line", "a part",
+        "numbers as words", "years as words", "hashes as words", "more words than are shown",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_columns_of_published_forms(
+    content: str, words: list[str], tags: list[str], said: str, end: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.conll", content.replace("\n", end))
+    notes: list[str] = []
+    found = list(read_conll(path, note=notes.append))
+    assert [" ".join(x.words) for x in found] == words
+    assert [" ".join(x.tags or ()) for x in found] == tags
+    assert notes == [f"{path}: {said}"]
+    assert [" ".join(x.words) for x in read(path, labelled=False)] == words
+
+
+def test_words_know_their_rows_between_rows_that_are_none(tmp_path: Path) -> None:
+    first, second = read(write(tmp_path / "a.conllu", CONLL_U))
+    assert (first.row, first.rows, second.row, second.rows) == (4, (4, 5, 7, 8, 10), 13, None)
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "tags"),
+    [
+        (Names(tag="xpos"), "Vamos nos a el mar", "V P S D N"),
+        (Names(tag="5"), "Vamos nos a el mar", "V P S D N"),
+        (Names(word="LEMMA", tag="deprel"), "ir nosotros a el mar", "root obj case det obl"),
+    ],
+)
+def test_columns_are_named_by_the_user(names: Names, words: str, tags: str, tmp_path: Path) -> None:
+    found = next(read_conll(write(tmp_path / "a.conllu", CONLL_U), names=names))
+    assert (" ".join(found.words), " ".join(found.tags or ())) == (words, tags)
+
+
+def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", "1\tCD\tO\n2\tCD\tO\n\nskip\tVB\tO\n")
+    assert [x.words for x in read_conll(path, names=Names(word="1"))] == [("1", "2"), ("skip",)]
+    assert refusal(lambda: read(path)) == (
+        f"{path}:4: 'skip' is no number, as those above it in the first column, which counts; expected one, or with "
+        "--word-column 1 a column of words"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (Names(word="3"), "a.conll:1: --word-column 3: there are 2 column(s), expected a number from 1 to 2"),
+        (Names(tag="0"), "a.conll:1: --tag-column 0: there are 2 column(s), expected a number from 1 to 2"),
+        (Names(tag="upos"), "a.conll:1: --tag-column upos: there are 2 column(s), expected a number from 1 to 2"),
+        (Names(word="2"), "a.conll:1: column 2 for words and tags, expected two; see --word-column"),
+    ],
+)
+def test_columns_that_are_not_there(names: Names, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", "a\tO\n")
+    assert refusal(lambda: list(read_conll(path, names=names))) == message.replace("a.conll", path)
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "sentences", "words", "tags"),
+    [("dev", 156, 2722, "PROPN PROPN NOUN AUX"), ("test", 153, 3408, "NOUN PUNCT PROPN NUM")],
+)
+def test_partut(name: str, sentences: int, words: int, tags: str) -> None:
+    """The counts are those of `grep -c '^# sent_id'` and of rows that begin with a whole number."""
+    found = read(str(DATA / "ud-partut" / f"{name}.conllu"))
+    assert (len(found), sum(len(x.words) for x in found)) == (sentences, words)
+    assert " ".join((found[0].tags or ())[:4]) == tags
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.conll import read_conll
-from finetune.sentences import cut_words, read_sentences
+from finetune import sentences
+from finetune.conll import Names, read_conll
+from finetune.sentences import cut_words, read_sentences, read_tagged
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 
@@ -64,6 +66,147 @@ def test_columns_are_told_from_text(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (found.words, found.tags, found.text, found.offsets) == (("Ann", "ran"), None, "Ann ran", ((0, 3), (4, 7)))
 
 
+SENTENCES = {
+    "Ich fahre mit der S-Bahn\nAda lives in Leeds town\n": ["Ich", "Ada"],
+    "My blood type is O\n": ["My"],
+    "send me an E-Mail\nI took the I-95\nHis blood type is O\n": ["send", "I", "His"],
+    "Ada lives in Leeds\ttown\n": ["Ada"],
+    "Plan B\n": ["Plan"],
+    "# O wonder\n# Plan B\n": ["#", "#"],
+    "Type O\nType O\nno tag\n": ["Type", "Type", "no"],
+}
+
+
+@pytest.mark.parametrize("content", SENTENCES)
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a", "a.text", "-"])
+def test_running_text_is_not_taken_for_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str
+) -> None:
+    path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
+    notes: list[str] = []
+    found = list(read_sentences(path, note=notes.append))
+    assert [x.text for x in found] == content.splitlines()
+    assert [x.words[0] for x in found] == SENTENCES[content]
+    assert len(notes) == 1 and ": running text, a sentence a line; first sentence: " in notes[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Ann B-x\nran O\n\nYes O\n",
+        "Ann NNP I-NP B-x\nran VBD I-VP O\n\nYes UH O O\n",  # four columns, with a blank line between sentences
+        "Ann\tNNP\nran\tVBD\n",
+        "New York\tB-x\nran\tO\n",
+        "Ann\tO\n",
+        "# id 7\tdomain=en\nAnn _ _ B-x\nran _ _ O\n\n# id 8\tdomain=en\nran _ _ O\n",
+        "-DOCSTART- -X- O\n\nAnn NNP O\n",
+        "Ann NNP I-NP B-x\nran VBD I-VP O\n\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "eng.testa", "-"])
+def test_columns_are_not_taken_for_running_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str
+) -> None:
+    path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
+    notes: list[str] = []
+    found = list(read_sentences(path, note=notes.append))
+    assert found[0].words[0] == ("New York" if content.startswith("New") else "Ann")
+    assert len(notes) == 1 and ": words: column 1; first sentence: " in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        ("the O\ncat O\n", 2),
+        ("I took the I-95\nMy type is O\n", 4),
+        ("Ann NNP\nran VBD\n\nYes UH\n", 2),
+        ("1\tAda lives in Leeds\n2\tBob lives in York\n", 2),
+        ("Ann\nran\n\nYes\n", 1),
+    ],
+)
+def test_what_may_be_one_or_the_other_is_for_the_user_to_say(tmp_path: Path, content: str, count: int) -> None:
+    path = write(tmp_path / "a.txt", content)
+    assert refusal(lambda: list(read_sentences(path))) == (
+        f"{path}: columns with a word a row, or running text? All lines have {count} column(s); expected --layout "
+        "columns or --layout text"
+    )
+    assert len(list(read_sentences(path, layout="columns"))) < len(content.splitlines())
+    assert next(read_sentences(path, layout="text")).text == content.splitlines()[0]
+
+
+def test_a_slip_does_not_make_columns_running_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "Ann NNP B-x\nran VBD O\n\n" * 10 + "ran O\n")
+    assert refusal(lambda: list(read_sentences(path))) == f"{path}:31: 2 column(s), expected 3, as in the first row"
+
+
+def test_standard_input_is_decided_by_its_first_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentences, "FIRST_LINES", 2)
+    text = "Vitamin B-12\nType O\nI ran\n"
+    assert next(read_sentences(standard_input(monkeypatch, text))).words == ("Vitamin", "Type", "I")  # as columns
+    monkeypatch.setattr(sentences, "FIRST_LINES", 3)
+    assert next(read_sentences(standard_input(monkeypatch, text))).words == ("Vitamin", "B-12")
+
+
+@pytest.mark.parametrize("content", ["Ann O\nran O", '{"text": "Ann"}'])
+def test_the_user_may_say_what_a_file_is(tmp_path: Path, content: str) -> None:
+    for name in ("a.txt", "a.conll", "a.jsonl"):
+        path = write(tmp_path / name, content)
+        assert next(read_sentences(path, layout="text")).text == content.splitlines()[0]
+    assert next(read_sentences(write(tmp_path / "a.txt", '{"text": "Ann"}'), layout="jsonl")).text == "Ann"
+
+
+TOKENS = """{"id": "q-7", "tokens": ["New York", "#", "is"], "ner_tags": ["B-x", "O", "O"]}
+
+{"tokens": ["Yes"], "ner_tags": ["O"], "id": 3}
+"""
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_json_lines_may_have_words_and_tags(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, TOKENS)
+    notes: list[str] = []
+    found = list(read_tagged(path, note=notes.append))
+    assert [(x.words, x.tags, x.text, x.row, x.rows, x.id) for x in found] == [
+        (("New York", "#", "is"), ("B-x", "O", "O"), "New York # is", 1, (1, 1, 1), "q-7"),
+        (("Yes",), ("O",), "Yes", 3, (3,), 3),
+    ]
+    assert found[0].offsets == ((0, 8), (9, 10), (11, 13))
+    assert notes == [f"{path}: words: tokens, tags: ner_tags; first sentence: New York # is (B-x O O)"]
+    assert [(x.words, x.tags, x.id) for x in read_sentences(path)] == [(x.words, None, x.id) for x in found]
+
+
+def test_fields_of_json_lines_are_named_by_the_user(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"words": ["Ann"], "pos": ["NNP"], "text": "x", "tokens": ["y"]}\n')
+    (found,) = read_tagged(path, Names("words", "pos"))
+    assert (found.words, found.tags) == (("Ann",), ("NNP",))
+    assert [x.words for x in read_sentences(path, Names("words"))] == [("Ann",)]
+    assert [x.words for x in read_sentences(path, Names("text"))] == [("x",)]
+    assert [x.words for x in read_sentences(path)] == [("y",)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"ner_tags": [3, 0]}, "field 'ner_tags' has 3 at 0, a number; expected strings: words, or the names of tags"),
+        ({"ner_tags": ["O"]}, "1 tag(s) for 2 word(s), expected as many"),
+        ({"ner_tags": "O O"}, "field 'ner_tags' is a string, expected a list of strings"),
+        ({"tokens": []}, "field 'tokens' is empty, expected a list of strings"),
+        ({"tokens": ["a", ""]}, "field 'tokens' has '' at 1, expected a string with whole characters in it"),
+        ({"tokens": ["a", "\ud83d"]}, "field 'tokens' has '\\ud83d' at 1, expected a string with whole characters"),
+        ({"tokens": None}, "field 'tokens' is null, expected a list of strings"),
+        ({"id": 1.5}, "field 'id' is a number, expected a string or a whole number"),
+    ],
+)
+def test_lists_that_are_refused(tmp_path: Path, fields: dict[str, object], message: str) -> None:
+    path = write(tmp_path / "a.jsonl", json.dumps({"tokens": ["a", "b"], "ner_tags": ["O", "O"]} | fields))
+    assert f"a.jsonl:1: {message}" in refusal(lambda: list(read_tagged(path)))
+
+
+def test_a_csv_file_is_neither(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "text,label\nAnn ran,x\n")
+    assert f"{path}: expected .conll, .txt or .jsonl" in refusal(lambda: list(read_sentences(path)))
+
+
 def test_other_files_are_columns_also_of_words_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "Ann\nran\n\nYes\n")
     assert [x.words for x in read_sentences(path)] == [("Ann", "ran"), ("Yes",)]
@@ -112,6 +255,6 @@ def test_what_is_refused(tmp_path: Path, name: str, content: str, message: str) 
 @needs_data
 def test_words_of_tagged_text_are_mostly_found_again() -> None:
     """The words of WNUT17's dev set, joined by spaces and cut again."""
-    sentences = list(read_conll(str(DATA / "wnut17" / "dev.conll")))
-    whole = sum(span in set(cut_words(x.text)) for x in sentences for span in x.offsets)
-    assert whole > 0.97 * sum(len(x.words) for x in sentences)
+    found = list(read_conll(str(DATA / "wnut17" / "dev.conll")))
+    whole = sum(span in set(cut_words(x.text)) for x in found for span in x.offsets)
+    assert whole > 0.97 * sum(len(x.words) for x in found)

@@ -75,7 +75,7 @@ def test_questions_to_be_predicted_come_line_by_line_as_well(tmp_path: Path, mon
     lines = '{"question": "Who?", "context": "He."}\n\n{"context": "It.", "question": "What?", "id": "x"}\n'
     for path in (write(tmp_path / "a.jsonl.gz", lines), standard_input(monkeypatch, lines)):
         assert [(x.id, x.question, x.context) for x in read_questions(path)] == [
-            ("1", "Who?", "He."), ("3", "What?", "It."),
+            ("1", "Who?", "He."), ("x", "What?", "It."),
         ]  # fmt: skip
     path = write(tmp_path / "b.jsonl", '{"question": "Who?", "context": ""}\n')
     assert "b.jsonl:1: field 'context' is empty" in refusal(lambda: list(read_questions(path)))
@@ -83,6 +83,29 @@ def test_questions_to_be_predicted_come_line_by_line_as_well(tmp_path: Path, mon
     assert "c.jsonl:1: field 'context' is not there; the object's are 'question', 'passage'" in refusal(
         lambda: list(read_questions(path))
     )
+
+
+@pytest.mark.parametrize("id", ["q-77", 630, 0, -1])
+def test_ids_stay_what_they_are(id: str | int, tmp_path: Path) -> None:
+    for labelled in (True, False):
+        (found,) = read(tmp_path, squad(question(id)), labelled=labelled).examples  # type: ignore[arg-type]
+        assert found.id == id and type(found.id) is type(id)
+    line = json.dumps({"id": id, "question": "Who?", "context": "He."})
+    (found,) = read_questions(write(tmp_path / "a.jsonl", line))
+    assert found.id == id and type(found.id) is type(id)
+
+
+@pytest.mark.parametrize(("id", "found"), [(1.5, "a number"), (True, "a boolean"), ([1], "an array")])
+def test_ids_of_other_types_are_refused(id: object, found: str, tmp_path: Path) -> None:
+    said = f"field 'id' is {found}, expected a string or a whole number"
+    assert said in refusal(lambda: read(tmp_path, squad(question(id=id))))  # type: ignore[arg-type]
+    path = write(tmp_path / "a.jsonl", json.dumps({"id": id, "question": "Who?", "context": "He."}))
+    assert f"a.jsonl:1: {said}" in refusal(lambda: list(read_questions(path)))
+
+
+def test_ids_that_answers_could_not_tell_apart(tmp_path: Path) -> None:
+    content = squad(question("7"), question(id=7))  # type: ignore[arg-type]
+    assert "question 7: stands there more than once" in refusal(lambda: read(tmp_path, content))
 
 
 # --- Answers that stand elsewhere ------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from finetune.tags import (
     entities,
     find_scheme,
     first_impossible,
+    other_name,
+    tag_classes,
     tag_ids,
     tag_labels,
     tags_of,
@@ -182,9 +184,13 @@ def test_an_impossible_sequence_is_refused_with_its_row() -> None:
 @pytest.mark.parametrize(
     ("scheme", "sentence", "message"),
     [
-        ("iob2", "O NOUN", "train.conll:2: 'NOUN' is no tag of the scheme iob2, expected O, B-TYPE, I-TYPE"),
-        ("bioes", "I-x L-x", "train.conll:2: 'L-x' is no tag of the scheme bioes, expected O, B-TYPE, I-TYPE, E-TYPE"),
-        ("iob2", "I-x Bx", "train.conll:2: 'Bx' is no tag of the scheme iob2"),
+        (
+            "iob2",
+            "O NOUN",
+            "train.conll:2: 'NOUN' is a tag of no scheme (the file has NOUN), expected O with B- and I-",
+        ),
+        ("bioes", "I-x Q-x X", "train.conll:2: 'Q-x' is a tag of no scheme (the file has Q-x, X), expected O"),
+        ("iob2", "I-x Bx", "train.conll:2: 'Bx' is a tag of no scheme"),
     ],
 )
 @pytest.mark.parametrize("fix", [False, True])
@@ -209,6 +215,45 @@ def test_fixing_mends_as_conlleval_reads(scheme: Scheme, tags: str, mended: str)
     assert [example.row for example in checked] == [example.row for example in tagged(good, tags, good)]
 
 
+# The same in the names of other schemes.
+OTHER_NAMES = {
+    "BILOU": "B-per L-per U-per B-loc L-loc O U-org",
+    "BMES": "B-per E-per S-per B-loc E-loc O S-org O B-per M-per E-per",
+    "BMEWO": "B-per E-per W-per B-loc E-loc O W-org O B-per M-per E-per",
+}
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_bioes_has_other_names(name: str) -> None:
+    tags = OTHER_NAMES[name]
+    examples = tagged(tags, "O O")
+    plain = SPELLED["bioes"] + ("" if name == "BILOU" else " O B-per I-per E-per")
+    assert entities(tags.split())[:4] == FOUND
+    assert find_scheme(examples) == "bioes"
+    checked = check_tags(examples, "bioes")
+    assert [" ".join(example.tags or ()) for example in checked] == [plain, "O O"]
+    assert tag_labels(checked, "bioes") == tag_labels(tagged(plain), "bioes")
+    assert (other_name(examples), other_name(checked)) == (name, "")
+
+
+def test_words_of_chinese_texts_are_told_by_letters_alone() -> None:
+    (example,) = check_tags(tagged("B M E S"), "bioes")
+    assert example.tags == ("B", "I", "E", "S")
+
+
+def test_what_is_impossible_under_another_name() -> None:
+    message = refusal(lambda: check_tags(tagged("B-per U-per"), "bioes"))
+    assert "train.conll:1: the tag 'B-per' between the sentence's beginning and 'U-per' is impossible" in message
+    message = refusal(lambda: check_tags(tagged("U-per"), "iob2"))
+    assert "train.conll:1: 'U-per' is no tag of the scheme iob2, expected O, B-TYPE, I-TYPE" in message
+
+
+def test_a_scheme_that_nobody_chose_is_said_to_be_found() -> None:
+    examples = tagged("B-per I-per", "O E-loc")
+    message = refusal(lambda: check_tags(examples, find_scheme(examples), chosen=False))
+    assert "train.conll:5: 'E-loc' is no tag of the scheme iob2, to which most sentences keep, expected O" in message
+
+
 # --- Classes ---------------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +267,17 @@ def test_classes_are_all_tags_of_all_types() -> None:
 def test_no_entity_at_all_cannot_be_learned() -> None:
     message = refusal(lambda: tag_labels(tagged("O O"), "iob2"))
     assert message == "train.conll: expected entities, found the tag O alone"
+
+
+def test_tags_that_spell_no_entities_are_the_classes() -> None:
+    assert tag_classes(tagged("NOUN VERB", "NOUN O L-x")) == ("L-x", "NOUN", "O", "VERB")
+    message = refusal(lambda: tag_classes(tagged("NOUN NOUN")))
+    assert message == "train.conll: expected two different tags or more, found 'NOUN'"
+
+
+def test_a_word_may_stand_in_another_row_than_its_number_says() -> None:
+    example = TaggedExample(("a", "b"), ("O", "Q-x"), 3, "train.conllu:3", rows=(3, 5))
+    assert "train.conllu:5: 'Q-x' is a tag of no scheme" in refusal(lambda: check_tags([example], "iob2"))
 
 
 def test_a_type_that_training_never_had() -> None:

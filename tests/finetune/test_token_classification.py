@@ -11,9 +11,10 @@ import torch
 
 from finetune.conll import read_conll
 from finetune.readings import TagReading
-from finetune.token_classification import NOT_SCORED, TokenClassification, best_window, window_bounds
+from finetune.token_classification import NOT_SCORED, Tagged, TokenClassification, best_window, window_bounds
 from minibert.tokenizer import Tokenizer
 from tests.finetune.test_bad_input import write
+from tests.helpers import refusal
 
 LABELS = ("O", "B-A", "I-A")
 SENTENCE = "The\tB-A\ncats\tI-A\n\ufe0f\tO\nbought\tO\nrunning\tB-A\nmilk\tI-A\n"
@@ -98,3 +99,36 @@ def test_the_scheme_of_a_file_is_found_where_the_model_has_none(tokenizer: Token
     path = write(tmp_path / "x.conll", "the\tS-A\ncats\tB-A\nran\tE-A\n")
     checked, _ = task.checked(list(read_conll(str(path))), training=False)
     assert [example.tags for example in checked] == [("S-A", "B-A", "E-A")]
+
+
+def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """As of one that was trained elsewhere; the words of CoNLL-U are in its second column."""
+    task = TokenClassification(TagReading().fitted(64), tokenizer, ("ADJ", "DET", "NOUN"))
+    rest = "_\t_\t0\troot\t_\t_\n"
+    path = write(
+        tmp_path / "x.conllu", f"1\tthe\tthe\tDET\t{rest}2\tcats\tcat\tNOUN\t{rest}3\tmilk\tmilk\tNOUN\t{rest}"
+    )
+    checked, _ = task.checked(list(task.read(task.reading, str(path))), training=False)
+    predictions = [Tagged(("DET", "NOUN", "ADJ"), (1.0, 1.0, 1.0))]
+    assert task.metrics(checked, predictions) == {"accuracy": 2 / 3}
+    assert [(one.name, one.f1, one.support) for one in task.figures(checked, predictions)] == [
+        ("ADJ", 0.0, 0), ("DET", 1.0, 1), ("NOUN", 2 / 3, 2),
+    ]  # fmt: skip
+    assert task.metric(None) == "accuracy"
+    assert "--metric: expected one of accuracy, found 'f1'" in refusal(lambda: task.metric("f1"))
+    other = write(tmp_path / "y.conll", "the\tB-A\n")
+    assert "y.conll:1: tag 'B-A' is none of those in training: ADJ, DET, NOUN" in refusal(
+        lambda: task.checked(list(task.read(task.reading, str(other))), training=False)
+    )
+
+
+def test_a_model_may_have_other_names_for_the_tags(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """One that was trained elsewhere as BILOU, and files of both."""
+    task = TokenClassification(TagReading().fitted(64), tokenizer, ("O", "B-A", "I-A", "L-A", "U-A"))
+    for tags in ("U-A B-A L-A", "S-A B-A E-A"):
+        path = write(tmp_path / "x.conll", "".join(f"milk\t{tag}\n" for tag in tags.split()))
+        checked, _ = task.checked(list(read_conll(str(path))), training=False)
+        (feature,) = task.features(checked)
+        assert feature.target.tolist() == [4, 1, 3]
+        predictions = [Tagged(("U-A", "B-A", "L-A"), (1.0, 1.0, 1.0))]
+        assert task.metrics(checked, predictions) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}

@@ -15,6 +15,8 @@ import pytest
 import finetune
 import minibert
 from finetune import using
+from finetune.options import TagOptions
+from finetune.readings import TagReading, from_trained_on
 from tests.finetune.files import standard_input
 from tests.finetune.running import TASKS, file_name, lines, run_here
 from tests.finetune.test_train import SHORT, arguments
@@ -77,7 +79,8 @@ def test_from_standard_input_to_standard_output(task: str, runs: Path, tmp_path:
     text = write_inputs(task, tmp_path).read_text(encoding="utf-8")
     command = [sys.executable, "-m", "finetune", "predict", str(runs / task), "--input", "-", "--output", "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
-    assert done.returncode == 0 and done.stderr == ""
+    said = "note     standard input: running text, a sentence a line; first sentence: the cat saw\n"
+    assert done.returncode == 0 and done.stderr == (said if task == "token-classification" else "")
     found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == len(TEXTS)
     keys = {
@@ -103,6 +106,55 @@ def test_texts_to_be_tagged_may_be_json_lines(
         assert run_here(monkeypatch, *args) == 0
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("task", TASKS[1:])
+@pytest.mark.parametrize("id", ["q-77", 630])
+def test_an_answer_has_the_id_of_what_was_asked(
+    task: str, id: str | int, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"text": "the cat saw"} if task == "token-classification" else INPUTS[task][0]
+    path, out = tmp_path / "x.jsonl", tmp_path / "y.jsonl"
+    path.write_text(json.dumps({"id": id, **asked}) + "\n" + json.dumps(asked) + "\n")
+    assert run_here(monkeypatch, "predict", runs / task, "--input", path, "--output", out) == 0
+    first, second = lines(out)
+    assert first["id"] == id and type(first["id"]) is type(id)
+    assert second.get("id") == ("2" if task == "question-answering" else None)
+    assert finetune.predict(runs / task, [{"id": id, **asked}])[0]["id"] == id
+
+
+@pytest.mark.usefixtures("plain")
+def test_parts_of_speech_are_learned_and_scored(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"the": "DET", "cat": "NOUN", "ran": "VERB"}
+    rows = [f"{n}\t{word}\t_\t{tag}\t_\t_\t0\t_\t_\t_\n" for n, (word, tag) in enumerate(words.items(), start=1)]
+    train, run = tmp_path / "train.conllu", tmp_path / "run"
+    train.write_text(("# text = the cat ran\n" + "".join(rows) + "\n") * 24)
+    args = ("token-classification", "--model", base, "--train", train, "--out", run, "--scheme", "none", *SHORT)
+    assert run_here(monkeypatch, *args) == 0
+    shown = capsys.readouterr().out
+    assert f"note     {train}: words: column 2, tags: column 4; first sentence: the cat ran (DET NOUN VERB)\n" in shown
+    assert f"note     {train}: tags are of no scheme, each is a class\n" in shown
+    fields = json.loads((run / "config.json").read_text())
+    assert fields.pop("trained_on")["scheme"] == "none"
+    figures = finetune.evaluate(run, train)
+    (run / "config.json").write_text(json.dumps(fields))  # as of a model that transformers trained
+    assert finetune.evaluate(run, train) == figures
+    assert set(figures["metrics"]) == {"accuracy"} and {one["name"] for one in figures["by_class"]} == {*words.values()}
+
+
+def test_models_and_runs_of_earlier_versions_are_understood() -> None:
+    said = {"task": "token-classification", "scheme": "iob2", "fix_tags": False, "max_length": 64, "stride": 15}
+    expected = TagReading(scheme="iob2", max_length=64, stride=15)
+    assert from_trained_on("token-classification", said) == expected
+    run = TagOptions(model="model", train="train.conll", out="run").decisive()
+    assert {name for name in ("word_column", "tag_column", "layout") if run[name] is not None} == set()
+
+
+def test_lists_of_words_are_tagged_word_by_word(runs: Path) -> None:
+    (answer,) = finetune.predict(runs / "token-classification", [{"tokens": ["New York", "#", "red"]}])
+    assert (answer["words"], answer["text"], len(answer["tags"])) == (["New York", "#", "red"], "New York # red", 3)
 
 
 def test_one_text_a_line(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +227,12 @@ def test_the_help_shows_the_models_own_columns(
         ("text-classification", {"max_length": 12.5}, "max_length is 12.5, expected a whole number or null"),
         ("text-classification", {"header": "no"}, "header is 'no', expected true or false"),
         ("text-classification", {"text_column": 1}, "text_column is 1, expected a string"),
-        ("token-classification", {"scheme": "bilou"}, "scheme is 'bilou', expected one of auto, iob1, iob2, bioes"),
+        (
+            "token-classification",
+            {"scheme": "bilou"},
+            "scheme is 'bilou', expected one of auto, iob1, iob2, bioes, none",
+        ),
+        ("token-classification", {"layout": "csv"}, "layout is 'csv', expected one of columns, text, jsonl or null"),
         ("question-answering", {"no_answer_threshold": []}, "no_answer_threshold is [], expected a number or null"),
         ("question-answering", {"n_best": True}, "n_best is True, expected a whole number"),
         ("multiple-choice", {"text_column": "text"}, "text_column is nothing that multiple-choice knows"),
