@@ -23,7 +23,7 @@ COMMANDS = {
     ),
     "evaluate": (
         "finetune.commands:evaluate",
-        "figures of a fine-tuned model on a file: evaluate DIR --data FILE [--json FILE]",
+        "figures of a model, or of answers in a file: evaluate DIR|--predictions FILE --data FILE [--json FILE]",
     ),
     "predict": (
         "finetune.commands:predict",

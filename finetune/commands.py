@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minibert.cli import given_options
 from minibert.training.memory import keep_freed_memory
 
 
@@ -38,9 +39,15 @@ def _train(task: str, args: Sequence[str]) -> None:
 
 
 def evaluate(args: Sequence[str]) -> None:
-    """Gives a model's figures on a file."""
-    from finetune.use_options import EvaluateOptions, parse_use
+    """Gives a model's figures on a file, or those of answers that stand in another."""
+    from finetune.use_options import EvaluateOptions, parse_score, parse_use
 
+    if "--predictions" in given_options(args):
+        given, task, reading = parse_score(args)
+        from finetune.scoring import score_command
+
+        score_command(given, task, reading)
+        return
     options, task, reading = parse_use(EvaluateOptions, "evaluate", args)
     keep_freed_memory()
     from finetune.using import evaluate_command

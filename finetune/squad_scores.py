@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from finetune.examples import QuestionExample
+from finetune.examples import Id, QuestionExample
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -68,25 +68,25 @@ def _f1(predicted: Sequence[str], gold: Sequence[str], *, both_empty: float) -> 
 
 def squad_scores(
     questions: Sequence[QuestionExample],
-    predictions: Mapping[str, str],
+    predictions: Mapping[Id, str],
     *,
     version_2: bool,
-    no_answer_scores: Mapping[str, float] | None = None,
+    no_answer_scores: Mapping[Id, float] | None = None,
     threshold: float | None = None,
 ) -> dict[str, float]:
     """Means over all questions: exact and f1; with version_2 also has_ans_exact, has_ans_f1, no_ans_exact, no_ans_f1,
     over the questions with an answer and over those without, as far as there are such.
 
-    predictions: id -> answer, "" for none. With `no_answer_scores` (id -> number, the higher the surer that there is no
-    answer) and a `threshold`, questions above it are taken as left unanswered.
-
-    Raises:
-        KeyError: a question without a prediction.
+    predictions: id -> answer, "" for none; a question without a prediction is wrong, also one that has no answer. With
+    `no_answer_scores` (id -> number, the higher the surer that there is no answer) and a `threshold`, questions above
+    it are taken as left unanswered.
     """
     no_answer = no_answer_scores or {}
     scores = []
     for question in questions:
-        if threshold is not None and no_answer[question.id] > threshold:
+        if question.id not in predictions:
+            scores.append(_NOTHING_RIGHT)
+        elif threshold is not None and no_answer[question.id] > threshold:
             scores.append(_NOTHING_RIGHT if has_answer(question) else _ALL_RIGHT)
         else:
             golds = [answer.text for answer in question.answers]
@@ -112,8 +112,8 @@ def has_answer(question: QuestionExample) -> bool:
 
 def best_threshold(
     questions: Sequence[QuestionExample],
-    predictions: Mapping[str, str],
-    no_answer_scores: Mapping[str, float],
+    predictions: Mapping[Id, str],
+    no_answer_scores: Mapping[Id, float],
     *,
     by: Literal["exact", "f1"] = "f1",
 ) -> Threshold:

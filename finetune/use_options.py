@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
@@ -12,11 +13,16 @@ import tyro
 from finetune.readings import READINGS, Reading
 from minibert import cli
 from minibert.errors import InputError
+from minibert.text_files import suffix
 
 DESCRIPTIONS = {
     "evaluate": """Give the figures of a fine-tuned model on a file.
 
-  python -m finetune evaluate runs/reviews --data test.csv --json figures.json""",
+  python -m finetune evaluate runs/reviews --data test.csv --json figures.json
+
+Or those of answers that others gave: SQuAD's JSON of id and answer, else a class, a number, a choice or a tag a line.
+
+  python -m finetune evaluate --predictions answers.json --data dev.json""",
     "predict": """Give the answers of a fine-tuned model, one JSON object a line, in the order of the input.
 
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl
@@ -64,6 +70,28 @@ class PredictOptions(UseOptions):
     """the .jsonl file to write; -: standard output"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """Figures of answers that were given already."""
+
+    predictions: str
+    """the answers: SQuAD's JSON, {"id": "answer"}; else one a line, in the order of the data: the class (of several, with commas between them), the number, the index of the choice, or the tag of each word"""  # noqa: E501
+    data: str
+    """the labelled file"""
+    task: Literal["text-classification", "token-classification", "question-answering", "multiple-choice"] | None = None
+    """none: question-answering for .json, text-classification for .csv, .tsv and .jsonl, else token-classification"""
+    json: str | None = None
+    """a file to write the figures to as well"""
+
+
+# What the name of a labelled file says of its task; any other is of tags.
+TASK_OF_SUFFIX = {
+    ".json": "question-answering", ".csv": "text-classification", ".tsv": "text-classification",
+    ".jsonl": "text-classification",
+}  # fmt: skip
+# Options of reading that score nothing: lengths, and what decides an answer.
+NOT_SCORED = ("max_length", "stride", "max_answer_length", "n_best", "no_answer_threshold", "layout")
+
 Options = TypeVar("Options", bound=UseOptions)
 
 
@@ -87,6 +115,35 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[O
     reading: Reading = options.reading
     reading.check()
     return options, task, reading
+
+
+def parse_score(args: Sequence[str]) -> tuple[ScoreOptions, str, Reading]:
+    """The options of `evaluate --predictions`, the task, and how its file is read.
+
+    Raises:
+        InputError: an unknown or impossible option; a model's directory, which has no part in it.
+    """
+    prog = "python -m finetune evaluate"
+    if not args[0].startswith("-"):
+        raise InputError(f"{args[0]}: a model answers itself, expected its directory or --predictions, not both")
+    given = dict(_pairs(args))
+    task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
+    kind = READINGS.get(task, READINGS["token-classification"])  # any other is the parser's to refuse
+    fields: list[Any] = [("reading", kind, dataclasses.field(default_factory=kind))]
+    both = dataclasses.make_dataclass("both", fields, bases=(ScoreOptions,), frozen=True, kw_only=True)
+    options: Any = cli.parse(both, args, prog=prog, description=DESCRIPTIONS["evaluate"])
+    unused = [f"--{name.replace('_', '-')}" for name in NOT_SCORED]
+    cli.refuse(cli.given_options(args), unused, "the answers are there already")
+    reading: Reading = options.reading
+    reading.check()
+    return options, task, reading
+
+
+def _pairs(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each option on a command line with its value, also where that is behind "="."""
+    for arg, after in pairwise([*args, ""]):
+        name, equals, value = arg.partition("=")
+        yield name, value if equals else after
 
 
 def _said_by_model(directory: str) -> tuple[str, Reading]:

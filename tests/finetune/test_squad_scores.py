@@ -87,9 +87,14 @@ def test_means_over_all_questions_and_by_kind() -> None:
     assert set(squad_scores(asked[:2], predictions, version_2=True)) == {"exact", "f1", "has_ans_exact", "has_ans_f1"}
 
 
-def test_a_prediction_that_is_missing_is_a_mistake() -> None:
-    with pytest.raises(KeyError):
-        squad_scores(questions({"a": ["cat"]}), {}, version_2=False)
+def test_a_prediction_that_is_missing_is_wrong_also_where_there_is_no_answer() -> None:
+    asked = questions({"a": ["cat"], "b": ["dog"], "c": [], "d": []})
+    figures = squad_scores(asked, {"b": "dog", "d": ""}, version_2=True)
+    assert (figures["exact"], figures["has_ans_f1"], figures["no_ans_exact"]) == (0.5, 0.5, 0.5)
+    surer = {"b": 0.0, "d": 1.0}
+    assert (
+        squad_scores(asked, {"b": "x", "d": "y"}, version_2=True, no_answer_scores=surer, threshold=0.5)["f1"] == 0.25
+    )
 
 
 # --- Thresholds ------------------------------------------------------------------------------------------------------

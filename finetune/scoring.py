@@ -1,0 +1,174 @@
+"""`evaluate --predictions`: the figures of answers that stand in a file, whoever gave them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune import metrics
+from finetune.choices import read_choices
+from finetune.conll import Names, ends_sentence
+from finetune.examples import TextExample
+from finetune.labels import find_labels, label_ids, label_vectors
+from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
+from finetune.sentences import read_tagged
+from finetune.squad import read_squad
+from finetune.squad_scores import squad_scores
+from finetune.tags import entities
+from finetune.texts import read_texts
+from finetune.token_classification import in_scheme, words_for_themselves
+from finetune.use_options import ScoreOptions
+from finetune.using import say_note, tell
+from minibert import checkpoint
+from minibert.errors import InputError
+from minibert.text_files import json_type, read_lines, read_whole, reason, shown
+
+Figures = dict[str, Any]  # how many examples, the metrics of all together, and those of each class
+
+
+def score_command(options: ScoreOptions, task: str, reading: Reading) -> None:
+    """Prints the figures, and writes them where asked to.
+
+    Raises:
+        InputError: one of the files is not what it should be, or they don't belong together.
+    """
+    if options.json is not None:
+        checkpoint.check_writable(Path(options.json), reads=(options.data, options.predictions))
+    score: Callable[[str, str, Any], Figures] = SCORES[type(reading)]
+    files = {"task": task, "data": options.data, "predictions": options.predictions}
+    tell(files | score(options.data, options.predictions, reading), options.json)
+
+
+def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.ClassFigures] = ()) -> Figures:
+    return {"examples": count, "metrics": means, "by_class": [figures._asdict() for figures in by_class]}
+
+
+# --- Answers to questions --------------------------------------------------------------------------------------------
+
+
+def score_questions(data: str, predictions: str, _: QuestionReading) -> Figures:
+    """SQuAD's exact match and F1. Questions without an answer in the file count as wrong: `missing` is their number."""
+    asked = read_squad(data)
+    given = _answers_by_id(predictions)
+    answers = {question.id: given[str(question.id)] for question in asked.examples if str(question.id) in given}
+    count, missing = len(asked.examples), len(asked.examples) - len(answers)
+    if not answers:
+        raise InputError(f"{shown(predictions)}: an answer to none of the {count:,} questions of {data}")
+    if missing:
+        say_note(f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong")
+    if len(given) > len(answers):
+        say_note(f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) to no question of {data}")
+    means = squad_scores(asked.examples, answers, version_2=asked.version_2)
+    return _figures(count, means) | {"missing": missing}
+
+
+def _answers_by_id(path: str) -> dict[str, str]:
+    try:
+        found = json.loads(read_whole(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected {{id: answer}}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{shown(path)}: is {json_type(found)}, expected an object of ids and answers")
+    for id, answer in found.items():
+        if not isinstance(answer, str):
+            raise InputError(f"{shown(path)}: the answer to {id:.60} is {json_type(answer)}, expected a string")
+    return found
+
+
+# --- Tags ------------------------------------------------------------------------------------------------------------
+
+
+def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
+    """Whole entities, or where tags spell none, words. The file has the tag of each word on a line, alone or in the
+    last of several columns; blank lines, as between sentences, don't count."""
+    notes: list[str] = []
+    examples = list(read_tagged(data, Names(reading.word_column, reading.tag_column), note=notes.append))
+    read = words_for_themselves
+    if reading.scheme != "none":
+        examples, _ = in_scheme(reading, examples)
+        read = entities
+    given = [line.split()[-1] for _, line in read_lines(predictions) if not ends_sentence(line)]
+    _check_count(len(given), predictions, sum(len(example.words) for example in examples), "words", data)
+    for note in notes:
+        say_note(note)
+    tags = iter(given)
+    answers = [read([next(tags) for _ in example.words]) for example in examples]
+    golds = [read(example.tags or ()) for example in examples]
+    means = metrics.entity_metrics(golds, answers)
+    if reading.scheme == "none":
+        means = {"accuracy": means["recall"]}
+    return _figures(len(examples), means, metrics.entity_figures(golds, answers))
+
+
+# --- Classes, numbers and choices ------------------------------------------------------------------------------------
+
+
+def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
+    """The class of each text on a line, all that hold with commas between them, or a number."""
+    columns = reading.columns(labelled=True)
+    examples = list(read_texts(data, columns, reading.table, problem_type=reading.problem_type))
+    count = len(examples)
+    given = _one_a_line(predictions, count, data, empty=reading.multi_label)
+    if reading.regression:
+        truth: list[Any] = [example.label for example in examples]
+        return _figures(count, metrics.regression_metrics(truth, [_number(*one) for one in given]))
+    answers = []
+    for text, where in given:
+        several = tuple(label for part in text.split(",") if (label := part.strip()))
+        answers.append(TextExample("", None, several if reading.multi_label else text, 0, where))
+    labels = find_labels([*examples, *answers], data)
+    if unknown := sorted(set(labels) - set(find_labels(examples, data))):
+        say_note(f"{shown(predictions)}: {', '.join(map(repr, unknown[:10]))} is the class of no example in {data}")
+    if reading.multi_label:
+        targets, found = label_vectors(examples, labels), label_vectors(answers, labels)
+        by_class = metrics.multi_label_figures(targets, found, labels)
+        return _figures(count, metrics.multi_label_metrics(targets, found), by_class)
+    right, told = label_ids(examples, labels), label_ids(answers, labels)
+    by_class = metrics.class_figures(right, told, labels)
+    return _figures(count, metrics.classification_metrics(right, told, len(labels)), by_class)
+
+
+def score_choices(data: str, predictions: str, _: ChoiceReading) -> Figures:
+    """The index of the choice, from 0, on a line."""
+    examples = list(read_choices(data))
+    given = _one_a_line(predictions, len(examples), data)
+    right = sum(_number(*one) == example.answer for one, example in zip(given, examples, strict=True))
+    return _figures(len(examples), {"accuracy": right / len(examples)})
+
+
+def _one_a_line(path: str, expected: int, data: str, *, empty: bool = False) -> list[tuple[str, str]]:
+    """(the answer, where it stands) of each example."""
+    found = [(line.strip(), f"{shown(path)}:{row}") for row, line in read_lines(path)]
+    _check_count(len(found), path, expected, "examples", data)
+    for text, where in found:
+        if not text and not empty:
+            raise InputError(f"{where}: an empty line, expected the answer to an example")
+    return found
+
+
+def _check_count(found: int, path: str, expected: int, what: str, data: str) -> None:
+    if found != expected:
+        raise InputError(
+            f"{shown(path)}: {found:,} answer(s), expected one a line to each of the {expected:,} {what} of {data}"
+        )
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{where}: {text!r:.60}, expected a finite number")
+    return number
+
+
+SCORES: dict[type[Reading], Callable[[str, str, Any], Figures]] = {
+    QuestionReading: score_questions,
+    TagReading: score_tags,
+    TextReading: score_texts,
+    ChoiceReading: score_choices,
+}
