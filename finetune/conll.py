@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from finetune.examples import TaggedExample
+from finetune.tally import Tally
 from minibert.errors import InputError
 from minibert.text_files import read_lines, shown
 
@@ -16,7 +17,7 @@ LONGEST_SENTENCE = 2**24  # characters: all of it is in memory
 _SPACES = re.compile("[ \t]+")
 
 
-def read_conll(path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
+def read_conll(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Iterator[TaggedExample]:
     """Streams the sentences of a file, plain or .gz, or of standard input (`-`).
 
     A row is a word: the word is the first column, its tag the last, with tabs between them where the first row has a
@@ -25,20 +26,26 @@ def read_conll(path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
     words with single spaces between them.
 
     Raises:
-        InputError, naming file and row: a row with another number of columns than the first, an empty word or tag, a
-        sentence that doesn't end, no sentence at all; and as `minibert.text_files.read_lines`.
+        InputError, naming file and row: a sentence that doesn't end, no sentence at all; as
+        `minibert.text_files.read_lines`; and, as the `tally` has it, a sentence with a bad row: one of another number
+        of columns than the first, an empty word or tag.
     """
-    return conll_sentences(read_lines(path), path, labelled=labelled)
+    return conll_sentences(read_lines(path), path, tally or Tally(), labelled=labelled)
 
 
-def conll_sentences(lines: Iterable[tuple[int, str]], path: str, *, labelled: bool) -> Iterator[TaggedExample]:
+def conll_sentences(
+    lines: Iterable[tuple[int, str]], path: str, tally: Tally, *, labelled: bool
+) -> Iterator[TaggedExample]:
     """As `read_conll`, from (row, line) of a file that is open already."""
     empty = True
+    bad: InputError | None = None  # why the sentence can't be read
     words: list[str] = []
     tags: list[str] = []
     begun, size = 1, 0  # the row of the first word; the characters of words and tags
     for row, columns in _rows(lines, path, least=2 if labelled else 1):
-        if columns:
+        if isinstance(columns, InputError):
+            bad = bad or columns
+        elif columns:
             begun = begun if words else row
             size = (size if words else 0) + len(columns[0]) + len(columns[-1])
             if size > LONGEST_SENTENCE:
@@ -47,16 +54,19 @@ def conll_sentences(lines: Iterable[tuple[int, str]], path: str, *, labelled: bo
                     "line behind each"
                 )
             if not (columns[0] and columns[-1]):
-                raise InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
+                bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
             words.append(columns[0])
             tags.append(columns[-1])
+        elif bad:
+            tally.refuse(bad)
+            words, tags, bad = [], [], None
         elif words:
             empty = False
             yield TaggedExample(
                 tuple(words), tuple(tags) if labelled else None, begun, f"{shown(path)}:{begun}", *_joined(words)
             )
             words, tags = [], []
-    if empty:
+    if empty and not tally.bad:
         raise InputError(f"{shown(path)}: no sentence in it, expected a word and its tag a line")
 
 
@@ -66,8 +76,8 @@ def _joined(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
     return " ".join(words), tuple((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True))
 
 
-def _rows(lines: Iterable[tuple[int, str]], path: str, *, least: int) -> Iterator[tuple[int, list[str]]]:
-    """(row, its columns), none of them where a sentence ends; it also ends with the file."""
+def _rows(lines: Iterable[tuple[int, str]], path: str, *, least: int) -> Iterator[tuple[int, list[str] | InputError]]:
+    """(row, its columns or why it has others), none of them where a sentence ends; it also ends with the file."""
     count = 0
     tabs = False
     row = 0
@@ -82,7 +92,9 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, *, least: int) -> Iterato
             count = len(columns)
             if count < least:
                 raise InputError(f"{shown(path)}:{row}: one column, expected a word and its tag")
-        if len(columns) != count:
-            raise InputError(f"{shown(path)}:{row}: {len(columns)} column(s), expected {count}, as in the first row")
-        yield row, columns
+        if len(columns) == count:
+            yield row, columns
+        else:
+            expected = f"expected {count}, as in the first row"
+            yield row, InputError(f"{shown(path)}:{row}: {len(columns)} column(s), {expected}")
     yield row + 1, []

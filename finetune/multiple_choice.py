@@ -22,6 +22,7 @@ from finetune.metrics import check_metric
 from finetune.readings import ChoiceReading
 from finetune.splits import hold_out
 from finetune.tables import given_rows
+from finetune.tally import Tally
 from finetune.task import Feature, Logits, Task, TaskBatch, encoded, to_numpy
 from minibert.heads import BertForMultipleChoice
 from minibert.tokenizer import Tokenizer
@@ -38,12 +39,12 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     reading: ChoiceReading
 
     @classmethod
-    def read(cls, reading: ChoiceReading, path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]:
-        return read_choices(path, labelled=labelled)
+    def read(cls, reading: ChoiceReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[ChoiceExample]:
+        return read_choices(path, labelled=labelled, tally=tally)
 
     @classmethod
-    def given(cls, reading: ChoiceReading, items: Iterable[Any]) -> Iterator[ChoiceExample]:
-        return choice_examples(given_rows(items, FIELDS), labelled=False)
+    def given(cls, reading: ChoiceReading, items: Iterable[Any], tally: Tally) -> Iterator[ChoiceExample]:
+        return choice_examples(given_rows(items, FIELDS, tally), tally)
 
     @classmethod
     def found_in(

@@ -21,12 +21,12 @@ from finetune.examples import QuestionExample
 from finetune.metrics import check_metric
 from finetune.readings import QuestionReading
 from finetune.splits import hold_out_groups
-from finetune.squad import FIELDS, question_examples, read_questions, read_squad, without_misplaced
+from finetune.squad import FIELDS, count_absent, question_examples, read_questions, read_squad, without_misplaced
 from finetune.squad_scores import best_threshold, has_answer, squad_scores
 from finetune.tables import given_rows
+from finetune.tally import Tally
 from finetune.task import Feature, Logits, Task, TaskBatch, encoded, joined, outputs_by_example, to_numpy
 from finetune.token_classification import window_bounds
-from minibert.errors import InputError
 from minibert.heads import BertForQuestionAnswering, SpanLogits
 from minibert.tokenizer import Tokenizer
 
@@ -65,12 +65,14 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     reading: QuestionReading
 
     @classmethod
-    def read(cls, reading: QuestionReading, path: str, *, labelled: bool = True) -> Iterator[QuestionExample]:
-        return iter(read_squad(path).examples) if labelled else read_questions(path)
+    def read(
+        cls, reading: QuestionReading, path: str, tally: Tally, *, labelled: bool = True
+    ) -> Iterator[QuestionExample]:
+        return iter(read_squad(path, tally=tally).examples) if labelled else read_questions(path, tally=tally)
 
     @classmethod
-    def given(cls, reading: QuestionReading, items: Iterable[Any]) -> Iterator[QuestionExample]:
-        return question_examples(given_rows(items, FIELDS))
+    def given(cls, reading: QuestionReading, items: Iterable[Any], tally: Tally) -> Iterator[QuestionExample]:
+        return question_examples(given_rows(items, FIELDS, tally), tally)
 
     @classmethod
     def found_in(
@@ -91,14 +93,38 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     def checked(self, examples: Sequence[QuestionExample], *, training: bool) -> tuple[list[QuestionExample], str]:
         """To train on are questions whose answer stands where it should; scored are all."""
-        if not training:
-            return list(examples), ""
         kept, misplaced = without_misplaced(examples)
-        note = f"{misplaced.count} question(s) left out of training: {misplaced.first}" if misplaced.count else ""
-        return kept, note
+        if not misplaced.count:
+            return list(examples), ""
+        if training:
+            return kept, f"{misplaced.count:,} question(s) left out of training: {misplaced.first}"
+        return list(examples), (
+            f"{misplaced.count:,} question(s) have an answer that does not stand where answer_start says; they are "
+            f"scored all the same, by its text, which of {count_absent(examples):,} is nowhere in the passage: "
+            f"{misplaced.first}"
+        )
 
     def head(self) -> dict[str, Any]:
         return {}
+
+    def misfits(self, examples: Sequence[QuestionExample]) -> list[str]:
+        """Questions that leave no room for the passage."""
+        questions = self._encode([example.question for example in examples])
+        return [self._misfit(example, len(questions[example.question].ids)) for example in examples]
+
+    def _misfit(self, example: QuestionExample, tokens: int) -> str:
+        if self._room(tokens) >= 2:
+            return ""
+        return (
+            f"{example.where}: the question has {tokens} tokens, which leaves no room for the passage in a window of "
+            f"{self.reading.max_length}; expected a shorter one, or a greater --max-length"
+        )
+
+    def _room(self, tokens: int) -> int:
+        """How many tokens of the passage a window has beside so many of the question."""
+        max_length = self.reading.max_length
+        assert max_length is not None  # `fitted` saw to it
+        return max_length - tokens - self.tokenizer.special_count(pair=True)
 
     def features(self, examples: Sequence[QuestionExample], *, labelled: bool = True) -> list[Feature]:
         questions = self._encode([example.question for example in examples])
@@ -123,20 +149,12 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     def _windows(
         self, number: int, example: QuestionExample, question: Encoded, context: Encoded, *, labelled: bool
     ) -> Iterator[Feature]:
-        """
-        Raises:
-            InputError: the question leaves no room for the passage.
-        """
-        max_length, stride = self.reading.max_length, self.reading.stride
-        assert max_length is not None and stride is not None  # `fitted` saw to it
-        special = self.tokenizer.special_count(pair=True)
-        room = max_length - len(question.ids) - special
-        if room < 2:
-            raise InputError(
-                f"{example.where}: the question has {len(question.ids)} tokens, which leaves no room for the passage "
-                f"in a window of {max_length}; expected a shorter one, or a greater --max-length"
-            )
+        stride = self.reading.stride
+        assert stride is not None  # `fitted` saw to it
+        room = self._room(len(question.ids))
+        assert room >= 2  # `fitting` saw to it
         answer = self._answer_tokens(example, context) if labelled else None
+        special = self.tokenizer.special_count(pair=True)
         first = len(question.ids) + special - 1  # behind all special tokens but the last
         for start, end in window_bounds(len(context.ids), room, min(stride, room // 2)):
             inside = answer is not None and start <= answer[0] and answer[1] < end

@@ -7,10 +7,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from typing import Any
 
 from finetune.conll import DOCUMENT_START, conll_sentences
 from finetune.examples import TaggedExample
 from finetune.tables import Row, jsonl_rows, read_rows
+from finetune.tally import Tally
 from minibert.errors import InputError
 from minibert.text_files import STANDARD_INPUT, check_text, read_lines, shown, suffix
 from minibert.tokenizer import UNSPACED
@@ -31,7 +33,7 @@ _COLUMNS = re.compile(rf".*\t|.* (?:O|[BIES]-\S+)\s*$|{DOCUMENT_START}")
 JSON_FIELDS = ("text",)
 
 
-def read_sentences(path: str) -> Iterator[TaggedExample]:
+def read_sentences(path: str, *, tally: Tally | None = None) -> Iterator[TaggedExample]:
     """Streams the sentences of a file, plain or .gz, or of standard input (`-`), without tags.
 
     A .txt file and standard input are CoNLL columns where the first line has a tab, ends with a tag or is -DOCSTART-;
@@ -42,33 +44,31 @@ def read_sentences(path: str) -> Iterator[TaggedExample]:
         InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; of running text
         an empty line; no line at all.
     """
+    tally = tally or Tally()
     if suffix(path) == ".jsonl":
-        return sentences_of(read_rows(path, JSON_FIELDS))
+        return sentences_of(read_rows(path, JSON_FIELDS, tally=tally), tally)
     lines = read_lines(path)
     first = list(islice(lines, 1))
     if not first:
         raise InputError(f"{shown(path)}: no sentence in it")
     lines = chain(first, lines)
     if (path != STANDARD_INPUT and suffix(path) != ".txt") or _COLUMNS.match(first[0][1]):
-        return conll_sentences(lines, path, labelled=False)
+        return conll_sentences(lines, path, tally, labelled=False)
     if path == STANDARD_INPUT and first[0][1].startswith("{"):
-        return sentences_of(jsonl_rows(path, lines, JSON_FIELDS))
-    return _text_sentences(lines, path)
+        return sentences_of(jsonl_rows(path, lines, JSON_FIELDS, tally), tally)
+    rows = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),)) for row, line in lines)
+    return sentences_of(rows, tally, what="the text")
 
 
-def _text_sentences(lines: Iterable[tuple[int, str]], path: str) -> Iterator[TaggedExample]:
-    for row, line in lines:
-        where = f"{shown(path)}:{row}"
-        yield _sentence(check_text(line.rstrip("\r\n"), f"{where}: the text"), row, where)
+def sentences_of(
+    rows: Iterable[Row], tally: Tally, *, what: str = f"field {JSON_FIELDS[0]!r}"
+) -> Iterator[TaggedExample]:
+    """The sentences of rows whose one field is a text, in messages called `what`; errors as `read_sentences`."""
+    return tally.made(rows, lambda row: _sentence(*row, what))
 
 
-def sentences_of(rows: Iterable[Row]) -> Iterator[TaggedExample]:
-    """The sentences of rows whose one field is a text; errors as `read_sentences`."""
-    for row, where, (text,) in rows:
-        yield _sentence(check_text(text, f"{where}: field {JSON_FIELDS[0]!r}"), row, where)
-
-
-def _sentence(text: str, row: int, where: str) -> TaggedExample:
+def _sentence(row: int, where: str, cells: tuple[Any, ...], what: str) -> TaggedExample:
+    text = check_text(cells[0], f"{where}: {what}")
     offsets = tuple(cut_words(text))
     return TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets)
 

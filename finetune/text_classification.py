@@ -27,6 +27,7 @@ from finetune.pictures import draw_confusion
 from finetune.readings import TextReading
 from finetune.splits import hold_out
 from finetune.tables import given_rows
+from finetune.tally import Tally
 from finetune.task import Feature, Logits, Task, encoded, to_numpy
 from finetune.texts import read_texts, text_examples
 from minibert.heads import BertForSequenceClassification
@@ -44,13 +45,16 @@ class TextClassification(Task[TextExample, Scores]):
     reading: TextReading
 
     @classmethod
-    def read(cls, reading: TextReading, path: str, *, labelled: bool = True) -> Iterator[TextExample]:
-        return read_texts(path, reading.columns(labelled=labelled), reading.table, problem_type=reading.problem_type)
+    def read(cls, reading: TextReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[TextExample]:
+        return read_texts(
+            path, reading.columns(labelled=labelled), reading.table, problem_type=reading.problem_type,
+            label_separator=reading.label_separator, tally=tally,
+        )  # fmt: skip
 
     @classmethod
-    def given(cls, reading: TextReading, items: Iterable[Any]) -> Iterator[TextExample]:
+    def given(cls, reading: TextReading, items: Iterable[Any], tally: Tally) -> Iterator[TextExample]:
         columns = reading.columns(labelled=False)
-        return text_examples(given_rows(items, columns.chosen), columns)
+        return text_examples(given_rows(items, columns.chosen, tally), columns, tally)
 
     @classmethod
     def found_in(cls, reading: TextReading, tokenizer: Tokenizer, examples: Sequence[TextExample], path: str) -> Self:

@@ -24,6 +24,7 @@ from finetune.sentences import JSON_FIELDS, read_sentences, sentences_of
 from finetune.splits import hold_out
 from finetune.tables import given_rows
 from finetune.tags import OUTSIDE, Scheme, check_tags, entities, find_scheme, tag_ids, tag_labels
+from finetune.tally import Tally
 from finetune.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
 from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
@@ -48,13 +49,13 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     reading: TagReading
 
     @classmethod
-    def read(cls, reading: TagReading, path: str, *, labelled: bool = True) -> Iterator[TaggedExample]:
+    def read(cls, reading: TagReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[TaggedExample]:
         """CoNLL columns; without labels also running text, one a line."""
-        return read_conll(path) if labelled else read_sentences(path)
+        return read_conll(path, tally=tally) if labelled else read_sentences(path, tally=tally)
 
     @classmethod
-    def given(cls, reading: TagReading, items: Iterable[Any]) -> Iterator[TaggedExample]:
-        return sentences_of(given_rows(items, JSON_FIELDS))
+    def given(cls, reading: TagReading, items: Iterable[Any], tally: Tally) -> Iterator[TaggedExample]:
+        return sentences_of(given_rows(items, JSON_FIELDS, tally), tally)
 
     @classmethod
     def found_in(cls, reading: TagReading, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str) -> Self:

@@ -92,6 +92,8 @@ def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], Traini
     if standing is Standing.NEW:
         run.path.mkdir(parents=True, exist_ok=True)
         checkpoint.write_whole_text(run.configuration, options.to_toml())
+    if standing is not Standing.FINISHED and (skipped := data().skipped):
+        checkpoint.write_whole_text(run.skipped, "".join(f"{why}\n" for why in skipped))
     return standing
 
 

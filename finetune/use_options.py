@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from finetune.readings import READINGS, Reading
+from finetune.tally import OnBadRow
 from minibert import cli
 from minibert.errors import InputError
 
@@ -25,7 +26,10 @@ DESCRIPTIONS = {
 # Command -> options of reading that it has no use for, and why.
 NO_USE = {
     "evaluate": (("--n-best",), "figures are of the best answer"),
-    "predict": (("--label-column", "--scheme", "--fix-tags", "--no-fix-tags"), "labels are not read"),
+    "predict": (
+        ("--label-column", "--label-separator", "--scheme", "--fix-tags", "--no-fix-tags"),
+        "labels are not read",
+    ),
 }
 LATER = "How files are read is the model's to say; with its directory before --help, its options are shown too."
 
@@ -48,6 +52,8 @@ class EvaluateOptions(UseOptions):
 
     data: str
     """the labelled file"""
+    on_bad_row: OnBadRow = "stop"
+    """a row that cannot be read or asked ends the command, or is left out of the figures, which is said"""
     json: str | None = None
     """a file to write the figures to as well"""
 
