@@ -109,6 +109,11 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         right = [scores.argmax() == example.answer for example, scores in zip(examples, predictions, strict=True)]
         return {"accuracy": float(np.mean(right))}
 
+    def nothing_learned(self, examples: Sequence[ChoiceExample], predictions: Sequence[Scores]) -> str:
+        chance = float(np.mean([1 / len(example.choices) for example in examples]))
+        worse = self.metrics(examples, predictions)["accuracy"] <= chance
+        return f"accuracy is no better than chance ({chance:.4f})" if worse else ""
+
     def metric(self, name: str | None) -> str:
         return check_metric(self.name, name)
 

@@ -243,6 +243,14 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         best = best_threshold(examples, texts, no_answer)
         return figures | {"best_f1": best.best, "best_f1_threshold": best.threshold}
 
+    def nothing_learned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> str:
+        wanted = [found for example, found in zip(examples, predictions, strict=True) if has_answer(example)]
+        return "no question was answered" if wanted and all(map(self._unanswered, wanted)) else ""
+
+    def _unanswered(self, found: Found) -> bool:
+        threshold = self.reading.no_answer_threshold
+        return not found.spans or (threshold is not None and found.no_answer_score > threshold)
+
     def tuned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> Self:
         """With the no-answer threshold that is best on these examples, where some have no answer."""
         if self.reading.no_answer_threshold is not None or all(map(has_answer, examples)):
@@ -257,8 +265,6 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     def answer(self, example: QuestionExample, prediction: Found) -> dict[str, Any]:
         """The answer with its characters, "" where there is none, and the n best with their probabilities."""
-        threshold = self.reading.no_answer_threshold
-        unanswered = not prediction.spans or (threshold is not None and prediction.no_answer_score > threshold)
         scores = torch.tensor([span.score for span in prediction.spans], dtype=torch.float64)
         candidates = [
             {
@@ -271,7 +277,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
             for span, share in zip(prediction.spans, scores.softmax(-1).tolist(), strict=True)
         ]
         best = {"answer": "", "start": None, "end": None, "score": None}
-        if not unanswered:
+        if not self._unanswered(prediction):
             best = {"answer": prediction.text, **{name: candidates[0][name] for name in ("start", "end", "score")}}
         sureness = prediction.no_answer_score if prediction.spans else None  # infinite, which JSON cannot spell
         return {"id": example.id, "question": example.question, **best, "no_answer_score": sureness,

@@ -215,6 +215,10 @@ class Task(ABC, Generic[Example, Prediction]):
         """The task with what is chosen on dev after training: a threshold."""
         return self
 
+    def nothing_learned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> str:
+        """What looks as if nothing had been learned, such as one class for all; "" where nothing does."""
+        return ""
+
     def figures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[ClassFigures]:
         """Each class or type for itself, where there are some."""
         return []

@@ -136,6 +136,15 @@ class TextClassification(Task[TextExample, Scores]):
     def metric(self, name: str | None) -> str:
         return check_metric(self.reading.problem_type, name, classes=len(self.labels))
 
+    def nothing_learned(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> str:
+        targets, answers = self._targets(examples), self._answers(predictions)
+        if self.reading.regression:
+            return "the scores hardly differ from row to row" if np.ptp(answers) < np.ptp(targets) / 100 else ""
+        if self.reading.multi_label:
+            return "" if np.any(answers) else "no label was predicted for any row"
+        one = len(set(answers)) == 1 and len(set(targets)) > 1
+        return f"the class {self.labels[answers[0]]!r} was predicted for every row" if one else ""
+
     def figures(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> list[ClassFigures]:
         if self.reading.regression:
             return []

@@ -154,6 +154,10 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def metric(self, name: str | None) -> str:
         return check_metric(self.name, name)
 
+    def nothing_learned(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> str:
+        golds, found = self._entities(examples, predictions)
+        return "no entity was found" if any(golds) and not any(found) else ""
+
     def figures(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> list[ClassFigures]:
         return entity_figures(*self._entities(examples, predictions))
 
