@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.readings import READINGS
+from finetune.tally import Tally
 from finetune.tasks import TASKS as KINDS
 from minibert import cli
 
@@ -105,4 +106,4 @@ def read_examples(task: str, path: str) -> Iterator[Any]:
     """
     found = TASKS[task]
     reading = cli.parse(READINGS[found.command], found.reading.split(), prog="reading", description=task)
-    return KINDS[found.command].read(reading, path)
+    return KINDS[found.command].read(reading, path, Tally())

@@ -7,13 +7,14 @@ from typing import Any
 
 from finetune.examples import ChoiceExample, check_id
 from finetune.tables import Row, TableFormat, read_rows
+from finetune.tally import Tally
 from minibert.errors import InputError
 from minibert.text_files import check_text, json_type
 
 FIELDS = ("question", "choices")
 
 
-def read_choices(path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]:
+def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Iterator[ChoiceExample]:
     """Streams the questions of a .jsonl file, plain or .gz, or of standard input (`-`).
 
     Each may have its own number of choices, two at least. answer is the right one's index, from 0; it is not looked at
@@ -23,26 +24,30 @@ def read_choices(path: str, *, labelled: bool = True) -> Iterator[ChoiceExample]
         InputError, naming file and row: as `finetune.tables.read_rows`; an empty question or choice, fewer than two
         choices, an answer that is no index of them.
     """
-    columns = [*FIELDS, *(["answer"] if labelled else [])]
-    rows = read_rows(path, columns, TableFormat(kind="jsonl"), optional=["id"])
-    return choice_examples(rows, labelled=labelled)
+    columns, tally = [*FIELDS, *(["answer"] if labelled else [])], tally or Tally()
+    rows = read_rows(path, columns, TableFormat(kind="jsonl"), tally=tally, optional=["id"])
+    return choice_examples(rows, tally)
 
 
-def choice_examples(rows: Iterable[Row], *, labelled: bool) -> Iterator[ChoiceExample]:
-    """The questions of rows of `FIELDS`, the answer where they are `labelled`, and an id or None; errors as
+def choice_examples(rows: Iterable[Row], tally: Tally) -> Iterator[ChoiceExample]:
+    """The questions of rows of `FIELDS`, of the answer where there is one, and of an id or None; errors as
     `read_choices`."""
-    for row, where, (question, choices, *answer, id) in rows:
-        if not isinstance(choices, list) or len(choices) < 2:
-            found = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
-            raise InputError(f"{where}: field 'choices' is {found}, expected a list of two strings or more")
-        yield ChoiceExample(
-            question=check_text(question, f"{where}: field 'question'"),
-            choices=tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices)),
-            answer=_index(answer[0], len(choices), where) if labelled else None,
-            row=row,
-            where=where,
-            id=None if id is None else check_id(id, f"{where}: field 'id'"),
-        )
+    return tally.made(rows, _example)
+
+
+def _example(found: Row) -> ChoiceExample:
+    row, where, (question, choices, *answer, id) = found
+    if not isinstance(choices, list) or len(choices) < 2:
+        there = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
+        raise InputError(f"{where}: field 'choices' is {there}, expected a list of two strings or more")
+    return ChoiceExample(
+        question=check_text(question, f"{where}: field 'question'"),
+        choices=tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices)),
+        answer=_index(answer[0], len(choices), where) if answer else None,
+        row=row,
+        where=where,
+        id=None if id is None else check_id(id, f"{where}: field 'id'"),
+    )
 
 
 def _index(answer: Any, count: int, where: str) -> int:

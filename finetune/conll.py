@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
-from finetune.examples import Note, TaggedExample, unsaid
+from finetune.examples import TaggedExample
 from finetune.tags import is_tag
+from finetune.tally import Tally
 from minibert.errors import InputError
 from minibert.text_files import read_lines, shown
 
@@ -47,41 +48,44 @@ class Table(NamedTuple):
 
 
 def read_conll(
-    path: str, *, labelled: bool = True, names: Names = USUAL, note: Note = unsaid
+    path: str, *, labelled: bool = True, names: Names = USUAL, tally: Tally | None = None
 ) -> Iterator[TaggedExample]:
     """Streams the sentences of a file, plain or .gz, or of standard input (`-`).
 
     A row is a word, with tabs between its columns where the first row has a tab, else spaces. The word is the first
     column, or the second where the first one counts: 1, 2, 3. Its tag is the last, in CoNLL-U's ten columns the fourth
-    (UPOS). `names` says otherwise; `note` gets what was taken. Without labels the word alone is read.
+    (UPOS). `names` says otherwise; the `tally` is told what was taken. Without labels the word alone is read.
 
     A line of white space ends a sentence, as does a number that begins again; a row that begins with -DOCSTART- does
-    too and is left out. Comments are left
-    out: where words are numbered all lines that begin with "#", else at a sentence's beginning those that begin with
-    "# " and are no row like the others. As the text of a sentence count its words with single spaces between them.
+    too and is left out. So are comments: where words are numbered all lines that begin with "#", else at a sentence's
+    beginning those that begin with "# " and are no row like the others. As the text of a sentence count its words with
+    single spaces between them.
 
     Raises:
-        InputError, naming file and row: a row with another number of columns than the first, an empty word or tag, a
-        sentence that doesn't end, a number that is none, a column that is not there, no sentence at all; and as
-        `minibert.text_files.read_lines`.
+        InputError, naming file and row: a sentence that doesn't end, a column that is not there, no sentence at all; as
+        `minibert.text_files.read_lines`; and, as the `tally` has it, a sentence with a bad row: one of another number
+        of columns than the first, an empty word or tag, a number that is none.
     """
-    return conll_sentences(read_lines(path), path, labelled=labelled, names=names, note=note)
+    return conll_sentences(read_lines(path), path, tally or Tally(), labelled=labelled, names=names)
 
 
 def conll_sentences(
-    lines: Iterable[tuple[int, str]], path: str, *, labelled: bool, names: Names = USUAL, note: Note = unsaid
+    lines: Iterable[tuple[int, str]], path: str, tally: Tally, *, labelled: bool, names: Names = USUAL
 ) -> Iterator[TaggedExample]:
     """As `read_conll`, from (row, line) of a file that is open already."""
     lines = iter(lines)
     first = _first_sentence(lines)
     table = _table(first, path, labelled=labelled, names=names)
     empty = True
+    bad: InputError | None = None  # why the sentence can't be read
     rows: list[int] = []
     words: list[str] = []
     tags: list[str] = []
     size = 0  # the characters of words and tags
     for row, columns in _rows(chain(first, lines), path, table):
-        if columns:
+        if isinstance(columns, InputError):
+            bad = bad or columns
+        elif columns:
             word, tag = columns[table.word], None if table.tag is None else columns[table.tag]
             size = (size if words else 0) + len(word) + len(tag or "")
             if size > LONGEST_SENTENCE:
@@ -90,10 +94,13 @@ def conll_sentences(
                     "characters, expected a blank line behind each"
                 )
             if not word or tag == "":
-                raise InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
+                bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
             rows.append(row)
             words.append(word)
             tags += [] if tag is None else [tag]
+        elif bad:
+            tally.refuse(bad)
+            rows, words, tags, bad = [], [], [], None
         elif words:
             example = TaggedExample(
                 tuple(words), tuple(tags) if labelled else None, rows[0], f"{shown(path)}:{rows[0]}", *joined(words),
@@ -101,11 +108,11 @@ def conll_sentences(
             )  # fmt: skip
             if empty:
                 others = "".join(f"; column {column + 1} has tags too" for column in table.others)
-                note(f"{shown(path)}: {_taken(table)}; {first_shown(example)}{others}")
+                tally.told.append(f"{shown(path)}: {_taken(table)}; {first_shown(example)}{others}")
             empty = False
             yield example
             rows, words, tags = [], [], []
-    if empty:
+    if empty and not tally.bad:
         raise InputError(f"{shown(path)}: no sentence in it, expected a word and its tag a line")
 
 
@@ -130,8 +137,8 @@ def first_shown(example: TaggedExample) -> str:
 # --- Rows ------------------------------------------------------------------------------------------------------------
 
 
-def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator[tuple[int, list[str]]]:
-    """(row, its columns), none of them where a sentence ends; it also ends with the file."""
+def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator[tuple[int, list[str] | InputError]]:
+    """(row, its columns or why it has others), none of them where a sentence ends; it also ends with the file."""
     row, inside, number = 0, False, 0  # whether in a sentence, and what the first column counted last
     for row, line in lines:
         if ends_sentence(line):
@@ -141,15 +148,11 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator
         columns = split_columns(line, tabs=table.tabs)
         if _is_comment(line, columns, table, inside=inside):
             continue
-        if len(columns) != table.width:
-            raise InputError(
-                f"{shown(path)}:{row}: {len(columns)} column(s), expected {table.width}, as in the first row"
-            )
-        if table.numbered and not _NUMBER.fullmatch(columns[0]):
-            raise InputError(
-                f"{shown(path)}:{row}: {columns[0]!r:.40} is no number, as those above it in the first column, which "
-                "counts; expected one, or with --word-column 1 a column of words"
-            )
+        bad = _badness(columns, table)
+        if bad:
+            inside = True
+            yield row, InputError(f"{shown(path)}:{row}: {bad}")
+            continue
         if table.numbered and not columns[0].isdigit():
             continue
         if table.numbered:
@@ -159,6 +162,18 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator
         inside = True
         yield row, columns
     yield row + 1, []
+
+
+def _badness(columns: Sequence[str], table: Table) -> str:
+    """Why this is no row of the table, or ""."""
+    if len(columns) != table.width:
+        return f"{len(columns)} column(s), expected {table.width}, as in the first row"
+    if table.numbered and not _NUMBER.fullmatch(columns[0]):
+        return (
+            f"{columns[0]!r:.40} is no number, as those above it in the first column, which counts; expected one, or "
+            "with --word-column 1 a column of words"
+        )
+    return ""
 
 
 def ends_sentence(line: str) -> bool:

@@ -6,7 +6,7 @@ message names it ("reviews.csv:17"). Without labels, as `predict` reads, what wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,12 +14,7 @@ from minibert.errors import InputError
 from minibert.text_files import check_text, json_type
 
 Id = str | int  # what a file calls a row: kept as it is
-Note = Callable[[str], None]  # takes a line for the user on how a file was read
 Label = str | float | tuple[str, ...]
-
-
-def unsaid(_: str) -> None:
-    """A `Note` that nobody gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +26,7 @@ class TextExample:
     label: Label | None  # a class; a number for regression; any number of classes where several may hold at once
     row: int
     where: str
+    id: Id | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ def summarize(
         "steps": position.step,
         "train_examples": len(data.train.examples),
         "dev_examples": len(data.dev.examples),
+        "skipped_rows": len(data.skipped),
         "train_features": len(data.train.features),
         "tokens": position.tokens,
         "seconds": position.seconds,

@@ -15,12 +15,15 @@ def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
     """All labels of the training file: by value where all are integers, otherwise sorted by code points.
 
     Raises:
-        InputError: there is one label alone, where two or more are needed to tell them apart, or no example.
+        InputError: there is one label alone, where two or more are needed to tell them apart, or no example; or any
+            number of labels may hold, and all of them do in every row.
     """
     found = {label for example in examples for label in _several(example.label)}
     if len(found) < 2:
         there = f"{found.pop()!r} alone" if found else "none"
         raise InputError(f"{path}: expected labels of two classes or more, found {there}")
+    if all(isinstance(example.label, tuple) and set(example.label) == found for example in examples):
+        raise InputError(f"{path}: every row has all {len(found)} labels, expected rows that differ")
     if all(map(_INTEGER.fullmatch, found)):
         return tuple(sorted(found, key=lambda label: (int(label), label)))
     return tuple(sorted(found))

@@ -17,11 +17,12 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from finetune.choices import FIELDS, choice_examples, read_choices
-from finetune.examples import ChoiceExample, Note, unsaid
+from finetune.examples import ChoiceExample
 from finetune.metrics import check_metric
 from finetune.readings import ChoiceReading
 from finetune.splits import hold_out
 from finetune.tables import given_rows
+from finetune.tally import Tally
 from finetune.task import Feature, Logits, Task, TaskBatch, encoded, to_numpy
 from minibert.heads import BertForMultipleChoice
 from minibert.tokenizer import Tokenizer
@@ -38,14 +39,12 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     reading: ChoiceReading
 
     @classmethod
-    def read(
-        cls, reading: ChoiceReading, path: str, *, labelled: bool = True, note: Note = unsaid
-    ) -> Iterator[ChoiceExample]:
-        return read_choices(path, labelled=labelled)
+    def read(cls, reading: ChoiceReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[ChoiceExample]:
+        return read_choices(path, labelled=labelled, tally=tally)
 
     @classmethod
-    def given(cls, reading: ChoiceReading, items: Iterable[Any]) -> Iterator[ChoiceExample]:
-        return choice_examples(given_rows(items, FIELDS, ["id"]), labelled=False)
+    def given(cls, reading: ChoiceReading, items: Iterable[Any], tally: Tally) -> Iterator[ChoiceExample]:
+        return choice_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
 
     @classmethod
     def found_in(
@@ -109,6 +108,11 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         """The share of questions answered right."""
         right = [scores.argmax() == example.answer for example, scores in zip(examples, predictions, strict=True)]
         return {"accuracy": float(np.mean(right))}
+
+    def nothing_learned(self, examples: Sequence[ChoiceExample], predictions: Sequence[Scores]) -> str:
+        chance = float(np.mean([1 / len(example.choices) for example in examples]))
+        worse = self.metrics(examples, predictions)["accuracy"] <= chance
+        return f"accuracy is no better than chance ({chance:.4f})" if worse else ""
 
     def metric(self, name: str | None) -> str:
         return check_metric(self.name, name)

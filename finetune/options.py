@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
+from finetune.tally import OnBadRow
 from minibert import cli
 from minibert.errors import InputError
 from minibert.text_files import STANDARD_INPUT
@@ -52,6 +53,8 @@ class TrainingOptions:
     """the directory that the run is written to"""
     resume: bool = False
     """go on from the newest saved state"""
+    on_bad_row: OnBadRow = "stop"
+    """a row that cannot be read or asked ends the run, or is left out, which is said and listed in skipped.txt"""
     dev_share: float = 0.1
     """share of the training file that is held out where there is no --dev"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -163,8 +166,9 @@ class TrainingOptions:
         return {"task": self.task, **fields, **reading}
 
 
-# Where a run lives, and how often it reports.
-NOT_DECISIVE = {"out", "resume", "save_every", "save_seconds", "log_every", "device"}
+# Where a run lives, and how often it reports; and whether a bad row ends it: one that has gone on had none to skip, or
+# did skip them.
+NOT_DECISIVE = {"out", "resume", "on_bad_row", "save_every", "save_seconds", "log_every", "device"}
 
 
 @dataclass(frozen=True)

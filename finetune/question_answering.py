@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune.examples import Note, QuestionExample, unsaid
+from finetune.examples import QuestionExample
 from finetune.metrics import check_metric
 from finetune.readings import QuestionReading
 from finetune.splits import hold_out_groups
-from finetune.squad import FIELDS, question_examples, read_questions, read_squad, without_misplaced
+from finetune.squad import FIELDS, count_absent, question_examples, read_questions, read_squad, without_misplaced
 from finetune.squad_scores import best_threshold, has_answer, squad_scores
 from finetune.tables import given_rows
+from finetune.tally import Tally
 from finetune.task import Feature, Logits, Task, TaskBatch, encoded, joined, outputs_by_example, to_numpy
 from finetune.token_classification import window_bounds
-from minibert.errors import InputError
 from minibert.heads import BertForQuestionAnswering, SpanLogits
 from minibert.tokenizer import Tokenizer
 
@@ -66,13 +66,13 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     @classmethod
     def read(
-        cls, reading: QuestionReading, path: str, *, labelled: bool = True, note: Note = unsaid
+        cls, reading: QuestionReading, path: str, tally: Tally, *, labelled: bool = True
     ) -> Iterator[QuestionExample]:
-        return iter(read_squad(path).examples) if labelled else read_questions(path)
+        return iter(read_squad(path, tally=tally).examples) if labelled else read_questions(path, tally=tally)
 
     @classmethod
-    def given(cls, reading: QuestionReading, items: Iterable[Any]) -> Iterator[QuestionExample]:
-        return question_examples(given_rows(items, FIELDS, ["id"]))
+    def given(cls, reading: QuestionReading, items: Iterable[Any], tally: Tally) -> Iterator[QuestionExample]:
+        return question_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
 
     @classmethod
     def found_in(
@@ -93,14 +93,38 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     def checked(self, examples: Sequence[QuestionExample], *, training: bool) -> tuple[list[QuestionExample], str]:
         """To train on are questions whose answer stands where it should; scored are all."""
-        if not training:
-            return list(examples), ""
         kept, misplaced = without_misplaced(examples)
-        note = f"{misplaced.count} question(s) left out of training: {misplaced.first}" if misplaced.count else ""
-        return kept, note
+        if not misplaced.count:
+            return list(examples), ""
+        if training:
+            return kept, f"{misplaced.count:,} question(s) left out of training: {misplaced.first}"
+        return list(examples), (
+            f"{misplaced.count:,} question(s) have an answer that does not stand where answer_start says; they are "
+            f"scored all the same, by its text, which of {count_absent(examples):,} is nowhere in the passage: "
+            f"{misplaced.first}"
+        )
 
     def head(self) -> dict[str, Any]:
         return {}
+
+    def misfits(self, examples: Sequence[QuestionExample]) -> list[str]:
+        """Questions that leave no room for the passage."""
+        questions = self._encode([example.question for example in examples])
+        return [self._misfit(example, len(questions[example.question].ids)) for example in examples]
+
+    def _misfit(self, example: QuestionExample, tokens: int) -> str:
+        if self._room(tokens) >= 2:
+            return ""
+        return (
+            f"{example.where}: the question has {tokens} tokens, which leaves no room for the passage in a window of "
+            f"{self.reading.max_length}; expected a shorter one, or a greater --max-length"
+        )
+
+    def _room(self, tokens: int) -> int:
+        """How many tokens of the passage a window has beside so many of the question."""
+        max_length = self.reading.max_length
+        assert max_length is not None  # `fitted` saw to it
+        return max_length - tokens - self.tokenizer.special_count(pair=True)
 
     def features(self, examples: Sequence[QuestionExample], *, labelled: bool = True) -> list[Feature]:
         questions = self._encode([example.question for example in examples])
@@ -125,20 +149,12 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     def _windows(
         self, number: int, example: QuestionExample, question: Encoded, context: Encoded, *, labelled: bool
     ) -> Iterator[Feature]:
-        """
-        Raises:
-            InputError: the question leaves no room for the passage.
-        """
-        max_length, stride = self.reading.max_length, self.reading.stride
-        assert max_length is not None and stride is not None  # `fitted` saw to it
-        special = self.tokenizer.special_count(pair=True)
-        room = max_length - len(question.ids) - special
-        if room < 2:
-            raise InputError(
-                f"{example.where}: the question has {len(question.ids)} tokens, which leaves no room for the passage "
-                f"in a window of {max_length}; expected a shorter one, or a greater --max-length"
-            )
+        stride = self.reading.stride
+        assert stride is not None  # `fitted` saw to it
+        room = self._room(len(question.ids))
+        assert room >= 2  # `fitting` saw to it
         answer = self._answer_tokens(example, context) if labelled else None
+        special = self.tokenizer.special_count(pair=True)
         first = len(question.ids) + special - 1  # behind all special tokens but the last
         for start, end in window_bounds(len(context.ids), room, min(stride, room // 2)):
             inside = answer is not None and start <= answer[0] and answer[1] < end
@@ -227,6 +243,14 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         best = best_threshold(examples, texts, no_answer)
         return figures | {"best_f1": best.best, "best_f1_threshold": best.threshold}
 
+    def nothing_learned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> str:
+        wanted = [found for example, found in zip(examples, predictions, strict=True) if has_answer(example)]
+        return "no question was answered" if wanted and all(map(self._unanswered, wanted)) else ""
+
+    def _unanswered(self, found: Found) -> bool:
+        threshold = self.reading.no_answer_threshold
+        return not found.spans or (threshold is not None and found.no_answer_score > threshold)
+
     def tuned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> Self:
         """With the no-answer threshold that is best on these examples, where some have no answer."""
         if self.reading.no_answer_threshold is not None or all(map(has_answer, examples)):
@@ -241,8 +265,6 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     def answer(self, example: QuestionExample, prediction: Found) -> dict[str, Any]:
         """The answer with its characters, "" where there is none, and the n best with their probabilities."""
-        threshold = self.reading.no_answer_threshold
-        unanswered = not prediction.spans or (threshold is not None and prediction.no_answer_score > threshold)
         scores = torch.tensor([span.score for span in prediction.spans], dtype=torch.float64)
         candidates = [
             {
@@ -255,7 +277,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
             for span, share in zip(prediction.spans, scores.softmax(-1).tolist(), strict=True)
         ]
         best = {"answer": "", "start": None, "end": None, "score": None}
-        if not unanswered:
+        if not self._unanswered(prediction):
             best = {"answer": prediction.text, **{name: candidates[0][name] for name in ("start", "end", "score")}}
         sureness = prediction.no_answer_score if prediction.spans else None  # infinite, which JSON cannot spell
         return {"id": example.id, "question": example.question, **best, "no_answer_score": sureness,

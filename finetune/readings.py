@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import tyro
+
 from finetune.tables import TableFormat
 from finetune.texts import TextColumns
 from minibert import cli
@@ -32,12 +34,14 @@ class TextReading:
     """what stands between two fields; none: a comma, in .tsv a tab"""
     header: bool = True
     """the first row names the columns"""
-    quoting: bool = True
-    """fields may stand in quotation marks"""
+    quoting: tyro.conf.DisallowNone[bool | None] = None
+    """fields may stand in quotation marks; none: unless tabs stand between them"""
     regression: bool = False
     """labels are numbers to be told, not classes"""
     multi_label: bool = False
-    """any number of labels hold: between commas, or a list in .jsonl"""
+    """any number of labels hold: between commas, as a list, or a list with a 1 or 0 for each"""
+    label_separator: str | None = None
+    """what stands between labels; none: a comma"""
     max_length: int | None = None
     """tokens of a text or a pair, special ones included; what is longer is cut, the longer text of a pair first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
 
@@ -74,6 +78,8 @@ class TextReading:
         """
         if self.regression and self.multi_label:
             raise InputError("--regression and --multi-label exclude each other")
+        if self.label_separator is not None and not (self.multi_label and self.label_separator):
+            raise InputError("--label-separator: expected what stands between labels, with --multi-label")
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 

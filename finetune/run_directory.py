@@ -1,4 +1,5 @@
-"""A fine-tuning run's directory: as every run's, and `confusion.png` where the task has a confusion matrix."""
+"""A fine-tuning run's directory: as every run's, `confusion.png` where the task has a confusion matrix, and
+`skipped.txt` where bad rows were left out."""
 
 from __future__ import annotations
 
@@ -19,3 +20,8 @@ class RunDirectory(run_directory.RunDirectory):
     def confusion(self) -> Path:
         """The confusion matrix, where the task has one."""
         return self.path / "confusion.png"
+
+    @property
+    def skipped(self) -> Path:
+        """Why each bad row was left out, a line each."""
+        return self.path / "skipped.txt"

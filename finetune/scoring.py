@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +9,21 @@ from typing import Any
 from finetune import metrics
 from finetune.choices import read_choices
 from finetune.conll import Names, ends_sentence
-from finetune.examples import TextExample
 from finetune.labels import find_labels, label_ids, label_vectors
 from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
 from finetune.sentences import read_tagged
 from finetune.squad import read_squad
 from finetune.squad_scores import squad_scores
+from finetune.tables import Row
 from finetune.tags import entities
-from finetune.texts import read_texts
+from finetune.tally import Tally
+from finetune.texts import TextColumns, read_texts, text_examples
 from finetune.token_classification import in_scheme, words_for_themselves
 from finetune.use_options import ScoreOptions
-from finetune.using import say_note, tell
+from finetune.using import note_all, tell
 from minibert import checkpoint
 from minibert.errors import InputError
-from minibert.text_files import json_type, read_lines, read_whole, reason, shown
+from minibert.text_files import json_type, parse_json, read_lines, read_whole, reason, shown
 
 Figures = dict[str, Any]  # how many examples, the metrics of all together, and those of each class
 
@@ -58,16 +57,16 @@ def score_questions(data: str, predictions: str, _: QuestionReading) -> Figures:
     if not answers:
         raise InputError(f"{shown(predictions)}: an answer to none of the {count:,} questions of {data}")
     if missing:
-        say_note(f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong")
+        note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
     if len(given) > len(answers):
-        say_note(f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) to no question of {data}")
+        note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) to no question of {data}"])
     means = squad_scores(asked.examples, answers, version_2=asked.version_2)
     return _figures(count, means) | {"missing": missing}
 
 
 def _answers_by_id(path: str) -> dict[str, str]:
     try:
-        found = json.loads(read_whole(path))
+        found = parse_json(read_whole(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected {{id: answer}}") from error
     if not isinstance(found, dict):
@@ -84,16 +83,15 @@ def _answers_by_id(path: str) -> dict[str, str]:
 def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
     """Whole entities, or where tags spell none, words. The file has the tag of each word on a line, alone or in the
     last of several columns; blank lines, as between sentences, don't count."""
-    notes: list[str] = []
-    examples = list(read_tagged(data, Names(reading.word_column, reading.tag_column), note=notes.append))
+    tally = Tally()
+    examples = list(read_tagged(data, Names(reading.word_column, reading.tag_column), tally=tally))
     read = words_for_themselves
     if reading.scheme != "none":
         examples, _ = in_scheme(reading, examples)
         read = entities
     given = [line.split()[-1] for _, line in read_lines(predictions) if not ends_sentence(line)]
     _check_count(len(given), predictions, sum(len(example.words) for example in examples), "words", data)
-    for note in notes:
-        say_note(note)
+    note_all(tally.told)
     tags = iter(given)
     answers = [read([next(tags) for _ in example.words]) for example in examples]
     golds = [read(example.tags or ()) for example in examples]
@@ -109,19 +107,18 @@ def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
 def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
     """The class of each text on a line, all that hold with commas between them, or a number."""
     columns = reading.columns(labelled=True)
-    examples = list(read_texts(data, columns, reading.table, problem_type=reading.problem_type))
+    spelling: Any = {"problem_type": reading.problem_type, "label_separator": reading.label_separator}
+    examples = list(read_texts(data, columns, reading.table, **spelling))
     count = len(examples)
-    given = _one_a_line(predictions, count, data, empty=reading.multi_label)
+    given = _one_a_line(predictions, count, data)
+    rows = (Row(row, where, ("-", text)) for row, (text, where) in enumerate(given, start=1))
+    answers = list(text_examples(rows, TextColumns(), Tally(), **spelling))
     if reading.regression:
-        truth: list[Any] = [example.label for example in examples]
-        return _figures(count, metrics.regression_metrics(truth, [_number(*one) for one in given]))
-    answers = []
-    for text, where in given:
-        several = tuple(label for part in text.split(",") if (label := part.strip()))
-        answers.append(TextExample("", None, several if reading.multi_label else text, 0, where))
+        truth, numbers = ([example.label for example in some] for some in (examples, answers))
+        return _figures(count, metrics.regression_metrics(truth, numbers))  # type: ignore[arg-type]  # read as numbers
     labels = find_labels([*examples, *answers], data)
     if unknown := sorted(set(labels) - set(find_labels(examples, data))):
-        say_note(f"{shown(predictions)}: {', '.join(map(repr, unknown[:10]))} is the class of no example in {data}")
+        note_all([f"{shown(predictions)}: {', '.join(map(repr, unknown[:10]))} is the class of no example in {data}"])
     if reading.multi_label:
         targets, found = label_vectors(examples, labels), label_vectors(answers, labels)
         by_class = metrics.multi_label_figures(targets, found, labels)
@@ -134,18 +131,20 @@ def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
 def score_choices(data: str, predictions: str, _: ChoiceReading) -> Figures:
     """The index of the choice, from 0, on a line."""
     examples = list(read_choices(data))
-    given = _one_a_line(predictions, len(examples), data)
-    right = sum(_number(*one) == example.answer for one, example in zip(given, examples, strict=True))
+    right = 0
+    for (text, where), example in zip(_one_a_line(predictions, len(examples), data), examples, strict=True):
+        if not text.isdecimal() or int(text) >= len(example.choices):
+            raise InputError(
+                f"{where}: {text!r:.60}, expected the index of one of {len(example.choices)} choices, from 0"
+            )
+        right += int(text) == example.answer
     return _figures(len(examples), {"accuracy": right / len(examples)})
 
 
-def _one_a_line(path: str, expected: int, data: str, *, empty: bool = False) -> list[tuple[str, str]]:
+def _one_a_line(path: str, expected: int, data: str) -> list[tuple[str, str]]:
     """(the answer, where it stands) of each example."""
     found = [(line.strip(), f"{shown(path)}:{row}") for row, line in read_lines(path)]
     _check_count(len(found), path, expected, "examples", data)
-    for text, where in found:
-        if not text and not empty:
-            raise InputError(f"{where}: an empty line, expected the answer to an example")
     return found
 
 
@@ -154,16 +153,6 @@ def _check_count(found: int, path: str, expected: int, what: str, data: str) -> 
         raise InputError(
             f"{shown(path)}: {found:,} answer(s), expected one a line to each of the {expected:,} {what} of {data}"
         )
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{where}: {text!r:.60}, expected a finite number")
-    return number
 
 
 SCORES: dict[type[Reading], Callable[[str, str, Any], Figures]] = {

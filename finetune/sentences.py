@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -23,10 +22,20 @@ from finetune.conll import (
     read_conll,
     split_columns,
 )
-from finetune.examples import Id, Note, TaggedExample, check_id, unsaid
+from finetune.examples import Id, TaggedExample, check_id
 from finetune.tables import Row, TableFormat, given_rows, jsonl_rows, read_rows
+from finetune.tally import Tally
 from minibert.errors import InputError
-from minibert.text_files import STANDARD_INPUT, check_text, is_open_already, json_type, read_lines, shown, suffix
+from minibert.text_files import (
+    STANDARD_INPUT,
+    check_text,
+    is_open_already,
+    json_type,
+    parse_json,
+    read_lines,
+    shown,
+    suffix,
+)
 from minibert.tokenizer import UNSPACED
 from minibert.vocabulary import LONE_SURROGATE
 
@@ -49,67 +58,71 @@ WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
 _TAG = re.compile(r"^(?:O|[BIESLUMW]-\S+)$")  # what ends a row of columns where there are no tabs; "Plan B" has no type
 
 
-def read_tagged(path: str, names: Names = USUAL, *, note: Note = unsaid) -> Iterator[TaggedExample]:
+def read_tagged(path: str, names: Names = USUAL, *, tally: Tally | None = None) -> Iterator[TaggedExample]:
     """Streams the sentences of a file with tags, plain or .gz.
 
     A .jsonl file has a list of words and one of their tags in each object (tokens and ner_tags, unless `names` says
-    otherwise) and maybe an id; every other file has columns. `note` gets what was taken.
+    otherwise) and maybe an id; every other file has columns. The `tally` is told what was taken.
 
     Raises:
-        InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; a field that is
-        no list of strings, or lists of different lengths.
+        InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; and, as the
+        `tally` has it, a field that is no list of strings, or lists of different lengths.
     """
+    tally = tally or Tally()
     if suffix(path) != ".jsonl":
-        return read_conll(path, names=names, note=note)
+        return read_conll(path, names=names, tally=tally)
     fields = (names.word or WORDS, names.tag or TAGS)
-    rows = read_rows(path, fields, TableFormat(kind="jsonl"), optional=["id"])
-    return _said(sentences_of(rows, fields), f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}", note)
+    rows = read_rows(path, fields, TableFormat(kind="jsonl"), tally=tally, optional=["id"])
+    found = sentences_of(rows, tally, fields)
+    return _telling(found, tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
 
 def read_sentences(
-    path: str, names: Names = USUAL, *, layout: Layout | None = None, note: Note = unsaid
+    path: str, names: Names = USUAL, *, layout: Layout | None = None, tally: Tally | None = None
 ) -> Iterator[TaggedExample]:
     """Streams the sentences of a file, plain or .gz, or of standard input (`-`), without tags.
 
     Running text is a sentence a line, which is cut into words. JSON lines have a text in the field text, or a list of
     words in tokens, unless `names` says otherwise. `layout` says which the file is, or its name does (`COLUMN_FILES`,
     .jsonl), or else all of it: see `_is_columns`. What comes from standard input or a pipe can't be read twice, and is
-    decided by its first `FIRST_LINES` lines. What begins with a JSON object, and is no .txt file, is JSON lines. `note`
-    gets what was decided.
+    decided by its first `FIRST_LINES` lines. What begins with a JSON object, and is no .txt file, is JSON lines. The
+    `tally` is told what was decided.
 
     Raises:
-        InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; of running text
-        an empty line; no line at all; what may be one or the other.
+        InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; no line at all;
+        what may be one or the other; and, as the `tally` has it, an empty line of running text.
     """
+    tally = tally or Tally()
     lines = read_lines(path)
     if layout is None:
         layout, lines = _layout(path, lines)
     if layout == "columns":
-        return conll_sentences(lines, path, labelled=False, names=names, note=note)
+        return conll_sentences(lines, path, tally, labelled=False, names=names)
     if layout == "text":
-        return _said(_text_sentences(lines, path), f"{shown(path)}: running text, a sentence a line", note)
+        texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"), None)) for row, line in lines)
+        found = sentences_of(texts, tally, (TEXT,), what="the text")
+        return _telling(found, tally, f"{shown(path)}: running text, a sentence a line")
     first = next(((row, line) for row, line in lines if line.strip()), None)
     if first is None:
         raise InputError(f"{shown(path)}: no row in it, expected at least one")
     field = names.word or (WORDS if _is_object(first[1], WORDS) else TEXT)
-    rows = jsonl_rows(path, chain([first], lines), (field,), ["id"])
-    return _said(sentences_of(rows, (field,)), f"{shown(path)}: JSON lines, field {field}", note)
+    rows = jsonl_rows(path, chain([first], lines), (field,), tally, ["id"])
+    return _telling(sentences_of(rows, tally, (field,)), tally, f"{shown(path)}: JSON lines, field {field}")
 
 
-def given_sentences(items: Iterable[Any], names: Names = USUAL) -> Iterator[TaggedExample]:
+def given_sentences(items: Iterable[Any], tally: Tally, names: Names = USUAL) -> Iterator[TaggedExample]:
     """Texts that no file has but Python, or mappings with the fields of JSON lines; errors as `read_sentences`."""
     iterator = iter(items)
     first = list(islice(iterator, 1))
     field = names.word or next((WORDS for item in first if isinstance(item, dict) and WORDS in item), TEXT)
-    return sentences_of(given_rows(chain(first, iterator), (field,), ["id"]), (field,))
+    return sentences_of(given_rows(chain(first, iterator), (field,), tally, ["id"]), tally, (field,))
 
 
-def _said(sentences: Iterator[TaggedExample], what: str, note: Note) -> Iterator[TaggedExample]:
-    first = next(sentences, None)
-    if first is not None:
-        note(f"{what}; {first_shown(first)}")
-        yield first
-    yield from sentences
+def _telling(sentences: Iterator[TaggedExample], tally: Tally, what: str) -> Iterator[TaggedExample]:
+    for number, example in enumerate(sentences):
+        if number == 0:
+            tally.told.append(f"{what}; {first_shown(example)}")
+        yield example
 
 
 # --- What a file is --------------------------------------------------------------------------------------------------
@@ -155,16 +168,17 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     """
     counts, tags = Counter[int](), Counter[str]()  # of columns, and of the last ones that are tags
     rows = spaced = 0
-    tabs = blank = gap = False  # blank: a line without words, gap: between two with some
+    blocks, tabs, blank = 1, False, False  # blocks: rows between lines without words
     for _, line in lines:
         if line.startswith(DOCUMENT_START) and not rows:
             return True
         if ends_sentence(line):
-            blank = blank or rows > 0
+            blank = rows > 0
             continue
         if line.startswith(COMMENT) and (blank or not rows):
             continue
-        gap = gap or blank
+        blocks += blank
+        blank = False
         tabs = tabs if rows else has_tabs(line)
         columns = split_columns(line, tabs=tabs)
         rows += 1
@@ -179,9 +193,9 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
         return rows == 1 and tabs and tagged and not spaced
     if tabs and (tagged or 2 * spaced <= rows):
         return True
-    if tagged and count > 1 and (blank or (count < 4 and len(tags) > 1)):
+    if tagged and count > 1 and (blank or blocks > 1 or (count < 4 and len(tags) > 1)):
         return True
-    if tabs or (tagged and count > 1) or gap:
+    if tabs or (tagged and count > 1) or (1 < blocks < rows):
         raise InputError(
             f"{shown(path)}: columns with a word a row, or running text? All lines have {count} column(s); expected "
             "--layout columns or --layout text"
@@ -196,7 +210,7 @@ def _nearly_all(some: int, of: int) -> bool:
 def _is_object(line: str, field: str | None = None) -> bool:
     """Whether a line is a JSON object, with such a field."""
     try:
-        found = json.loads(line)
+        found = parse_json(line)
     except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and (field is None or field in found)
@@ -205,29 +219,28 @@ def _is_object(line: str, field: str | None = None) -> bool:
 # --- Sentences -------------------------------------------------------------------------------------------------------
 
 
-def _text_sentences(lines: Iterable[tuple[int, str]], path: str) -> Iterator[TaggedExample]:
-    empty = True
-    for row, line in lines:
-        empty = False
-        where = f"{shown(path)}:{row}"
-        yield _sentence(check_text(line.rstrip("\r\n"), f"{where}: the text"), row, where)
-    if empty:
-        raise InputError(f"{shown(path)}: no sentence in it")
-
-
-def sentences_of(rows: Iterable[Row], fields: tuple[str, ...]) -> Iterator[TaggedExample]:
+def sentences_of(
+    rows: Iterable[Row], tally: Tally, fields: tuple[str, ...], *, what: str = ""
+) -> Iterator[TaggedExample]:
     """The sentences of rows with a text or a list of words, a list of tags where there are two fields, and an id or
-    None; errors as `read_tagged` and `read_sentences`."""
-    for row, where, (text, *tags, id) in rows:
-        named = None if id is None else check_id(id, f"{where}: field 'id'")
-        if len(fields) == 1 and (fields[0] == TEXT or not isinstance(text, list)):
-            yield _sentence(check_text(text, f"{where}: field {fields[0]!r}"), row, where, named)
-            continue
-        words = _strings(text, f"{where}: field {fields[0]!r}")
-        found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
-        if found is not None and len(found) != len(words):
-            raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected as many")
-        yield TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=named)
+    None; a text that stands in no field is called `what` in messages. Errors as `read_tagged` and `read_sentences`."""
+    return tally.made(rows, lambda row: _sentence(*row, fields, what or f"field {fields[0]!r}"))
+
+
+def _sentence(row: int, where: str, cells: tuple[Any, ...], fields: tuple[str, ...], what: str) -> TaggedExample:
+    text, *tags, id = cells
+    named: Id | None = None if id is None else check_id(id, f"{where}: field 'id'")
+    if len(fields) == 1 and (fields[0] == TEXT or not isinstance(text, list)):
+        text = check_text(text, f"{where}: {what}")
+        offsets = tuple(cut_words(text))
+        return TaggedExample(
+            tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=named
+        )
+    words = _strings(text, f"{where}: {what}")
+    found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
+    if found is not None and len(found) != len(words):
+        raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected as many")
+    return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=named)
 
 
 def _strings(value: Any, what: str) -> tuple[str, ...]:
@@ -242,11 +255,6 @@ def _strings(value: Any, what: str) -> tuple[str, ...]:
         if not one or LONE_SURROGATE.search(one):
             raise InputError(f"{what} has {one!r:.60} at {number}, expected a string with whole characters in it")
     return tuple(value)
-
-
-def _sentence(text: str, row: int, where: str, id: Id | None = None) -> TaggedExample:
-    offsets = tuple(cut_words(text))
-    return TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=id)
 
 
 def cut_words(text: str) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ import torch
 from finetune.answering import SEQUENCES_AT_ONCE
 from finetune.batches import POOL_BATCHES, smallest_batch
 from finetune.options import TrainingOptions
+from finetune.tally import Tally
 from finetune.task import Feature, Task
 from finetune.tasks import TASKS
 from minibert import checkpoint
@@ -46,6 +47,7 @@ class TrainingData:
     test: Part | None
     checksums: dict[str, str]  # of the files, the model's among them: what a resumed run must find again
     notes: Sequence[str]  # for the user
+    skipped: Sequence[str]  # of all files, why each row was left out that is bad
 
 
 def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
@@ -60,12 +62,18 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     kind = TASKS[options.task]
     reading = options.given_reading.fitted(description.config.longest)
 
-    notes: list[str] = []
-    examples = list(kind.read(reading, options.train, note=notes.append))
+    tallies = {
+        name: Tally(options.on_bad_row, path)
+        for name, path in (("train", options.train), ("dev", options.dev), ("test", options.test))
+        if path is not None
+    }
+    read = {name: tally.whole(kind.read(reading, tally.place, tally)) for name, tally in tallies.items()}
+    examples = read["train"]
     task = kind.found_in(reading, tokenizer, examples, options.train)
     metric = task.metric(options.metric)
+    notes = []
     if options.dev is not None:
-        train, dev = examples, list(kind.read(reading, options.dev, note=notes.append))
+        train, dev = examples, read["dev"]
     else:
         generator = np.random.default_rng([options.seed, len(examples)])
         try:
@@ -75,22 +83,27 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the epoch on")
     train, note = task.checked(train, training=True)
     notes += [f"{options.train}: {note}"] if note else []
+    train = task.fitting(train, tallies["train"])
     if not train:
         raise InputError(f"{options.train}: no example is left to train on; {note}")
     check_head(options, description, task)
 
-    parts = {"train": train, "dev": task.checked(dev, training=False)[0]}
-    if options.test is not None:
-        parts["test"] = task.checked(list(kind.read(reading, options.test, note=notes.append)), training=False)[0]
+    parts = {"train": train, "dev": dev} | ({"test": read["test"]} if "test" in read else {})
+    for name in list(parts)[1:]:
+        found, note = task.checked(parts[name], training=False)
+        notes += [f"{name}: {note}"] if note else []
+        parts[name] = task.fitting(found, tallies.get(name, tallies["train"]))
     made = {name: Part(found, task.features(found)) for name, found in parts.items()}
     check_fit(made["train"].features, description.config, options, processes)
     nearly = check_memory([part.features for part in made.values()], description.config, task, options, processes)
     notes += [nearly] if nearly else []
     notes += cut_notes(made, reading.max_length, windowed=task.windowed)
+    notes += [note for tally in tallies.values() for note in tally.notes(always=True)]
     files = [path for path in (options.train, options.dev, options.test) if path is not None]
     checksums = {path: checkpoint.sha256(Path(path)) for path in files}
     checksums[options.model] = checkpoint.sha256(source / checkpoint.WEIGHTS)
-    return TrainingData(task, metric, made["train"], made["dev"], made.get("test"), checksums, notes)
+    skipped = [why for tally in tallies.values() for why in tally.bad]
+    return TrainingData(task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
 
 
 def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> list[str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from finetune.examples import Answer, QuestionExample, check_id
 from finetune.tables import Row, TableFormat, read_rows
+from finetune.tally import Tally
 from minibert.errors import InputError
-from minibert.text_files import STANDARD_INPUT, check_text, json_type, read_whole, reason, shown, suffix
+from minibert.text_files import STANDARD_INPUT, check_text, json_type, parse_json, read_whole, reason, shown, suffix
 
 FIELDS = ("question", "context")  # of a question to be predicted
 
@@ -23,36 +23,45 @@ class Questions:
     version_2: bool  # questions may have no answer: the file says so, by its version or by is_impossible
 
 
-def read_squad(path: str, *, labelled: bool = True) -> Questions:
+def read_squad(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Questions:
     """Reads SQuAD's JSON, plain or .gz, or from standard input (`-`).
 
     labelled: every question has answers, or in v2.0 none. Otherwise answers are not looked at.
 
     Raises:
-        InputError, naming the file and the article, paragraph or question: no JSON, or not SQuAD's; a field missing or
-        of another type; an empty question, context or answer; an id that stands twice; a question of v1.1 without an
-        answer, one of v2.0 with answers that is marked is_impossible.
+        InputError, naming the file and the article, paragraph or question: no JSON, or not SQuAD's; and, as the `tally`
+        has it, a question with a field missing or of another type; an empty question, context or answer; an id that
+        stands twice; a question of v1.1 without an answer, one of v2.0 with answers that is marked is_impossible.
     """
+    examples, version_2 = _read(path, labelled=labelled, tally=tally or Tally())
+    return Questions(tuple(examples), version_2)
+
+
+def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[QuestionExample], bool]:
+    """A file's questions, which are checked one after the other, and whether it is of v2.0."""
     try:
-        content = json.loads(read_whole(path))
+        content = parse_json(read_whole(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected SQuAD's") from error
     found = list(_questions(content, path))
-    version_2 = str(content.get("version", "")).lower().removeprefix("v").startswith("2")
-    version_2 = version_2 or any("is_impossible" in fields for _, _, fields in found)
-    examples: dict[str, QuestionExample] = {}
-    for title, context, fields in found:
-        example = _example(title, context, fields, path, labelled=labelled, version_2=version_2)
-        name = str(example.id)  # as answers are looked up in JSON, whose keys are strings
-        if name in examples:
-            raise InputError(f"{example.where}: stands there more than once, expected ids that differ")
-        examples[name] = example
-    if not examples:
+    if not found:
         raise InputError(f"{shown(path)}: no question in it")
-    return Questions(tuple(examples.values()), version_2)
+    version_2 = str(content.get("version", "")).lower().removeprefix("v").startswith("2")
+    version_2 = version_2 or any("is_impossible" in one.fields for one in found if isinstance(one.fields, dict))
+    ids: set[str] = set()
+
+    def example_of(one: _Question) -> QuestionExample:
+        example = _example(one, path, labelled=labelled, version_2=version_2)
+        name = str(example.id)  # as answers are looked up in JSON, whose keys are strings
+        if name in ids:
+            raise InputError(f"{example.where}: stands there more than once, expected ids that differ")
+        ids.add(name)
+        return example
+
+    return tally.made(found, example_of), version_2
 
 
-def read_questions(path: str) -> Iterator[QuestionExample]:
+def read_questions(path: str, *, tally: Tally | None = None) -> Iterator[QuestionExample]:
     """Questions to be predicted: of a SQuAD file, or streamed from .jsonl or from standard input (`-`).
 
     Lines have the fields question and context, and may have an id; else it is the row's number.
@@ -60,27 +69,41 @@ def read_questions(path: str) -> Iterator[QuestionExample]:
     Raises:
         InputError: as `read_squad` or `finetune.tables.read_rows`; an empty question or context.
     """
+    tally = tally or Tally()
     if path != STANDARD_INPUT and suffix(path) != ".jsonl":
-        return iter(read_squad(path, labelled=False).examples)
-    return question_examples(read_rows(path, FIELDS, TableFormat(kind="jsonl"), optional=["id"]))
+        return _read(path, labelled=False, tally=tally)[0]
+    rows = read_rows(path, FIELDS, TableFormat(kind="jsonl"), tally=tally, optional=["id"])
+    return question_examples(rows, tally)
 
 
-def question_examples(rows: Iterable[Row]) -> Iterator[QuestionExample]:
+def question_examples(rows: Iterable[Row], tally: Tally) -> Iterator[QuestionExample]:
     """The questions of rows of `FIELDS` and an id or None; errors as `read_questions`."""
-    for row, where, (question, context, id) in rows:
-        yield QuestionExample(
-            id=str(row) if id is None else check_id(id, f"{where}: field 'id'"),
-            question=check_text(question, f"{where}: field 'question'"),
-            context=check_text(context, f"{where}: field 'context'"),
-            answers=(),
-            is_impossible=False,
-            title="",
-            where=where,
-        )
+    return tally.made(rows, _asked)
 
 
-def _questions(content: Any, path: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(title of the article, context, the question's own fields) of each question."""
+def _asked(found: Row) -> QuestionExample:
+    row, where, (question, context, id) = found
+    return QuestionExample(
+        id=str(row) if id is None else check_id(id, f"{where}: field 'id'"),
+        question=check_text(question, f"{where}: field 'question'"),
+        context=check_text(context, f"{where}: field 'context'"),
+        answers=(),
+        is_impossible=False,
+        title="",
+        where=where,
+    )
+
+
+class _Question(NamedTuple):
+    """As it stands in the file, unchecked."""
+
+    title: str  # of the article
+    place: str  # of the paragraph
+    context: Any
+    fields: Any
+
+
+def _questions(content: Any, path: str) -> Iterator[_Question]:
     _check_object(content, shown(path))
     for number, article in enumerate(_list(content, "data", shown(path))):
         place = f"{shown(path)}: article {number}"
@@ -89,16 +112,15 @@ def _questions(content: Any, path: str) -> Iterator[tuple[str, str, dict[str, An
         for count, paragraph in enumerate(_list(article, "paragraphs", place)):
             place = f"{shown(path)}: article {number} ({title:.60}), paragraph {count}"
             _check_object(paragraph, place)
-            context = check_text(paragraph.get("context"), f"{place}: field 'context'")
             for fields in _list(paragraph, "qas", place):
-                _check_object(fields, place)
-                check_id(fields.get("id"), f"{place}: a question's field 'id'")
-                yield title, context, fields
+                yield _Question(title, place, paragraph.get("context"), fields)
 
 
-def _example(
-    title: str, context: str, fields: dict[str, Any], path: str, *, labelled: bool, version_2: bool
-) -> QuestionExample:
+def _example(question: _Question, path: str, *, labelled: bool, version_2: bool) -> QuestionExample:
+    title, place, context, fields = question
+    context = check_text(context, f"{place}: field 'context'")
+    _check_object(fields, place)
+    check_id(fields.get("id"), f"{place}: a question's field 'id'")
     where = f"{shown(path)}: question {fields['id']}"
     answers = tuple(_answer(answer, where) for answer in _list(fields, "answers", where)) if labelled else ()
     is_impossible = labelled and fields.get("is_impossible", version_2 and not answers)
@@ -166,6 +188,14 @@ def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[Questi
             first = f"{question.where}: the answer {wrong.text!r:.60} is said to start at {wrong.start}, where "
             first += f"{there!r:.60} stands"
     return kept, Misplaced(len(questions) - len(kept), first)
+
+
+def count_absent(questions: Sequence[QuestionExample]) -> int:
+    """How many have answers of which none is anywhere in the passage."""
+    return sum(
+        bool(question.answers) and not any(answer.text in question.context for answer in question.answers)
+        for question in questions
+    )
 
 
 def _misplaced_answer(question: QuestionExample) -> Answer | None:

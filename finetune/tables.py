@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple, get_args
 
+from finetune.tally import Tally
 from minibert.errors import InputError
-from minibert.text_files import STANDARD_INPUT, json_type, read_lines, reason, shown, suffix
+from minibert.text_files import STANDARD_INPUT, json_type, parse_json, read_lines, reason, shown, suffix
 
 Kind = Literal["auto", "csv", "tsv", "jsonl", "txt"]
 
@@ -32,7 +32,9 @@ class TableFormat:
     kind: Kind = "auto"  # auto: by suffix; without one of ours it is csv where a delimiter is given, else refused
     delimiter: str | None = None  # None: a comma, in .tsv a tab; \t spelled out, as a shell passes it on, is a tab too
     header: bool = True  # the first row names the columns; otherwise they are numbered from 1
-    quoting: bool = True  # fields may stand in quotation marks, and then hold delimiters and line ends
+    # Fields may stand in quotation marks, and then hold delimiters and line ends. None: unless the delimiter is a tab,
+    # with which a mark is text like any other, and two of them would make one row of all that stands between.
+    quoting: bool | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -44,7 +46,7 @@ class TableFormat:
             raise InputError(
                 f"delimiter: expected what stands between two fields, such as ',', found {self.delimiter!r}"
             )
-        if self.quoting and (len(self.delimiter) > 1 or self.delimiter == '"'):
+        if self.quoting is not False and (len(self.delimiter) > 1 or self.delimiter == '"'):
             raise InputError(
                 f"delimiter: expected one character that is no quotation mark, found {self.delimiter!r}; any others "
                 "go with --no-quoting alone"
@@ -60,7 +62,12 @@ class Row(NamedTuple):
 
 
 def read_rows(
-    path: str, columns: Sequence[str], table: TableFormat | None = None, *, optional: Sequence[str] = ()
+    path: str,
+    columns: Sequence[str],
+    table: TableFormat | None = None,
+    *,
+    tally: Tally | None = None,
+    optional: Sequence[str] = (),
 ) -> Iterator[Row]:
     """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
 
@@ -74,24 +81,37 @@ def read_rows(
 
     Raises:
         InputError, naming file and row: what cannot be read or is not UTF-8, no row at all, columns that are not there
-        (with those that are), a row of another number of fields, quotation marks that do not close, a line that is no
-        JSON object.
+        (with those that are), quotation marks that do not close; and, as the `tally` has it, a bad row: one of another
+        number of fields, a line that is no JSON object or lacks a field.
     """
-    table = table or TableFormat()
+    table, tally = table or TableFormat(), tally or Tally()
     kind, lines = _kind(path, table)
     if kind == "jsonl":
-        rows = jsonl_rows(path, lines, columns, optional)
+        rows = jsonl_rows(path, lines, columns, tally, optional)
     elif kind == "txt":
-        rows = _text_rows(path, lines, columns)
+        rows = _text_rows(path, _counted(lines, tally), columns)
     else:
-        records = _records(path, lines, table, table.delimiter or ("\t" if kind == "tsv" else ","))
-        rows = _named_rows(path, records, columns) if table.header else _numbered_rows(path, records, columns)
+        delimiter = table.delimiter or ("\t" if kind == "tsv" else ",")
+        quoting = delimiter != "\t" if table.quoting is None else table.quoting
+        records = _records(path, _counted(lines, tally), delimiter, tally, quoting=quoting)
+        if table.header:
+            rows = _named_rows(path, records, columns, tally, quoting=quoting)
+        else:
+            rows = _numbered_rows(path, records, columns, tally)
+        if table.quoting is None and not quoting:
+            rows = _seen_quoted(rows, tally)
     empty = True
     for row in rows:
         empty = False
         yield row
-    if empty:
+    if empty and not tally.bad:
         raise InputError(f"{shown(path)}: no row in it, expected at least one")
+
+
+def _counted(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:
+    for line in lines:
+        tally.lines += 1
+        yield line
 
 
 def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]]:
@@ -116,11 +136,15 @@ def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]
 Record = tuple[int, list[str]]  # the line at which it begins, its fields
 
 
-def _records(path: str, lines: Iterable[tuple[int, str]], table: TableFormat, delimiter: str) -> Iterator[Record]:
-    if not table.quoting:
+def _records(
+    path: str, lines: Iterable[tuple[int, str]], delimiter: str, tally: Tally, *, quoting: bool
+) -> Iterator[Record]:
+    if not quoting:
         for row, line in lines:
             if line.strip("\r\n"):
                 yield row, line.rstrip("\r\n").split(delimiter)
+            else:
+                tally.blank += 1
         return
     hint = "where quotation marks are part of the text, use --no-quoting"
     row, size = 1, 0  # where a row begins, and how long it is so far: it may span lines
@@ -139,7 +163,10 @@ def _records(path: str, lines: Iterable[tuple[int, str]], table: TableFormat, de
     try:
         for fields in reader:
             if fields:
+                tally.spanning += sum("\n" in cell for cell in fields)
                 yield row, fields
+            else:
+                tally.blank += 1
             row, size = reader.line_num + 1, 0
     except csv.Error as error:
         if str(error).startswith("new-line"):
@@ -147,33 +174,51 @@ def _records(path: str, lines: Iterable[tuple[int, str]], table: TableFormat, de
         raise InputError(f"{shown(path)}:{row}: no readable row ({reason(error).split(' - ')[0]}); {hint}") from error
 
 
-def _named_rows(path: str, records: Iterator[Record], columns: Sequence[str]) -> Iterator[Row]:
+def _named_rows(
+    path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally, *, quoting: bool
+) -> Iterator[Row]:
     first = next(records, None)
     if first is None:
         return
+    tally.lines = tally.blank = tally.spanning = 0  # from here on
     header = first[1]
     for column in columns:
         if header.count(column) != 1:
             found = "stands there more than once" if column in header else "is not there"
             raise InputError(f"{shown(path)}:{first[0]}: column {column!r} {found}; the header's are {_listed(header)}")
     chosen = [header.index(column) for column in columns]
-    for row, fields in records:
+
+    def chosen_of(record: Record) -> Row:
+        row, fields = record
         if len(fields) != len(header):
-            raise InputError(
-                f"{shown(path)}:{row}: {len(fields)} field(s), expected {len(header)}, as many as the header has"
-            )
-        yield Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
+            marks = not quoting and any('"' in cell for cell in fields)
+            hint = "; where quotation marks are not part of the text, use --quoting" if marks else ""
+            expected = f"expected {len(header)}, as many as the header has"
+            raise InputError(f"{shown(path)}:{row}: {len(fields)} field(s), {expected}{hint}")
+        return Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
+
+    yield from tally.made(records, chosen_of)
 
 
-def _numbered_rows(path: str, records: Iterator[Record], columns: Sequence[str]) -> Iterator[Row]:
+def _numbered_rows(path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally) -> Iterator[Row]:
     for column in columns:
         if not _COLUMN_NUMBER.fullmatch(column):
             raise InputError(f"{shown(path)}: column {column!r}: without a header expected a number from 1")
     chosen = [int(column) - 1 for column in columns]
-    for row, fields in records:
+
+    def chosen_of(record: Record) -> Row:
+        row, fields = record
         if len(fields) <= max(chosen):
             raise InputError(f"{shown(path)}:{row}: no column {max(chosen) + 1}, the row has {len(fields)} field(s)")
-        yield Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
+        return Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
+
+    yield from tally.made(records, chosen_of)
+
+
+def _seen_quoted(rows: Iterator[Row], tally: Tally) -> Iterator[Row]:
+    for row in rows:
+        tally.quoted += sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in row.cells)
+        yield row
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -186,38 +231,62 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def jsonl_rows(
-    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], optional: Sequence[str] = ()
+    path: str,
+    lines: Iterable[tuple[int, str]],
+    columns: Sequence[str],
+    tally: Tally | None = None,
+    optional: Sequence[str] = (),
 ) -> Iterator[Row]:
     """As `read_rows` of .jsonl, from (row, line) of a file that is open already."""
-    for row, line in lines:
+    tally = tally or Tally()
+
+    def chosen_of(numbered: tuple[int, str]) -> Row:
+        row, line = numbered
         where = f"{shown(path)}:{row}"
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
-            raise InputError(f"{where}: expected one JSON object a line ({reason(error)})") from error
-        if not isinstance(record, dict):
-            raise InputError(f"{where}: expected a JSON object, found {json_type(record)}")
-        yield Row(row, where, _fields(record, columns, where, optional))
+        return Row(row, where, _fields(_object(line, where), columns, where, optional))
+
+    return tally.made(_not_blank(_counted(lines, tally), tally), chosen_of)
 
 
-def given_rows(items: Iterable[Any], columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
+def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:
+    for row, line in lines:
+        if line.strip():
+            yield row, line
+        else:
+            tally.blank += 1
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        record = parse_json(line)
+    except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
+        raise InputError(f"{where}: expected one JSON object a line ({reason(error)})") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: expected a JSON object, found {json_type(record)}")
+    return record
+
+
+def given_rows(
+    items: Iterable[Any], columns: Sequence[str], tally: Tally | None = None, optional: Sequence[str] = ()
+) -> Iterator[Row]:
     """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
     order, or, where one column is asked for, that value alone.
 
     Raises:
-        InputError, naming the row, from 1: a column that a mapping does not have, or another number of values.
+        InputError, naming the row, from 1, as the `tally` has it: a column that a mapping does not have, or another
+        number of values.
     """
-    for row, item in enumerate(items, start=1):
-        where = f"row {row}"
-        if isinstance(item, Mapping):
-            yield Row(row, where, _fields(item, columns, where, optional))
-            continue
-        cells = tuple(item) if isinstance(item, tuple | list) else (item,)
-        if len(cells) != len(columns):
-            raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {_listed(columns)}")
-        yield Row(row, where, (*cells, *(None for _ in optional)))
+    return (tally or Tally()).made(enumerate(items, start=1), lambda item: _given(*item, columns, optional))
+
+
+def _given(row: int, item: Any, columns: Sequence[str], optional: Sequence[str]) -> Row:
+    where = f"row {row}"
+    if isinstance(item, Mapping):
+        return Row(row, where, _fields(item, columns, where, optional))
+    cells = tuple(item) if isinstance(item, tuple | list) else (item,)
+    if len(cells) != len(columns):
+        raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {_listed(columns)}")
+    return Row(row, where, (*cells, *(None for _ in optional)))
 
 
 def _fields(record: Mapping[str, Any], columns: Sequence[str], where: str, optional: Sequence[str]) -> tuple[Any, ...]:

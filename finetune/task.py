@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from finetune.examples import Note, unsaid
 from finetune.metrics import ClassFigures
 from finetune.readings import Reading
+from finetune.tally import Tally
+from minibert.errors import InputError
 from minibert.heads import TaskModel
 from minibert.tokenizer import Tokenizer
 
@@ -98,20 +99,20 @@ class Task(ABC, Generic[Example, Prediction]):
 
     @classmethod
     @abstractmethod
-    def read(cls, reading: Any, path: str, *, labelled: bool = True, note: Note = unsaid) -> Iterator[Example]:
-        """The examples of a file. note: gets what the user should know of how it was read.
+    def read(cls, reading: Any, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[Example]:
+        """The examples of a file.
 
         Raises:
-            InputError: naming file and row.
+            InputError: naming file and row; of a bad row, as the `tally` has it.
         """
 
     @classmethod
     @abstractmethod
-    def given(cls, reading: Any, items: Iterable[Any]) -> Iterator[Example]:
+    def given(cls, reading: Any, items: Iterable[Any], tally: Tally) -> Iterator[Example]:
         """Examples to be predicted that no file has but Python; see `finetune.tables.given_rows`.
 
         Raises:
-            InputError: naming the row.
+            InputError: naming the row, as the `tally` has it.
         """
 
     @classmethod
@@ -136,6 +137,23 @@ class Task(ABC, Generic[Example, Prediction]):
             InputError: naming file and row: a label that training never had.
         """
         return list(examples), ""
+
+    def misfits(self, examples: Sequence[Example]) -> list[str]:
+        """For each example why the model cannot be asked it at all; "" where it can. The others have no features."""
+        return [""] * len(examples)
+
+    def fitting(self, examples: Sequence[Example], tally: Tally) -> list[Example]:
+        """Those that the model can be asked.
+
+        Raises:
+            InputError: one cannot, as the `tally` has it.
+        """
+        reasons = self.misfits(examples)
+        for reason in filter(None, reasons):
+            tally.refuse(InputError(reason))
+        found = [example for example, reason in zip(examples, reasons, strict=True) if not reason]
+        tally.check_left(found)
+        return found
 
     @abstractmethod
     def head(self) -> dict[str, Any]:
@@ -196,6 +214,10 @@ class Task(ABC, Generic[Example, Prediction]):
     def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Self:
         """The task with what is chosen on dev after training: a threshold."""
         return self
+
+    def nothing_learned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> str:
+        """What looks as if nothing had been learned, such as one class for all; "" where nothing does."""
+        return ""
 
     def figures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[ClassFigures]:
         """Each class or type for itself, where there are some."""

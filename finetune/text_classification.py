@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from finetune.examples import Note, TextExample, unsaid
+from finetune.examples import TextExample
 from finetune.labels import find_labels, label_ids, label_vectors
 from finetune.metrics import (
     ClassFigures,
@@ -27,6 +27,7 @@ from finetune.pictures import draw_confusion
 from finetune.readings import TextReading
 from finetune.splits import hold_out
 from finetune.tables import given_rows
+from finetune.tally import Tally
 from finetune.task import Feature, Logits, Task, encoded, to_numpy
 from finetune.texts import read_texts, text_examples
 from minibert.heads import BertForSequenceClassification
@@ -44,15 +45,16 @@ class TextClassification(Task[TextExample, Scores]):
     reading: TextReading
 
     @classmethod
-    def read(
-        cls, reading: TextReading, path: str, *, labelled: bool = True, note: Note = unsaid
-    ) -> Iterator[TextExample]:
-        return read_texts(path, reading.columns(labelled=labelled), reading.table, problem_type=reading.problem_type)
+    def read(cls, reading: TextReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[TextExample]:
+        return read_texts(
+            path, reading.columns(labelled=labelled), reading.table, problem_type=reading.problem_type,
+            label_separator=reading.label_separator, tally=tally,
+        )  # fmt: skip
 
     @classmethod
-    def given(cls, reading: TextReading, items: Iterable[Any]) -> Iterator[TextExample]:
+    def given(cls, reading: TextReading, items: Iterable[Any], tally: Tally) -> Iterator[TextExample]:
         columns = reading.columns(labelled=False)
-        return text_examples(given_rows(items, columns.chosen), columns)
+        return text_examples(given_rows(items, columns.chosen, tally, ["id"]), columns, tally)
 
     @classmethod
     def found_in(cls, reading: TextReading, tokenizer: Tokenizer, examples: Sequence[TextExample], path: str) -> Self:
@@ -134,6 +136,15 @@ class TextClassification(Task[TextExample, Scores]):
     def metric(self, name: str | None) -> str:
         return check_metric(self.reading.problem_type, name, classes=len(self.labels))
 
+    def nothing_learned(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> str:
+        targets, answers = self._targets(examples), self._answers(predictions)
+        if self.reading.regression:
+            return "the scores hardly differ from row to row" if np.ptp(answers) < np.ptp(targets) / 100 else ""
+        if self.reading.multi_label:
+            return "" if np.any(answers) else "no label was predicted for any row"
+        one = len(set(answers)) == 1 and len(set(targets)) > 1
+        return f"the class {self.labels[answers[0]]!r} was predicted for every row" if one else ""
+
     def figures(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> list[ClassFigures]:
         if self.reading.regression:
             return []
@@ -148,7 +159,8 @@ class TextClassification(Task[TextExample, Scores]):
 
     def answer(self, example: TextExample, prediction: Scores) -> dict[str, Any]:
         """A label and the probability of each; all labels that hold; or a number."""
-        asked = {"text": example.text} | ({} if example.pair is None else {"pair": example.pair})
+        asked = {"id": example.id, "text": example.text, "pair": example.pair}
+        asked = {name: value for name, value in asked.items() if value is not None}
         if self.reading.regression:
             return {**asked, "score": float(prediction[0])}
         scores = torch.from_numpy(prediction)

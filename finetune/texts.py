@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.examples import Label, TextExample
+from finetune.examples import Label, TextExample, check_id
+from finetune.spellings import Spelling, parts_of, spells_list
 from finetune.tables import Row, TableFormat, read_rows
+from finetune.tally import Tally
 from minibert.errors import InputError
 from minibert.text_files import check_text, json_type
 
@@ -33,69 +35,84 @@ def read_texts(
     table: TableFormat | None = None,
     *,
     problem_type: str = "single_label_classification",
-    label_separator: str = ",",
+    label_separator: str | None = None,
+    tally: Tally | None = None,
 ) -> Iterator[TextExample]:
     """Streams the examples of a table (see `finetune.tables`).
 
     Labels are words or numbers and are kept as the file writes them, white space around them left out: "1" and "01" are
-    two labels. With problem_type regression they are finite numbers; with multi_label_classification a .jsonl list, or
-    labels between `label_separator`s, and then there may be none.
+    two labels. With problem_type regression they are finite numbers. With multi_label_classification there may be any
+    number of them: labels between `label_separator`s (None: commas; ; and | are refused), a list as JSON or Python
+    writes it, a list with a 1 or 0 for each class, whose name is its number then, or an object of classes with a 1 or 0
+    for each.
 
     Raises:
-        InputError, naming file and row: as `read_rows`; an empty text or label; a target that is no finite number.
+        InputError, naming file and row: as `read_rows`; an empty text or label; a label of another spelling; a target
+        that is no finite number.
     """
-    rows = read_rows(path, columns.chosen, table)
-    return text_examples(rows, columns, problem_type=problem_type, label_separator=label_separator)
+    tally = tally or Tally()
+    rows = read_rows(path, columns.chosen, table, tally=tally, optional=["id"])
+    return text_examples(rows, columns, tally, problem_type=problem_type, label_separator=label_separator)
 
 
 def text_examples(
     rows: Iterable[Row],
     columns: TextColumns,
+    tally: Tally,
     *,
     problem_type: str = "single_label_classification",
-    label_separator: str = ",",
+    label_separator: str | None = None,
 ) -> Iterator[TextExample]:
-    """The examples of rows, which have the columns chosen; errors as `read_texts`."""
-    for row, where, cells in rows:
-        found = dict(zip(columns.chosen, cells, strict=True))
-        label = None
+    """The examples of rows, which have the columns chosen, and in .jsonl an id or None; errors as `read_texts`."""
+    spelling = Spelling()
+
+    def example_of(found: Row) -> TextExample:
+        row, where, cells = found
+        width = len(columns.chosen)
+        named = dict(zip(columns.chosen, cells[:width], strict=True))
+        text = _text(named, columns.text, where)
+        pair = None if columns.pair is None else _text(named, columns.pair, where)
+        label: Label | None = None
         if columns.label is not None:
-            label = _label(found[columns.label], f"{where}: label", problem_type, label_separator)
-        yield TextExample(
-            text=_text(found, columns.text, where),
-            pair=None if columns.pair is None else _text(found, columns.pair, where),
-            label=label,
-            row=row,
-            where=where,
-        )
+            cell, what = named[columns.label], f"{where}: label"
+            if problem_type == "regression":
+                label = _number(cell, what)
+            elif problem_type == "multi_label_classification":
+                label = spelling.classes(_words(cell, what, label_separator), what)
+            else:
+                label = _word(cell, what)
+        found_id = next(iter(cells[width:]), None)
+        id = None if found_id is None else check_id(found_id, f"{where}: field 'id'")
+        return TextExample(text=text, pair=pair, label=label, row=row, where=where, id=id)
+
+    return tally.made(rows, example_of)
 
 
 def _text(found: dict[str, Any], column: str, where: str) -> str:
     return check_text(found[column], f"{where}: column {column!r}")
 
 
-def _label(cell: Any, what: str, problem_type: str, separator: str) -> Label:
-    if problem_type == "regression":
-        return _number(cell, what)
-    if problem_type == "multi_label_classification":
-        return _several(cell, what, separator)
-    return _word(cell, what)
-
-
 def _word(cell: Any, what: str) -> str:
     """A class as text: JSON's 1 is the label "1", its true the label "true"."""
     if cell is None or isinstance(cell, list | dict):
         raise InputError(f"{what} is {json_type(cell)}, expected a word or a number")
-    return check_text(cell if isinstance(cell, str) else str(cell).lower(), what).strip()
+    word = check_text(cell if isinstance(cell, str) else str(cell).lower(), what).strip()
+    if spells_list(word):
+        raise InputError(f"{what} is {word!r:.60}, a list, expected a word or a number; --multi-label reads lists")
+    return word
 
 
-def _several(cell: Any, what: str, separator: str) -> tuple[str, ...]:
-    """Classes that hold together, each once."""
+def _words(cell: Any, what: str, separator: str | None) -> list[str]:
+    """Classes as text; of an object those with a 1 or true."""
     if isinstance(cell, str):
-        cell = cell.split(separator) if cell.strip() else []
+        cell = parts_of(cell, what, separator)
+    if isinstance(cell, dict):
+        if odd := [name for name, holds in cell.items() if holds not in (0, 1)]:
+            raise InputError(f"{what} has {cell[odd[0]]!r:.60} for {odd[0]!r:.60}, expected a 1 or 0 for each class")
+        cell = [name for name, holds in cell.items() if holds]
     if not isinstance(cell, list):
         raise InputError(f"{what} is {json_type(cell)}, expected a list of words or numbers")
-    return tuple(dict.fromkeys(_word(word, what) for word in cell))
+    return [_word(word, what) for word in cell]
 
 
 LARGEST_TARGET = 3.4e38  # of float32, in which the loss is computed

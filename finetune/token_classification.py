@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from finetune.conll import Names
-from finetune.examples import Note, TaggedExample, unsaid
+from finetune.examples import TaggedExample
 from finetune.metrics import ClassFigures, check_metric, entity_figures, entity_metrics
 from finetune.readings import TagReading
 from finetune.sentences import given_sentences, read_sentences, read_tagged
@@ -36,6 +36,7 @@ from finetune.tags import (
     tag_ids,
     tag_labels,
 )
+from finetune.tally import Tally
 from finetune.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
 from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
@@ -60,18 +61,16 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     reading: TagReading
 
     @classmethod
-    def read(
-        cls, reading: TagReading, path: str, *, labelled: bool = True, note: Note = unsaid
-    ) -> Iterator[TaggedExample]:
+    def read(cls, reading: TagReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[TaggedExample]:
         """Columns, or JSON lines; without labels also running text, a sentence a line."""
         names = Names(reading.word_column, reading.tag_column)
         if labelled:
-            return read_tagged(path, names, note=note)
-        return read_sentences(path, names, layout=reading.layout, note=note)
+            return read_tagged(path, names, tally=tally)
+        return read_sentences(path, names, layout=reading.layout, tally=tally)
 
     @classmethod
-    def given(cls, reading: TagReading, items: Iterable[Any]) -> Iterator[TaggedExample]:
-        return given_sentences(items, Names(reading.word_column))
+    def given(cls, reading: TagReading, items: Iterable[Any], tally: Tally) -> Iterator[TaggedExample]:
+        return given_sentences(items, tally, Names(reading.word_column))
 
     @classmethod
     def found_in(cls, reading: TagReading, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str) -> Self:
@@ -186,6 +185,13 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
     def metric(self, name: str | None) -> str:
         return check_metric(self.name if self.spells_entities else "tags of no scheme", name)
+
+    def nothing_learned(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> str:
+        golds, found = self._entities(examples, predictions)
+        if self.spells_entities:
+            return "no entity was found" if any(golds) and not any(found) else ""
+        tags, told = ({entity.type for one in some for entity in one} for some in (golds, found))
+        return f"every word was given the tag {told.pop()!r}" if len(tags) > 1 and len(told) == 1 else ""
 
     def figures(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> list[ClassFigures]:
         return entity_figures(*self._entities(examples, predictions))

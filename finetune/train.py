@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from finetune.answering import Machine, caller, predictions_of, with_states
 from finetune.batches import batches_in_epoch, epoch_order, make_batch
+from finetune.doubts import doubts
 from finetune.finish import summarize, write_figures, write_model
 from finetune.lora import add_adapters
 from finetune.options import TrainingOptions
@@ -43,7 +44,7 @@ from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
-from minibert.training.metrics_log import MetricsLog, open_log
+from minibert.training.metrics_log import MetricsLog, open_log, read_metrics
 from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, seed_dropout
 from minibert.training.room import out_of_memory
@@ -92,6 +93,8 @@ def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], Traini
     if standing is Standing.NEW:
         run.path.mkdir(parents=True, exist_ok=True)
         checkpoint.write_whole_text(run.configuration, options.to_toml())
+    if standing is not Standing.FINISHED and (skipped := data().skipped):
+        checkpoint.write_whole_text(run.skipped, "".join(f"{why}\n" for why in skipped))
     return standing
 
 
@@ -418,6 +421,10 @@ class Finetuning:
         tidy(self.run.state)  # of a save that was cut off, where none came after it
         report = partial(say, self.processes)
         write_figures(self.run, task, self.dev.examples, predictions, figures, report)
+        log = read_metrics(self.run.metrics, lambda _: None) if self.run.metrics.is_file() else []
+        losses = [line["loss"] for line in log if "loss" in line]
+        for doubt in doubts(task, self.dev.examples, predictions, trained_on=self.train.features, losses=losses):
+            report(f"note     {doubt}")
 
 
 def optimizer_options(options: TrainingOptions) -> OptimizerOptions:

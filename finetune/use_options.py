@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from finetune.readings import READINGS, Reading
+from finetune.tally import OnBadRow
 from minibert import cli
 from minibert.errors import InputError
 from minibert.text_files import suffix
@@ -32,7 +33,8 @@ Or those of answers that others gave: SQuAD's JSON of id and answer, else a clas
 NO_USE = {
     "evaluate": {"--n-best": "figures are of the best answer", "--layout": "only columns and .jsonl have tags"},
     "predict": dict.fromkeys(
-        ("--label-column", "--tag-column", "--scheme", "--fix-tags", "--no-fix-tags"), "labels are not read"
+        ("--label-column", "--label-separator", "--tag-column", "--scheme", "--fix-tags", "--no-fix-tags"),
+        "labels are not read",
     ),
 }
 LATER = "How files are read is the model's to say; with its directory before --help, its options are shown too."
@@ -56,6 +58,8 @@ class EvaluateOptions(UseOptions):
 
     data: str
     """the labelled file"""
+    on_bad_row: OnBadRow = "stop"
+    """a row that cannot be read or asked ends the command, or is left out of the figures, which is said"""
     json: str | None = None
     """a file to write the figures to as well"""
 

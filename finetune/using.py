@@ -8,17 +8,17 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from tqdm import tqdm
 
 from finetune.answering import Machine, outputs_of, predictions_of
-from finetune.examples import Note, unsaid
 from finetune.metrics import ClassFigures
 from finetune.pictures import figures_table
 from finetune.readings import Reading
 from finetune.setup import count_full, cut_note
+from finetune.tally import NAMED, OnBadRow, Tally, first_of
 from finetune.task import Task
 from finetune.tasks import TASKS, task_of_model
 from finetune.use_options import EvaluateOptions, PredictOptions, UseOptions
@@ -27,7 +27,7 @@ from minibert.checkpoint import Description, read_description
 from minibert.errors import InputError
 from minibert.heads import Model, TaskModel, head_fields
 from minibert.loading import load
-from minibert.text_files import STANDARD_INPUT
+from minibert.text_files import STANDARD_INPUT, shown
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.processes import Processes
@@ -56,14 +56,15 @@ def predict(
         multiple-choice        pairs (question, choices)
     device: for a directory: "auto" (None), "cpu", "cuda" or a `torch.device`. dtype: of matrix products, as the
     command's. reading: options of the command that say how texts are read, such as max_length=64, in place of those
-    that the model was trained with.
+    that the model was trained with. Of a row that is none (from 1) the answer says why, as `error`.
 
     Raises:
-        InputError: no model of a task, a row that is none (from 1), an option that is impossible or does not fit.
+        InputError: no model of a task, not one row that can be answered, an option that is impossible or does not fit.
     """
     found, task, machine = _at_work(model, device, dtype, reading)
-    given = task.given(task.reading, [rows] if isinstance(rows, str | Mapping) else rows)
-    return list(answers(found, task, machine, given))
+    tally = Tally("skip", "rows")
+    given = task.given(task.reading, [rows] if isinstance(rows, str | Mapping) else rows, tally)
+    return list(answers(found, task, machine, given, tally))
 
 
 def evaluate(
@@ -72,16 +73,19 @@ def evaluate(
     *,
     device: str | torch.device | None = None,
     dtype: str = "auto",
+    on_bad_row: OnBadRow = "stop",
     **reading: Any,
 ) -> dict[str, Any]:
     """The model's figures on a labelled file: what `python -m finetune evaluate --json` writes.
 
-    The other arguments are those of `predict`.
+    on_bad_row: as the command's. The other arguments are those of `predict`.
 
     Raises:
         InputError: as `predict`; the file is no labelled data for the task.
     """
-    return figures_on(str(data), *_at_work(model, device, dtype, reading))
+    if on_bad_row not in get_args(OnBadRow):
+        raise InputError(f"on_bad_row: {on_bad_row!r} is not one of {', '.join(get_args(OnBadRow))}")
+    return figures_on(Tally(on_bad_row, str(data)), *_at_work(model, device, dtype, reading))
 
 
 def _at_work(
@@ -155,7 +159,7 @@ def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading)
     if options.json is not None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, machine = load_for_task(options, task_name, reading)
-    tell(figures_on(options.data, model, task, machine, note=say_note), options.json)
+    tell(figures_on(Tally(options.on_bad_row, options.data), model, task, machine), options.json)
 
 
 def tell(result: Mapping[str, Any], json_path: str | None) -> None:
@@ -167,50 +171,46 @@ def tell(result: Mapping[str, Any], json_path: str | None) -> None:
         print(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
     for name, value in result["metrics"].items():
         print(f"{name:20} {value:.4f}")
-    print(f"{'examples':20} {result['examples']}")
+    for name in ("examples", "skipped", "missing"):
+        if name in result:
+            print(f"{name:20} {result[name]}")
 
 
-def say_note(note: str) -> None:
-    """A line for the user beside the answers."""
-    print(f"note     {note}", file=sys.stderr)
-
-
-def figures_on(
-    data: str, model: TaskModel, task: Task[Any, Any], machine: Machine, *, note: Note = unsaid
-) -> dict[str, Any]:
-    """The figures on a labelled file, as they are written as JSON."""
+def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], machine: Machine) -> dict[str, Any]:
+    """The figures on the labelled file of `tally`, as they are written as JSON."""
     task.metric(None)  # has what computes the metrics imported
-    notes: list[str] = []
-    examples, _ = task.checked(list(task.read(task.reading, data, note=notes.append)), training=False)
+    read = tally.whole(task.read(task.reading, tally.place, tally))
+    examples, note = task.checked(read, training=False)
+    examples = task.fitting(examples, tally)
+    note_all([*([f"{tally.place}: {note}"] if note else []), *tally.notes(always=False)])
     features = task.features(examples)
-    for line in notes:  # now that nothing is refused any more
-        note(line)
     note_cut(task, count_full(features, task.reading.max_length))
     predictions = predictions_of(model, task, examples, features, machine)
     return {
         "task": task.name,
-        "data": data,
+        "data": tally.place,
         "examples": len(examples),
+        "skipped": len(tally.bad),
         "metrics": task.metrics(examples, predictions),
         "by_class": [figures._asdict() for figures in task.figures(examples, predictions)],
     }
 
 
 def predict_command(options: PredictOptions, task_name: str, reading: Reading) -> None:
-    """Writes an answer for each example, in their order, as they come.
+    """Writes an answer for each row, in their order, as they come; to a bad one it is why it is bad.
 
     Raises:
-        InputError: as `load_for_task`; the file is no data for the task, of which no output file is left then; the
-            answers cannot be written.
+        InputError: as `load_for_task`; the file is no data for the task or has not one row that can be answered, of
+            which no output file is left then; the answers cannot be written.
     """
     if options.output != STANDARD_INPUT:
         checkpoint.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
     model, task, machine = load_for_task(options, task_name, reading)
-    notes: list[str] = []
-    examples = task.read(task.reading, options.input, labelled=False, note=notes.append)
-    found = said_first(notes, answers(model, task, machine, examples, progress=options.input != STANDARD_INPUT))
+    tally = Tally("skip", shown(options.input))
+    examples = task.read(task.reading, options.input, tally, labelled=False)
+    found = answers(model, task, machine, examples, tally, progress=options.input != STANDARD_INPUT)
     lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in found)
     if options.output == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
@@ -220,14 +220,6 @@ def predict_command(options: PredictOptions, task_name: str, reading: Reading) -
         checkpoint.write_whole(Path(options.output), lambda path: write_lines(path, lines))
 
 
-def said_first(notes: list[str], found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Says how the input was read before the first answer is written; not where it is refused before."""
-    for one in found:
-        while notes:
-            say_note(notes.pop(0))
-        yield one
-
-
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Writes lines as they come."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
@@ -235,26 +227,63 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def answers(
-    model: TaskModel, task: Task[Any, Any], machine: Machine, examples: Iterable[Any], *, progress: bool = False
+    model: TaskModel,
+    task: Task[Any, Any],
+    machine: Machine,
+    examples: Iterable[Any],
+    tally: Tally,
+    *,
+    progress: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """What is predicted for each example, some of which are in memory at a time."""
-    full = 0
+    """What is predicted for each example, some of which are in memory at a time; of bad rows, {"error": why}.
+
+    tally: of the examples, which skips bad rows.
+
+    Raises:
+        InputError: as the examples; every row is bad.
+    """
+    full = answered = unanswered = 0
+    first: list[str] = []  # of the reasons
     with tqdm(unit="example", desc="predicting", disable=None if progress else True) as bar:
-        for some in batched(examples, EXAMPLES_AT_ONCE):
-            features = task.features(some, labelled=False)
+        for some in batched(tally.interleaved(examples), EXAMPLES_AT_ONCE):
+            reasons = reasons_against(task, some)
+            asked = [one for one, reason in zip(some, reasons, strict=True) if not reason]
+            features = task.features(asked, labelled=False)
             full += count_full(features, task.reading.max_length)
-            outputs = outputs_of(model, task, features, machine)
-            predictions = task.predictions(some, features, outputs)
-            for example, prediction in zip(some, predictions, strict=True):
-                yield task.answer(example, prediction)
+            predictions = iter(task.predictions(asked, features, outputs_of(model, task, features, machine)))
+            if asked:  # else it may be that none can be answered, which is all that is said then
+                note_all(tally.told)
+                tally.told = []
+            for one, reason in zip(some, reasons, strict=True):
+                yield {"error": reason} if reason else task.answer(one, next(predictions))
+            bad = [reason for reason in reasons if reason]
+            answered, unanswered = answered + len(asked), unanswered + len(bad)
+            first += bad[: NAMED - len(first)]
             bar.update(len(some))
+    if unanswered and not answered:
+        raise InputError(f"{tally.place}: none can be answered: {first[0]}")
+    tally.bad = []
     note_cut(task, full)
+    told = [f"{tally.place}: no answer to {first_of(first, count=unanswered)}"] if unanswered else []
+    note_all([*tally.notes(always=False), *told])
+
+
+def reasons_against(task: Task[Any, Any], some: Sequence[Any]) -> list[str]:
+    """Why each cannot be answered, "" where it can: `some` are examples and what makes rows bad."""
+    misfits = iter(task.misfits([one for one in some if not isinstance(one, str)]))
+    return [one if isinstance(one, str) else next(misfits) for one in some]
 
 
 def note_cut(task: Task[Any, Any], full: int) -> None:
     """Says on standard error where texts were cut; windows cut nothing."""
     if full and not task.windowed:
-        say_note(cut_note(full, task.reading.max_length))
+        note_all([cut_note(full, task.reading.max_length)])
+
+
+def note_all(notes: Iterable[str]) -> None:
+    """Says something on standard error."""
+    for note in notes:
+        print(f"note     {note}", file=sys.stderr)
 
 
 def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import re
+import shlex
 import stat
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from minibert.errors import InputError
 from minibert.vocabulary import LONE_SURROGATE
@@ -36,6 +38,21 @@ _NO_FILES = {
     stat.S_IFBLK: "a device",
 }
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# How files begin that are no text at all, whatever their names say.
+_NO_TEXTS = {
+    b"\x1f\x8b": "gzip, which only a name that ends in .gz says",
+    b"PK\x03\x04": "a zip archive, as .xlsx and .npz are",
+    b"PAR1": "Parquet",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+}
+_HIGH_BYTES = bytes(range(0x80, 0x100))
+# Encodings by what most of a text's bytes above 127 are in them; the first for which that holds is the likely one.
+_ENCODINGS = {
+    "SHIFT_JIS": re.compile(rb"[\x82\x83][\x40-\xfc]"),  # kana
+    "GB18030": re.compile(rb"[\xb0-\xd7][\xa1-\xfe]"),  # the 3,755 commonest characters
+    "WINDOWS-1251": re.compile(rb"[\xa8\xb8\xc0-\xff]{2,}"),  # Cyrillic words
+    "WINDOWS-1252": re.compile(rb"[\x80-\xff]"),
+}
 
 
 def shown(path: str) -> str:
@@ -93,13 +110,17 @@ def open_file(path: str | Path) -> io.BufferedReader:
 
 
 def read_small(path: str | Path, *, limit: int = SMALL_FILE) -> str:
-    """The text of a UTF-8 file that is to be held as a whole.
+    """The text of a UTF-8 file that is to be held as a whole; a byte-order mark is left out.
 
     Raises:
         InputError: as `check_file`, or it has more than `limit` bytes.
         OSError, ValueError: it can't be opened, or is not UTF-8; who reads it says what was expected.
     """
-    return read_small_bytes(path, limit=limit).decode("utf-8")
+    content = read_small_bytes(path, limit=limit)
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8{_likely(content, str(path))}") from error
 
 
 def read_small_bytes(path: str | Path, *, limit: int = SMALL_FILE) -> bytes:
@@ -211,8 +232,65 @@ def _decode(line: bytes, path: str, row: int, offset: int) -> str:
         found, at = "a NUL, so not text", line.find(b"\0")
     if at >= 0:
         where = " of the decompressed stream" if is_gzip(path) else ""
-        raise InputError(f"{shown(path)}:{row}: {found} at byte {offset + at}{where}, expected UTF-8 text")
+        likely = _likely(line, path, begins=not offset)
+        raise InputError(f"{shown(path)}:{row}: {found} at byte {offset + at}{where}, expected UTF-8 text{likely}")
     return text
+
+
+def _likely(content: bytes, path: str, *, begins: bool = True) -> str:
+    """For messages: what bytes that are no UTF-8 probably are, and the command that makes it of them.
+
+    begins: they stand at the file's begin.
+    """
+    kind = next((kind for magic, kind in _NO_TEXTS.items() if begins and content.startswith(magic)), None)
+    if kind is not None:
+        return f"; it is {kind}"
+    encoding = _encoding(content, begins=begins)
+    if encoding is None:
+        return ""
+    name = shlex.quote(path)
+    if path == STANDARD_INPUT:
+        command = f"... | iconv -f {encoding} -t UTF-8"
+    elif is_gzip(path):
+        command = f"gunzip -c {name} | iconv -f {encoding} -t UTF-8 | gzip > {shlex.quote('utf8-' + Path(path).name)}"
+    else:
+        command = f"iconv -f {encoding} -t UTF-8 {name} > {shlex.quote('utf8-' + Path(path).name)}"
+    return f"; it is probably {encoding}: {command}"
+
+
+def _encoding(content: bytes, *, begins: bool) -> str | None:
+    """The likely encoding, as iconv names it; None of damaged UTF-8 and of what looks like no text."""
+    sample = content[: 2**16]
+    if begins and sample.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    if b"\0" in sample:  # of ASCII in UTF-16 every other byte; the second ones where the lower byte is first
+        even, odd = (sample[first::2].count(b"\0") for first in (0, 1))
+        apart = max(even, odd) > len(sample) / 6 and min(even, odd) <= max(even, odd) / 10
+        if not begins or not apart or re.search(rb"[\x01-\x08\x0e-\x1f]", sample):
+            return None
+        return "UTF-16BE" if even > odd else "UTF-16LE"
+    text = sample.decode("utf-8", errors="replace")
+    wrong, high = text.count("\ufffd"), _high_bytes(sample)
+    if len(re.findall(r"[^\0-\x7f]", text)) >= 2 * wrong:  # at least as many characters are right
+        return None
+    return next(name for name, usual in _ENCODINGS.items() if 2 * _high_bytes(b"".join(usual.findall(sample))) > high)
+
+
+def _high_bytes(content: bytes) -> int:
+    return len(content) - len(content.translate(None, _HIGH_BYTES))
+
+
+def parse_json(text: str) -> Any:
+    """What JSON says, and no more: Python's reader takes NaN and Infinity too, which other programs refuse.
+
+    Raises:
+        ValueError, RecursionError: as `json.loads`.
+    """
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no JSON; null may stand for what is not known")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def check_text(value: object, what: str) -> str:

@@ -71,9 +71,9 @@ def read_source(source: Path) -> Found:
 
 
 def _read_vocab_txt(path: Path) -> Found:
-    """One token a line; the line's number, from 0, is its id."""
+    """One token a line; the line's number, from 0, is its id. Blank lines at the end are no tokens."""
     # Not splitlines(): a token may be U+2028, which it takes for the end of a line.
-    lines = _read_text(path).replace("\r\n", "\n").removesuffix("\n").split("\n")
+    lines = _read_text(path).replace("\r\n", "\n").rstrip("\n").split("\n")
     ids: dict[str, int] = {}
     for number, token in enumerate(lines):
         if not token:
@@ -91,7 +91,7 @@ def _read_vocab_json(path: Path) -> Found:
     merges_path = path.with_name(MERGES)
     if not merges_path.is_file():
         raise InputError(f"{merges_path}: no such file; expected the merges of {path.name} in it")
-    lines = _read_text(merges_path).replace("\r\n", "\n").removesuffix("\n").split("\n")
+    lines = _read_text(merges_path).replace("\r\n", "\n").rstrip("\n").split("\n")
     pairs = []
     for number, line in enumerate(lines, 1):
         if line.startswith("#version"):
@@ -296,8 +296,8 @@ def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
 def _read_text(path: Path) -> str:
     try:
         return read_small(path, limit=VOCABULARY_FILE)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected UTF-8, byte {error.start} is not") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:

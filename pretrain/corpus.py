@@ -5,7 +5,6 @@ Documents are streamed in a defined order; memory holds one of them at a time, a
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minibert.errors import InputError
-from minibert.text_files import LONGEST_LINE, check_file, json_type, read_lines, read_pieces, reason
+from minibert.text_files import LONGEST_LINE, check_file, json_type, parse_json, read_lines, read_pieces, reason
 from minibert.vocabulary import LONE_SURROGATE
 from pretrain import pydocs
 from pretrain.sentences import fold, split_sentences
@@ -146,7 +145,7 @@ def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
             raise InputError(f"{path}:{number}: expected one JSON object a line ({reason(error)})") from error
         if not isinstance(record, dict):

@@ -175,6 +175,8 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--train", "-"), "--train -: expected a file"),
         (("--dev", "-"), "--dev -: expected a file"),
         (("--delimiter", ""), "delimiter"),
+        (("--label-separator", ";"), "--label-separator: expected what stands between labels, with --multi-label"),
+        (("--on-bad-row", "keep"), "--on-bad-row"),
         (("--batch-size", 4, "--accumulate", 5), "too small for 1 process(es) with 5 micro-batches"),
         (("--nonsense",), "nonsense"),
     ],
@@ -260,8 +262,8 @@ def test_evaluate_and_predict(
     )
     odd = write(tmp_path / "odd.csv", ROWS + "the sun,star\n")
     assert "odd.csv:6: label 'star'" in refused("evaluate", run, "--data", odd)
-    empty = write(tmp_path / "empty.txt", "a cat\n\nthe dog\n")
-    assert "empty.txt:2" in refused("predict", run, "--input", empty, "--output", tmp_path / "answers.jsonl")
+    empty = write(tmp_path / "empty.txt", "\n\n")
+    assert "empty.txt:1" in refused("predict", run, "--input", empty, "--output", tmp_path / "answers.jsonl")
     assert "there is no directory" in refused(
         "predict", run, "--input", odd, "--output", tmp_path / "no" / "answers.jsonl"
     )

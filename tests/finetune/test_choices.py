@@ -10,6 +10,7 @@ import pytest
 
 from finetune.choices import read_choices
 from finetune.examples import ChoiceExample
+from finetune.tally import Tally
 from tests.finetune.files import write
 from tests.helpers import refusal
 
@@ -53,6 +54,17 @@ def test_answers_need_not_be_there_to_be_predicted(tmp_path: Path) -> None:
 def test_lines_that_are_refused(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     path = write(tmp_path / "a.jsonl", f"{json.dumps(GOOD)}\n{json.dumps(GOOD | fields)}\n")
     assert message in refusal(lambda: list(read_choices(path)))
+
+
+def test_bad_lines_are_left_out_and_named(tmp_path: Path) -> None:
+    lines = (GOOD | {"question": " "}, GOOD, {"question": "Who?", "choices": ["a", "b"]}, GOOD | {"answer": 7})
+    path, tally = write(tmp_path / "a.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines)), Tally("skip")
+    assert [x.row for x in read_choices(path, tally=tally)] == [2]
+    assert tally.bad == [
+        f"{path}:1: field 'question' is empty, expected text",
+        f"{path}:3: field 'answer' is not there; the object's are 'question', 'choices'",
+        f"{path}:4: field 'answer' is 7, out of range: there are the choices 0 to 2",
+    ]
 
 
 def test_a_field_that_is_not_there(tmp_path: Path) -> None:

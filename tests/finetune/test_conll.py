@@ -10,6 +10,7 @@ from finetune import conll
 from finetune.conll import Names, read_conll
 from finetune.examples import TaggedExample
 from finetune.tags import check_tags, entities, find_scheme, tag_ids, tag_labels
+from finetune.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 
@@ -157,11 +158,11 @@ def test_the_columns_of_published_forms(
     content: str, words: list[str], tags: list[str], said: str, end: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.conll", content.replace("\n", end))
-    notes: list[str] = []
-    found = list(read_conll(path, note=notes.append))
+    tally = Tally()
+    found = list(read_conll(path, tally=tally))
     assert [" ".join(x.words) for x in found] == words
     assert [" ".join(x.tags or ()) for x in found] == tags
-    assert notes == [f"{path}: {said}"]
+    assert tally.told == [f"{path}: {said}"]
     assert [" ".join(x.words) for x in read(path, labelled=False)] == words
 
 
@@ -243,6 +244,16 @@ def test_a_sentence_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: py
     assert refusal(lambda: read(path)) == (
         f"{path}:3: a sentence of more than 10 characters, expected a blank line behind each"
     )
+
+
+def test_a_sentence_with_a_bad_row_is_left_out_and_named(tmp_path: Path) -> None:
+    content = "a\tO\n\nb\tO\nc\n\tO\nd\tO\n\ne\tO\n\t \nf\tO\n\ng\t\nh\tO\n"
+    path, tally = write(tmp_path / "a.conll", content), Tally("skip")
+    assert [x.words for x in read_conll(path, tally=tally)] == [("a",), ("e",), ("f",)]
+    assert tally.bad == [
+        f"{path}:4: 1 column(s), expected 2, as in the first row",
+        f"{path}:12: an empty column, expected a word and its tag",
+    ]
 
 
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_labels_that_hold_together_are_found_one_by_one() -> None:
         (("1", "1"), "train.csv: expected labels of two classes or more, found '1' alone"),
         ((), "train.csv: expected labels of two classes or more, found none"),
         (((), ()), "train.csv: expected labels of two classes or more, found none"),
+        ((("1", "0"), ("0", "1")), "train.csv: every row has all 2 labels, expected rows that differ"),
     ],
 )
 def test_one_class_cannot_be_learned(found: Any, message: str) -> None:

@@ -15,11 +15,12 @@ from finetune.batches import make_batch
 from finetune.examples import Answer, QuestionExample
 from finetune.question_answering import NO_ANSWER, Found, QuestionAnswering, Span, best_spans
 from finetune.readings import QuestionReading
+from finetune.tally import Tally
 from finetune.task import Feature
 from minibert.heads import SpanLogits
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import Precision
-from tests.helpers import TINY, tiny_model
+from tests.helpers import TINY, refusal, tiny_model
 
 CONTEXT = "The cat sat on the mat, and the dogs   ran to the house; he bought milk. She went home running, to bread."
 READING = QuestionReading(max_length=20, stride=6).fitted(64)
@@ -181,6 +182,31 @@ def test_an_answer_at_the_end_of_a_passage_of_3000_tokens(tokenizer: Tokenizer) 
     assert sum(len(feature.place[1]) for feature in features) > 3000
     place = context.index("he bought bread"), len(context)
     assert ask(task, [question], {0: place})[0].text == "he bought bread"
+
+
+def test_a_question_that_leaves_no_room_is_a_bad_row(tokenizer: Tokenizer) -> None:
+    task = QuestionAnswering(READING, tokenizer)
+    questions = [example("cat"), replace(example("cat", id="long"), question="cat " * 16)]
+    expected = (
+        "x.json: question long: the question has 16 tokens, which leaves no room for the passage in a window of 20; "
+        "expected a shorter one, or a greater --max-length"
+    )
+    assert task.misfits(questions) == ["", expected]
+    tally = Tally("skip")
+    assert task.fitting(questions, tally) == questions[:1] and tally.bad == [expected]
+    assert refusal(lambda: task.fitting(questions, Tally())) == expected
+
+
+def test_dev_answers_that_stand_elsewhere_are_said_and_scored(task: QuestionAnswering) -> None:
+    questions = [example("cat"), replace(example("cat"), answers=(Answer("cat", 1), Answer("dogs", 0)), id="off"),
+                 replace(example("cat"), answers=(Answer("hen", 4),))]  # fmt: skip
+    assert task.checked(questions, training=False) == (
+        questions,
+        "2 question(s) have an answer that does not stand where answer_start says; they are scored all the same, by "
+        "its text, which of 1 is nowhere in the passage: x.json: question q: the answer 'cat' is said to start at 1, "
+        "where 'he ' stands",
+    )
+    assert task.checked(questions[:1], training=False) == (questions[:1], "")
 
 
 def test_no_window_ends_with_less_than_a_token(tokenizer: Tokenizer) -> None:

@@ -38,7 +38,12 @@ def test_answers_that_are_missing_count_as_wrong_and_are_counted(
         f"note     {tmp_path}/predictions: no answer to 2 of 4 questions, which count as wrong",
         f"note     {tmp_path}/predictions: 2 answer(s) to no question of {tmp_path}/dev.json",
     ]
-    assert shown.out.splitlines() == [f"{'exact':20} 0.5000", f"{'f1':20} 0.5000", f"{'examples':20} 4"]
+    assert shown.out.splitlines() == [
+        f"{'exact':20} 0.5000",
+        f"{'f1':20} 0.5000",
+        f"{'examples':20} 4",
+        f"{'missing':20} 2",
+    ]
 
 
 def test_where_questions_have_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +130,14 @@ def test_a_choice_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             (),
             "predictions: 1 answer(s), expected one a line to each of the 2",
         ),
-        ("a.csv", "text,label\na,x\nb,y\n", "x\n\n", (), "predictions:2: an empty line, expected the answer to an"),
-        ("a.csv", "text,label\na,1\nb,2\n", "1\nx\n", ("--regression",), "predictions:2: 'x', expected a finite"),
+        ("a.csv", "text,label\na,x\nb,y\n", "x\n\n", (), "predictions:2: label is empty, expected text"),
+        (
+            "a.csv",
+            "text,label\na,1\nb,2\n",
+            "1\nx\n",
+            ("--regression",),
+            "predictions:2: label is 'x', expected a finite",
+        ),
         ("a.csv", "text,label\na,1\nb,2\n", "1\n2\n", ("--max-length", 9), "--max-length has no effect here"),
         ("a.csv", "text,label\na,1\nb,2\n", "1\n2\n", ("--task", "tagging"), "invalid choice 'tagging'"),
     ],

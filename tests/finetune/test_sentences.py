@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from finetune import sentences
 from finetune.conll import Names, read_conll
 from finetune.sentences import cut_words, read_sentences, read_tagged
+from finetune.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 
@@ -74,6 +75,7 @@ SENTENCES = {
     "Plan B\n": ["Plan"],
     "# O wonder\n# Plan B\n": ["#", "#"],
     "Type O\nType O\nno tag\n": ["Type", "Type", "no"],
+    "the cat\n\na dog\n": ["the", "a"],
 }
 
 
@@ -83,11 +85,11 @@ def test_running_text_is_not_taken_for_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str
 ) -> None:
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
-    notes: list[str] = []
-    found = list(read_sentences(path, note=notes.append))
-    assert [x.text for x in found] == content.splitlines()
+    tally = Tally("skip")
+    found = list(read_sentences(path, tally=tally))
+    assert [x.text for x in found] == [line for line in content.splitlines() if line]
     assert [x.words[0] for x in found] == SENTENCES[content]
-    assert len(notes) == 1 and ": running text, a sentence a line; first sentence: " in notes[0]
+    assert len(tally.told) == 1 and ": running text, a sentence a line; first sentence: " in tally.told[0]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +110,10 @@ def test_columns_are_not_taken_for_running_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str
 ) -> None:
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
-    notes: list[str] = []
-    found = list(read_sentences(path, note=notes.append))
+    tally = Tally()
+    found = list(read_sentences(path, tally=tally))
     assert found[0].words[0] == ("New York" if content.startswith("New") else "Ann")
-    assert len(notes) == 1 and ": words: column 1; first sentence: " in notes[0]
+    assert len(tally.told) == 1 and ": words: column 1; first sentence: " in tally.told[0]
 
 
 @pytest.mark.parametrize(
@@ -164,14 +166,14 @@ TOKENS = """{"id": "q-7", "tokens": ["New York", "#", "is"], "ner_tags": ["B-x",
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_json_lines_may_have_words_and_tags(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, TOKENS)
-    notes: list[str] = []
-    found = list(read_tagged(path, note=notes.append))
+    tally = Tally()
+    found = list(read_tagged(path, tally=tally))
     assert [(x.words, x.tags, x.text, x.row, x.rows, x.id) for x in found] == [
         (("New York", "#", "is"), ("B-x", "O", "O"), "New York # is", 1, (1, 1, 1), "q-7"),
         (("Yes",), ("O",), "Yes", 3, (3,), 3),
     ]
     assert found[0].offsets == ((0, 8), (9, 10), (11, 13))
-    assert notes == [f"{path}: words: tokens, tags: ner_tags; first sentence: New York # is (B-x O O)"]
+    assert tally.told == [f"{path}: words: tokens, tags: ner_tags; first sentence: New York # is (B-x O O)"]
     assert [(x.words, x.tags, x.id) for x in read_sentences(path)] == [(x.words, None, x.id) for x in found]
 
 

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from finetune.examples import Answer, QuestionExample
-from finetune.squad import Questions, read_questions, read_squad, without_misplaced
+from finetune.squad import Questions, count_absent, read_questions, read_squad, without_misplaced
+from finetune.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 
 CONTEXT = "Zoë 🐈 sat on the mat."
 
 
-def question(id: str = "q1", **fields: Any) -> dict[str, Any]:
+def question(id: str | None = "q1", **fields: Any) -> dict[str, Any]:
     return {"id": id, "question": "Who sat?", "answers": [{"text": "Zoë", "answer_start": 0}], **fields}
 
 
@@ -126,6 +127,14 @@ def test_misplaced_answers_leave_training_counted_and_the_first_shown(tmp_path: 
     assert len(found.examples) == 8  # all of them are scored
 
 
+def test_answers_that_are_nowhere_in_the_passage_are_counted(tmp_path: Path) -> None:
+    texts = [("mat", 17), ("mat", -1), ("dog", 0)]
+    questions = [question(f"q{n}", answers=[{"text": a, "answer_start": s}]) for n, (a, s) in enumerate(texts)]
+    one_of_two = question("both", answers=[{"text": a, "answer_start": 0} for a in ("dog", "Zoë")])
+    found = read(tmp_path, squad(*questions, one_of_two, question("none", is_impossible=True, answers=[])))
+    assert count_absent(found.examples) == 1
+
+
 def test_nothing_misplaced_nothing_shown(tmp_path: Path) -> None:
     _, misplaced = without_misplaced(read(tmp_path, squad(question())).examples)
     assert (misplaced.count, misplaced.first) == (0, "")
@@ -143,10 +152,14 @@ def test_nothing_misplaced_nothing_shown(tmp_path: Path) -> None:
         ({"data": []}, "a.json: no question in it"),
         ({"data": [5]}, "a.json: article 0: expected a JSON object as in SQuAD's files, found a number"),
         ({"data": [{"title": "x"}]}, "a.json: article 0: field 'paragraphs' is not there"),
-        (squad(paragraphs=[{"qas": []}]), "a.json: article 0 (Cats), paragraph 0: field 'context' is null"),
-        (squad(paragraphs=[{"context": " ", "qas": []}]), "paragraph 0: field 'context' is empty, expected text"),
+        (squad(paragraphs=[{"qas": [{}]}]), "a.json: article 0 (Cats), paragraph 0: field 'context' is null"),
+        (squad(paragraphs=[{"context": " ", "qas": [{}]}]), "paragraph 0: field 'context' is empty, expected text"),
+        (squad(paragraphs=[{"context": "x", "qas": [5]}]), "paragraph 0: expected a JSON object as in SQuAD's files"),
         (squad(paragraphs=[{"context": "x"}]), "a.json: article 0 (Cats), paragraph 0: field 'qas' is not there"),
-        (squad({"question": "Who?"}), "paragraph 0: a question's field 'id' is null, expected a string"),
+        (
+            squad({"question": "Who?"}),
+            "paragraph 0: a question's field 'id' is null, expected a string or a whole number",
+        ),
         (squad(question(question="")), "a.json: question q1: field 'question' is empty, expected text"),
         (squad(question(question=None)), "a.json: question q1: field 'question' is null"),
         (squad(question(), question()), "a.json: question q1: stands there more than once, expected ids that differ"),
@@ -169,7 +182,31 @@ def test_files_that_are_not_squads(tmp_path: Path, content: object, message: str
     assert message in refusal(lambda: read(tmp_path, content))
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"data": [}', "[" * 100_000])
+def test_bad_questions_are_left_out_and_named(tmp_path: Path) -> None:
+    questions: list[Any] = [question("q0", question=""), question("q1"), 5, question(None), question("q1")]
+    questions.append(question("q2", answers=[]))
+    paragraphs = [{"context": CONTEXT, "qas": questions}, {"context": "", "qas": [question("q3")]}]
+    path = write(tmp_path / "a.json", json.dumps(squad(paragraphs=paragraphs)))
+    tally = Tally("skip")
+    assert [x.id for x in read_squad(path, tally=tally).examples] == ["q1"]
+    assert tally.bad == [
+        f"{path}: question q0: field 'question' is empty, expected text",
+        f"{path}: article 0 (Cats), paragraph 0: expected a JSON object as in SQuAD's files, found a number",
+        f"{path}: article 0 (Cats), paragraph 0: a question's field 'id' is null, expected a string or a whole number",
+        f"{path}: question q1: stands there more than once, expected ids that differ",
+        f"{path}: question q2: no answer; expected an answer, or in v2.0 none and is_impossible",
+        f"{path}: article 0 (Cats), paragraph 1: field 'context' is empty, expected text",
+    ]
+
+
+def test_reasons_stand_where_the_questions_stood(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", json.dumps(squad(question("q0"), question("q1", question=""), question("q2"))))
+    tally = Tally("skip")
+    found = [one if isinstance(one, str) else one.id for one in tally.interleaved(read_questions(path, tally=tally))]
+    assert found == ["q0", f"{path}: question q1: field 'question' is empty, expected text", "q2"]
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"data": [}', "[" * 100_000, '{"data": [], "score": Infinity}'])
 def test_files_that_are_no_json(tmp_path: Path, content: str) -> None:
     path = write(tmp_path / "a.json", content)
     assert "a.json: no readable JSON (" in refusal(lambda: read_squad(path))

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.tables import TableFormat, read_rows
+from finetune.tables import TableFormat, given_rows, read_rows
+from finetune.tally import Tally
 from tests.finetune.files import standard_input, write
 from tests.helpers import refusal
 
@@ -54,7 +55,7 @@ def test_surplus_columns_are_allowed_where_columns_have_numbers(tmp_path: Path) 
 def test_any_delimiter(tmp_path: Path, delimiter: str) -> None:
     written = delimiter.replace("\\t", "\t")
     path = write(tmp_path / "a.data", f'a{written}b\n1{written}"2{written}3"\n')
-    assert rows(path, ("b",), TableFormat(delimiter=delimiter)) == [(2, (f"2{written}3",))]
+    assert rows(path, ("b",), TableFormat(delimiter=delimiter, quoting=True)) == [(2, (f"2{written}3",))]
     path = write(tmp_path / "b.csv", f'a{written}b\n1{written}"2"\n')
     assert rows(path, ("b",), TableFormat(delimiter=delimiter, quoting=False)) == [(2, ('"2"',))]
 
@@ -72,6 +73,52 @@ def test_fields_span_lines_and_rows_are_numbered_by_the_line_they_begin_at(tmp_p
 def test_without_quoting_quotation_marks_are_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", 'text\tlabel\n"Hello" he said\t1\n"\t0\r\n')
     assert rows(path, ("text", "label"), NO_QUOTING) == [(2, ('"Hello" he said', "1")), (3, ('"', "0"))]
+
+
+# Quotation marks around what two people say: with quoting they make one row of two, whose label is "a".
+SAID = 'text\tlabel\n"We will win.\ta\nAnd that is final."\ta\nYes.\tb\n'
+MERGED = [(2, ("We will win.\ta\nAnd that is final.", "a")), (4, ("Yes.", "b"))]
+APART = [(2, ('"We will win.', "a")), (3, ('And that is final."', "a")), (4, ("Yes.", "b"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "expected"),
+    [
+        ("a.tsv", TableFormat(), APART),
+        ("a.csv", TableFormat(delimiter="\t"), APART),
+        ("a.data", TableFormat(delimiter="\\t"), APART),
+        ("a.tsv", TableFormat(quoting=True), MERGED),
+        ("a.csv", TableFormat(delimiter=";"), MERGED),
+        ("a.tsv", TableFormat(delimiter=";"), MERGED),
+        ("a.csv", TableFormat(delimiter=";", quoting=False), APART),
+    ],
+)
+def test_between_tabs_quotation_marks_are_text_unless_asked(
+    tmp_path: Path, name: str, table: TableFormat, expected: list[Any]
+) -> None:
+    mark = ";" if table.delimiter == ";" else "\t"
+    found = rows(write(tmp_path / name, SAID.replace("\t", mark)), ("text", "label"), table)
+    assert [(row, tuple(cell.replace(mark, "\t") for cell in cells)) for row, cells in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "table", "lines", "blank", "spanning", "quoted"),
+    [
+        ("a.tsv", SAID, TableFormat(), 3, 0, 0, 0),
+        ("a.tsv", SAID, TableFormat(quoting=True), 3, 0, 1, 0),
+        ("a.csv", 'text,label\n"one\ntwo","a\nb"\n\r\nthree,"c"\n\n', TableFormat(), 6, 2, 2, 0),
+        ("a.csv", 'text,label\none,a\n\nthree,"c"', TableFormat(quoting=False), 3, 1, 0, 0),
+        ("a.tsv", 'text\tlabel\tmore\n"a"\t"\t"x"\n"b" c\t""\td\n', TableFormat(), 2, 0, 0, 2),
+        ("a.tsv", 'text\tlabel\n"a"\tb\n', TableFormat(quoting=False), 1, 0, 0, 0),
+        ("a.jsonl", '{"text": "a\\nb", "label": 1}\n\n \n{"text": "b", "label": 1}', TableFormat(), 4, 2, 0, 0),
+    ],
+)
+def test_lines_are_counted_and_what_is_no_row_of_its_own(
+    tmp_path: Path, name: str, content: str, table: TableFormat, lines: int, blank: int, spanning: int, quoted: int
+) -> None:
+    tally = Tally()
+    list(read_rows(write(tmp_path / name, content), ("text", "label"), table, tally=tally))
+    assert tally == Tally(lines=lines, blank=blank, spanning=spanning, quoted=quoted)
 
 
 def test_jsonl_fields_come_as_they_are(tmp_path: Path) -> None:
@@ -125,6 +172,55 @@ def test_what_a_csv_writer_writes_is_read_again(
     csv.writer(buffer).writerows([["0", "0"], *written])
     path = write(tmp_path_factory.mktemp("csv") / "a.csv", buffer.getvalue())
     assert [list(row.cells) for row in read_rows(path, ("1", "2"), NO_HEADER)] == [["0", "0"], *written]
+
+
+# --- What is left out where bad rows are skipped ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "table", "good", "bad"),
+    [
+        ("a.csv", "label,text\n1,good\n1\n2,fine\n1,a,b\n", TableFormat(), ["good", "fine"],
+         ["3: 1 field(s), expected 2, as many as the header has",
+          "5: 3 field(s), expected 2, as many as the header has"]),
+        ("a.tsv", 'label\ttext\n1\t"a\nb"\n2\tfine\n', TableFormat(), ['"a', "fine"],
+         ["3: 1 field(s), expected 2, as many as the header has; where quotation marks are not part of the text, use "
+          "--quoting"]),
+        ("a.jsonl", '{"text": "a"}\n{"text"\n[]\n{"txt": 1}\n{"text": "b", "x": NaN}\n{"text": "c"}\n', TableFormat(),
+         ["a", "c"],
+         ["2: expected one JSON object a line (Expecting ':' delimiter: line 2 column 1 (char 8))",
+          "3: expected a JSON object, found an array",
+          "4: field 'text' is not there; the object's are 'txt'",
+          "5: expected one JSON object a line (NaN is no JSON; null may stand for what is not known)"]),
+    ],
+)  # fmt: skip
+def test_bad_rows_are_left_out_and_named(
+    tmp_path: Path, name: str, content: str, table: TableFormat, good: list[str], bad: list[str]
+) -> None:
+    path, tally = write(tmp_path / name, content), Tally("skip")
+    assert [row.cells[0] for row in read_rows(path, ("text",), table, tally=tally)] == good
+    assert tally.bad == [f"{path}:{message}" for message in bad]
+
+
+def test_a_row_without_the_chosen_column_is_a_bad_one(tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.csv", "a,b\nc\nd,e\n"), Tally("skip")
+    assert [row.cells for row in read_rows(path, ("2",), NO_HEADER, tally=tally)] == [("b",), ("e",)]
+    assert tally.bad == [f"{path}:2: no column 2, the row has 1 field(s)"]
+
+
+def test_rows_of_python_are_left_out_too() -> None:
+    tally = Tally("skip")
+    found = list(given_rows([("a", 1), "b", {"text": "c"}, {"x": 1, "text": "d"}], ("text", "x"), tally))
+    assert [row.cells for row in found] == [("a", 1), ("d", 1)]
+    assert tally.bad == [
+        "row 2: 1 value(s), expected 2: 'text', 'x'", "row 3: field 'x' is not there; the object's are 'text'",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["label,review\n1,good\n", 'text\n"a" b\n', "text\rx\r"])
+def test_a_table_of_another_shape_is_refused_where_rows_are_skipped(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path / "a.csv", content)
+    assert f"{path}:" in refusal(lambda: list(read_rows(path, ("text",), tally=Tally("skip"))))
 
 
 # --- What is refused -------------------------------------------------------------------------------------------------

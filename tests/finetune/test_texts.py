@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 
 from finetune.examples import TextExample
 from finetune.labels import find_labels
+from finetune.options import parse_options
+from finetune.readings import TextReading, from_trained_on
 from finetune.tables import TableFormat
+from finetune.tally import Tally
 from finetune.texts import TextColumns, read_texts
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
@@ -79,6 +83,25 @@ def test_several_labels(tmp_path: Path) -> None:
         ("a,1e300", "regression", "a.csv:3: label is '1e300', expected a finite number"),  # infinite in float32
         ("a,", "regression", "a.csv:3: label is '', expected a finite number"),
         ('a,"x,,y"', "multi_label_classification", "a.csv:3: label is empty"),
+        (
+            "a,[0]",
+            "single_label_classification",
+            "a.csv:3: label is '[0]', a list, expected a word or a number; --m",
+        ),
+        (
+            "a,x|y",
+            "multi_label_classification",
+            "a.csv:3: label is 'x|y', expected commas between classes; --label",
+        ),
+        ("a,x;y", "multi_label_classification", "--label-separator ';' takes that, --label-separator , takes it for a"),
+        ("a,['x' 'y']", "multi_label_classification", "a.csv:3: label is \"['x' 'y']\", expected classes with commas"),
+        ("a,[x y]", "multi_label_classification", "a.csv:3: label is '[x y]', expected classes with commas between"),
+        (
+            "a,[1 0 1]",
+            "multi_label_classification",
+            "a.csv:3: label is '[1 0 1]', expected classes with commas",
+        ),
+        ("a,[1", "multi_label_classification", "a.csv:3: label is '[1', expected classes with commas between them, or"),
     ],
 )
 def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, message: str) -> None:
@@ -94,16 +117,115 @@ def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, mes
         ('"text": "a", "label": null', "single_label_classification", "a.jsonl:1: label is null, expected a word or"),
         ('"text": "a", "label": ["x"]', "single_label_classification", "a.jsonl:1: label is an array"),
         ('"text": "a", "label": true', "regression", "a.jsonl:1: label is True, expected a finite number"),
-        ('"text": "a", "label": NaN', "regression", "a.jsonl:1: label is nan"),
+        ('"text": "a", "label": NaN', "regression", "a.jsonl:1: expected one JSON object a line (NaN is no JSON"),
+        (
+            '"text": "a", "label": -Infinity',
+            "regression",
+            "a.jsonl:1: expected one JSON object a line (-Infinity is",
+        ),
         ('"text": "a", "label": null', "regression", "a.jsonl:1: label is None"),
         ('"text": "a", "label": ' + "9" * 400, "regression", "a.jsonl:1: label is 9999"),
         ('"text": "a", "label": 5', "multi_label_classification", "a.jsonl:1: label is a number, expected a list"),
         ('"text": "a", "label": [[]]', "multi_label_classification", "a.jsonl:1: label is an array"),
+        (
+            '"text": "a", "label": {"x": 2}',
+            "multi_label_classification",
+            "a.jsonl:1: label has 2 for 'x', expected a",
+        ),
+        ('"text": "a", "label": {"x": null}', "multi_label_classification", "a.jsonl:1: label has None for 'x'"),
+        (
+            '"text": "a", "label": "[\'x\']"',
+            "single_label_classification",
+            "a.jsonl:1: label is \"['x']\", a list, ex",
+        ),
     ],
 )
 def test_jsonl_fields_that_are_refused(tmp_path: Path, fields: str, problem_type: str, message: str) -> None:
     path = write(tmp_path / "a.jsonl", f"{{{fields}}}\n")
     assert message in refusal(lambda: read(path, problem_type=problem_type))
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        # Lists as Python and JSON write them, in a table's cell.
+        (["['joy', 'anger']", "['joy']", "[]"], [("joy", "anger"), ("joy",), ()]),
+        (['["joy", "a, b"]', '["\\u00e4"]'], [("joy", "a, b"), ("ä",)]),
+        (["('joy',)", "{'joy'}", "['it\\'s', \"x\"]", "[5, 0]"], [("joy",), ("joy",), ("it's", "x"), ("5", "0")]),
+        (["(joy), x", "{}"], [("(joy)", "x"), ()]),
+        # A 1 or 0 for each class.
+        (["[1, 0, 1]", "[0, 0, 0]", "[0, 1, 0]"], [("0", "2"), (), ("1",)]),
+        (["1,0,1", "0, 0, 1"], [("0", "2"), ("2",)]),
+        (["[1.0, 0.0, 0.0]"], [("0",)]),
+        (["[True, False, True, True]"], [("0", "2", "3")]),
+        (['{"joy": 1, "anger": 0, "fear": true}', '{"joy": 0}'], [("joy", "fear"), ()]),
+        # Numbers of classes: of three ones and zeros one would stand there twice.
+        (["[0]", "[1]", "[0, 1]", "[1, 2, 3]", "[27]"], [("0",), ("1",), ("0", "1"), ("1", "2", "3"), ("27",)]),
+    ],
+)
+def test_well_known_spellings_of_several_labels(tmp_path: Path, cells: list[str], labels: list[Any]) -> None:
+    with open(tmp_path / "a.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *(("a", cell) for cell in cells)])
+    assert [x.label for x in read(str(tmp_path / "a.csv"), problem_type="multi_label_classification")] == labels
+
+
+def test_lists_of_ones_and_zeros_in_json_lines(tmp_path: Path) -> None:
+    lines = ('{"text": "a", "label": [1, 0, 1]}', '{"text": "a", "label": [true, false, false]}')
+    path = write(tmp_path / "a.jsonl", "\n".join(lines))
+    assert [x.label for x in read(path, problem_type="multi_label_classification")] == [("0", "2"), ("0",)]
+    path = write(tmp_path / "b.jsonl", '{"text": "a", "label": {"joy": 1, "anger": 0}}')
+    assert [x.label for x in read(path, problem_type="multi_label_classification")] == [("joy",)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["[1, 0, 1]", "[1, 0, 1, 0]"], "a.csv:3: label has a 1 or 0 for each of 4 classes, {path}:2: label has a 1 or "
+                                        "0 for each of 3 classes; expected one spelling"),
+        (["[5]", "[1, 0, 1]"], "a.csv:3: label has a 1 or 0 for each of 3 classes, {path}:2: label has names of class"),
+        (["[1, 0, 1]", "[]", "['joy']"], "a.csv:4: label has names of classes, {path}:2: label h"),
+        (["[0, 0]"], "a.csv:2: label is 0, 0: a 1 or 0 for each of two classes can't be told from the classes 0 and 1"),
+    ],
+)  # fmt: skip
+def test_a_file_keeps_to_one_spelling(tmp_path: Path, cells: list[str], message: str) -> None:
+    path = write(tmp_path / "a.csv", "text,label\n" + "".join(f'a,"{cell}"\n' for cell in cells))
+    said = refusal(lambda: read(path, problem_type="multi_label_classification"))
+    assert message.format(path=path) in said
+
+
+def test_bad_rows_are_left_out_and_named(tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.csv", "label,text\n0,\n1,good\n,bad\n"), Tally("skip")
+    assert [x.text for x in read(path, tally=tally)] == ["good"]
+    assert tally.bad == [
+        f"{path}:2: column 'text' is empty, expected text", f"{path}:4: label is empty, expected text",
+    ]  # fmt: skip
+
+
+# --- How the options say so ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("more", "quoting"), [((), None), (("--quoting",), True), (("--no-quoting",), False)])
+def test_quoting_is_as_the_delimiter_has_it_unless_asked_for(more: tuple[str, ...], quoting: bool | None) -> None:
+    args = ("--model", "m", "--train", "t.tsv", "--out", "o", *more)
+    assert parse_options("text-classification", args).given_reading.table.quoting is quoting  # type: ignore[union-attr]
+
+
+def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"a\nb"\tx\n')
+    reading = from_trained_on("text-classification", {"task": "text-classification", "quoting": True})
+    assert isinstance(reading, TextReading)
+    assert [x.text for x in read(path, table=reading.table)] == ["a\nb"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label_separator": "|"}, "--label-separator: expected what stands between labels, with --multi-label"),
+        ({"label_separator": "", "multi_label": True}, "--label-separator: expected what stands between labels, with"),
+    ],
+)
+def test_a_separator_of_labels_goes_with_several(options: dict[str, Any], message: str) -> None:
+    assert message in refusal(TextReading(**options).check)
 
 
 # --- Real files ------------------------------------------------------------------------------------------------------
@@ -133,4 +255,6 @@ def test_stsb(name: str, count: int) -> None:
     targets = [x.label for x in read(path, columns, table=table, problem_type="regression")]
     assert (len(targets), min(targets), max(targets)) == (count, 0.0, 5.0)  # type: ignore[type-var]
     table = TableFormat(delimiter="\t", header=False)
+    assert [x.label for x in read(path, columns, table=table, problem_type="regression")] == targets
+    table = TableFormat(delimiter="\t", header=False, quoting=True)
     assert "--no-quoting" in refusal(lambda: read(path, columns, table=table, problem_type="regression"))

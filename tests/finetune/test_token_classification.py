@@ -11,6 +11,7 @@ import torch
 
 from finetune.conll import read_conll
 from finetune.readings import TagReading
+from finetune.tally import Tally
 from finetune.token_classification import NOT_SCORED, Tagged, TokenClassification, best_window, window_bounds
 from minibert.tokenizer import Tokenizer
 from tests.finetune.test_bad_input import write
@@ -108,7 +109,7 @@ def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer
     path = write(
         tmp_path / "x.conllu", f"1\tthe\tthe\tDET\t{rest}2\tcats\tcat\tNOUN\t{rest}3\tmilk\tmilk\tNOUN\t{rest}"
     )
-    checked, _ = task.checked(list(task.read(task.reading, str(path))), training=False)
+    checked, _ = task.checked(list(task.read(task.reading, str(path), Tally())), training=False)
     predictions = [Tagged(("DET", "NOUN", "ADJ"), (1.0, 1.0, 1.0))]
     assert task.metrics(checked, predictions) == {"accuracy": 2 / 3}
     assert [(one.name, one.f1, one.support) for one in task.figures(checked, predictions)] == [
@@ -118,7 +119,7 @@ def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer
     assert "--metric: expected one of accuracy, found 'f1'" in refusal(lambda: task.metric("f1"))
     other = write(tmp_path / "y.conll", "the\tB-A\n")
     assert "y.conll:1: tag 'B-A' is none of those in training: ADJ, DET, NOUN" in refusal(
-        lambda: task.checked(list(task.read(task.reading, str(other))), training=False)
+        lambda: task.checked(list(task.read(task.reading, str(other), Tally())), training=False)
     )
 
 

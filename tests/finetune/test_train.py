@@ -71,6 +71,71 @@ def test_the_best_epoch_is_kept_and_every_epoch_is_logged(
     assert [line["step"] for line in metrics(tmp_path / "run") if "loss" in line] == list(range(1, found["steps"] + 1))
 
 
+# A row that is bad in each task's file; and why.
+BAD_ROWS = {
+    "text-classification": ("the cat,\n", ":98: label is empty, expected text"),
+    "token-classification": ("cat\n\n", ": 1 column(s), expected 2, as in the first row"),
+    "question-answering": (None, ": question long: the question has 80 tokens, which leaves no room for the passage"),
+    "multiple-choice": ('{"question": ""}\n', ":97: field 'choices' is not there; the object's are 'question'"),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_bad_rows_end_a_run_or_are_left_out_and_listed(
+    task: str, base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    train = tmp_path / file_name(task, "train")
+    content = (files / train.name).read_text(encoding="utf-8")
+    row, why = BAD_ROWS[task]
+    if row is None:
+        squad = json.loads(content)
+        paragraph = squad["data"][0]["paragraphs"][0]
+        paragraph["qas"].append(paragraph["qas"][0] | {"id": "long", "question": "the " * 80})
+        content, row = json.dumps(squad), ""
+    train.write_text(content + row, encoding="utf-8")
+    args = (task, "--model", base, "--train", train, "--dev", files / file_name(task, "dev"), "--out", tmp_path / "run")
+    assert run_here(monkeypatch, *args, *SHORT) == 2
+    said = capsys.readouterr().err
+    assert why in said and said.endswith("; --on-bad-row skip leaves such rows out\n")
+    assert run_here(monkeypatch, *args, *SHORT, "--on-bad-row", "skip") == 0
+    assert f"note     {train}: 1 bad row(s) ({train}" in capsys.readouterr().out
+    found = summary(tmp_path / "run")
+    assert (found["train_examples"], found["dev_examples"], found["skipped_rows"]) == (96, 40, 1)
+    listed = (tmp_path / "run" / "skipped.txt").read_text(encoding="utf-8")
+    assert listed.startswith(str(train)) and why in listed and listed.count("\n") == 1
+
+
+def test_rows_are_told_against_lines_before_training(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = tmp_path / "train.csv"
+    train.write_text((files / "train.csv").read_text(encoding="utf-8") + '\n"the\ncat",animal\n', encoding="utf-8")
+    args = ("text-classification", "--model", base, "--train", train, "--dev", files / "dev.csv")
+    assert run_here(monkeypatch, *args, "--out", tmp_path / "run", *SHORT) == 0
+    shown = capsys.readouterr().out
+    assert f"note     {train}: 97 rows in 99 lines; 1 field(s) span lines; 1 line(s) are blank\n" in shown
+    assert f"note     {files / 'dev.csv'}: 40 rows in 40 lines\n" in shown
+    assert not (tmp_path / "run" / "skipped.txt").exists()
+
+
+def test_lists_of_ones_and_zeros_are_learned_and_scored_by_their_numbers(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (files / "train.csv").read_text(encoding="utf-8").splitlines()[1:]
+    spelled = {"animal": "[1, 0, 1]", "colour": "[0, 1, 0]"}
+    with open(tmp_path / "train.jsonl", "w", encoding="utf-8") as file:
+        for row in rows:
+            text, label = row.split(",")
+            file.write(f'{{"text": "{text}", "label": {spelled[label]}}}\n')
+    args = ("text-classification", "--model", base, "--train", tmp_path / "train.jsonl", "--multi-label")
+    assert run_here(monkeypatch, *args, "--out", tmp_path / "run", *LEARNING) == 0
+    args = ("predict", tmp_path / "run", "--input", tmp_path / "train.jsonl", "--output", tmp_path / "answers.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    expected = [["0", "2"] if row.endswith("animal") else ["1"] for row in rows]
+    assert [answer["labels"] for answer in lines(tmp_path / "answers.jsonl")] == expected
+
+
 def test_dev_is_answered_once_an_epoch_and_not_again_for_the_pictures(
     base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from benchmarks.data import write_files
 from benchmarks.tasks import TASKS as PUBLIC
 from finetune.batches import make_batch
 from finetune.readings import from_trained_on
+from finetune.tally import Tally
 from finetune.tasks import TASKS as KINDS
 from minibert.heads import SpanLogits, head_fields
 from tests.finetune.files import DATA, needs_data
@@ -105,7 +106,7 @@ def test_the_same_logits_and_decoded_answers_on_200_inputs(
     model.to(dtype)
     said = head_fields(model)["trained_on"]
     ours = kind(from_trained_on(task, said), tokenizer, tuple(getattr(model, "labels", ())))
-    features = ours.features(list(kind.read(ours.reading, str(made.inputs))))
+    features = ours.features(list(kind.read(ours.reading, str(made.inputs), Tally())))
     auto = getattr(transformers, "AutoModelFor" + kind.model_class.__name__.removeprefix("BertFor"))
     reference = auto.from_pretrained(made.exported).to(dtype).eval()
 

@@ -108,7 +108,7 @@ def test_texts_to_be_tagged_may_be_json_lines(
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize("task", TASKS[1:])
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("id", ["q-77", 630])
 def test_an_answer_has_the_id_of_what_was_asked(
     task: str, id: str | int, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -265,11 +265,100 @@ def test_a_threshold_may_be_a_whole_number(
     assert {answer["answer"] for answer in lines(tmp_path / "answers.jsonl")} == {""}
 
 
+# A file for each task, in which the second row is bad and the third good; and of the note what is said of the bad one.
+BAD_ROWS = {
+    "text-classification": ("x.csv", "text\nthe cat\n \na red\n", "x.csv:3: column 'text' is empty, expected text"),
+    "token-classification": ("x.txt", "the cat\n\na red\n", "x.txt:2: the text is empty, expected text"),
+    "question-answering": (
+        "x.jsonl",
+        "".join(
+            f"{json.dumps({'question': question, 'context': 'the cat'})}\n" for question in ("who", "the " * 80, "who")
+        ),
+        "x.jsonl:2: the question has 80 tokens, which leaves no room for the passage in a window of 64; expected a "
+        "shorter one, or a greater --max-length",
+    ),
+    "multiple-choice": (
+        "x.jsonl",
+        '{"question": "who", "choices": ["a", "b"]}\n{"question": "who"}\n{"question": "to", "choices": ["a", "b"]}\n',
+        "x.jsonl:2: field 'choices' is not there; the object's are 'question'",
+    ),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("at_once", [1, 1000])
+def test_the_answer_to_a_bad_row_is_why_it_is_bad(
+    task: str, at_once: int, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(using, "EXAMPLES_AT_ONCE", at_once)
+    name, content, why = BAD_ROWS[task]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    args = ("predict", runs / task, "--input", tmp_path / name, "--output", tmp_path / "y.jsonl", "--dtype", "float32")
+    assert run_here(monkeypatch, *args) == 0
+    taken = f"note     {tmp_path / name}: running text, a sentence a line; first sentence: the cat\n"
+    told = f"note     {tmp_path / name}: no answer to 1 bad row(s) ({tmp_path}/{why})\n"
+    assert capsys.readouterr().err == (taken if task == "token-classification" else "") + told
+    first, bad, last = lines(tmp_path / "y.jsonl")
+    assert bad == {"error": f"{tmp_path}/{why}"}
+    assert set(first) == set(last) and "error" not in first
+
+
+def test_where_no_row_can_be_answered_nothing_is_written(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"txt": "the cat"}\n{"txt": "a red"}\n')
+    args = ("predict", runs / "text-classification", "--input", path, "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 2
+    reason = f"{path}:1: field 'text' is not there; the object's are 'txt'"
+    assert capsys.readouterr().err == f"error: {path}: none can be answered: {reason}\n"
+    assert not (tmp_path / "y.jsonl").exists()
+
+
+def test_rows_are_told_against_lines_where_they_differ(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text('text\n"the cat\nran"\n\nto\n')
+    args = ("predict", runs / "text-classification", "--input", path, "--output", tmp_path / "y.jsonl")
+    for more, count, note in (
+        ((), 3, f"note     {path}: 3 rows in 4 lines; 1 line(s) are blank\n"),
+        (("--quoting",), 2, f"note     {path}: 2 rows in 4 lines; 1 field(s) span lines; 1 line(s) are blank\n"),
+    ):
+        assert run_here(monkeypatch, *args, *more) == 0
+        assert (len(lines(tmp_path / "y.jsonl")), capsys.readouterr().err) == (count, note)
+
+
+def test_figures_say_how_many_rows_were_skipped(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.csv").write_text("text,label\nthe cat,animal\n,animal\na red,colour\na pig,\n")
+    args = ("evaluate", runs / "text-classification", "--data", tmp_path / "x.csv", "--json", tmp_path / "figures.json")
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/x.csv:3: column 'text' is empty, expected text; --on-bad-row skip leaves such rows out\n"
+    )
+    assert run_here(monkeypatch, *args, "--on-bad-row", "skip") == 0
+    shown = capsys.readouterr()
+    assert shown.err == (
+        f"note     {tmp_path}/x.csv: 2 bad row(s) ({tmp_path}/x.csv:3: column 'text' is empty, expected text; "
+        f"{tmp_path}/x.csv:5: label is empty, expected text) left out\n"
+    )
+    assert shown.out.endswith("examples             2\nskipped              2\n")
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["examples"], figures["skipped"]) == (2, 2)
+    found = finetune.evaluate(runs / "text-classification", tmp_path / "x.csv", on_bad_row="skip")
+    assert (found["examples"], found["skipped"]) == (2, 2)
+    message = refusal(lambda: finetune.evaluate(runs / "text-classification", "x.csv", on_bad_row="keep"))  # type: ignore[arg-type]
+    assert message == "on_bad_row: 'keep' is not one of stop, skip"
+
+
 def test_an_earlier_file_stays_when_the_input_is_bad(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(using, "EXAMPLES_AT_ONCE", 1)
-    (tmp_path / "x.jsonl").write_text('{"text": "the cat"}\n{"text": 7}\n')
+    (tmp_path / "x.jsonl").write_bytes(b'{"text": "the cat"}\n{"text": "\xff"}\n')
     (tmp_path / "y.jsonl").write_text("earlier")
     args = ("predict", runs / "text-classification", "--input", tmp_path / "x.jsonl", "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 2
@@ -367,23 +456,37 @@ def test_predict_takes_pairs_and_options_of_reading(runs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "rows", "options", "message"),
+    ("task", "row", "message"),
     [
-        ("text-classification", ["a cat", " "], {}, "row 2: column 'text' is empty, expected text"),
-        ("text-classification", [{"txt": "a cat"}], {}, "row 1: field 'text' is not there; the object's are 'txt'"),
-        ("text-classification", [("a", "b")], {}, "row 1: 2 value(s), expected 1: 'text'"),
-        ("question-answering", ["who ran"], {}, "row 1: 1 value(s), expected 2: 'question', 'context'"),
-        ("multiple-choice", [("who", ["cat"])], {}, "row 1: field 'choices' is a list of 1, expected a list of two"),
-        ("token-classification", [7], {}, "row 1: field 'text' is a number, expected a string"),
-        ("text-classification", TEXTS, {"max_length": 1}, "--max-length must be at least 3, not 1"),
-        ("text-classification", TEXTS, {"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda"),
-        ("text-classification", TEXTS, {"dtype": "float16"}, "dtype: 'float16' is not one of auto, float32"),
+        ("text-classification", " ", "row 1: column 'text' is empty, expected text"),
+        ("text-classification", {"txt": "a cat"}, "row 1: field 'text' is not there; the object's are 'txt'"),
+        ("text-classification", ("a", "b"), "row 1: 2 value(s), expected 1: 'text'"),
+        ("question-answering", "who ran", "row 1: 1 value(s), expected 2: 'question', 'context'"),
+        ("multiple-choice", ("who", ["cat"]), "row 1: field 'choices' is a list of 1, expected a list of two"),
+        ("token-classification", 7, "row 1: field 'text' is a number, expected a string"),
     ],
 )
-def test_predict_refuses_rows_and_options_that_are_none(
-    task: str, rows: Any, options: dict[str, Any], message: str, runs: Path
-) -> None:
-    assert refusal(lambda: finetune.predict(runs / task, rows, **options)).startswith(message)
+def test_predict_refuses_rows_of_which_none_is_one(task: str, row: Any, message: str, runs: Path) -> None:
+    said = refusal(lambda: finetune.predict(runs / task, [row, row]))
+    assert said.startswith(f"rows: none can be answered: {message}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 1}, "--max-length must be at least 3, not 1"),
+        ({"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda"),
+        ({"dtype": "float16"}, "dtype: 'float16' is not one of auto, float32"),
+    ],
+)
+def test_predict_refuses_options_that_are_none(options: dict[str, Any], message: str, runs: Path) -> None:
+    assert refusal(lambda: finetune.predict(runs / "text-classification", TEXTS, **options)).startswith(message)
+
+
+def test_predict_says_of_a_row_that_is_none_why(runs: Path) -> None:
+    found = finetune.predict(runs / "text-classification", ["the cat", " ", "a red"])
+    assert found[1] == {"error": "row 2: column 'text' is empty, expected text"}
+    assert [answer.get("text") for answer in found] == ["the cat", None, "a red"]
 
 
 def test_predict_leaves_a_loaded_model_where_and_as_it_is(runs: Path, base: Path) -> None:

@@ -17,6 +17,7 @@ from minibert import text_files
 from minibert.text_files import (
     check_text,
     open_file,
+    parse_json,
     read_lines,
     read_pieces,
     read_small,
@@ -41,7 +42,7 @@ def test_standard_input_is_a_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_standard_input_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"One.\n\xff")))
-    assert refusal(lambda: list(read_lines("-"))) == "standard input:2: not UTF-8 at byte 5, expected UTF-8 text"
+    assert refusal(lambda: list(read_lines("-"))).startswith("standard input:2: not UTF-8 at byte 5, expected UTF-8 ")
 
 
 def test_lines_are_streamed(tmp_path: Path) -> None:
@@ -55,6 +56,7 @@ def test_lines_are_streamed(tmp_path: Path) -> None:
     ("raw", "message"),
     [
         (b"One.\ncaf\xe9 \n", "a.txt:2: not UTF-8 at byte 8, expected UTF-8 text"),
+        (b"One.\n\xc3\xa9 caf\xe9", "a.txt:2: not UTF-8 at byte 11, expected UTF-8 text"),
         (b"\xef\xbb\xbf\xe9t\xe9", "a.txt:1: not UTF-8 at byte 3, expected"),
         ("饭".encode("gbk"), "a.txt:1: not UTF-8 at byte 0"),
         ("One.".encode("utf-16"), "a.txt:1: not UTF-8 at byte 0"),
@@ -64,6 +66,55 @@ def test_lines_are_streamed(tmp_path: Path) -> None:
 def test_bytes_that_are_no_utf8_are_named(tmp_path: Path, raw: bytes, message: str) -> None:
     path = write(tmp_path / "a.txt", raw)
     assert message in refusal(lambda: list(read_lines(path)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [
+        ("text,label\nschön,1\n".encode("utf-16"), "UTF-16"),
+        ("text,label\n好,1\n".encode("utf-16-le"), "UTF-16LE"),
+        ("text,label\n好,1\n".encode("utf-16-be"), "UTF-16BE"),
+        ("text\ndéjà vu – “schön” für 5 €\n".encode("cp1252"), "WINDOWS-1252"),
+        ("text\nÉtéphone, téléphone\n".encode("latin-1"), "WINDOWS-1252"),
+        ("text\nне знаю, что и думать\n".encode("cp1251"), "WINDOWS-1251"),
+        ("text\nПривет, как дела\n".encode("cp1251"), "WINDOWS-1251"),
+        ("text\n很快，好吃，味道足，量大\n".encode("gbk"), "GB18030"),
+        ("text\nおはようございます。今日は\n".encode("shift_jis"), "SHIFT_JIS"),
+    ],
+)
+def test_the_likely_encoding_is_named_with_the_command_that_converts(tmp_path: Path, raw: bytes, encoding: str) -> None:
+    path = write(tmp_path / "a b.csv", raw)
+    command = f"iconv -f {encoding} -t UTF-8 '{path}' > 'utf8-a b.csv'"
+    message = refusal(lambda: list(read_lines(path)))
+    assert message.endswith(f", expected UTF-8 text; it is probably {encoding}: {command}")
+    converted = subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert converted.returncode == 0
+    assert "".join(line for _, line in read_lines(str(tmp_path / "utf8-a b.csv"))) == raw.decode(encoding)
+
+
+def test_what_converts_a_compressed_file_and_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.csv.gz", b"caf\xe9")
+    assert refusal(lambda: list(read_lines(path))).endswith(
+        f"; it is probably WINDOWS-1252: gunzip -c {path} | iconv -f WINDOWS-1252 -t UTF-8 | gzip > utf8-a.csv.gz"
+    )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
+    assert refusal(lambda: list(read_lines("-"))).endswith("WINDOWS-1252: ... | iconv -f WINDOWS-1252 -t UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("raw", "likely"),
+    [
+        ("天地玄黄".encode()[:-1], ""),  # cut in the middle of a character
+        (b"\x00\x01\x02", ""),
+        (gzip.compress(b"text"), "; it is gzip, which only a name that ends in .gz says"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "; it is a zip archive, as .xlsx and .npz are"),
+        (b"PAR1\x15\x04\x15\x00", "; it is Parquet"),
+        (b"\x28\xb5\x2f\xfd\x04", "; it is Zstandard"),
+    ],
+)
+def test_no_encoding_is_named_for_what_is_no_text_or_damaged(tmp_path: Path, raw: bytes, likely: str) -> None:
+    path = write(tmp_path / "a.csv", raw)
+    assert refusal(lambda: list(read_lines(path))).endswith(f", expected UTF-8 text{likely}")
 
 
 def test_in_a_compressed_file_the_byte_is_that_of_the_text(tmp_path: Path) -> None:
@@ -190,6 +241,25 @@ def test_what_is_read_as_a_whole_has_a_limit(tmp_path: Path, monkeypatch: pytest
             refusal(lambda path=path: read_whole(path))
             == f"{path}: has more than 10 characters, expected a smaller file"
         )
+
+
+def test_a_small_file_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    assert read_small(write(tmp_path / "config.json", "\ufeff{\ufeff}")) == "{\ufeff}"
+
+
+def test_of_a_small_file_in_another_encoding_that_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.json", "{}".encode("utf-16"))
+    with pytest.raises(
+        ValueError, match=f"^byte 0 is not UTF-8; it is probably UTF-16: iconv -f UTF-16 -t UTF-8 {path}"
+    ):
+        read_small(path)
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_json_is_no_more_than_json(word: str) -> None:
+    assert parse_json('{"a": [1e400, null, "NaN"]}') == {"a": [float("inf"), None, "NaN"]}
+    with pytest.raises(ValueError, match=f"^{word} is no JSON; null may stand for what is not known$"):
+        parse_json(f'{{"a": [{word}]}}')
 
 
 def test_a_small_file_has_a_limit(tmp_path: Path) -> None:

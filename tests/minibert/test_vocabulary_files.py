@@ -30,6 +30,17 @@ def test_vocab_lines_end_where_the_file_says(tmp_path: Path) -> None:
     assert Tokenizer.load(tmp_path / "vocab.txt").vocab_size == 26
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n\r\n\n"])
+def test_blank_lines_at_the_end_of_a_vocabulary_are_no_tokens(tmp_path: Path, end: str) -> None:
+    (tmp_path / "vocab.txt").write_bytes(("\n".join(SMALL) + end).encode())
+    assert Tokenizer.load(tmp_path / "vocab.txt").vocab_size == len(SMALL)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_token(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(("\ufeff" + "\n".join(SMALL)).encode())
+    assert Tokenizer.load(tmp_path / "vocab.txt").fingerprint == small(tmp_path / "plain").fingerprint
+
+
 def tokenizer_json(tmp_path: Path) -> dict[str, Any]:
     small(tmp_path).save(tmp_path / "saved")
     return json.loads((tmp_path / "saved" / "tokenizer.json").read_text(encoding="utf-8"))
@@ -213,7 +224,10 @@ def test_broken_tokenizer_json(tmp_path: Path, key: str, part: str, value: Any, 
         (b"a\n\nb\n", "line 2: expected a token, found an empty line"),
         (b"[PAD]\n[UNK]\na\n[UNK]\n", r"line 4: token '\[UNK\]' stands on line 2 already"),
         (b"[PAD]\n[UNK]\na\n", r"missing: \[CLS\] \[SEP\] \[MASK\]"),
-        (b"[PAD]\n\xff\n", "expected UTF-8, byte 6 is not"),
+        (
+            b"[PAD]\n\xff\n",
+            "byte 6 is not UTF-8; it is probably WINDOWS-1252: iconv -f WINDOWS-1252 -t UTF-8 .*vocab.txt",
+        ),
     ],
 )
 def test_broken_vocab_txt(tmp_path: Path, content: bytes, message: str) -> None:

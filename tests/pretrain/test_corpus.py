@@ -230,7 +230,7 @@ def test_a_document_ends_at_the_limit(
 @pytest.mark.usefixtures("ten_bytes")
 def test_bytes_are_named_behind_a_split_too(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.txt", b"0123456789abcdefg\xff")
-    assert _refusal(path) == f"{path}:1: not UTF-8 at byte 17, expected UTF-8 text"
+    assert _refusal(path).startswith(f"{path}:1: not UTF-8 at byte 17, expected UTF-8 text")
 
 
 @pytest.mark.usefixtures("ten_bytes")
