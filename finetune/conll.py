@@ -37,6 +37,7 @@ def conll_sentences(
     lines: Iterable[tuple[int, str]], path: str, tally: Tally, *, labelled: bool
 ) -> Iterator[TaggedExample]:
     """As `read_conll`, from (row, line) of a file that is open already."""
+    tally.what, lines = "sentences", tally.counted(lines)
     empty = True
     bad: InputError | None = None  # why the sentence can't be read
     words: list[str] = []

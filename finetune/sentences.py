@@ -56,7 +56,7 @@ def read_sentences(path: str, *, tally: Tally | None = None) -> Iterator[TaggedE
         return conll_sentences(lines, path, tally, labelled=False)
     if path == STANDARD_INPUT and first[0][1].startswith("{"):
         return sentences_of(jsonl_rows(path, lines, JSON_FIELDS, tally), tally)
-    rows = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),)) for row, line in lines)
+    rows = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),)) for row, line in tally.counted(lines))
     return sentences_of(rows, tally, what="the text")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from finetune.conll import read_conll
 from finetune.sentences import cut_words, read_sentences
+from finetune.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 
@@ -89,6 +90,12 @@ def test_a_brace_begins_a_row_of_columns_too(tmp_path: Path, monkeypatch: pytest
 def test_what_is_no_json_is_refused_where_the_input_begins_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     path = standard_input(monkeypatch, '{"text": "Ann ran."}\nYes.\n')
     assert "standard input:2: expected one JSON object a line" in refusal(lambda: list(read_sentences(path)))
+
+
+def test_blank_lines_are_bad_rows_and_lines_are_counted(tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.txt", "Ann ran.\n\nYes, she did.\n"), Tally("skip")
+    assert [x.text for x in read_sentences(path, tally=tally)] == ["Ann ran.", "Yes, she did."]
+    assert (tally.lines, tally.bad) == (3, [f"{path}:2: the text is empty, expected text"])
 
 
 @pytest.mark.parametrize(
