@@ -73,7 +73,7 @@ def conll_sentences(
     lines: Iterable[tuple[int, str]], path: str, tally: Tally, *, labelled: bool, names: Names = USUAL
 ) -> Iterator[TaggedExample]:
     """As `read_conll`, from (row, line) of a file that is open already."""
-    lines = iter(lines)
+    tally.what, lines = "sentences", tally.counted(lines)
     first = _first_sentence(lines)
     table = _table(first, path, labelled=labelled, names=names)
     empty = True

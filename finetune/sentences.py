@@ -99,7 +99,7 @@ def read_sentences(
     if layout == "columns":
         return conll_sentences(lines, path, tally, labelled=False, names=names)
     if layout == "text":
-        texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"), None)) for row, line in lines)
+        texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"), None)) for row, line in tally.counted(lines))
         found = sentences_of(texts, tally, (TEXT,), what="the text")
         return _telling(found, tally, f"{shown(path)}: running text, a sentence a line")
     first = next(((row, line) for row, line in lines if line.strip()), None)

@@ -89,11 +89,11 @@ def read_rows(
     if kind == "jsonl":
         rows = jsonl_rows(path, lines, columns, tally, optional)
     elif kind == "txt":
-        rows = _text_rows(path, _counted(lines, tally), columns)
+        rows = _text_rows(path, tally.counted(lines), columns)
     else:
         delimiter = table.delimiter or ("\t" if kind == "tsv" else ",")
         quoting = delimiter != "\t" if table.quoting is None else table.quoting
-        records = _records(path, _counted(lines, tally), delimiter, tally, quoting=quoting)
+        records = _records(path, tally.counted(lines), delimiter, tally, quoting=quoting)
         if table.header:
             rows = _named_rows(path, records, columns, tally, quoting=quoting)
         else:
@@ -106,12 +106,6 @@ def read_rows(
         yield row
     if empty and not tally.bad:
         raise InputError(f"{shown(path)}: no row in it, expected at least one")
-
-
-def _counted(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:
-    for line in lines:
-        tally.lines += 1
-        yield line
 
 
 def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]]:
@@ -245,7 +239,7 @@ def jsonl_rows(
         where = f"{shown(path)}:{row}"
         return Row(row, where, _fields(_object(line, where), columns, where, optional))
 
-    return tally.made(_not_blank(_counted(lines, tally), tally), chosen_of)
+    return tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
 
 
 def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:

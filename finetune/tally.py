@@ -23,13 +23,20 @@ class Tally:
 
     on_bad_row: OnBadRow | None = None  # None: stop too, but without the remedy, as there is no such option
     place: str = ""  # the file, for messages
+    what: str = "rows"  # or sentences, of columns with a word a row
     rows: int = 0  # that became examples
-    lines: int = 0  # below a header; 0 where the file is no table and no JSON lines
+    lines: int = 0  # below a header; 0 where the file is one JSON object
     blank: int = 0  # of these
     spanning: int = 0  # fields that span lines
     quoted: int = 0  # fields in quotation marks that were taken for text, as nobody said otherwise
     bad: list[str] = field(default_factory=list)  # why, in the order of the rows
     told: list[str] = field(default_factory=list)  # what the user should know of how the file was taken
+
+    def counted(self, lines: Iterable[Row]) -> Iterator[Row]:
+        """The same lines."""
+        for line in lines:
+            self.lines += 1
+            yield line
 
     def refuse(self, error: InputError) -> None:
         """Leaves a bad row out.
@@ -93,7 +100,10 @@ class Tally:
                 self.quoted
             ),
         }
-        told = [f"{self.rows:,} rows in {self.lines:,} lines", *(what for what, count in counts.items() if count)]
+        told = [
+            f"{self.rows:,} {self.what} in {self.lines:,} lines",
+            *(what for what, count in counts.items() if count),
+        ]
         notes = [f"{self.place}: {'; '.join(told)}"] if self.lines and (always or len(told) > 1) else []
         return self.told + notes + ([f"{self.place}: {first_of(self.bad)} left out"] if self.bad else [])
 

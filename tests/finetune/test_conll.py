@@ -250,6 +250,7 @@ def test_a_sentence_with_a_bad_row_is_left_out_and_named(tmp_path: Path) -> None
     content = "a\tO\n\nb\tO\nc\n\tO\nd\tO\n\ne\tO\n\t \nf\tO\n\ng\t\nh\tO\n"
     path, tally = write(tmp_path / "a.conll", content), Tally("skip")
     assert [x.words for x in read_conll(path, tally=tally)] == [("a",), ("e",), ("f",)]
+    assert (tally.what, tally.lines) == ("sentences", 13)
     assert tally.bad == [
         f"{path}:4: 1 column(s), expected 2, as in the first row",
         f"{path}:12: an empty column, expected a word and its tag",

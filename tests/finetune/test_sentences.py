@@ -236,6 +236,12 @@ def test_what_is_no_json_is_refused_where_the_input_begins_as_json(monkeypatch: 
     assert "standard input:2: expected one JSON object a line" in refusal(lambda: list(read_sentences(path)))
 
 
+def test_blank_lines_are_bad_rows_and_lines_are_counted(tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.txt", "Ann ran.\n\nYes, she did.\n"), Tally("skip")
+    assert [x.text for x in read_sentences(path, tally=tally)] == ["Ann ran.", "Yes, she did."]
+    assert (tally.lines, tally.bad) == (3, [f"{path}:2: the text is empty, expected text"])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
