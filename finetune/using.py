@@ -158,11 +158,12 @@ def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading)
     if options.json is not None:
         text = json.dumps(result, indent=2) + "\n"
         checkpoint.write_whole_text(Path(options.json), text)
+    tell = print if options.json is None else terminal.say  # what a file has need not be seen as well
     if result["by_class"]:
-        print(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
+        tell(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
     for name, value in result["metrics"].items():
-        print(f"{name:20} {value:.4f}")
-    print(f"{'examples':20} {result['examples']}")
+        tell(f"{name:20} {value:.4f}")
+    tell(f"{'examples':20} {result['examples']}")
 
 
 def figures_on(data: str, model: TaskModel, task: Task[Any, Any], machine: Machine) -> dict[str, Any]:
