@@ -20,7 +20,7 @@ from finetune.tally import Tally
 from finetune.texts import TextColumns, read_texts, text_examples
 from finetune.token_classification import in_scheme, words_for_themselves
 from finetune.use_options import ScoreOptions
-from finetune.using import note_all, tell
+from finetune.using import note_all, show_figures
 from minibert import checkpoint
 from minibert.errors import InputError
 from minibert.text_files import json_type, parse_json, read_lines, read_whole, reason, shown
@@ -38,7 +38,7 @@ def score_command(options: ScoreOptions, task: str, reading: Reading) -> None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.predictions))
     score: Callable[[str, str, Any], Figures] = SCORES[type(reading)]
     files = {"task": task, "data": options.data, "predictions": options.predictions}
-    tell(files | score(options.data, options.predictions, reading), options.json)
+    show_figures(files | score(options.data, options.predictions, reading), options.json)
 
 
 def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.ClassFigures] = ()) -> Figures:

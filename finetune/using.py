@@ -159,21 +159,22 @@ def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading)
     if options.json is not None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, machine = load_for_task(options, task_name, reading)
-    tell(figures_on(Tally(options.on_bad_row, options.data), model, task, machine), options.json)
+    show_figures(figures_on(Tally(options.on_bad_row, options.data), model, task, machine), options.json)
 
 
-def tell(result: Mapping[str, Any], json_path: str | None) -> None:
+def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
     """Prints figures, and writes them where asked to."""
     if json_path is not None:
         text = json.dumps(result, indent=2) + "\n"
         checkpoint.write_whole_text(Path(json_path), text)
+    tell = print if json_path is None else terminal.say  # what a file has need not be seen as well
     if result["by_class"]:
-        print(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
+        tell(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
     for name, value in result["metrics"].items():
-        print(f"{name:20} {value:.4f}")
+        tell(f"{name:20} {value:.4f}")
     for name in ("examples", "skipped", "missing"):
         if name in result:
-            print(f"{name:20} {result[name]}")
+            tell(f"{name:20} {result[name]}")
 
 
 def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], machine: Machine) -> dict[str, Any]:

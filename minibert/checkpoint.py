@@ -23,7 +23,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from minibert import vocabulary_files
 from minibert.config import BertConfig
@@ -137,7 +138,7 @@ def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any
         InputError: fields that the class refuses, or a size beyond counting; the message names `source`.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), Undrawn():
             return ARCHITECTURES[architecture](config, **head)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
@@ -145,6 +146,21 @@ def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any
         sizes = {name: value for name, value in config.to_dict().items() if type(value) is int}
         largest = max(sizes, key=lambda name: sizes[name])
         raise InputError(f"{source}: {largest} {sizes[largest]} is more than any weights have") from error
+
+
+class Undrawn(TorchFunctionMode):
+    """Draws no numbers for weights that have no memory: for them PyTorch would load its compiler, which takes longer
+    than all else in a short command, and fails where TORCHINDUCTOR_CACHE_DIR is no directory."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **kwargs)
 
 
 def check_padding(config: BertConfig, tokenizer: Tokenizer, *, place: str = "") -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeVar, get_type_hints
 
-from minibert import __version__, environment, processor, terminal
+from minibert import __version__, environment, terminal
 from minibert.errors import InputError, Interrupted, MinibertError, OutOfMemory, RunStopped, did_you_mean
 from minibert.typed import SCRIPTS, as_typed, import_from_here_last
 
@@ -181,6 +181,8 @@ def run(command: Callable[[], None]) -> None:
     """
     import_from_here_last()
     environment.settle()
+    from minibert import processor  # now, since libraries come with it
+
     processor.watch()
     terminal.take_over()
     if os.environ.get("MINIBERT_DEBUG") == "1":

@@ -9,12 +9,22 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from minibert.errors import InputError
-from minibert.text_files import LONGEST_LINE, check_file, json_type, parse_json, read_lines, read_pieces, reason
+from minibert.text_files import (
+    LONGEST_LINE,
+    check_file,
+    json_type,
+    parse_json,
+    read_lines,
+    read_pieces,
+    reason,
+    suffix,
+)
 from minibert.vocabulary import LONE_SURROGATE
 from pretrain import pydocs
 from pretrain.sentences import fold, split_sentences
@@ -22,25 +32,33 @@ from pretrain.sentences import fold, split_sentences
 EMBEDDED = "pydocs"
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
 _JSONL_SUFFIXES = (".jsonl", ".jsonl.gz")
+# Whose text stands between marks, in fields or compressed: a model would learn those.
+_NO_TEXT_SUFFIXES = (
+    ".csv", ".tsv", ".json", ".parquet", ".arrow", ".feather", ".zst", ".xz", ".bz2", ".zip", ".7z", ".tar", ".tgz",
+    ".html", ".xml", ".pdf", ".doc", ".docx", ".odt", ".epub", ".xls", ".xlsx",
+)  # fmt: skip
 LONGEST_DOCUMENT = LONGEST_LINE  # bytes: memory holds several copies of one
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
-def read_documents(corpus: Sequence[str], *, text_field: str = "text") -> Iterator[str]:
+def read_documents(
+    corpus: Sequence[str], *, text_field: str = "text", document_per_line: bool = False
+) -> Iterator[str]:
     """Streams the documents of a corpus: the entries in the order given, the files of a directory sorted by path.
 
     An entry is `pydocs` (the embedded corpus; a file of that name is `./pydocs`), a file, or a directory, which stands
     for all *.txt, *.txt.gz, *.jsonl and *.jsonl.gz below it that are files. In text files a blank line ends a document,
-    and so do, with a note, `LONGEST_DOCUMENT` bytes; in .jsonl files each line is an object whose `text_field` is a
-    document, and a blank line inside it separates paragraphs.
+    with `document_per_line` every line does, and so do, with a note, `LONGEST_DOCUMENT` bytes; in .jsonl files each
+    line is an object whose `text_field` is a document, and a blank line inside it separates paragraphs.
 
     Raises InputError, naming file and line or byte: what cannot be read, is not UTF-8 text or a JSON object with that
     field, a line of .jsonl that is too long, or a corpus without a single document.
     """
     check_corpus(corpus, text_field=text_field)
+    below = partial(_documents_below, text_field=text_field, document_per_line=document_per_line)
     empty = True
     for entry in corpus:
-        for document in pydocs.documents() if entry == EMBEDDED else _documents_below(Path(entry), text_field):
+        for document in pydocs.documents() if entry == EMBEDDED else below(Path(entry)):
             empty = False
             yield document
     if empty:
@@ -65,6 +83,10 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text") -> None:
                     )
                 continue
             check_file(path)
+            if suffix(entry) in _NO_TEXT_SUFFIXES:
+                raise InputError(
+                    f"{entry}: {suffix(entry)} is not read, expected text in .txt or .jsonl files, plain or .gz"
+                )
             # A pipe has no size before it is read.
             if path.is_file() and path.stat().st_size == 0:
                 raise InputError(f"{entry}: the file is empty, expected text")
@@ -91,12 +113,12 @@ def split_document(text: str, *, sentence_per_line: bool = False) -> list[list[s
     return [sentences for sentences in paragraphs if sentences]
 
 
-def _documents_below(path: Path, text_field: str) -> Iterator[str]:
+def _documents_below(path: Path, *, text_field: str, document_per_line: bool) -> Iterator[str]:
     for file in _text_files(path) if path.is_dir() else [path]:
         if file.name.lower().endswith(_JSONL_SUFFIXES):
             yield from _jsonl_documents(file, text_field)
         else:
-            yield from _text_documents(file)
+            yield from _text_documents(file, document_per_line=document_per_line)
 
 
 def _text_files(directory: Path) -> list[Path]:
@@ -110,7 +132,7 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
-def _text_documents(path: Path) -> Iterator[str]:
+def _text_documents(path: Path, *, document_per_line: bool) -> Iterator[str]:
     lines: list[str] = []
     size = last = 0  # bytes of these lines, and the row of the last
     noted = False
@@ -118,9 +140,10 @@ def _text_documents(path: Path) -> Iterator[str]:
         text = piece.strip()
         added = len(text.encode())
         too_long = size + added > LONGEST_DOCUMENT
-        if lines and (too_long if text else row != last):
+        ends = row != last and (document_per_line or not text)
+        if lines and (ends or too_long):
             yield "\n".join(lines)
-            if text and not noted:
+            if not (ends or noted):
                 _note_split(path, row)
                 noted = True
             lines, size = [], 0

@@ -118,6 +118,8 @@ class PretrainOptions:
     """a directory with a tokenizer to use in place of training one"""
     sentence_per_line: bool = False
     """each line of the corpus is one sentence; else sentences are split"""
+    document_per_line: bool = False
+    """each line of a text file is a document; else a blank line ends one"""
     text_field: str = "text"
     """the field of a .jsonl line that holds the text"""
 
@@ -200,6 +202,7 @@ class PretrainOptions:
             corpus=self.corpus,
             text_field=self.text_field,
             sentence_per_line=self.sentence_per_line,
+            document_per_line=self.document_per_line,
             vocab_size=self.vocab_size,
             tokenizer_kind=self.tokenizer_kind,
             word_segmenter=self.word_segmenter,

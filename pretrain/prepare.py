@@ -65,6 +65,8 @@ class PrepareOptions:
     """The field that holds the text in .jsonl files."""
     sentence_per_line: bool = False
     """Each line is a sentence; else sentences are found, English and Chinese."""
+    document_per_line: bool = False
+    """Each line of a text file is a document; else a blank line ends one."""
     vocab_size: int = 8192
     """Tokens in the vocabulary that is trained."""
     tokenizer_kind: Kind = "wordpiece"
@@ -200,7 +202,10 @@ def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
     choice = HeldOutChoice(options.documents_a_side)
     blocks: list[tuple[int, int]] = []
     offset = 0
-    chunks = _chunks(read_documents(options.corpus, text_field=options.text_field))
+    documents = read_documents(
+        options.corpus, text_field=options.text_field, document_per_line=options.document_per_line
+    )
+    chunks = _chunks(documents)
     tasks = ((texts, options.sentence_per_line) for texts in chunks)
     # Closed at once after an error, since `pydocs` is read by processes of its own.
     with contextlib.closing(chunks), path.open("wb") as file, _bar("reading", None) as bar:
@@ -245,7 +250,8 @@ def _too_few(found: str, options: PrepareOptions) -> InputError:
     need = "at least one to train on and one held out are needed; add documents"
     if options.nsp:
         need = "next-sentence prediction needs at least two to train on and two held out; add documents or use --no-nsp"
-    return InputError(f"only {found}{'' if found.startswith('1 ') else 's'}: {need}")
+    ends = "" if options.document_per_line else " (a blank line ends one; with --document-per-line each line does)"
+    return InputError(f"only {found}{'' if found.startswith('1 ') else 's'}: {need}{ends}")
 
 
 # -- Spool -> vocabulary and arrays ---------------------------------------------------------------------------------

@@ -70,16 +70,20 @@ class MetricsLog:
 def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextManager[MetricsLog | None]:
     """The first process's log, which says so where training goes on after `step` steps; the others have none.
 
-    What is damaged in it is said here, before the first step, and not only when it is drawn at the end.
+    What is damaged in it, or that it is gone, is said here, before the first step, and not only when it is drawn at the
+    end.
 
     Raises RunStopped, as `MetricsLog`.
     """
     if not processes.is_main:
         return contextlib.nullcontext()
+    was_there = path.exists()
     log = MetricsLog(path)
     if path.stat().st_size:  # also at step 0, after a kill that came before the first state
         read_metrics(path, lambda line: say(processes, line))
         log.log_resume(step)
+    elif step and not was_there:
+        say(processes, f"{path}: was not there; what was logged up to step {step} is lost")
     return log
 
 

@@ -133,7 +133,7 @@ def run(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # itself, or what it left behind
         status = os.waitpid(child, 0)[1]
-    said = {name: (notes / name).read_text("utf-8", "backslashreplace") for name in ("stdout", "stderr")}
+    said = {name: (notes / name).read_text(streams.encoding, "backslashreplace") for name in ("stdout", "stderr")}
     seen = (notes / "seen").read_text().splitlines()
     hosts = [line for line in seen if line != "change"]
     code = os.waitstatus_to_exitcode(status)

@@ -137,7 +137,7 @@ def _content(path: Path) -> Any:
             return _log(content)
         if path.name in ("summary.json", "state.json", "manifest.json"):
             return _unclocked(json.loads(content))
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     return content
 
@@ -151,7 +151,7 @@ def is_log(path: Path) -> bool:
     """Whether it is no log, or one that can be read."""
     try:
         return path.name != LOG or all(isinstance(entry["step"], int) for entry in log(path))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
 
 

@@ -446,6 +446,10 @@ def test_evaluate_returns_what_the_command_writes(
     model, data = runs / "text-classification", files / file_name("text-classification", "test")
     assert run_here(monkeypatch, "evaluate", model, "--data", data, "--json", tmp_path / "figures.json") == 0
     expected = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    with open("/dev/full", "w", buffering=1) as nobody:
+        monkeypatch.setattr("sys.stdout", nobody)
+        assert run_here(monkeypatch, "evaluate", model, "--data", data, "--json", tmp_path / "figures.json") == 0
+        assert run_here(monkeypatch, "evaluate", model, "--data", data) == 3
     assert finetune.evaluate(model, data) == expected
     assert finetune.evaluate(minibert.load(model), data) == expected
 

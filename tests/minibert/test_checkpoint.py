@@ -95,6 +95,12 @@ def test_a_loaded_model_is_tied(model_directory: Path) -> None:
     assert model.mlm_head.decoder.weight is model.encoder.embeddings.token.weight
 
 
+def test_loading_draws_nothing_and_does_without_the_compiler(model_directory: Path) -> None:
+    code = f"import sys, minibert\nminibert.load({str(model_directory)!r})\nprint('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(model_directory: Path) -> None:
     model, _ = checkpoint.load(model_directory)
     assert not any(module.training for module in model.modules())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,15 @@ def test_a_notebooks_backend_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     environment.settle()
     assert os.environ["MPLBACKEND"] == "agg"
+
+
+def test_a_cache_that_cannot_be_made_costs_no_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/dev/null")
+    environment.settle()
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
+    environment.settle()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kernels")
 
 
 @pytest.mark.parametrize("module", ["minibert", "pretrain", "finetune", "weights_convert"])

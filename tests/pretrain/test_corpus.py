@@ -40,6 +40,21 @@ def test_a_blank_line_ends_a_document(tmp_path: Path, name: str) -> None:
     assert list(read_documents([path])) == ["One.\nStill one.", "Two.", "Three."]
 
 
+def test_each_line_may_be_a_document(tmp_path: Path) -> None:
+    text, jsonl = (
+        _write(tmp_path / "a.txt", "One. More.\r\n\nTwo.\nThree."),
+        _write(tmp_path / "b.jsonl", '{"text": "4\\n5"}'),
+    )
+    assert list(read_documents([text, jsonl], document_per_line=True)) == ["One. More.", "Two.", "Three.", "4\n5"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "A.TSV", "a.json.gz", "a.parquet", "a.txt.zst", "a.tar.gz"])
+def test_what_is_no_plain_text_is_not_read_as_such(tmp_path: Path, name: str) -> None:
+    path = _write(tmp_path / name, b"text,label\nGood,1\n")
+    kind = Path(name.lower().removesuffix(".gz")).suffix
+    assert _refusal(path) == f"{path}: {kind} is not read, expected text in .txt or .jsonl files, plain or .gz"
+
+
 def test_byte_order_mark_and_windows_line_ends_are_tolerated(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.txt", b"\xef\xbb\xbfOne.\r\nMore.\r\n\r\nTwo.\r\n")
     assert list(read_documents([path])) == ["One.\nMore.", "Two."]
@@ -225,6 +240,13 @@ def test_a_document_ends_at_the_limit(
             f"note     {path}:{split_at}: 10 bytes without a blank line; a document ends here, as after as many more\n"
         )
         assert capsys.readouterr().err == ("" if split_at is None else note)
+
+
+@pytest.mark.usefixtures("ten_bytes")
+def test_a_long_line_that_is_a_document_is_split_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _write(tmp_path / "a.txt", "01234567\nab cd efgh ij kl\nmn")
+    assert list(read_documents([path], document_per_line=True)) == ["01234567", "ab cd efgh", "ij kl", "mn"]
+    assert capsys.readouterr().err.startswith(f"note     {path}:2: 10 bytes")
 
 
 @pytest.mark.usefixtures("ten_bytes")

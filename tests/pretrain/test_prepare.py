@@ -271,6 +271,22 @@ def test_refuses_too_few_documents(tmp_path: Path, documents: list[str], nsp: bo
     assert refusal(tmp_path, documents, nsp=nsp).startswith(message)
 
 
+def test_few_documents_may_be_lines_of_one(tmp_path: Path) -> None:
+    lines = ["\n".join(numbered(9))]
+    assert refusal(tmp_path, lines, nsp=False).endswith(
+        "; add documents (a blank line ends one; with --document-per-line each line does)"
+    )
+    assert "blank line" not in refusal(tmp_path, ["One."], nsp=False, document_per_line=True)
+
+
+def test_a_document_per_line(tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("The cat.\nNo dog. The dog.\nNo cat.\n")
+    prepare(PrepareOptions(corpus=(str(path),), nsp=False, document_per_line=True), tmp_path / "arrays")
+    corpus = open_prepared(tmp_path / "arrays")
+    assert sorted(map(len, sentences(corpus.train) + sentences(corpus.heldout))) == [1, 1, 2]
+
+
 def test_documents_without_a_token_don_t_count(tmp_path: Path, vocabulary: str) -> None:
     documents = ["\u200b" * i for i in range(1, 30)] + ["The cat."]
     assert refusal(tmp_path, documents, tokenizer=vocabulary).startswith("only 0 documents: next-sentence prediction")

@@ -43,6 +43,16 @@ def test_the_first_process_logs_and_says_when_it_goes_on(tmp_path: Path) -> None
         assert path.read_text() == '{"step": 1, "a": 1}\n{"event": "resume", "step": 0}\n'
 
 
+def test_a_log_that_is_gone_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with open_log(path, Processes(), step=5):  # there is a state of step 5
+        pass
+    assert capsys.readouterr().out == f"{path}: was not there; what was logged up to step 5 is lost\n"
+    with open_log(path, Processes(), step=5):  # of a run that logs every ten steps
+        pass
+    assert capsys.readouterr().out == ""
+
+
 def test_a_log_that_is_one_torn_line_becomes_empty(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"st')
