@@ -80,9 +80,10 @@ def write_figures(
     examples: Sequence[Any],
     predictions: Sequence[Any],
     summary: dict[str, Any],
+    doubts: Sequence[str],
     say: Callable[[str], None],
 ) -> None:
-    """Draws the pictures, writes the summary at last, and says what is in it.
+    """Draws the pictures, writes the summary at last, and says what is in it, and what to doubt of it.
 
     examples, predictions: dev's.
     """
@@ -93,7 +94,7 @@ def write_figures(
     checkpoint.write_whole_text(run.summary, content)
     if figures:
         say(f"\ndev, epoch {summary['best_epoch']}\n{figures_table(figures)}\n")
-    say("\n".join(summary_lines(summary)))
+    say("\n".join([*summary_lines(summary), *(f"note     {doubt}" for doubt in doubts)]))
     curves = f", curves in {run.curves}" if drawn else ""
     say(f"\nmodel and figures in {run.path}{curves}")
 

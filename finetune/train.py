@@ -419,12 +419,10 @@ class Finetuning:
             test_metrics=test_metrics,
         )  # fmt: skip
         tidy(self.run.state)  # of a save that was cut off, where none came after it
-        report = partial(say, self.processes)
-        write_figures(self.run, task, self.dev.examples, predictions, figures, report)
         log = read_metrics(self.run.metrics, lambda _: None) if self.run.metrics.is_file() else []
         losses = [line["loss"] for line in log if "loss" in line]
-        for doubt in doubts(task, self.dev.examples, predictions, trained_on=self.train.features, losses=losses):
-            report(f"note     {doubt}")
+        found = list(doubts(task, self.dev.examples, predictions, trained_on=self.train.features, losses=losses))
+        write_figures(self.run, task, self.dev.examples, predictions, figures, found, partial(say, self.processes))
 
 
 def optimizer_options(options: TrainingOptions) -> OptimizerOptions:

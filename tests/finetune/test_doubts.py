@@ -132,6 +132,7 @@ def test_a_run_ends_with_them(
 ) -> None:  # fmt: skip
     args = (*arguments(TASKS[0], base, files, tmp_path / "run"), *SHORT, "--learning-rate", 1e-9, "--log-every", 1)
     assert run_here(monkeypatch, *args) == 0
-    end = capsys.readouterr().out.partition("model and figures in")[2]
+    end = capsys.readouterr().out.partition("\nseed  ")[2]
     assert "\nnote     the loss ended at 0." in end
-    assert end.endswith("note     dev has 40 example(s), too few to tell: one more or less is 2% of them\n")
+    last = "note     dev has 40 example(s), too few to tell: one more or less is 2% of them\n\nmodel and figures in "
+    assert last + str(tmp_path) in end
