@@ -133,7 +133,8 @@ def run(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # itself, or what it left behind
         status = os.waitpid(child, 0)[1]
-    said = {name: (notes / name).read_text(streams.encoding, "backslashreplace") for name in ("stdout", "stderr")}
+    encoding = streams.encoding.replace("utf-16", "utf-16-le")  # Python writes no byte-order mark into what is open
+    said = {name: (notes / name).read_text(encoding, "backslashreplace") for name in ("stdout", "stderr")}
     seen = (notes / "seen").read_text().splitlines()
     hosts = [line for line in seen if line != "change"]
     code = os.waitstatus_to_exitcode(status)
