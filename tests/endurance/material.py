@@ -150,7 +150,7 @@ def log(path: Path) -> list[Any]:
 def is_log(path: Path) -> bool:
     """Whether it is no log, or one that can be read."""
     try:
-        return path.name != LOG or all(isinstance(entry["step"], int) for entry in log(path))
+        return path.name != LOG or (path.is_file() and all(isinstance(entry["step"], int) for entry in log(path)))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
 
