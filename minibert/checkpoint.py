@@ -43,15 +43,11 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
     """Writes a model directory. One that is there already has its model files replaced, each whole.
 
     Raises:
-        InputError: the tokenizer knows more tokens than the model has embeddings, or as `check_padding`.
+        InputError: as `check_tokenizer`.
         OSError: the directory can't be written; then nothing is left behind.
     """
     directory = real_path(directory)
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
-        )
-    check_padding(model.config, tokenizer)
+    check_tokenizer(model.config, tokenizer)
     with written_whole(directory) as aside:
         tokenizer.save(aside)
         (aside / WEIGHTS).write_bytes(safetensors_bytes(weights_of(model)))
@@ -112,9 +108,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     description = read_description(directory)
     config = description.config
     tokenizer = Tokenizer.load(directory)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise InputError(f"{directory}: {tokenizer.vocab_size} tokens in the tokenizer, vocab_size {config.vocab_size}")
-    check_padding(config, tokenizer, place=f"{directory / CONFIG}: ")
+    check_tokenizer(config, tokenizer, place=f"{directory / CONFIG}: ")
     weights = directory / WEIGHTS
     for path, checksum in {weights: None, **description.checksums}.items():
         if not path.is_file():
@@ -147,13 +141,21 @@ def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any
         raise InputError(f"{source}: {largest} {sizes[largest]} is more than any weights have") from error
 
 
-def check_padding(config: BertConfig, tokenizer: Tokenizer, *, place: str = "") -> None:
-    """Where padding has no position (RoBERTa), the model has to know it by its id: any other token of that id would
+def check_tokenizer(config: BertConfig, tokenizer: Tokenizer, *, place: str = "") -> None:
+    """That every token has a row of the embedding. Rows without a token are no error: published models often have
+    some, to make their number a round one.
+
+    Where padding has no position (RoBERTa), the model has to know it by its id, too: any other token of that id would
     have none.
 
     Raises:
-        InputError: the tokenizer pads with another token; the message begins with `place`.
+        InputError: a token has no row, or the tokenizer pads with another token; the message begins with `place`.
     """
+    if tokenizer.vocab_size > config.vocab_size:
+        raise InputError(
+            f"{place}vocab_size {config.vocab_size}, but the tokenizer has {tokenizer.vocab_size} tokens: the last "
+            "ones would have no embedding"
+        )
     if config.positions_skip_padding and config.pad_token_id != tokenizer.pad_id:
         raise InputError(
             f"{place}pad_token_id {config.pad_token_id}, by which positions are counted, but the tokenizer's "
@@ -224,7 +226,7 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
     expected = dict(model.named_parameters())
     missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or surplus:
-        wrong = [f"{kind} {_listed(names)}" for kind, names in (("missing", missing), ("unknown", surplus)) if names]
+        wrong = [f"{kind} {listed(names)}" for kind, names in (("missing", missing), ("unknown", surplus)) if names]
         raise InputError(f"{source}: {'; '.join(wrong)}")
     for name, parameter in expected.items():
         if parameter.shape != tensors[name].shape:
@@ -237,7 +239,8 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
             setattr(module, name, filled[parameter])  # by identity: both uses of a tied parameter get the same one
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """For messages: the first `MOST_NAMES`."""
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 

@@ -65,9 +65,14 @@ def from_hf_command(args: Sequence[str]) -> None:
     conversion = from_hf(
         options.directory, options.out, new_head=torch.Generator().manual_seed(0) if options.new_head else None
     )
+    if conversion.prefix:
+        terminal.say(f"{conversion.prefix} is taken off every key")
     terminal.say(*conversion.ledger.lines())
     if conversion.left_aside:
         terminal.say(f"config.json: without influence on what is computed: {', '.join(conversion.left_aside)}")
+    rows, tokens = conversion.model.config.vocab_size, conversion.tokenizer.vocab_size
+    if rows > tokens:
+        terminal.say(f"vocab_size: {rows:,} rows for {tokens:,} tokens; those behind the last token stay, and are none")
     terminal.say(f"\na {type(conversion.model).__name__}, written to {options.out}")
 
 

@@ -20,7 +20,7 @@ from minibert.vocabulary_files import CLASSES, GENERIC_CLASSES, NAMED
 from weights_convert.config_map import MASKED_LM, Described, read_config, to_fields
 from weights_convert.families import Family
 from weights_convert.hub import directory_named
-from weights_convert.key_map import Ledger, check_layers, match, to_keys, to_parameters
+from weights_convert.key_map import Ledger, check_layers, match, to_keys, to_parameters, without_prefix
 from weights_convert.weight_files import SAFETENSORS, find_weights, read_weights
 
 
@@ -30,6 +30,7 @@ class Conversion:
 
     model: Model
     tokenizer: Tokenizer
+    prefix: str  # taken off every key of the weights
     ledger: Ledger
     left_aside: tuple[str, ...]  # fields of its config.json
 
@@ -60,14 +61,9 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     directory = directory_named(directory)
     described = read_config(directory / "config.json")
     tokenizer = Tokenizer.load(directory)
-    if tokenizer.vocab_size != described.config.vocab_size:
-        raise InputError(
-            f"{directory}: {tokenizer.vocab_size} tokens in the vocabulary, vocab_size {described.config.vocab_size} "
-            "in config.json"
-        )
-    checkpoint.check_padding(described.config, tokenizer, place=f"{directory / 'config.json'}: ")
+    checkpoint.check_tokenizer(described.config, tokenizer, place=f"{directory / 'config.json'}: ")
     weights = find_weights(directory)
-    tensors = read_weights(weights)
+    tensors, prefix = without_prefix(read_weights(weights), described.family)
     architecture = choose_architecture(described, tensors, source=str(directory))
     check_layers(tensors, described.config, described.family, str(weights))
     try:
@@ -78,7 +74,7 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     model = checkpoint.without_memory(architecture, config, head, source=directory / "config.json")
     ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
     checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))
-    return Conversion(model.eval(), tokenizer, ledger, described.left_aside)
+    return Conversion(model.eval(), tokenizer, prefix, ledger, described.left_aside)
 
 
 def choose_architecture(described: Described, keys: Iterable[str], *, source: str) -> str:

@@ -366,14 +366,16 @@ def test_a_tokenizer_larger_than_the_saved_models_vocabulary_is_refused(
     larger = Tokenizer.load(model_directory)
     assert larger.add_tokens(["zebra"]) == 1
     larger.save(model_directory)
-    expected = f"{model_directory}: 81 tokens in the tokenizer, vocab_size 80"
-    assert refusal(lambda: checkpoint.load(model_directory)) == expected
+    assert refusal(lambda: checkpoint.load(model_directory)) == (
+        f"{model_directory / 'config.json'}: vocab_size 80, but the tokenizer has 81 tokens: the last ones would have "
+        "no embedding"
+    )
 
 
 def test_a_tokenizer_larger_than_the_models_vocabulary_is_not_saved(tokenizer: Tokenizer, tmp_path: Path) -> None:
     model = Bert(TINY.replace(vocab_size=79), generator=seeded(1))
     message = refusal(lambda: checkpoint.save(model, tokenizer, tmp_path / "model"))
-    assert message == "the tokenizer has 80 tokens, the model's vocab_size is only 79"
+    assert message == "vocab_size 79, but the tokenizer has 80 tokens: the last ones would have no embedding"
     assert list(tmp_path.iterdir()) == []
 
 
