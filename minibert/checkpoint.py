@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from minibert import vocabulary_files
-from minibert.config import BertConfig
+from minibert.config import BertConfig, TextVectors
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
 from minibert.text_files import STANDARD_INPUT, check_path, open_file, read_small, shown
@@ -121,6 +122,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
         raise InputError(f"{weights}: damaged ({error})") from error
     model = without_memory(description.architecture, config, description.head, source=directory / CONFIG)
     assign_weights(model, tensors, source=str(weights))
+    model.encoder.text_vectors = description.text_vectors
     return model.eval(), tokenizer
 
 
@@ -170,6 +172,7 @@ class Description(NamedTuple):
     architecture: str
     head: dict[str, Any]  # see `minibert.heads.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
     checksums: dict[Path, str]  # file -> its SHA-256, of `CHECKSUMS` those that are given
+    text_vectors: TextVectors | None = None
 
 
 def read_description(directory: Path) -> Description:
@@ -207,7 +210,8 @@ def read_description(directory: Path) -> Description:
             expected = "an object" if isinstance(usual, dict) else "a string"
             raise InputError(f"{path}: {name} must be {expected}, not {head[name]!r}")
     try:
-        return Description(BertConfig.from_dict(fields), architecture, head, checksums)
+        vectors = TextVectors.from_dict(fields.pop("text_vectors")) if "text_vectors" in fields else None
+        return Description(BertConfig.from_dict(fields), architecture, head, checksums, vectors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -246,10 +250,12 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _description(model: Model, directory: Path) -> dict[str, Any]:
+    vectors = model.encoder.text_vectors
     return {
         "architecture": type(model).__name__,
         **model.config.to_dict(),
         **head_fields(model),
+        **({} if vectors is None else {"text_vectors": asdict(vectors)}),
         **{field: sha256(directory / name) for name, field in CHECKSUMS.items()},
     }
 
@@ -287,6 +293,7 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
 # What belongs to a model directory, a run's or one of Hugging Face's.
 BELONGING = (
     CONFIG, "*.safetensors", "*.bin", "*.index.json", *vocabulary_files.ALL_FILES,
+    "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
     "run.toml", "metrics.jsonl", "summary.json", "curves.png", "confusion.png",
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from minibert import checkpoint, cli
+from minibert.config import TextVectors
 from minibert.heads import ARCHITECTURES, OPTIONAL_HEAD_FIELDS, BertForMaskedLM, BertForPreTraining, head_fields
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
@@ -352,6 +353,29 @@ def test_a_class_without_labels_takes_none(model_directory: Path) -> None:
     edit_config(model_directory, labels=["bad", "good"])
     message = refusal(lambda: checkpoint.load(model_directory))
     assert message.startswith(f"{model_directory / 'config.json'}: unknown config field labels; the fields are ")
+
+
+def test_what_is_said_of_vectors_comes_back(model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    checkpoint.save(model, tokenizer, tmp_path / "model")
+    assert "text_vectors" not in json.loads((tmp_path / "model" / "config.json").read_text())
+    assert checkpoint.load(tmp_path / "model")[0].encoder.text_vectors is None
+    model.encoder.text_vectors = TextVectors("cls", normalize=True, max_length=9)
+    checkpoint.save(model, tokenizer, tmp_path / "model")
+    assert checkpoint.load(tmp_path / "model")[0].encoder.text_vectors == model.encoder.text_vectors
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("cls", "text_vectors must be an object of max_length, normalize, not_done, pooling, not 'cls'"),
+        ({"size": 3}, "text_vectors must be an object of max_length, normalize, not_done, pooling, not {'size': 3}"),
+        ({"pooling": "sum"}, "the pooling must be mean, cls or max, not 'sum'"),
+        ({"max_length": 8.0}, "max_length must be of type int | None, not 8.0"),
+    ],
+)
+def test_vectors_that_we_do_not_make_are_refused(said: object, message: str, model_directory: Path) -> None:
+    edit_config(model_directory, text_vectors=said)
+    assert refusal(lambda: checkpoint.load(model_directory)) == f"{model_directory / 'config.json'}: {message}"
 
 
 def test_a_config_that_is_not_utf_8_is_named(model_directory: Path) -> None:
