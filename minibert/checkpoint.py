@@ -43,11 +43,15 @@ MOST_NAMES = 40  # of parameters, in a message: those of two blocks
 def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
     """Writes a model directory. One that is there already has its model files replaced, each whole.
 
+    Of what torch.compile or data parallelism made of a model, the model itself is written.
+
     Raises:
         InputError: as `check_tokenizer`.
         OSError: the directory can't be written; then nothing is left behind.
     """
     directory = real_path(directory)
+    while (wrapped := getattr(model, "_orig_mod", getattr(model, "module", None))) is not None:
+        model = wrapped
     check_tokenizer(model.config, tokenizer)
     with written_whole(directory) as aside:
         tokenizer.save(aside)

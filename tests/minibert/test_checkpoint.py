@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.nn import DataParallel
 from torch.testing import assert_close
 
 from minibert import checkpoint, cli
@@ -105,6 +106,19 @@ def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(model_directory
 def test_a_directory_may_be_without_a_checksum(model_directory: Path, model: BertForPreTraining) -> None:
     edit_config(model_directory, weights_sha256=None, tokenizer_sha256=None)
     assert_close(checkpoint.load(model_directory)[0].state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def compiled(model: torch.nn.Module) -> Any:
+    return torch.compile(model, backend="eager")
+
+
+@pytest.mark.parametrize("wrap", [compiled, DataParallel, lambda model: compiled(DataParallel(model))])
+def test_a_wrapped_model_is_saved_as_itself(
+    wrap: Callable[[Any], Any], model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    checkpoint.save(model, tokenizer, tmp_path / "plain")
+    checkpoint.save(wrap(model), tokenizer, tmp_path / "wrapped")
+    assert contents(tmp_path / "wrapped") == contents(tmp_path / "plain")
 
 
 def test_a_model_may_have_more_embeddings_than_the_tokenizer_has_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
