@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from minibert import vocabulary_files
-from minibert.config import BertConfig
+from minibert.config import BertConfig, TextVectors
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
 from minibert.text_files import STANDARD_INPUT, check_path, open_file, read_small, shown
@@ -43,16 +44,16 @@ MOST_NAMES = 40  # of parameters, in a message: those of two blocks
 def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
     """Writes a model directory. One that is there already has its model files replaced, each whole.
 
+    Of what torch.compile or data parallelism made of a model, the model itself is written.
+
     Raises:
-        InputError: the tokenizer knows more tokens than the model has embeddings, or as `check_padding`.
+        InputError: as `check_tokenizer`.
         OSError: the directory can't be written; then nothing is left behind.
     """
     directory = real_path(directory)
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, the model's vocab_size is only {model.config.vocab_size}"
-        )
-    check_padding(model.config, tokenizer)
+    while (wrapped := getattr(model, "_orig_mod", getattr(model, "module", None))) is not None:
+        model = wrapped
+    check_tokenizer(model.config, tokenizer)
     with written_whole(directory) as aside:
         tokenizer.save(aside)
         (aside / WEIGHTS).write_bytes(safetensors_bytes(weights_of(model)))
@@ -113,9 +114,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     description = read_description(directory)
     config = description.config
     tokenizer = Tokenizer.load(directory)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise InputError(f"{directory}: {tokenizer.vocab_size} tokens in the tokenizer, vocab_size {config.vocab_size}")
-    check_padding(config, tokenizer, place=f"{directory / CONFIG}: ")
+    check_tokenizer(config, tokenizer, place=f"{directory / CONFIG}: ")
     weights = directory / WEIGHTS
     for path, checksum in {weights: None, **description.checksums}.items():
         if not path.is_file():
@@ -128,6 +127,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
         raise InputError(f"{weights}: damaged ({error})") from error
     model = without_memory(description.architecture, config, description.head, source=directory / CONFIG)
     assign_weights(model, tensors, source=str(weights))
+    model.encoder.text_vectors = description.text_vectors
     return model.eval(), tokenizer
 
 
@@ -163,13 +163,21 @@ class Undrawn(TorchFunctionMode):
         return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **kwargs)
 
 
-def check_padding(config: BertConfig, tokenizer: Tokenizer, *, place: str = "") -> None:
-    """Where padding has no position (RoBERTa), the model has to know it by its id: any other token of that id would
+def check_tokenizer(config: BertConfig, tokenizer: Tokenizer, *, place: str = "") -> None:
+    """That every token has a row of the embedding. Rows without a token are no error: published models often have
+    some, to make their number a round one.
+
+    Where padding has no position (RoBERTa), the model has to know it by its id, too: any other token of that id would
     have none.
 
     Raises:
-        InputError: the tokenizer pads with another token; the message begins with `place`.
+        InputError: a token has no row, or the tokenizer pads with another token; the message begins with `place`.
     """
+    if tokenizer.vocab_size > config.vocab_size:
+        raise InputError(
+            f"{place}vocab_size {config.vocab_size}, but the tokenizer has {tokenizer.vocab_size} tokens: the last "
+            "ones would have no embedding"
+        )
     if config.positions_skip_padding and config.pad_token_id != tokenizer.pad_id:
         raise InputError(
             f"{place}pad_token_id {config.pad_token_id}, by which positions are counted, but the tokenizer's "
@@ -184,6 +192,7 @@ class Description(NamedTuple):
     architecture: str
     head: dict[str, Any]  # see `minibert.heads.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
     checksums: dict[Path, str]  # file -> its SHA-256, of `CHECKSUMS` those that are given
+    text_vectors: TextVectors | None = None
 
 
 def read_description(directory: Path) -> Description:
@@ -221,7 +230,8 @@ def read_description(directory: Path) -> Description:
             expected = "an object" if isinstance(usual, dict) else "a string"
             raise InputError(f"{path}: {name} must be {expected}, not {head[name]!r}")
     try:
-        return Description(BertConfig.from_dict(fields), architecture, head, checksums)
+        vectors = TextVectors.from_dict(fields.pop("text_vectors")) if "text_vectors" in fields else None
+        return Description(BertConfig.from_dict(fields), architecture, head, checksums, vectors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -240,7 +250,7 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
     expected = dict(model.named_parameters())
     missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or surplus:
-        wrong = [f"{kind} {_listed(names)}" for kind, names in (("missing", missing), ("unknown", surplus)) if names]
+        wrong = [f"{kind} {listed(names)}" for kind, names in (("missing", missing), ("unknown", surplus)) if names]
         raise InputError(f"{source}: {'; '.join(wrong)}")
     for name, parameter in expected.items():
         if parameter.shape != tensors[name].shape:
@@ -253,16 +263,19 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
             setattr(module, name, filled[parameter])  # by identity: both uses of a tied parameter get the same one
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """For messages: the first `MOST_NAMES`."""
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _description(model: Model, directory: Path) -> dict[str, Any]:
+    vectors = model.encoder.text_vectors
     return {
         "architecture": type(model).__name__,
         **model.config.to_dict(),
         **head_fields(model),
+        **({} if vectors is None else {"text_vectors": asdict(vectors)}),
         **{field: sha256(directory / name) for name, field in CHECKSUMS.items()},
     }
 
@@ -300,6 +313,7 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
 # What belongs to a model directory, a run's or one of Hugging Face's.
 BELONGING = (
     CONFIG, "*.safetensors", "*.bin", "*.index.json", *vocabulary_files.ALL_FILES,
+    "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
     "run.toml", "metrics.jsonl", "summary.json", "curves.png", "confusion.png",
 )  # fmt: skip
 

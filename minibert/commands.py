@@ -30,7 +30,8 @@ def info_command(args: Sequence[str]) -> None:
     options = cli.parse(InfoOptions, args, prog="python -m minibert info", description="Describe a model directory.")
     model, tokenizer = load(options.directory)
     print(f"{options.directory}: {type(model).__name__}\n")
-    for name, value in (model.config.to_dict() | head_fields(model)).items():
+    vectors = {"text_vectors": model.encoder.text_vectors} if model.encoder.text_vectors else {}
+    for name, value in (model.config.to_dict() | head_fields(model) | vectors).items():
         print(f"  {name:30} {', '.join(value) if isinstance(value, tuple) else value}")
     print(f"\n  {'tokens in the vocabulary':30} {tokenizer.vocab_size:,}")
     print(f"  {'tokenizer fingerprint':30} {tokenizer.fingerprint}\n")

@@ -1,4 +1,5 @@
 """The shape of a BERT or a relative of its: one frozen dataclass, checked when it is made, and the published sizes.
+Beside it, how the model is meant to make vectors of texts.
 
 Field names are Hugging Face's where it has one, so that a `config.json` reads the same in both worlds. What makes a
 relative of a BERT (docs/family.md) is a few fields with other values than these defaults.
@@ -20,6 +21,18 @@ from minibert.text_files import read_small
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
 POOLER_ACTIVATIONS = ("tanh", "relu")
 MOST_LAYERS = 1_000  # more would be a damaged file, and fill the memory before it could be told by the weights
+
+
+def _check_types(config: Any) -> None:
+    """JSON knows no dataclass types: 4.0 layers, "768" or true would otherwise fail far from here."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        kind, _, may_be_none = str(field.type).partition(" | ")
+        if value is None and may_be_none:
+            continue
+        accepted = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}[kind]
+        if isinstance(value, bool) != (kind == "bool") or not isinstance(value, accepted):
+            raise InputError(f"{field.name} must be of type {field.type}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -52,8 +65,7 @@ class BertConfig:
     pooler_input_dropout: bool = False  # a classifier of sequences drops before its pooler, too (RoBERTa)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            self._check_type(field.name, str(field.type))
+        _check_types(self)
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
                      "max_position_embeddings", "embedding_size"):  # fmt: skip
             if (value := getattr(self, name)) is not None and value < 1:
@@ -83,16 +95,6 @@ class BertConfig:
                 f"max_position_embeddings {self.max_position_embeddings} leaves no position after that of pad_token_id "
                 f"{self.pad_token_id}"
             )
-
-    def _check_type(self, name: str, declared: str) -> None:
-        """JSON knows no dataclass types: 4.0 layers, "768" or true would otherwise fail far from here."""
-        value = getattr(self, name)
-        kind, _, may_be_none = declared.partition(" | ")
-        if value is None and may_be_none:
-            return
-        accepted = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}[kind]
-        if isinstance(value, bool) != (kind == "bool") or not isinstance(value, accepted):
-            raise InputError(f"{name} must be of type {declared}, not {value!r}")
 
     @property
     def head_size(self) -> int:
@@ -158,6 +160,50 @@ class BertConfig:
             return cls.from_dict(defaults | fields)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+
+
+POOLINGS = ("mean", "cls", "max")
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """How a text becomes a vector, where who trained the model says so: `embed` does it unless told otherwise.
+
+    Raises:
+        InputError: a field has the wrong type or an impossible value; the message names the field.
+    """
+
+    pooling: str = "mean"  # of the last block's states, one of POOLINGS
+    normalize: bool = False  # to the length 1
+    max_length: int | None = None  # tokens of a text, [CLS] and [SEP] counted; None: as many as there are positions
+    not_done: str | None = None  # what else belongs to it and minibert does not do; then `embed` does nothing unasked
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if self.pooling not in POOLINGS:
+            raise InputError(f"the pooling must be {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not {self.pooling!r}")
+
+    def __str__(self) -> str:
+        """For people: "cls, at most 256 tokens, length 1"."""
+        said = {
+            self.pooling: True,
+            f"at most {self.max_length} tokens": self.max_length is not None,
+            "length 1": self.normalize,
+            f"and what minibert does not do: {self.not_done}": self.not_done is not None,
+        }
+        return ", ".join(part for part, holds in said.items() if holds)
+
+    @classmethod
+    def from_dict(cls, fields: object) -> TextVectors:
+        """What `config.json` says under text_vectors.
+
+        Raises:
+            InputError: no object, an unknown field, or an impossible value.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(fields, dict) or not fields.keys() <= known:
+            raise InputError(f"text_vectors must be an object of {', '.join(sorted(known))}, not {fields!r:.80}")
+        return cls(**fields)
 
 
 def _shape(layers: int, hidden: int) -> BertConfig:

@@ -13,7 +13,7 @@ import tyro
 from numpy.typing import NDArray
 
 from minibert import checkpoint, cli, terminal
-from minibert.embedding import BATCH_TOKENS, embed_tokenized, tokenize
+from minibert.embedding import BATCH_TOKENS, embed_tokenized, text_vectors, tokenize
 from minibert.errors import InputError
 from minibert.text_files import read_texts
 from minibert.training.device import choose_device, choose_precision
@@ -24,7 +24,9 @@ DESCRIPTION = """Turn texts, one a line, into vectors, one row a line.
   python -m minibert embed models/minilm --input texts.txt --output vectors.npy --normalize
   python -c 'import numpy; v = numpy.load("vectors.npy"); print(v[0] @ v[1])'      # the cosine of the first two texts
 
-The vectors are float32, in the order of the lines; an empty line is an empty text and has a row as well."""
+Where a model was converted from one of sentence-transformers, pooling, length and the most tokens of a text are by
+default those that it was trained with. The vectors are float32, in the order of the lines; an empty line is an empty
+text and has a row as well."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,19 @@ class EmbedOptions:
     """a UTF-8 file with one text a line, plain or .gz; - is standard input"""
     output: Annotated[str, tyro.conf.arg(metavar="FILE.npy")]
     """the .npy file to write; one that is there is replaced"""
-    pooling: Literal["mean", "cls"] = "mean"
-    """mean: of the last block's states of all tokens, [CLS] and [SEP] among them; cls: the state of [CLS]"""
+    pooling: Literal["mean", "cls", "max"] | None = None
+    """mean: of the last block's states of all tokens, [CLS] and [SEP] among them; max: of each of their numbers the
+    largest; cls: the state of [CLS]. None: what the model was trained with, if its directory says so, or else mean"""
     normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """bring every vector to the length 1, so that a dot product is the cosine"""
+    """bring every vector to the length 1, so that a dot product is the cosine; the default where the directory says
+    so"""
+    no_normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """leave every vector the length that it has"""
     batch_tokens: int = BATCH_TOKENS
     """tokens at once, padding counted; texts of like length go together, a longer one goes alone. A GPU likes more"""
     max_length: int | None = None
-    """tokens of a text, [CLS] and [SEP] counted; what is more is cut. None: as many as the model has positions"""
+    """tokens of a text, [CLS] and [SEP] counted; what is more is cut. None: what the directory says, or else as many
+    as the model has positions"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -61,26 +68,29 @@ def embed_command(args: Sequence[str]) -> None:
     output = Path(options.output)
     if output.suffix != ".npy":
         raise InputError(f"{output}: expected a name that ends in .npy")
+    if options.normalize and options.no_normalize:
+        raise InputError("--normalize and --no-normalize: expected one of them")
     checkpoint.check_writable(output, reads=(options.input, options.directory))
     keep_freed_memory()
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
     model, tokenizer = checkpoint.load(options.directory)
+    wanted = text_vectors(
+        model,
+        pooling=options.pooling,
+        normalize=True if options.normalize else False if options.no_normalize else None,
+        max_length=options.max_length,
+    )
     texts = read_texts(options.input)
     # The weights are cast once, which autocast would do at every use.
     encoder = model.encoder.to(device, precision.dtype)
     start = time.perf_counter()
-    tokenized = tokenize(encoder, tokenizer, texts, max_length=options.max_length, progress=True)
-    vectors = embed_tokenized(
-        encoder,
-        tokenized,
-        pooling=options.pooling,
-        normalize=options.normalize,
-        batch_tokens=options.batch_tokens,
-        progress=True,
-    )
+    tokenized = tokenize(encoder, tokenizer, texts, max_length=wanted.max_length, progress=True)
+    vectors = embed_tokenized(encoder, tokenized, wanted, batch_tokens=options.batch_tokens, progress=True)
     seconds = time.perf_counter() - start
     checkpoint.write_whole(output, lambda path: write_npy(path, vectors))
+    if (said := encoder.text_vectors) is not None:
+        terminal.say(f"vectors: {wanted}{'' if wanted == said else f'; {options.directory} says {said}'}")
     if tokenized.cut:
         terminal.say(f"{tokenized.cut:,} of {len(texts):,} texts were cut at {tokenized.max_length} tokens")
     speed = f"{len(texts):,} texts in {seconds:.1f} s, {len(texts) / seconds:,.0f} a second"

@@ -1,6 +1,7 @@
-"""Texts -> vectors: one row a text, the mean of its tokens' states in the last block or the state of [CLS].
+"""Texts -> vectors: one row a text, the mean of its tokens' states in the last block, the largest, or that of [CLS].
 
-Mean pooling counts [CLS] and [SEP] and leaves padding out: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv 1908.10084).
+Mean and maximum count [CLS] and [SEP] and leave padding out: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv
+1908.10084), section 3.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from minibert.config import TextVectors
 from minibert.dropout import without_dropout
 from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "max"]
 
 BATCH_TOKENS = 2048  # enough to keep a processor busy, few enough to stay in its cache; a GPU likes more
 SHORTEST_MAX_LENGTH = 3  # [CLS], one token, [SEP]
@@ -32,29 +34,48 @@ def embed(
     tokenizer: Tokenizer,
     texts: Sequence[str] | str,
     *,
-    pooling: Pooling = "mean",
-    normalize: bool = False,
+    pooling: Pooling | None = None,
+    normalize: bool | None = None,
     batch_tokens: int = BATCH_TOKENS,
     max_length: int | None = None,
     progress: bool = False,
 ) -> NDArray[np.float32]:
     """One vector a text, in the order of the texts: (texts, H); one string is one text.
 
-    pooling: "mean" of the states of all real tokens, [CLS] and [SEP] among them, or the state of "cls".
-    normalize: to the length 1, so that a dot product is the cosine. batch_tokens: tokens at once, padding counted; a
-    longer text goes alone. max_length: tokens of a text, [CLS] and [SEP] counted, what is more is cut; None: as many as
-    the model has positions. progress: bars on standard error, where that is a terminal.
+    pooling: "mean" of the states of all real tokens, [CLS] and [SEP] among them, the "max" of each of their numbers, or
+    the state of "cls". normalize: to the length 1, so that a dot product is the cosine. max_length: tokens of a text,
+    [CLS] and [SEP] counted, what is more is cut. Each None is what `model.encoder.text_vectors` says, which a
+    conversion finds beside the weights of a sentence-transformers model; without it, the mean, its own length, and as
+    many tokens as the model has positions. batch_tokens: tokens at once, padding counted; a longer text goes alone.
+    progress: bars on standard error, where that is a terminal.
 
     The model computes where it is and in the number format it has; `model.to("cuda", torch.bfloat16)` beforehand is
     the fast way there. Pooling is done in float32.
 
     Raises:
         InputError: batches of less than one token, a max length that the model has no positions for or that leaves no
-            room for a token, an unknown pooling, a text that is not valid Unicode.
+            room for a token, an unknown pooling, none where the model's vectors are made as minibert does not, a text
+            that is not valid Unicode.
     """
-    tokenized = tokenize(model, tokenizer, texts, max_length=max_length, progress=progress)
-    return embed_tokenized(
-        model, tokenized, pooling=pooling, normalize=normalize, batch_tokens=batch_tokens, progress=progress
+    vectors = text_vectors(model, pooling=pooling, normalize=normalize, max_length=max_length)
+    tokenized = tokenize(model, tokenizer, texts, max_length=vectors.max_length, progress=progress)
+    return embed_tokenized(model, tokenized, vectors, batch_tokens=batch_tokens, progress=progress)
+
+
+def text_vectors(
+    model: Model, *, pooling: Pooling | None = None, normalize: bool | None = None, max_length: int | None = None
+) -> TextVectors:
+    """What `embed` makes, with its arguments and errors."""
+    said = model.encoder.text_vectors or TextVectors()
+    if said.not_done is not None and pooling is None:
+        raise InputError(
+            f"the vectors of this model are made with what minibert does not do ({said.not_done}); give a pooling to "
+            "get others"
+        )
+    return TextVectors(
+        pooling=said.pooling if pooling is None else pooling,
+        normalize=said.normalize if normalize is None else normalize,
+        max_length=said.max_length if max_length is None else max_length,
     )
 
 
@@ -103,19 +124,16 @@ def tokenize(
 def embed_tokenized(
     model: Model,
     tokenized: Tokenized,
+    vectors: TextVectors,
     *,
-    pooling: Pooling = "mean",
-    normalize: bool = False,
     batch_tokens: int = BATCH_TOKENS,
     progress: bool = False,
 ) -> NDArray[np.float32]:
     """The second half of `embed`, with its arguments and errors."""
     if batch_tokens < 1:
         raise InputError(f"the tokens of a batch must be at least 1, not {batch_tokens}")
-    if pooling not in ("mean", "cls"):
-        raise InputError(f"the pooling must be mean or cls, not {pooling!r}")
     encoder = model.encoder
-    vectors = np.empty((len(tokenized.sequences), model.config.hidden_size), dtype=np.float32)
+    found = np.empty((len(tokenized.sequences), model.config.hidden_size), dtype=np.float32)
     bar = tqdm(
         desc="embedding",
         total=sum(map(len, tokenized.sequences)),
@@ -126,10 +144,10 @@ def embed_tokenized(
     with without_dropout(encoder), bar:
         for rows in batches_by_length(tokenized.sequences, batch_tokens):
             sequences = [tokenized.sequences[row] for row in rows]
-            pooled = pooled_states(encoder, sequences, tokenized.pad_id, pooling)
-            vectors[rows] = (F.normalize(pooled, dim=-1) if normalize else pooled).cpu().numpy()
+            pooled = pooled_states(encoder, sequences, tokenized.pad_id, vectors.pooling)
+            found[rows] = (F.normalize(pooled, dim=-1) if vectors.normalize else pooled).cpu().numpy()
             bar.update(sum(map(len, sequences)))
-    return vectors
+    return found
 
 
 def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
@@ -145,7 +163,7 @@ def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_tokens: int)
         start = stop
 
 
-def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id: int, pooling: Pooling) -> Tensor:
+def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id: int, pooling: str) -> Tensor:
     """One batch through the encoder: B sequences -> (B, H) in float32."""
     device = encoder.embeddings.token.weight.device
     lengths = np.array([len(sequence) for sequence in sequences])
@@ -158,6 +176,8 @@ def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id:
     hidden = encoder(torch.from_numpy(input_ids).to(device), attention_mask=mask)  # (B, T, H)
     if pooling == "cls":
         return hidden[:, 0].float()
+    if pooling == "max":
+        return (hidden if mask is None else hidden.masked_fill(~mask[..., None], -torch.inf)).amax(1).float()
     if mask is None:
         return hidden.float().mean(1)
     return (hidden.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minibert.config import BertConfig
+from minibert.config import BertConfig, TextVectors
 from minibert.dropout import Dropout
 from minibert.errors import InputError
 from minibert.unpadding import PADDED, Layout, Unpadded
@@ -184,6 +184,8 @@ class Block(nn.Module):
 
 class Bert(nn.Module):
     """The encoder: embeddings, then L blocks. Fresh weights are drawn from `generator`."""
+
+    text_vectors: TextVectors | None = None  # how vectors of texts are made of the last block's states, if that is said
 
     def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()

@@ -121,6 +121,11 @@ def _read_beside(source: Path, found: Found) -> _Beside:
     named = checked_class(config.get("tokenizer_class"), f"{config_path}, tokenizer_class", CLASSES[found.kind])
     if named in GENERIC_CLASSES and source.suffix == ".json":
         options = {}  # these classes go by that file alone
+        if not found.is_run_as_it_stands:
+            raise InputError(
+                f"{source}, pre_tokenizer: a {named} takes a space at a text's end for a word there; expected "
+                f"WhitespaceSplit before Metaspace, or tokenizer_class {CLASSES[found.kind][0]} in {CONFIG}"
+            )
     if config.get("split_special_tokens"):
         raise InputError(f"{config_path}, split_special_tokens: expected false, found {config['split_special_tokens']}")
     specials = _special_tokens(config_path, config, found.special_tokens)

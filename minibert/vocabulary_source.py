@@ -53,6 +53,7 @@ class Found:
     options: Options = field(default_factory=dict)  # those that it sets
     added: list[tuple[int, AddedToken]] = field(default_factory=list)
     of_kind: dict[str, Any] = field(default_factory=dict)  # the fields that this kind of `Vocabulary` has alone
+    is_run_as_it_stands: bool = True  # False: a generic class would cut words otherwise than ours
 
     @property
     def special_tokens(self) -> SpecialTokens:
@@ -175,20 +176,25 @@ def _bpe_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added
 
 def _unigram_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> Found:
     pre_tokenizer = _part(path, content, "pre_tokenizer")
-    steps = pre_tokenizer.get("pretokenizers")
-    if not isinstance(steps, list) or [_type(step) for step in steps] != ["WhitespaceSplit", "Metaspace"]:
-        raise InputError(f"{path}, pre_tokenizer: expected WhitespaceSplit, then Metaspace")
-    before = steps[1].get("prepend_scheme", "always")
+    # transformers 4 wrote Metaspace alone, to which a space at the end of a text is a word. ALBERT's own class goes by
+    # white space whatever the file says, as SentencePiece did in training.
+    steps = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
+    kinds = [_type(step) for step in steps] if isinstance(steps, list) else []
+    if kinds not in (["WhitespaceSplit", "Metaspace"], ["Metaspace"]):
+        raise InputError(f"{path}, pre_tokenizer: expected WhitespaceSplit, then Metaspace, or Metaspace alone")
+    marks = steps[-1]
+    before = marks.get("prepend_scheme", "always")
     expected = [
-        ("pre_tokenizer.replacement", steps[1].get("replacement"), SPACE_MARK),
-        ("pre_tokenizer.prepend_scheme", before if steps[1].get("add_prefix_space", True) else "never", "always"),
+        ("pre_tokenizer.replacement", marks.get("replacement"), SPACE_MARK),
+        ("pre_tokenizer.prepend_scheme", before if marks.get("add_prefix_space", True) else "never", "always"),
         ("model.byte_fallback", model.get("byte_fallback", False), False),
     ]
     _expect(path, expected)
     options, charsmap = _albert_steps(path, _part(path, content, "normalizer"))
     ids, scores = _checked_pieces(f"{path}, model.vocab", model.get("vocab"))
     _expect(path, [("model.unk_id", model.get("unk_id"), ids.get(Unigram.special_tokens.unk))])
-    return Found("unigram", ids, options, added, {"scores": scores, "charsmap": charsmap})
+    of_kind = {"scores": scores, "charsmap": charsmap}
+    return Found("unigram", ids, options, added, of_kind, is_run_as_it_stands=len(kinds) > 1)
 
 
 def _checked_pieces(place: str, scored: object) -> tuple[dict[str, int], list[float]]:
@@ -304,20 +310,28 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object.
 
     Raises:
-        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, holds a number that is too long, or
-            something else than an object.
+        InputError: as `read_json`, or something else stands there.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, or holds a number that is too long.
     """
     try:
-        content = json.loads(_read_text(path))
+        return json.loads(_read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: expected JSON, {error.msg}") from error
     except ValueError:
         raise InputError(f"{path}: expected JSON, found a number with too many digits") from None
     except RecursionError:
         raise InputError(f"{path}: expected JSON, nested too deep") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return content
 
 
 def checked_options(path: Path, kind: Kind, found: dict[str, Any]) -> Options:

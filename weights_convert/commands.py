@@ -17,6 +17,7 @@ from minibert.errors import CheckFailed, InputError
 from minibert.model import Bert
 from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import family_of
+from weights_convert.sentence_files import MODULES
 from weights_convert.verification import verify
 
 FROM_HF = """Turn a Hugging Face directory of a BERT, RoBERTa, DistilBERT or ALBERT into a model directory, heads too.
@@ -25,8 +26,9 @@ FROM_HF = """Turn a Hugging Face directory of a BERT, RoBERTa, DistilBERT or ALB
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
 
 Read are config.json; model.safetensors or pytorch_model.bin, whole or in shards (no code in them is run);
-tokenizer.json or vocab.txt, with the options and added tokens that lie beside it. The task is the one that
-config.json names. What became of every weight is printed: mapped, tied, dropped and why, newly initialised."""
+tokenizer.json or vocab.txt, with the options and added tokens that lie beside it; of a sentence-transformers model,
+how it makes vectors of texts, which embed then does by default. The task is the one that config.json names. What became
+of every weight is printed: mapped, tied, dropped and why, newly initialised; and which files are not used."""
 
 TO_HF = """Turn a model directory into one that transformers loads with from_pretrained, tokenizer included.
 
@@ -65,9 +67,18 @@ def from_hf_command(args: Sequence[str]) -> None:
     conversion = from_hf(
         options.directory, options.out, new_head=torch.Generator().manual_seed(0) if options.new_head else None
     )
+    if conversion.prefix:
+        terminal.say(f"{conversion.prefix} is taken off every key")
     terminal.say(*conversion.ledger.lines())
     if conversion.left_aside:
         terminal.say(f"config.json: without influence on what is computed: {', '.join(conversion.left_aside)}")
+    rows, tokens = conversion.model.config.vocab_size, conversion.tokenizer.vocab_size
+    if rows > tokens:
+        terminal.say(f"vocab_size: {rows:,} rows for {tokens:,} tokens; those behind the last token stay, and are none")
+    if conversion.model.encoder.text_vectors is not None:
+        terminal.say(f"vectors of texts: {conversion.model.encoder.text_vectors}")
+    if conversion.not_used:
+        terminal.say(f"not used: {', '.join(conversion.not_used)}")
     terminal.say(f"\na {type(conversion.model).__name__}, written to {options.out}")
 
 
@@ -99,6 +110,10 @@ def to_hf_command(args: Sequence[str]) -> None:
         f"  transformers.AutoModel{task}.from_pretrained({arguments})\n"
         f"  transformers.AutoTokenizer.from_pretrained({options.out!r})"
     )
+    if (vectors := model.encoder.text_vectors) is not None and vectors.not_done is None:
+        terminal.say(f"  sentence_transformers.SentenceTransformer({options.out!r})")
+    elif vectors is not None:
+        terminal.say(f"\nno {MODULES}: minibert does not do {vectors.not_done}")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import MAX_WORD_CHARS
-from minibert.vocabulary_files import CLASSES, GENERIC_CLASSES, NAMED
+from minibert.vocabulary_files import ALL_FILES, CLASSES, GENERIC_CLASSES, NAMED
 from weights_convert.config_map import MASKED_LM, Described, read_config, to_fields
 from weights_convert.families import Family
 from weights_convert.hub import directory_named
-from weights_convert.key_map import Ledger, check_layers, match, to_keys, to_parameters
-from weights_convert.weight_files import SAFETENSORS, find_weights, read_weights
+from weights_convert.key_map import Ledger, check_layers, match, to_keys, to_parameters, without_prefix
+from weights_convert.sentence_files import encoder_directory, read_text_vectors, to_files, used_paths
+from weights_convert.weight_files import SAFETENSORS, files_of, find_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class Conversion:
 
     model: Model
     tokenizer: Tokenizer
+    prefix: str  # taken off every key of the weights
     ledger: Ledger
     left_aside: tuple[str, ...]  # fields of its config.json
+    not_used: tuple[str, ...]  # files, and directories with a slash behind them
 
 
 def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
@@ -55,19 +58,16 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
 
     Raises:
         InputError: not a Hugging Face directory, another kind of model, damaged weights, keys that the map does not
-            know or misses, config fields that contradict the weights or the vocabulary.
+            know or misses, config fields that contradict the weights or the vocabulary, damaged files of
+            sentence-transformers.
     """
-    directory = directory_named(directory)
+    place = directory_named(directory)
+    directory = encoder_directory(place)
     described = read_config(directory / "config.json")
     tokenizer = Tokenizer.load(directory)
-    if tokenizer.vocab_size != described.config.vocab_size:
-        raise InputError(
-            f"{directory}: {tokenizer.vocab_size} tokens in the vocabulary, vocab_size {described.config.vocab_size} "
-            "in config.json"
-        )
-    checkpoint.check_padding(described.config, tokenizer, place=f"{directory / 'config.json'}: ")
+    checkpoint.check_tokenizer(described.config, tokenizer, place=f"{directory / 'config.json'}: ")
     weights = find_weights(directory)
-    tensors = read_weights(weights)
+    tensors, prefix = without_prefix(read_weights(weights), described.family)
     architecture = choose_architecture(described, tensors, source=str(directory))
     check_layers(tensors, described.config, described.family, str(weights))
     try:
@@ -78,7 +78,15 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     model = checkpoint.without_memory(architecture, config, head, source=directory / "config.json")
     ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
     checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))
-    return Conversion(model.eval(), tokenizer, ledger, described.left_aside)
+    model.encoder.text_vectors = read_text_vectors(place, config, tokenizer)
+    used = [directory / name for name in ("config.json", *ALL_FILES)] + files_of(weights) + used_paths(place)
+    return Conversion(model.eval(), tokenizer, prefix, ledger, described.left_aside, _others(place, directory, used))
+
+
+def _others(place: Path, encoder: Path, used: Collection[Path]) -> tuple[str, ...]:
+    """What lies in a directory, and in the one within it that is the encoder's, beside what is used."""
+    there = {path for directory in (place, encoder) for path in directory.iterdir()} - {encoder, *used}
+    return tuple(sorted(f"{path.relative_to(place)}{'/' if path.is_dir() else ''}" for path in there))
 
 
 def choose_architecture(described: Described, keys: Iterable[str], *, source: str) -> str:
@@ -137,6 +145,9 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
         content = safetensors_bytes(to_keys(model), metadata={"format": "pt"})  # which the reference asks for
         (aside / SAFETENSORS).write_bytes(content)
         write_json(aside / "config.json", fields)
+        for name, steps in to_files(model).items():
+            (aside / name).parent.mkdir(exist_ok=True)
+            write_json(aside / name, steps)
     return model
 
 
@@ -176,6 +187,6 @@ def tokenizer_fields(tokenizer: Tokenizer, config: BertConfig) -> dict[str, obje
     }
 
 
-def write_json(path: Path, fields: dict[str, object]) -> None:
-    """Fields as people read them."""
-    path.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+def write_json(path: Path, content: object) -> None:
+    """As people read it."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")

@@ -10,6 +10,7 @@ in an encoder's own files are completed to that first. A block that all layers s
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from minibert.checkpoint import listed
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import Model
@@ -87,14 +89,39 @@ def _folded(name: str) -> str:
     return re.sub(r"\.\d+\.", ".{}.", name)
 
 
+def without_prefix(tensors: Mapping[str, Tensor], family: Family) -> tuple[dict[str, Tensor], str]:
+    """The tensors without what a wrapper wrote before every key, and that: `module.` of data parallelism, `_orig_mod.`
+    of torch.compile, the name that a class of one's own has for the model.
+
+    It is taken off only where the table then knows every key; else it is "", and nothing has changed.
+    """
+    pieces = [key.split(".") for key in tensors]
+    shared = [each[0] for each in itertools.takewhile(lambda each: len(set(each)) == 1, zip(*pieces, strict=False))]
+    of_encoder = {_folded(module) for modules in family.names.table.values() for module in modules}
+
+    def is_known(key: str) -> bool:
+        meaning = family.in_table_spelling(key)
+        module, _, leaf = meaning.rpartition(".")
+        is_weight = leaf in ("weight", "bias") and (_folded(module) in of_encoder or _head_of(meaning, family))
+        return bool(is_weight) or meaning in family.dropped
+
+    for length in range(len(shared) + 1):
+        prefix = "".join(f"{piece}." for piece in shared[:length])
+        stripped = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+        if all(map(is_known, stripped)):
+            return stripped, prefix
+    return dict(tensors), ""
+
+
 def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source: str) -> Ledger:
     """Finds for every key of a file its place in `model`, whose parameters may be without memory.
 
     With `new_head`, parameters outside the encoder may be without keys; they are listed as fresh.
 
     Raises:
-        InputError: keys that are unknown or missing (all are named), two keys of one meaning that differ, an untied
-            decoder, another number of layers, or a shape that differs (both names and shapes are given).
+        InputError: keys that are unknown or missing (as many are named as `checkpoint.listed` does), two keys of one
+            meaning that differ, an untied decoder, another number of layers, or a shape that differs (both names and
+            shapes are given).
     """
     family, parameters = family_of(model.config), parameters_of(model)
     check_layers(tensors, model.config, family, source)
@@ -129,8 +156,8 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
     if missing or unknown:
         of_heads = all(_head_of(key, family) for key in missing)
         hint = " (--new-head draws a missing head afresh)" if of_heads else ""
-        wrong = [f"missing {', '.join(missing)}{hint}"] if missing else []
-        wrong += [f"unknown {', '.join(unknown)}"] if unknown else []
+        wrong = [f"missing {listed(missing)}{hint}"] if missing else []
+        wrong += [f"unknown {listed(unknown)}"] if unknown else []
         raise InputError(f"{source}: {'; '.join(wrong)}")
     _check_repetitions(tensors, ledger, family, source)
     _check_shapes(tensors, ledger, parameters, source)

@@ -39,6 +39,7 @@ from weights_convert.runs import (
     weights_of,
 )
 from weights_convert.samples import PADDINGS, Sample, draw_sample
+from weights_convert.sentence_files import encoder_directory
 
 Format = Literal["float32", "float64", "bfloat16"]
 DTYPES: dict[str, torch.dtype] = {
@@ -70,7 +71,7 @@ def verify(
     if steps and dtype == "bfloat16":
         raise InputError("--steps needs float32 or float64: in bfloat16 the two runs drift apart by rounding alone")
     chosen = choose_device(device)
-    hf = directory_named(hf_directory)
+    hf = encoder_directory(directory_named(hf_directory))
     model = read_hf(hf).model if model_directory is None else checkpoint.load(model_directory)[0]
     described, ours = read_config(hf / "config.json"), type(model).__name__
     if described.reference_class not in (None, described.family.class_named(ours)):

@@ -42,7 +42,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: damaged, an index and its shards that don't fit together, anything in it but tensors.
     """
-    if path.suffix != ".json":
+    if not _is_index(path):
         return _read_file(path)
     places = _read_index(path)
     tensors: dict[str, Tensor] = {}
@@ -54,6 +54,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise InputError(f"{path.with_name(shard)}: does not hold what {path.name} lists for it: {odd}")
         tensors |= found
     return tensors
+
+
+def files_of(path: Path) -> list[Path]:
+    """The weights' file; of an index, itself and its shards. Raises InputError, as `read_weights`."""
+    return [path, *(path.with_name(shard) for shard in set(_read_index(path).values()))] if _is_index(path) else [path]
+
+
+def _is_index(path: Path) -> bool:
+    return path.suffix == ".json"
 
 
 def _read_index(path: Path) -> dict[str, str]:

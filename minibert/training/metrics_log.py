@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from minibert.errors import RunStopped
+from minibert.text_files import check_file
 from minibert.training.processes import Processes, say
 
 LARGEST = 1e100  # what is beyond is no figure of a run, and no picture has room for it
@@ -20,10 +21,12 @@ LARGEST = 1e100  # what is beyond is no figure of a run, and no picture has room
 class MetricsLog:
     """An append-only log. Opening it mends the torn last line that a killed process may have left.
 
-    Raises RunStopped, naming the file, where the disk takes no more.
+    Raises RunStopped, naming the file, where the disk takes no more; InputError, where it is no file.
     """
 
     def __init__(self, path: Path) -> None:
+        if path.exists():
+            check_file(path)
         self._path = path
         # Unbuffered: what was logged is in the system's hands, whatever becomes of this process.
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - it lives as long as the log does
@@ -73,7 +76,7 @@ def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextM
     What is damaged in it, or that it is gone, is said here, before the first step, and not only when it is drawn at the
     end.
 
-    Raises RunStopped, as `MetricsLog`.
+    Raises as `MetricsLog`.
     """
     if not processes.is_main:
         return contextlib.nullcontext()

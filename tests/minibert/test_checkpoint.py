@@ -15,9 +15,11 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.nn import DataParallel
 from torch.testing import assert_close
 
 from minibert import checkpoint, cli
+from minibert.config import TextVectors
 from minibert.heads import ARCHITECTURES, OPTIONAL_HEAD_FIELDS, BertForMaskedLM, BertForPreTraining, head_fields
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
@@ -110,6 +112,19 @@ def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(model_directory
 def test_a_directory_may_be_without_a_checksum(model_directory: Path, model: BertForPreTraining) -> None:
     edit_config(model_directory, weights_sha256=None, tokenizer_sha256=None)
     assert_close(checkpoint.load(model_directory)[0].state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def compiled(model: torch.nn.Module) -> Any:
+    return torch.compile(model, backend="eager")
+
+
+@pytest.mark.parametrize("wrap", [compiled, DataParallel, lambda model: compiled(DataParallel(model))])
+def test_a_wrapped_model_is_saved_as_itself(
+    wrap: Callable[[Any], Any], model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    checkpoint.save(model, tokenizer, tmp_path / "plain")
+    checkpoint.save(wrap(model), tokenizer, tmp_path / "wrapped")
+    assert contents(tmp_path / "wrapped") == contents(tmp_path / "plain")
 
 
 def test_a_model_may_have_more_embeddings_than_the_tokenizer_has_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -360,6 +375,29 @@ def test_a_class_without_labels_takes_none(model_directory: Path) -> None:
     assert message.startswith(f"{model_directory / 'config.json'}: unknown config field labels; the fields are ")
 
 
+def test_what_is_said_of_vectors_comes_back(model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    checkpoint.save(model, tokenizer, tmp_path / "model")
+    assert "text_vectors" not in json.loads((tmp_path / "model" / "config.json").read_text())
+    assert checkpoint.load(tmp_path / "model")[0].encoder.text_vectors is None
+    model.encoder.text_vectors = TextVectors("cls", normalize=True, max_length=9)
+    checkpoint.save(model, tokenizer, tmp_path / "model")
+    assert checkpoint.load(tmp_path / "model")[0].encoder.text_vectors == model.encoder.text_vectors
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("cls", "text_vectors must be an object of max_length, normalize, not_done, pooling, not 'cls'"),
+        ({"size": 3}, "text_vectors must be an object of max_length, normalize, not_done, pooling, not {'size': 3}"),
+        ({"pooling": "sum"}, "the pooling must be mean, cls or max, not 'sum'"),
+        ({"max_length": 8.0}, "max_length must be of type int | None, not 8.0"),
+    ],
+)
+def test_vectors_that_we_do_not_make_are_refused(said: object, message: str, model_directory: Path) -> None:
+    edit_config(model_directory, text_vectors=said)
+    assert refusal(lambda: checkpoint.load(model_directory)) == f"{model_directory / 'config.json'}: {message}"
+
+
 def test_a_config_that_is_not_utf_8_is_named(model_directory: Path) -> None:
     path = model_directory / "config.json"
     path.write_bytes(b'{"architecture": "\xff"}')
@@ -372,14 +410,16 @@ def test_a_tokenizer_larger_than_the_saved_models_vocabulary_is_refused(
     larger = Tokenizer.load(model_directory)
     assert larger.add_tokens(["zebra"]) == 1
     larger.save(model_directory)
-    expected = f"{model_directory}: 81 tokens in the tokenizer, vocab_size 80"
-    assert refusal(lambda: checkpoint.load(model_directory)) == expected
+    assert refusal(lambda: checkpoint.load(model_directory)) == (
+        f"{model_directory / 'config.json'}: vocab_size 80, but the tokenizer has 81 tokens: the last ones would have "
+        "no embedding"
+    )
 
 
 def test_a_tokenizer_larger_than_the_models_vocabulary_is_not_saved(tokenizer: Tokenizer, tmp_path: Path) -> None:
     model = Bert(TINY.replace(vocab_size=79), generator=seeded(1))
     message = refusal(lambda: checkpoint.save(model, tokenizer, tmp_path / "model"))
-    assert message == "the tokenizer has 80 tokens, the model's vocab_size is only 79"
+    assert message == "vocab_size 79, but the tokenizer has 80 tokens: the last ones would have no embedding"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -54,13 +54,14 @@ def directory(tokenizer: Tokenizer, tmp_path: Path) -> Path:
 def one_by_one(model: Model, tokenizer: Tokenizer, texts: Sequence[str], pooling: str) -> NDArray[np.float32]:
     """What `embed` should give: each text alone, so that nothing is padded and nothing masked."""
     states = [model.encoder(tokenizer(text).input_ids)[0] for text in texts]
-    return torch.stack([state.mean(0) if pooling == "mean" else state[0] for state in states]).numpy()
+    pool = {"mean": lambda state: state.mean(0), "cls": lambda state: state[0], "max": lambda state: state.amax(0)}
+    return torch.stack([pool[pooling](state) for state in states]).numpy()
 
 
 # --- The function ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 def test_every_class_embeds_ragged_texts_in_their_order(pooling: str, any_model: Model, tokenizer: Tokenizer) -> None:
     assert tokenizer(TEXTS).lengths.tolist() == [8, 3, 2, 14, 8, 2]
     expected = one_by_one(any_model, tokenizer, TEXTS, pooling)
@@ -136,7 +137,7 @@ def test_only_a_batch_with_padding_has_a_mask(model: Model, tokenizer: Tokenizer
         ({"batch_tokens": 0}, "the tokens of a batch must be at least 1, not 0"),
         ({"max_length": 2}, "the max length must be from 3 to 16, the model's positions, not 2"),
         ({"max_length": 17}, "the max length must be from 3 to 16, the model's positions, not 17"),
-        ({"pooling": "max"}, "the pooling must be mean or cls, not 'max'"),
+        ({"pooling": "min"}, "the pooling must be mean, cls or max, not 'min'"),
     ],
 )
 def test_options_out_of_range_are_refused(
@@ -194,6 +195,14 @@ def test_the_options_reach_the_function_and_what_is_cut_is_said(
     model, _ = minibert.load(directory)
     expected = embed(model, tokenizer, TEXTS, pooling="cls", normalize=True, max_length=8)
     assert_allclose(np.load(tmp_path / "vectors.npy"), expected, rtol=0, atol=1e-6)
+
+
+def test_a_length_that_is_asked_for_and_not_is_refused(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["embed", str(directory), "--input", "texts", "--output", str(tmp_path / "v.npy")]
+    assert run(monkeypatch, *args, "--normalize", "--no-normalize") == 2
+    assert error_line(capsys) == "error: --normalize and --no-normalize: expected one of them"
 
 
 def test_bfloat16_is_computed_in_bfloat16_and_written_in_float32(
@@ -288,7 +297,8 @@ def test_real_weights_give_the_references_vectors(tmp_path: Path) -> None:
     encoded = transformers.AutoTokenizer.from_pretrained(real_directory())(texts, padding=True, return_tensors="pt")
     mask = encoded["attention_mask"][..., None]
     expected = (reference(**encoded).last_hidden_state * mask).sum(1) / mask.sum(1)
-    assert_allclose(embed(model, tokenizer, texts, batch_tokens=20), expected.numpy(), rtol=0, atol=1e-5)
+    found = embed(model, tokenizer, texts, normalize=False, batch_tokens=20)
+    assert_allclose(found, expected.numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -221,8 +221,8 @@ def broken(directory: Path, kind: Kind, keys: tuple[str, ...], value: Any) -> st
         (
             "unigram",
             ("pre_tokenizer",),
-            {"type": "Metaspace"},
-            ", pre_tokenizer: expected WhitespaceSplit, then Metaspace",
+            {"type": "WhitespaceSplit"},
+            ", pre_tokenizer: expected WhitespaceSplit, then Metaspace, or Metaspace alone",
         ),
         ("unigram", ("model", "unk_id"), 0, ", model.unk_id: expected 1, found 0"),
         ("unigram", ("model", "byte_fallback"), True, ", model.byte_fallback: expected False, found True"),

@@ -5,6 +5,7 @@ Their vocabularies are learned here: by the libraries that the published ones we
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from tokenizers import AddedToken
 from minibert.config import BertConfig
 from minibert.tokenizer import Tokenizer
 from minibert.vocabulary import Kind
-from tests.helpers import TINY
+from tests.helpers import TINY, refusal
 from tests.minibert.relatives import albert_files, roberta_files
 from tests.minibert.test_tokenizer_parity import REAL_TEXTS, STRINGS, assert_same, assert_same_in_every_way, lines_of
 from tests.minibert.unicode_strings import strings
@@ -88,6 +89,33 @@ def test_transformers_own_tokenizer_json_is_read(tmp_path: Path, name: str) -> N
     ours = Tokenizer.load(tmp_path / "theirs")
     assert ours.fingerprint == Tokenizer.load(tmp_path / "files").fingerprint
     assert_same(ours, reference, TEXTS, TEXTS[::-1], 20)
+
+
+@pytest.mark.parametrize(
+    "metaspace", [{"prepend_scheme": "always", "split": True}, {"add_prefix_space": True}], ids=["4.57", "4.30"]
+)
+def test_a_file_that_transformers_4_wrote_of_an_albert_equals_transformers(
+    metaspace: dict[str, Any], tmp_path: Path
+) -> None:
+    ours = Tokenizer.load(albert_files(tmp_path / "files", TEXTS, 600))
+    directory = exported(ours, tmp_path / "old")
+    content = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
+    content["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", **metaspace}
+    content["normalizer"]["normalizers"].append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
+    (directory / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    old = Tokenizer.load(directory)
+    assert old.fingerprint == ours.fingerprint
+    reference = transformers.AutoTokenizer.from_pretrained(directory)
+    assert type(reference) is transformers.AlbertTokenizer
+    assert_same_in_every_way(old, reference, [*TEXTS, *strings(100, words_of(ours), seed=5)], lengths=(12,))
+    config = json.loads((directory / "tokenizer_config.json").read_text()) | {"tokenizer_class": "TokenizersBackend"}
+    write_json(directory / "tokenizer_config.json", config)
+    assert refusal(lambda: Tokenizer.load(directory)) == (
+        f"{directory / 'tokenizer.json'}, pre_tokenizer: a TokenizersBackend takes a space at a text's end for a word "
+        "there; expected WhitespaceSplit before Metaspace, or tokenizer_class AlbertTokenizer in tokenizer_config.json"
+    )
+    generic = transformers.AutoTokenizer.from_pretrained(directory)
+    assert generic("the ").input_ids != reference("the ").input_ids
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

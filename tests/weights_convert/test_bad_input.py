@@ -155,10 +155,6 @@ def another_tokenizer(directory: Path) -> None:
     (directory / "tokenizer_config.json").write_text('{"tokenizer_class": "BertJapaneseTokenizer"}')
 
 
-def one_token_less(directory: Path) -> None:
-    write_vocabulary(directory, 79)
-
-
 def one_token_more(directory: Path) -> None:
     write_vocabulary(directory, 81)
 
@@ -207,8 +203,10 @@ BAD_HF: list[tuple[Damage, str]] = [
     (whole_numbers, "classifier.dense.bias is torch.int8, expected floating-point numbers"),
     (no_vocabulary, "hf: expected tokenizer.json, vocab.txt, vocab.json or spiece.model in it"),
     (another_tokenizer, "tokenizer_config.json, tokenizer_class: expected one of BertTokenizer, "),
-    (one_token_less, "hf: 79 tokens in the vocabulary, vocab_size 80 in config.json"),
-    (one_token_more, "hf: 81 tokens in the vocabulary, vocab_size 80 in config.json"),
+    (
+        one_token_more,
+        "config.json: vocab_size 80, but the tokenizer has 81 tokens: the last ones would have no embedding",
+    ),
     (bomb, f"pytorch_model.bin: refused: it names {os.name}.system, and no code in a file is run"),
 ]
 
@@ -309,7 +307,10 @@ BAD_OURS: list[tuple[Damage, str]] = [
         "model.safetensors: missing nsp_head.bias, pooler.dense.weight; unknown pooler.weight",
     ),
     (no_vocabulary, "model: expected tokenizer.json, vocab.txt, vocab.json or spiece.model in it"),
-    (a_larger_vocabulary, "model: 81 tokens in the tokenizer, vocab_size 80"),
+    (
+        a_larger_vocabulary,
+        "config.json: vocab_size 80, but the tokenizer has 81 tokens: the last ones would have no embedding",
+    ),
     (text_that_is_not_cleaned, "model: the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"),
 ]
 

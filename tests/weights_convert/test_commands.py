@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from minibert import checkpoint
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, contents, tiny_model
-from tests.weights_convert.reference_models import SMALL, edit_json, reference_model, write_directory
+from tests.weights_convert.reference_models import SMALL, edit_json, reference_model, write_directory, write_vocabulary
 from weights_convert import __main__
 
 
@@ -59,6 +59,18 @@ def test_from_hf_prints_the_ledger(
     assert lines[-3].startswith("config.json: without influence on what is computed: ")
     assert " use_cache" in lines[-3]
     assert lines[-1] == f"a BertForSequenceClassification, written to {tmp_path / 'ours'}"
+
+
+def test_from_hf_says_what_was_taken_off_and_which_rows_have_no_token(
+    hf_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = load_file(hf_directory / "model.safetensors")
+    save_file({f"_orig_mod.{key}": tensor for key, tensor in tensors.items()}, hf_directory / "model.safetensors")
+    write_vocabulary(hf_directory, 77)
+    assert run(monkeypatch, "from-hf", hf_directory, tmp_path / "ours") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["_orig_mod. is taken off every key", "mapped: 41 keys to 33 parameters"]
+    assert lines[-3] == "vocab_size: 80 rows for 77 tokens; those behind the last token stay, and are none"
 
 
 def test_two_conversions_with_a_new_head_are_the_same_bytes(

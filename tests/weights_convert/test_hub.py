@@ -24,9 +24,10 @@ class Hub:
         if name != "somebody/tiny-bert":
             raise OSError(f"404: no model {name}\nCheck the name.")
         self.cache.mkdir(exist_ok=True)
-        for path in self.model.iterdir():
-            if any(fnmatch.fnmatch(path.name, pattern) for pattern in allow_patterns):
-                shutil.copy(path, self.cache)
+        for name in contents(self.model):
+            if any(fnmatch.fnmatch(name, pattern) for pattern in allow_patterns):
+                (self.cache / name).parent.mkdir(exist_ok=True)
+                shutil.copy(self.model / name, self.cache / name)
         return str(self.cache)
 
 
@@ -51,6 +52,17 @@ def test_what_conversion_needs_is_downloaded(hub: Hub) -> None:
         (hub.model / name).write_text("")
     assert directory_named("somebody/tiny-bert") == hub.cache
     assert sorted(contents(hub.cache)) == sorted(["config.json", "vocab.txt", *wanted])
+
+
+def test_what_sentence_transformers_keeps_is_downloaded(hub: Hub) -> None:
+    wanted = ["config_sentence_transformers.json", "modules.json", "sentence_bert_config.json"]
+    for name in [*wanted, "1_Pooling/config.json"]:
+        (hub.model / name).parent.mkdir(exist_ok=True)
+        (hub.model / name).write_text("")
+    directory_named("somebody/tiny-bert")
+    assert sorted(contents(hub.cache)) == sorted(
+        ["1_Pooling/config.json", "config.json", "pytorch_model.bin", "vocab.txt", *wanted]
+    )
 
 
 def test_shards_are_downloaded(hub: Hub) -> None:

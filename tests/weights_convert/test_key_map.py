@@ -16,7 +16,7 @@ from tests.reference import reference_config
 from tests.weights_convert.reference_models import KINDS, SMALL, family_of_kind, reference_model, shape_of_kind
 from weights_convert import key_map
 from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family
-from weights_convert.key_map import Ledger, match, parameters_of, to_keys, to_parameters
+from weights_convert.key_map import Ledger, match, parameters_of, to_keys, to_parameters, without_prefix
 
 DECODER = "cls.predictions.decoder.weight"
 TOKENS = "bert.embeddings.word_embeddings.weight"
@@ -216,6 +216,41 @@ def test_another_number_of_a_relatives_layers_is_said_in_one_line() -> None:
     assert refusal(lambda: matched(tensors, "Bert", FAMILY["distilbert"])) == (
         "file: keys of 3 layers (transformer.layer.2 is the last), but n_layers is 2"
     )
+
+
+WRAPPERS = ["module.", "_orig_mod.", "_orig_mod.module.", "bert.", "0.auto_model."]
+
+
+@pytest.mark.parametrize("prefix", WRAPPERS)
+@pytest.mark.parametrize("kind", ["pretraining", "tokens", "roberta masked", "distilbert tokens", "albert choices"])
+def test_a_prefix_that_all_keys_share_is_taken_off(kind: str, prefix: str) -> None:
+    tensors = keys_and_values(kind)
+    wrapped = {f"{prefix}{key}": tensor for key, tensor in tensors.items()}
+    stripped, found = without_prefix(wrapped, FAMILIES[family_of_kind(kind)])
+    assert found == prefix
+    assert stripped == tensors  # the very same tensors
+
+
+@pytest.mark.parametrize(
+    ("before", "prefix"),
+    [("", ""), ("bert.", ""), ("bert.bert.", "bert."), ("module.", "module."), ("module.bert.", "module.")],
+)
+def test_of_an_encoder_no_more_is_taken_off_than_is_needed(before: str, prefix: str) -> None:
+    wrapped = {f"{before}{key}": tensor for key, tensor in keys_and_values("encoder").items()}
+    stripped, found = without_prefix(wrapped, BERT)
+    assert found == prefix
+    assert list(stripped) == [key.removeprefix(prefix) for key in wrapped]
+
+
+@pytest.mark.parametrize("odd", ["module.adapter.weight", "adapter.weight", "module.bert.embeddings.LayerNorm.scale"])
+def test_a_prefix_stays_where_not_every_key_is_known_without_it(odd: str) -> None:
+    wrapped = {f"module.{key}": tensor for key, tensor in keys_and_values("masked").items()} | {odd: torch.zeros(1)}
+    stripped, found = without_prefix(wrapped, BERT)
+    assert (stripped, found) == (wrapped, "")
+    message = refused(stripped, "BertForMaskedLM")
+    assert message.startswith("file: missing bert.embeddings.word_embeddings.weight, ")
+    assert message.endswith(" more")
+    assert len(message) < 5000
 
 
 # --- The decoder -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,210 @@
+"""What sentence-transformers keeps beside the weights: how a text's vector is made of its tokens' states.
+
+`modules.json` lists the steps, each with a directory of its own: the encoder, a pooling, perhaps a norm. What minibert
+does of them becomes the model's `TextVectors`. Whatever else changes the vectors is named there: then `embed` says so,
+where it would make others.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minibert.config import POOLINGS, BertConfig, TextVectors
+from minibert.errors import InputError
+from minibert.heads import Model
+from minibert.tokenizer import Tokenizer
+from minibert.vocabulary_files import CONFIG as TOKENIZER_CONFIG
+from minibert.vocabulary_source import read_json, read_object
+
+MODULES = "modules.json"
+SETTINGS = "config_sentence_transformers.json"
+# The encoder's own file, by the kinds of model that it was once named after, in the order in which they are looked for.
+KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+ENCODER_FILES = tuple(f"sentence_{kind}_config.json" for kind in KINDS)
+ALL_FILES = (MODULES, SETTINGS, *ENCODER_FILES, "*/config.json")
+
+ENCODERS = ("Transformer", "BERT", "RoBERTa", "DistilBERT", "ALBERT")  # the first classes had a name for each family
+POOLING, NORMALIZE = "Pooling", "Normalize"
+# Of old files a flag each; several together are vectors side by side.
+FLAGS = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "max": "pooling_mode_max_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+}
+LATER_FLAGS = {"weightedmean": "pooling_mode_weightedmean_tokens", "lasttoken": "pooling_mode_lasttoken"}
+# Of the encoder's file: what changes tokens or states, and what has to stand there if it does.
+PLAIN: dict[str, tuple[object, ...]] = {
+    "transformer_task": (None, "feature-extraction"),
+    "module_output_name": (None, "token_embeddings"),
+    **dict.fromkeys(("tokenizer_args", "processor_kwargs", "processing_kwargs", "config_args", "config_kwargs"),
+                    (None, {})),
+}  # fmt: skip
+
+
+_NAME = r"[^/\\:\x00-\x1f]+"
+
+
+class Module(NamedTuple):
+    """One step."""
+
+    kind: str  # the name of its class, with its place where that is not sentence-transformers itself
+    path: str  # its directory in that of modules.json, "" being the same
+
+
+def read_modules(directory: Path) -> list[Module]:
+    """The steps, in their order; none where the directory is not one of sentence-transformers.
+
+    Raises:
+        InputError: a damaged `modules.json`, or one that leads out of the directory.
+    """
+    path = directory / MODULES
+    if not path.is_file():
+        return []
+    modules = []
+    entries = read_json(path)
+    for entry in entries if isinstance(entries, list) and entries else [entries]:
+        match entry:
+            case {"type": str(name), "path": str(place)} if _is_inside(place):
+                own = name.startswith("sentence_transformers.")
+                modules.append(Module(name.rpartition(".")[2] if own else name, place.rstrip("/")))
+            case _:
+                expected = "a list of modules, each with its type and its path in the same directory"
+                raise InputError(f"{path}: expected {expected}, found {entry!r:.80}")
+    return modules
+
+
+def _is_inside(place: str) -> bool:
+    """Whether it leads to no other directory on any system."""
+    return re.fullmatch(rf"(?!.*\.\.)({_NAME}(/{_NAME})*/?)?", place) is not None
+
+
+def encoder_directory(directory: Path) -> Path:
+    """Where config, tokenizer and weights are: the same directory, or of the first versions one within it.
+
+    Raises:
+        InputError: as `read_modules`.
+    """
+    modules = read_modules(directory)
+    return directory / modules[0].path if modules and modules[0].kind in ENCODERS else directory
+
+
+def read_text_vectors(directory: Path, config: BertConfig, tokenizer: Tokenizer) -> TextVectors | None:
+    """What the directory says of vectors; None where it is not one of sentence-transformers.
+
+    Raises:
+        InputError: as `read_modules`; a module's file is missing or damaged.
+    """
+    modules = read_modules(directory)
+    if not modules:
+        return None
+    kinds = [module.kind for module in modules]
+    not_done = []
+    if kinds[0] not in ENCODERS or kinds[1:] not in ([POOLING], [POOLING, NORMALIZE]):
+        not_done.append(f"the modules {', '.join(kinds)}")
+    modes = [mode for module in modules if module.kind == POOLING for mode in _modes(directory / module.path)]
+    is_known = len(modes) == 1 and modes[0] in POOLINGS
+    if modes and not is_known:
+        not_done.append(f"the pooling {' and '.join(modes)}")
+    for module in modules:
+        own = _object(directory / module.path / "config.json") if module.kind == NORMALIZE else {}
+        if own.get("module_input_name") not in (None, "sentence_embedding"):
+            not_done.append(f"a norm of {own['module_input_name']}")
+    encoder = encoder_directory(directory)
+    fields = _object(encoder_file(encoder))
+    not_done += [name for name, plain in PLAIN.items() if fields.get(name) not in plain]
+    if fields.get("do_lower_case") and not tokenizer.normalization.lowercase:
+        not_done.append("do_lower_case where the tokenizer keeps case")
+    settings = _object(directory / SETTINGS)
+    prompts = settings.get("prompts")
+    if isinstance(prompts, dict) and prompts.get(settings.get("default_prompt_name")):
+        not_done.append("a prompt before every text")
+    return TextVectors(
+        pooling=modes[0] if is_known else POOLINGS[0],
+        normalize=NORMALIZE in kinds,
+        max_length=_max_length(encoder, fields, config),
+        not_done="; ".join(not_done) or None,
+    )
+
+
+def encoder_file(encoder: Path) -> Path:
+    """The encoder's own file; of several the one that counts."""
+    there = [encoder / name for name in ENCODER_FILES if (encoder / name).is_file()]
+    return there[0] if there else encoder / ENCODER_FILES[0]
+
+
+def _modes(directory: Path) -> list[str]:
+    """The poolings that a module's file asks for, in the order in which they stand side by side.
+
+    Raises:
+        InputError: it is missing, or damaged.
+    """
+    path = directory / "config.json"
+    if not path.is_file():
+        raise InputError(f"{path}: missing; {MODULES} says that the pooling is told there")
+    fields = read_object(path)
+    modes = fields.get("pooling_mode")
+    if modes is None:
+        modes = [mode for mode, flag in (FLAGS | LATER_FLAGS).items() if fields.get(flag)] or ["mean"]
+    modes = [modes] if isinstance(modes, str) else modes
+    if not isinstance(modes, list) or not modes or not all(isinstance(mode, str) for mode in modes):
+        raise InputError(f"{path}, pooling_mode: expected a name or a list of names, found {modes!r:.60}")
+    return modes
+
+
+def _max_length(encoder: Path, fields: dict[str, Any], config: BertConfig) -> int | None:
+    """The most tokens of a text; None where that is as many as the model has positions, or more.
+
+    New versions leave it to the tokenizer's config.
+
+    Raises:
+        InputError: no number.
+    """
+    for place, name in ((encoder_file(encoder), "max_seq_length"), (encoder / TOKENIZER_CONFIG, "model_max_length")):
+        length = (fields if name == "max_seq_length" else _object(place)).get(name)
+        if length is None:
+            continue
+        if isinstance(length, bool) or not isinstance(length, int | float) or length < 1:
+            raise InputError(f"{place}, {name}: expected a number of tokens, found {length!r}")
+        return int(length) if length < config.longest else None
+    return None
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The fields of a file, none where there is none."""
+    return read_object(path) if path.is_file() else {}
+
+
+def used_paths(directory: Path) -> list[Path]:
+    """What of a directory `read_text_vectors` follows.
+
+    Raises:
+        InputError: as `read_modules`.
+    """
+    modules = read_modules(directory)
+    followed = [directory / module.path for module in modules if module.kind in (POOLING, NORMALIZE)]
+    return [directory / MODULES, encoder_file(encoder_directory(directory)), *followed] if modules else []
+
+
+def to_files(model: Model) -> dict[str, object]:
+    """The way back: a file's name -> what it holds, as every version of sentence-transformers reads it; {} where the
+    model does not say how its vectors are made, or minibert does not do it."""
+    vectors = model.encoder.text_vectors
+    if vectors is None or vectors.not_done is not None:
+        return {}
+    kinds = [ENCODERS[0], POOLING, *([NORMALIZE] if vectors.normalize else [])]
+    paths = ["", *(f"{number}_{kind}" for number, kind in enumerate(kinds[1:], 1))]
+    files: dict[str, object] = {
+        MODULES: [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for number, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+        ],
+        ENCODER_FILES[0]: {"max_seq_length": vectors.max_length, "do_lower_case": False},
+        f"{paths[1]}/config.json": {
+            "word_embedding_dimension": model.config.hidden_size,
+            **{flag: mode == vectors.pooling for mode, flag in FLAGS.items()},
+        },
+    }
+    return files | {f"{path}/config.json": {} for path in paths[2:]}
