@@ -1,10 +1,11 @@
 """The log survives torn lines and resumes; a full disk stops the run."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from minibert.errors import RunStopped
+from minibert.errors import InputError, RunStopped
 from minibert.training.metrics_log import MetricsLog, open_log, read_metrics
 from minibert.training.processes import Processes
 
@@ -137,3 +138,9 @@ def test_what_is_damaged_is_told_when_a_run_goes_on(tmp_path: Path, capsys: pyte
 def test_a_full_disk_stops_the_run() -> None:
     with MetricsLog(Path("/dev/full")) as log, pytest.raises(RunStopped, match=r"/dev/full: .*No space left on device"):
         log.log(step=1)
+
+
+def test_a_log_that_is_no_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(InputError, match=r"metrics\.jsonl: is a named pipe, expected a file$"):
+        MetricsLog(tmp_path / "metrics.jsonl")
