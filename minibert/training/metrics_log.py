@@ -21,12 +21,10 @@ LARGEST = 1e100  # what is beyond is no figure of a run, and no picture has room
 class MetricsLog:
     """An append-only log. Opening it mends the torn last line that a killed process may have left.
 
-    Raises RunStopped, naming the file, where the disk takes no more; InputError, where it is no file.
+    Raises RunStopped, naming the file, where the disk takes no more.
     """
 
     def __init__(self, path: Path) -> None:
-        if path.exists():
-            check_file(path)
         self._path = path
         # Unbuffered: what was logged is in the system's hands, whatever becomes of this process.
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - it lives as long as the log does
@@ -76,11 +74,13 @@ def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextM
     What is damaged in it, or that it is gone, is said here, before the first step, and not only when it is drawn at the
     end.
 
-    Raises as `MetricsLog`.
+    Raises RunStopped, as `MetricsLog`; InputError, where it is no file.
     """
     if not processes.is_main:
         return contextlib.nullcontext()
     was_there = path.exists()
+    if was_there:
+        check_file(path)
     log = MetricsLog(path)
     if path.stat().st_size:  # also at step 0, after a kill that came before the first state
         read_metrics(path, lambda line: say(processes, line))

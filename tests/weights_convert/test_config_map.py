@@ -204,7 +204,7 @@ def test_a_class_that_drops_as_the_blocks_do_does_so_here(model_type: str, archi
     ("content", "message"),
     [
         (b"{", "no readable JSON (Expecting property name"),
-        (b'{"model_type": "\xff"}', "no readable JSON ('utf-8' codec can't decode byte 0xff"),
+        (b'{"model_type": "\xff"}', "no readable JSON (byte 16 is no"),
         (b"[" * 100_000, "no readable JSON ("),
         (b"[1]", "a config is a JSON object, not list"),
         (b'{"architecture": "Bert"}', "a model directory of minibert already: it has the field architecture"),

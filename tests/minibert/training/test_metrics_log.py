@@ -143,4 +143,4 @@ def test_a_full_disk_stops_the_run() -> None:
 def test_a_log_that_is_no_file_is_refused_by_its_name(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "metrics.jsonl")
     with pytest.raises(InputError, match=r"metrics\.jsonl: is a named pipe, expected a file$"):
-        MetricsLog(tmp_path / "metrics.jsonl")
+        open_log(tmp_path / "metrics.jsonl", Processes(), step=0)
