@@ -70,7 +70,9 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     for source in sources:
         copy_whole(source, run.path / source.name)
     notes = [f"{path}: is no file, left out" for path in sources if os.path.lexists(path) and not path.is_file()]
-    if places[kept].metrics.is_file():
+    if not os.path.lexists(places[kept].metrics):  # of all that is copied, every run has this
+        notes.append(f"{places[kept].metrics}: is not there, left out")
+    elif places[kept].metrics.is_file():
         read_metrics(places[kept].metrics, notes.append)  # says what is damaged
     over_seeds = {
         part: {

@@ -45,9 +45,10 @@ class Kills:
         work, whole, done = self.parts[name], made[name], []
         for _ in range(rng.randint(1, MOST_CUTS)):
             cut = draw(rng, int(whole["changes"]), whole["seconds"])
+            logged = {path: len(material.log(path)) for path in place.rglob(material.LOG)}
             ending = forks.run(self.words(work, place, done), place, cut=cut)
             done.append(f"{cut}: {ending.code}")
-            wrong = self.wrong_end(ending, cut, place)
+            wrong = self.wrong_end(ending, cut, place, logged)
             if cut.change and cut.signal == signal.SIGKILL and len(done) == 1 and ending.code == 0:
                 wrong = "was not cut off"
             if wrong:
@@ -66,13 +67,19 @@ class Kills:
         return [*work.words, *(["--resume"] if work.resumes and done else [])]
 
     @staticmethod
-    def wrong_end(ending: Ending, cut: Cut, place: Path) -> str:
-        """What is wrong with how cut-off work ended: a signal that can be answered saves the state."""
+    def wrong_end(ending: Ending, cut: Cut, place: Path, logged: dict[Path, int]) -> str:
+        """What is wrong with how cut-off work ended: a signal that can be answered saves the state.
+
+        logged: how many lines each log had before it.
+        """
         if ending.code in (-cut.signal, -signal.SIGALRM) and cut.signal in (signal.SIGKILL, signal.SIGALRM):
             return ""
         if ending.code == -cut.signal:  # before the loop begins, or behind it
             states = [path.name for path in place.rglob("state/step-*")]
-            steps = [entry["step"] for path in place.rglob(material.LOG) for entry in material.log(path)]
+            entries = [
+                entry for path in place.rglob(material.LOG) for entry in material.log(path)[logged.get(path, 0) :]
+            ]
+            steps = [entry["step"] for entry in entries if "event" not in entry]
             lost = bool(steps) and f"step-{max(steps):08d}" not in states
             return f"step {max(steps)} was done and not saved: {ending}" if lost else ""
         return material.complaint(ending)

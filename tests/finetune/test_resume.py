@@ -165,6 +165,10 @@ def test_several_seeds_with_one_that_was_damaged_since(
     out = capsys.readouterr().out
     assert "/curves.png: is no file, left out\n" in out
     assert "/metrics.jsonl, line 1: damaged, passed over: step is None (and 1 more)\n" in out
+    for place in (tmp_path / "run", *(tmp_path / "run").glob("seed-*")):
+        (place / ("summary.json" if place.name == "run" else "metrics.jsonl")).unlink()
+    assert run_here(monkeypatch, *args, "--resume") == 0
+    assert "/metrics.jsonl: is not there, left out\n" in capsys.readouterr().out
 
 
 def test_several_seeds_are_not_trained_on_different_files(
