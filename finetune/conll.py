@@ -8,7 +8,7 @@ from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 from finetune.examples import TaggedExample
-from finetune.tags import is_tag
+from finetune.tags import OUTSIDE, is_tag
 from finetune.tally import Tally
 from minibert.errors import InputError
 from minibert.text_files import read_lines, shown
@@ -223,8 +223,9 @@ def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
 def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names: Names) -> Table:
     """
     Raises:
-        InputError: a column that is not there, one alone where words are labelled, the same for word and tag, and where
-            nobody said which one has the words, a first column that numbers something else.
+        InputError: a column that is not there, one alone where words are labelled, the same for word and tag, tags in
+            that of the words; and where nobody said which one has the words, a first column that numbers something
+            else.
     """
     lines = [(row, line) for row, line in first if not ends_sentence(line)]
     rows = [(row, line) for row, line in lines if not line.startswith("#")] or lines[:1]
@@ -247,6 +248,9 @@ def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names
         )
     usual_word, usual_tag = int(numbered), 3 if numbered and count == len(CONLL_U) else count - 1
     word = usual_word if names.word is None else _column("--word-column", names.word, count, f"{shown(path)}:{row}")
+    words = [columns[word] for columns in alike]
+    if len(words) > 1 and OUTSIDE in words and all(map(is_tag, words)):
+        raise InputError(f"{shown(path)}:{row}: column {word + 1} has tags, expected words; see --word-column")
     if not labelled:
         return Table(tabs, count, numbered and word != 0, tagged, word, None)
     tag = usual_tag if names.tag is None else _column("--tag-column", names.tag, count, f"{shown(path)}:{row}")

@@ -186,6 +186,15 @@ def test_a_first_column_that_numbers_something_else_is_not_taken_for_words(
         assert [word for example in found for word in example.words] == words
 
 
+@pytest.mark.parametrize("names", [Names("2"), Names("2", "1"), Names("2", "3")])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_column_of_tags_is_not_taken_for_words(names: Names, labelled: bool, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", "Ann B-x O\nran O O\n\n")  # as where a model's own column was another file's
+    assert refusal(lambda: list(read_conll(path, labelled=labelled, names=names))) == (
+        f"{path}:1: column 2 has tags, expected words; see --word-column"
+    )
+
+
 def test_words_know_their_rows_between_rows_that_are_none(tmp_path: Path) -> None:
     first, second = read(write(tmp_path / "a.conllu", CONLL_U))
     assert (first.row, first.rows, second.row, second.rows) == (4, (4, 5, 7, 8, 10), 13, None)
