@@ -8,7 +8,7 @@ from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 from finetune.examples import TaggedExample
-from finetune.tags import is_tag
+from finetune.tags import OUTSIDE, is_tag
 from finetune.tally import Tally
 from minibert.errors import InputError
 from minibert.text_files import read_lines, shown
@@ -20,6 +20,7 @@ _SPACES = re.compile("[ \t]+")
 CONLL_U = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # its ten columns
 # What stands in a column that counts: in CoNLL-U also 5-6, a form that words 5 and 6 share, and 8.1, a word left out.
 _NUMBER = re.compile("[0-9]{1,9}(?:[-.][0-9]{1,9})?")
+_OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or "7.", as others number words
 _COLUMN = re.compile("[1-9][0-9]{0,8}")
 COMMENT = ("# ", "#\t")  # "#" and "#tag" are words of tweets
 _SHOWN_WORDS = 8
@@ -222,7 +223,9 @@ def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
 def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names: Names) -> Table:
     """
     Raises:
-        InputError: a column that is not there, one alone where words are labelled, the same for word and tag.
+        InputError: a column that is not there, one alone where words are labelled, the same for word and tag, tags in
+            that of the words; and where nobody said which one has the words, a first column that numbers something
+            else.
     """
     lines = [(row, line) for row, line in first if not ends_sentence(line)]
     rows = [(row, line) for row, line in lines if not line.startswith("#")] or lines[:1]
@@ -237,8 +240,17 @@ def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names
     alike = [columns for columns in table if len(columns) == count]  # the others are refused when their turn comes
     tagged = all(is_tag(columns[-1]) for columns in alike)
     numbered = count > 1 + (labelled or tagged) and _counts([columns[0] for columns in alike])
+    if names.word is None and not numbered and count > 2 and _go_up([columns[0] for columns in alike]):
+        begins = ", ".join(columns[0] for columns in alike[:3])
+        raise InputError(
+            f"{shown(path)}:{row}: the first column, {begins}, numbers something, but not the words of each sentence; "
+            "expected --word-column, and a blank line between sentences"
+        )
     usual_word, usual_tag = int(numbered), 3 if numbered and count == len(CONLL_U) else count - 1
     word = usual_word if names.word is None else _column("--word-column", names.word, count, f"{shown(path)}:{row}")
+    words = [columns[word] for columns in alike]
+    if len(words) > 1 and OUTSIDE in words and all(map(is_tag, words)):
+        raise InputError(f"{shown(path)}:{row}: column {word + 1} has tags, expected words; see --word-column")
     if not labelled:
         return Table(tabs, count, numbered and word != 0, tagged, word, None)
     tag = usual_tag if names.tag is None else _column("--tag-column", names.tag, count, f"{shown(path)}:{row}")
@@ -256,8 +268,18 @@ def _counts(cells: Sequence[str]) -> bool:
     numbers = [int(cell) for cell in cells if cell.isdigit()]
     steps = list(pairwise(numbers))
     if numbers and numbers[0] <= 1:
-        return all(after > before or after <= 1 for before, after in steps)  # a word may have been left out
+        forward = [after > before for before, after in steps]  # not by one: a word may have been left out
+        begins = (after == numbers[0] for _, after in steps)
+        return (any(forward) or not steps) and all(map(max, forward, begins))
     return len(numbers) > 2 and all(after == before + 1 for before, after in steps)
+
+
+def _go_up(cells: Sequence[str]) -> bool:
+    """Whether these go up by one at most, as numbers of sentences do (1, 1, 2), or 1-1, 1-2, or 1., 2."""
+    if len(cells) < 2 or not all(map(_OTHER_NUMBER.fullmatch, cells)):
+        return False
+    numbers = [[int(number) for number in re.findall("[0-9]+", cell)] for cell in cells]
+    return all(before <= after and sum(after) - sum(before) <= 1 for before, after in pairwise(numbers))
 
 
 def _column(option: str, name: str, count: int, where: str) -> int:

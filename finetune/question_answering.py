@@ -99,8 +99,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         if training:
             return kept, f"{misplaced.count:,} question(s) left out of training: {misplaced.first}"
         return list(examples), (
-            f"{misplaced.count:,} question(s) have an answer that does not stand where answer_start says; they are "
-            f"scored all the same, by its text, which of {count_absent(examples):,} is nowhere in the passage: "
+            f"{misplaced.count:,} question(s) have an answer that does not stand where answer_start says; scores go by "
+            f"its text, so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
             f"{misplaced.first}"
         )
 

@@ -118,7 +118,7 @@ def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
         return _figures(count, metrics.regression_metrics(truth, numbers))  # type: ignore[arg-type]  # read as numbers
     labels = find_labels([*examples, *answers], data)
     if unknown := sorted(set(labels) - set(find_labels(examples, data))):
-        note_all([f"{shown(predictions)}: {', '.join(map(repr, unknown[:10]))} is the class of no example in {data}"])
+        note_all([f"{shown(predictions)}: no example in {data} has the class {' or '.join(map(repr, unknown[:10]))}"])
     if reading.multi_label:
         targets, found = label_vectors(examples, labels), label_vectors(answers, labels)
         by_class = metrics.multi_label_figures(targets, found, labels)

@@ -24,6 +24,7 @@ from finetune.conll import (
 )
 from finetune.examples import Id, TaggedExample, check_id
 from finetune.tables import Row, TableFormat, given_rows, jsonl_rows, read_rows
+from finetune.tags import OUTSIDE
 from finetune.tally import Tally
 from minibert.errors import InputError
 from minibert.text_files import (
@@ -53,6 +54,7 @@ Layout = Literal["columns", "text", "jsonl"]
 COLUMN_FILES = {".conll", ".conllu", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
 FIRST_LINES = 1000  # of what can't be read twice: they decide what it is
 FIRST_CHARACTERS = 2**24
+MANY_ROWS = 10  # of running text so many lines hardly ever have as many words each, and what looks like a tag last
 WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
 
 _TAG = re.compile(r"^(?:O|[BIESLUMW]-\S+)$")  # what ends a row of columns where there are no tabs; "Plan B" has no type
@@ -65,10 +67,15 @@ def read_tagged(path: str, names: Names = USUAL, *, tally: Tally | None = None) 
     otherwise) and maybe an id; every other file has columns. The `tally` is told what was taken.
 
     Raises:
-        InputError, naming file and row: as `finetune.conll.read_conll` or `finetune.tables.read_rows`; and, as the
-        `tally` has it, a field that is no list of strings, or lists of different lengths.
+        InputError, naming file and row: a .csv file; as `finetune.conll.read_conll` or `finetune.tables.read_rows`;
+        and, as the `tally` has it, a field that is no list of strings, or lists of different lengths.
     """
     tally = tally or Tally()
+    if suffix(path) == ".csv":
+        raise InputError(
+            f"{path}: .csv is not read, expected columns with spaces or tabs between them, and a blank line between "
+            "sentences, or .jsonl with lists of words and tags"
+        )
     if suffix(path) != ".jsonl":
         return read_conll(path, names=names, tally=tally)
     fields = (names.word or WORDS, names.tag or TAGS)
@@ -159,9 +166,10 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     """Whether these are columns, and not running text.
 
     Columns begin with -DOCSTART-, or nine of ten rows, and two at least, have as many. With tabs, nine of ten have a
-    tag in the last, or most have no cell with a space. With spaces, nine of ten have a tag in the last, and there is a
-    blank line or, in three columns at most, more than one tag. (The tenth row is a slip, which is refused where it
-    stands.) A single row is columns where it has a tab and a tag, and no space.
+    tag in the last, or most have no cell with a space. With spaces, nine of ten have a tag in the last, O and another
+    among them, and there is a blank line, or three columns at most; with a blank line and `MANY_ROWS` any tags will do.
+    (The tenth row is a slip, which is refused where it stands.) A single row is columns where it has a tab and a tag,
+    and no space.
 
     Raises:
         InputError: all lines are alike, as in columns, but that is all that speaks for them.
@@ -193,7 +201,9 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
         return rows == 1 and tabs and tagged and not spaced
     if tabs and (tagged or 2 * spaced <= rows):
         return True
-    if tagged and count > 1 and (blank or blocks > 1 or (count < 4 and len(tags) > 1)):
+    parted = blank or blocks > 1
+    differ = OUTSIDE in tags and len(tags) > 1  # "S-Bahn" and "E-Mail" end lines of text, and O does, but hardly both
+    if tagged and count > 1 and ((parted and rows >= MANY_ROWS) or (differ and (parted or count < 4))):
         return True
     if tabs or (tagged and count > 1) or (1 < blocks < rows):
         raise InputError(

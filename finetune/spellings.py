@@ -11,24 +11,32 @@ from minibert.errors import InputError
 from minibert.text_files import parse_json
 
 # Lists as Python shows them. Each element between commas: of two strings side by side Python would make one.
-_ELEMENT = r"""\s*(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?[0-9.]+|True|False)\s*"""
+_VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?[0-9.]+|True|False)"""
+_ELEMENT = rf"\s*{_VALUE}\s*"
 _ELEMENTS = rf"{_ELEMENT}(?:,{_ELEMENT})*,?\s*"
 _LIST = re.compile(rf"\[(?:{_ELEMENTS}|\s*)\]|\((?=[^)]*,){_ELEMENTS}\)|\{{{_ELEMENTS}\}}")
+_ARRAY = re.compile(rf"\[\s*{_VALUE}(?:\s+{_VALUE})+\s*\]")  # as numpy shows it
+_OBJECT = re.compile(rf"\{{{_ELEMENT}:.*\}}", re.DOTALL)
+_SPACED = re.compile("[01](?: +[01])+")
 _ONES_AND_ZEROS = ({"0", "1"}, {"0.0", "1.0"}, {"false", "true"})
 # What stands between classes in other files, where nobody said that it may be a part of their names.
 _OTHER_SEPARATORS = (";", "|")
 
 
-def spells_list(cell: str) -> bool:
-    """Whether a cell of a table is a list as Python shows it, which is no class."""
-    return _LIST.fullmatch(cell.strip()) is not None
+def spelled(cell: str) -> str:
+    """What a cell of a table is that is no class: "a list" or "an object" as JSON or Python shows it, else ""."""
+    text = cell.strip()
+    if _OBJECT.fullmatch(text):
+        return "an object"
+    return "a list" if _LIST.fullmatch(text) or _ARRAY.fullmatch(text) else ""
 
 
 def parts_of(cell: str, what: str, separator: str | None) -> Any:
     """The classes of a table's cell, or what JSON it is, which is as in `.jsonl` then.
 
     Raises:
-        InputError: it begins as a list or an object and is none, or has another separator than the one asked for.
+        InputError: it begins as a list or an object and is none, or has another separator than the one asked for, which
+            stands between ones and zeros too.
     """
     text = cell.strip()
     if text.startswith(("[", "{")) or _LIST.fullmatch(text):
@@ -38,6 +46,10 @@ def parts_of(cell: str, what: str, separator: str | None) -> Any:
         raise InputError(
             f"{what} is {text!r:.60}, expected commas between classes; --label-separator {other!r} takes that, "
             "--label-separator , takes it for a part of a class"
+        )
+    if separator is None and _SPACED.fullmatch(text):
+        raise InputError(
+            f"{what} is {text!r:.60}, expected commas between ones and zeros; --label-separator ' ' takes that"
         )
     return text.split(separator or ",") if text else []
 

@@ -179,7 +179,10 @@ def _named_rows(
     for column in columns:
         if header.count(column) != 1:
             found = "stands there more than once" if column in header else "is not there"
-            raise InputError(f"{shown(path)}:{first[0]}: column {column!r} {found}; the header's are {_listed(header)}")
+            hint = "; --quoting takes the quotation marks off" if not quoting and f'"{column}"' in header else ""
+            raise InputError(
+                f"{shown(path)}:{first[0]}: column {column!r} {found}; the header's are {_listed(header)}{hint}"
+            )
     chosen = [header.index(column) for column in columns]
 
     def chosen_of(record: Record) -> Row:

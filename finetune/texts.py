@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.examples import Label, TextExample, check_id
-from finetune.spellings import Spelling, parts_of, spells_list
+from finetune.spellings import Spelling, parts_of, spelled
 from finetune.tables import Row, TableFormat, read_rows
 from finetune.tally import Tally
 from minibert.errors import InputError
@@ -97,8 +97,8 @@ def _word(cell: Any, what: str) -> str:
     if cell is None or isinstance(cell, list | dict):
         raise InputError(f"{what} is {json_type(cell)}, expected a word or a number")
     word = check_text(cell if isinstance(cell, str) else str(cell).lower(), what).strip()
-    if spells_list(word):
-        raise InputError(f"{what} is {word!r:.60}, a list, expected a word or a number; --multi-label reads lists")
+    if kind := spelled(word):
+        raise InputError(f"{what} is {word!r:.60}, {kind}, expected a word or a number; --multi-label reads lists")
     return word
 
 
@@ -112,6 +112,9 @@ def _words(cell: Any, what: str, separator: str | None) -> list[str]:
         cell = [name for name, holds in cell.items() if holds]
     if not isinstance(cell, list):
         raise InputError(f"{what} is {json_type(cell)}, expected a list of words or numbers")
+    share = next((word for word in cell if isinstance(word, float) and not word.is_integer()), None)
+    if share is not None:
+        raise InputError(f"{what} has {share} in its list, expected the names of classes, or a 1 or 0 for each")
     return [_word(word, what) for word in cell]
 
 

@@ -166,6 +166,35 @@ def test_the_columns_of_published_forms(
     assert [" ".join(x.words) for x in read(path, labelled=False)] == words
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    ["1 1 2 2", "0 0 1 1", "1 1 1 1", "0 0 0 0", "1 2 2 3", "1-1 1-2 2-1 2-2", "1/1 1/2 1/3 1/4", "1. 2. 3. 4."],
+)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_first_column_that_numbers_something_else_is_not_taken_for_words(
+    numbers: str, labelled: bool, tmp_path: Path
+) -> None:
+    rows = zip(numbers.split(), ["Ann\tB-x", "ran\tO", "Bob\tB-x", "ran\tO"], strict=True)
+    path = write(tmp_path / "a.conll", "".join(f"{number}\t{rest}\n" for number, rest in rows))
+    begins = ", ".join(numbers.split()[:3])
+    assert refusal(lambda: read(path, labelled=labelled)) == (
+        f"{path}:1: the first column, {begins}, numbers something, but not the words of each sentence; expected "
+        "--word-column, and a blank line between sentences"
+    )
+    for name, words in {"1": numbers.split(), "2": ["Ann", "ran", "Bob", "ran"]}.items():
+        found = read_conll(path, labelled=labelled, names=Names(name))
+        assert [word for example in found for word in example.words] == words
+
+
+@pytest.mark.parametrize("names", [Names("2"), Names("2", "1"), Names("2", "3")])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_column_of_tags_is_not_taken_for_words(names: Names, labelled: bool, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", "Ann B-x O\nran O O\n\n")  # as where a model's own column was another file's
+    assert refusal(lambda: list(read_conll(path, labelled=labelled, names=names))) == (
+        f"{path}:1: column 2 has tags, expected words; see --word-column"
+    )
+
+
 def test_words_know_their_rows_between_rows_that_are_none(tmp_path: Path) -> None:
     first, second = read(write(tmp_path / "a.conllu", CONLL_U))
     assert (first.row, first.rows, second.row, second.rows) == (4, (4, 5, 7, 8, 10), 13, None)

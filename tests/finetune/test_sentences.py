@@ -121,6 +121,10 @@ def test_columns_are_not_taken_for_running_text(
     [
         ("the O\ncat O\n", 2),
         ("I took the I-95\nMy type is O\n", 4),
+        ("My blood type is O\nHer blood type is O\n\n", 5),
+        ("My blood type is O\n\nHer blood type is O\n\nHis blood type is O\nTheir blood type is O\n", 5),
+        ("Ich fahre mit der S-Bahn\nWir hören jetzt die B-Seite\n\n", 5),
+        ("Take I-95\nMy S-Bahn\n", 2),
         ("Ann NNP\nran VBD\n\nYes UH\n", 2),
         ("1\tAda lives in Leeds\n2\tBob lives in York\n", 2),
         ("Ann\nran\n\nYes\n", 1),
@@ -134,6 +138,15 @@ def test_what_may_be_one_or_the_other_is_for_the_user_to_say(tmp_path: Path, con
     )
     assert len(list(read_sentences(path, layout="columns"))) < len(content.splitlines())
     assert next(read_sentences(path, layout="text")).text == content.splitlines()[0]
+
+
+@pytest.mark.parametrize("content", ["word,tag\nAnn,B-x\n", ",Sentence #,Word,Tag\n0,Sentence: 1,Ann,B-x\n1,,ran,O\n"])
+def test_commas_are_not_between_words_and_tags(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path / "a.csv", content)
+    assert refusal(lambda: list(read_tagged(path))) == (
+        f"{path}: .csv is not read, expected columns with spaces or tabs between them, and a blank line between "
+        "sentences, or .jsonl with lists of words and tags"
+    )
 
 
 def test_a_slip_does_not_make_columns_running_text(tmp_path: Path) -> None:

@@ -230,6 +230,8 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "label,review\n1,good\n")
     message = refused(path, ("text", "label"))
     assert message == f"{path}:1: column 'text' is not there; the header's are 'label', 'review'"
+    message = refused(write(tmp_path / "a.tsv", '"text"\t"label"\n"a"\t"x"\n'), ("text",))
+    assert message.endswith("; the header's are '\"text\"', '\"label\"'; --quoting takes the quotation marks off")
 
 
 def test_a_delimiter_that_is_another_shows_in_the_header(tmp_path: Path) -> None:

@@ -102,6 +102,11 @@ def test_several_labels(tmp_path: Path) -> None:
             "a.csv:3: label is '[1 0 1]', expected classes with commas",
         ),
         ("a,[1", "multi_label_classification", "a.csv:3: label is '[1', expected classes with commas between them, or"),
+        ("a,[1 0 1]", "single_label_classification", "a.csv:3: label is '[1 0 1]', a list, expected a word"),
+        ("a,['x' 'y']", "single_label_classification", "a.csv:3: label is \"['x' 'y']\", a list, expected a word"),
+        ("a,{'x': 1}", "single_label_classification", "a.csv:3: label is \"{'x': 1}\", an object, expected a word"),
+        ("a,1 0 1", "multi_label_classification", "a.csv:3: label is '1 0 1', expected commas between ones and zeros"),
+        ('a,"[0.9, 0.1]"', "multi_label_classification", "a.csv:3: label has 0.9 in its list, expected the names of"),
     ],
 )
 def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, message: str) -> None:
@@ -127,6 +132,7 @@ def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, mes
         ('"text": "a", "label": ' + "9" * 400, "regression", "a.jsonl:1: label is 9999"),
         ('"text": "a", "label": 5', "multi_label_classification", "a.jsonl:1: label is a number, expected a list"),
         ('"text": "a", "label": [[]]', "multi_label_classification", "a.jsonl:1: label is an array"),
+        ('"text": "a", "label": [0, 0.5, 1]', "multi_label_classification", "a.jsonl:1: label has 0.5 in its list, ex"),
         (
             '"text": "a", "label": {"x": 2}',
             "multi_label_classification",
