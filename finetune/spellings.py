@@ -86,7 +86,7 @@ class Spelling:
                 f"{what} is {', '.join(words)}: a 1 or 0 for each of two classes can't be told from the classes 0 and "
                 "1; expected their names"
             )
-        if words or digits:
+        if words:
             count = len(words) if digits else 0
             if self.count is None:
                 self.count, self.first = count, what

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from finetune.tally import Tally
 from minibert.errors import InputError
-from minibert.text_files import STANDARD_INPUT, json_type, parse_json, read_lines, reason, shown, suffix
+from minibert.text_files import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
 
 Kind = Literal["auto", "csv", "tsv", "jsonl", "txt"]
 
@@ -240,7 +240,7 @@ def jsonl_rows(
     def chosen_of(numbered: tuple[int, str]) -> Row:
         row, line = numbered
         where = f"{shown(path)}:{row}"
-        return Row(row, where, _fields(_object(line, where), columns, where, optional))
+        return Row(row, where, _fields(parse_object(line, where), columns, where, optional))
 
     return tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
 
@@ -251,16 +251,6 @@ def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple
             yield row, line
         else:
             tally.blank += 1
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        record = parse_json(line)
-    except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
-        raise InputError(f"{where}: expected one JSON object a line ({reason(error)})") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{where}: expected a JSON object, found {json_type(record)}")
-    return record
 
 
 def given_rows(

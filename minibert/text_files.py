@@ -293,6 +293,21 @@ def parse_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+def parse_object(line: str, where: str) -> dict[str, Any]:
+    """The object in a line of a .jsonl file.
+
+    Raises:
+        InputError: it is none; the message begins with `where`.
+    """
+    try:
+        record = parse_json(line)
+    except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
+        raise InputError(f"{where}: expected one JSON object a line ({reason(error)})") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: expected a JSON object, found {json_type(record)}")
+    return record
+
+
 def check_text(value: object, what: str) -> str:
     """`value` itself; `what` names it in the message ("reviews.csv:17: column 'review'").
 

@@ -19,7 +19,7 @@ from minibert.text_files import (
     LONGEST_LINE,
     check_file,
     json_type,
-    parse_json,
+    parse_object,
     read_lines,
     read_pieces,
     reason,
@@ -167,12 +167,7 @@ def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:
     for number, line in read_lines(str(path)):
         if not line.strip():
             continue
-        try:
-            record = parse_json(line)
-        except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
-            raise InputError(f"{path}:{number}: expected one JSON object a line ({reason(error)})") from error
-        if not isinstance(record, dict):
-            raise InputError(f"{path}:{number}: expected a JSON object, got {json_type(record)}")
+        record = parse_object(line, f"{path}:{number}")
         if text_field not in record:
             present = ", ".join(repr(name) for name in list(record)[:5]) or "none"
             raise InputError(f"{path}:{number}: no field {text_field!r}, the fields are {present} (see --text-field)")

@@ -60,7 +60,7 @@ def test_text_that_is_not_utf8(refused: Refused, out: Path, tmp_path: Path, comm
     ("line", "problem"),
     [
         ("{", "lines.jsonl:3: expected one JSON object"),
-        ("[1]", "lines.jsonl:3: expected a JSON object, got an array"),
+        ("[1]", "lines.jsonl:3: expected a JSON object, found an array"),
         ('{"body": "x"}', "lines.jsonl:3: no field 'text'"),
         ('{"text": 5}', "lines.jsonl:3: field 'text' is a number"),
     ],

@@ -125,8 +125,8 @@ def test_damaged_gzip_is_named(tmp_path: Path) -> None:
     [
         ("{not json", "expected one JSON object a line (Expecting property name"),
         ("[" * 100_000, "expected one JSON object a line ("),
-        ("[1]", "expected a JSON object, got an array"),
-        ('"text"', "expected a JSON object, got a string"),
+        ("[1]", "expected a JSON object, found an array"),
+        ('"text"', "expected a JSON object, found a string"),
         ('{"id": 1}', "no field 'text', the fields are 'id' (see --text-field)"),
         ("{}", "no field 'text', the fields are none (see --text-field)"),
         ('{"text": 5}', "field 'text' is a number, expected a string"),
