@@ -1,7 +1,8 @@
 """A docstring -> its paragraphs, as one reads them in an editor.
 
-What is not language goes: doctests, blocks marked as code, signatures, tables, directives, underlines. The rest stays
-as it was typed, with its backquotes, lists and names of parameters: the English that documentation is written in.
+What is not language goes: doctests, blocks marked as code, signatures, tables, directives, underlines, and paragraphs
+that hold more symbols than words: unmarked code, grammars, formulas, lists of names. The rest stays as it was typed,
+with its backquotes, lists and names of parameters: the English that documentation is written in.
 """
 
 from __future__ import annotations
@@ -32,14 +33,22 @@ _ITEM = re.compile(  # of a list, or of a list of names: "- ...", "(a) ...", "2.
     r"[-*+•–] +|\(?(?:\d{1,2}|[a-z]|[ivx]+)\) +|\d{1,2}\. +|[:@]\w+ ?[^:]*: |[\w.*]+(?: ?\([^()]*\))? ?: +(?=\S)"
 )
 _BOILERPLATE = re.compile(r"copyright|all rights reserved|licen[sc]ed? (?:under|agreement)|\S@\S+\.\w", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(  # as it stands in prose: in brackets, quotes or emphasis, hyphenated, before a comma
+    r"""[(\["'`*]*[A-Za-z]+(?:['’/-][A-Za-z]+)*[)\]"'`*]*[.,:;!?]*[)"'`*]*$"""
+)
+_SYMBOLS = 0.6  # of what stands between spaces: a paragraph with as large a share of other things is code
 
 
 def paragraphs(docstring: str) -> list[str]:
     """The paragraphs of a docstring, or of any reStructuredText, unwrapped and without what is no language."""
     lines = _without_code(inspect.cleandoc(docstring).split("\n"))
     blocks = (fold(block) for block in _blocks(_without_underlines(list(lines))))
-    return [block for block in blocks if _WORD.search(block) and not _BOILERPLATE.search(block)]
+    return [block for block in blocks if _is_language(block) and not _BOILERPLATE.search(block)]
+
+
+def _is_language(paragraph: str) -> bool:
+    found = paragraph.split()
+    return sum(not _WORD.match(one) for one in found) < _SYMBOLS * len(found)
 
 
 def _without_code(lines: Iterable[str]) -> Iterator[str]:
