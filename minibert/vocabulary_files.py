@@ -7,7 +7,7 @@ Beside it transformers keeps options and added tokens, in files that changed wit
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
     source = _find_source(path)
     found = read_source(source)
     beside = _read_beside(source, found)
+    if _counts_blank_line(found, beside):
+        found = replace(found, ids=found.ids | {"": len(found.ids)})
     options = OPTIONS[found.kind] | found.options | beside.options
     added = _checked_added(source, found, beside)
     if found.kind == "wordpiece":
@@ -142,8 +144,9 @@ def _read_beside(source: Path, found: Found) -> _Beside:
     ids = read_object(added_path) if added_path.is_file() else {}
     if not all(type(token_id) is int for token_id in ids.values()):
         raise InputError(f"{added_path}: expected an object of tokens and their ids")
-    known = {*found.special_tokens, *(token.content for token in specials)}
-    added = [(token_id, AddedToken(token, special=token in known)) for token, token_id in ids.items()]
+    flagged = {token.content: token for token in reversed(specials)}
+    own = found.special_tokens
+    added = [(ids[token], flagged.get(token) or AddedToken(token, special=token in own)) for token in ids]
     return _Beside(options, added, added_path, specials)
 
 
@@ -191,6 +194,15 @@ def _special_tokens(path: Path, found: dict[str, Any], own: SpecialTokens) -> li
 
 
 # --- Their ids -------------------------------------------------------------------------------------------------------
+
+
+def _counts_blank_line(found: Found, beside: _Beside) -> bool:
+    """Whether the ids of added tokens leave a row to the blank line at the end of a vocab.txt.
+
+    To the slow tokenizers of transformers 4 it was a token, which no text has, and what they added came after it.
+    """
+    ids = [token_id for token_id, token in beside.added if token.content not in found.ids]
+    return found.ends_blank and min(ids, default=None) == len(found.ids) + 1
 
 
 def _checked_added(source: Path, found: Found, beside: _Beside) -> list[tuple[int, AddedToken]]:

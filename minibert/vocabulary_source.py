@@ -54,6 +54,7 @@ class Found:
     added: list[tuple[int, AddedToken]] = field(default_factory=list)
     of_kind: dict[str, Any] = field(default_factory=dict)  # the fields that this kind of `Vocabulary` has alone
     is_run_as_it_stands: bool = True  # False: a generic class would cut words otherwise than ours
+    ends_blank: bool = False  # a blank line at the end, which is no token
 
     @property
     def special_tokens(self) -> SpecialTokens:
@@ -74,7 +75,8 @@ def read_source(source: Path) -> Found:
 def _read_vocab_txt(path: Path) -> Found:
     """One token a line; the line's number, from 0, is its id. Blank lines at the end are no tokens."""
     # Not splitlines(): a token may be U+2028, which it takes for the end of a line.
-    lines = _read_text(path).replace("\r\n", "\n").rstrip("\n").split("\n")
+    text = _read_text(path).replace("\r\n", "\n")
+    lines = text.rstrip("\n").split("\n")
     ids: dict[str, int] = {}
     for number, token in enumerate(lines):
         if not token:
@@ -84,7 +86,7 @@ def _read_vocab_txt(path: Path) -> Found:
         ids[token] = number
     words = (token.removeprefix(CONTINUATION) for token in ids)
     cased = any(word.isalpha() and word != word.lower() for word in words)
-    return Found("wordpiece", ids, {"do_lower_case": not cased})
+    return Found("wordpiece", ids, {"do_lower_case": not cased}, ends_blank=text.endswith("\n\n"))
 
 
 def _read_vocab_json(path: Path) -> Found:

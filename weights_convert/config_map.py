@@ -17,6 +17,7 @@ from minibert.text_files import read_small
 from minibert.vocabulary_files import checked_class
 from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family, family_of
 
+FIRST_NAME = "bert_config.json"  # of config.json in the first releases, BERT's own and those for PyTorch
 MOST_LABELS = 1_000_000  # of which a file gives the number alone; more would be a damaged file
 MASKED_LM = ("BertForPreTraining", "BertForMaskedLM")
 
@@ -99,7 +100,8 @@ def read_config(path: Path) -> Described:
     try:
         fields = json.loads(read_small(path))
     except FileNotFoundError:
-        raise InputError(f"{path.parent}: not a Hugging Face directory: it has no {path.name}") from None
+        hint = f"; rename its {FIRST_NAME} to that" if path.with_name(FIRST_NAME).is_file() else ""
+        raise InputError(f"{path.parent}: not a Hugging Face directory: it has no {path.name}{hint}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: no readable JSON ({error})") from error
     if not isinstance(fields, dict):

@@ -12,6 +12,7 @@ import transformers
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
 from tests.helpers import refusal
+from tests.minibert.relatives import roberta_files
 from tests.minibert.test_tokenizer import SMALL, small, write_vocab
 
 # --- What is read ----------------------------------------------------------------------------------------------------
@@ -34,6 +35,16 @@ def test_vocab_lines_end_where_the_file_says(tmp_path: Path) -> None:
 def test_blank_lines_at_the_end_of_a_vocabulary_are_no_tokens(tmp_path: Path, end: str) -> None:
     (tmp_path / "vocab.txt").write_bytes(("\n".join(SMALL) + end).encode())
     assert Tokenizer.load(tmp_path / "vocab.txt").vocab_size == len(SMALL)
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])
+def test_a_blank_line_has_a_row_where_added_tokens_come_after_it(tmp_path: Path, end: str) -> None:
+    (tmp_path / "vocab.txt").write_bytes(("\n".join(SMALL) + end).encode())
+    (tmp_path / "added_tokens.json").write_text('{"dog": 26}')  # as a slow tokenizer of transformers 4 numbered it
+    tokenizer = Tokenizer.load(tmp_path)
+    assert (tokenizer.vocab_size, tokenizer("the dog").input_ids.tolist()) == (27, [[2, 5, 26, 3]])
+    tokenizer.save(tmp_path / "saved")
+    assert Tokenizer.load(tmp_path / "saved").fingerprint == tokenizer.fingerprint
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_token(tmp_path: Path) -> None:
@@ -121,6 +132,17 @@ def test_added_tokens_by_hand(tmp_path: Path) -> None:
     assert tokenizer.vocab_size == 27
     assert tokenizer("the DOGS [X] [x]").input_ids.tolist() == [[2, 5, 25, 1, 26, 1, 1, 1, 3]]
     assert tokenizer.decode([5, 25, 26]) == "the dog"
+
+
+def test_an_added_token_has_the_flags_of_the_map_of_special_tokens(tmp_path: Path) -> None:
+    """As transformers 4 saved it; version 5 can't read tokens with flags there."""
+    flagged = {"content": "[X]", "lstrip": True, "rstrip": True, "normalized": False, "single_word": False}
+    files = {"added_tokens.json": {"[X]": 274}, "special_tokens_map.json": {"additional_special_tokens": [flagged]}}
+    directory = roberta_files(tmp_path, ["the man went to the mill"] * 2, 274)
+    for name, content in files.items():
+        (directory / name).write_text(json.dumps(content))
+    tokenizer = Tokenizer.load(directory)
+    assert tokenizer.tokens(tokenizer("a [X] b").input_ids[0].tolist()) == ["<s>", "a", "[X]", "b", "</s>"]
 
 
 def test_generic_classes_go_by_tokenizer_json_alone(tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ def no_config(directory: Path) -> None:
     (directory / "config.json").unlink()
 
 
+def config_of_the_first_releases(directory: Path) -> None:
+    (directory / "config.json").rename(directory / "bert_config.json")
+
+
 def one_layer_more(directory: Path) -> None:
     edit_json(directory / "config.json", num_hidden_layers=3)
 
@@ -168,6 +172,10 @@ BAD_HF: list[tuple[Damage, str]] = [
     (no_directory, "hf: no such directory"),
     (a_file, "hf: no such directory"),
     (no_config, "hf: not a Hugging Face directory: it has no config.json"),
+    (
+        config_of_the_first_releases,
+        "hf: not a Hugging Face directory: it has no config.json; rename its bert_config.json to that",
+    ),
     (another_model, "config.json: model_type 'electra': minibert does bert, roberta, distilbert, albert"),
     (a_relative_of_several_blocks, "config.json: num_hidden_groups 2: minibert does 1 alone"),
     (another_class, "config.json: architectures ['BertLMHeadModel']: minibert does one of BertModel, "),
