@@ -109,7 +109,8 @@ def conll_sentences(
                     "characters, expected a blank line behind each"
                 )
             if not word or tag == "":
-                bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
+                hint = "see --word-column" + ("" if tag is None else " and --tag-column")
+                bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag; {hint}")
             rows.append(row)
             words.append(word)
             tags += [] if tag is None else [tag]
@@ -154,8 +155,7 @@ def _without_header(lines: Iterable[tuple[int, str]], path: str, tally: Tally) -
     lines = iter(lines)
     for row, line in lines:
         is_row = not (ends_sentence(line) or line.startswith("#"))
-        cells = [cell.lower() for cell in split_columns(line, tabs=has_tabs(line))] if is_row else [""]
-        if cells[-1] in _HEADS_OF_TAGS and not _HEADS_OF_WORDS.isdisjoint(cells[:-1]):
+        if is_row and names_columns(line):
             tally.told.append(f"{shown(path)}:{row}: left out, as it names the columns: {line.strip()!r:.60}")
         else:
             yield row, line
@@ -215,6 +215,12 @@ def split_columns(line: str, *, tabs: bool) -> list[str]:
     """The cells of a row."""
     line = line.rstrip("\r\n")
     return [cell.strip(" ") for cell in line.split("\t")] if tabs else _SPACES.split(line.strip(" "))
+
+
+def names_columns(line: str) -> bool:
+    """Whether a first row is none, but says what the columns are: one has words, the last tags."""
+    cells = [cell.lower() for cell in split_columns(line, tabs=has_tabs(line))]
+    return cells[-1] in _HEADS_OF_TAGS and not _HEADS_OF_WORDS.isdisjoint(cells[:-1])
 
 
 def has_tabs(line: str) -> bool:

@@ -19,6 +19,7 @@ from finetune.conll import (
     first_shown,
     has_tabs,
     joined,
+    names_columns,
     read_conll,
     split_columns,
 )
@@ -176,7 +177,7 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
         InputError: all lines are alike, as in columns, but that is all that speaks for them.
     """
     counts, tags = Counter[int](), Counter[str]()  # of columns, and of the last ones that are tags
-    rows = spaced = 0
+    rows, spaced, header = 0, 0, False
     blocks, tabs, blank = 1, False, False  # blocks: rows between lines without words
     for _, line in lines:
         if line.startswith(DOCUMENT_START) and not rows:
@@ -185,6 +186,9 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
             blank = rows > 0
             continue
         if line.startswith(COMMENT) and (blank or not rows):
+            continue
+        if not rows and not header and names_columns(line):
+            header = True
             continue
         blocks += blank
         blank = False

@@ -113,8 +113,6 @@ def _questions(content: Any, path: str) -> Iterator[_Question]:
     for number, article in enumerate(_list(content, "data", shown(path))):
         place = f"{shown(path)}: article {number}"
         _check_object(article, place)
-        if "context" in article and "paragraphs" not in article:
-            raise InputError(f"{place}: field 'paragraphs' is not there, expected an array as in SQuAD's files{FLAT}")
         title = str(article.get("title", f"article {number}"))
         for count, paragraph in enumerate(_list(article, "paragraphs", place)):
             place = f"{shown(path)}: article {number} ({title:.60}), paragraph {count}"
@@ -164,7 +162,8 @@ def _check_object(value: Any, place: str) -> None:
 def _list(record: dict[str, Any], field: str, place: str) -> list[Any]:
     if not isinstance(record.get(field), list):
         found = f"is {json_type(record[field])}" if field in record else "is not there"
-        raise InputError(f"{place}: field {field!r} {found}, expected an array as in SQuAD's files")
+        hint = FLAT if field in ("data", "paragraphs") and "context" in record else ""
+        raise InputError(f"{place}: field {field!r} {found}, expected an array as in SQuAD's files{hint}")
     return record[field]
 
 

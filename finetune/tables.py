@@ -76,9 +76,10 @@ def read_rows(
     columns: names from the header, or the fields of .jsonl objects; numbers from 1 ("1", "4") where there is no header.
     optional: fields of .jsonl objects that need not be there: None then, behind the columns.
     see: for messages, what to do where a column is not there.
-    A .txt file has one column, the line, and takes any one name. Standard input is .jsonl where its first character is
-    "{", csv where a delimiter is given, and otherwise one text a line. A .json file is read as .jsonl, which others
-    call so.
+    A .txt file has one column, the line, and takes any one name, unless a delimiter is given and several columns are
+    asked for, or its first line has the tab that is given: then it is as .csv. Standard input is .jsonl where its first
+    character is "{", csv where a delimiter is given, and otherwise one text a line. A .json file is read as .jsonl,
+    which others call so.
 
     Rows must have as many fields as the header. Without a header they need at least the columns chosen: what stands
     after them is nobody's business. Blank lines are no rows, except in .txt.
@@ -89,11 +90,11 @@ def read_rows(
         number of fields, a line that is no JSON object or lacks a field.
     """
     table, tally = table or TableFormat(), tally or Tally()
-    kind, lines = _kind(path, table)
+    kind, lines = _kind(path, table, columns)
     if kind == "jsonl":
         rows = jsonl_rows(path, lines, columns, tally, optional, see)
     elif kind == "txt":
-        rows = _text_rows(path, tally.counted(lines), columns)
+        rows = _text_rows(path, tally.counted(lines), columns, tally, table.delimiter or "\t")
     else:
         delimiter = table.delimiter or ("\t" if kind == "tsv" else ",")
         quoting = delimiter != "\t" if table.quoting is None else table.quoting
@@ -112,7 +113,7 @@ def read_rows(
         raise InputError(f"{shown(path)}: no row in it, expected at least one")
 
 
-def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]]:
+def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, Iterator[tuple[int, str]]]:
     """What to read the file as, and its lines, from the first one on."""
     lines = read_lines(path)
     if table.kind != "auto":
@@ -122,6 +123,10 @@ def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]
         is_json = any(line.startswith("{") for _, line in first)
         return "jsonl" if is_json else "csv" if table.delimiter else "txt", chain(first, lines)
     known = "jsonl" if suffix(path) in JSON_FILES else suffix(path).removeprefix(".")
+    if known == "txt" and table.delimiter:
+        first = list(islice(lines, 1))
+        tabbed = table.delimiter == "\t" and any("\t" in line for _, line in first)  # which texts hardly have
+        return "csv" if tabbed or len(columns) > 1 else known, chain(first, lines)
     if known in get_args(Kind):
         return known, lines
     if table.delimiter:
@@ -299,11 +304,14 @@ def _fields(
     return (*(record[column] for column in columns), *map(record.get, optional))
 
 
-def _text_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str]) -> Iterator[Row]:
+def _text_rows(
+    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], tally: Tally, delimiter: str
+) -> Iterator[Row]:
     if len(columns) > 1:
         raise InputError(
             f"{shown(path)}: one text a line is one column, but {_listed(columns)} are asked for, as a "
-            "table has them: .csv, .tsv or .jsonl"
+            "table has them: .csv, .tsv or .jsonl, or with --delimiter"
         )
     for row, line in lines:
+        tally.delimited += delimiter in line
         yield Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),))

@@ -29,6 +29,7 @@ class Tally:
     blank: int = 0  # of these
     spanning: int = 0  # fields that span lines
     widths: set[int] = field(default_factory=set)  # fields of a row, where there is no header to say how many
+    delimited: int = 0  # lines that are one text, though they have a table's delimiter, or a tab
     quoted: int = 0  # fields in quotation marks that were taken for text, as nobody said otherwise
     bad: list[str] = field(default_factory=list)  # why, in the order of the rows
     remedy: str = REMEDY  # where a bad row ends the reading
@@ -98,6 +99,7 @@ class Tally:
         counts = {
             f"{self.spanning:,} field(s) span lines": self.spanning,
             f"{self.blank:,} line(s) are blank": self.blank,
+            f"{self.delimited:,} have a table's delimiter, or a tab, read as part of the text": self.delimited,
             f"{self.quoted:,} field(s) stand in quotation marks, read as part of the text; --quoting takes them off": (
                 self.quoted
             ),

@@ -129,7 +129,8 @@ LARGEST_TARGET = 3.4e38  # of float32, in which the loss is computed
 
 def _number(cell: Any, what: str) -> float:
     try:
-        number = math.nan if isinstance(cell, bool) else float(cell)
+        spelled_for_python = isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell)  # 1_000
+        number = math.nan if spelled_for_python else float(cell)
     except (TypeError, ValueError, OverflowError):  # OverflowError: an integer of JSON that no float can hold
         number = math.nan
     if not abs(number) <= LARGEST_TARGET:

@@ -307,7 +307,7 @@ def test_a_sentence_with_a_bad_row_is_left_out_and_named(tmp_path: Path) -> None
     assert (tally.what, tally.lines) == ("sentences", 13)
     assert tally.bad == [
         f"{path}:4: 1 column(s), expected 2, as in the first row",
-        f"{path}:12: an empty column, expected a word and its tag",
+        f"{path}:12: an empty column, expected a word and its tag; see --word-column and --tag-column",
     ]
 
 

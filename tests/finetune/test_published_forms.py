@@ -317,6 +317,12 @@ TEXTS = [
         said=("labels: news_car (1), news_music (1)",),
     ),
     text(
+        "THUCNews", "tabs in .txt, no header", "train.txt",
+        "新歌今天发布\t3\n这辆车多少钱\t7\n",
+        lines(), options=r"--delimiter \t --no-header --text-column 1 --label-column 2",
+        first=("新歌今天发布", "3"), last=("这辆车多少钱", "7"),
+    ),
+    text(
         "SMS spam", "no suffix, no header, a mark at a text's begin", "SMSSpamCollection",
         "ham\t\"Ok, see you\nspam\tWIN a prize! Call 0900\nham\tAt home\"\n",
         lines(), options=r"--delimiter \t --no-header --text-column 2 --label-column 1",
@@ -413,6 +419,13 @@ TAGS = [
         2,  # the header is in the first of two blocks
         first=("The gout", "O B-Disease"), last=("No pain", "O B-Disease"),
         said=(r"train.tsv:1: left out, as it names the columns: 'Word\tTag'",),
+    ),
+    tags(
+        "a spreadsheet's export", "a tab at the end of every row", "train.conll",
+        "The\tO\t\ngout\tB-Disease\t\n\t\t\nNo\tO\t\n",
+        2,  # as what has tabs alone ends a sentence
+        refused="train.conll:1: an empty column, expected a word and its tag; see --word-column and --tag-column",
+        remedy="--tag-column 2", first=("The gout", "O B-Disease"), last=("No", "O"),
     ),
     tags(
         "JNLPBA", "### lines of one column before a text", "train.iob2",

@@ -76,6 +76,7 @@ SENTENCES = {
     "# O wonder\n# Plan B\n": ["#", "#"],
     "Type O\nType O\nno tag\n": ["Type", "Type", "no"],
     "the cat\n\na dog\n": ["the", "a"],
+    "a token label\nand more\n": ["a", "and"],
 }
 
 
@@ -103,6 +104,8 @@ def test_running_text_is_not_taken_for_columns(
         "# id 7\tdomain=en\nAnn _ _ B-x\nran _ _ O\n\n# id 8\tdomain=en\nran _ _ O\n",
         "-DOCSTART- -X- O\n\nAnn NNP O\n",
         "Ann NNP I-NP B-x\nran VBD I-VP O\n\n",
+        "Word Tag\nAnn B-x\nran O\n",
+        "Word\tTag\n\nAnn\tB-x\nran\tO\n",
     ],
 )
 @pytest.mark.parametrize("name", ["a.txt", "eng.testa", "-"])
@@ -113,7 +116,8 @@ def test_columns_are_not_taken_for_running_text(
     tally = Tally()
     found = list(read_sentences(path, tally=tally))
     assert found[0].words[0] == ("New York" if content.startswith("New") else "Ann")
-    assert len(tally.told) == 1 and ": words: column 1; first sentence: " in tally.told[0]
+    assert ": words: column 1; first sentence: " in tally.told[-1]
+    assert len(tally.told) == 1 + content.startswith("Word")
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ FLAT = "of records that have a context each docs/finetuning.md makes such a file
     ("content", "message"),
     [
         ([], f"a.json: expected a JSON object as in SQuAD's files, found an array; {FLAT}"),
+        ({"context": "x"}, f"a.json: field 'data' is not there, expected an array as in SQuAD's files; {FLAT}"),
         ({"data": [{"context": "x"}]}, f"'paragraphs' is not there, expected an array as in SQuAD's files; {FLAT}"),
         ({"version": "1.1"}, "a.json: field 'data' is not there, expected an array as in SQuAD's files"),
         ({"data": {}}, "a.json: field 'data' is an object, expected an array"),

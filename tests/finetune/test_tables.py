@@ -175,6 +175,32 @@ def test_what_a_csv_writer_writes_is_read_again(
 
 
 @pytest.mark.parametrize(
+    ("table", "columns", "cells", "delimited"),
+    [
+        (TableFormat(), ("a",), [("a\tb",), ("1\t2",)], 2),
+        (TableFormat(delimiter=";"), ("a",), [("a\tb",), ("1\t2",)], 0),
+        (TableFormat(delimiter="\t"), ("a",), [("1",)], 0),
+        (TableFormat(delimiter="\t"), ("b", "a"), [("2", "1")], 0),
+        (TableFormat(delimiter="\\t", header=False), ("2",), [("b",), ("2",)], 0),
+    ],
+)
+def test_tabs_in_lines_of_text(
+    tmp_path: Path, table: TableFormat, columns: tuple[str, ...], cells: list[Any], delimited: int
+) -> None:
+    path, tally = write(tmp_path / "a.txt", "a\tb\n1\t2\n"), Tally()
+    assert [row.cells for row in read_rows(path, columns, table, tally=tally)] == cells
+    assert tally.delimited == delimited
+
+
+def test_a_delimiter_that_text_is_full_of_does_not_make_it_a_table(tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.txt", "a,b\n1\n"), Tally()
+    table = TableFormat(delimiter=",")
+    assert [row.cells for row in read_rows(path, ("a",), table, tally=tally)] == [("a,b",), ("1",)]
+    assert tally.delimited == 1
+    assert rows(write(tmp_path / "b.txt", "a,b\n1,2\n"), ("b", "a"), table) == [(2, ("2", "1"))]
+
+
+@pytest.mark.parametrize(
     ("content", "widths"), [("a,b\nc,d,e,f\n", {2, 4}), ("a,b\nc,d\n", {2}), ('"a,b",1\n\n"c",2\n', {2})]
 )
 def test_without_a_header_it_is_known_how_many_fields_rows_have(tmp_path: Path, content: str, widths: set[int]) -> None:
