@@ -43,7 +43,7 @@ class Form:
     task: str
     file: str  # its name, by which some of it is decided
     content: str | bytes
-    count: Count | int  # by other means than our readers; of what is refused, once the remedy is followed
+    count: Count | int = 0  # by other means than our readers; of what is refused, once the remedy is followed
     first: tuple[Any, ...] = ()
     last: tuple[Any, ...] = ()
     options: str = ""
@@ -100,7 +100,7 @@ def questions(text: str) -> int:
 # --- Texts ------------------------------------------------------------------------------------------------------------
 
 
-def text(like: str, odd: str, file: str, content: str | bytes, count: Count | int, **more: Any) -> Form:
+def text(like: str, odd: str, file: str, content: str | bytes, count: Count | int = 0, **more: Any) -> Form:
     return Form(like, odd, "text-classification", file, content, count, **more)
 
 
@@ -267,7 +267,7 @@ TEXTS = [
     text(
         "nested lists", "a list of lists", "train.jsonl",
         '{"text": "So glad", "label": [["joy"], ["love"]]}\n{"text": "Grr", "label": [["anger"]]}\n',
-        2, options="--multi-label", refused="train.jsonl:1: label is an array, expected a word or a number",
+        options="--multi-label", refused="train.jsonl:1: label is an array, expected a word or a number",
     ),
     text(
         "Amazon reviews", "stars with a point, fields of all kinds, no final newline", "reviews.jsonl.gz",
@@ -279,7 +279,7 @@ TEXTS = [
     text(
         "Amazon reviews, as Python", "marks that JSON does not have", "reviews.jsonl",
         "{'overall': 5.0, 'reviewText': 'Works.'}\n{'overall': 1.0, 'reviewText': 'Broke.'}\n",
-        2, options="--text-column reviewText --label-column overall",
+        options="--text-column reviewText --label-column overall",
         refused="reviews.jsonl:1: expected one JSON object a line (Expecting property name enclosed in double quotes",
     ),
     text(
@@ -289,7 +289,7 @@ TEXTS = [
     ),
     text(
         "pandas' to_json", "one array", "train.json",
-        '[{"text": "Yes.", "label": 1}, {"text": "No.", "label": 0}]', 2,
+        '[{"text": "Yes.", "label": 1}, {"text": "No.", "label": 0}]',
         refused="train.json:1: expected a JSON object, found an array; jq -c '.[]' makes lines of one",
     ),
     text(
@@ -340,7 +340,7 @@ TEXTS = [
 # --- Tags -------------------------------------------------------------------------------------------------------------
 
 
-def tags(like: str, odd: str, file: str, content: str | bytes, count: Count | int, **more: Any) -> Form:
+def tags(like: str, odd: str, file: str, content: str | bytes, count: Count | int = 0, **more: Any) -> Form:
     return Form(like, odd, "token-classification", file, content, count, **more)
 
 
@@ -448,7 +448,7 @@ TAGS = [
     ),
     tags(
         "datasets' conll2003", "tags by number", "train.jsonl",
-        '{"tokens": ["Ann", "left"], "ner_tags": [1, 0]}\n{"tokens": ["Yes"], "ner_tags": [0]}\n', 2,
+        '{"tokens": ["Ann", "left"], "ner_tags": [1, 0]}\n{"tokens": ["Yes"], "ner_tags": [0]}\n',
         refused="train.jsonl:1: field 'ner_tags' has 1 at 0, a number; expected strings: words, or the names of tags, "
         "such as B-PER, in place of their numbers",
     ),
@@ -461,13 +461,13 @@ TAGS = [
     ),
     tags(
         "CLUENER", "spans of characters, not tags of words", "train.json",
-        '{"text": "李明在北京", "label": {"name": {"李明": [[0, 1]]}, "address": {"北京": [[3, 4]]}}}\n', 1,
+        '{"text": "李明在北京", "label": {"name": {"李明": [[0, 1]]}, "address": {"北京": [[3, 4]]}}}\n',
         refused="train.json:1: field 'tokens' is not there; the object's are 'text', 'label'; see --word-column and "
         "--tag-column, expected a list of words and one of their tags",
     ),
     tags(
         "Kaggle's NER", "commas, sentences numbered", "ner_dataset.csv",
-        "Sentence #,Word,POS,Tag\nSentence: 1,Ann,NNP,B-per\n,left,VBD,O\n", 1,
+        "Sentence #,Word,POS,Tag\nSentence: 1,Ann,NNP,B-per\n,left,VBD,O\n",
         refused="ner_dataset.csv: .csv is not read, expected columns with spaces or tabs between them, and a blank "
         "line between sentences, or .jsonl with lists of words and tags",
     ),
@@ -491,7 +491,7 @@ def asked(like: str, odd: str, file: str, content: object, count: Count | int = 
     return Form(like, odd, "question-answering", file, found, count, **more)
 
 
-def choice(like: str, odd: str, file: str, content: str, count: Count | int, **more: Any) -> Form:
+def choice(like: str, odd: str, file: str, content: str, count: Count | int = 0, **more: Any) -> Form:
     return Form(like, odd, "multiple-choice", file, content, count, **more)
 
 
@@ -563,12 +563,12 @@ QUESTIONS = [
         said=("1 question(s) left out of training:", "1001-1-2: the answer '黄河' is said to start at 3, where"),
     ),
     asked(
-        "datasets' squad", "flat records, an object a line", "train.jsonl", FLAT + FLAT.replace("57", "58"), 2,
+        "datasets' squad", "flat records, an object a line", "train.jsonl", FLAT + FLAT.replace("57", "58"),
         refused="train.jsonl: no readable JSON (Extra data: line 2 column 1 (char 131)), expected SQuAD's; of records "
         "that have a context each docs/finetuning.md makes such a file",
     ),
     asked(
-        "transformers' run_qa", "flat records in data", "train.json", f'{{"data": [{FLAT}]}}', 1,
+        "transformers' run_qa", "flat records in data", "train.json", f'{{"data": [{FLAT}]}}',
         refused="train.json: article 0: field 'paragraphs' is not there, expected an array as in SQuAD's files; of "
         "records that have a context each docs/finetuning.md makes such a file",
     ),
@@ -580,24 +580,24 @@ QUESTIONS = [
     ),
     choice(
         "SWAG", "a table", "train.csv",
-        ",video-id,startphrase,ending0,ending1,label\n0,v1,She turns and,waves.,melts.,0\n", 1,
+        ",video-id,startphrase,ending0,ending1,label\n0,v1,She turns and,waves.,melts.,0\n",
         refused="train.csv: .csv is not read, expected .jsonl: a question, a list of choices, and as answer the right "
         "one's index, from 0",
     ),
     choice(
         "RACE", "several questions of one text in an object", "high.json",
-        '{"answers": ["A"], "options": [["Oslo", "Rome"]], "questions": ["Where?"], "article": "...", "id": "1"}\n', 1,
+        '{"answers": ["A"], "options": [["Oslo", "Rome"]], "questions": ["Where?"], "article": "...", "id": "1"}\n',
         refused="high.json:1: field 'question' is not there; the object's are 'answers', 'options', 'questions', "
         "'article', 'id'; expected a question, a list of choices, and as answer the right one's index, from 0",
     ),
     choice(
         "CommonsenseQA", "choices with letters", "train.jsonl",
         '{"question": "Where?", "choices": {"label": ["A", "B"], "text": ["Oslo", "Rome"]}, "answer": "A"}\n',
-        1, refused="field 'choices' is an object, expected a list of two strings or more",
+        refused="field 'choices' is an object, expected a list of two strings or more",
     ),
     choice(
         "answers by letter", "A in place of 0", "train.jsonl",
-        '{"question": "Where?", "choices": ["Oslo", "Rome"], "answer": "A"}\n', 1,
+        '{"question": "Where?", "choices": ["Oslo", "Rome"], "answer": "A"}\n',
         refused="field 'answer' is 'A', expected the index of a choice, from 0",
     ),
 ]  # fmt: skip
