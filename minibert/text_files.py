@@ -150,11 +150,7 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
     for row, line, is_whole in _pieces(path):
         if not is_whole:
             raise InputError(f"{shown(path)}:{row}: a line of more than {LONGEST_LINE:,} bytes, expected shorter ones")
-        if row == 1 and (count := line.rstrip("\r").count("\r")) and not line.endswith("\n"):
-            raise InputError(
-                f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with one; "
-                "tr '\\r' '\\n' makes the one of the other"
-            )
+        _check_line_end(path, row, line)
         yield row, line
 
 
@@ -163,16 +159,27 @@ def read_pieces(path: str) -> Iterator[tuple[int, str]]:
 
     Raises InputError, as that.
     """
-    return ((row, piece) for row, piece, _ in _pieces(path))
+    for row, piece, is_whole in _pieces(path):
+        if is_whole:
+            _check_line_end(path, row, piece)
+        yield row, piece
+
+
+def _check_line_end(path: str, row: int, line: str) -> None:
+    if row == 1 and (count := line.rstrip("\r").count("\r")) and not line.endswith("\n"):
+        raise InputError(
+            f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with one; "
+            "tr '\\r' '\\n' makes the one of the other"
+        )
 
 
 def read_whole(path: str) -> str:
-    """As `read_lines`, all lines of a file in one, however long they are.
+    """As `read_lines`, all lines of a file in one, however long they are and whatever they end with.
 
     Raises InputError, as that; the file has more than `WHOLE_FILE` characters.
     """
     pieces, size = [], 0
-    for _, piece in read_pieces(path):
+    for _, piece, _ in _pieces(path):
         pieces.append(piece)
         size += len(piece)
         if size > WHOLE_FILE:
@@ -315,6 +322,7 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
         record = parse_json(line)
     except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
         hint = "; jq -c '.[]' makes lines of an array" if line.startswith("[") else ""
+        hint = "; jq -c . makes a line of each object" if line.strip() == "{" else hint
         raise InputError(f"{where}: expected one JSON object a line ({reason(error)}){hint}") from error
     if not isinstance(record, dict):
         hint = "; jq -c '.[]' makes lines of one" if isinstance(record, list) else ""

@@ -175,6 +175,19 @@ def test_what_a_csv_writer_writes_is_read_again(
 
 
 @pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        ('[\n {"text": "a"},\n {"text": "b"}\n]\n', "jq -c '.[]'"),
+        ('[{"text": "a"}, {"text": "b"}]', "jq -c '.[]'"),
+        ('{\n "text": "a"\n}\n{\n "text": "b"\n}\n', "jq -c ."),
+    ],
+)
+def test_json_that_is_not_in_lines_is_told_what_puts_it_there(tmp_path: Path, content: str, command: str) -> None:
+    said = refused(write(tmp_path / "a.json", content), ("text",))
+    assert "a.json:1: expected " in said and f"; {command} makes " in said
+
+
+@pytest.mark.parametrize(
     ("table", "columns", "cells", "delimited"),
     [
         (TableFormat(), ("a",), [("a\tb",), ("1\t2",)], 2),

@@ -154,6 +154,8 @@ def test_carriage_returns_alone_end_no_lines(content: bytes, count: int, tmp_pat
     path = tmp_path / "a.txt"
     path.write_bytes(content)
     said = refusal(lambda: list(read_lines(str(path))))
+    assert refusal(lambda: list(read_pieces(str(path)))) == said
+    assert read_whole(str(path)) == content.decode()  # JSON may be so
     assert said.startswith(f"{path}: {count} carriage return(s) and no line feed, expected lines that end with one; ")
     command = said.rpartition("; ")[2].removesuffix(" makes the one of the other")
     assert subprocess.check_output(command, shell=True, input=content) == content.replace(b"\r", b"\n")
