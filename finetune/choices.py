@@ -9,9 +9,10 @@ from finetune.examples import ChoiceExample, check_id
 from finetune.tables import Row, TableFormat, read_rows
 from finetune.tally import Tally
 from minibert.errors import InputError
-from minibert.text_files import check_text, json_type
+from minibert.text_files import check_text, json_type, suffix
 
 FIELDS = ("question", "choices")
+EXPECTED = "a question, a list of choices, and as answer the right one's index, from 0"
 
 
 def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Iterator[ChoiceExample]:
@@ -21,11 +22,14 @@ def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None
     where the examples are not `labelled`.
 
     Raises:
-        InputError, naming file and row: as `finetune.tables.read_rows`; an empty question or choice, fewer than two
-        choices, an answer that is no index of them.
+        InputError, naming file and row: a table; as `finetune.tables.read_rows`; an empty question or choice, fewer
+        than two choices, an answer that is no index of them.
     """
     columns, tally = [*FIELDS, *(["answer"] if labelled else [])], tally or Tally()
-    rows = read_rows(path, columns, TableFormat(kind="jsonl"), tally=tally, optional=["id"])
+    if suffix(path) in (".csv", ".tsv"):
+        raise InputError(f"{path}: {suffix(path)} is not read, expected .jsonl: {EXPECTED}")
+    see = f"expected {EXPECTED}" if labelled else ""
+    rows = read_rows(path, columns, TableFormat(kind="jsonl"), tally=tally, optional=["id"], see=see)
     return choice_examples(rows, tally)
 
 

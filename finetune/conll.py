@@ -22,6 +22,9 @@ CONLL_U = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "de
 _NUMBER = re.compile("[0-9]{1,9}(?:[-.][0-9]{1,9})?")
 _OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or "7.", as others number words
 _COLUMN = re.compile("[1-9][0-9]{0,8}")
+# What a first row says that names the columns: its word's cell, and its last.
+_HEADS_OF_WORDS = {"word", "words", "token", "tokens", "form", "text"}
+_HEADS_OF_TAGS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "pos_tag", "pos_tags", "upos"}
 COMMENT = ("# ", "#\t")  # "#" and "#tag" are words of tweets
 _SHOWN_WORDS = 8
 
@@ -31,6 +34,17 @@ class Names(NamedTuple):
 
     word: str | None = None
     tag: str | None = None
+
+    @property
+    def field_of_words(self) -> str | None:
+        """What JSON lines call the words. A column's number says nothing of them: a model may have been trained on
+        columns, and be asked in JSON lines."""
+        return None if self.word is None or _COLUMN.fullmatch(self.word) else self.word
+
+    @property
+    def field_of_tags(self) -> str | None:
+        """What they call the tags."""
+        return None if self.tag is None or _COLUMN.fullmatch(self.tag) else self.tag
 
 
 USUAL = Names()
@@ -58,9 +72,9 @@ def read_conll(
     (UPOS). `names` says otherwise; the `tally` is told what was taken. Without labels the word alone is read.
 
     A line of white space ends a sentence, as does a number that begins again; a row that begins with -DOCSTART- does
-    too and is left out. So are comments: where words are numbered all lines that begin with "#", else at a sentence's
-    beginning those that begin with "# " and are no row like the others. As the text of a sentence count its words with
-    single spaces between them.
+    too and is left out. So are a first row that names the columns, such as Word and Tag, and comments: where words are
+    numbered all lines that begin with "#", else at a sentence's beginning those that begin with "# " and are no row
+    like the others. As the text of a sentence count its words with single spaces between them.
 
     Raises:
         InputError, naming file and row: a sentence that doesn't end, a column that is not there, no sentence at all; as
@@ -74,7 +88,7 @@ def conll_sentences(
     lines: Iterable[tuple[int, str]], path: str, tally: Tally, *, labelled: bool, names: Names = USUAL
 ) -> Iterator[TaggedExample]:
     """As `read_conll`, from (row, line) of a file that is open already."""
-    tally.what, lines = "sentences", tally.counted(lines)
+    tally.what, lines = "sentences", _without_header(tally.counted(lines), path, tally)
     first = _first_sentence(lines)
     table = _table(first, path, labelled=labelled, names=names)
     empty = True
@@ -95,7 +109,8 @@ def conll_sentences(
                     "characters, expected a blank line behind each"
                 )
             if not word or tag == "":
-                bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag")
+                hint = "see --word-column" + ("" if tag is None else " and --tag-column")
+                bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag; {hint}")
             rows.append(row)
             words.append(word)
             tags += [] if tag is None else [tag]
@@ -133,6 +148,20 @@ def first_shown(example: TaggedExample) -> str:
     more = " ..." if len(example.words) > _SHOWN_WORDS else ""
     tags = "" if example.tags is None else f" ({' '.join(example.tags[:_SHOWN_WORDS])}{more})"
     return f"first sentence: {' '.join(example.words[:_SHOWN_WORDS])}{more}{tags}"
+
+
+def _without_header(lines: Iterable[tuple[int, str]], path: str, tally: Tally) -> Iterator[tuple[int, str]]:
+    """The lines, but for a first row that names the columns, of which the tally is told."""
+    lines = iter(lines)
+    for row, line in lines:
+        is_row = not (ends_sentence(line) or line.startswith("#"))
+        if is_row and names_columns(line):
+            tally.told.append(f"{shown(path)}:{row}: left out, as it names the columns: {line.strip()!r:.60}")
+        else:
+            yield row, line
+        if is_row:
+            break
+    yield from lines
 
 
 # --- Rows ------------------------------------------------------------------------------------------------------------
@@ -186,6 +215,12 @@ def split_columns(line: str, *, tabs: bool) -> list[str]:
     """The cells of a row."""
     line = line.rstrip("\r\n")
     return [cell.strip(" ") for cell in line.split("\t")] if tabs else _SPACES.split(line.strip(" "))
+
+
+def names_columns(line: str) -> bool:
+    """Whether a first row is none, but says what the columns are: one has words, the last tags."""
+    cells = [cell.lower() for cell in split_columns(line, tabs=has_tabs(line))]
+    return cells[-1] in _HEADS_OF_TAGS and not _HEADS_OF_WORDS.isdisjoint(cells[:-1])
 
 
 def has_tabs(line: str) -> bool:
@@ -289,4 +324,5 @@ def _column(option: str, name: str, count: int, where: str) -> int:
     if _COLUMN.fullmatch(name) and int(name) <= count:
         return int(name) - 1
     expected = f"a number from 1 to {count}" + (f" or one of {', '.join(CONLL_U)}" if count == len(CONLL_U) else "")
-    raise InputError(f"{where}: {option} {name}: there are {count} column(s), expected {expected}")
+    whose = "(given, or saved with the model)"
+    raise InputError(f"{where}: {option} {name}: there are {count} column(s), expected {expected} {whose}")

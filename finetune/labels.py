@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from finetune.examples import Label, TextExample
 from minibert.errors import InputError
 
+NAMED_LABELS = 12  # in a note
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -16,7 +18,7 @@ def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
 
     Raises:
         InputError: there is one label alone, where two or more are needed to tell them apart, or no example; or any
-            number of labels may hold, and all of them do in every row.
+            number of labels may hold, and all of them do in every row, or in each row 0 or 1 alone does.
     """
     found = {label for example in examples for label in _several(example.label)}
     if len(found) < 2:
@@ -24,9 +26,21 @@ def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
         raise InputError(f"{path}: expected labels of two classes or more, found {there}")
     if all(isinstance(example.label, tuple) and set(example.label) == found for example in examples):
         raise InputError(f"{path}: every row has all {len(found)} labels, expected rows that differ")
+    if all(example.label in (("0",), ("1",)) for example in examples):
+        raise InputError(
+            f"{path}: every row has a 1 or 0, which tells of one class; expected all classes of a row in one column, "
+            "their names or a 1 or 0 for each, or no --multi-label"
+        )
     if all(map(_INTEGER.fullmatch, found)):
         return tuple(sorted(found, key=lambda label: (int(label), label)))
     return tuple(sorted(found))
+
+
+def counted(examples: Sequence[TextExample], labels: Sequence[str]) -> str:
+    """How many examples each label has, for the user, who sees whether these are the classes: of many the first."""
+    counts = Counter(label for example in examples for label in _several(example.label))
+    shown = ", ".join(f"{label:.40} ({counts[label]:,})" for label in labels[:NAMED_LABELS])
+    return f"labels: {shown}{', ...' if len(labels) > NAMED_LABELS else ''}"
 
 
 def label_ids(examples: Sequence[TextExample], labels: Sequence[str]) -> list[int]:

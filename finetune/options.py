@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
+from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading, check_fields
 from finetune.tally import OnBadRow
 from minibert import cli
 from minibert.errors import InputError
@@ -223,6 +223,7 @@ def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
     if options.dev is not None:
         cli.refuse(given, ("--dev-share",), "--dev is given")
     cli.refuse(given, ("--layout",), "only columns and .jsonl have tags to train on")
+    check_fields(given, options.given_reading, filter(None, (options.train, options.dev, options.test)))
     if options.method != "full":
         cli.refuse(given, ("--layer-decay",), "the layers are not trained")
     return options

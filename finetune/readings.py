@@ -7,17 +7,18 @@ Imports nothing heavy: the command line is made of these.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from finetune.tables import TableFormat
+from finetune.tables import JSON_FILES, TableFormat
 from finetune.texts import TextColumns
 from minibert import cli
 from minibert.errors import InputError
+from minibert.text_files import suffix
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,18 @@ class ChoiceReading:
     def fitted(self, positions: int) -> ChoiceReading:
         """With lengths for a model of so many positions; see `fitting_length`."""
         return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
+
+
+def check_fields(given: Set[str], reading: Reading, paths: Iterable[str]) -> None:
+    """
+    Raises:
+        InputError: one of the options `given` is a column's number, and all files have fields, which have names.
+    """
+    if not isinstance(reading, TagReading) or not all(suffix(path) in JSON_FILES for path in paths):
+        return
+    for name, value in {"--word-column": reading.word_column, "--tag-column": reading.tag_column}.items():
+        if name in given and value is not None and value.isdecimal():
+            raise InputError(f"{name} {value} has no effect here: JSON lines have fields, expected the name of one")
 
 
 def fitting_length(asked: int | None, usual: int, positions: int) -> int:

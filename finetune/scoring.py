@@ -41,6 +41,11 @@ def score_command(options: ScoreOptions, task: str, reading: Reading) -> None:
     show_figures(files | score(options.data, options.predictions, reading), options.json)
 
 
+def _all_or_none(data: str) -> Tally:
+    """Of the data: a row that can't be read ends the scoring, as answers are told by their places."""
+    return Tally("stop", data, remedy="no row is left out here: mend it, or take it and its answer out of both files")
+
+
 def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.ClassFigures] = ()) -> Figures:
     return {"examples": count, "metrics": means, "by_class": [figures._asdict() for figures in by_class]}
 
@@ -50,7 +55,7 @@ def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.Cla
 
 def score_questions(data: str, predictions: str, _: QuestionReading) -> Figures:
     """SQuAD's exact match and F1. Questions without an answer in the file count as wrong: `missing` is their number."""
-    asked = read_squad(data)
+    asked = read_squad(data, tally=_all_or_none(data))
     given = _answers_by_id(predictions)
     answers = {question.id: given[str(question.id)] for question in asked.examples if str(question.id) in given}
     count, missing = len(asked.examples), len(asked.examples) - len(answers)
@@ -83,7 +88,7 @@ def _answers_by_id(path: str) -> dict[str, str]:
 def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
     """Whole entities, or where tags spell none, words. The file has the tag of each word on a line, alone or in the
     last of several columns; blank lines, as between sentences, don't count."""
-    tally = Tally()
+    tally = _all_or_none(data)
     examples = list(read_tagged(data, Names(reading.word_column, reading.tag_column), tally=tally))
     read = words_for_themselves
     if reading.scheme != "none":
@@ -108,7 +113,7 @@ def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
     """The class of each text on a line, all that hold with commas between them, or a number."""
     columns = reading.columns(labelled=True)
     spelling: Any = {"problem_type": reading.problem_type, "label_separator": reading.label_separator}
-    examples = list(read_texts(data, columns, reading.table, **spelling))
+    examples = list(read_texts(data, columns, reading.table, **spelling, tally=_all_or_none(data)))
     count = len(examples)
     given = _one_a_line(predictions, count, data)
     rows = (Row(row, where, ("-", text)) for row, (text, where) in enumerate(given, start=1))
@@ -130,7 +135,7 @@ def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
 
 def score_choices(data: str, predictions: str, _: ChoiceReading) -> Figures:
     """The index of the choice, from 0, on a line."""
-    examples = list(read_choices(data))
+    examples = list(read_choices(data, tally=_all_or_none(data)))
     right = 0
     for (text, where), example in zip(_one_a_line(predictions, len(examples), data), examples, strict=True):
         if not text.isdecimal() or int(text) >= len(example.choices):

@@ -19,11 +19,12 @@ from finetune.conll import (
     first_shown,
     has_tabs,
     joined,
+    names_columns,
     read_conll,
     split_columns,
 )
 from finetune.examples import Id, TaggedExample, check_id
-from finetune.tables import Row, TableFormat, given_rows, jsonl_rows, read_rows
+from finetune.tables import JSON_FILES, Row, TableFormat, given_rows, jsonl_rows, read_rows
 from finetune.tags import OUTSIDE
 from finetune.tally import Tally
 from minibert.errors import InputError
@@ -63,8 +64,8 @@ _TAG = re.compile(r"^(?:O|[BIESLUMW]-\S+)$")  # what ends a row of columns where
 def read_tagged(path: str, names: Names = USUAL, *, tally: Tally | None = None) -> Iterator[TaggedExample]:
     """Streams the sentences of a file with tags, plain or .gz.
 
-    A .jsonl file has a list of words and one of their tags in each object (tokens and ner_tags, unless `names` says
-    otherwise) and maybe an id; every other file has columns. The `tally` is told what was taken.
+    A .jsonl or .json file has a list of words and one of their tags in each object (tokens and ner_tags, unless `names`
+    says otherwise) and maybe an id; every other file has columns. The `tally` is told what was taken.
 
     Raises:
         InputError, naming file and row: a .csv file; as `finetune.conll.read_conll` or `finetune.tables.read_rows`;
@@ -76,10 +77,11 @@ def read_tagged(path: str, names: Names = USUAL, *, tally: Tally | None = None) 
             f"{path}: .csv is not read, expected columns with spaces or tabs between them, and a blank line between "
             "sentences, or .jsonl with lists of words and tags"
         )
-    if suffix(path) != ".jsonl":
+    if suffix(path) not in JSON_FILES:
         return read_conll(path, names=names, tally=tally)
-    fields = (names.word or WORDS, names.tag or TAGS)
-    rows = read_rows(path, fields, TableFormat(kind="jsonl"), tally=tally, optional=["id"])
+    fields = (names.field_of_words or WORDS, names.field_of_tags or TAGS)
+    see = "see --word-column and --tag-column, expected a list of words and one of their tags"
+    rows = read_rows(path, fields, TableFormat(kind="jsonl"), tally=tally, optional=["id"], see=see)
     found = sentences_of(rows, tally, fields)
     return _telling(found, tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
@@ -112,8 +114,8 @@ def read_sentences(
     first = next(((row, line) for row, line in lines if line.strip()), None)
     if first is None:
         raise InputError(f"{shown(path)}: no row in it, expected at least one")
-    field = names.word or (WORDS if _is_object(first[1], WORDS) else TEXT)
-    rows = jsonl_rows(path, chain([first], lines), (field,), tally, ["id"])
+    field = names.field_of_words or (WORDS if _is_object(first[1], WORDS) else TEXT)
+    rows = jsonl_rows(path, chain([first], lines), (field,), tally, ["id"], "see --word-column")
     return _telling(sentences_of(rows, tally, (field,)), tally, f"{shown(path)}: JSON lines, field {field}")
 
 
@@ -121,7 +123,7 @@ def given_sentences(items: Iterable[Any], tally: Tally, names: Names = USUAL) ->
     """Texts that no file has but Python, or mappings with the fields of JSON lines; errors as `read_sentences`."""
     iterator = iter(items)
     first = list(islice(iterator, 1))
-    field = names.word or next((WORDS for item in first if isinstance(item, dict) and WORDS in item), TEXT)
+    field = names.field_of_words or next((WORDS for item in first if isinstance(item, dict) and WORDS in item), TEXT)
     return sentences_of(given_rows(chain(first, iterator), (field,), tally, ["id"]), tally, (field,))
 
 
@@ -141,7 +143,7 @@ def _layout(path: str, lines: Lines) -> tuple[Layout, Lines]:
     """What to read the file as, and its lines, from the first one on."""
     if suffix(path) in COLUMN_FILES:
         return "columns", lines
-    if suffix(path) in (".jsonl", ".json"):
+    if suffix(path) in JSON_FILES:
         return "jsonl", lines
     if suffix(path) == ".csv":
         raise InputError(f"{path}: expected .conll, .txt or .jsonl; with --layout text each line is a sentence")
@@ -175,7 +177,7 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
         InputError: all lines are alike, as in columns, but that is all that speaks for them.
     """
     counts, tags = Counter[int](), Counter[str]()  # of columns, and of the last ones that are tags
-    rows = spaced = 0
+    rows, spaced, header = 0, 0, False
     blocks, tabs, blank = 1, False, False  # blocks: rows between lines without words
     for _, line in lines:
         if line.startswith(DOCUMENT_START) and not rows:
@@ -184,6 +186,9 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
             blank = rows > 0
             continue
         if line.startswith(COMMENT) and (blank or not rows):
+            continue
+        if not rows and not header and names_columns(line):
+            header = True
             continue
         blocks += blank
         blank = False

@@ -13,6 +13,9 @@ from minibert.errors import InputError
 from minibert.text_files import STANDARD_INPUT, check_text, json_type, parse_json, read_whole, reason, shown, suffix
 
 FIELDS = ("question", "context")  # of a question to be predicted
+# How other libraries keep it: an object a line or in an array, each with its own context, answers.text and
+# answers.answer_start.
+FLAT = "; of records that have a context each docs/finetuning.md makes such a file"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
     try:
         content = parse_json(read_whole(path))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected SQuAD's") from error
+        raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected SQuAD's{FLAT}") from error
     found = list(_questions(content, path))
     if not found:
         raise InputError(f"{shown(path)}: no question in it")
@@ -104,6 +107,8 @@ class _Question(NamedTuple):
 
 
 def _questions(content: Any, path: str) -> Iterator[_Question]:
+    if isinstance(content, list):
+        raise InputError(f"{shown(path)}: expected a JSON object as in SQuAD's files, found an array{FLAT}")
     _check_object(content, shown(path))
     for number, article in enumerate(_list(content, "data", shown(path))):
         place = f"{shown(path)}: article {number}"
@@ -157,7 +162,8 @@ def _check_object(value: Any, place: str) -> None:
 def _list(record: dict[str, Any], field: str, place: str) -> list[Any]:
     if not isinstance(record.get(field), list):
         found = f"is {json_type(record[field])}" if field in record else "is not there"
-        raise InputError(f"{place}: field {field!r} {found}, expected an array as in SQuAD's files")
+        hint = FLAT if field in ("data", "paragraphs") and "context" in record else ""
+        raise InputError(f"{place}: field {field!r} {found}, expected an array as in SQuAD's files{hint}")
     return record[field]
 
 

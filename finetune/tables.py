@@ -15,6 +15,7 @@ from minibert.text_files import STANDARD_INPUT, parse_object, read_lines, reason
 
 Kind = Literal["auto", "csv", "tsv", "jsonl", "txt"]
 
+JSON_FILES = {".jsonl", ".json"}  # with an object a line
 _COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 # A quotation mark that never closes would take the rest of the file for one row: it shall not fill the memory.
@@ -68,13 +69,17 @@ def read_rows(
     *,
     tally: Tally | None = None,
     optional: Sequence[str] = (),
+    see: str = "",
 ) -> Iterator[Row]:
     """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
 
     columns: names from the header, or the fields of .jsonl objects; numbers from 1 ("1", "4") where there is no header.
     optional: fields of .jsonl objects that need not be there: None then, behind the columns.
-    A .txt file has one column, the line, and takes any one name. Standard input is .jsonl where its first character is
-    "{", csv where a delimiter is given, and otherwise one text a line.
+    see: for messages, what to do where a column is not there.
+    A .txt file has one column, the line, and takes any one name, unless a delimiter is given and several columns are
+    asked for, or its first line has the tab that is given: then it is as .csv. Standard input is .jsonl where its first
+    character is "{", csv where a delimiter is given, and otherwise one text a line. A .json file is read as .jsonl,
+    which others call so.
 
     Rows must have as many fields as the header. Without a header they need at least the columns chosen: what stands
     after them is nobody's business. Blank lines are no rows, except in .txt.
@@ -85,17 +90,17 @@ def read_rows(
         number of fields, a line that is no JSON object or lacks a field.
     """
     table, tally = table or TableFormat(), tally or Tally()
-    kind, lines = _kind(path, table)
+    kind, lines = _kind(path, table, columns)
     if kind == "jsonl":
-        rows = jsonl_rows(path, lines, columns, tally, optional)
+        rows = jsonl_rows(path, lines, columns, tally, optional, see)
     elif kind == "txt":
-        rows = _text_rows(path, tally.counted(lines), columns)
+        rows = _text_rows(path, tally.counted(lines), columns, tally, table.delimiter or "\t")
     else:
         delimiter = table.delimiter or ("\t" if kind == "tsv" else ",")
         quoting = delimiter != "\t" if table.quoting is None else table.quoting
         records = _records(path, tally.counted(lines), delimiter, tally, quoting=quoting)
         if table.header:
-            rows = _named_rows(path, records, columns, tally, quoting=quoting)
+            rows = _named_rows(path, records, columns, tally, quoting=quoting, see=see)
         else:
             rows = _numbered_rows(path, records, columns, tally)
         if table.quoting is None and not quoting:
@@ -108,7 +113,7 @@ def read_rows(
         raise InputError(f"{shown(path)}: no row in it, expected at least one")
 
 
-def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]]:
+def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, Iterator[tuple[int, str]]]:
     """What to read the file as, and its lines, from the first one on."""
     lines = read_lines(path)
     if table.kind != "auto":
@@ -117,7 +122,11 @@ def _kind(path: str, table: TableFormat) -> tuple[str, Iterator[tuple[int, str]]
         first = list(islice(lines, 1))
         is_json = any(line.startswith("{") for _, line in first)
         return "jsonl" if is_json else "csv" if table.delimiter else "txt", chain(first, lines)
-    known = suffix(path).removeprefix(".")
+    known = "jsonl" if suffix(path) in JSON_FILES else suffix(path).removeprefix(".")
+    if known == "txt" and table.delimiter:
+        first = list(islice(lines, 1))
+        tabbed = table.delimiter == "\t" and any("\t" in line for _, line in first)  # which texts hardly have
+        return "csv" if tabbed or len(columns) > 1 else known, chain(first, lines)
     if known in get_args(Kind):
         return known, lines
     if table.delimiter:
@@ -169,7 +178,7 @@ def _records(
 
 
 def _named_rows(
-    path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally, *, quoting: bool
+    path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally, *, quoting: bool, see: str
 ) -> Iterator[Row]:
     first = next(records, None)
     if first is None:
@@ -180,6 +189,7 @@ def _named_rows(
         if header.count(column) != 1:
             found = "stands there more than once" if column in header else "is not there"
             hint = "; --quoting takes the quotation marks off" if not quoting and f'"{column}"' in header else ""
+            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header where that is none")
             raise InputError(
                 f"{shown(path)}:{first[0]}: column {column!r} {found}; the header's are {_listed(header)}{hint}"
             )
@@ -197,6 +207,12 @@ def _named_rows(
     yield from tally.made(records, chosen_of)
 
 
+def _other_delimiter(header: Sequence[str]) -> str:
+    """For messages: what parts a header that is one field, though it looks like several."""
+    mark = next((mark for mark in ("\t", ";", "|", ",") if len(header) == 1 and mark in header[0]), None)
+    return "" if mark is None else f"; --delimiter {mark!r} parts them"
+
+
 def _numbered_rows(path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally) -> Iterator[Row]:
     for column in columns:
         if not _COLUMN_NUMBER.fullmatch(column):
@@ -205,6 +221,7 @@ def _numbered_rows(path: str, records: Iterator[Record], columns: Sequence[str],
 
     def chosen_of(record: Record) -> Row:
         row, fields = record
+        tally.widths.add(len(fields))
         if len(fields) <= max(chosen):
             raise InputError(f"{shown(path)}:{row}: no column {max(chosen) + 1}, the row has {len(fields)} field(s)")
         return Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
@@ -233,6 +250,7 @@ def jsonl_rows(
     columns: Sequence[str],
     tally: Tally | None = None,
     optional: Sequence[str] = (),
+    see: str = "",
 ) -> Iterator[Row]:
     """As `read_rows` of .jsonl, from (row, line) of a file that is open already."""
     tally = tally or Tally()
@@ -240,7 +258,7 @@ def jsonl_rows(
     def chosen_of(numbered: tuple[int, str]) -> Row:
         row, line = numbered
         where = f"{shown(path)}:{row}"
-        return Row(row, where, _fields(parse_object(line, where), columns, where, optional))
+        return Row(row, where, _fields(parse_object(line, where), columns, where, optional, see))
 
     return tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
 
@@ -276,15 +294,24 @@ def _given(row: int, item: Any, columns: Sequence[str], optional: Sequence[str])
     return Row(row, where, (*cells, *(None for _ in optional)))
 
 
-def _fields(record: Mapping[str, Any], columns: Sequence[str], where: str, optional: Sequence[str]) -> tuple[Any, ...]:
+def _fields(
+    record: Mapping[str, Any], columns: Sequence[str], where: str, optional: Sequence[str], see: str = ""
+) -> tuple[Any, ...]:
     for column in columns:
         if column not in record:
-            raise InputError(f"{where}: field {column!r} is not there; the object's are {_listed(record)}")
+            hint = see and f"; {see}"
+            raise InputError(f"{where}: field {column!r} is not there; the object's are {_listed(record)}{hint}")
     return (*(record[column] for column in columns), *map(record.get, optional))
 
 
-def _text_rows(path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str]) -> Iterator[Row]:
+def _text_rows(
+    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], tally: Tally, delimiter: str
+) -> Iterator[Row]:
     if len(columns) > 1:
-        raise InputError(f"{shown(path)}: one text a line is one column, but {_listed(columns)} are asked for")
+        raise InputError(
+            f"{shown(path)}: one text a line is one column, but {_listed(columns)} are asked for, as a "
+            "table has them: .csv, .tsv or .jsonl, or with --delimiter"
+        )
     for row, line in lines:
+        tally.delimited += delimiter in line
         yield Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),))

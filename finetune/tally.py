@@ -28,8 +28,11 @@ class Tally:
     lines: int = 0  # below a header; 0 where the file is one JSON object
     blank: int = 0  # of these
     spanning: int = 0  # fields that span lines
+    widths: set[int] = field(default_factory=set)  # fields of a row, where there is no header to say how many
+    delimited: int = 0  # lines that are one text, though they have a table's delimiter, or a tab
     quoted: int = 0  # fields in quotation marks that were taken for text, as nobody said otherwise
     bad: list[str] = field(default_factory=list)  # why, in the order of the rows
+    remedy: str = REMEDY  # where a bad row ends the reading
     told: list[str] = field(default_factory=list)  # what the user should know of how the file was taken
 
     def counted(self, lines: Iterable[Row]) -> Iterator[Row]:
@@ -47,7 +50,7 @@ class Tally:
         if self.on_bad_row is None:
             raise error
         if self.on_bad_row == "stop":
-            raise InputError(f"{error}; {REMEDY}") from error
+            raise InputError(f"{error}; {self.remedy}") from error
         self.bad.append(str(error))
 
     def made(self, rows: Iterable[Row], make: Callable[[Row], Made]) -> Iterator[Made]:
@@ -96,6 +99,7 @@ class Tally:
         counts = {
             f"{self.spanning:,} field(s) span lines": self.spanning,
             f"{self.blank:,} line(s) are blank": self.blank,
+            f"{self.delimited:,} have a table's delimiter, or a tab, read as part of the text": self.delimited,
             f"{self.quoted:,} field(s) stand in quotation marks, read as part of the text; --quoting takes them off": (
                 self.quoted
             ),
@@ -104,6 +108,9 @@ class Tally:
             f"{self.rows:,} {self.what} in {self.lines:,} lines",
             *(what for what, count in counts.items() if count),
         ]
+        if len(self.widths) > 1:
+            apart = f"rows have {min(self.widths)} to {max(self.widths)} fields"
+            told.append(f"{apart}, so that a text with the delimiter in it may be cut there")
         notes = [f"{self.place}: {'; '.join(told)}"] if self.lines and (always or len(told) > 1) else []
         return self.told + notes + ([f"{self.place}: {first_of(self.bad)} left out"] if self.bad else [])
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from finetune.examples import TextExample
-from finetune.labels import find_labels, label_ids, label_vectors
+from finetune.labels import counted, find_labels, label_ids, label_vectors
 from finetune.metrics import (
     ClassFigures,
     check_metric,
@@ -69,7 +69,7 @@ class TextClassification(Task[TextExample, Scores]):
 
     def checked(self, examples: Sequence[TextExample], *, training: bool) -> tuple[list[TextExample], str]:
         self._targets(examples)
-        return list(examples), ""
+        return list(examples), counted(examples, self.labels) if training and not self.reading.regression else ""
 
     def head(self) -> dict[str, Any]:
         return {"labels": self.labels, "problem_type": self.reading.problem_type}

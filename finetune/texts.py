@@ -28,6 +28,12 @@ class TextColumns:
         """Those that there are."""
         return [column for column in (self.text, self.pair, self.label) if column is not None]
 
+    @property
+    def see(self) -> str:
+        """For messages: the options that name them."""
+        pair, label = ("" if self.pair is None else ", --text-pair-column"), self.label and " and --label-column"
+        return f"see --text-column{pair}{label or ''}"
+
 
 def read_texts(
     path: str,
@@ -51,7 +57,7 @@ def read_texts(
         that is no finite number.
     """
     tally = tally or Tally()
-    rows = read_rows(path, columns.chosen, table, tally=tally, optional=["id"])
+    rows = read_rows(path, columns.chosen, table, tally=tally, optional=["id"], see=columns.see)
     return text_examples(rows, columns, tally, problem_type=problem_type, label_separator=label_separator)
 
 
@@ -123,7 +129,8 @@ LARGEST_TARGET = 3.4e38  # of float32, in which the loss is computed
 
 def _number(cell: Any, what: str) -> float:
     try:
-        number = math.nan if isinstance(cell, bool) else float(cell)
+        spelled_for_python = isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell)  # 1_000
+        number = math.nan if spelled_for_python else float(cell)
     except (TypeError, ValueError, OverflowError):  # OverflowError: an integer of JSON that no float can hold
         number = math.nan
     if not abs(number) <= LARGEST_TARGET:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from finetune.readings import READINGS, Reading
+from finetune.readings import READINGS, Reading, check_fields
 from finetune.tally import OnBadRow
 from minibert import cli
 from minibert.errors import InputError
@@ -114,9 +114,10 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[O
     fields: list[Any] = [("reading", READINGS[task], dataclasses.field(default=saved))]
     both = dataclasses.make_dataclass("both", fields, bases=(kind,), frozen=True, kw_only=True)
     options: Any = cli.parse(both, args, prog=prog, description=DESCRIPTIONS[command])
+    reading: Reading = options.reading
     for name, because in NO_USE[command].items():
         cli.refuse(cli.given_options(args), (name,), because)
-    reading: Reading = options.reading
+    check_fields(cli.given_options(args), reading, [getattr(options, "data", None) or options.input])
     reading.check()
     return options, task, reading
 
@@ -139,6 +140,7 @@ def parse_score(args: Sequence[str]) -> tuple[ScoreOptions, str, Reading]:
     unused = [f"--{name.replace('_', '-')}" for name in NOT_SCORED]
     cli.refuse(cli.given_options(args), unused, "the answers are there already")
     reading: Reading = options.reading
+    check_fields(cli.given_options(args), reading, [options.data])
     reading.check()
     return options, task, reading
 

@@ -36,7 +36,7 @@ class EmbedOptions:
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory, of any class: its encoder is used"""
     input: Annotated[str, tyro.conf.arg(metavar="FILE")]
-    """a UTF-8 file with one text a line, plain or .gz; - is standard input"""
+    """a UTF-8 file with one text a line, plain or .gz, no table and no JSON; - is standard input"""
     output: Annotated[str, tyro.conf.arg(metavar="FILE.npy")]
     """the .npy file to write; one that is there is replaced"""
     pooling: Literal["mean", "cls", "max"] | None = None

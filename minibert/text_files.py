@@ -45,6 +45,11 @@ _NO_TEXTS = {
     b"PAR1": "Parquet",
     b"\x28\xb5\x2f\xfd": "Zstandard",
 }
+# Names of files whose text stands between marks, in fields or compressed: as text, these would be part of it.
+NO_TEXT_SUFFIXES = (
+    ".csv", ".tsv", ".json", ".parquet", ".arrow", ".feather", ".zst", ".xz", ".bz2", ".zip", ".7z", ".tar", ".tgz",
+    ".html", ".xml", ".pdf", ".doc", ".docx", ".odt", ".epub", ".xls", ".xlsx",
+)  # fmt: skip
 _HIGH_BYTES = bytes(range(0x80, 0x100))
 # Encodings by what most of a text's bytes above 127 are in them; the first for which that holds is the likely one.
 _ENCODINGS = {
@@ -139,12 +144,13 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
     Lines end with a line feed, and with nothing else that Unicode calls a line break: texts are full of those.
 
     Raises:
-        InputError: the file cannot be read, is damaged gzip, has a line of more than `LONGEST_LINE` bytes, or is not
-            UTF-8: then the first bad byte is named.
+        InputError: the file cannot be read, is damaged gzip, has a line of more than `LONGEST_LINE` bytes, ends its
+            lines with carriage returns alone, or is not UTF-8: then the first bad byte is named.
     """
     for row, line, is_whole in _pieces(path):
         if not is_whole:
             raise InputError(f"{shown(path)}:{row}: a line of more than {LONGEST_LINE:,} bytes, expected shorter ones")
+        _check_line_end(path, row, line)
         yield row, line
 
 
@@ -153,16 +159,27 @@ def read_pieces(path: str) -> Iterator[tuple[int, str]]:
 
     Raises InputError, as that.
     """
-    return ((row, piece) for row, piece, _ in _pieces(path))
+    for row, piece, is_whole in _pieces(path):
+        if is_whole:
+            _check_line_end(path, row, piece)
+        yield row, piece
+
+
+def _check_line_end(path: str, row: int, line: str) -> None:
+    if row == 1 and (count := line.rstrip("\r").count("\r")) and not line.endswith("\n"):
+        raise InputError(
+            f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with one; "
+            "tr '\\r' '\\n' makes the one of the other"
+        )
 
 
 def read_whole(path: str) -> str:
-    """As `read_lines`, all lines of a file in one, however long they are.
+    """As `read_lines`, all lines of a file in one, however long they are and whatever they end with.
 
     Raises InputError, as that; the file has more than `WHOLE_FILE` characters.
     """
     pieces, size = [], 0
-    for _, piece in read_pieces(path):
+    for _, piece, _ in _pieces(path):
         pieces.append(piece)
         size += len(piece)
         if size > WHOLE_FILE:
@@ -214,8 +231,10 @@ def read_texts(path: str) -> list[str]:
     """The lines of a file of one text a line, without their ends; an empty line is an empty text.
 
     Raises:
-        InputError: as `read_lines`, or not one line in it.
+        InputError: as `read_lines`, or not one line in it; its name is that of a table or of JSON lines.
     """
+    if suffix(path) in (*NO_TEXT_SUFFIXES, ".jsonl"):
+        raise InputError(f"{path}: {suffix(path)} is not read, expected one text a line and nothing else, as in .txt")
     texts = [re.sub(r"\r?\n\Z", "", line) for _, line in read_lines(path) if line]
     if not texts:
         raise InputError(f"{shown(path)}: expected one text a line, found nothing")
@@ -302,9 +321,12 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
     try:
         record = parse_json(line)
     except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
-        raise InputError(f"{where}: expected one JSON object a line ({reason(error)})") from error
+        hint = "; jq -c '.[]' makes lines of an array" if line.startswith("[") else ""
+        hint = "; jq -c . makes a line of each object" if line.strip() == "{" else hint
+        raise InputError(f"{where}: expected one JSON object a line ({reason(error)}){hint}") from error
     if not isinstance(record, dict):
-        raise InputError(f"{where}: expected a JSON object, found {json_type(record)}")
+        hint = "; jq -c '.[]' makes lines of one" if isinstance(record, list) else ""
+        raise InputError(f"{where}: expected a JSON object, found {json_type(record)}{hint}")
     return record
 
 

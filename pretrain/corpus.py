@@ -17,6 +17,7 @@ from tqdm import tqdm
 from minibert.errors import InputError
 from minibert.text_files import (
     LONGEST_LINE,
+    NO_TEXT_SUFFIXES,
     check_file,
     json_type,
     parse_object,
@@ -32,11 +33,6 @@ from pretrain.sentences import fold, split_sentences
 EMBEDDED = "pydocs"
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
 _JSONL_SUFFIXES = (".jsonl", ".jsonl.gz")
-# Whose text stands between marks, in fields or compressed: a model would learn those.
-_NO_TEXT_SUFFIXES = (
-    ".csv", ".tsv", ".json", ".parquet", ".arrow", ".feather", ".zst", ".xz", ".bz2", ".zip", ".7z", ".tar", ".tgz",
-    ".html", ".xml", ".pdf", ".doc", ".docx", ".odt", ".epub", ".xls", ".xlsx",
-)  # fmt: skip
 LONGEST_DOCUMENT = LONGEST_LINE  # bytes: memory holds several copies of one
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
@@ -54,7 +50,7 @@ def read_documents(
     Raises InputError, naming file and line or byte: what cannot be read, is not UTF-8 text or a JSON object with that
     field, a line of .jsonl that is too long, or a corpus without a single document.
     """
-    check_corpus(corpus, text_field=text_field)
+    check_corpus(corpus, text_field=text_field, document_per_line=document_per_line)
     below = partial(_documents_below, text_field=text_field, document_per_line=document_per_line)
     empty = True
     for entry in corpus:
@@ -65,8 +61,9 @@ def read_documents(
         raise InputError(f"{', '.join(corpus)}: no document in it, expected text")
 
 
-def check_corpus(corpus: Sequence[str], *, text_field: str = "text") -> None:
-    """Checks a corpus without reading it: InputError names the path that is missing, empty or without text."""
+def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_per_line: bool = False) -> None:
+    """Checks a corpus without reading it: InputError names the path that is missing, empty or without text, or an
+    option for files of another kind than there are."""
     if not corpus:
         raise InputError("--corpus: nothing given, expected 'pydocs' or paths of text")
     if not text_field:
@@ -83,7 +80,7 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text") -> None:
                     )
                 continue
             check_file(path)
-            if suffix(entry) in _NO_TEXT_SUFFIXES:
+            if suffix(entry) in NO_TEXT_SUFFIXES:
                 raise InputError(
                     f"{entry}: {suffix(entry)} is not read, expected text in .txt or .jsonl files, plain or .gz"
                 )
@@ -98,6 +95,11 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text") -> None:
             ) from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise InputError(f"{entry}: cannot be read ({reason(error)})") from error
+    in_lines = {_is_jsonl(file) for entry in corpus if entry != EMBEDDED for file in _files_of(Path(entry))}
+    if document_per_line and False not in in_lines:
+        raise InputError("--document-per-line has no effect here: no text file is among these, only they have lines")
+    if text_field != "text" and True not in in_lines:
+        raise InputError(f"--text-field {text_field} has no effect here: no .jsonl file is among these")
 
 
 def split_document(text: str, *, sentence_per_line: bool = False) -> list[list[str]]:
@@ -114,11 +116,19 @@ def split_document(text: str, *, sentence_per_line: bool = False) -> list[list[s
 
 
 def _documents_below(path: Path, *, text_field: str, document_per_line: bool) -> Iterator[str]:
-    for file in _text_files(path) if path.is_dir() else [path]:
-        if file.name.lower().endswith(_JSONL_SUFFIXES):
+    for file in _files_of(path):
+        if _is_jsonl(file):
             yield from _jsonl_documents(file, text_field)
         else:
             yield from _text_documents(file, document_per_line=document_per_line)
+
+
+def _files_of(path: Path) -> list[Path]:
+    return _text_files(path) if path.is_dir() else [path]
+
+
+def _is_jsonl(file: Path) -> bool:
+    return file.name.lower().endswith(_JSONL_SUFFIXES)
 
 
 def _text_files(directory: Path) -> list[Path]:

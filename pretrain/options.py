@@ -273,8 +273,8 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
 def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
     """An option that would change nothing is refused: who gives it expects something."""
     text = (
-        *VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--text-field",
-        "--word-segmenter",
+        *VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--document-per-line",
+        "--no-document-per-line", "--text-field", "--word-segmenter",
     )  # fmt: skip
     pointless = [
         (options.init is not None, ("--model", "--tokenizer", "--first-weights"), "--init brings its own"),

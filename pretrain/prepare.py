@@ -124,7 +124,7 @@ def prepare(options: PrepareOptions, directory: str | Path) -> None:
         RunStopped: the disk is full, or a worker process was killed.
         Interrupted: by a signal. Then, as after any other error, nothing is left behind.
     """
-    check_corpus(options.corpus, text_field=options.text_field)
+    check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
     check_path(directory)
     tokenizer = None if options.tokenizer is None else Tokenizer.load(options.tokenizer)
     if options.word_segmenter is not None:

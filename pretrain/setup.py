@@ -60,7 +60,7 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
         checkpoint.load(options.init)  # refused here where it is damaged, or has other sizes than its config says
     check_lengths(_config(options), options)
     if options.corpus and not run.data.exists():
-        check_corpus(options.corpus, text_field=options.text_field)
+        check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
         expected = _config(options, vocab_size=min(options.vocab_size, USUAL_VOCABULARY))
         check_memory(expected, options, processes=processes)  # before the text is prepared, which takes its time
     with gone_on_bad_input(run.path, when=standing is Standing.NEW):

@@ -79,6 +79,27 @@ def test_questions_are_moved_to_passages_that_lack_their_answer(squad: Path, tmp
         assert all(answer.text not in question.context for answer in before[question.id].answers)
 
 
+def test_flat_records_become_a_file_as_squads(tmp_path: Path) -> None:
+    answered = {"text": ["ann", "Ann"], "answer_start": [4, 0]}
+    records = [
+        {"id": "q1", "title": "x", "context": "Ann ann.", "question": "Who?", "answers": answered},
+        {"id": 2, "context": "Ann ran.", "question": "Why?", "answers": {"text": [], "answer_start": []}},
+    ]
+    for count, version_2 in ((1, False), (2, True)):
+        (tmp_path / "flat.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records[:count]))
+        run("as_squad.py", tmp_path / "flat.jsonl", tmp_path / "squad.json")
+        found = read_squad(str(tmp_path / "squad.json"))
+        assert found.version_2 == version_2 and len(found.examples) == count
+        first, last = found.examples[0], found.examples[-1]
+        assert (first.id, first.title, first.context, first.answers) == (
+            "q1",
+            "x",
+            "Ann ann.",
+            (("ann", 4), ("Ann", 0)),
+        )
+    assert (last.id, last.question, last.is_impossible) == (2, "Why?", True)
+
+
 def test_ranking_makes_pairs_and_measures_their_order(squad: Path, tmp_path: Path) -> None:
     run("ranking.py", squad, tmp_path)
     tables = {}

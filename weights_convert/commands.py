@@ -110,6 +110,12 @@ def to_hf_command(args: Sequence[str]) -> None:
         f"  transformers.AutoModel{task}.from_pretrained({arguments})\n"
         f"  transformers.AutoTokenizer.from_pretrained({options.out!r})"
     )
+    config, as_hidden = model.config, type(model).__name__ in family.drops_as_hidden
+    if as_hidden and config.dropout_before_classifier != config.hidden_dropout_prob:
+        terminal.say(
+            f"\nclassifier_dropout {config.classifier_dropout}: a {reference_class} has none of its own, and trains "
+            f"with {config.hidden_dropout_prob}, its hidden_dropout_prob; its answers are the same"
+        )
     if (vectors := model.encoder.text_vectors) is not None and vectors.not_done is None:
         terminal.say(f"  sentence_transformers.SentenceTransformer({options.out!r})")
     elif vectors is not None:

@@ -93,6 +93,7 @@ def test_files_that_are_no_utf_8_or_are_not_there(
         ("the\tO\ncat\tB-ANI\tmore\n", (), "train.conll:2:"),
         ("the\tO\ncat\tX-ANI\n", (), "train.conll:2: 'X-ANI' is a tag of no scheme (the file has X-ANI)"),
         ("1\tthe\tO\n2\tcat\tNN\n", (), "--tag-column takes another column, --scheme none each tag for a class"),
+        ("the\tO\ncat\tB-ANI\n", ("--word-column", "words"), "from 1 to 2 (given, or saved with the model)"),
         ("the\tO\ncat\tB-ANI\n", ("--layout", "columns"), "--layout has no effect here: only columns and .jsonl"),
         ("the\tO\n", ("--fix-tags", "--scheme", "none"), "--fix-tags and --scheme none exclude each other"),
         ("the\tO\n", ("--tag-column", 7), "--tag-column 7: there are 2 column(s), expected a number from 1 to 2"),
@@ -103,6 +104,16 @@ def test_files_that_are_no_utf_8_or_are_not_there(
 def test_tags(text: str, more: tuple[object, ...], said: str, base: Path, tmp_path: Path, refused: Refused) -> None:
     train = write(tmp_path / "train.conll", text)
     assert said in refused(*train_on("token-classification", train, base, tmp_path, *more))
+
+
+@pytest.mark.parametrize("option", ["--word-column", "--tag-column"])
+@pytest.mark.parametrize("name", ["train.jsonl", "train.json.gz"])
+def test_a_columns_number_for_json_lines(option: str, name: str, base: Path, tmp_path: Path, refused: Refused) -> None:
+    args = train_on("token-classification", tmp_path / name, base, tmp_path, option, 2)
+    said = f"{option} 2 has no effect here: JSON lines have fields, expected the name of one"
+    assert said in refused(*args)
+    args = ("evaluate", "--predictions", "p", "--data", tmp_path / name, "--task", "token-classification", option, 2)
+    assert said in refused(*args)
 
 
 def test_fix_tags_mends_them(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,8 @@ def test_bad_lines_are_left_out_and_named(tmp_path: Path) -> None:
     assert [x.row for x in read_choices(path, tally=tally)] == [2]
     assert tally.bad == [
         f"{path}:1: field 'question' is empty, expected text",
-        f"{path}:3: field 'answer' is not there; the object's are 'question', 'choices'",
+        f"{path}:3: field 'answer' is not there; the object's are 'question', 'choices'; expected a question, a list "
+        "of choices, and as answer the right one's index, from 0",
         f"{path}:4: field 'answer' is 7, out of range: there are the choices 0 to 2",
     ]
 
@@ -72,6 +73,14 @@ def test_a_field_that_is_not_there(tmp_path: Path) -> None:
     assert "a.jsonl:1: field 'answer' is not there; the object's are 'question', 'choices', 'label'" in refusal(
         lambda: list(read_choices(path))
     )
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_tables_are_refused(tmp_path: Path, name: str, labelled: bool) -> None:
+    path = write(tmp_path / name, "question,choices\nWho?,He\n")
+    said = refusal(lambda: list(read_choices(path, labelled=labelled)))
+    assert said.startswith(f"{path}: .{name.split('.')[1]} is not read, expected .jsonl: a question, a list of choices")
 
 
 @pytest.mark.parametrize("id", ["q-77", 630])

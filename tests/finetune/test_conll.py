@@ -195,6 +195,30 @@ def test_a_column_of_tags_is_not_taken_for_words(names: Names, labelled: bool, t
     )
 
 
+HEADED = [
+    "Word\tTag\r\nAnn\tB-x\r\nran\tO\r\n",
+    "token pos ner_tag\nAnn NNP B-x\nran VBD O\n",
+    "# from somewhere\n\nTokens\tLabels\n\nAnn\tB-x\nran\tO\n",
+    "id\tform\tupos\n1\tAnn\tB-x\n2\tran\tO\n",
+]
+
+
+@pytest.mark.parametrize("content", HEADED)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_row_that_names_the_columns_is_left_out_and_said(content: str, labelled: bool, tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.conll", content), Tally()
+    (found,) = read_conll(path, labelled=labelled, tally=tally)
+    assert (found.words, found.tags) == (("Ann", "ran"), ("B-x", "O") if labelled else None)
+    row, header = next((number, line) for number, line in enumerate(content.split("\n"), 1) if line[:1] not in "#")
+    assert tally.told[0] == f"{path}:{row}: left out, as it names the columns: {header.strip()!r}"
+
+
+@pytest.mark.parametrize("content", ["Tag\nAnn\n", "word\tO\nran\tO\n", "Ann\tB-x\nword\ttag\n", "the label\nO x\n"])
+def test_words_that_may_name_columns_stay_words(content: str, tmp_path: Path) -> None:
+    (found,) = read_conll(write(tmp_path / "a.conll", content), labelled=False)
+    assert len(found.words) == 2
+
+
 def test_words_know_their_rows_between_rows_that_are_none(tmp_path: Path) -> None:
     first, second = read(write(tmp_path / "a.conllu", CONLL_U))
     assert (first.row, first.rows, second.row, second.rows) == (4, (4, 5, 7, 8, 10), 13, None)
@@ -233,7 +257,8 @@ def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
 )
 def test_columns_that_are_not_there(names: Names, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "a\tO\n")
-    assert refusal(lambda: list(read_conll(path, names=names))) == message.replace("a.conll", path)
+    whose = "" if "for words and tags" in message else " (given, or saved with the model)"
+    assert refusal(lambda: list(read_conll(path, names=names))) == message.replace("a.conll", path) + whose
 
 
 @needs_data
@@ -282,7 +307,7 @@ def test_a_sentence_with_a_bad_row_is_left_out_and_named(tmp_path: Path) -> None
     assert (tally.what, tally.lines) == ("sentences", 13)
     assert tally.bad == [
         f"{path}:4: 1 column(s), expected 2, as in the first row",
-        f"{path}:12: an empty column, expected a word and its tag",
+        f"{path}:12: an empty column, expected a word and its tag; see --word-column and --tag-column",
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune.examples import Label, TextExample
-from finetune.labels import find_labels, label_ids, label_vectors
+from finetune.labels import counted, find_labels, label_ids, label_vectors
 from tests.helpers import refusal
 
 
@@ -36,12 +36,36 @@ def test_labels_that_hold_together_are_found_one_by_one() -> None:
     assert find_labels(examples(("x", "y"), (), ("z", "x")), "train.csv") == ("x", "y", "z")
 
 
+@pytest.mark.parametrize("found", [(("0",), ("1",), ()), (("0", "1"), ("1",)), (("0",), ("2",)), ("0", "1")])
+def test_the_classes_0_and_1_may_be_among_several(found: tuple[Label, ...]) -> None:
+    assert find_labels(examples(*found), "train.csv")[0] == "0"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (("b", "a", "b"), "labels: a (1), b (2)"),
+        ((("x", "y"), (), ("x",)), "labels: x (2), y (1)"),
+        (tuple("mlkjihgfedcba"), f"labels: {', '.join(f'{label} (1)' for label in 'abcdefghijkl')}, ..."),
+        (("a" * 50, "b"), f"labels: {'a' * 40} (1), b (1)"),
+    ],
+)
+def test_a_user_is_told_how_often_labels_stand_there(found: tuple[Label, ...], said: str) -> None:
+    rows = examples(*found)
+    assert counted(rows, find_labels(rows, "train.csv")) == said
+
+
 @pytest.mark.parametrize(
     ("found", "message"),
     [
         (("1", "1"), "train.csv: expected labels of two classes or more, found '1' alone"),
         ((), "train.csv: expected labels of two classes or more, found none"),
         (((), ()), "train.csv: expected labels of two classes or more, found none"),
+        (
+            (("0",), ("1",), ("0",)),
+            "train.csv: every row has a 1 or 0, which tells of one class; expected all classes of a row in one column, "
+            "their names or a 1 or 0 for each, or no --multi-label",
+        ),
         ((("1", "0"), ("0", "1")), "train.csv: every row has all 2 labels, expected rows that differ"),
     ],
 )

@@ -116,6 +116,9 @@ def test_a_choice_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["metrics"] == {"accuracy": 0.75}
 
 
+NONE_LEFT_OUT = "no row is left out here: mend it, or take it and its answer out of both files"
+
+
 @pytest.mark.parametrize(
     ("data", "content", "predictions", "more", "message"),
     [
@@ -130,6 +133,16 @@ def test_a_choice_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             "x\n",
             (),
             "predictions: 1 answer(s), expected one a line to each of the 2",
+        ),
+        ("a.csv", "text,label\na,\nb,y\n", "x\ny\n", (), f"a.csv:2: label is empty, expected text; {NONE_LEFT_OUT}"),
+        ("a.conll", "Ann\tO\nran\n", "O\nO\n", (), f"expected 2, as in the first row; {NONE_LEFT_OUT}"),
+        ("a.json", squad(question("a", question="")), {"a": "x"}, (), f"is empty, expected text; {NONE_LEFT_OUT}"),
+        (
+            "a.jsonl",
+            '{"question": "Who?", "choices": ["a"], "answer": 0}\n',
+            "0\n",
+            ("--task", "multiple-choice"),
+            f"expected a list of two strings or more; {NONE_LEFT_OUT}",
         ),
         ("a.csv", "text,label\na,x\nb,y\n", "x\n\n", (), "predictions:2: label is empty, expected text"),
         (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from finetune import sentences
 from finetune.conll import Names, read_conll
-from finetune.sentences import cut_words, read_sentences, read_tagged
+from finetune.sentences import cut_words, given_sentences, read_sentences, read_tagged
 from finetune.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
@@ -76,6 +76,7 @@ SENTENCES = {
     "# O wonder\n# Plan B\n": ["#", "#"],
     "Type O\nType O\nno tag\n": ["Type", "Type", "no"],
     "the cat\n\na dog\n": ["the", "a"],
+    "a token label\nand more\n": ["a", "and"],
 }
 
 
@@ -103,6 +104,8 @@ def test_running_text_is_not_taken_for_columns(
         "# id 7\tdomain=en\nAnn _ _ B-x\nran _ _ O\n\n# id 8\tdomain=en\nran _ _ O\n",
         "-DOCSTART- -X- O\n\nAnn NNP O\n",
         "Ann NNP I-NP B-x\nran VBD I-VP O\n\n",
+        "Word Tag\nAnn B-x\nran O\n",
+        "Word\tTag\n\nAnn\tB-x\nran\tO\n",
     ],
 )
 @pytest.mark.parametrize("name", ["a.txt", "eng.testa", "-"])
@@ -113,7 +116,8 @@ def test_columns_are_not_taken_for_running_text(
     tally = Tally()
     found = list(read_sentences(path, tally=tally))
     assert found[0].words[0] == ("New York" if content.startswith("New") else "Ann")
-    assert len(tally.told) == 1 and ": words: column 1; first sentence: " in tally.told[0]
+    assert ": words: column 1; first sentence: " in tally.told[-1]
+    assert len(tally.told) == 1 + content.startswith("Word")
 
 
 @pytest.mark.parametrize(
@@ -170,13 +174,21 @@ def test_the_user_may_say_what_a_file_is(tmp_path: Path, content: str) -> None:
     assert next(read_sentences(write(tmp_path / "a.txt", '{"text": "Ann"}'), layout="jsonl")).text == "Ann"
 
 
+@pytest.mark.parametrize("names", [Names("2", "3"), Names("1")])
+def test_a_columns_number_says_nothing_of_json_lines(names: Names, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"tokens": ["Ann"], "ner_tags": ["B-x"]}\n')
+    (tagged,), (alone,) = read_tagged(path, names), read_sentences(path, names)
+    (given,) = given_sentences([{"tokens": ["Ann"]}], Tally(), names)
+    assert (tagged.words, tagged.tags, alone.words, given.words) == (("Ann",), ("B-x",), ("Ann",), ("Ann",))
+
+
 TOKENS = """{"id": "q-7", "tokens": ["New York", "#", "is"], "ner_tags": ["B-x", "O", "O"]}
 
 {"tokens": ["Yes"], "ner_tags": ["O"], "id": 3}
 """
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json"])
 def test_json_lines_may_have_words_and_tags(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, TOKENS)
     tally = Tally()

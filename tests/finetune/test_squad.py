@@ -143,10 +143,15 @@ def test_nothing_misplaced_nothing_shown(tmp_path: Path) -> None:
 # --- What is refused -------------------------------------------------------------------------------------------------
 
 
+FLAT = "of records that have a context each docs/finetuning.md makes such a file"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "a.json: expected a JSON object as in SQuAD's files, found an array"),
+        ([], f"a.json: expected a JSON object as in SQuAD's files, found an array; {FLAT}"),
+        ({"context": "x"}, f"a.json: field 'data' is not there, expected an array as in SQuAD's files; {FLAT}"),
+        ({"data": [{"context": "x"}]}, f"'paragraphs' is not there, expected an array as in SQuAD's files; {FLAT}"),
         ({"version": "1.1"}, "a.json: field 'data' is not there, expected an array as in SQuAD's files"),
         ({"data": {}}, "a.json: field 'data' is an object, expected an array"),
         ({"data": []}, "a.json: no question in it"),

@@ -174,6 +174,69 @@ def test_what_a_csv_writer_writes_is_read_again(
     assert [list(row.cells) for row in read_rows(path, ("1", "2"), NO_HEADER)] == [["0", "0"], *written]
 
 
+@pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        ('[\n {"text": "a"},\n {"text": "b"}\n]\n', "jq -c '.[]'"),
+        ('[{"text": "a"}, {"text": "b"}]', "jq -c '.[]'"),
+        ('{\n "text": "a"\n}\n{\n "text": "b"\n}\n', "jq -c ."),
+    ],
+)
+def test_json_that_is_not_in_lines_is_told_what_puts_it_there(tmp_path: Path, content: str, command: str) -> None:
+    said = refused(write(tmp_path / "a.json", content), ("text",))
+    assert "a.json:1: expected " in said and f"; {command} makes " in said
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "cells", "delimited"),
+    [
+        (TableFormat(), ("a",), [("a\tb",), ("1\t2",)], 2),
+        (TableFormat(delimiter=";"), ("a",), [("a\tb",), ("1\t2",)], 0),
+        (TableFormat(delimiter="\t"), ("a",), [("1",)], 0),
+        (TableFormat(delimiter="\t"), ("b", "a"), [("2", "1")], 0),
+        (TableFormat(delimiter="\\t", header=False), ("2",), [("b",), ("2",)], 0),
+    ],
+)
+def test_tabs_in_lines_of_text(
+    tmp_path: Path, table: TableFormat, columns: tuple[str, ...], cells: list[Any], delimited: int
+) -> None:
+    path, tally = write(tmp_path / "a.txt", "a\tb\n1\t2\n"), Tally()
+    assert [row.cells for row in read_rows(path, columns, table, tally=tally)] == cells
+    assert tally.delimited == delimited
+
+
+def test_a_delimiter_that_text_is_full_of_does_not_make_it_a_table(tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.txt", "a,b\n1\n"), Tally()
+    table = TableFormat(delimiter=",")
+    assert [row.cells for row in read_rows(path, ("a",), table, tally=tally)] == [("a,b",), ("1",)]
+    assert tally.delimited == 1
+    assert rows(write(tmp_path / "b.txt", "a,b\n1,2\n"), ("b", "a"), table) == [(2, ("2", "1"))]
+
+
+@pytest.mark.parametrize(
+    ("content", "widths"), [("a,b\nc,d,e,f\n", {2, 4}), ("a,b\nc,d\n", {2}), ('"a,b",1\n\n"c",2\n', {2})]
+)
+def test_without_a_header_it_is_known_how_many_fields_rows_have(tmp_path: Path, content: str, widths: set[int]) -> None:
+    tally = Tally()
+    list(read_rows(write(tmp_path / "a.csv", content), ("1",), NO_HEADER, tally=tally))
+    assert tally.widths == widths
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "a;b\n1;2\n", "; --delimiter ';' parts them"),
+        ("a.csv", "a\tb\n1\t2\n", "; --delimiter '\\t' parts them"),
+        ("a.tsv", "a,b\n1,2\n", "; --delimiter ',' parts them"),
+        ("a.csv", "a,b;c\n1,2\n", "; see --some-option, or --no-header where that is none"),
+        ("a.jsonl", '{"a": 1}\n', "; see --some-option"),
+    ],
+)
+def test_a_column_that_is_not_there_is_told_how_to_be_found(tmp_path: Path, name: str, content: str, said: str) -> None:
+    path = write(tmp_path / name, content)
+    assert refusal(lambda: list(read_rows(path, ("text",), see="see --some-option"))).endswith(said)
+
+
 # --- What is left out where bad rows are skipped ---------------------------------------------------------------------
 
 
@@ -189,7 +252,7 @@ def test_what_a_csv_writer_writes_is_read_again(
         ("a.jsonl", '{"text": "a"}\n{"text"\n[]\n{"txt": 1}\n{"text": "b", "x": NaN}\n{"text": "c"}\n', TableFormat(),
          ["a", "c"],
          ["2: expected one JSON object a line (Expecting ':' delimiter: line 2 column 1 (char 8))",
-          "3: expected a JSON object, found an array",
+          "3: expected a JSON object, found an array; jq -c '.[]' makes lines of one",
           "4: field 'text' is not there; the object's are 'txt'",
           "5: expected one JSON object a line (NaN is no JSON; null may stand for what is not known)"]),
     ],
@@ -283,9 +346,22 @@ def test_quotation_marks_that_do_not_close(tmp_path: Path, content: str, row: in
 
 
 def test_a_carriage_return_alone_ends_no_line(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "a,b\r1,2\r3,4\r")
-    assert "a.csv:1: no readable row (new-line character seen in unquoted field); a carriage return" in refused(
+    path = write(tmp_path / "a.csv", "a,b\n1,2\r3,4\n")
+    assert "a.csv:2: no readable row (new-line character seen in unquoted field); a carriage return" in refused(
         path, ("a",)
+    )
+
+
+@pytest.mark.parametrize(("content", "count"), [("a,b\r1,2\r3,4\r", 2), ("a,b\r1,2", 1), ('{"a":\r"b"}', 1)])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.txt", "a.csv.gz", "-"])
+def test_carriage_returns_alone_end_no_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str, count: int
+) -> None:
+    path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
+    shown = "standard input" if name == "-" else path
+    assert refused(path, ("a",)) == (
+        f"{shown}: {count} carriage return(s) and no line feed, expected lines that end with one; tr '\\r' '\\n' makes "
+        "the one of the other"
     )
 
 

@@ -57,6 +57,17 @@ def test_reasons_stand_where_the_rows_stood() -> None:
         (Tally(place="a", rows=1000, lines=1000), True, ["a: 1,000 rows in 1,000 lines"]),
         (Tally(place="a", rows=1000, lines=1000), False, []),
         (Tally(place="a", rows=1000), True, []),
+        (Tally(place="a", rows=2, lines=2, widths={3}), False, []),
+        (
+            Tally(place="a", rows=2, lines=2, delimited=1),
+            False,
+            ["a: 2 rows in 2 lines; 1 have a table's delimiter, or a tab, read as part of the text"],
+        ),
+        (
+            Tally(place="a", rows=2, lines=2, widths={3, 5, 4}),
+            False,
+            ["a: 2 rows in 2 lines; rows have 3 to 5 fields, so that a text with the delimiter in it may be cut there"],
+        ),
         (Tally(place="a", what="sentences", rows=2, lines=8), True, ["a: 2 sentences in 8 lines"]),
         (
             Tally(place="a", rows=2, lines=5, spanning=1, blank=2, quoted=3),

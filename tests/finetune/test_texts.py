@@ -78,6 +78,7 @@ def test_several_labels(tmp_path: Path) -> None:
         ('a," "', "single_label_classification", "a.csv:3: label is empty"),
         ("a,good", "regression", "a.csv:3: label is 'good', expected a finite number"),
         ("a,nan", "regression", "a.csv:3: label is 'nan', expected a finite number"),
+        ("a,1_000", "regression", "a.csv:3: label is '1_000', expected a finite number"),
         ("a,-inf", "regression", "a.csv:3: label is '-inf', expected a finite number"),
         ("a,1e999", "regression", "a.csv:3: label is '1e999', expected a finite number"),
         ("a,1e300", "regression", "a.csv:3: label is '1e300', expected a finite number"),  # infinite in float32

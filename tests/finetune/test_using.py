@@ -123,6 +123,23 @@ def test_an_answer_has_the_id_of_what_was_asked(
     assert finetune.predict(runs / task, [{"id": id, **asked}])[0]["id"] == id
 
 
+def test_a_model_of_columns_is_asked_in_json_lines(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = tmp_path / "model", tmp_path / "y.jsonl"
+    shutil.copytree(runs / "token-classification", model)
+    fields = json.loads((model / "config.json").read_text())
+    fields["trained_on"] |= {"word_column": "2", "tag_column": "3"}
+    (model / "config.json").write_text(json.dumps(fields))
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"tokens": ["the", "cat"], "ner_tags": ["O", "B-ANI"]}\n')
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out) == 0
+    assert lines(out)[0]["words"] == ["the", "cat"]
+    assert run_here(monkeypatch, "evaluate", model, "--data", path) == 0
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, "--word-column", 2) == 2
+    assert "--word-column 2 has no effect here: JSON lines have fields" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("plain")
 def test_parts_of_speech_are_learned_and_scored(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -312,7 +329,7 @@ def test_where_no_row_can_be_answered_nothing_is_written(
     path.write_text('{"txt": "the cat"}\n{"txt": "a red"}\n')
     args = ("predict", runs / "text-classification", "--input", path, "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 2
-    reason = f"{path}:1: field 'text' is not there; the object's are 'txt'"
+    reason = f"{path}:1: field 'text' is not there; the object's are 'txt'; see --text-column"
     assert capsys.readouterr().err == f"error: {path}: none can be answered: {reason}\n"
     assert not (tmp_path / "y.jsonl").exists()
 

@@ -142,6 +142,32 @@ def test_a_text_a_line(content: str, lines: list[str], tmp_path: Path) -> None:
     assert read_texts(str(tmp_path / "packed.TXT.GZ")) == lines
 
 
+@pytest.mark.parametrize("name", ["a.csv", "A.TSV.GZ", "a.jsonl", "a.json", "a.parquet"])
+def test_tables_are_no_texts(name: str, tmp_path: Path) -> None:
+    kind = f".{name.lower().split('.')[1]}"
+    expected = f"{tmp_path / name}: {kind} is not read, expected one text a line and nothing else, as in .txt"
+    assert refusal(lambda: read_texts(str(tmp_path / name))) == expected
+
+
+@pytest.mark.parametrize(("content", "count"), [(b"a\rb\r", 1), (b"a\rb\rc", 2)])
+def test_carriage_returns_alone_end_no_lines(content: bytes, count: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    said = refusal(lambda: list(read_lines(str(path))))
+    assert refusal(lambda: list(read_pieces(str(path)))) == said
+    assert read_whole(str(path)) == content.decode()  # JSON may be so
+    assert said.startswith(f"{path}: {count} carriage return(s) and no line feed, expected lines that end with one; ")
+    command = said.rpartition("; ")[2].removesuffix(" makes the one of the other")
+    assert subprocess.check_output(command, shell=True, input=content) == content.replace(b"\r", b"\n")
+
+
+@pytest.mark.parametrize("content", [b"a\r", b"a\r\n", b"a\rb\n", b"a\nb\rc"])
+def test_a_carriage_return_beside_line_feeds_is_text(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    assert "".join(line for _, line in read_lines(str(path))).encode() == content
+
+
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
 def test_a_file_without_a_line_holds_no_text(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_bytes(content)

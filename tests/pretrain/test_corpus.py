@@ -8,6 +8,7 @@ import os
 import re
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,36 @@ def test_each_line_may_be_a_document(tmp_path: Path) -> None:
         _write(tmp_path / "b.jsonl", '{"text": "4\\n5"}'),
     )
     assert list(read_documents([text, jsonl], document_per_line=True)) == ["One. More.", "Two.", "Three.", "4\n5"]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "options", "refused"),
+    [
+        (["a.jsonl"], {"document_per_line": True}, "--document-per-line has no effect here: no text file is among"),
+        (["b.jsonl.gz", "pydocs"], {"document_per_line": True}, "--document-per-line has no effect here"),
+        (["only"], {"document_per_line": True}, "--document-per-line has no effect here"),
+        (["pydocs"], {"document_per_line": True}, "--document-per-line has no effect here"),
+        (["."], {"document_per_line": True}, ""),
+        (["a.jsonl", "c.txt"], {"document_per_line": True}, ""),
+        (["c.txt"], {"text_field": "body"}, "--text-field body has no effect here: no .jsonl file is among these"),
+        (["pydocs"], {"text_field": "body"}, "--text-field body has no effect here"),
+        (["."], {"text_field": "body"}, ""),
+        (["c.txt", "a.jsonl"], {"text_field": "body"}, ""),
+    ],
+)
+def test_options_for_files_of_another_kind_are_refused(
+    corpus: list[str], options: dict[str, Any], refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only").mkdir()
+    for name in ("a.jsonl", "b.jsonl.gz", "c.txt", "only/a.jsonl"):
+        _write(tmp_path / name, '{"body": "x"}')
+    monkeypatch.chdir(tmp_path)
+    found = ""
+    try:
+        check_corpus(corpus, **options)
+    except InputError as error:
+        found = str(error)
+    assert found.startswith(refused) and bool(found) == bool(refused)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "A.TSV", "a.json.gz", "a.parquet", "a.txt.zst", "a.tar.gz"])

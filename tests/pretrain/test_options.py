@@ -176,6 +176,7 @@ def test_no_nsp_is_short_for_the_pair_objective() -> None:
         (("--data", "a", "--out", "run", "--no-lowercase"), "--no-lowercase has no effect here: the arrays"),
         (("--data", "a", "--out", "run", "--sentence-per-line"), "--sentence-per-line has no effect here"),
         (("--data", "a", "--out", "run", "--text-field", "body"), "--text-field has no effect here"),
+        (("--data", "a", "--out", "run", "--document-per-line"), "--document-per-line has no effect here: the arrays"),
         ((*NEEDED, "--optimizer", "adamw", "--block-learning-rate", "0.3"), "--block-learning-rate has no effect"),
         ((*NEEDED, "--warmup-share", "0.6", "--decay-share", "0.6"), "--warmup-share and --decay-share"),
         ((*NEEDED, "--no-such-option"), "--no-such-option"),

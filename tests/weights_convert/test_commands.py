@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from minibert import checkpoint
 from minibert.tokenizer import Tokenizer
-from tests.helpers import REPOSITORY, contents, tiny_model
+from tests.helpers import FAMILY, REPOSITORY, contents, tiny_model
 from tests.weights_convert.reference_models import SMALL, edit_json, reference_model, write_directory, write_vocabulary
 from weights_convert import __main__
 
@@ -104,6 +104,35 @@ def test_to_hf_tells_how_to_load(
     checkpoint.save(tiny_model(architecture, SMALL), tokenizer, tmp_path / "ours")
     assert run(monkeypatch, "to-hf", tmp_path / "ours", tmp_path / "hf") == 0
     assert f"  transformers.{call.format(tmp_path / 'hf')}" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("family", "architecture", "dropout", "said"),
+    [
+        (
+            "distilbert", "BertForTokenClassification", 0.2,
+            "classifier_dropout 0.2: a DistilBertForTokenClassification has none of its own, and trains with 0.1, its "
+            "hidden_dropout_prob; its answers are the same",
+        ),
+        (
+            "roberta", "BertForMultipleChoice", 0.3,
+            "classifier_dropout 0.3: a RobertaForMultipleChoice has none of its own, and trains with 0.1, its "
+            "hidden_dropout_prob; its answers are the same",
+        ),
+        ("distilbert", "BertForTokenClassification", None, ""),
+        ("distilbert", "BertForTokenClassification", 0.1, ""),
+        ("distilbert", "BertForSequenceClassification", 0.2, ""),
+        ("bert", "BertForMultipleChoice", 0.3, ""),
+    ],
+)  # fmt: skip
+def test_to_hf_says_of_a_dropout_that_its_class_does_not_have(
+    family: str, architecture: str, dropout: float | None, said: str, tokenizer: Tokenizer, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    config = FAMILY[family].replace(vocab_size=tokenizer.vocab_size, pad_token_id=0, classifier_dropout=dropout)
+    checkpoint.save(tiny_model(architecture, config), tokenizer, tmp_path / "ours")
+    assert run(monkeypatch, "to-hf", tmp_path / "ours", tmp_path / "hf") == 0
+    assert "".join(line for line in capsys.readouterr().out.splitlines() if "classifier_dropout" in line) == said
 
 
 def test_there_and_back_on_the_command_line(
