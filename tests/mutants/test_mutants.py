@@ -41,6 +41,7 @@ def test_a_seed_draws_the_same_mutants_and_as_many_of_each_file() -> None:
     assert [mutant.file for mutant in drawn] == ["a.py", "b.py"] * 4
 
 
+@pytest.mark.slow
 def test_a_mutant_is_killed_by_the_test_that_sees_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     (copy := tmp_path / "copy").mkdir()
