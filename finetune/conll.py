@@ -271,7 +271,9 @@ def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names
     table = [columns for _, line in rows if (columns := split_columns(line, tabs=tabs))]
     count = len(table[0])
     if labelled and count < 2:
-        raise InputError(f"{shown(path)}:{row}: one column, expected a word and its tag")
+        raise InputError(
+            f"{shown(path)}:{row}: one column, expected a word and its tag with a tab or spaces between them"
+        )
     alike = [columns for columns in table if len(columns) == count]  # the others are refused when their turn comes
     tagged = all(is_tag(columns[-1]) for columns in alike)
     numbered = count > 1 + (labelled or tagged) and _counts([columns[0] for columns in alike])
@@ -290,7 +292,7 @@ def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names
         return Table(tabs, count, numbered and word != 0, tagged, word, None)
     tag = usual_tag if names.tag is None else _column("--tag-column", names.tag, count, f"{shown(path)}:{row}")
     if word == tag:
-        raise InputError(f"{shown(path)}:{row}: column {word + 1} for words and tags, expected two; see --word-column")
+        raise InputError(f"{shown(path)}:{row}: column {word + 1} for words and tags, expected two; see --tag-column")
     others = (column for column in range(count) if column not in (word, tag) and names.tag is None)
     also = tuple(column for column in others if all(is_tag(columns[column]) for columns in alike))
     return Table(tabs, count, numbered and word != 0, tagged, word, tag, also)
@@ -310,10 +312,12 @@ def _counts(cells: Sequence[str]) -> bool:
 
 
 def _go_up(cells: Sequence[str]) -> bool:
-    """Whether these go up by one at most, as numbers of sentences do (1, 1, 2), or 1-1, 1-2, or 1., 2."""
-    if len(cells) < 2 or not all(map(_OTHER_NUMBER.fullmatch, cells)):
+    """Whether these go up by one at most, as numbers of sentences do (1, 1, 2), or 1-1, 1-2, or 1., 2, or numbers
+    with a name ("Sentence: 1"), also that of a file, which stays the same."""
+    numbers = [[int(number) for number in re.findall("[0-9]{1,9}", cell)] for cell in cells]
+    names = {re.sub("[0-9]+", "", cell) for cell in cells}
+    if len(cells) < 2 or not all(numbers) or (len(names) > 1 and not all(map(_OTHER_NUMBER.fullmatch, cells))):
         return False
-    numbers = [[int(number) for number in re.findall("[0-9]+", cell)] for cell in cells]
     return all(before <= after and sum(after) - sum(before) <= 1 for before, after in pairwise(numbers))
 
 

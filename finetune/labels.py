@@ -39,7 +39,7 @@ def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
 def counted(examples: Sequence[TextExample], labels: Sequence[str]) -> str:
     """How many examples each label has, for the user, who sees whether these are the classes: of many the first."""
     counts = Counter(label for example in examples for label in _several(example.label))
-    shown = ", ".join(f"{label:.40} ({counts[label]:,})" for label in labels[:NAMED_LABELS])
+    shown = ", ".join(f"{' '.join(label.split()):.40} ({counts[label]:,})" for label in labels[:NAMED_LABELS])
     return f"labels: {shown}{', ...' if len(labels) > NAMED_LABELS else ''}"
 
 

@@ -14,8 +14,8 @@ from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReadin
 from finetune.sentences import read_tagged
 from finetune.squad import read_squad
 from finetune.squad_scores import squad_scores
-from finetune.tables import Row
-from finetune.tags import entities
+from finetune.tables import JSON_FILES, Row
+from finetune.tags import entities, is_tag
 from finetune.tally import Tally
 from finetune.texts import TextColumns, read_texts, text_examples
 from finetune.token_classification import in_scheme, words_for_themselves
@@ -23,7 +23,7 @@ from finetune.use_options import ScoreOptions
 from finetune.using import note_all, show_figures
 from minibert import checkpoint
 from minibert.errors import InputError
-from minibert.text_files import json_type, parse_json, read_lines, read_whole, reason, shown
+from minibert.text_files import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
 
 Figures = dict[str, Any]  # how many examples, the metrics of all together, and those of each class
 
@@ -38,7 +38,13 @@ def score_command(options: ScoreOptions, task: str, reading: Reading) -> None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.predictions))
     score: Callable[[str, str, Any], Figures] = SCORES[type(reading)]
     files = {"task": task, "data": options.data, "predictions": options.predictions}
-    show_figures(files | score(options.data, options.predictions, reading), options.json)
+    try:
+        figures = score(options.data, options.predictions, reading)
+    except InputError as error:
+        if options.task is not None or suffix(options.data) not in JSON_FILES:
+            raise
+        raise InputError(f"{error}; scored as {task}, --task says otherwise") from error  # any task may have such names
+    show_figures(files | figures, options.json)
 
 
 def _all_or_none(data: str) -> Tally:
@@ -94,7 +100,14 @@ def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
     if reading.scheme != "none":
         examples, _ = in_scheme(reading, examples)
         read = entities
-    given = [line.split()[-1] for _, line in read_lines(predictions) if not ends_sentence(line)]
+    given = []
+    for row, line in read_lines(predictions):
+        if ends_sentence(line):
+            continue
+        given.append(line.split()[-1])
+        if reading.scheme != "none" and not is_tag(given[-1]):
+            where = f"{shown(predictions)}:{row}"
+            raise InputError(f"{where}: {given[-1]!r:.60} is a tag of no scheme, expected O, or a tag such as B-PER")
     _check_count(len(given), predictions, sum(len(example.words) for example in examples), "words", data)
     note_all(tally.told)
     tags = iter(given)

@@ -102,7 +102,7 @@ def read_rows(
         if table.header:
             rows = _named_rows(path, records, columns, tally, quoting=quoting, see=see)
         else:
-            rows = _numbered_rows(path, records, columns, tally)
+            rows = _numbered_rows(path, records, columns, tally, see)
         if table.quoting is None and not quoting:
             rows = _seen_quoted(rows, tally)
     empty = True
@@ -213,10 +213,13 @@ def _other_delimiter(header: Sequence[str]) -> str:
     return "" if mark is None else f"; --delimiter {mark!r} parts them"
 
 
-def _numbered_rows(path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally) -> Iterator[Row]:
+def _numbered_rows(
+    path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally, see: str
+) -> Iterator[Row]:
     for column in columns:
         if not _COLUMN_NUMBER.fullmatch(column):
-            raise InputError(f"{shown(path)}: column {column!r}: without a header expected a number from 1")
+            hint = see and f"; {see}"
+            raise InputError(f"{shown(path)}: column {column!r}: without a header expected a number from 1{hint}")
     chosen = [int(column) - 1 for column in columns]
 
     def chosen_of(record: Record) -> Row:

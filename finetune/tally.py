@@ -99,7 +99,7 @@ class Tally:
         counts = {
             f"{self.spanning:,} field(s) span lines": self.spanning,
             f"{self.blank:,} line(s) are blank": self.blank,
-            f"{self.delimited:,} have a table's delimiter, or a tab, read as part of the text": self.delimited,
+            f"{self.delimited:,} line(s) have a table's delimiter or a tab, read as part of the text": self.delimited,
             f"{self.quoted:,} field(s) stand in quotation marks, read as part of the text; --quoting takes them off": (
                 self.quoted
             ),

@@ -86,7 +86,7 @@ def text_examples(
             elif problem_type == "multi_label_classification":
                 label = spelling.classes(_words(cell, what, label_separator), what)
             else:
-                label = _word(cell, what)
+                label = _word(cell, what, "; --multi-label reads lists")
         found_id = next(iter(cells[width:]), None)
         id = None if found_id is None else check_id(found_id, f"{where}: field 'id'")
         return TextExample(text=text, pair=pair, label=label, row=row, where=where, id=id)
@@ -98,13 +98,13 @@ def _text(found: dict[str, Any], column: str, where: str) -> str:
     return check_text(found[column], f"{where}: column {column!r}")
 
 
-def _word(cell: Any, what: str) -> str:
-    """A class as text: JSON's 1 is the label "1", its true the label "true"."""
+def _word(cell: Any, what: str, hint: str = "") -> str:
+    """A class as text: JSON's 1 is the label "1", its true the label "true". hint: what reads more than one."""
     if cell is None or isinstance(cell, list | dict):
-        raise InputError(f"{what} is {json_type(cell)}, expected a word or a number")
+        raise InputError(f"{what} is {json_type(cell)}, expected a word or a number{'' if cell is None else hint}")
     word = check_text(cell if isinstance(cell, str) else str(cell).lower(), what).strip()
     if kind := spelled(word):
-        raise InputError(f"{what} is {word!r:.60}, {kind}, expected a word or a number; --multi-label reads lists")
+        raise InputError(f"{what} is {word!r:.60}, {kind}, expected a word or a number{hint}")
     return word
 
 

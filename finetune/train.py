@@ -218,7 +218,7 @@ class Finetuning:
         lines = [
             f"model    {options.model} for {options.task}: {size}",
             f"data     {len(data.train.examples):,} examples to train on, {len(data.dev.examples):,} to choose the "
-            f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if self.task.labels else ""),
+            f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if len(self.task.labels) > 1 else ""),
             f"machine  {device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}",
             f"steps    {self.steps:,} in {options.epochs} epoch(s), peak learning rate {options.peak_rate:g}",
             *(f"note     {note}" for note in data.notes),

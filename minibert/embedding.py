@@ -69,8 +69,8 @@ def text_vectors(
     said = model.encoder.text_vectors or TextVectors()
     if said.not_done is not None and pooling is None:
         raise InputError(
-            f"the vectors of this model are made with what minibert does not do ({said.not_done}); give a pooling to "
-            "get others"
+            f"the vectors of this model are made with what minibert does not do ({said.not_done}); give a --pooling "
+            "to get others"
         )
     return TextVectors(
         pooling=said.pooling if pooling is None else pooling,

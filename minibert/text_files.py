@@ -50,6 +50,7 @@ NO_TEXT_SUFFIXES = (
     ".csv", ".tsv", ".json", ".parquet", ".arrow", ".feather", ".zst", ".xz", ".bz2", ".zip", ".7z", ".tar", ".tgz",
     ".html", ".xml", ".pdf", ".doc", ".docx", ".odt", ".epub", ".xls", ".xlsx",
 )  # fmt: skip
+_CR_TO_LF = r"tr '\r' '\n'"
 _HIGH_BYTES = bytes(range(0x80, 0x100))
 # Encodings by what most of a text's bytes above 127 are in them; the first for which that holds is the likely one.
 _ENCODINGS = {
@@ -169,7 +170,7 @@ def _check_line_end(path: str, row: int, line: str) -> None:
     if row == 1 and (count := line.rstrip("\r").count("\r")) and not line.endswith("\n"):
         raise InputError(
             f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with one; "
-            "tr '\\r' '\\n' makes the one of the other"
+            f"{_command(path, _CR_TO_LF, 'lf')} makes them so"
         )
 
 
@@ -267,14 +268,18 @@ def _likely(content: bytes, path: str, *, begins: bool = True) -> str:
     encoding = _encoding(content, begins=begins)
     if encoding is None:
         return ""
-    name = shlex.quote(path)
+    return f"; it is probably {encoding}: {_command(path, f'iconv -f {encoding} -t UTF-8', 'utf8')}"
+
+
+def _command(path: str, mend: str, prefix: str) -> str:
+    """For messages: the shell command that makes another file of this one, beside the shell, by what reads standard
+    input and mends it."""
+    name, made = shlex.quote(path), shlex.quote(f"{prefix}-{Path(path).name}")
     if path == STANDARD_INPUT:
-        command = f"... | iconv -f {encoding} -t UTF-8"
-    elif is_gzip(path):
-        command = f"gunzip -c {name} | iconv -f {encoding} -t UTF-8 | gzip > {shlex.quote('utf8-' + Path(path).name)}"
-    else:
-        command = f"iconv -f {encoding} -t UTF-8 {name} > {shlex.quote('utf8-' + Path(path).name)}"
-    return f"; it is probably {encoding}: {command}"
+        return f"... | {mend}"
+    if is_gzip(path):
+        return f"gunzip -c {name} | {mend} | gzip > {made}"
+    return f"{mend} < {name} > {made}"
 
 
 def _encoding(content: bytes, *, begins: bool) -> str | None:

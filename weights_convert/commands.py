@@ -74,7 +74,9 @@ def from_hf_command(args: Sequence[str]) -> None:
         terminal.say(f"config.json: without influence on what is computed: {', '.join(conversion.left_aside)}")
     rows, tokens = conversion.model.config.vocab_size, conversion.tokenizer.vocab_size
     if rows > tokens:
-        terminal.say(f"vocab_size: {rows:,} rows for {tokens:,} tokens; those behind the last token stay, and are none")
+        terminal.say(
+            f"vocab_size: {rows:,} rows for {tokens:,} tokens; the rows after the last token stay, but stand for none"
+        )
     if conversion.model.encoder.text_vectors is not None:
         terminal.say(f"vectors of texts: {conversion.model.encoder.text_vectors}")
     if conversion.not_used:

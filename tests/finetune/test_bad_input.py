@@ -235,7 +235,7 @@ def test_names_that_are_no_utf_8(option: str, base: Path, files: Path, tmp_path:
 def test_too_few_examples_to_hold_out_some(base: Path, tmp_path: Path, refused: Refused) -> None:
     train = write(tmp_path / "train.csv", "text,label\nthe cat,animal\nthe red,colour\n")
     said = refused(*train_on("text-classification", train, base, tmp_path))
-    assert f"{train}: too little to hold out a part of it (2 example(s)): give a dev file" in said
+    assert f"{train}: too little to hold out a part of it (2 example(s)), expected more or a --dev file" in said
 
 
 def test_every_answer_is_misplaced(base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:

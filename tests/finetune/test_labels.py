@@ -48,6 +48,7 @@ def test_the_classes_0_and_1_may_be_among_several(found: tuple[Label, ...]) -> N
         ((("x", "y"), (), ("x",)), "labels: x (2), y (1)"),
         (tuple("mlkjihgfedcba"), f"labels: {', '.join(f'{label} (1)' for label in 'abcdefghijkl')}, ..."),
         (("a" * 50, "b"), f"labels: {'a' * 40} (1), b (1)"),
+        (("a\r\nb", "c"), "labels: a b (1), c (1)"),
     ],
 )
 def test_a_user_is_told_how_often_labels_stand_there(found: tuple[Label, ...], said: str) -> None:

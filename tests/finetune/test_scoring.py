@@ -127,6 +127,15 @@ NONE_LEFT_OUT = "no row is left out here: mend it, or take it and its answer out
         ("a.json", squad(question("a")), ["x"], (), "predictions: is an array, expected an object of ids and answers"),
         ("a.json", squad(question("a")), "{", (), "predictions: no readable JSON ("),
         ("a.conll", TAGGED, "O\nO\n", (), "predictions: 2 answer(s), expected one a line to each of the 4 words of"),
+        ("a.conll", TAGGED, "O\nx B-per\nO\nPER\n", (), "predictions:4: 'PER' is a tag of no scheme, expected O, or"),
+        (
+            "a.jsonl",
+            '{"tokens": ["a"], "ner_tags": ["O"]}\n',
+            "O\n",
+            (),
+            "; scored as text-classification, --task says",
+        ),
+        ("a.json", '{"text": "a", "label": 1}\n', "1\n", (), "; scored as question-answering, --task says otherwise"),
         (
             "a.csv",
             "text,label\na,x\nb,y\n",

@@ -315,7 +315,9 @@ def test_very_many_columns_are_not_all_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["0", "-1", "text", "1.5", "", "²", "٣", "9" * 5000])
 def test_without_a_header_columns_are_numbers_from_1(tmp_path: Path, column: str) -> None:
     path = write(tmp_path / "a.csv", "a,b,c,d\n")
-    assert f"a.csv: column {column!r}: without a header expected a number from 1" in refused(path, (column,), NO_HEADER)
+    message = f"{path}: column {column!r}: without a header expected a number from 1"
+    assert refusal(lambda: list(read_rows(path, (column,), NO_HEADER))) == message
+    assert refusal(lambda: list(read_rows(path, (column,), NO_HEADER, see="see --x"))) == f"{message}; see --x"
 
 
 def test_a_row_without_the_chosen_column(tmp_path: Path) -> None:
@@ -359,9 +361,8 @@ def test_carriage_returns_alone_end_no_lines(
 ) -> None:
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
     shown = "standard input" if name == "-" else path
-    assert refused(path, ("a",)) == (
-        f"{shown}: {count} carriage return(s) and no line feed, expected lines that end with one; tr '\\r' '\\n' makes "
-        "the one of the other"
+    assert refused(path, ("a",)).startswith(
+        f"{shown}: {count} carriage return(s) and no line feed, expected lines that end with one; "
     )
 
 

@@ -61,7 +61,7 @@ def test_reasons_stand_where_the_rows_stood() -> None:
         (
             Tally(place="a", rows=2, lines=2, delimited=1),
             False,
-            ["a: 2 rows in 2 lines; 1 have a table's delimiter, or a tab, read as part of the text"],
+            ["a: 2 rows in 2 lines; 1 line(s) have a table's delimiter or a tab, read as part of the text"],
         ),
         (
             Tally(place="a", rows=2, lines=2, widths={3, 5, 4}),

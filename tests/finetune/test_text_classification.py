@@ -17,7 +17,9 @@ pytestmark = pytest.mark.usefixtures("plain")
 LEARNING = ("--epochs", 12, "--learning-rate", "5e-3", "--batch-size", 16, "--dtype", "float32")
 
 
-def test_a_number_is_told_and_not_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_is_told_and_not_a_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = write_model(tmp_path / "base", SHAPE.replace(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
     rng = random.Random(0)
     rows = [[sentence(rng, [ANIMALS[number]]), number] for number in [0, 1, 2, 3] * 30]
@@ -26,6 +28,7 @@ def test_a_number_is_told_and_not_a_class(tmp_path: Path, monkeypatch: pytest.Mo
             "--no-header", "--text-column", 2, "--label-column", 3, "--regression", *LEARNING,
             "--epochs", 25)  # fmt: skip
     assert run_here(monkeypatch, *args) == 0
+    assert "data     108 examples to train on, 12 to choose the epoch on\n" in capsys.readouterr().out
     found = summary(tmp_path / "run")
     assert found["metric"] == "spearman" and found["metrics"]["pearson"] > 0.9
     assert getattr(minibert.load(tmp_path / "run")[0], "problem_type") == "regression"  # noqa: B009 - of this class

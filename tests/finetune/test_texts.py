@@ -121,7 +121,7 @@ def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, mes
         ('"text": 5, "label": 1', "single_label_classification", "a.jsonl:1: column 'text' is a number, expected a"),
         ('"text": "\\ud83d", "label": 1', "single_label_classification", "column 'text' holds half a surrogate pair"),
         ('"text": "a", "label": null', "single_label_classification", "a.jsonl:1: label is null, expected a word or"),
-        ('"text": "a", "label": ["x"]', "single_label_classification", "a.jsonl:1: label is an array"),
+        ('"text": "a", "label": ["x"]', "single_label_classification", "is an array, expected a word or a number; --m"),
         ('"text": "a", "label": true', "regression", "a.jsonl:1: label is True, expected a finite number"),
         ('"text": "a", "label": NaN', "regression", "a.jsonl:1: expected one JSON object a line (NaN is no JSON"),
         (
@@ -150,6 +150,13 @@ def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, mes
 def test_jsonl_fields_that_are_refused(tmp_path: Path, fields: str, problem_type: str, message: str) -> None:
     path = write(tmp_path / "a.jsonl", f"{{{fields}}}\n")
     assert message in refusal(lambda: read(path, problem_type=problem_type))
+
+
+@pytest.mark.parametrize("label", ["[[1]]", '["[1]"]', '[{"x": 1}]'])
+def test_multi_label_is_no_remedy_where_it_is_given(tmp_path: Path, label: str) -> None:
+    path = write(tmp_path / "a.jsonl", f'{{"text": "a", "label": {label}}}\n')
+    message = refusal(lambda: read(path, problem_type="multi_label_classification"))
+    assert message.endswith("expected a word or a number")
 
 
 @pytest.mark.parametrize(

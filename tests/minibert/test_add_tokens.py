@@ -304,7 +304,7 @@ def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypat
         (
             ("model", "out", "--tokens", "FILE:latin.txt"),
             "{tmp}/latin.txt:2: not UTF-8 at byte 9, expected UTF-8 text; it is probably WINDOWS-1252: iconv -f "
-            "WINDOWS-1252 -t UTF-8 {tmp}/latin.txt > utf8-latin.txt",
+            "WINDOWS-1252 -t UTF-8 < {tmp}/latin.txt > utf8-latin.txt",
         ),
         (("model", "out", "--tokens", "病毒", "--seed", "-1"), "--seed must be from 0 to 4294967295, not -1"),
     ],

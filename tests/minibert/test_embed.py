@@ -251,7 +251,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
         (
             {"--input": "latin.txt"},
             "{tmp}/latin.txt:2: not UTF-8 at byte 11, expected UTF-8 text; it is probably WINDOWS-1252: iconv "
-            "-f WINDOWS-1252 -t UTF-8 {tmp}/latin.txt > utf8-latin.txt",
+            "-f WINDOWS-1252 -t UTF-8 < {tmp}/latin.txt > utf8-latin.txt",
         ),
         ({"--input": "empty.txt"}, "{tmp}/empty.txt: expected one text a line, found nothing"),
         ({"--output": "none/vectors.npy"}, "{tmp}/none/vectors.npy: there is no directory {tmp}/none"),

@@ -84,7 +84,7 @@ def test_bytes_that_are_no_utf8_are_named(tmp_path: Path, raw: bytes, message: s
 )
 def test_the_likely_encoding_is_named_with_the_command_that_converts(tmp_path: Path, raw: bytes, encoding: str) -> None:
     path = write(tmp_path / "a b.csv", raw)
-    command = f"iconv -f {encoding} -t UTF-8 '{path}' > 'utf8-a b.csv'"
+    command = f"iconv -f {encoding} -t UTF-8 < '{path}' > 'utf8-a b.csv'"
     message = refusal(lambda: list(read_lines(path)))
     assert message.endswith(f", expected UTF-8 text; it is probably {encoding}: {command}")
     converted = subprocess.run(command, shell=True, check=True, cwd=tmp_path)
@@ -151,14 +151,16 @@ def test_tables_are_no_texts(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("content", "count"), [(b"a\rb\r", 1), (b"a\rb\rc", 2)])
 def test_carriage_returns_alone_end_no_lines(content: bytes, count: int, tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
+    path = tmp_path / "a b.txt"
     path.write_bytes(content)
     said = refusal(lambda: list(read_lines(str(path))))
     assert refusal(lambda: list(read_pieces(str(path)))) == said
     assert read_whole(str(path)) == content.decode()  # JSON may be so
     assert said.startswith(f"{path}: {count} carriage return(s) and no line feed, expected lines that end with one; ")
-    command = said.rpartition("; ")[2].removesuffix(" makes the one of the other")
-    assert subprocess.check_output(command, shell=True, input=content) == content.replace(b"\r", b"\n")
+    command = f"tr '\\r' '\\n' < '{path}' > 'lf-a b.txt'"
+    assert said.endswith(f"; {command} makes them so")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "lf-a b.txt").read_bytes() == content.replace(b"\r", b"\n")
 
 
 @pytest.mark.parametrize("content", [b"a\r", b"a\r\n", b"a\rb\n", b"a\nb\rc"])
@@ -276,7 +278,7 @@ def test_a_small_file_may_have_a_byte_order_mark(tmp_path: Path) -> None:
 def test_of_a_small_file_in_another_encoding_that_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "config.json", "{}".encode("utf-16"))
     with pytest.raises(
-        ValueError, match=f"^byte 0 is not UTF-8; it is probably UTF-16: iconv -f UTF-16 -t UTF-8 {path}"
+        ValueError, match=f"^byte 0 is not UTF-8; it is probably UTF-16: iconv -f UTF-16 -t UTF-8 < {path}"
     ):
         read_small(path)
 

@@ -70,7 +70,7 @@ def test_from_hf_says_what_was_taken_off_and_which_rows_have_no_token(
     assert run(monkeypatch, "from-hf", hf_directory, tmp_path / "ours") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["_orig_mod. is taken off every key", "mapped: 41 keys to 33 parameters"]
-    assert lines[-3] == "vocab_size: 80 rows for 77 tokens; those behind the last token stay, and are none"
+    assert lines[-3] == "vocab_size: 80 rows for 77 tokens; the rows after the last token stay, but stand for none"
 
 
 def test_two_conversions_with_a_new_head_are_the_same_bytes(
