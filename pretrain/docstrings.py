@@ -1,7 +1,7 @@
 """A docstring -> its paragraphs, as one reads them in an editor.
 
 What is not language goes: doctests, blocks marked as code, signatures, tables, directives, underlines, and paragraphs
-that hold more symbols than words: unmarked code, grammars, formulas, lists of names. The rest stays as it was typed,
+of which most is symbols: unmarked code, grammars, formulas, lists of names. The rest stays as it was typed,
 with its backquotes, lists and names of parameters: the English that documentation is written in.
 """
 
@@ -33,10 +33,10 @@ _ITEM = re.compile(  # of a list, or of a list of names: "- ...", "(a) ...", "2.
     r"[-*+•–] +|\(?(?:\d{1,2}|[a-z]|[ivx]+)\) +|\d{1,2}\. +|[:@]\w+ ?[^:]*: |[\w.*]+(?: ?\([^()]*\))? ?: +(?=\S)"
 )
 _BOILERPLATE = re.compile(r"copyright|all rights reserved|licen[sc]ed? (?:under|agreement)|\S@\S+\.\w", re.IGNORECASE)
-_WORD = re.compile(  # as it stands in prose: in brackets, quotes or emphasis, hyphenated, before a comma
+_WORD = re.compile(  # of English prose: in brackets, quotes or emphasis, hyphenated, before a comma
     r"""[(\["'`*]*[A-Za-z]+(?:['’/-][A-Za-z]+)*[)\]"'`*]*[.,:;!?]*[)"'`*]*$"""
 )
-_SYMBOLS = 0.6  # of what stands between spaces: a paragraph with as large a share of other things is code
+_MOST_SYMBOLS = 0.6  # below this share of what stands between spaces a paragraph counts as language
 
 
 def paragraphs(docstring: str) -> list[str]:
@@ -48,7 +48,7 @@ def paragraphs(docstring: str) -> list[str]:
 
 def _is_language(paragraph: str) -> bool:
     found = paragraph.split()
-    return sum(not _WORD.match(one) for one in found) < _SYMBOLS * len(found)
+    return sum(not _WORD.match(one) for one in found) < _MOST_SYMBOLS * len(found)
 
 
 def _without_code(lines: Iterable[str]) -> Iterator[str]:
