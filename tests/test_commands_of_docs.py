@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import json
 import re
 import runpy
 import shlex
@@ -134,6 +135,9 @@ def write_data(place: Path) -> None:
     squad = write_task("question-answering", place / "squad" / "squad.json", 20).read_text(encoding="utf-8")
     for name in ("train-v1.1-subset44.json.gz", "dev-v1.1.json.gz", "dev-v2.0.json.gz"):
         write(place / "squad" / name, squad)
+    answers = {"text": ["Leeds"], "answer_start": [13]}
+    flat = {"id": "1", "context": "Ada lives in Leeds.", "question": "Where does Ada live?", "answers": answers}
+    write(place / "squad" / "flat.jsonl", f"{json.dumps(flat)}\n")
     text = (REPOSITORY / "README.md").read_bytes()
     (place / "wikitext-2" / "train.txt.gz").write_bytes(gzip.compress(text))
 
