@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from minibert import cli
+from minibert.console import cli
 
 COMMANDS = {
     "pretrain": (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import options
-from minibert import cli
+from minibert.console import cli
 
 
 def pretrain(args: Sequence[str]) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.tasks import TASKS
-from finetune.examples import QuestionExample
-from finetune.squad import read_squad, without_misplaced
+from finetune.data.examples import QuestionExample
+from finetune.data.squad import read_squad, without_misplaced
 from minibert.errors import InputError
-from minibert.text_files import read_lines
+from minibert.files.text import read_lines
 
 Unit = TypeVar("Unit")
 

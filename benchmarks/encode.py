@@ -20,10 +20,10 @@ from benchmarks.peers.encoders import EncodeWork
 from benchmarks.report import differences_in_work, table
 from benchmarks.runner import OURS, Results, Run, alternate, checksum, run_python, settings_of, workplace
 from benchmarks.sides import convert, weights_checksum
-from finetune.tables import TableFormat
-from finetune.texts import TextColumns, read_texts
+from finetune.data.tables import TableFormat
+from finetune.data.texts import TextColumns, read_texts
 from minibert.errors import CheckFailed
-from minibert.training.ceiling import encoder_operations, measured_ceiling
+from minibert.training.flops import encoder_operations, measured_ceiling
 
 PACKAGES = {"sentence-transformers": ("sentence-transformers", "transformers"), "onnxruntime": ("onnxruntime",)}
 COLUMNS, TABLE = TextColumns("6", "7", "5"), TableFormat(delimiter="\t", header=False, quoting=False)  # STS-B's

@@ -20,7 +20,7 @@ from minibert.checkpoint import check_writable
 from minibert.training.curves import COLOURS, GRID_COLOUR, LONGEST_TITLE, TEXT_COLOUR
 from minibert.training.device import choose_precision
 from minibert.training.drawing import as_drawn, figure_for
-from pretrain import pydocs
+from pretrain.text import pydocs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
-from minibert import cli
+from minibert.console import cli
 from minibert.errors import InputError
 
 FINETUNE = """Fine-tune the same weights for the same task, ours and a peer in turns, and compare figures and speed.

@@ -12,10 +12,10 @@ from benchmarks.options import PrepareBenchmarkOptions
 from benchmarks.report import table
 from benchmarks.runner import Results, Run, alternate, checksum, run_python, workplace
 from minibert.errors import InputError
-from pretrain.batches import BatchMaker
-from pretrain.instances import PairOptions, PairPlan
-from pretrain.masking import Masker
-from pretrain.shards import open_prepared
+from pretrain.arrays.shards import open_prepared
+from pretrain.batches.batch import BatchMaker
+from pretrain.batches.masking import Masker
+from pretrain.batches.pairs import PairOptions, PairPlan
 
 SIDE = "prepare"
 

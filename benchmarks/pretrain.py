@@ -21,9 +21,9 @@ from benchmarks.runner import OURS, Results, Run, alternate, run_python, setting
 from minibert.config import config_named
 from minibert.errors import CheckFailed
 from minibert.heads import BertForPreTraining
-from minibert.training.ceiling import measured_ceiling, training_operations
 from minibert.training.device import choose_device
-from pretrain.shards import open_prepared
+from minibert.training.flops import measured_ceiling, training_operations
+from pretrain.arrays.shards import open_prepared
 
 PEER_MODULE = "benchmarks.peers.transformers_pretraining"
 PEER_DTYPES = {"transformers": "float32", "transformers-autocast": "autocast", "transformers-bfloat16": "bfloat16"}

@@ -17,8 +17,8 @@ from benchmarks.runner import OURS, Results, Run, alternate, run_python, setting
 from benchmarks.sides import convert
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.processes import Processes
+from pretrain.arrays.shards import open_prepared
 from pretrain.evaluate import HeldOut, HeldOutFigures
-from pretrain.shards import open_prepared
 
 
 def compare(options: QualityOptions) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks.runner import Run
-from finetune.runs import Statistics, statistics_of
+from finetune.seeds import Statistics, statistics_of
 
 Figure = Callable[[Run], float]  # what a row of a table shows of a run
 

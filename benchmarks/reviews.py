@@ -22,8 +22,8 @@ import minibert
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import ReviewsOptions
 from benchmarks.runner import Results, Run, alternate, checksum, run_python, settings_of, workplace
-from finetune.tables import TableFormat
-from finetune.texts import TextColumns, read_texts
+from finetune.data.tables import TableFormat
+from finetune.data.texts import TextColumns, read_texts
 from minibert.checkpoint import write_whole
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM

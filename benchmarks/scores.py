@@ -1,6 +1,6 @@
 """One scorer for both sides: other people's, where there is one.
 
-Ours scores itself while it trains (`finetune.metrics`); here its answers are scored again, beside the peer's.
+Ours scores itself while it trains (`finetune.scoring.metrics`); here its answers are scored again, beside the peer's.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from finetune.examples import ChoiceExample, QuestionExample, TaggedExample, TextExample
-from finetune.metrics import entity_metrics
-from finetune.squad_scores import squad_scores
-from finetune.tags import entities
+from finetune.data.examples import ChoiceExample, QuestionExample, TaggedExample, TextExample
+from finetune.data.tags import entities
+from finetune.scoring.metrics import entity_metrics
+from finetune.scoring.squad_scores import squad_scores
 
 
 def score(task: str, examples: Sequence[Any], answers: Sequence[Any]) -> dict[str, float]:
@@ -54,7 +54,7 @@ def score_tags(examples: Sequence[TaggedExample], tags: Sequence[Sequence[str]])
 
 
 def score_answers(examples: Sequence[QuestionExample], texts: Sequence[str]) -> dict[str, float]:
-    """SQuAD v1.1's, which `tests/finetune/test_squad_scores.py` proves on literal cases."""
+    """SQuAD v1.1's, which `tests/finetune/scoring/test_squad_scores.py` proves on literal cases."""
     by_id = {example.id: text for example, text in zip(examples, texts, strict=True)}
     return squad_scores(examples, by_id, version_2=False)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.readings import READINGS
-from finetune.tally import Tally
-from finetune.tasks import TASKS as KINDS
-from minibert import cli
+from finetune.data.data_options import READINGS
+from finetune.data.tally import Tally
+from finetune.tasks.registry import TASKS as KINDS
+from minibert.console import cli
 
 
 @dataclass(frozen=True)

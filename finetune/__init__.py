@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from minibert.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from finetune.using import evaluate, predict
+    from finetune.inference import evaluate, predict
 
 __all__ = ["evaluate", "predict"]
 
-__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "finetune.using"))
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "finetune.inference"))

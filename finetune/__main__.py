@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minibert import cli
+from minibert.console import cli
 
 COMMANDS = {
     "text-classification": (

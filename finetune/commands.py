@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minibert.cli import given_options
+from minibert.console.cli import given_options
 from minibert.training.memory import keep_freed_memory
 
 
@@ -40,27 +40,27 @@ def _train(task: str, args: Sequence[str]) -> None:
 
 def evaluate(args: Sequence[str]) -> None:
     """Gives a model's figures on a file, or those of answers that stand in another."""
-    from finetune.use_options import EvaluateOptions, parse_score, parse_use
+    from finetune.inference_options import EvaluateOptions, parse_score, parse_use
 
     if "--predictions" in given_options(args):
         given, task, reading = parse_score(args)
-        from finetune.scoring import score_command
+        from finetune.scoring.predictions import score_command
 
         score_command(given, task, reading)
         return
     options, task, reading = parse_use(EvaluateOptions, "evaluate", args)
     keep_freed_memory()
-    from finetune.using import evaluate_command
+    from finetune.inference import evaluate_command
 
     evaluate_command(options, task, reading)
 
 
 def predict(args: Sequence[str]) -> None:
     """Gives a model's answers."""
-    from finetune.use_options import PredictOptions, parse_use
+    from finetune.inference_options import PredictOptions, parse_use
 
     options, task, reading = parse_use(PredictOptions, "predict", args)
     keep_freed_memory()
-    from finetune.using import predict_command
+    from finetune.inference import predict_command
 
     predict_command(options, task, reading)

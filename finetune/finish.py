@@ -6,17 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from finetune.answering import Machine
-from finetune.lora import merge_adapters
+from finetune.curves import draw_run
+from finetune.data.data_options import to_trained_on
+from finetune.forward import Machine
+from finetune.methods.embedding_rows import widen
+from finetune.methods.lora import merge_adapters
 from finetune.options import TrainingOptions
-from finetune.picture import draw_run
-from finetune.pictures import figures_table
 from finetune.position import Position
-from finetune.readings import to_trained_on
-from finetune.rows import widen
 from finetune.run_directory import RunDirectory
+from finetune.scoring.confusion import figures_table
 from finetune.setup import TrainingData
-from finetune.task import Task
+from finetune.tasks.task import Task
 from minibert import checkpoint
 from minibert.heads import TaskModel
 from minibert.training.device import device_name

@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from finetune.readings import ChoiceReading, QuestionReading, Reading, TagReading, TextReading, check_fields
-from finetune.tally import OnBadRow
-from minibert import cli
+from finetune.data.data_options import ChoiceReading, QuestionReading, Reading, TagReading, TextReading, check_fields
+from finetune.data.tally import OnBadRow
+from minibert.console import cli
 from minibert.errors import InputError
-from minibert.text_files import STANDARD_INPUT
+from minibert.files.text import LONE_SURROGATE, STANDARD_INPUT
 from minibert.training.run_directory import as_toml, plain_values
-from minibert.vocabulary import LONE_SURROGATE
 
 DESCRIPTIONS = {
     "text-classification": """Fine-tune a model to classify texts or pairs of texts, or to score them (--regression).

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.answering import SEQUENCES_AT_ONCE
-from finetune.batches import POOL_BATCHES, smallest_batch
+from finetune.data.batches import POOL_BATCHES, smallest_batch
+from finetune.data.tally import Tally
+from finetune.forward import SEQUENCES_AT_ONCE
 from finetune.options import TrainingOptions
-from finetune.tally import Tally
-from finetune.task import Feature, Task
-from finetune.tasks import TASKS
+from finetune.tasks.registry import TASKS
+from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError
@@ -166,7 +166,7 @@ def check_memory(
     weights, encoder = (parameter_count(config, name, labels=labels) for name in (architecture, "Bert"))
     learned = weights - encoder
     if options.method == "full":
-        learned = weights - config.vocab_size * config.embedding_width  # rows that are in use (`finetune.rows`) aside
+        learned = weights - config.vocab_size * config.embedding_width  # `embedding_rows` aside
     elif options.lora_rank is not None:
         layers = 1 if config.share_layers else config.num_hidden_layers
         adapters = layers * len(options.lora_targets) * 2 * options.lora_rank * config.hidden_size

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from finetune.answering import Machine
-from finetune.task import Task, TaskBatch
+from finetune.forward import Machine
+from finetune.tasks.task import Task, TaskBatch
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def accumulate_gradients(
 ) -> StepSums:
     """Adds the gradient of the global batch's mean loss to the parameters: this process's parts, and then the others'.
 
-    forward: the model as `finetune.answering.caller` gives it.
+    forward: the model as `finetune.forward.caller` gives it.
     """
     losses = sum(task.count(_targets(batch)) for batch in micro_batches)
     examples = sum(len(batch.features) for batch in micro_batches)

@@ -25,20 +25,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from finetune.answering import Machine, caller, predictions_of, with_states
-from finetune.batches import batches_in_epoch, epoch_order, make_batch
-from finetune.doubts import doubts
+from finetune.data.batches import batches_in_epoch, epoch_order, make_batch
+from finetune.data.data_options import from_trained_on, to_trained_on
 from finetune.finish import summarize, write_figures, write_model
-from finetune.lora import add_adapters
+from finetune.forward import Machine, caller, predictions_of, with_states
+from finetune.methods.embedding_rows import narrow_to
+from finetune.methods.lora import add_adapters
 from finetune.options import TrainingOptions
 from finetune.position import Position
-from finetune.readings import from_trained_on, to_trained_on
-from finetune.rows import narrow_to
 from finetune.run_directory import RunDirectory
-from finetune.runs import check_result, keep_lower_median, read_summary
+from finetune.scoring.doubts import doubts
+from finetune.seeds import check_result, keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
 from finetune.step import StepSums, accumulate_gradients
-from finetune.task import Task, TaskBatch
+from finetune.tasks.task import Task, TaskBatch
 from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.contention import Contention

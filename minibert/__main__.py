@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from minibert import cli
+from minibert.console import cli
 
 COMMANDS = {
     "info": (
-        "minibert.commands:info_command",
+        "minibert.commands.info:info_command",
         "architecture, parameters by part, vocabulary: python -m minibert info DIR",
     ),
     "fill-mask": (
-        "minibert.commands:fill_mask_command",
+        "minibert.commands.fill_mask:fill_mask_command",
         'the likeliest words: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
     ),
     "embed": (
-        "minibert.embed_command:embed_command",
+        "minibert.commands.embed:embed_command",
         "one vector a line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
     ),
     "add-tokens": (
-        "minibert.add_tokens_command:add_tokens_command",
+        "minibert.commands.add_tokens:add_tokens_command",
         "words of one's own as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
     ),
     "explore": (
-        "minibert.explore_command:explore_command",
+        "minibert.commands.explore:explore_command",
         'a page that shows every step: python -m minibert explore DIR "text" ["second text"] --out page.html',
     ),
 }

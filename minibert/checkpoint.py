@@ -27,12 +27,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from minibert import vocabulary_files
 from minibert.config import BertConfig, TextVectors
 from minibert.errors import InputError
+from minibert.files.text import STANDARD_INPUT, check_path, open_file, read_small, shown
 from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
-from minibert.text_files import STANDARD_INPUT, check_path, open_file, read_small, shown
 from minibert.tokenizer import Tokenizer
+from minibert.tokenizer import directory as vocabulary_directory
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -312,7 +312,7 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
 
 # What belongs to a model directory, a run's or one of Hugging Face's.
 BELONGING = (
-    CONFIG, "*.safetensors", "*.bin", "*.index.json", *vocabulary_files.ALL_FILES,
+    CONFIG, "*.safetensors", "*.bin", "*.index.json", *vocabulary_directory.ALL_FILES,
     "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
     "run.toml", "metrics.jsonl", "summary.json", "curves.png", "confusion.png",
 )  # fmt: skip

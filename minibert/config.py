@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.errors import InputError, did_you_mean
-from minibert.text_files import read_small
+from minibert.files.text import read_small
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
 POOLER_ACTIVATIONS = ("tanh", "relu")

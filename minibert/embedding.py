@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from minibert.config import TextVectors
-from minibert.dropout import without_dropout
 from minibert.errors import InputError
+from minibert.fast.dropout import without_dropout
 from minibert.heads import Model
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer

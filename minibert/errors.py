@@ -1,6 +1,6 @@
 """How a run can end other than well, and the exit code that each ending has.
 
-Every command raises one of these; `minibert.cli.run` turns it into one line on standard error and the exit code.
+Every command raises one of these; `console.cli.run` turns it into one line on standard error and the exit code.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from minibert.dropout import without_dropout
 from minibert.errors import InputError
+from minibert.fast.dropout import without_dropout
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Batch, Tokenizer
 

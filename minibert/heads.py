@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from minibert.config import BertConfig
-from minibert.dropout import Dropout
 from minibert.errors import InputError
+from minibert.fast.dropout import Dropout
 from minibert.model import ACTIVATION_MODULES, Bert, check_positions, initialize
 
 

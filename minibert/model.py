@@ -6,7 +6,7 @@ Its relatives are the same code with other fields in their config; where one dif
 
 One legend for shapes everywhere: B batch, T tokens in a sequence, H hidden, N heads, D = H/N, V vocabulary,
 M masked positions in the batch, L layers, R positions that a block is given and W that it returns (see
-`minibert.unpadding`; usually all B·T), E the width of the embeddings, which is H but in ALBERT.
+`minibert.fast.unpadding`; usually all B·T), E the width of the embeddings, which is H but in ALBERT.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert.config import BertConfig, TextVectors
-from minibert.dropout import Dropout
 from minibert.errors import InputError
-from minibert.unpadding import PADDED, Layout, Unpadded
+from minibert.fast.dropout import Dropout
+from minibert.fast.unpadding import PADDED, Layout, Unpadded
 
 
 class Embeddings(nn.Module):

@@ -5,8 +5,8 @@
 
 The model's own forward pass is watched from outside while it runs, and nothing stays on the modules. All is computed as
 usual but for one thing: of the last block all positions, where a head alone would have it compute those that it looks
-at (see `minibert.unpadding`). Names are those of the modules, without `encoder.`, so that they are the same for every
-class; "{}" is the number of a block. In the order in which they are computed:
+at (see `minibert.fast.unpadding`). Names are those of the modules, without `encoder.`, so that they are the same for
+every class; "{}" is the number of a block. In the order in which they are computed:
 
     embeddings.token, .segment      (B, T, E)       no .segment in DistilBERT
     embeddings.position             (T, E)          RoBERTa's (B, T, E)

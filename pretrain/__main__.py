@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from minibert import cli
+from minibert.console import cli
 
 COMMANDS = {
     "prepare": (
-        "pretrain.prepare_command:prepare_command",
+        "pretrain.commands.prepare:prepare_command",
         "only the vocabulary and the token arrays",
     ),
     "inspect": (
-        "pretrain.inspect_command:inspect_command",
+        "pretrain.commands.inspect:inspect_command",
         "what the model will be shown",
     ),
 }

@@ -17,11 +17,11 @@ from torch import nn
 from minibert.errors import InputError
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
-from pretrain.batches import BatchMaker, PretrainBatch
-from pretrain.instances import PairObjective, PairOptions, PairPlan
+from pretrain.arrays.shards import PreparedCorpus
+from pretrain.batches.batch import BatchMaker, PretrainBatch
+from pretrain.batches.masking import Masker
+from pretrain.batches.pairs import PairObjective, PairOptions, PairPlan
 from pretrain.loss import loss_sums, predict, right_answers
-from pretrain.masking import Masker
-from pretrain.shards import PreparedCorpus
 
 SEED = 20181011  # the day the paper appeared: of no meaning, but always the same
 MASK_RATE = 0.15

@@ -3,7 +3,7 @@
 Both are sums over what this process sees, divided by the counts of the whole global batch: then the losses and
 gradients of any number of micro-batches and processes add up to those of one big batch.
 
-M' >= M rows of logits answer M labels: what comes after is filling (see `pretrain.batches`) and counts for nothing, nor
+M' >= M rows of logits answer M labels: what comes after is filling (see `batches.batch`) and counts for nothing, nor
 does, on a GPU, a label that is `NO_LABEL`.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert.heads import PreTrainingLogits
-from pretrain.batches import PretrainBatch
+from pretrain.batches.batch import PretrainBatch
 
 NO_LABEL = -100  # of filling, where labels are filled up too (`pretrain.step.tensors_of`)
 

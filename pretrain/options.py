@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import tyro
 
-from minibert import cli
+from minibert.console import cli
 from minibert.errors import InputError, did_you_mean
-from minibert.text_files import read_small
+from minibert.files.text import read_small
+from minibert.tokenizer.vocabulary import Kind
 from minibert.training.run_directory import as_toml, plain_values
-from minibert.vocabulary import Kind
-from pretrain.instances import PairObjective, PairOptions
-from pretrain.prepare import PrepareOptions
-from pretrain.word_bounds import Segmenter
+from pretrain.arrays.prepare import PrepareOptions
+from pretrain.batches.pairs import PairObjective, PairOptions
+from pretrain.text.word_bounds import Segmenter
 
 if TYPE_CHECKING:
     from minibert.tokenizer import Tokenizer

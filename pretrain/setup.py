@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from minibert import checkpoint, terminal
+from minibert import checkpoint
 from minibert.config import BertConfig, config_named
+from minibert.console import terminal
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
@@ -21,13 +22,13 @@ from minibert.training.device import choose_device, choose_precision, missing_fo
 from minibert.training.room import Passes, block_matrices, check_room, needs, parameter_count
 from minibert.training.run_directory import Standing, gone_on_bad_input
 from pretrain import evaluate
-from pretrain.corpus import check_corpus
+from pretrain.arrays.prepare import prepare
+from pretrain.arrays.shards import PreparedCorpus, TokenArrays, open_prepared
+from pretrain.batches.pairs import PairOptions, plan_block
 from pretrain.initial import begin_at_neighbours
-from pretrain.instances import PairOptions, plan_block
 from pretrain.options import PretrainOptions
-from pretrain.prepare import prepare
 from pretrain.run_directory import RunDirectory
-from pretrain.shards import PreparedCorpus, TokenArrays, open_prepared
+from pretrain.text.corpus import check_corpus
 
 PretrainModel = BertForPreTraining | BertForMaskedLM
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minibert.fast.cuda_graphs import Replayed
 from minibert.heads import BertForMaskedLM, BertForPreTraining
-from minibert.training.ceiling import training_operations
 from minibert.training.device import Precision
+from minibert.training.flops import training_operations
 from minibert.training.processes import Processes
-from minibert.training.replay import Replayed
-from pretrain.batches import PretrainBatch
+from pretrain.batches.batch import PretrainBatch
 from pretrain.loss import NO_LABEL, Sums, loss_sums, predict
 
 

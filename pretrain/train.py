@@ -28,10 +28,10 @@ from tqdm import tqdm
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError, Interrupted, RunStopped
-from minibert.training.ceiling import measured_ceiling
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.drawing import draw_or_say
+from minibert.training.flops import measured_ceiling
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog, open_log
@@ -42,15 +42,15 @@ from minibert.training.run_directory import Standing
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, restore, snapshot
 from minibert.training.state import State, load_newest_state, save_state
-from pretrain.batches import BatchMaker, Prefetcher, PretrainBatch, data_seed
+from pretrain.arrays.shards import MANIFEST, open_prepared
+from pretrain.batches.batch import BatchMaker, Prefetcher, PretrainBatch, data_seed
+from pretrain.batches.masking import Masker
+from pretrain.batches.pairs import PairPlan
+from pretrain.curves import draw_run
 from pretrain.evaluate import HeldOut, HeldOutFigures
-from pretrain.instances import PairPlan
-from pretrain.masking import Masker
 from pretrain.options import PretrainOptions
-from pretrain.picture import draw_run
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import TakenOver, build_model, is_compiled, model_config, set_up
-from pretrain.shards import MANIFEST, open_prepared
 from pretrain.step import Pass, StepSums, accumulate_gradients
 
 

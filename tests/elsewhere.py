@@ -77,7 +77,7 @@ def main() -> None:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(module.name)
 
-    from minibert import cli
+    from minibert.console import cli
     from pretrain.__main__ import main as pretrain
     from pretrain.train import Pretraining
 

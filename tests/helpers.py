@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
-from pretrain.shards import TokenArrays
+from pretrain.arrays.shards import TokenArrays
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -19,8 +19,8 @@ import pytest
 import torch
 
 import minibert
-from finetune.conll import read_conll
-from finetune.squad import read_squad
+from finetune.data.conll import read_conll
+from finetune.data.squad import read_squad
 from minibert.config import BertConfig
 from tests.pretrain.running import documents, run_here, write_text
 from weights_convert.convert import from_hf, to_hf

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from finetune.use_options import EvaluateOptions, parse_use
+from finetune.inference_options import EvaluateOptions, parse_use
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.tokenizer import Tokenizer
 from minibert.training.state import load_newest_state, save_state
+from pretrain.arrays.prepare import PrepareOptions, prepare
+from pretrain.arrays.shards import open_prepared
 from pretrain.options import read_recipe
-from pretrain.prepare import PrepareOptions, prepare
 from pretrain.run_directory import RunDirectory
-from pretrain.shards import open_prepared
 from tests.helpers import refusal
 from weights_convert.config_map import read_config
 from weights_convert.hub import directory_named

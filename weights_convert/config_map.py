@@ -12,9 +12,9 @@ from typing import Any
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
+from minibert.files.text import read_small
 from minibert.heads import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, BertForPreTraining, Model, head_fields
-from minibert.text_files import read_small
-from minibert.vocabulary_files import checked_class
+from minibert.tokenizer.directory import checked_class
 from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family, family_of
 
 FIRST_NAME = "bert_config.json"  # of config.json in the first releases, BERT's own and those for PyTorch

@@ -15,8 +15,8 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import MAX_WORD_CHARS
-from minibert.vocabulary_files import ALL_FILES, CLASSES, GENERIC_CLASSES, NAMED
+from minibert.tokenizer.directory import ALL_FILES, CLASSES, GENERIC_CLASSES, NAMED
+from minibert.tokenizer.vocabulary import MAX_WORD_CHARS
 from weights_convert.config_map import MASKED_LM, Described, read_config, to_fields
 from weights_convert.families import Family
 from weights_convert.hub import directory_named

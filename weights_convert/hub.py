@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from minibert import vocabulary_files
 from minibert.errors import InputError
-from minibert.text_files import check_path
+from minibert.files.text import check_path
+from minibert.tokenizer import directory as vocabulary_directory
 from weights_convert import sentence_files
 from weights_convert.weight_files import BIN, SAFETENSORS
 
 EXTRA = "the extra hub: pip install -e '.[hub]' in minibert's checkout"
 HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"  # "bert-base-uncased", "google-bert/bert-base-uncased"
-ALL_BUT_WEIGHTS = ["config.json", *vocabulary_files.ALL_FILES, *sentence_files.ALL_FILES]
+ALL_BUT_WEIGHTS = ["config.json", *vocabulary_directory.ALL_FILES, *sentence_files.ALL_FILES]
 
 
 def directory_named(name: str | Path) -> Path:

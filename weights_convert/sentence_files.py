@@ -15,8 +15,8 @@ from minibert.config import POOLINGS, BertConfig, TextVectors
 from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary_files import CONFIG as TOKENIZER_CONFIG
-from minibert.vocabulary_source import read_json, read_object
+from minibert.tokenizer.directory import CONFIG as TOKENIZER_CONFIG
+from minibert.tokenizer.source import read_json, read_object
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minibert.errors import InputError
-from minibert.text_files import check_file, read_small, reason
+from minibert.files.text import check_file, read_small, reason
 from minibert.training.room import out_of_memory
 
 SAFETENSORS = "model.safetensors"

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from benchmarks.tasks import TASKS, Work
-from finetune.examples import QuestionExample
+from finetune.data.examples import QuestionExample
 
 N_BEST = 20
 MOST_TOKENS = 30  # of an answer

@@ -22,10 +22,10 @@ from transformers import BertForPreTraining
 from benchmarks.runner import Run
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.schedule import learning_rate_factor
-from pretrain.batches import BatchMaker, PretrainBatch, data_seed
-from pretrain.instances import PairOptions, PairPlan
-from pretrain.masking import Masker
-from pretrain.shards import open_prepared
+from pretrain.arrays.shards import open_prepared
+from pretrain.batches.batch import BatchMaker, PretrainBatch, data_seed
+from pretrain.batches.masking import Masker
+from pretrain.batches.pairs import PairOptions, PairPlan
 
 NO_LABEL = -100
 

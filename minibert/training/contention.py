@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from minibert.processor import TAKEN, Reading, cores, crowded
+from minibert.fast.threads import TAKEN, Reading, cores, crowded
 
 SHORTEST = 2.0  # seconds between two looks
 

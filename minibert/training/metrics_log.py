@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from minibert.errors import RunStopped
-from minibert.text_files import check_file
+from minibert.files.text import check_file
 from minibert.training.processes import Processes, say
 
 LARGEST = 1e100  # what is beyond is no figure of a run, and no picture has room for it

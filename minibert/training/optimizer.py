@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.training.replay import Replayed
+from minibert.fast.cuda_graphs import Replayed
 
 # Muon takes the matrices inside the blocks; embeddings and heads, where a row belongs to a word, go to AdamW.
 BLOCK_MARK = "blocks."

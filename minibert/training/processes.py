@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from minibert import cli, terminal
+from minibert.console import cli, terminal
 from minibert.errors import InputError, MinibertError, RunStopped
-from minibert.text_files import reason
+from minibert.files.text import reason
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from minibert.errors import InputError
-from minibert.text_files import check_path, read_small
+from minibert.files.text import check_path, read_small
 from minibert.training.lock import Held, hold
 
 

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minibert.errors import InputError, RunStopped
-from minibert.text_files import open_file, read_small
+from minibert.files.text import open_file, read_small
 
 TENSORS = "tensors.safetensors"
 RECORD = "state.json"

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finetune.answering import caller
+from finetune.forward import caller
 from minibert import BertConfig
 from minibert.heads import ARCHITECTURES, Model
 from minibert.training.device import choose_precision
-from pretrain.batches import PretrainBatch
+from pretrain.batches.batch import PretrainBatch
 from pretrain.step import Pass
 
 CPU = torch.device("cpu")

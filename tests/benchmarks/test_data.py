@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.data import choices_of, drawn, write_files
 from benchmarks.tasks import TASKS, read_examples
-from finetune.examples import Answer, QuestionExample
-from finetune.squad import read_squad
+from finetune.data.examples import Answer, QuestionExample
+from finetune.data.squad import read_squad
 from tests.benchmarks.conftest import FOLDERS
 from tests.finetune.files import DATA, needs_data
 from tests.helpers import refusal

@@ -13,7 +13,7 @@ from benchmarks.finetune import compare, report
 from benchmarks.options import FinetuneOptions
 from benchmarks.runner import Run
 from benchmarks.tasks import TASKS
-from minibert import cli
+from minibert.console import cli
 from minibert.errors import CheckFailed
 from tests.benchmarks.conftest import FOLDERS
 from tests.helpers import refusal

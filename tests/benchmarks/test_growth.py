@@ -16,7 +16,7 @@ from tests.helpers import refusal
 def test_text_of_a_size_is_the_embedded_corpus_and_then_other_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pretrain.pydocs.documents", lambda: iter(["one.\n\ntwo.", "three."]))
+    monkeypatch.setattr("pretrain.text.pydocs.documents", lambda: iter(["one.\n\ntwo.", "three."]))
     write_text(tmp_path / "x.jsonl", 1e-4)
     texts = [json.loads(line)["text"] for line in (tmp_path / "x.jsonl").read_text().splitlines()]
     assert texts == ["one.\n\ntwo.", "three.", "one. copy1\n\ntwo. copy1", "three. copy1"]

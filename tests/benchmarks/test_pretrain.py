@@ -11,7 +11,7 @@ from benchmarks.options import PretrainBenchmarkOptions
 from benchmarks.pretrain import check_losses, compare, report, share_of_ceiling, tokens_per_second
 from benchmarks.runner import Run
 from minibert.errors import CheckFailed
-from minibert.training.ceiling import encoder_operations, training_operations
+from minibert.training.flops import encoder_operations, training_operations
 from tests.helpers import TINY
 
 

@@ -12,9 +12,9 @@ from benchmarks.data import write_files
 from benchmarks.peers.recipes import RECIPES, PeerFeature, best_span
 from benchmarks.scores import score
 from benchmarks.tasks import TASKS, Work, read_examples
-from finetune.readings import ChoiceReading, QuestionReading, TagReading, TextReading
-from finetune.task import Feature
-from finetune.tasks import TASKS as OUR_TASKS
+from finetune.data.data_options import ChoiceReading, QuestionReading, TagReading, TextReading
+from finetune.tasks.registry import TASKS as OUR_TASKS
+from finetune.tasks.task import Feature
 from minibert.tokenizer import Tokenizer
 from tests.benchmarks.conftest import FOLDERS
 

@@ -19,16 +19,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from finetune.data.data_options import READINGS
+from finetune.inference_options import EvaluateOptions, PredictOptions
 from finetune.options import OPTIONS
-from finetune.readings import READINGS
-from finetune.use_options import EvaluateOptions, PredictOptions
-from minibert.add_tokens_command import AddTokensOptions
-from minibert.commands import FillMaskOptions
-from minibert.embed_command import EmbedOptions
-from minibert.explore_command import ExploreOptions
-from pretrain.inspect_command import InspectOptions
+from minibert.commands.add_tokens import AddTokensOptions
+from minibert.commands.embed import EmbedOptions
+from minibert.commands.explore import ExploreOptions
+from minibert.commands.fill_mask import FillMaskOptions
+from pretrain.arrays.prepare import PrepareOptions
+from pretrain.commands.inspect import InspectOptions
 from pretrain.options import PretrainOptions
-from pretrain.prepare import PrepareOptions
 from tests.endurance import forks, material
 from tests.endurance.forks import Ending, Streams
 from weights_convert.commands import VerifyOptions

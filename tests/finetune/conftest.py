@@ -29,4 +29,4 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process draw no picture, which takes longer than the training."""
     monkeypatch.setattr("finetune.finish.draw_run", lambda *_, **__: None)
-    monkeypatch.setattr("finetune.text_classification.draw_confusion", lambda *_, **__: None)
+    monkeypatch.setattr("finetune.tasks.text_classification.draw_confusion", lambda *_, **__: None)

@@ -10,7 +10,7 @@ import transformers
 from torch.testing import assert_close
 
 import minibert
-from finetune.tasks import TASKS as KINDS
+from finetune.tasks.registry import TASKS as KINDS
 from minibert import checkpoint
 from minibert.heads import SpanLogits
 from minibert.model import Bert

@@ -62,7 +62,7 @@ def test_pictures_that_fail_are_lines_for_the_user(
         raise RuntimeError("Key backend: 'x' is not\na valid value")
 
     monkeypatch.setattr("minibert.training.drawing.installed_fonts", fail)
-    monkeypatch.setattr("finetune.pictures.drawable", fail)
+    monkeypatch.setattr("finetune.scoring.confusion.drawable", fail)
     run = tmp_path / "run"
     assert run_here(monkeypatch, *arguments(TASK, base, files, run), *SHORT) == 0
     shown = capsys.readouterr()
@@ -99,7 +99,7 @@ def test_a_broken_torchmetrics_is_refused_before_anything_is_written(
 ) -> None:
     assert run_here(monkeypatch, *arguments(TASK, base, files, tmp_path / "run"), "--epochs", 1) == 0
     monkeypatch.setitem(sys.modules, "torchmetrics.functional.classification", None)
-    monkeypatch.setattr("finetune.using.predictions_of", lambda *_: pytest.fail("predicted"))
+    monkeypatch.setattr("finetune.inference.predictions_of", lambda *_: pytest.fail("predicted"))
     capsys.readouterr()
     evaluating = ("evaluate", tmp_path / "run", "--data", files / "dev.csv")
     for args in (arguments(TASK, base, files, tmp_path / "new"), evaluating):

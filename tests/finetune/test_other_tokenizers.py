@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from finetune.examples import Answer, QuestionExample, TaggedExample
-from finetune.question_answering import NO_ANSWER, QuestionAnswering
-from finetune.readings import QuestionReading, TagReading
-from finetune.task import encoded, joined
-from finetune.token_classification import TokenClassification
+from finetune.data.data_options import QuestionReading, TagReading
+from finetune.data.examples import Answer, QuestionExample, TaggedExample
+from finetune.tasks.question_answering import NO_ANSWER, QuestionAnswering
+from finetune.tasks.task import encoded, joined
+from finetune.tasks.token_classification import TokenClassification
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import Kind
+from minibert.tokenizer.vocabulary import Kind
 
 CONTEXT = "The cat sat on the mat, and the dogs   ran to the “house”; he bought milk. She went home, to bread."
 ANSWERS = ["The cat", "dogs   ran", "“house”", "bread", "he bought milk"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import minibert
-from finetune.answering import predictions_of
-from finetune.tasks import TASKS as KINDS
+from finetune.forward import predictions_of
+from finetune.tasks.registry import TASKS as KINDS
 from minibert.heads import head_fields
 from tests.finetune.running import TASKS, file_name, lines, run_here
 from tests.pretrain.running import metrics, summary

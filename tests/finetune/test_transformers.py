@@ -18,10 +18,10 @@ import transformers
 import minibert
 from benchmarks.data import write_files
 from benchmarks.tasks import TASKS as PUBLIC
-from finetune.batches import make_batch
-from finetune.readings import from_trained_on
-from finetune.tally import Tally
-from finetune.tasks import TASKS as KINDS
+from finetune.data.batches import make_batch
+from finetune.data.data_options import from_trained_on
+from finetune.data.tally import Tally
+from finetune.tasks.registry import TASKS as KINDS
 from minibert.heads import SpanLogits, head_fields
 from tests.finetune.files import DATA, needs_data
 from tests.finetune.running import TASKS, file_name, lines, run_here, write_task

@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn import DataParallel
 from torch.testing import assert_close
 
-from minibert import checkpoint, cli
+from minibert import checkpoint
 from minibert.config import TextVectors
+from minibert.console import cli
 from minibert.heads import ARCHITECTURES, OPTIONAL_HEAD_FIELDS, BertForMaskedLM, BertForPreTraining, head_fields
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from minibert import tokenizer as module
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import Kind
+from minibert.tokenizer import tokenizer as module
+from minibert.tokenizer.vocabulary import Kind
 from tests.helpers import refusal
 from tests.minibert.unicode_strings import strings
 

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from transformers.models.bert import modeling_bert as reference_modules
 
 from minibert.config import BertConfig
-from minibert.dropout import Dropout
+from minibert.fast.dropout import Dropout
 from minibert.model import (
     Bert,
     Block,

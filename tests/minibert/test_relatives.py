@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from minibert.errors import InputError
 from minibert.growing import grow_vocabulary
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import BYTE_OF, BYTES, Kind
+from minibert.tokenizer.vocabulary import BYTE_OF, BYTES, Kind
 from tests.helpers import TINY, refusal, tiny_model
 
 QUOTES = [{"type": "Replace", "pattern": {"String": mark}, "content": '"'} for mark in ("``", "''")]

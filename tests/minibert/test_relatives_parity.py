@@ -17,10 +17,10 @@ from tokenizers import AddedToken
 
 from minibert.config import BertConfig
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import Kind
+from minibert.tokenizer.vocabulary import Kind
 from tests.helpers import TINY, refusal
 from tests.minibert.relatives import albert_files, roberta_files
-from tests.minibert.test_tokenizer_parity import REAL_TEXTS, STRINGS, assert_same, assert_same_in_every_way, lines_of
+from tests.minibert.tokenizer.test_parity import REAL_TEXTS, STRINGS, assert_same, assert_same_in_every_way, lines_of
 from tests.minibert.unicode_strings import strings
 from weights_convert.convert import tokenizer_fields, write_json
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.prepare import PrepareOptions, prepare
+from pretrain.arrays.prepare import PrepareOptions, prepare
 from tests.pretrain.running import DROPPING, Refused, documents, run_here, tree, write_shape, write_text
 
 

@@ -13,11 +13,11 @@ import pytest
 from minibert import __main__ as minibert_main
 from minibert.tokenizer import Tokenizer
 from minibert.training.processes import Processes
-from pretrain.batches import BatchMaker
+from pretrain.arrays.shards import open_prepared
+from pretrain.batches.batch import BatchMaker
 from pretrain.options import parse_options
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
-from pretrain.shards import open_prepared
 from pretrain.train import Pretraining
 from tests.helpers import REPOSITORY
 from tests.pretrain.running import finished, run_here, start, tree

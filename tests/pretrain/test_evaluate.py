@@ -17,8 +17,8 @@ from minibert.tokenizer import Tokenizer
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
 from pretrain import evaluate
+from pretrain.arrays.shards import Manifest, PreparedCorpus, SideCounts, TokenArrays
 from pretrain.evaluate import HeldOut, HeldOutFigures, unigram_loss
-from pretrain.shards import Manifest, PreparedCorpus, SideCounts, TokenArrays
 from tests.helpers import TINY, arrays_of, refusal, seeded
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.heads import BertForPreTraining
 from minibert.training.device import choose_precision
-from pretrain.batches import PretrainBatch
+from pretrain.batches.batch import PretrainBatch
 from pretrain.options import parse_options
 from pretrain.step import Pass
 from pretrain.train import Pretraining, train

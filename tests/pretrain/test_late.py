@@ -71,7 +71,7 @@ def test_a_picture_that_fails_and_files_that_are_gone_cost_nothing(
         (data / "manifest.json").unlink()
 
     before_step(monkeypatch, 2, gone)
-    monkeypatch.setattr("pretrain.picture.draw_curves", fail)
+    monkeypatch.setattr("pretrain.curves.draw_curves", fail)
     args = ("--data", data, "--model", model, "--seq-len", 32, "--batch-size", 8, "--dtype", "float32", "--out", run)
     assert run_here(monkeypatch, *args, "--steps", 4, "--save-every", 3) == 0
     shown = capsys.readouterr()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining, PreTrainingLogits
-from pretrain.batches import PretrainBatch
+from pretrain.batches.batch import PretrainBatch
 from pretrain.loss import (
     NO_LABEL,
     SummedCrossEntropy,

@@ -10,10 +10,10 @@ import pytest
 import minibert
 from minibert.explore.record import make_record
 from minibert.tokenizer import Tokenizer
-from pretrain.batches import BatchMaker
-from pretrain.instances import PAIR, PairOptions
-from pretrain.masking import Draws, Masker
-from pretrain.shards import TokenArrays, open_prepared
+from pretrain.arrays.shards import TokenArrays, open_prepared
+from pretrain.batches.batch import BatchMaker
+from pretrain.batches.masking import Draws, Masker
+from pretrain.batches.pairs import PAIR, PairOptions
 from tests.minibert.running import run as run_minibert
 from tests.pretrain.running import run_here, write_shape
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from minibert.training.state import load_newest_state, save_state
-from pretrain.prepare import PrepareOptions, prepare
+from pretrain.arrays.prepare import PrepareOptions, prepare
 from pretrain.train import Pretraining
 from tests.pretrain.running import (
     DROPPING,

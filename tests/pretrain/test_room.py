@@ -12,7 +12,7 @@ import pytest
 
 import pretrain.setup
 from minibert.training import room
-from pretrain.instances import PairObjective, PairOptions
+from pretrain.batches.pairs import PairObjective, PairOptions
 from pretrain.setup import mean_length
 from pretrain.train import Pretraining
 from tests.helpers import numbered

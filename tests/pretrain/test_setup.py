@@ -12,10 +12,10 @@ import minibert
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.training.run_directory import Standing
+from pretrain.arrays.shards import PreparedCorpus, open_prepared
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import build_model, model_config, set_up
-from pretrain.shards import PreparedCorpus, open_prepared
 from tests.helpers import refusal
 from tests.pretrain.running import tree, write_shape
 

@@ -18,13 +18,13 @@ from minibert.model import Bert
 from minibert.training.device import choose_precision
 from minibert.training.processes import Processes, seed_dropout
 from pretrain import train as train_module
-from pretrain.batches import PretrainBatch
+from pretrain.arrays.prepare import PrepareOptions, prepare
+from pretrain.arrays.shards import open_prepared
+from pretrain.batches.batch import PretrainBatch
 from pretrain.evaluate import HeldOut
 from pretrain.options import parse_options
-from pretrain.prepare import PrepareOptions, prepare
 from pretrain.run_directory import RunDirectory
 from pretrain.setup import set_up
-from pretrain.shards import open_prepared
 from pretrain.train import EvaluationTimes, Position, Pretraining
 from tests.helpers import FAMILY
 from tests.pretrain.running import (

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert import checkpoint
+from minibert.fast.unpadding import PADDED, Layout, Unpadded
 from minibert.heads import BertForPreTraining, Pooler, PreTrainingLogits
 from minibert.model import Block, DotProductAttention, Embeddings, FeedForward, SelfAttention
-from minibert.unpadding import PADDED, Layout, Unpadded
 from weights_convert.families import BERT
 from weights_convert.verification import compare, load_reference
 

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 import minibert
-from minibert import checkpoint, cli
+from minibert import checkpoint
 from minibert.config import BertConfig
+from minibert.console import cli
 from minibert.heads import head_fields
 from minibert.tokenizer import Tokenizer
 from tests.helpers import FAMILY, REPOSITORY, contents, full_disk, randomize, refusal, seeded, tiny_model

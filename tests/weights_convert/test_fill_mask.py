@@ -11,7 +11,8 @@ import transformers
 
 import minibert
 from minibert import __main__ as program
-from minibert import checkpoint, cli
+from minibert import checkpoint
+from minibert.console import cli
 from minibert.filling import mask_probabilities
 from minibert.heads import ARCHITECTURES
 from minibert.tokenizer import Tokenizer

@@ -11,7 +11,7 @@ from minibert import checkpoint
 from minibert.config import POOLINGS, BertConfig, TextVectors
 from minibert.heads import ARCHITECTURES, PROBLEM_TYPES, Model
 from minibert.tokenizer import Tokenizer
-from minibert.vocabulary import Kind
+from minibert.tokenizer.vocabulary import Kind
 from tests.conftest import SENTENCES
 from tests.helpers import FAMILY, contents, seeded
 from weights_convert.convert import from_hf, to_hf

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from minibert import processor
-from minibert.processor import Reading
+from minibert.fast import threads
+from minibert.fast.threads import Reading
 from minibert.training import contention
 from minibert.training.contention import Contention
 
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor.psutil, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads.psutil, "cpu_count", lambda: 2)
     monkeypatch.setattr(contention.torch, "get_num_threads", lambda: 2)
 
 

@@ -1,0 +1,1 @@
+"""Data files -> rows -> examples -> batches."""

@@ -1,0 +1,102 @@
+"""Batches for fine-tuning: which features are trained on together, and their tensors.
+
+The order is a function of the features' lengths, the seed, the epoch and the global batch size alone, so it makes no
+difference how many processes take part or how often a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from finetune.tasks.task import Feature, Task, TaskBatch, Tokens
+
+# Features are drawn for so many batches at a time, and those sorted by length: batches are then of like length, while
+# which features meet in one still changes with every epoch.
+POOL_BATCHES = 64
+# Lengths that a batch may have between one power of two and the next.
+LENGTHS_PER_OCTAVE = 8
+
+
+def batches_in_epoch(features: int, batch_size: int) -> int:
+    """How many batches an epoch has."""
+    return -(-features // batch_size)
+
+
+def smallest_batch(features: int, batch_size: int) -> int:
+    """The size of an epoch's smallest batch: they differ by one at most, so that no example counts double."""
+    return features // batches_in_epoch(features, batch_size)
+
+
+def epoch_order(lengths: NDArray[np.int64], *, seed: int, epoch: int, batch_size: int) -> list[NDArray[np.intp]]:
+    """The batches of an epoch, as numbers of features, those of a batch from short to long.
+
+    lengths: (n,) the length of each feature.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    count = batches_in_epoch(len(lengths), batch_size)
+    bounds = [len(lengths) * number // count for number in range(count + 1)]
+    batches: list[NDArray[np.intp]] = []
+    for first in range(0, count, POOL_BATCHES):
+        ends = bounds[first : first + POOL_BATCHES + 1]
+        pool = order[ends[0] : ends[-1]]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[low - ends[0] : high - ends[0]] for low, high in itertools.pairwise(ends)]
+    return [batches[number] for number in rng.permutation(count)]
+
+
+def padded_length(longest: int, limit: int | None) -> int:
+    """The length T that a batch gets: up to 16 any, then 18, 20, ... 32, 36, 40, ... 64, 72, ..., none above `limit`.
+
+    longest: the tokens of its longest sequence; limit: what sequences are cut to, so never less than that.
+
+    A processor's matrix products are compiled for each size that they meet, which takes longer than a small product
+    itself, and what is compiled is kept in memory. A few more padded tokens cost less.
+    """
+    step = max(1, (1 << (longest.bit_length() - 1)) // LENGTHS_PER_OCTAVE)
+    rounded = -(-longest // step) * step
+    return rounded if limit is None else min(rounded, limit)
+
+
+def collate(sequences: Sequence[Tokens], *, pad_id: int, limit: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Input ids, segments and mask (S, T each) of S sequences side by side, padded to `padded_length`."""
+    lengths = np.array([len(sequence.ids) for sequence in sequences])
+    size = (len(sequences), padded_length(int(lengths.max()), limit))
+    input_ids, segments = np.full(size, pad_id, np.int64), np.zeros(size, np.int64)
+    for row, sequence in enumerate(sequences):
+        input_ids[row, : len(sequence.ids)] = sequence.ids
+        segments[row, sequence.second : len(sequence.ids)] = 1
+    real = np.arange(size[1]) < lengths[:, None]
+    mask = None if real.all() else torch.from_numpy(real)
+    return torch.from_numpy(input_ids), torch.from_numpy(segments), mask
+
+
+def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> TaskBatch:
+    """The tensors of some features."""
+    sequences = [sequence for feature in features for sequence in feature.sequences]
+    input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id, limit=task.reading.max_length)
+    return TaskBatch(
+        features=features,
+        input_ids=input_ids,
+        token_type_ids=segments,
+        attention_mask=mask,
+        targets=task.targets(features, input_ids.size(1)) if labelled else None,
+        hidden=_side_by_side(
+            [feature.hidden for feature in features if feature.hidden is not None],
+            length=1 if task.first_token_only else input_ids.size(1),
+        ),
+    )
+
+
+def _side_by_side(states: Sequence[Tensor], *, length: int) -> Tensor | None:
+    """States padded with zeros: several (s, t, H) -> (S, length, H), None where there are none."""
+    if not states:
+        return None
+    return torch.cat([F.pad(state, (0, 0, 0, length - state.size(1))) for state in states])

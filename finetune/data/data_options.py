@@ -1,0 +1,264 @@
+"""How each task reads its files and cuts its texts: options of training that are saved with the model.
+
+`config.json` has them as `trained_on`, and evaluating and predicting take them from there unless told otherwise.
+Imports nothing heavy: the command line is made of these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
+
+from finetune.data.tables import JSON_FILES, TableFormat
+from finetune.data.texts import TextColumns
+from minibert.console import cli
+from minibert.errors import InputError
+from minibert.files.text import suffix
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """Text classification: columns of a table."""
+
+    text_column: str = "text"
+    """the column of the text: a name, or a number from 1 with --no-header"""
+    text_pair_column: str | None = None
+    """the column of the second text, where the examples are pairs"""
+    label_column: str = "label"
+    """the column of the label: a word or a number"""
+    delimiter: str | None = None
+    """what stands between two fields; none: a comma, in .tsv a tab"""
+    header: bool = True
+    """the first row names the columns"""
+    quoting: tyro.conf.DisallowNone[bool | None] = None
+    """fields may stand in quotation marks; none: unless tabs stand between them"""
+    regression: bool = False
+    """labels are numbers to be told, not classes"""
+    multi_label: bool = False
+    """any number of labels hold: between commas, as a list, or a list with a 1 or 0 for each"""
+    label_separator: str | None = None
+    """what stands between labels; none: a comma"""
+    max_length: int | None = None
+    """tokens of a text or a pair, special ones included; what is longer is cut, the longer text of a pair first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+
+    @property
+    def problem_type(self) -> str:
+        """What the model's outputs are, in the words of `minibert.heads.PROBLEM_TYPES`."""
+        if self.regression:
+            return "regression"
+        return "multi_label_classification" if self.multi_label else "single_label_classification"
+
+    @property
+    def table(self) -> TableFormat:
+        """How the file is read."""
+        return TableFormat(delimiter=self.delimiter, header=self.header, quoting=self.quoting)
+
+    def columns(self, *, labelled: bool) -> TextColumns:
+        """The columns to read.
+
+        Raises:
+            InputError: two of them are the same.
+        """
+        columns = TextColumns(self.text_column, self.text_pair_column, self.label_column if labelled else None)
+        found = {"--text-column": columns.text, "--text-pair-column": columns.pair, "--label-column": columns.label}
+        given = {name: column for name, column in found.items() if column is not None}
+        if len(set(given.values())) < len(given):
+            told = ", ".join(f"{name} {column}" for name, column in given.items())
+            raise InputError(f"{told}: expected different columns")
+        return columns
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range, or two that exclude each other.
+        """
+        if self.regression and self.multi_label:
+            raise InputError("--regression and --multi-label exclude each other")
+        if self.label_separator is not None and not (self.multi_label and self.label_separator):
+            raise InputError("--label-separator: expected what stands between labels, with --multi-label")
+        cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
+        _ = self.table  # checks the delimiter
+
+    def fitted(self, positions: int) -> TextReading:
+        """With lengths for a model of so many positions; see `fitting_length`."""
+        return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
+
+
+@dataclass(frozen=True)
+class TagReading:
+    """Token classification: columns, a word a row, or .jsonl with lists of words and tags."""
+
+    word_column: str | None = None
+    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; none: the first that does not merely count, in .jsonl tokens"""  # noqa: E501
+    tag_column: str | None = None
+    """the column of the tag; none: the last, in CoNLL-U upos, in .jsonl ner_tags"""
+    layout: Literal["columns", "text", "jsonl"] | None = None
+    """what is to be predicted: columns, running text with a sentence a line, or JSON lines; none: the file's name says it, or else all of the file (of standard input its first 1,000 lines)"""  # noqa: E501
+    scheme: Literal["auto", "iob1", "iob2", "bioes", "none"] = "auto"
+    """how tags spell entities; auto: the scheme that the file keeps to; none: they spell none, each is a class"""
+    fix_tags: bool = False
+    """read impossible tag sequences as conlleval does, in place of refusing them"""
+    max_length: int | None = None
+    """tokens of a window, special ones included; a longer sentence has several; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+    stride: int | None = None
+    """tokens that two windows of a sentence share; none: a quarter of a window"""
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        cli.check_range(self, "max_length", low=4)
+        cli.check_range(self, "stride", low=0)
+        if self.fix_tags and self.scheme == "none":
+            raise InputError("--fix-tags and --scheme none exclude each other: where there is no scheme none is broken")
+
+    def fitted(self, positions: int) -> TagReading:
+        """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
+        length = fitting_length(self.max_length, 128, positions)
+        stride = fitting_stride(self.stride, length // 4, room=length - 2)
+        return dataclasses.replace(self, max_length=length, stride=stride)
+
+
+@dataclass(frozen=True)
+class QuestionReading:
+    """Question answering: SQuAD's JSON."""
+
+    max_length: int | None = None
+    """tokens of a window, question and special ones included; a longer passage has several; none: 384, or the model's positions where those are fewer"""  # noqa: E501
+    stride: int | None = None
+    """tokens of the passage that two windows share, half of what a long question leaves of a window at most; none: a third of a window"""  # noqa: E501
+    max_answer_length: int = 30
+    """tokens of an answer"""
+    n_best: int = 5
+    """answers that `predict` writes for a question"""
+    no_answer_threshold: float | None = None
+    """left unanswered are questions whose no-answer score is above it; none: it is chosen on dev, where some have no answer"""  # noqa: E501
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        cli.check_range(self, "max_length", low=8)
+        cli.check_range(self, "stride", low=0)
+        cli.check_range(self, "max_answer_length", low=1)
+        cli.check_range(self, "n_best", low=1)
+        cli.check_range(self, "no_answer_threshold")
+
+    def fitted(self, positions: int) -> QuestionReading:
+        """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
+        length = fitting_length(self.max_length, 384, positions)
+        stride = fitting_stride(self.stride, length // 3, room=length - 4)  # a question has a token at least
+        return dataclasses.replace(self, max_length=length, stride=stride)
+
+
+@dataclass(frozen=True)
+class ChoiceReading:
+    """Multiple choice: .jsonl with question, choices and answer."""
+
+    max_length: int | None = None
+    """tokens of a question with one of its choices, special ones included; what is longer is cut, the longer part first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option out of range.
+        """
+        cli.check_range(self, "max_length", low=5)
+
+    def fitted(self, positions: int) -> ChoiceReading:
+        """With lengths for a model of so many positions; see `fitting_length`."""
+        return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
+
+
+def check_fields(given: Set[str], reading: Reading, paths: Iterable[str]) -> None:
+    """
+    Raises:
+        InputError: one of the options `given` is a column's number, and all files have fields, which have names.
+    """
+    if not isinstance(reading, TagReading) or not all(suffix(path) in JSON_FILES for path in paths):
+        return
+    for name, value in {"--word-column": reading.word_column, "--tag-column": reading.tag_column}.items():
+        if name in given and value is not None and value.isdecimal():
+            raise InputError(f"{name} {value} has no effect here: JSON lines have fields, expected the name of one")
+
+
+def fitting_length(asked: int | None, usual: int, positions: int) -> int:
+    """The length asked for, or the usual one as far as the model reaches.
+
+    Raises:
+        InputError: the model has fewer positions than were asked for.
+    """
+    if asked is None:
+        return min(usual, positions)
+    if asked > positions:
+        raise InputError(f"--max-length {asked} is more than the model's {positions} positions")
+    return asked
+
+
+def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
+    """The stride asked for, or the usual one; room: the tokens of the text that a window has.
+
+    Raises:
+        InputError: it leaves nothing new in a window.
+    """
+    stride = usual if asked is None else asked
+    if stride >= room:
+        raise InputError(f"--stride {stride} leaves nothing new in a window, which has room for {room} tokens")
+    return stride
+
+
+Reading = TextReading | TagReading | QuestionReading | ChoiceReading
+
+READINGS: dict[str, type[Reading]] = {
+    "text-classification": TextReading,
+    "token-classification": TagReading,
+    "question-answering": QuestionReading,
+    "multiple-choice": ChoiceReading,
+}
+
+
+def to_trained_on(task: str, reading: Reading) -> dict[str, Any]:
+    """What `config.json` says of the data that a model was trained on."""
+    return {"task": task, **dataclasses.asdict(reading)}
+
+
+def from_trained_on(task: str, fields: Mapping[str, Any]) -> Reading:
+    """The way back; fields that are not given have their defaults.
+
+    Raises:
+        InputError: a field that the task does not have, or with a value of another type.
+    """
+    known = {name: value for name, value in fields.items() if name != "task"}
+    types = get_type_hints(READINGS[task])
+    unknown = sorted(known.keys() - types.keys())
+    if unknown:
+        raise InputError(f"trained_on: {', '.join(unknown)} is nothing that {task} knows")
+    for name, value in known.items():
+        if not _is_of_type(value, types[name]):
+            raise InputError(f"trained_on: {name} is {value!r:.60}, expected {_shown_type(types[name])}")
+    return READINGS[task](**known)
+
+
+_TYPES_IN_JSON = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
+
+
+def _is_of_type(value: Any, kind: Any) -> bool:
+    """Whether a value out of JSON is what a field of a `Reading` is declared to be."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind not in _TYPES_IN_JSON:  # one of several
+        return any(_is_of_type(value, one) for one in get_args(kind))
+    return type(value) is kind or (type(value) is int and kind is float)  # JSON may have -3 for -3.0
+
+
+def _shown_type(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    return _TYPES_IN_JSON[kind] if kind in _TYPES_IN_JSON else " or ".join(map(_shown_type, get_args(kind)))

@@ -1,0 +1,82 @@
+"""The classes of a classifier: found in the training file, in an order that does not depend on the rows' order."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from finetune.data.examples import Label, TextExample
+from minibert.errors import InputError
+
+NAMED_LABELS = 12  # in a note
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
+    """All labels of the training file: by value where all are integers, otherwise sorted by code points.
+
+    Raises:
+        InputError: there is one label alone, where two or more are needed to tell them apart, or no example; or any
+            number of labels may hold, and all of them do in every row, or in each row 0 or 1 alone does.
+    """
+    found = {label for example in examples for label in _several(example.label)}
+    if len(found) < 2:
+        there = f"{found.pop()!r} alone" if found else "none"
+        raise InputError(f"{path}: expected labels of two classes or more, found {there}")
+    if all(isinstance(example.label, tuple) and set(example.label) == found for example in examples):
+        raise InputError(f"{path}: every row has all {len(found)} labels, expected rows that differ")
+    if all(example.label in (("0",), ("1",)) for example in examples):
+        raise InputError(
+            f"{path}: every row has a 1 or 0, which tells of one class; expected all classes of a row in one column, "
+            "their names or a 1 or 0 for each, or no --multi-label"
+        )
+    if all(map(_INTEGER.fullmatch, found)):
+        return tuple(sorted(found, key=lambda label: (int(label), label)))
+    return tuple(sorted(found))
+
+
+def counted(examples: Sequence[TextExample], labels: Sequence[str]) -> str:
+    """How many examples each label has, for the user, who sees whether these are the classes: of many the first."""
+    counts = Counter(label for example in examples for label in _several(example.label))
+    shown = ", ".join(f"{' '.join(label.split()):.40} ({counts[label]:,})" for label in labels[:NAMED_LABELS])
+    return f"labels: {shown}{', ...' if len(labels) > NAMED_LABELS else ''}"
+
+
+def label_ids(examples: Sequence[TextExample], labels: Sequence[str]) -> list[int]:
+    """The index of each example's label.
+
+    Raises:
+        InputError, naming file and row: a label that is not among `labels`.
+    """
+    ids = {label: index for index, label in enumerate(labels)}
+    return [_known(ids, label, example.where) for example in examples for label in _several(example.label)]
+
+
+def label_vectors(examples: Sequence[TextExample], labels: Sequence[str]) -> list[list[int]]:
+    """For each example a 1 for each label that holds, else a 0: for multi_label_classification.
+
+    Raises:
+        InputError, naming file and row: a label that is not among `labels`.
+    """
+    ids = {label: index for index, label in enumerate(labels)}
+    vectors = [[0] * len(labels) for _ in examples]
+    for vector, example in zip(vectors, examples, strict=True):
+        for label in _several(example.label):
+            vector[_known(ids, label, example.where)] = 1
+    return vectors
+
+
+def _several(label: Label | None) -> tuple[str, ...]:
+    """The classes of an example as a tuple, also where it has just one."""
+    if isinstance(label, tuple):
+        return label
+    assert isinstance(label, str), "classes are read with a label column, and not as numbers"
+    return (label,)
+
+
+def _known(ids: dict[str, int], label: str, where: str) -> int:
+    if label not in ids:
+        known = ", ".join(map(repr, list(ids)[:20])) + (", ..." if len(ids) > 20 else "")
+        raise InputError(f"{where}: label {label!r} is none of those in training: {known}")
+    return ids[label]

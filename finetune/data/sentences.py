@@ -1,0 +1,278 @@
+"""Sentences with tags, or to be tagged: columns, running text, a sentence a line, or JSON lines -> `TaggedExample`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any, Literal
+
+from finetune.data.conll import (
+    COMMENT,
+    DOCUMENT_START,
+    USUAL,
+    Names,
+    conll_sentences,
+    ends_sentence,
+    first_shown,
+    has_tabs,
+    joined,
+    names_columns,
+    read_conll,
+    split_columns,
+)
+from finetune.data.examples import Id, TaggedExample, check_id
+from finetune.data.tables import JSON_FILES, Row, TableFormat, given_rows, jsonl_rows, read_rows
+from finetune.data.tags import OUTSIDE
+from finetune.data.tally import Tally
+from minibert.errors import InputError
+from minibert.files.text import (
+    LONE_SURROGATE,
+    STANDARD_INPUT,
+    check_text,
+    is_open_already,
+    json_type,
+    parse_json,
+    read_lines,
+    shown,
+    suffix,
+)
+from minibert.tokenizer.vocabulary import UNSPACED
+
+# What stands for every combining mark here (an accent of its own, a vowel of Hindi or Thai, a point of Hebrew), for
+# which `re` has no class: it belongs to the character before it.
+_MARK = "\u0300"
+
+# A word: an ideograph; letters and digits with what stands inside words (U.S, o'clock, well-known, 1,000, a@b.c, the
+# joiners of Persian and Hindi), and the sign before a name or a hashtag; or any other character by itself.
+_LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
+_INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
+_WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
+
+Layout = Literal["columns", "text", "jsonl"]
+COLUMN_FILES = {".conll", ".conllu", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
+FIRST_LINES = 1000  # of what can't be read twice: they decide what it is
+FIRST_CHARACTERS = 2**24
+MANY_ROWS = 10  # of running text so many lines hardly ever have as many words each, and what looks like a tag last
+WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
+
+_TAG = re.compile(r"^(?:O|[BIESLUMW]-\S+)$")  # what ends a row of columns where there are no tabs; "Plan B" has no type
+
+
+def read_tagged(path: str, names: Names = USUAL, *, tally: Tally | None = None) -> Iterator[TaggedExample]:
+    """Streams the sentences of a file with tags, plain or .gz.
+
+    A .jsonl or .json file has a list of words and one of their tags in each object (tokens and ner_tags, unless `names`
+    says otherwise) and maybe an id; every other file has columns. The `tally` is told what was taken.
+
+    Raises:
+        InputError, naming file and row: a .csv file; as `conll.read_conll` or `tables.read_rows`;
+        and, as the `tally` has it, a field that is no list of strings, or lists of different lengths.
+    """
+    tally = tally or Tally()
+    if suffix(path) == ".csv":
+        raise InputError(
+            f"{path}: .csv is not read, expected columns with spaces or tabs between them, and a blank line between "
+            "sentences, or .jsonl with lists of words and tags"
+        )
+    if suffix(path) not in JSON_FILES:
+        return read_conll(path, names=names, tally=tally)
+    fields = (names.field_of_words or WORDS, names.field_of_tags or TAGS)
+    see = "see --word-column and --tag-column, expected a list of words and one of their tags"
+    rows = read_rows(path, fields, TableFormat(kind="jsonl"), tally=tally, optional=["id"], see=see)
+    found = sentences_of(rows, tally, fields)
+    return _telling(found, tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
+
+
+def read_sentences(
+    path: str, names: Names = USUAL, *, layout: Layout | None = None, tally: Tally | None = None
+) -> Iterator[TaggedExample]:
+    """Streams the sentences of a file, plain or .gz, or of standard input (`-`), without tags.
+
+    Running text is a sentence a line, which is cut into words. JSON lines have a text in the field text, or a list of
+    words in tokens, unless `names` says otherwise. `layout` says which the file is, or its name does (`COLUMN_FILES`,
+    .jsonl), or else all of it: see `_is_columns`. What comes from standard input or a pipe can't be read twice, and is
+    decided by its first `FIRST_LINES` lines. What begins with a JSON object, and is no .txt file, is JSON lines. The
+    `tally` is told what was decided.
+
+    Raises:
+        InputError, naming file and row: as `conll.read_conll` or `tables.read_rows`; no line at all;
+        what may be one or the other; and, as the `tally` has it, an empty line of running text.
+    """
+    tally = tally or Tally()
+    lines = read_lines(path)
+    if layout is None:
+        layout, lines = _layout(path, lines)
+    if layout == "columns":
+        return conll_sentences(lines, path, tally, labelled=False, names=names)
+    if layout == "text":
+        texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"), None)) for row, line in tally.counted(lines))
+        found = sentences_of(texts, tally, (TEXT,), what="the text")
+        return _telling(found, tally, f"{shown(path)}: running text, a sentence a line")
+    first = next(((row, line) for row, line in lines if line.strip()), None)
+    if first is None:
+        raise InputError(f"{shown(path)}: no row in it, expected at least one")
+    field = names.field_of_words or (WORDS if _is_object(first[1], WORDS) else TEXT)
+    rows = jsonl_rows(path, chain([first], lines), (field,), tally, ["id"], "see --word-column")
+    return _telling(sentences_of(rows, tally, (field,)), tally, f"{shown(path)}: JSON lines, field {field}")
+
+
+def given_sentences(items: Iterable[Any], tally: Tally, names: Names = USUAL) -> Iterator[TaggedExample]:
+    """Texts that no file has but Python, or mappings with the fields of JSON lines; errors as `read_sentences`."""
+    iterator = iter(items)
+    first = list(islice(iterator, 1))
+    field = names.field_of_words or next((WORDS for item in first if isinstance(item, dict) and WORDS in item), TEXT)
+    return sentences_of(given_rows(chain(first, iterator), (field,), tally, ["id"]), tally, (field,))
+
+
+def _telling(sentences: Iterator[TaggedExample], tally: Tally, what: str) -> Iterator[TaggedExample]:
+    for number, example in enumerate(sentences):
+        if number == 0:
+            tally.told.append(f"{what}; {first_shown(example)}")
+        yield example
+
+
+# --- What a file is --------------------------------------------------------------------------------------------------
+
+Lines = Iterator[tuple[int, str]]
+
+
+def _layout(path: str, lines: Lines) -> tuple[Layout, Lines]:
+    """What to read the file as, and its lines, from the first one on."""
+    if suffix(path) in COLUMN_FILES:
+        return "columns", lines
+    if suffix(path) in JSON_FILES:
+        return "jsonl", lines
+    if suffix(path) == ".csv":
+        raise InputError(f"{path}: expected .conll, .txt or .jsonl; with --layout text each line is a sentence")
+    first = list(islice(lines, 1))
+    if not first:
+        raise InputError(f"{shown(path)}: no sentence in it")
+    maybe_json = suffix(path) != ".txt" and first[0][1].startswith("{")
+    if maybe_json and _is_object(first[0][1]):
+        return "jsonl", chain(first, lines)
+    if path == STANDARD_INPUT or is_open_already(path):
+        size = len(first[0][1])
+        while len(first) < FIRST_LINES and size <= FIRST_CHARACTERS and (more := list(islice(lines, 1))):
+            first += more
+            size += len(more[0][1])
+        columns = _is_columns(first, path)
+    else:
+        columns = _is_columns(read_lines(path), path)
+    return "columns" if columns else "jsonl" if maybe_json else "text", chain(first, lines)
+
+
+def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
+    """Whether these are columns, and not running text.
+
+    Columns begin with -DOCSTART-, or nine of ten rows, and two at least, have as many. With tabs, nine of ten have a
+    tag in the last, or most have no cell with a space. With spaces, nine of ten have a tag in the last, O and another
+    among them, and there is a blank line, or three columns at most; with a blank line and `MANY_ROWS` any tags will do.
+    (The tenth row is a slip, which is refused where it stands.) A single row is columns where it has a tab and a tag,
+    and no space.
+
+    Raises:
+        InputError: all lines are alike, as in columns, but that is all that speaks for them.
+    """
+    counts, tags = Counter[int](), Counter[str]()  # of columns, and of the last ones that are tags
+    rows, spaced, header = 0, 0, False
+    blocks, tabs, blank = 1, False, False  # blocks: rows between lines without words
+    for _, line in lines:
+        if line.startswith(DOCUMENT_START) and not rows:
+            return True
+        if ends_sentence(line):
+            blank = rows > 0
+            continue
+        if line.startswith(COMMENT) and (blank or not rows):
+            continue
+        if not rows and not header and names_columns(line):
+            header = True
+            continue
+        blocks += blank
+        blank = False
+        tabs = tabs if rows else has_tabs(line)
+        columns = split_columns(line, tabs=tabs)
+        rows += 1
+        counts[len(columns)] += 1
+        spaced += any(" " in cell for cell in columns)
+        tags.update(_TAG.findall(columns[-1]))
+        if rows % 100 == 0 and not _nearly_all(max(counts.values()), rows):
+            return False
+    count, alike = counts.most_common(1)[0] if rows else (0, 0)
+    tagged = _nearly_all(tags.total(), rows)
+    if rows < 2 or not _nearly_all(alike, rows):
+        return rows == 1 and tabs and tagged and not spaced
+    if tabs and (tagged or 2 * spaced <= rows):
+        return True
+    parted = blank or blocks > 1
+    differ = OUTSIDE in tags and len(tags) > 1  # "S-Bahn" and "E-Mail" end lines of text, and O does, but hardly both
+    if tagged and count > 1 and ((parted and rows >= MANY_ROWS) or (differ and (parted or count < 4))):
+        return True
+    if tabs or (tagged and count > 1) or (1 < blocks < rows):
+        raise InputError(
+            f"{shown(path)}: columns with a word a row, or running text? All lines have {count} column(s); expected "
+            "--layout columns or --layout text"
+        )
+    return False
+
+
+def _nearly_all(some: int, of: int) -> bool:
+    return 10 * some >= 9 * of
+
+
+def _is_object(line: str, field: str | None = None) -> bool:
+    """Whether a line is a JSON object, with such a field."""
+    try:
+        found = parse_json(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and (field is None or field in found)
+
+
+# --- Sentences -------------------------------------------------------------------------------------------------------
+
+
+def sentences_of(
+    rows: Iterable[Row], tally: Tally, fields: tuple[str, ...], *, what: str = ""
+) -> Iterator[TaggedExample]:
+    """The sentences of rows with a text or a list of words, a list of tags where there are two fields, and an id or
+    None; a text that stands in no field is called `what` in messages. Errors as `read_tagged` and `read_sentences`."""
+    return tally.made(rows, lambda row: _sentence(*row, fields, what or f"field {fields[0]!r}"))
+
+
+def _sentence(row: int, where: str, cells: tuple[Any, ...], fields: tuple[str, ...], what: str) -> TaggedExample:
+    text, *tags, id = cells
+    named: Id | None = None if id is None else check_id(id, f"{where}: field 'id'")
+    if len(fields) == 1 and (fields[0] == TEXT or not isinstance(text, list)):
+        text = check_text(text, f"{where}: {what}")
+        offsets = tuple(cut_words(text))
+        return TaggedExample(
+            tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=named
+        )
+    words = _strings(text, f"{where}: {what}")
+    found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
+    if found is not None and len(found) != len(words):
+        raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected as many")
+    return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=named)
+
+
+def _strings(value: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{what} is {'empty' if value == [] else json_type(value)}, expected a list of strings")
+    for number, one in enumerate(value):
+        if not isinstance(one, str):
+            raise InputError(
+                f"{what} has {one!r:.60} at {number}, {json_type(one)}; expected strings: words, or the names of tags, "
+                "such as B-PER, in place of their numbers"
+            )
+        if not one or LONE_SURROGATE.search(one):
+            raise InputError(f"{what} has {one!r:.60} at {number}, expected a string with whole characters in it")
+    return tuple(value)
+
+
+def cut_words(text: str) -> list[tuple[int, int]]:
+    """The [start, end) characters of each word; punctuation marks are words, as in most tagged texts."""
+    alike = "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
+    return [match.span() for match in _WORD.finditer(alike)]

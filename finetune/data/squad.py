@@ -1,0 +1,208 @@
+"""Question answering: SQuAD v1.1 and v2.0 files, or lines to be predicted -> `QuestionExample`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from finetune.data.examples import Answer, QuestionExample, check_id
+from finetune.data.tables import Row, TableFormat, read_rows
+from finetune.data.tally import Tally
+from minibert.errors import InputError
+from minibert.files.text import STANDARD_INPUT, check_text, json_type, parse_json, read_whole, reason, shown, suffix
+
+FIELDS = ("question", "context")  # of a question to be predicted
+# How other libraries keep it: an object a line or in an array, each with its own context, answers.text and
+# answers.answer_start.
+FLAT = "; of records that have a context each docs/finetuning.md makes such a file"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A whole file: SQuAD's JSON is one object, so that all of it is in memory."""
+
+    examples: tuple[QuestionExample, ...]
+    version_2: bool  # questions may have no answer: the file says so, by its version or by is_impossible
+
+
+def read_squad(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Questions:
+    """Reads SQuAD's JSON, plain or .gz, or from standard input (`-`).
+
+    labelled: every question has answers, or in v2.0 none. Otherwise answers are not looked at.
+
+    Raises:
+        InputError, naming the file and the article, paragraph or question: no JSON, or not SQuAD's; and, as the `tally`
+        has it, a question with a field missing or of another type; an empty question, context or answer; an id that
+        stands twice; a question of v1.1 without an answer, one of v2.0 with answers that is marked is_impossible.
+    """
+    examples, version_2 = _read(path, labelled=labelled, tally=tally or Tally())
+    return Questions(tuple(examples), version_2)
+
+
+def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[QuestionExample], bool]:
+    """A file's questions, which are checked one after the other, and whether it is of v2.0."""
+    try:
+        content = parse_json(read_whole(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected SQuAD's{FLAT}") from error
+    found = list(_questions(content, path))
+    if not found:
+        raise InputError(f"{shown(path)}: no question in it")
+    version_2 = str(content.get("version", "")).lower().removeprefix("v").startswith("2")
+    version_2 = version_2 or any("is_impossible" in one.fields for one in found if isinstance(one.fields, dict))
+    ids: set[str] = set()
+
+    def example_of(one: _Question) -> QuestionExample:
+        example = _example(one, path, labelled=labelled, version_2=version_2)
+        name = str(example.id)  # as answers are looked up in JSON, whose keys are strings
+        if name in ids:
+            raise InputError(f"{example.where}: stands there more than once, expected ids that differ")
+        ids.add(name)
+        return example
+
+    return tally.made(found, example_of), version_2
+
+
+def read_questions(path: str, *, tally: Tally | None = None) -> Iterator[QuestionExample]:
+    """Questions to be predicted: of a SQuAD file, or streamed from .jsonl or from standard input (`-`).
+
+    Lines have the fields question and context, and may have an id; else it is the row's number.
+
+    Raises:
+        InputError: as `read_squad` or `finetune.data.tables.read_rows`; an empty question or context.
+    """
+    tally = tally or Tally()
+    if path != STANDARD_INPUT and suffix(path) != ".jsonl":
+        return _read(path, labelled=False, tally=tally)[0]
+    rows = read_rows(path, FIELDS, TableFormat(kind="jsonl"), tally=tally, optional=["id"])
+    return question_examples(rows, tally)
+
+
+def question_examples(rows: Iterable[Row], tally: Tally) -> Iterator[QuestionExample]:
+    """The questions of rows of `FIELDS` and an id or None; errors as `read_questions`."""
+    return tally.made(rows, _asked)
+
+
+def _asked(found: Row) -> QuestionExample:
+    row, where, (question, context, id) = found
+    return QuestionExample(
+        id=str(row) if id is None else check_id(id, f"{where}: field 'id'"),
+        question=check_text(question, f"{where}: field 'question'"),
+        context=check_text(context, f"{where}: field 'context'"),
+        answers=(),
+        is_impossible=False,
+        title="",
+        where=where,
+    )
+
+
+class _Question(NamedTuple):
+    """As it stands in the file, unchecked."""
+
+    title: str  # of the article
+    place: str  # of the paragraph
+    context: Any
+    fields: Any
+
+
+def _questions(content: Any, path: str) -> Iterator[_Question]:
+    if isinstance(content, list):
+        raise InputError(f"{shown(path)}: expected a JSON object as in SQuAD's files, found an array{FLAT}")
+    _check_object(content, shown(path))
+    for number, article in enumerate(_list(content, "data", shown(path))):
+        place = f"{shown(path)}: article {number}"
+        _check_object(article, place)
+        title = str(article.get("title", f"article {number}"))
+        for count, paragraph in enumerate(_list(article, "paragraphs", place)):
+            place = f"{shown(path)}: article {number} ({title:.60}), paragraph {count}"
+            _check_object(paragraph, place)
+            for fields in _list(paragraph, "qas", place):
+                yield _Question(title, place, paragraph.get("context"), fields)
+
+
+def _example(question: _Question, path: str, *, labelled: bool, version_2: bool) -> QuestionExample:
+    title, place, context, fields = question
+    context = check_text(context, f"{place}: field 'context'")
+    _check_object(fields, place)
+    check_id(fields.get("id"), f"{place}: a question's field 'id'")
+    where = f"{shown(path)}: question {fields['id']}"
+    answers = tuple(_answer(answer, where) for answer in _list(fields, "answers", where)) if labelled else ()
+    is_impossible = labelled and fields.get("is_impossible", version_2 and not answers)
+    if not isinstance(is_impossible, bool):
+        raise InputError(f"{where}: field 'is_impossible' is {json_type(is_impossible)}, expected true or false")
+    if labelled and is_impossible == bool(answers):
+        there = f"{len(answers)} answer(s), though it is_impossible" if is_impossible else "no answer"
+        raise InputError(f"{where}: {there}; expected an answer, or in v2.0 none and is_impossible")
+    return QuestionExample(
+        id=fields["id"],
+        question=check_text(fields.get("question"), f"{where}: field 'question'"),
+        context=context,
+        answers=answers,
+        is_impossible=is_impossible,
+        title=title,
+        where=where,
+    )
+
+
+def _answer(answer: Any, where: str) -> Answer:
+    _check_object(answer, f"{where}: an answer")
+    text = check_text(answer.get("text"), f"{where}: an answer's field 'text'")
+    start = answer.get("answer_start")
+    if isinstance(start, bool) or not isinstance(start, int):
+        raise InputError(f"{where}: field 'answer_start' is {json_type(start)}, expected the index of a character")
+    return Answer(text, start)
+
+
+def _check_object(value: Any, place: str) -> None:
+    if not isinstance(value, dict):
+        raise InputError(f"{place}: expected a JSON object as in SQuAD's files, found {json_type(value)}")
+
+
+def _list(record: dict[str, Any], field: str, place: str) -> list[Any]:
+    if not isinstance(record.get(field), list):
+        found = f"is {json_type(record[field])}" if field in record else "is not there"
+        hint = FLAT if field in ("data", "paragraphs") and "context" in record else ""
+        raise InputError(f"{place}: field {field!r} {found}, expected an array as in SQuAD's files{hint}")
+    return record[field]
+
+
+# --- Answers that stand elsewhere ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Misplaced:
+    """Questions with an answer that does not stand where its `answer_start` says."""
+
+    count: int
+    first: str  # which the first one is, and what stands there instead; "" where there is none
+
+
+def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[QuestionExample], Misplaced]:
+    """Those to train on, every answer of which stands where it should; and what was left out.
+
+    Scoring compares texts alone, so that there all questions stay.
+    """
+    kept: list[QuestionExample] = []
+    first = ""
+    for question in questions:
+        wrong = _misplaced_answer(question)
+        if wrong is None:
+            kept.append(question)
+        elif not first:
+            there = question.context[max(wrong.start, 0) :][: len(wrong.text)]
+            first = f"{question.where}: the answer {wrong.text!r:.60} is said to start at {wrong.start}, where "
+            first += f"{there!r:.60} stands"
+    return kept, Misplaced(len(questions) - len(kept), first)
+
+
+def count_absent(questions: Sequence[QuestionExample]) -> int:
+    """How many have answers of which none is anywhere in the passage."""
+    return sum(
+        bool(question.answers) and not any(answer.text in question.context for answer in question.answers)
+        for question in questions
+    )
+
+
+def _misplaced_answer(question: QuestionExample) -> Answer | None:
+    return next((a for a in question.answers if a.start < 0 or not question.context.startswith(a.text, a.start)), None)

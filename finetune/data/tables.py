@@ -1,0 +1,320 @@
+"""Rows of .csv, .tsv and .jsonl files, or one text a line: whatever the file, the chosen columns of a row."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Literal, NamedTuple, get_args
+
+from finetune.data.tally import Tally
+from minibert.errors import InputError
+from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
+
+Kind = Literal["auto", "csv", "tsv", "jsonl", "txt"]
+
+JSON_FILES = {".jsonl", ".json"}  # with an object a line
+_COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
+
+# A quotation mark that never closes would take the rest of the file for one row: it shall not fill the memory.
+LONGEST_ROW = 2**24  # characters
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """How to read a table; the defaults go by the file's name.
+
+    Raises:
+        InputError: an unknown kind; a delimiter that is empty or breaks lines, or of several characters with quoting.
+    """
+
+    kind: Kind = "auto"  # auto: by suffix; without one of ours it is csv where a delimiter is given, else refused
+    delimiter: str | None = None  # None: a comma, in .tsv a tab; \t spelled out, as a shell passes it on, is a tab too
+    header: bool = True  # the first row names the columns; otherwise they are numbered from 1
+    # Fields may stand in quotation marks, and then hold delimiters and line ends. None: unless the delimiter is a tab,
+    # with which a mark is text like any other, and two of them would make one row of all that stands between.
+    quoting: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise InputError(f"format: expected one of {', '.join(get_args(Kind))}, found {self.kind!r}")
+        if self.delimiter is None:
+            return
+        object.__setattr__(self, "delimiter", self.delimiter.replace("\\t", "\t"))
+        if not self.delimiter or any(character in self.delimiter for character in "\r\n"):
+            raise InputError(
+                f"delimiter: expected what stands between two fields, such as ',', found {self.delimiter!r}"
+            )
+        if self.quoting is not False and (len(self.delimiter) > 1 or self.delimiter == '"'):
+            raise InputError(
+                f"delimiter: expected one character that is no quotation mark, found {self.delimiter!r}; any others "
+                "go with --no-quoting alone"
+            )
+
+
+class Row(NamedTuple):
+    """The chosen columns of a row, in the order in which they were chosen."""
+
+    row: int  # the line of the file at which it begins, from 1
+    where: str  # "reviews.csv:17"
+    cells: tuple[Any, ...]  # strings; from .jsonl whatever the field holds
+
+
+def read_rows(
+    path: str,
+    columns: Sequence[str],
+    table: TableFormat | None = None,
+    *,
+    tally: Tally | None = None,
+    optional: Sequence[str] = (),
+    see: str = "",
+) -> Iterator[Row]:
+    """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
+
+    columns: names from the header, or the fields of .jsonl objects; numbers from 1 ("1", "4") where there is no header.
+    optional: fields of .jsonl objects that need not be there: None then, behind the columns.
+    see: for messages, what to do where a column is not there.
+    A .txt file has one column, the line, and takes any one name, unless a delimiter is given and several columns are
+    asked for, or its first line has the tab that is given: then it is as .csv. Standard input is .jsonl where its first
+    character is "{", csv where a delimiter is given, and otherwise one text a line. A .json file is read as .jsonl,
+    which others call so.
+
+    Rows must have as many fields as the header. Without a header they need at least the columns chosen: what stands
+    after them is nobody's business. Blank lines are no rows, except in .txt.
+
+    Raises:
+        InputError, naming file and row: what cannot be read or is not UTF-8, no row at all, columns that are not there
+        (with those that are), quotation marks that do not close; and, as the `tally` has it, a bad row: one of another
+        number of fields, a line that is no JSON object or lacks a field.
+    """
+    table, tally = table or TableFormat(), tally or Tally()
+    kind, lines = _kind(path, table, columns)
+    if kind == "jsonl":
+        rows = jsonl_rows(path, lines, columns, tally, optional, see)
+    elif kind == "txt":
+        rows = _text_rows(path, tally.counted(lines), columns, tally, table.delimiter or "\t")
+    else:
+        delimiter = table.delimiter or ("\t" if kind == "tsv" else ",")
+        quoting = delimiter != "\t" if table.quoting is None else table.quoting
+        records = _records(path, tally.counted(lines), delimiter, tally, quoting=quoting)
+        if table.header:
+            rows = _named_rows(path, records, columns, tally, quoting=quoting, see=see)
+        else:
+            rows = _numbered_rows(path, records, columns, tally, see)
+        if table.quoting is None and not quoting:
+            rows = _seen_quoted(rows, tally)
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty and not tally.bad:
+        raise InputError(f"{shown(path)}: no row in it, expected at least one")
+
+
+def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, Iterator[tuple[int, str]]]:
+    """What to read the file as, and its lines, from the first one on."""
+    lines = read_lines(path)
+    if table.kind != "auto":
+        return table.kind, lines
+    if path == STANDARD_INPUT:
+        first = list(islice(lines, 1))
+        is_json = any(line.startswith("{") for _, line in first)
+        return "jsonl" if is_json else "csv" if table.delimiter else "txt", chain(first, lines)
+    known = "jsonl" if suffix(path) in JSON_FILES else suffix(path).removeprefix(".")
+    if known == "txt" and table.delimiter:
+        first = list(islice(lines, 1))
+        tabbed = table.delimiter == "\t" and any("\t" in line for _, line in first)  # which texts hardly have
+        return "csv" if tabbed or len(columns) > 1 else known, chain(first, lines)
+    if known in get_args(Kind):
+        return known, lines
+    if table.delimiter:
+        return "csv", lines
+    raise InputError(f"{path}: expected .csv, .tsv, .jsonl or .txt, plain or .gz; other names need a delimiter")
+
+
+# --- Fields between delimiters ---------------------------------------------------------------------------------------
+
+Record = tuple[int, list[str]]  # the line at which it begins, its fields
+
+
+def _records(
+    path: str, lines: Iterable[tuple[int, str]], delimiter: str, tally: Tally, *, quoting: bool
+) -> Iterator[Record]:
+    if not quoting:
+        for row, line in lines:
+            if line.strip("\r\n"):
+                yield row, line.rstrip("\r\n").split(delimiter)
+            else:
+                tally.blank += 1
+        return
+    hint = "where quotation marks are part of the text, use --no-quoting"
+    row, size = 1, 0  # where a row begins, and how long it is so far: it may span lines
+
+    def bounded() -> Iterator[str]:
+        nonlocal size
+        for _, line in lines:
+            size += len(line)
+            if size > LONGEST_ROW:
+                raise InputError(f"{shown(path)}:{row}: a row of more than {LONGEST_ROW:,} characters; {hint}")
+            yield line
+
+    csv.field_size_limit(LONGEST_ROW)
+    # strict: text that merely holds quotation marks shall be refused, not read as something else.
+    reader = csv.reader(bounded(), delimiter=delimiter, strict=True)
+    try:
+        for fields in reader:
+            if fields:
+                tally.spanning += sum("\n" in cell for cell in fields)
+                yield row, fields
+            else:
+                tally.blank += 1
+            row, size = reader.line_num + 1, 0
+    except csv.Error as error:
+        if str(error).startswith("new-line"):
+            hint = "a carriage return stands alone, expected lines that end with a line feed"
+        raise InputError(f"{shown(path)}:{row}: no readable row ({reason(error).split(' - ')[0]}); {hint}") from error
+
+
+def _named_rows(
+    path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally, *, quoting: bool, see: str
+) -> Iterator[Row]:
+    first = next(records, None)
+    if first is None:
+        return
+    tally.lines = tally.blank = tally.spanning = 0  # from here on
+    header = first[1]
+    for column in columns:
+        if header.count(column) != 1:
+            found = "stands there more than once" if column in header else "is not there"
+            hint = "; --quoting takes the quotation marks off" if not quoting and f'"{column}"' in header else ""
+            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header where that is none")
+            raise InputError(
+                f"{shown(path)}:{first[0]}: column {column!r} {found}; the header's are {_listed(header)}{hint}"
+            )
+    chosen = [header.index(column) for column in columns]
+
+    def chosen_of(record: Record) -> Row:
+        row, fields = record
+        if len(fields) != len(header):
+            marks = not quoting and any('"' in cell for cell in fields)
+            hint = "; where quotation marks are not part of the text, use --quoting" if marks else ""
+            expected = f"expected {len(header)}, as many as the header has"
+            raise InputError(f"{shown(path)}:{row}: {len(fields)} field(s), {expected}{hint}")
+        return Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
+
+    yield from tally.made(records, chosen_of)
+
+
+def _other_delimiter(header: Sequence[str]) -> str:
+    """For messages: what parts a header that is one field, though it looks like several."""
+    mark = next((mark for mark in ("\t", ";", "|", ",") if len(header) == 1 and mark in header[0]), None)
+    return "" if mark is None else f"; --delimiter {mark!r} parts them"
+
+
+def _numbered_rows(
+    path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally, see: str
+) -> Iterator[Row]:
+    for column in columns:
+        if not _COLUMN_NUMBER.fullmatch(column):
+            hint = see and f"; {see}"
+            raise InputError(f"{shown(path)}: column {column!r}: without a header expected a number from 1{hint}")
+    chosen = [int(column) - 1 for column in columns]
+
+    def chosen_of(record: Record) -> Row:
+        row, fields = record
+        tally.widths.add(len(fields))
+        if len(fields) <= max(chosen):
+            raise InputError(f"{shown(path)}:{row}: no column {max(chosen) + 1}, the row has {len(fields)} field(s)")
+        return Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
+
+    yield from tally.made(records, chosen_of)
+
+
+def _seen_quoted(rows: Iterator[Row], tally: Tally) -> Iterator[Row]:
+    for row in rows:
+        tally.quoted += sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in row.cells)
+        yield row
+
+
+def _listed(names: Iterable[str]) -> str:
+    """For messages: the first twenty."""
+    names = list(names)
+    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "") or "none"
+
+
+# --- Lines -----------------------------------------------------------------------------------------------------------
+
+
+def jsonl_rows(
+    path: str,
+    lines: Iterable[tuple[int, str]],
+    columns: Sequence[str],
+    tally: Tally | None = None,
+    optional: Sequence[str] = (),
+    see: str = "",
+) -> Iterator[Row]:
+    """As `read_rows` of .jsonl, from (row, line) of a file that is open already."""
+    tally = tally or Tally()
+
+    def chosen_of(numbered: tuple[int, str]) -> Row:
+        row, line = numbered
+        where = f"{shown(path)}:{row}"
+        return Row(row, where, _fields(parse_object(line, where), columns, where, optional, see))
+
+    return tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
+
+
+def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:
+    for row, line in lines:
+        if line.strip():
+            yield row, line
+        else:
+            tally.blank += 1
+
+
+def given_rows(
+    items: Iterable[Any], columns: Sequence[str], tally: Tally | None = None, optional: Sequence[str] = ()
+) -> Iterator[Row]:
+    """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
+    order, or, where one column is asked for, that value alone.
+
+    Raises:
+        InputError, naming the row, from 1, as the `tally` has it: a column that a mapping does not have, or another
+        number of values.
+    """
+    return (tally or Tally()).made(enumerate(items, start=1), lambda item: _given(*item, columns, optional))
+
+
+def _given(row: int, item: Any, columns: Sequence[str], optional: Sequence[str]) -> Row:
+    where = f"row {row}"
+    if isinstance(item, Mapping):
+        return Row(row, where, _fields(item, columns, where, optional))
+    cells = tuple(item) if isinstance(item, tuple | list) else (item,)
+    if len(cells) != len(columns):
+        raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {_listed(columns)}")
+    return Row(row, where, (*cells, *(None for _ in optional)))
+
+
+def _fields(
+    record: Mapping[str, Any], columns: Sequence[str], where: str, optional: Sequence[str], see: str = ""
+) -> tuple[Any, ...]:
+    for column in columns:
+        if column not in record:
+            hint = see and f"; {see}"
+            raise InputError(f"{where}: field {column!r} is not there; the object's are {_listed(record)}{hint}")
+    return (*(record[column] for column in columns), *map(record.get, optional))
+
+
+def _text_rows(
+    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], tally: Tally, delimiter: str
+) -> Iterator[Row]:
+    if len(columns) > 1:
+        raise InputError(
+            f"{shown(path)}: one text a line is one column, but {_listed(columns)} are asked for, as a "
+            "table has them: .csv, .tsv or .jsonl, or with --delimiter"
+        )
+    for row, line in lines:
+        tally.delimited += delimiter in line
+        yield Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),))

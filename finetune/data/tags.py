@@ -1,0 +1,261 @@
+"""Tag schemes: how the tags of words spell entities, and the entities that they spell.
+
+IOB1 (Ramshaw & Marcus 1995): I- in an entity; B- only where one begins right after another of the same type. IOB2: B-
+at the first word of every entity. BIOES: besides, E- at its last word, and S- at one that is alone; in BILOU these are
+L- and U-, in BMES I- is M-, in BMEWO S- is W-: other names, which are read too. A tag without a type ("B", "I") is of
+the type "": there may be just one kind of thing to find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from finetune.data.examples import TaggedExample
+from minibert.errors import InputError
+
+Scheme = Literal["iob2", "iob1", "bioes"]
+OUTSIDE = "O"
+
+# Scheme -> the prefixes of the tags that there are beside O.
+PREFIXES: dict[Scheme, str] = {"iob2": "BI", "iob1": "BI", "bioes": "BIES"}
+# Prefixes of BILOU, BMES and BMEWO -> those of BIOES.
+_OTHER_NAMES = {"L": "E", "U": "S", "M": "I", "W": "S"}
+
+
+class Entity(NamedTuple):
+    """Words [start, end) of a sentence are an entity of a type."""
+
+    type: str
+    start: int
+    end: int
+
+
+def plain(tag: str) -> str:
+    """A tag by the name that BIOES has for it: "L-per" -> "E-per"."""
+    if tag[:1] in _OTHER_NAMES and tag[1:2] in ("", "-"):
+        return _OTHER_NAMES[tag[0]] + tag[1:]
+    return tag
+
+
+def parts(tag: str) -> tuple[str, str]:
+    """A tag's prefix and type, by the names of BIOES: "B-per" -> ("B", "per"), "U-per" -> ("S", "per"), "O" -> ("O",
+    "").
+
+    What is a tag in no scheme, such as the NOUN of a model that was trained elsewhere, is a type as a whole, and goes
+    on from word to word as with I-: so transformers' pipelines have it.
+    """
+    if tag[1:2] == "-" or tag in (OUTSIDE, *PREFIXES["bioes"], *_OTHER_NAMES):
+        return plain(tag)[:1], tag[2:]
+    return "I", tag
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """The entities that tags of any scheme spell, read leniently as conlleval and seqeval do; never refuses.
+
+    An entity begins at B- and S-, and at I- and E- that go on with nothing (after O, after E- or S-, after another
+    type). So a model's predictions, which may be impossible, have a defined meaning, and a text scores the same in all
+    schemes.
+    """
+    found: list[Entity] = []
+    goes_on = False  # whether the last entity found may take in the next word
+    for word, (prefix, kind) in enumerate(map(parts, tags)):
+        if prefix == OUTSIDE:
+            goes_on = False
+            continue
+        if goes_on and prefix in "IE" and found[-1].type == kind:
+            found[-1] = found[-1]._replace(end=word + 1)
+        else:
+            found.append(Entity(kind, word, word + 1))
+        goes_on = prefix in "BI"
+    return found
+
+
+def tags_of(found: Sequence[Entity], length: int, scheme: Scheme) -> list[str]:
+    """The tags that spell these entities in a sentence of `length` words.
+
+    Raises:
+        ValueError: entities that are not in the order of the words, overlap, or reach over the sentence's end.
+    """
+    tags = [OUTSIDE] * length
+    before = Entity("", -1, 0)  # ends at the first word, but is no entity
+    for entity in found:
+        if not before.end <= entity.start < entity.end <= length:
+            raise ValueError(f"{entity}: expected words after {before.end} and before {length}")
+        prefixes = ["I"] * (entity.end - entity.start)
+        touches = before.start >= 0 and before.end == entity.start and before.type == entity.type
+        if scheme != "iob1" or touches:
+            prefixes[0] = "B"
+        if scheme == "bioes":
+            prefixes[-1] = "S" if len(prefixes) == 1 else "E"
+        tags[entity.start : entity.end] = [_tag(prefix, entity.type) for prefix in prefixes]
+        before = entity
+    return tags
+
+
+def _tag(prefix: str, kind: str) -> str:
+    return f"{prefix}-{kind}" if kind else prefix
+
+
+def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:
+    """The same entities in another scheme; what is impossible is mended on the way, as `entities` reads it."""
+    return tags_of(entities(tags), len(tags), scheme)
+
+
+# --- What a scheme allows --------------------------------------------------------------------------------------------
+
+
+def is_tag(tag: str, scheme: Scheme = "bioes") -> bool:
+    """Whether the scheme, or any, has such a tag at all: O, or one of its prefixes, alone or with a dash and a type."""
+    if tag == OUTSIDE:
+        return True
+    tag = plain(tag)
+    return tag[:1] in tuple(PREFIXES[scheme]) and (len(tag) == 1 or (tag[1] == "-" and len(tag) > 2))
+
+
+def first_impossible(tags: Sequence[str], scheme: Scheme) -> int | None:
+    """The index of the first word whose tag the scheme does not allow there; None where all is well.
+
+    A scheme has one way to spell a sentence's entities: what it allows is what comes out again. Where an entity of
+    BIOES does not end, the word named is its last.
+    """
+    mended = convert(tags, scheme)
+    wrong = (word for word, tag in enumerate(tags) if plain(tag) != mended[word] or not is_tag(tag, scheme))
+    return next(wrong, None)
+
+
+def find_scheme(examples: Sequence[TaggedExample]) -> Scheme:
+    """The scheme that allows all sentences, or else the one that forbids the fewest; IOB2 where there is no entity."""
+    return min(PREFIXES, key=lambda scheme: sum(1 for _ in _impossible(examples, scheme)))
+
+
+def check_tags(
+    examples: Sequence[TaggedExample], scheme: Scheme, *, fix: bool = False, chosen: bool = True
+) -> list[TaggedExample]:
+    """The examples, every one of which spells its entities as the scheme wants, by the names of BIOES.
+
+    With `fix`, what is impossible is read as conlleval reads it and written again. What is a tag in no scheme stays
+    refused. chosen: the user named the scheme, and it was not found out.
+
+    Raises:
+        InputError, naming file and row: a tag that the scheme does not allow there.
+    """
+    checked = [example if _is_plain(example) else replace(example, tags=_plain_tags(example)) for example in examples]
+    for index, word in _impossible(examples, scheme):
+        example = examples[index]
+        tags = _tags(example)
+        unknown = next((number for number, tag in enumerate(tags) if not is_tag(tag)), None)
+        if unknown is not None:
+            raise InputError(_no_tag(examples, example, unknown))
+        if not fix:
+            raise InputError(_refusal(example, word, scheme, chosen=chosen))
+        checked[index] = replace(example, tags=tuple(convert(tags, scheme)))
+    return checked
+
+
+def other_name(examples: Sequence[TaggedExample]) -> str:
+    """What the tags' scheme is called where they have other prefixes than BIOES: "BILOU", or ""."""
+    prefixes = {tag[0] for example in examples if not _is_plain(example) for tag in _tags(example) if plain(tag) != tag}
+    return "" if not prefixes else "BILOU" if prefixes <= set("LU") else "BMEWO" if "W" in prefixes else "BMES"
+
+
+def _is_plain(example: TaggedExample) -> bool:
+    return _plain_tags(example) == example.tags
+
+
+def _plain_tags(example: TaggedExample) -> tuple[str, ...]:
+    return tuple(map(plain, _tags(example)))
+
+
+def _impossible(examples: Sequence[TaggedExample], scheme: Scheme) -> Iterator[tuple[int, int]]:
+    """(index of the sentence, of the first word in it that the scheme does not allow) of each that has one."""
+    for index, example in enumerate(examples):
+        word = first_impossible(_tags(example), scheme)
+        if word is not None:
+            yield index, word
+
+
+def _tags(example: TaggedExample) -> tuple[str, ...]:
+    assert example.tags is not None, "tags are read with the words"
+    return example.tags
+
+
+def _place(example: TaggedExample, word: int) -> str:
+    """How a message names a word."""
+    row = example.row + word if example.rows is None else example.rows[word]
+    return f"{example.where.rpartition(':')[0]}:{row}"
+
+
+def _no_tag(examples: Sequence[TaggedExample], example: TaggedExample, word: int) -> str:
+    """What is said of a tag that no scheme has: it is worth naming before one that stands in the wrong place."""
+    found = sorted({tag for other in examples for tag in _tags(other) if not is_tag(tag)})
+    shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
+    return (
+        f"{_place(example, word)}: {_tags(example)[word]!r:.60} is a tag of no scheme (the file has {shown:.200}), "
+        "expected O with B- and I- before the type (iob1, iob2), or also E- and S- (bioes; BILOU and BMES, its other "
+        "names, likewise); --tag-column takes another column, --scheme none each tag for a class"
+    )
+
+
+def _refusal(example: TaggedExample, word: int, scheme: Scheme, *, chosen: bool) -> str:
+    tags = _tags(example)
+    place, tag = _place(example, word), tags[word]
+    named = f"the scheme {scheme}" + ("" if chosen else ", to which most sentences keep")
+    if not is_tag(tag, scheme):
+        prefixes = ", ".join(f"{prefix}-TYPE" for prefix in PREFIXES[scheme])
+        return f"{place}: {tag!r} is no tag of {named}, expected O, {prefixes}"
+    before = repr(tags[word - 1]) if word else "the sentence's beginning"
+    after = repr(tags[word + 1]) if word + 1 < len(tags) else "the sentence's end"
+    expected = convert(tags, scheme)[word]
+    return (
+        f"{place}: the tag {tag!r} between {before} and {after} is impossible in {named}, expected {expected!r}; "
+        "--fix-tags mends it"
+    )
+
+
+# --- Tags as the classes of a model ----------------------------------------------------------------------------------
+
+
+def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme) -> tuple[str, ...]:
+    """The classes of a tagger: O, then for each type of the training file, sorted, all prefixes of the scheme.
+
+    All, so that a sentence in dev may use I-x where training had entities of one word only.
+
+    Raises:
+        InputError: there is no entity at all.
+    """
+    kinds = sorted({entity.type for example in examples for entity in entities(_tags(example))})
+    if not kinds:
+        path = examples[0].where.rpartition(":")[0] if examples else "tags"
+        raise InputError(f"{path}: expected entities, found the tag O alone")
+    return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in PREFIXES[scheme]))
+
+
+def tag_classes(examples: Sequence[TaggedExample]) -> tuple[str, ...]:
+    """The classes of a tagger whose tags spell no entities, such as parts of speech: the training file's, sorted.
+
+    Raises:
+        InputError: they are all the same.
+    """
+    found = sorted({tag for example in examples for tag in _tags(example)})
+    if len(found) < 2:
+        path = examples[0].where.rpartition(":")[0] if examples else "tags"
+        raise InputError(f"{path}: expected two different tags or more, found {', '.join(map(repr, found))}")
+    return tuple(found)
+
+
+def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[list[int]]:
+    """The index of each word's tag.
+
+    Raises:
+        InputError, naming file and row: a tag that is not among `labels`.
+    """
+    ids = {label: index for index, label in enumerate(labels)}
+    for example in examples:
+        for word, tag in enumerate(_tags(example)):
+            if tag not in ids:
+                raise InputError(
+                    f"{_place(example, word)}: tag {tag!r} is none of those in training: {', '.join(labels[:40])}"
+                )
+    return [[ids[tag] for tag in _tags(example)] for example in examples]

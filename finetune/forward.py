@@ -1,0 +1,138 @@
+"""Asking a model: the outputs to any number of features, and the encoder's states where those are all that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from finetune.data.batches import make_batch
+from finetune.scoring.metrics import gather_in_order
+from finetune.tasks.task import Example, Feature, Prediction, Task
+from minibert.heads import TaskModel
+from minibert.training.device import Precision
+from minibert.training.processes import Processes
+
+SEQUENCES_AT_ONCE = 64
+
+
+class Forward(nn.Module):
+    """The model as it is called here: the encoder in the format that is fast, its head in that of the parameters.
+
+    A head is small, and its answers are compared with one another: in bfloat16, whose third digit is rounded, many
+    would be equal.
+    """
+
+    def __init__(self, model: TaskModel, precision: Precision) -> None:
+        super().__init__()
+        self.model = model
+        self.precision = precision
+
+    def forward(self, input_ids: Tensor, *, token_type_ids: Tensor, attention_mask: Tensor | None) -> Any:
+        """As the model's own: (S, T) each, or (1, S, T) of choices."""
+        shape = input_ids.shape[:-1]
+        with self.precision.autocast():
+            hidden = self.model.states(
+                input_ids.flatten(0, -2),
+                token_type_ids=token_type_ids.flatten(0, -2),
+                attention_mask=None if attention_mask is None else attention_mask.flatten(0, -2),
+            )
+        return self.model.head(hidden.to(self.precision.parameter_dtype).unflatten(0, shape))
+
+
+class Head(nn.Module):
+    """What stands on the encoder, as a module of its own: it is given the encoder's states."""
+
+    def __init__(self, model: TaskModel, precision: Precision) -> None:
+        super().__init__()
+        self.model = model
+        self.precision = precision
+
+    def forward(self, hidden: Tensor) -> Any:
+        """(S, T or 1, H), or (1, S, 1, H) of choices -> what the model answers."""
+        return self.model.head(hidden.to(self.precision.parameter_dtype))
+
+
+def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> nn.Module:
+    """The model, or its head where the encoder's states are known."""
+    return Head(model, precision) if states_known else Forward(model, precision)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how is computed, and who takes part."""
+
+    device: torch.device
+    precision: Precision
+    processes: Processes
+
+
+def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
+    """Numbers of features, of some sequences together, from the longest on: like lengths stand together, and where
+    memory does not suffice that is known at once."""
+    order = np.argsort([-feature.length for feature in features], kind="stable")
+    sequences = np.array([len(features[number].sequences) for number in order], np.intp)
+    group = (np.cumsum(sequences) - sequences) // SEQUENCES_AT_ONCE  # by how many sequences stand before
+    for one in np.unique(group):
+        yield order[group == one]
+
+
+def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Any]:
+    """The model's output to each feature, in evaluation mode."""
+    states_known = bool(features) and features[0].hidden is not None
+    forward = caller(model, machine.precision, states_known=states_known)
+    was_training = model.training
+    model.eval()
+    outputs: list[Any] = [None] * len(features)
+    with torch.inference_mode():
+        for numbers in by_length(features):
+            batch = make_batch([features[number] for number in numbers], task, labelled=False).to(machine.device)
+            answers = task.outputs(task.ask(forward, batch), batch.features)
+            for number, answer in zip(numbers, answers, strict=True):
+                outputs[number] = answer
+    model.train(was_training)
+    return outputs
+
+
+def predictions_of(
+    model: TaskModel,
+    task: Task[Example, Prediction],
+    examples: Sequence[Example],
+    features: Sequence[Feature],
+    machine: Machine,
+) -> list[Prediction]:
+    """The prediction for each example. Every process asks for its share of them, and all get all."""
+    processes = machine.processes
+    mine = range(processes.rank, len(examples), processes.world_size)
+    place = {number: index for index, number in enumerate(mine)}
+    own = [replace(feature, example=place[feature.example]) for feature in features if feature.example in place]
+    outputs = outputs_of(model, task, own, machine)
+    predictions = task.predictions([examples[number] for number in mine], own, outputs)
+    return gather_in_order(processes, list(zip(mine, predictions, strict=True)))
+
+
+def with_states(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Feature]:
+    """The features with the encoder's states: of the first token, or of all where the head looks at all.
+
+    They are kept in the format that the matrix products have.
+    """
+    model.encoder.eval()
+    found: list[Feature] = list(features)
+    with torch.no_grad(), machine.precision.autocast():
+        for numbers in by_length(features):
+            chosen = [features[number] for number in numbers]
+            batch = make_batch(chosen, task, labelled=False).to(machine.device)
+            hidden = model.states(
+                batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask
+            ).to("cpu", machine.precision.dtype)
+            first = 0
+            for number, feature in zip(numbers, chosen, strict=True):
+                last = first + len(feature.sequences)
+                found[number] = replace(feature, hidden=hidden[first:last, : feature.length].clone())
+                first = last
+    return found

@@ -1,0 +1,295 @@
+"""A fine-tuned model at work: `evaluate` gives its figures on a file, `predict` its answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from tqdm import tqdm
+
+from finetune.data.data_options import Reading
+from finetune.data.tally import NAMED, OnBadRow, Tally, first_of
+from finetune.forward import Machine, outputs_of, predictions_of
+from finetune.inference_options import EvaluateOptions, PredictOptions, UseOptions
+from finetune.scoring.confusion import figures_table
+from finetune.scoring.metrics import ClassFigures
+from finetune.setup import count_full, cut_note
+from finetune.tasks.registry import TASKS, task_of_model
+from finetune.tasks.task import Task
+from minibert import checkpoint
+from minibert.checkpoint import Description, read_description
+from minibert.console import terminal
+from minibert.errors import InputError
+from minibert.files.text import STANDARD_INPUT, shown
+from minibert.heads import Model, TaskModel, head_fields
+from minibert.loading import load
+from minibert.tokenizer import Tokenizer
+from minibert.training.device import choose_device, choose_precision
+from minibert.training.processes import Processes
+
+EXAMPLES_AT_ONCE = 1024  # of what is predicted: memory stays bounded, and there are enough to sort by length
+
+
+Loaded = tuple[Model, Tokenizer]  # as `minibert.load` gives it
+
+
+def predict(
+    model: str | Path | Loaded,
+    rows: Iterable[str | Sequence[Any] | Mapping[str, Any]],
+    *,
+    device: str | torch.device | None = None,
+    dtype: str = "auto",
+    **reading: Any,
+) -> list[dict[str, Any]]:
+    """The model's answers to rows, in their order: what `python -m finetune predict` writes as JSON lines.
+
+    model: a fine-tuned model's directory, or (model, tokenizer), which stays where it is.
+    rows: what the command reads from a .jsonl file, as mappings, or for short
+        text-classification    texts, or pairs (text, second text) where the model was trained on pairs
+        token-classification   texts
+        question-answering     pairs (question, context)
+        multiple-choice        pairs (question, choices)
+    device: for a directory: "auto" (None), "cpu", "cuda" or a `torch.device`. dtype: of matrix products, as the
+    command's. reading: options of the command that say how texts are read, such as max_length=64, in place of those
+    that the model was trained with. Of a row that is none (from 1) the answer says why, as `error`.
+
+    Raises:
+        InputError: no model of a task, not one row that can be answered, an option that is impossible or does not fit.
+    """
+    found, task, machine = _at_work(model, device, dtype, reading)
+    tally = Tally("skip", "rows")
+    given = task.given(task.reading, [rows] if isinstance(rows, str | Mapping) else rows, tally)
+    return list(answers(found, task, machine, given, tally))
+
+
+def evaluate(
+    model: str | Path | Loaded,
+    data: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str = "auto",
+    on_bad_row: OnBadRow = "stop",
+    **reading: Any,
+) -> dict[str, Any]:
+    """The model's figures on a labelled file: what `python -m finetune evaluate --json` writes.
+
+    on_bad_row: as the command's. The other arguments are those of `predict`.
+
+    Raises:
+        InputError: as `predict`; the file is no labelled data for the task.
+    """
+    if on_bad_row not in get_args(OnBadRow):
+        raise InputError(f"on_bad_row: {on_bad_row!r} is not one of {', '.join(get_args(OnBadRow))}")
+    return figures_on(Tally(on_bad_row, str(data)), *_at_work(model, device, dtype, reading))
+
+
+def _at_work(
+    source: str | Path | Loaded, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
+) -> tuple[TaskModel, Task[Any, Any], Machine]:
+    place = "the model" if isinstance(source, tuple) else str(source)
+    if isinstance(source, tuple):
+        if device is not None:
+            raise InputError(f"device {device!r}: a model that is loaded computes where it is")
+        description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), {})
+    else:
+        description = read_description(Path(source))
+    task, reading = task_of_model(description, place)
+    reading = dataclasses.replace(reading, **changes)
+    reading.check()
+    if not isinstance(source, tuple):
+        source = load(source, device=device or "auto")
+        source[0].to(choose_precision(dtype, device_of(source[0])).parameter_dtype)
+    return for_task(source, task, reading, dtype=dtype, place=place)
+
+
+def load_for_task(options: UseOptions, task: str, reading: Reading) -> tuple[TaskModel, Task[Any, Any], Machine]:
+    """The model on its device, and its task.
+
+    Raises:
+        InputError: the directory is damaged, or the options do not fit the model.
+    """
+    device = choose_device(options.device)
+    precision = choose_precision(options.dtype, device)
+    model, tokenizer = load(options.directory, device=device)
+    model.to(precision.parameter_dtype)
+    return for_task((model, tokenizer), task, reading, dtype=options.dtype, place=options.directory)
+
+
+def for_task(
+    loaded: Loaded, task: str, reading: Reading, *, dtype: str, place: str
+) -> tuple[TaskModel, Task[Any, Any], Machine]:
+    """The model, which stays as it is, and its task; `place` names it in messages.
+
+    Raises:
+        InputError: the options do not fit the model.
+    """
+    model, tokenizer = loaded
+    device, own_dtype = device_of(model), model.encoder.embeddings.token.weight.dtype
+    precision = choose_precision(dtype, device)
+    if own_dtype != precision.parameter_dtype:
+        raise InputError(
+            f"{place}: its weights are {own_dtype}, expected {precision.parameter_dtype} for dtype {dtype}"
+        )
+    reading = reading.fitted(model.config.longest)
+    kind = TASKS[task]
+    assert isinstance(model, kind.model_class)  # `task_of_model` saw to it
+    made = kind(reading, tokenizer, tuple(getattr(model, "labels", ())))
+    problem, asked = getattr(model, "problem_type", None), made.head().get("problem_type")
+    if problem != asked:
+        raise InputError(f"{place}: its head is for {problem}, which {asked} is not")
+    return model, made, Machine(device, precision, Processes())
+
+
+def device_of(model: Model) -> torch.device:
+    """Where it computes."""
+    return model.encoder.embeddings.token.weight.device
+
+
+def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading) -> None:
+    """Prints the figures, and writes them where asked to.
+
+    Raises:
+        InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
+    """
+    if options.json is not None:
+        checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
+    model, task, machine = load_for_task(options, task_name, reading)
+    show_figures(figures_on(Tally(options.on_bad_row, options.data), model, task, machine), options.json)
+
+
+def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
+    """Prints figures, and writes them where asked to."""
+    if json_path is not None:
+        text = json.dumps(result, indent=2) + "\n"
+        checkpoint.write_whole_text(Path(json_path), text)
+    tell = print if json_path is None else terminal.say  # what a file has need not be seen as well
+    if result["by_class"]:
+        tell(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
+    for name, value in result["metrics"].items():
+        tell(f"{name:20} {value:.4f}")
+    for name in ("examples", "skipped", "missing"):
+        if name in result:
+            tell(f"{name:20} {result[name]}")
+
+
+def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], machine: Machine) -> dict[str, Any]:
+    """The figures on the labelled file of `tally`, as they are written as JSON."""
+    task.metric(None)  # has what computes the metrics imported
+    read = tally.whole(task.read(task.reading, tally.place, tally))
+    examples, note = task.checked(read, training=False)
+    examples = task.fitting(examples, tally)
+    note_all([*([f"{tally.place}: {note}"] if note else []), *tally.notes(always=False)])
+    features = task.features(examples)
+    note_cut(task, count_full(features, task.reading.max_length))
+    predictions = predictions_of(model, task, examples, features, machine)
+    return {
+        "task": task.name,
+        "data": tally.place,
+        "examples": len(examples),
+        "skipped": len(tally.bad),
+        "metrics": task.metrics(examples, predictions),
+        "by_class": [figures._asdict() for figures in task.figures(examples, predictions)],
+    }
+
+
+def predict_command(options: PredictOptions, task_name: str, reading: Reading) -> None:
+    """Writes an answer for each row, in their order, as they come; to a bad one it is why it is bad.
+
+    Raises:
+        InputError: as `load_for_task`; the file is no data for the task or has not one row that can be answered, of
+            which no output file is left then; the answers cannot be written.
+    """
+    if options.output != STANDARD_INPUT:
+        checkpoint.check_writable(Path(options.output), reads=(options.input, options.directory))
+    elif terminal.is_closed(sys.stdout):
+        raise InputError("standard output: is closed, expected somewhere to write to")
+    model, task, machine = load_for_task(options, task_name, reading)
+    tally = Tally("skip", shown(options.input))
+    examples = task.read(task.reading, options.input, tally, labelled=False)
+    found = answers(model, task, machine, examples, tally, progress=options.input != STANDARD_INPUT)
+    lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in found)
+    if options.output == STANDARD_INPUT:
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
+        for line in lines:
+            print(line, end="", flush=True)  # whoever reads it line by line shall not wait
+    else:
+        checkpoint.write_whole(Path(options.output), lambda path: write_lines(path, lines))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes lines as they come."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)
+
+
+def answers(
+    model: TaskModel,
+    task: Task[Any, Any],
+    machine: Machine,
+    examples: Iterable[Any],
+    tally: Tally,
+    *,
+    progress: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """What is predicted for each example, some of which are in memory at a time; of bad rows, {"error": why}.
+
+    tally: of the examples, which skips bad rows.
+
+    Raises:
+        InputError: as the examples; every row is bad.
+    """
+    full = answered = unanswered = 0
+    first: list[str] = []  # of the reasons
+    with tqdm(unit="example", desc="predicting", disable=None if progress else True) as bar:
+        for some in batched(tally.interleaved(examples), EXAMPLES_AT_ONCE):
+            reasons = reasons_against(task, some)
+            asked = [one for one, reason in zip(some, reasons, strict=True) if not reason]
+            features = task.features(asked, labelled=False)
+            full += count_full(features, task.reading.max_length)
+            predictions = iter(task.predictions(asked, features, outputs_of(model, task, features, machine)))
+            if asked:  # else it may be that none can be answered, which is all that is said then
+                note_all(tally.told)
+                tally.told = []
+            for one, reason in zip(some, reasons, strict=True):
+                yield {"error": reason} if reason else task.answer(one, next(predictions))
+            bad = [reason for reason in reasons if reason]
+            answered, unanswered = answered + len(asked), unanswered + len(bad)
+            first += bad[: NAMED - len(first)]
+            bar.update(len(some))
+    if unanswered and not answered:
+        raise InputError(f"{tally.place}: none can be answered: {first[0]}")
+    tally.bad = []
+    note_cut(task, full)
+    told = [f"{tally.place}: no answer to {first_of(first, count=unanswered)}"] if unanswered else []
+    note_all([*tally.notes(always=False), *told])
+
+
+def reasons_against(task: Task[Any, Any], some: Sequence[Any]) -> list[str]:
+    """Why each cannot be answered, "" where it can: `some` are examples and what makes rows bad."""
+    misfits = iter(task.misfits([one for one in some if not isinstance(one, str)]))
+    return [one if isinstance(one, str) else next(misfits) for one in some]
+
+
+def note_cut(task: Task[Any, Any], full: int) -> None:
+    """Says on standard error where texts were cut; windows cut nothing."""
+    if full and not task.windowed:
+        note_all([cut_note(full, task.reading.max_length)])
+
+
+def note_all(notes: Iterable[str]) -> None:
+    """Says something on standard error."""
+    for note in notes:
+        print(f"note     {note}", file=sys.stderr)
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
+    """`size` items at a time, at the end fewer."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

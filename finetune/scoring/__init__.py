@@ -1,0 +1,1 @@
+"""Predictions -> figures, for people and machines."""

@@ -1,0 +1,45 @@
+"""What makes a finished run's figures worth little, each with its likely cause: nothing learned, or too little seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from finetune.tasks.task import Feature, Task
+from minibert.tokenizer import Tokenizer
+
+FEW_EXAMPLES = 50
+MANY_UNKNOWN = 0.1  # of a text's tokens; English under an English vocabulary has a thousandth
+STALLED = 0.98  # of the first losses
+
+
+def doubts(
+    task: Task[Any, Any],
+    examples: Sequence[Any],
+    predictions: Sequence[Any],
+    *,
+    trained_on: Sequence[Feature],
+    losses: Sequence[float],
+) -> Iterator[str]:
+    """For the user. examples, predictions: dev's; losses: as they were logged."""
+    slow = "likely too few --epochs, a --learning-rate too low or too high, or data that do not tell"
+    if nothing := task.nothing_learned(examples, predictions):
+        yield f"{nothing}: {slow}"
+    if len(losses) > 2 and (last := np.mean(losses[-max(1, len(losses) // 4) :])) > STALLED * losses[0]:
+        yield f"the loss ended at {last:.4f}, where it began ({losses[0]:.4f}): {slow}"
+    unknown = unknown_share(trained_on, task.tokenizer)
+    if unknown > MANY_UNKNOWN:
+        what = "likely its vocabulary is of another language or script"
+        yield f"{unknown:.0%} of the training texts' tokens are unknown to the model: {what}"
+    if len(examples) < FEW_EXAMPLES:
+        one = f"one more or less is {1 / len(examples):.0%} of them"
+        yield f"dev has {len(examples)} example(s), too few to tell: {one}"
+
+
+def unknown_share(features: Sequence[Feature], tokenizer: Tokenizer) -> float:
+    """The share of [UNK] among the tokens that are no other special ones."""
+    ids = np.concatenate([sequence.ids for feature in features for sequence in feature.sequences])
+    text = ids[~np.isin(ids, (tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id))]
+    return float(np.mean(text == tokenizer.unk_id)) if len(text) else 0.0

@@ -1,0 +1,262 @@
+"""Figures of merit: names -> numbers, on all dev examples at once; one example is there at least.
+
+Over several processes each answers its share of the examples, `gather_in_order` puts the answers together in the
+examples' order, and every process computes the same figures from the same lists: those of one process to the last bit.
+torchmetrics counts and correlates.
+
+All are shares from 0 to 1, or correlations from -1 to 1. Undefined values are 0: a precision without a prediction, a
+recall without an example, a correlation with something constant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from finetune.data.tags import Entity
+from minibert.errors import InputError, did_you_mean
+from minibert.files.text import reason
+from minibert.training.processes import Processes
+
+T = TypeVar("T")
+
+# The metric by which the best epoch is kept, and the others that --metric may name. Task -> names, the default first.
+METRICS: dict[str, tuple[str, ...]] = {
+    "single_label_classification": ("accuracy", "f1", "macro_f1", "mcc"),  # f1: of class 1, where there are two
+    "multi_label_classification": ("micro_f1", "macro_f1", "exact_match"),
+    "regression": ("spearman", "pearson"),
+    "token-classification": ("f1", "precision", "recall"),
+    "tags of no scheme": ("accuracy",),
+    "question-answering": ("f1", "exact"),
+    "multiple-choice": ("accuracy",),
+}
+
+# Tasks whose metrics are torchmetrics' work.
+COUNTED = {"single_label_classification", "multi_label_classification", "regression", "multiple-choice"}
+
+
+def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
+    """The metric to keep the best epoch by: `name`, or the task's default where it is None. Higher is always better.
+
+    task: a key of `METRICS`; classes: how many a classifier has.
+
+    What counts and correlates is imported here, which takes seconds: before the first step, and not after an epoch.
+
+    Raises:
+        InputError: the task has no such metric (with those that it has), or f1 is asked for where there are not two
+            classes, or torchmetrics is missing or broken.
+    """
+    if task in COUNTED:
+        import_torchmetrics()
+    names = METRICS[task]
+    if task == "single_label_classification" and classes != 2:
+        names = tuple(known for known in names if known != "f1")
+    if name is None:
+        return names[0]
+    if name not in names:
+        raise InputError(f"--metric: expected one of {', '.join(names)}, found {name!r}{did_you_mean(name, names)}")
+    return name
+
+
+def import_torchmetrics() -> None:
+    """
+    Raises:
+        InputError: it is missing or broken, or what it imports is: matplotlib, with settings of its own.
+    """
+    try:
+        importlib.import_module("torchmetrics.functional.classification")
+    except Exception as error:  # of any library: there is no telling which
+        raise InputError(f"torchmetrics, which computes the metrics, can't be imported: {reason(error)}") from error
+
+
+def gather_in_order(processes: Processes, items: Sequence[tuple[int, T]]) -> list[T]:
+    """All processes' (index of the example, answer), put together: the answers in the examples' order, in each.
+
+    An index that several processes give, where a share was filled up, counts once.
+    """
+    shares: list[Any] = [list(items)]
+    if processes.world_size > 1:
+        shares = [None] * processes.world_size
+        dist.all_gather_object(shares, list(items))
+    answers = {index: answer for share in shares for index, answer in share}
+    return [answers[index] for index in sorted(answers)]
+
+
+# --- Counts ----------------------------------------------------------------------------------------------------------
+
+
+class ClassFigures(NamedTuple):
+    """How one class, label or type of entity fares, or all of them together."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int  # how many there really are
+
+
+def _figures(name: str, right: int, predicted: int, real: int) -> ClassFigures:
+    """Of `real` ones and `predicted` ones, `right` are both."""
+    return ClassFigures(
+        name=name,
+        precision=right / predicted if predicted else 0.0,
+        recall=right / real if real else 0.0,
+        f1=2 * right / (predicted + real) if predicted + real else 0.0,
+        support=real,
+    )
+
+
+def _counts(stat_scores: torch.Tensor) -> list[tuple[int, int, int]]:
+    """(right, predicted, real) of each class, from torchmetrics' (C, 5): tp, fp, tn, fn, support."""
+    return [(tp, tp + fp, tp + fn) for tp, fp, _, fn, _ in stat_scores.tolist()]
+
+
+def _together(counts: Sequence[tuple[int, int, int]]) -> ClassFigures:
+    """Micro: all classes' counts added up."""
+    return _figures("all", *(sum(column) for column in zip(*counts, strict=True)))
+
+
+def _macro(counts: Sequence[tuple[int, int, int]]) -> dict[str, float]:
+    """Means over the classes that are there or are predicted."""
+    seen = [_figures("", *count) for count in counts if any(count)]
+    names = ("precision", "recall", "f1")
+    return {f"macro_{name}": fmean(getattr(figures, name) for figures in seen) if seen else 0.0 for name in names}
+
+
+# --- Classification --------------------------------------------------------------------------------------------------
+
+
+def classification_metrics(targets: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
+    """accuracy, macro_precision, macro_recall, macro_f1, micro_f1, mcc; with two classes also precision, recall and f1
+    of class 1.
+
+    An example has one class, so that micro_f1 is the accuracy. Classes that neither stand in `targets` nor are
+    predicted are left out of the macro means.
+    """
+    counts = _class_counts(targets, predictions, classes)
+    micro = _together(counts)
+    metrics = {"accuracy": micro.recall, **_macro(counts), "micro_f1": micro.f1}
+    metrics["mcc"] = _matthews(targets, predictions, classes)
+    if classes == 2:
+        binary = _figures("1", *counts[1])
+        metrics |= {"precision": binary.precision, "recall": binary.recall, "f1": binary.f1}
+    return metrics
+
+
+def class_figures(targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]) -> list[ClassFigures]:
+    """Each class for itself, in the labels' order."""
+    counts = _class_counts(targets, predictions, len(labels))
+    return [_figures(label, *count) for label, count in zip(labels, counts, strict=True)]
+
+
+def _class_counts(targets: Sequence[int], predictions: Sequence[int], classes: int) -> list[tuple[int, int, int]]:
+    from torchmetrics.functional.classification import multiclass_stat_scores  # here: it takes seconds to import
+
+    answers, truth = torch.tensor(predictions), torch.tensor(targets)
+    at_least = max(classes, 2)  # of one class alone, as a model from elsewhere may have, torchmetrics knows nothing
+    return _counts(multiclass_stat_scores(answers, truth, num_classes=at_least, average=None))[:classes]
+
+
+def _matthews(targets: Sequence[int], predictions: Sequence[int], classes: int) -> float:
+    """Matthews' correlation coefficient, also for more than two classes; to six decimals, it comes in float32."""
+    from torchmetrics.functional.classification import multiclass_matthews_corrcoef
+
+    # With two classes torchmetrics has constant answers correlate a little, or wholly.
+    if len(set(targets)) < 2 or len(set(predictions)) < 2:
+        return 0.0
+    answers, truth = torch.tensor(predictions), torch.tensor(targets)
+    return round(float(multiclass_matthews_corrcoef(answers, truth, num_classes=classes)), 6)
+
+
+# --- Several labels at once ------------------------------------------------------------------------------------------
+
+
+def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> dict[str, float]:
+    """exact_match (all labels of an example right), accuracy (of the single yes-or-no answers), micro_precision,
+    micro_recall, micro_f1, and macro_precision, macro_recall, macro_f1.
+
+    targets, predictions: (examples, labels) of 0 and 1. Labels that hold nowhere and are never predicted are left out
+    of the macro means.
+    """
+    answers, truth = torch.tensor(predictions), torch.tensor(targets)
+    right = answers == truth
+    counts = _label_counts(targets, predictions)
+    micro = _together(counts)
+    return {
+        "exact_match": int(right.all(dim=1).sum()) / len(right),
+        "accuracy": int(right.sum()) / right.numel(),
+        "micro_precision": micro.precision,
+        "micro_recall": micro.recall,
+        "micro_f1": micro.f1,
+        **_macro(counts),
+    }
+
+
+def multi_label_figures(
+    targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]], labels: Sequence[str]
+) -> list[ClassFigures]:
+    """Each label for itself, in the labels' order."""
+    counts = _label_counts(targets, predictions)
+    return [_figures(label, *count) for label, count in zip(labels, counts, strict=True)]
+
+
+def _label_counts(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
+    from torchmetrics.functional.classification import multilabel_stat_scores
+
+    answers, truth = torch.tensor(predictions), torch.tensor(targets)
+    return _counts(multilabel_stat_scores(answers, truth, num_labels=truth.shape[1], average=None))
+
+
+# --- Numbers ---------------------------------------------------------------------------------------------------------
+
+
+def regression_metrics(targets: Sequence[float], predictions: Sequence[float]) -> dict[str, float]:
+    """pearson and spearman, to six decimals: torchmetrics ranks in float32."""
+    from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
+
+    metrics = {"pearson": 0.0, "spearman": 0.0}
+    if len(set(targets)) < 2 or len(set(predictions)) < 2:
+        return metrics
+    answers, truth = torch.tensor(predictions, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that are nearly constant: the answer is NaN, which is seen to here
+        metrics |= {"pearson": float(pearson_corrcoef(answers, truth))}
+        metrics |= {"spearman": float(spearman_corrcoef(answers, truth))}
+    return {name: 0.0 if math.isnan(value) else round(value, 6) for name, value in metrics.items()}
+
+
+# --- Entities --------------------------------------------------------------------------------------------------------
+
+
+def entity_metrics(golds: Sequence[Sequence[Entity]], predictions: Sequence[Sequence[Entity]]) -> dict[str, float]:
+    """precision, recall and f1 of whole entities over all types: right are type, start and end (CoNLL-2003).
+
+    golds, predictions: the entities of each sentence (`finetune.data.tags.entities`).
+    """
+    micro = _together([*_entity_counts(golds, predictions).values(), (0, 0, 0)])
+    return {"precision": micro.precision, "recall": micro.recall, "f1": micro.f1}
+
+
+def entity_figures(golds: Sequence[Sequence[Entity]], predictions: Sequence[Sequence[Entity]]) -> list[ClassFigures]:
+    """Each type for itself, sorted by name."""
+    return [_figures(kind, *count) for kind, count in _entity_counts(golds, predictions).items()]
+
+
+def _entity_counts(
+    golds: Sequence[Sequence[Entity]], predictions: Sequence[Sequence[Entity]]
+) -> dict[str, tuple[int, int, int]]:
+    """Type, sorted -> (right, predicted, real)."""
+    right, predicted, real = Counter[str](), Counter[str](), Counter[str]()
+    for gold, answer in zip(golds, predictions, strict=True):
+        right.update(entity.type for entity in set(gold) & set(answer))
+        predicted.update(entity.type for entity in answer)
+        real.update(entity.type for entity in gold)
+    return {kind: (right[kind], predicted[kind], real[kind]) for kind in sorted({*predicted, *real})}

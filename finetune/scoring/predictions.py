@@ -1,0 +1,181 @@
+"""`evaluate --predictions`: the figures of answers that stand in a file, whoever gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.data.choices import read_choices
+from finetune.data.conll import Names, ends_sentence
+from finetune.data.data_options import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
+from finetune.data.labels import find_labels, label_ids, label_vectors
+from finetune.data.sentences import read_tagged
+from finetune.data.squad import read_squad
+from finetune.data.tables import JSON_FILES, Row
+from finetune.data.tags import entities, is_tag
+from finetune.data.tally import Tally
+from finetune.data.texts import TextColumns, read_texts, text_examples
+from finetune.inference import note_all, show_figures
+from finetune.inference_options import ScoreOptions
+from finetune.scoring import metrics
+from finetune.scoring.squad_scores import squad_scores
+from finetune.tasks.token_classification import in_scheme, words_for_themselves
+from minibert import checkpoint
+from minibert.errors import InputError
+from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
+
+Figures = dict[str, Any]  # how many examples, the metrics of all together, and those of each class
+
+
+def score_command(options: ScoreOptions, task: str, reading: Reading) -> None:
+    """Prints the figures, and writes them where asked to.
+
+    Raises:
+        InputError: one of the files is not what it should be, or they don't belong together.
+    """
+    if options.json is not None:
+        checkpoint.check_writable(Path(options.json), reads=(options.data, options.predictions))
+    score: Callable[[str, str, Any], Figures] = SCORES[type(reading)]
+    files = {"task": task, "data": options.data, "predictions": options.predictions}
+    try:
+        figures = score(options.data, options.predictions, reading)
+    except InputError as error:
+        if options.task is not None or suffix(options.data) not in JSON_FILES:
+            raise
+        raise InputError(f"{error}; scored as {task}, --task says otherwise") from error  # any task may have such names
+    show_figures(files | figures, options.json)
+
+
+def _all_or_none(data: str) -> Tally:
+    """Of the data: a row that can't be read ends the scoring, as answers are told by their places."""
+    return Tally("stop", data, remedy="no row is left out here: mend it, or take it and its answer out of both files")
+
+
+def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.ClassFigures] = ()) -> Figures:
+    return {"examples": count, "metrics": means, "by_class": [figures._asdict() for figures in by_class]}
+
+
+# --- Answers to questions --------------------------------------------------------------------------------------------
+
+
+def score_questions(data: str, predictions: str, _: QuestionReading) -> Figures:
+    """SQuAD's exact match and F1. Questions without an answer in the file count as wrong: `missing` is their number."""
+    asked = read_squad(data, tally=_all_or_none(data))
+    given = _answers_by_id(predictions)
+    answers = {question.id: given[str(question.id)] for question in asked.examples if str(question.id) in given}
+    count, missing = len(asked.examples), len(asked.examples) - len(answers)
+    if not answers:
+        raise InputError(f"{shown(predictions)}: an answer to none of the {count:,} questions of {data}")
+    if missing:
+        note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
+    if len(given) > len(answers):
+        note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) to no question of {data}"])
+    means = squad_scores(asked.examples, answers, version_2=asked.version_2)
+    return _figures(count, means) | {"missing": missing}
+
+
+def _answers_by_id(path: str) -> dict[str, str]:
+    try:
+        found = parse_json(read_whole(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected {{id: answer}}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{shown(path)}: is {json_type(found)}, expected an object of ids and answers")
+    for id, answer in found.items():
+        if not isinstance(answer, str):
+            raise InputError(f"{shown(path)}: the answer to {id:.60} is {json_type(answer)}, expected a string")
+    return found
+
+
+# --- Tags ------------------------------------------------------------------------------------------------------------
+
+
+def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
+    """Whole entities, or where tags spell none, words. The file has the tag of each word on a line, alone or in the
+    last of several columns; blank lines, as between sentences, don't count."""
+    tally = _all_or_none(data)
+    examples = list(read_tagged(data, Names(reading.word_column, reading.tag_column), tally=tally))
+    read = words_for_themselves
+    if reading.scheme != "none":
+        examples, _ = in_scheme(reading, examples)
+        read = entities
+    given = []
+    for row, line in read_lines(predictions):
+        if ends_sentence(line):
+            continue
+        given.append(line.split()[-1])
+        if reading.scheme != "none" and not is_tag(given[-1]):
+            where = f"{shown(predictions)}:{row}"
+            raise InputError(f"{where}: {given[-1]!r:.60} is a tag of no scheme, expected O, or a tag such as B-PER")
+    _check_count(len(given), predictions, sum(len(example.words) for example in examples), "words", data)
+    note_all(tally.told)
+    tags = iter(given)
+    answers = [read([next(tags) for _ in example.words]) for example in examples]
+    golds = [read(example.tags or ()) for example in examples]
+    means = metrics.entity_metrics(golds, answers)
+    if reading.scheme == "none":
+        means = {"accuracy": means["recall"]}
+    return _figures(len(examples), means, metrics.entity_figures(golds, answers))
+
+
+# --- Classes, numbers and choices ------------------------------------------------------------------------------------
+
+
+def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
+    """The class of each text on a line, all that hold with commas between them, or a number."""
+    columns = reading.columns(labelled=True)
+    spelling: Any = {"problem_type": reading.problem_type, "label_separator": reading.label_separator}
+    examples = list(read_texts(data, columns, reading.table, **spelling, tally=_all_or_none(data)))
+    count = len(examples)
+    given = _one_a_line(predictions, count, data)
+    rows = (Row(row, where, ("-", text)) for row, (text, where) in enumerate(given, start=1))
+    answers = list(text_examples(rows, TextColumns(), Tally(), **spelling))
+    if reading.regression:
+        truth, numbers = ([example.label for example in some] for some in (examples, answers))
+        return _figures(count, metrics.regression_metrics(truth, numbers))  # type: ignore[arg-type]  # read as numbers
+    labels = find_labels([*examples, *answers], data)
+    if unknown := sorted(set(labels) - set(find_labels(examples, data))):
+        note_all([f"{shown(predictions)}: no example in {data} has the class {' or '.join(map(repr, unknown[:10]))}"])
+    if reading.multi_label:
+        targets, found = label_vectors(examples, labels), label_vectors(answers, labels)
+        by_class = metrics.multi_label_figures(targets, found, labels)
+        return _figures(count, metrics.multi_label_metrics(targets, found), by_class)
+    right, told = label_ids(examples, labels), label_ids(answers, labels)
+    by_class = metrics.class_figures(right, told, labels)
+    return _figures(count, metrics.classification_metrics(right, told, len(labels)), by_class)
+
+
+def score_choices(data: str, predictions: str, _: ChoiceReading) -> Figures:
+    """The index of the choice, from 0, on a line."""
+    examples = list(read_choices(data, tally=_all_or_none(data)))
+    right = 0
+    for (text, where), example in zip(_one_a_line(predictions, len(examples), data), examples, strict=True):
+        if not text.isdecimal() or int(text) >= len(example.choices):
+            raise InputError(
+                f"{where}: {text!r:.60}, expected the index of one of {len(example.choices)} choices, from 0"
+            )
+        right += int(text) == example.answer
+    return _figures(len(examples), {"accuracy": right / len(examples)})
+
+
+def _one_a_line(path: str, expected: int, data: str) -> list[tuple[str, str]]:
+    """(the answer, where it stands) of each example."""
+    found = [(line.strip(), f"{shown(path)}:{row}") for row, line in read_lines(path)]
+    _check_count(len(found), path, expected, "examples", data)
+    return found
+
+
+def _check_count(found: int, path: str, expected: int, what: str, data: str) -> None:
+    if found != expected:
+        raise InputError(
+            f"{shown(path)}: {found:,} answer(s), expected one a line to each of the {expected:,} {what} of {data}"
+        )
+
+
+SCORES: dict[type[Reading], Callable[[str, str, Any], Figures]] = {
+    QuestionReading: score_questions,
+    TagReading: score_tags,
+    TextReading: score_texts,
+    ChoiceReading: score_choices,
+}

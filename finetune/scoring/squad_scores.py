@@ -1,0 +1,142 @@
+"""SQuAD's scores: exact match and F1, of v1.1 and of v2.0, where a question may have no answer.
+
+Sources: Rajpurkar et al. 2016 (arXiv 1606.05250), section 6.1; Rajpurkar et al. 2018 (1806.03822), section 5; and the
+scripts that the authors score submissions with, whose results these are. All are shares from 0 to 1, not percent.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Literal, NamedTuple
+
+from finetune.data.examples import Id, QuestionExample
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+
+class Score(NamedTuple):
+    """Of one prediction, or the mean over many."""
+
+    exact: float
+    f1: float
+
+
+_NOTHING_RIGHT, _ALL_RIGHT = Score(0.0, 0.0), Score(1.0, 1.0)
+
+
+class Threshold(NamedTuple):
+    """Above which no-answer score a question is better left unanswered."""
+
+    best: float  # the mean score that is reached with it
+    threshold: float
+
+
+def normalize_answer(text: str) -> str:
+    """What is compared: lower case, no ASCII punctuation, no articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def score_answer(prediction: str, golds: Sequence[str], *, version_2: bool) -> Score:
+    """The best exact match and the best F1 over the gold answers, each for itself.
+
+    In v2.0 golds of which nothing is left ("the") don't count, and without any the gold is "", no answer. Where nothing
+    is left of prediction and gold, F1 is 1 there; in v1.1 it is 0, since they share no word.
+    """
+    predicted = normalize_answer(prediction)
+    expected = [normalize_answer(gold) for gold in golds]
+    if version_2:
+        expected = [gold for gold in expected if gold] or [""]
+    return Score(
+        exact=max(float(predicted == gold) for gold in expected),
+        f1=max(_f1(predicted.split(), gold.split(), both_empty=float(version_2)) for gold in expected),
+    )
+
+
+def _f1(predicted: Sequence[str], gold: Sequence[str], *, both_empty: float) -> float:
+    """Of the words as a bag."""
+    if not predicted and not gold:
+        return both_empty
+    common = (Counter(predicted) & Counter(gold)).total()
+    return 2 * common / (len(predicted) + len(gold))
+
+
+def squad_scores(
+    questions: Sequence[QuestionExample],
+    predictions: Mapping[Id, str],
+    *,
+    version_2: bool,
+    no_answer_scores: Mapping[Id, float] | None = None,
+    threshold: float | None = None,
+) -> dict[str, float]:
+    """Means over all questions: exact and f1; with version_2 also has_ans_exact, has_ans_f1, no_ans_exact, no_ans_f1,
+    over the questions with an answer and over those without, as far as there are such.
+
+    predictions: id -> answer, "" for none; a question without a prediction is wrong, also one that has no answer. With
+    `no_answer_scores` (id -> number, the higher the surer that there is no answer) and a `threshold`, questions above
+    it are taken as left unanswered.
+    """
+    no_answer = no_answer_scores or {}
+    scores = []
+    for question in questions:
+        if question.id not in predictions:
+            scores.append(_NOTHING_RIGHT)
+        elif threshold is not None and no_answer[question.id] > threshold:
+            scores.append(_NOTHING_RIGHT if has_answer(question) else _ALL_RIGHT)
+        else:
+            golds = [answer.text for answer in question.answers]
+            scores.append(score_answer(predictions[question.id], golds, version_2=version_2))
+    figures = _means("", scores)
+    if version_2:
+        for prefix, wanted in (("has_ans_", True), ("no_ans_", False)):
+            pairs = zip(scores, questions, strict=True)
+            figures |= _means(prefix, [score for score, question in pairs if has_answer(question) == wanted])
+    return figures
+
+
+def _means(prefix: str, scores: Sequence[Score]) -> dict[str, float]:
+    if not scores:
+        return {}
+    return {f"{prefix}{name}": fmean(getattr(score, name) for score in scores) for name in Score._fields}
+
+
+def has_answer(question: QuestionExample) -> bool:
+    """Whether the question is one that v2.0 wants answered."""
+    return bool(question.answers)
+
+
+def best_threshold(
+    questions: Sequence[QuestionExample],
+    predictions: Mapping[Id, str],
+    no_answer_scores: Mapping[Id, float],
+    *,
+    by: Literal["exact", "f1"] = "f1",
+) -> Threshold:
+    """The threshold that scores best on questions of v2.0, chosen as the authors' script chooses it.
+
+    predictions: id -> the answer to give if one is given, so better not ""; no_answer_scores: as in `squad_scores`.
+
+    One begins with every question unanswered and answers one after the other, the lowest no-answer score first; the
+    threshold is the score of the question at which the mean was highest, the first of equals. Where it is best to
+    answer none, it is 0 (all scores being above it), or else a number below all scores.
+    """
+    assert questions, "there is a question at least"
+    by_score = sorted(questions, key=lambda question: no_answer_scores[question.id])
+    lowest = no_answer_scores[by_score[0].id]
+    reached = float(sum(not has_answer(question) for question in questions))  # with every question unanswered
+    best = Threshold(reached, 0.0 if lowest > 0 else lowest - 1)
+    for question in by_score:
+        if has_answer(question):
+            golds = [answer.text for answer in question.answers]
+            reached += getattr(score_answer(predictions[question.id], golds, version_2=True), by)
+        elif predictions[question.id]:
+            reached -= 1
+        # Without a single span to choose the score is infinite: with or without a threshold the answer is "".
+        if reached > best.best and math.isfinite(no_answer_scores[question.id]):
+            best = Threshold(reached, no_answer_scores[question.id])
+    return best._replace(best=best.best / len(questions))

@@ -1,0 +1,126 @@
+"""Multiple choice: which of several answers goes with a question (BERT section 4.4).
+
+Questions may have different numbers of choices. All choices of a batch are sequences side by side, (1, S, T) to the
+model; which belong together is known here, and each question's scores are compared among themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from finetune.data.choices import FIELDS, choice_examples, read_choices
+from finetune.data.data_options import ChoiceReading
+from finetune.data.examples import ChoiceExample
+from finetune.data.splits import hold_out
+from finetune.data.tables import given_rows
+from finetune.data.tally import Tally
+from finetune.scoring.metrics import check_metric
+from finetune.tasks.task import Feature, Logits, Task, TaskBatch, encoded, to_numpy
+from minibert.heads import BertForMultipleChoice
+from minibert.tokenizer import Tokenizer
+
+Scores = NDArray[np.float32]  # (C,): a score for each choice of a question
+
+
+class MultipleChoice(Task[ChoiceExample, Scores]):
+    """A prediction is the scores of a question's choices."""
+
+    name = "multiple-choice"
+    model_class = BertForMultipleChoice
+    first_token_only = True
+    reading: ChoiceReading
+
+    @classmethod
+    def read(cls, reading: ChoiceReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[ChoiceExample]:
+        return read_choices(path, labelled=labelled, tally=tally)
+
+    @classmethod
+    def given(cls, reading: ChoiceReading, items: Iterable[Any], tally: Tally) -> Iterator[ChoiceExample]:
+        return choice_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
+
+    @classmethod
+    def found_in(
+        cls, reading: ChoiceReading, tokenizer: Tokenizer, examples: Sequence[ChoiceExample], path: str
+    ) -> Self:
+        return cls(reading, tokenizer)
+
+    def hold_out(
+        self, examples: Sequence[ChoiceExample], *, share: float, generator: np.random.Generator
+    ) -> tuple[list[ChoiceExample], list[ChoiceExample]]:
+        return hold_out(examples, share=share, generator=generator)
+
+    def head(self) -> dict[str, Any]:
+        return {}
+
+    def features(self, examples: Sequence[ChoiceExample], *, labelled: bool = True) -> list[Feature]:
+        questions = [example.question for example in examples for _ in example.choices]
+        choices = [choice for example in examples for choice in example.choices]
+        found = (
+            tokens for tokens, _ in encoded(self.tokenizer, questions, choices, max_length=self.reading.max_length)
+        )
+        return [
+            Feature(number, tuple(next(found) for _ in example.choices), example.answer)
+            for number, example in enumerate(examples)
+        ]
+
+    # ------------------------------------------------------------------ learning
+
+    def ask(self, forward: nn.Module, batch: TaskBatch) -> Logits:
+        """(1, S): the score of every choice in the batch."""
+        if batch.hidden is not None:
+            return forward(batch.hidden[None])
+        mask = None if batch.attention_mask is None else batch.attention_mask[None]
+        return forward(batch.input_ids[None], token_type_ids=batch.token_type_ids[None], attention_mask=mask)
+
+    def targets(self, features: Sequence[Feature], width: int) -> Tensor:
+        """(B, 2): how many choices a question has, and which is right."""
+        return torch.tensor([(len(feature.sequences), feature.target) for feature in features])
+
+    def count(self, targets: Tensor) -> int:
+        return len(targets)
+
+    def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
+        """Cross-entropy over each question's own choices."""
+        counts, answers = targets.unbind(1)
+        scores = logits[0].split(counts.tolist())
+        return F.cross_entropy(pad_sequence(list(scores), True, -torch.inf), answers, reduction="sum")
+
+    # ------------------------------------------------------------------ answers
+
+    def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[Scores]:
+        ends = np.cumsum([len(feature.sequences) for feature in features])
+        return np.split(to_numpy(logits)[0], ends[:-1])
+
+    def predictions(
+        self, examples: Sequence[ChoiceExample], features: Sequence[Feature], outputs: Sequence[Scores]
+    ) -> list[Scores]:
+        return list(outputs)
+
+    def metrics(self, examples: Sequence[ChoiceExample], predictions: Sequence[Scores]) -> dict[str, float]:
+        """The share of questions answered right."""
+        right = [scores.argmax() == example.answer for example, scores in zip(examples, predictions, strict=True)]
+        return {"accuracy": float(np.mean(right))}
+
+    def nothing_learned(self, examples: Sequence[ChoiceExample], predictions: Sequence[Scores]) -> str:
+        chance = float(np.mean([1 / len(example.choices) for example in examples]))
+        worse = self.metrics(examples, predictions)["accuracy"] <= chance
+        return f"accuracy is no better than chance ({chance:.4f})" if worse else ""
+
+    def metric(self, name: str | None) -> str:
+        return check_metric(self.name, name)
+
+    def answer(self, example: ChoiceExample, prediction: Scores) -> dict[str, Any]:
+        """The choice with its index, and the score and probability of each."""
+        best = int(prediction.argmax())
+        shares = torch.from_numpy(prediction).softmax(-1).tolist()
+        named = {} if example.id is None else {"id": example.id}
+        return {**named, "question": example.question, "answer": best, "choice": example.choices[best],
+                "scores": prediction.tolist(), "probabilities": shares}  # fmt: skip

@@ -1,0 +1,309 @@
+"""Question answering: where in a passage the answer begins and ends (BERT sections 4.2 and 4.3).
+
+A passage that is too long for the model has several windows, which overlap; the best answer of all of them counts. It
+is read off the passage as it was written, by its characters.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from finetune.data.data_options import QuestionReading
+from finetune.data.examples import QuestionExample
+from finetune.data.splits import hold_out_groups
+from finetune.data.squad import FIELDS, count_absent, question_examples, read_questions, read_squad, without_misplaced
+from finetune.data.tables import given_rows
+from finetune.data.tally import Tally
+from finetune.scoring.metrics import check_metric
+from finetune.scoring.squad_scores import best_threshold, has_answer, squad_scores
+from finetune.tasks.task import Feature, Logits, Task, TaskBatch, encoded, joined, outputs_by_example, to_numpy
+from finetune.tasks.token_classification import window_bounds
+from minibert.heads import BertForQuestionAnswering, SpanLogits
+from minibert.tokenizer import Tokenizer
+
+NO_ANSWER = 0  # the position of [CLS], which stands for "not in this window"
+
+
+class Span(NamedTuple):
+    """A possible answer: [start, end) characters of the passage, and how well begin and end fit, in logits."""
+
+    start: int
+    end: int
+    score: float
+
+
+class Found(NamedTuple):
+    """What is predicted for a question."""
+
+    spans: tuple[Span, ...]  # the best first, at least one
+    text: str  # of the best
+    no_answer_score: float  # the higher, the surer that there is none: that of no answer minus the best's
+
+
+class Encoded(NamedTuple):
+    """A text in pieces, without special tokens."""
+
+    ids: NDArray[np.int32]  # (T,)
+    offsets: NDArray[np.int64]  # (T, 2) characters
+
+
+class QuestionAnswering(Task[QuestionExample, Found]):
+    """A feature's `place` is (the position of its first token of the passage, their characters (t, 2))."""
+
+    name = "question-answering"
+    model_class = BertForQuestionAnswering
+    windowed = True
+    reading: QuestionReading
+
+    @classmethod
+    def read(
+        cls, reading: QuestionReading, path: str, tally: Tally, *, labelled: bool = True
+    ) -> Iterator[QuestionExample]:
+        return iter(read_squad(path, tally=tally).examples) if labelled else read_questions(path, tally=tally)
+
+    @classmethod
+    def given(cls, reading: QuestionReading, items: Iterable[Any], tally: Tally) -> Iterator[QuestionExample]:
+        return question_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
+
+    @classmethod
+    def found_in(
+        cls, reading: QuestionReading, tokenizer: Tokenizer, examples: Sequence[QuestionExample], path: str
+    ) -> Self:
+        return cls(reading, tokenizer)
+
+    def hold_out(
+        self, examples: Sequence[QuestionExample], *, share: float, generator: np.random.Generator
+    ) -> tuple[list[QuestionExample], list[QuestionExample]]:
+        """By article, so that no passage is on both sides; by passage where there is one article alone."""
+        articles = {example.title for example in examples}
+
+        def group(example: QuestionExample) -> str:
+            return example.title if len(articles) > 1 else example.context
+
+        return hold_out_groups(examples, share=share, generator=generator, group=group)
+
+    def checked(self, examples: Sequence[QuestionExample], *, training: bool) -> tuple[list[QuestionExample], str]:
+        """To train on are questions whose answer stands where it should; scored are all."""
+        kept, misplaced = without_misplaced(examples)
+        if not misplaced.count:
+            return list(examples), ""
+        if training:
+            return kept, f"{misplaced.count:,} question(s) left out of training: {misplaced.first}"
+        return list(examples), (
+            f"{misplaced.count:,} question(s) have an answer that does not stand where answer_start says; scores go by "
+            f"its text, so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
+            f"{misplaced.first}"
+        )
+
+    def head(self) -> dict[str, Any]:
+        return {}
+
+    def misfits(self, examples: Sequence[QuestionExample]) -> list[str]:
+        """Questions that leave no room for the passage."""
+        questions = self._encode([example.question for example in examples])
+        return [self._misfit(example, len(questions[example.question].ids)) for example in examples]
+
+    def _misfit(self, example: QuestionExample, tokens: int) -> str:
+        if self._room(tokens) >= 2:
+            return ""
+        return (
+            f"{example.where}: the question has {tokens} tokens, which leaves no room for the passage in a window of "
+            f"{self.reading.max_length}; expected a shorter one, or a greater --max-length"
+        )
+
+    def _room(self, tokens: int) -> int:
+        """How many tokens of the passage a window has beside so many of the question."""
+        max_length = self.reading.max_length
+        assert max_length is not None  # `fitted` saw to it
+        return max_length - tokens - self.tokenizer.special_count(pair=True)
+
+    def features(self, examples: Sequence[QuestionExample], *, labelled: bool = True) -> list[Feature]:
+        questions = self._encode([example.question for example in examples])
+        contexts = self._encode([example.context for example in examples])
+        return [
+            feature
+            for number, example in enumerate(examples)
+            for feature in self._windows(
+                number, example, questions[example.question], contexts[example.context], labelled=labelled
+            )
+        ]
+
+    def _encode(self, texts: Sequence[str]) -> dict[str, Encoded]:
+        """Each text once: a passage has many questions."""
+        different = list(dict.fromkeys(texts))
+        found = encoded(self.tokenizer, different)
+        return {
+            text: Encoded(tokens.ids[1:-1], offsets[1:-1])
+            for text, (tokens, offsets) in zip(different, found, strict=True)
+        }
+
+    def _windows(
+        self, number: int, example: QuestionExample, question: Encoded, context: Encoded, *, labelled: bool
+    ) -> Iterator[Feature]:
+        stride = self.reading.stride
+        assert stride is not None  # `fitted` saw to it
+        room = self._room(len(question.ids))
+        assert room >= 2  # `fitting` saw to it
+        answer = self._answer_tokens(example, context) if labelled else None
+        special = self.tokenizer.special_count(pair=True)
+        first = len(question.ids) + special - 1  # behind all special tokens but the last
+        for start, end in window_bounds(len(context.ids), room, min(stride, room // 2)):
+            inside = answer is not None and start <= answer[0] and answer[1] < end
+            target = (answer[0] - start + first, answer[1] - start + first) if answer and inside else (NO_ANSWER,) * 2
+            tokens = joined(self.tokenizer, question.ids, context.ids[start:end])
+            yield Feature(number, (tokens,), target, (first, context.offsets[start:end]))
+
+    def _answer_tokens(self, example: QuestionExample, context: Encoded) -> tuple[int, int] | None:
+        """The first and the last token of the first gold answer; None where there is none."""
+        if not has_answer(example):
+            return None
+        text, start = example.answers[0]
+        touched = np.flatnonzero((context.offsets[:, 0] < start + len(text)) & (context.offsets[:, 1] > start))
+        return (int(touched[0]), int(touched[-1])) if len(touched) else None
+
+    # ------------------------------------------------------------------ learning
+
+    def ask(self, forward: nn.Module, batch: TaskBatch) -> SpanLogits:
+        """Padding is no possible answer, so that a question's loss does not depend on what it is batched with."""
+        start, end = super().ask(forward, batch)
+        if batch.attention_mask is None:
+            return SpanLogits(start=start, end=end)
+        padding = ~batch.attention_mask
+        return SpanLogits(start=start.masked_fill(padding, -torch.inf), end=end.masked_fill(padding, -torch.inf))
+
+    def targets(self, features: Sequence[Feature], width: int) -> Tensor:
+        """(B, 2) positions of the answer's first and last token."""
+        return torch.tensor([feature.target for feature in features])
+
+    def count(self, targets: Tensor) -> int:
+        return len(targets)
+
+    def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
+        """The mean of the cross-entropies of begin and end."""
+        begin = F.cross_entropy(logits.start, targets[:, 0], reduction="sum")
+        end = F.cross_entropy(logits.end, targets[:, 1], reduction="sum")
+        return (begin + end) / 2
+
+    # ------------------------------------------------------------------ answers
+
+    def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[tuple[float, list[Span]]]:
+        """Of each window how well no answer fits, and its best spans."""
+        starts, ends = to_numpy(logits.start), to_numpy(logits.end)
+        found = []
+        for row, feature in enumerate(features):
+            first, offsets = feature.place
+            inside = slice(first, first + len(offsets))
+            spans = best_spans(
+                starts[row, inside], ends[row, inside], offsets, most=self.reading.max_answer_length,
+                count=self.reading.n_best,
+            )  # fmt: skip
+            found.append((float(starts[row, NO_ANSWER] + ends[row, NO_ANSWER]), spans))
+        return found
+
+    def predictions(
+        self, examples: Sequence[QuestionExample], features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> list[Found]:
+        """The best spans of all windows; there is no answer only where no window shows one."""
+        by_example = outputs_by_example(features, outputs)
+        predictions = []
+        for number, example in enumerate(examples):
+            answers = [answer for _, answer in by_example[number]]
+            best: dict[tuple[int, int], Span] = {}  # the same words may be in two windows
+            for span in (span for _, spans in answers for span in spans):
+                place = span.start, span.end
+                if place not in best or span.score > best[place].score:
+                    best[place] = span
+            spans = tuple(heapq.nlargest(self.reading.n_best, best.values(), key=lambda span: span.score))
+            text = example.context[spans[0].start : spans[0].end] if spans else ""
+            top = spans[0].score if spans else -np.inf
+            predictions.append(Found(spans, text, min(no_answer for no_answer, _ in answers) - top))
+        return predictions
+
+    def metrics(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> dict[str, float]:
+        """exact and f1, with the threshold where there is one; where some questions have no answer, also those of
+        either kind apart."""
+        texts = {example.id: found.text for example, found in zip(examples, predictions, strict=True)}
+        no_answer = {example.id: found.no_answer_score for example, found in zip(examples, predictions, strict=True)}
+        answered = all(map(has_answer, examples))
+        figures = squad_scores(
+            examples, texts, version_2=not answered, no_answer_scores=no_answer,
+            threshold=self.reading.no_answer_threshold,
+        )  # fmt: skip
+        if answered:
+            return figures
+        best = best_threshold(examples, texts, no_answer)
+        return figures | {"best_f1": best.best, "best_f1_threshold": best.threshold}
+
+    def nothing_learned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> str:
+        wanted = [found for example, found in zip(examples, predictions, strict=True) if has_answer(example)]
+        return "no question was answered" if wanted and all(map(self._unanswered, wanted)) else ""
+
+    def _unanswered(self, found: Found) -> bool:
+        threshold = self.reading.no_answer_threshold
+        return not found.spans or (threshold is not None and found.no_answer_score > threshold)
+
+    def tuned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> Self:
+        """With the no-answer threshold that is best on these examples, where some have no answer."""
+        if self.reading.no_answer_threshold is not None or all(map(has_answer, examples)):
+            return self
+        texts = {example.id: found.text for example, found in zip(examples, predictions, strict=True)}
+        no_answer = {example.id: found.no_answer_score for example, found in zip(examples, predictions, strict=True)}
+        threshold = best_threshold(examples, texts, no_answer).threshold
+        return self.with_reading(replace(self.reading, no_answer_threshold=threshold))
+
+    def metric(self, name: str | None) -> str:
+        return check_metric(self.name, name)
+
+    def answer(self, example: QuestionExample, prediction: Found) -> dict[str, Any]:
+        """The answer with its characters, "" where there is none, and the n best with their probabilities."""
+        scores = torch.tensor([span.score for span in prediction.spans], dtype=torch.float64)
+        candidates = [
+            {
+                "text": example.context[span.start : span.end],
+                "start": span.start,
+                "end": span.end,
+                "score": span.score,
+                "probability": share,
+            }
+            for span, share in zip(prediction.spans, scores.softmax(-1).tolist(), strict=True)
+        ]
+        best = {"answer": "", "start": None, "end": None, "score": None}
+        if not self._unanswered(prediction):
+            best = {"answer": prediction.text, **{name: candidates[0][name] for name in ("start", "end", "score")}}
+        sureness = prediction.no_answer_score if prediction.spans else None  # infinite, which JSON cannot spell
+        return {"id": example.id, "question": example.question, **best, "no_answer_score": sureness,
+                "n_best": candidates}  # fmt: skip
+
+
+def best_spans(
+    starts: NDArray[np.float32], ends: NDArray[np.float32], offsets: NDArray[np.int64], *, most: int, count: int
+) -> list[Span]:
+    """The `count` best spans of at most `most` tokens.
+
+    starts, ends: (t,) scores of the passage's tokens; offsets: (t, 2) their characters.
+    """
+    size = len(starts)
+    if not size:
+        return []
+    lengths = min(most, size)
+    scores = np.full((lengths, size), -np.inf, np.float32)  # row d: spans of d + 1 tokens, column: the first of them
+    for longer in range(lengths):
+        scores[longer, : size - longer] = starts[: size - longer] + ends[longer:]
+    flat = scores.ravel()
+    chosen = np.argpartition(-flat, min(count, len(flat)) - 1)[:count]
+    chosen = chosen[np.argsort(-flat[chosen], kind="stable")]
+    spans = []
+    for longer, first in zip(*np.unravel_index(chosen, scores.shape), strict=True):
+        if np.isfinite(scores[longer, first]):
+            last = first + longer
+            spans.append(Span(int(offsets[first, 0]), int(offsets[last, 1]), float(scores[longer, first])))
+    return spans

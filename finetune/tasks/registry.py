@@ -1,0 +1,44 @@
+"""The tasks by name, and which of them a model directory is for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from finetune.data.data_options import READINGS, Reading, TextReading, from_trained_on
+from finetune.tasks.multiple_choice import MultipleChoice
+from finetune.tasks.question_answering import QuestionAnswering
+from finetune.tasks.task import Task
+from finetune.tasks.text_classification import TextClassification
+from finetune.tasks.token_classification import TokenClassification
+from minibert.checkpoint import Description
+from minibert.errors import InputError
+
+TASKS: dict[str, type[Task[Any, Any]]] = {
+    task.name: task for task in (TextClassification, TokenClassification, QuestionAnswering, MultipleChoice)
+}
+
+
+def task_of_model(description: Description, directory: str) -> tuple[str, Reading]:
+    """The task that a model directory is for, and how it reads its files.
+
+    What was not fine-tuned here does not say so; then the class tells the task, and files are read in the usual way.
+
+    Raises:
+        InputError: it has no head of any task, or says what we don't know.
+    """
+    by_class = {task.model_class.__name__: name for name, task in TASKS.items()}
+    if description.architecture not in by_class:
+        raise InputError(f"{directory}: a {description.architecture}, which is for none of {', '.join(TASKS)}")
+    task = by_class[description.architecture]
+    said = description.head.get("trained_on") or {}
+    try:
+        reading = from_trained_on(task, said) if said else READINGS[task]()
+    except InputError as error:
+        raise InputError(f"{directory}/config.json: {error}") from None
+    if isinstance(reading, TextReading) and not said:
+        kind = description.head["problem_type"]
+        reading = dataclasses.replace(
+            reading, regression=kind == "regression", multi_label=kind == "multi_label_classification"
+        )
+    return task, reading

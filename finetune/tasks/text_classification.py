@@ -1,0 +1,172 @@
+"""Text classification: one class, several classes or a number for a text or a pair of texts (BERT section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from finetune.data.data_options import TextReading
+from finetune.data.examples import TextExample
+from finetune.data.labels import counted, find_labels, label_ids, label_vectors
+from finetune.data.splits import hold_out
+from finetune.data.tables import given_rows
+from finetune.data.tally import Tally
+from finetune.data.texts import read_texts, text_examples
+from finetune.scoring.confusion import draw_confusion
+from finetune.scoring.metrics import (
+    ClassFigures,
+    check_metric,
+    class_figures,
+    classification_metrics,
+    multi_label_figures,
+    multi_label_metrics,
+    regression_metrics,
+)
+from finetune.tasks.task import Feature, Logits, Task, encoded, to_numpy
+from minibert.heads import BertForSequenceClassification
+from minibert.tokenizer import Tokenizer
+
+Scores = NDArray[np.float32]  # (C,): logits, or numbers
+
+
+class TextClassification(Task[TextExample, Scores]):
+    """A prediction is the model's scores."""
+
+    name = "text-classification"
+    model_class = BertForSequenceClassification
+    first_token_only = True
+    reading: TextReading
+
+    @classmethod
+    def read(cls, reading: TextReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[TextExample]:
+        return read_texts(
+            path, reading.columns(labelled=labelled), reading.table, problem_type=reading.problem_type,
+            label_separator=reading.label_separator, tally=tally,
+        )  # fmt: skip
+
+    @classmethod
+    def given(cls, reading: TextReading, items: Iterable[Any], tally: Tally) -> Iterator[TextExample]:
+        columns = reading.columns(labelled=False)
+        return text_examples(given_rows(items, columns.chosen, tally, ["id"]), columns, tally)
+
+    @classmethod
+    def found_in(cls, reading: TextReading, tokenizer: Tokenizer, examples: Sequence[TextExample], path: str) -> Self:
+        labels = ("score",) if reading.regression else find_labels(examples, path)
+        return cls(reading, tokenizer, labels)
+
+    def hold_out(
+        self, examples: Sequence[TextExample], *, share: float, generator: np.random.Generator
+    ) -> tuple[list[TextExample], list[TextExample]]:
+        stratum = None if self.reading.regression else (lambda example: example.label)
+        return hold_out(examples, share=share, generator=generator, stratum=stratum)
+
+    def checked(self, examples: Sequence[TextExample], *, training: bool) -> tuple[list[TextExample], str]:
+        self._targets(examples)
+        return list(examples), counted(examples, self.labels) if training and not self.reading.regression else ""
+
+    def head(self) -> dict[str, Any]:
+        return {"labels": self.labels, "problem_type": self.reading.problem_type}
+
+    def features(self, examples: Sequence[TextExample], *, labelled: bool = True) -> list[Feature]:
+        pairs = None if self.reading.text_pair_column is None else [example.pair or "" for example in examples]
+        texts = [example.text for example in examples]
+        targets: Sequence[Any] = self._targets(examples) if labelled else [None] * len(examples)
+        found = encoded(self.tokenizer, texts, pairs, max_length=self.reading.max_length)
+        return [Feature(number, (tokens,), targets[number]) for number, (tokens, _) in enumerate(found)]
+
+    def _targets(self, examples: Sequence[TextExample]) -> Sequence[Any]:
+        if self.reading.regression:
+            return [float(example.label) for example in examples]  # type: ignore[arg-type]  # read as numbers
+        if self.reading.multi_label:
+            return label_vectors(examples, self.labels)
+        return label_ids(examples, self.labels)
+
+    # ------------------------------------------------------------------ learning
+
+    def targets(self, features: Sequence[Feature], width: int) -> Tensor:
+        """(B,) classes, or (B, C) numbers."""
+        found = [feature.target for feature in features]
+        if self.reading.regression:
+            return torch.tensor(found, dtype=torch.float32)[:, None]
+        return torch.tensor(found, dtype=torch.float32 if self.reading.multi_label else torch.int64)
+
+    def count(self, targets: Tensor) -> int:
+        return targets.numel() if self.reading.multi_label else len(targets)
+
+    def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
+        """Cross-entropy; of several labels each for itself; of a number, the squared difference."""
+        if self.reading.regression:
+            return F.mse_loss(logits, targets.to(logits.dtype), reduction="sum")
+        if self.reading.multi_label:
+            return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
+        return F.cross_entropy(logits, targets, reduction="sum")
+
+    # ------------------------------------------------------------------ answers
+
+    def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[Scores]:
+        return list(to_numpy(logits))
+
+    def predictions(
+        self, examples: Sequence[TextExample], features: Sequence[Feature], outputs: Sequence[Scores]
+    ) -> list[Scores]:
+        return list(outputs)
+
+    def metrics(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> dict[str, float]:
+        targets, answers = self._targets(examples), self._answers(predictions)
+        if self.reading.regression:
+            return regression_metrics(targets, answers)
+        if self.reading.multi_label:
+            return multi_label_metrics(targets, answers)
+        return classification_metrics(targets, answers, len(self.labels))
+
+    def _answers(self, predictions: Sequence[Scores]) -> list[Any]:
+        """Numbers, classes, or a 1 or 0 for each class."""
+        scores = np.stack(predictions)
+        if self.reading.regression:
+            return scores[:, 0].tolist()
+        return (scores > 0).astype(int).tolist() if self.reading.multi_label else scores.argmax(axis=1).tolist()
+
+    def metric(self, name: str | None) -> str:
+        return check_metric(self.reading.problem_type, name, classes=len(self.labels))
+
+    def nothing_learned(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> str:
+        targets, answers = self._targets(examples), self._answers(predictions)
+        if self.reading.regression:
+            return "the scores hardly differ from row to row" if np.ptp(answers) < np.ptp(targets) / 100 else ""
+        if self.reading.multi_label:
+            return "" if np.any(answers) else "no label was predicted for any row"
+        one = len(set(answers)) == 1 and len(set(targets)) > 1
+        return f"the class {self.labels[answers[0]]!r} was predicted for every row" if one else ""
+
+    def figures(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> list[ClassFigures]:
+        if self.reading.regression:
+            return []
+        compute = multi_label_figures if self.reading.multi_label else class_figures
+        return compute(self._targets(examples), self._answers(predictions), self.labels)
+
+    def draw(self, path: Path, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> bool:
+        if self.reading.problem_type != "single_label_classification":
+            return False
+        draw_confusion(path, self._targets(examples), self._answers(predictions), self.labels)
+        return True
+
+    def answer(self, example: TextExample, prediction: Scores) -> dict[str, Any]:
+        """A label and the probability of each; all labels that hold; or a number."""
+        asked = {"id": example.id, "text": example.text, "pair": example.pair}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        if self.reading.regression:
+            return {**asked, "score": float(prediction[0])}
+        scores = torch.from_numpy(prediction)
+        shares = (scores.sigmoid() if self.reading.multi_label else scores.softmax(-1)).tolist()
+        probabilities = dict(zip(self.labels, shares, strict=True))
+        if self.reading.multi_label:
+            labels = [label for label, score in zip(self.labels, scores.tolist(), strict=True) if score > 0]
+            return {**asked, "labels": labels, "probabilities": probabilities}
+        return {**asked, "label": self.labels[int(prediction.argmax())], "probabilities": probabilities}

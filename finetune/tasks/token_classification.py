@@ -1,0 +1,248 @@
+"""Token classification: a tag for each word, and the entities that the tags spell (BERT section 5.3).
+
+The label stands on a word's first piece. A sentence that is longer than a window has several, which overlap; each word
+is learned and predicted in the one that shows the most around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from finetune.data.conll import Names
+from finetune.data.data_options import TagReading
+from finetune.data.examples import TaggedExample
+from finetune.data.sentences import given_sentences, read_sentences, read_tagged
+from finetune.data.splits import hold_out
+from finetune.data.tags import (
+    OUTSIDE,
+    Entity,
+    Scheme,
+    check_tags,
+    entities,
+    find_scheme,
+    is_tag,
+    other_name,
+    plain,
+    tag_classes,
+    tag_ids,
+    tag_labels,
+)
+from finetune.data.tally import Tally
+from finetune.scoring.metrics import ClassFigures, check_metric, entity_figures, entity_metrics
+from finetune.tasks.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
+from minibert.heads import BertForTokenClassification
+from minibert.tokenizer import Tokenizer
+from minibert.tokenizer.vocabulary import in_running_text
+
+NOT_SCORED = -100  # at pieces that are no word's first, at padding, and at words that another window has
+
+
+class Tagged(NamedTuple):
+    """What is predicted for a sentence: a tag for each word, and how sure the model is of it."""
+
+    tags: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class TokenClassification(Task[TaggedExample, Tagged]):
+    """A feature's `place` is (numbers of its words, the positions of their first pieces)."""
+
+    name = "token-classification"
+    model_class = BertForTokenClassification
+    windowed = True
+    reading: TagReading
+
+    @classmethod
+    def read(cls, reading: TagReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[TaggedExample]:
+        """Columns, or JSON lines; without labels also running text, a sentence a line."""
+        names = Names(reading.word_column, reading.tag_column)
+        if labelled:
+            return read_tagged(path, names, tally=tally)
+        return read_sentences(path, names, layout=reading.layout, tally=tally)
+
+    @classmethod
+    def given(cls, reading: TagReading, items: Iterable[Any], tally: Tally) -> Iterator[TaggedExample]:
+        return given_sentences(items, tally, Names(reading.word_column))
+
+    @classmethod
+    def found_in(cls, reading: TagReading, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str) -> Self:
+        if reading.scheme == "none":
+            return cls(reading, tokenizer, tag_classes(examples))
+        checked, scheme = in_scheme(reading, examples)
+        return cls(replace(reading, scheme=scheme), tokenizer, tag_labels(checked, scheme))
+
+    @property
+    def spells_entities(self) -> bool:
+        """Whether tags are of some scheme; those of a model that was trained elsewhere are where all its labels are."""
+        if self.reading.scheme == "auto":
+            return all(map(is_tag, self.labels))
+        return self.reading.scheme != "none"
+
+    def hold_out(
+        self, examples: Sequence[TaggedExample], *, share: float, generator: np.random.Generator
+    ) -> tuple[list[TaggedExample], list[TaggedExample]]:
+        return hold_out(examples, share=share, generator=generator)
+
+    def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
+        if not self.spells_entities:
+            tag_ids(examples, self.labels)
+            return list(examples), "tags are of no scheme, each is a class" if training else ""
+        checked, scheme = in_scheme(self.reading, examples)
+        self._tag_ids(checked)
+        other = f", by its other name {name}" if (name := other_name(examples)) else ""
+        return checked, f"tags are {scheme.upper()}{other}" if training else ""
+
+    def _tag_ids(self, examples: Sequence[TaggedExample]) -> list[list[int]]:
+        """Of tags that are checked; a model that was trained elsewhere may have other names for them."""
+        return tag_ids(examples, list(map(plain, self.labels)) if self.spells_entities else self.labels)
+
+    def head(self) -> dict[str, Any]:
+        return {"labels": self.labels}
+
+    def features(self, examples: Sequence[TaggedExample], *, labelled: bool = True) -> list[Feature]:
+        pieces = self._pieces(examples)
+        tags = self._tag_ids(examples) if labelled else [[0] * len(example.words) for example in examples]
+        return [
+            feature
+            for number, example in enumerate(examples)
+            for feature in self._windows(number, [pieces[word] for word in example.words], tags[number])
+        ]
+
+    def _pieces(self, examples: Sequence[TaggedExample]) -> dict[str, list[int]]:
+        """The ids of each word; some have none at all, such as a lone variation selector."""
+        words = sorted({word for example in examples for word in example.words})
+        return dict(zip(words, self.tokenizer.encode_plain(in_running_text(words)), strict=True))
+
+    def _windows(self, number: int, words: Sequence[Sequence[int]], tags: Sequence[int]) -> Iterator[Feature]:
+        max_length, stride = self.reading.max_length, self.reading.stride
+        assert max_length is not None and stride is not None  # `fitted` saw to it
+        ids = np.array([piece for word in words for piece in word], np.int64)
+        lengths = np.array([len(word) for word in words])
+        first_pieces = np.cumsum(lengths) - lengths
+        there = np.flatnonzero(lengths)  # words that have a piece
+        windows = window_bounds(len(ids), max_length - 2, stride)
+        owner = best_window(first_pieces[there], windows)
+        for window, (start, end) in enumerate(windows):
+            mine = there[owner == window]
+            positions = first_pieces[mine] - start + 1  # [CLS] stands before
+            target = np.array(tags, np.int64)[mine]
+            yield Feature(number, (joined(self.tokenizer, ids[start:end]),), target, (mine, positions))
+
+    # ------------------------------------------------------------------ learning
+
+    def targets(self, features: Sequence[Feature], width: int) -> Tensor:
+        """(B, T) classes, NOT_SCORED where there is nothing to tell."""
+        found = torch.full((len(features), width), NOT_SCORED)
+        for row, feature in enumerate(features):
+            found[row, torch.from_numpy(feature.place[1])] = torch.from_numpy(feature.target)
+        return found
+
+    def count(self, targets: Tensor) -> int:
+        return int((targets != NOT_SCORED).sum())
+
+    def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
+        """Cross-entropy at the first pieces."""
+        scored = targets != NOT_SCORED
+        return F.cross_entropy(logits[scored], targets[scored], reduction="sum")
+
+    # ------------------------------------------------------------------ answers
+
+    def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[NDArray[np.float32]]:
+        """(words, C) scores of each feature's words."""
+        scores = to_numpy(logits)
+        return [scores[row, feature.place[1]] for row, feature in enumerate(features)]
+
+    def predictions(
+        self, examples: Sequence[TaggedExample], features: Sequence[Feature], outputs: Sequence[Any]
+    ) -> list[Tagged]:
+        """A word that has no piece is O."""
+        found = outputs_by_example(features, outputs)
+        predictions = []
+        for number, example in enumerate(examples):
+            tags, sure = [OUTSIDE] * len(example.words), [1.0] * len(example.words)
+            for feature, scores in found[number]:
+                shares = torch.from_numpy(scores).softmax(-1)
+                best = shares.max(-1)
+                for word, label, share in zip(
+                    feature.place[0].tolist(), best.indices.tolist(), best.values.tolist(), strict=True
+                ):
+                    tags[word], sure[word] = self.labels[label], share
+            predictions.append(Tagged(tuple(tags), tuple(sure)))
+        return predictions
+
+    def metrics(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> dict[str, float]:
+        """Of whole entities; where tags spell none, the share of words whose tag is right."""
+        metrics = entity_metrics(*self._entities(examples, predictions))
+        return metrics if self.spells_entities else {"accuracy": metrics["recall"]}
+
+    def metric(self, name: str | None) -> str:
+        return check_metric(self.name if self.spells_entities else "tags of no scheme", name)
+
+    def nothing_learned(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> str:
+        golds, found = self._entities(examples, predictions)
+        if self.spells_entities:
+            return "no entity was found" if any(golds) and not any(found) else ""
+        tags, told = ({entity.type for one in some for entity in one} for some in (golds, found))
+        return f"every word was given the tag {told.pop()!r}" if len(tags) > 1 and len(told) == 1 else ""
+
+    def figures(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> list[ClassFigures]:
+        return entity_figures(*self._entities(examples, predictions))
+
+    def _entities(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> tuple[Any, Any]:
+        read = entities if self.spells_entities else words_for_themselves
+        golds = [read(example.tags or ()) for example in examples]
+        return golds, [read(prediction.tags) for prediction in predictions]
+
+    def answer(self, example: TaggedExample, prediction: Tagged) -> dict[str, Any]:
+        """One tag a word, and entities with their [start, end) characters in `text`."""
+        found = []
+        for entity in entities(prediction.tags):
+            start, end = example.offsets[entity.start][0], example.offsets[entity.end - 1][1]
+            score = float(np.mean(prediction.probabilities[entity.start : entity.end]))
+            found.append(
+                {"type": entity.type, "text": example.text[start:end], "start": start, "end": end, "score": score}
+            )
+        named = {} if example.id is None else {"id": example.id}
+        return {**named, "text": example.text, "words": list(example.words), "tags": list(prediction.tags),
+                "entities": found}  # fmt: skip
+
+
+def in_scheme(reading: TagReading, examples: Sequence[TaggedExample]) -> tuple[list[TaggedExample], Scheme]:
+    """The examples, checked, and how they spell entities: as the reading says, or found out.
+
+    Raises:
+        InputError: as `check_tags`.
+    """
+    chosen: Any = reading.scheme
+    scheme: Scheme = find_scheme(examples) if chosen == "auto" else chosen
+    return check_tags(examples, scheme, fix=reading.fix_tags, chosen=chosen != "auto"), scheme
+
+
+def words_for_themselves(tags: Sequence[str]) -> list[Entity]:
+    """Tags that spell no entities, so that they are scored as if each word were one."""
+    return [Entity(tag, word, word + 1) for word, tag in enumerate(tags)]
+
+
+def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """[start, end) of windows of `room` tokens, two of which share `stride`: all of a text, none twice the whole."""
+    bounds = [(0, min(room, length))]
+    while bounds[-1][1] < length:
+        start = bounds[-1][0] + room - stride
+        bounds.append((start, min(start + room, length)))
+    return bounds
+
+
+def best_window(positions: NDArray[Any], windows: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
+    """For each position the window in which the fewer of its neighbours before and after are the most; the first of
+    equals."""
+    before = np.array([positions - start for start, _ in windows])
+    after = np.array([end - 1 - positions for _, end in windows])
+    return np.minimum(before, after).argmax(axis=0)

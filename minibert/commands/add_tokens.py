@@ -1,0 +1,103 @@
+"""python -m minibert add-tokens: a model directory -> one that knows more words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from minibert import checkpoint
+from minibert.console import cli, terminal
+from minibert.errors import InputError
+from minibert.files.text import is_open_already, read_texts
+from minibert.growing import Growth, grow_vocabulary
+from minibert.tokenizer import Tokenizer
+
+DESCRIPTION = """Make words of one's own field one token each, in the tokenizer and in the model.
+
+  python -m minibert add-tokens models/chinese models/medical --tokens 新冠病毒 高血压 脑梗塞
+  python -m minibert add-tokens runs/demo models/mine --tokens words.txt
+  python -m pretrain --init models/mine --corpus my-texts/ --out runs/mine --minutes 30
+
+Words are normalised as texts are: COVID becomes covid where everything is lower-cased. One with Chinese characters or
+kana is found inside running text, any other between word bounds. The last command is what teaches the model its new
+words: until then each stands for the mean of the pieces that it was cut into before."""
+
+
+@dataclass(frozen=True)
+class AddTokensOptions:
+    """Which model gets which words."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """a model directory, of any class; it stays as it is"""
+    out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
+    """the model directory to write; it must not be there"""
+    tokens: tuple[str, ...]
+    """words, or one UTF-8 file with one word a line"""
+    init: Literal["mean", "random"] = "mean"
+    """what a new row begins as: the mean of the rows of the word's pieces, or drawn from N(0, initializer_range)"""
+    seed: int = 0
+    """decides what --init random draws"""
+
+
+def add_tokens_command(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: not a model directory, `out` is there already, no word, or one that can't be a token.
+    """
+    options = cli.parse(AddTokensOptions, args, prog="python -m minibert add-tokens", description=DESCRIPTION)
+    checkpoint.check_new(options.out)
+    if not 0 <= options.seed < 2**32:
+        raise InputError(f"--seed must be from 0 to {2**32 - 1}, not {options.seed}")
+    model, tokenizer = checkpoint.load(options.directory)
+    words = words_given(options.tokens, tokenizer)
+    before = model.config.vocab_size
+    generator = torch.Generator().manual_seed(options.seed)
+    growth = grow_vocabulary(model, tokenizer, words, init=options.init, generator=generator)
+    checkpoint.save(model, tokenizer, options.out)
+    terminal.say(*report(growth, tokenizer))
+    terminal.say(f"\nvocab_size {before:,} -> {model.config.vocab_size:,}; written to {options.out}")
+
+
+def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
+    """The words of the command line, or of the one file that it names.
+
+    Raises:
+        InputError: no word, or one that can't be added; that of a file is named with its line.
+    """
+    # The name of a text file that is not there would else become a token itself, as would that of a pipe or a device.
+    files = [token for token in tokens if _is_no_directory(token) or token.endswith((".txt", ".gz"))]
+    if not files:
+        return list(tokens)
+    if len(tokens) > 1:
+        raise InputError(f"--tokens: expected words, or one file alone; {files[0]} is the name of a file")
+    path = files[0]
+    words = []
+    for number, line in enumerate(read_texts(path), start=1):
+        if line.strip():
+            try:
+                tokenizer.as_found_in_text(line)
+            except InputError as error:
+                raise InputError(f"{path}, line {number}: {error}") from None
+            words.append(line)
+    if not words:
+        raise InputError(f"{path}: expected one word a line, found none")
+    return words
+
+
+def _is_no_directory(path: str) -> bool:
+    return is_open_already(path) or (os.path.exists(path) and not os.path.isdir(path))
+
+
+def report(growth: Growth, tokenizer: Tokenizer) -> list[str]:
+    """A line for each word: id, word, and the pieces that it was; then the words that were tokens already."""
+    lines = [f"{len(growth.added):,} added"]
+    for token in growth.added:
+        lines.append(f"  {token.token_id:8} {token.word}   was {' '.join(map(tokenizer.shown, token.piece_ids))}")
+    if growth.known:
+        lines.append(f"{len(growth.known):,} there already: {' '.join(growth.known)}")
+    return lines

@@ -1,0 +1,106 @@
+"""python -m minibert embed: a file of texts -> a file of vectors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from minibert import checkpoint
+from minibert.console import cli, terminal
+from minibert.embedding import BATCH_TOKENS, embed_tokenized, text_vectors, tokenize
+from minibert.errors import InputError
+from minibert.files.text import read_texts
+from minibert.training.device import choose_device, choose_precision
+from minibert.training.memory import keep_freed_memory
+
+DESCRIPTION = """Turn texts, one a line, into vectors, one row a line.
+
+  python -m minibert embed models/minilm --input texts.txt --output vectors.npy --normalize
+  python -c 'import numpy; v = numpy.load("vectors.npy"); print(v[0] @ v[1])'      # the cosine of the first two texts
+
+Where a model was converted from one of sentence-transformers, pooling, length and the most tokens of a text are by
+default those that it was trained with. The vectors are float32, in the order of the lines; an empty line is an empty
+text and has a row as well."""
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """Which model turns which texts into what."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """a model directory, of any class: its encoder is used"""
+    input: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """a UTF-8 file with one text a line, plain or .gz, no table and no JSON; - is standard input"""
+    output: Annotated[str, tyro.conf.arg(metavar="FILE.npy")]
+    """the .npy file to write; one that is there is replaced"""
+    pooling: Literal["mean", "cls", "max"] | None = None
+    """mean: of the last block's states of all tokens, [CLS] and [SEP] among them; max: of each of their numbers the
+    largest; cls: the state of [CLS]. None: what the model was trained with, if its directory says so, or else mean"""
+    normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """bring every vector to the length 1, so that a dot product is the cosine; the default where the directory says
+    so"""
+    no_normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """leave every vector the length that it has"""
+    batch_tokens: int = BATCH_TOKENS
+    """tokens at once, padding counted; texts of like length go together, a longer one goes alone. A GPU likes more"""
+    max_length: int | None = None
+    """tokens of a text, [CLS] and [SEP] counted; what is more is cut. None: what the directory says, or else as many
+    as the model has positions"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one"""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """of weights and states; auto: bfloat16 where the machine multiplies it fast. Pooling and output are float32"""
+
+
+def embed_command(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: not a model directory, an input that can't be read, an output that can't be written, an option out
+            of range.
+    """
+    options = cli.parse(EmbedOptions, args, prog="python -m minibert embed", description=DESCRIPTION)
+    output = Path(options.output)
+    if output.suffix != ".npy":
+        raise InputError(f"{output}: expected a name that ends in .npy")
+    if options.normalize and options.no_normalize:
+        raise InputError("--normalize and --no-normalize: expected one of them")
+    checkpoint.check_writable(output, reads=(options.input, options.directory))
+    keep_freed_memory()
+    device = choose_device(options.device)
+    precision = choose_precision(options.dtype, device)
+    model, tokenizer = checkpoint.load(options.directory)
+    wanted = text_vectors(
+        model,
+        pooling=options.pooling,
+        normalize=True if options.normalize else False if options.no_normalize else None,
+        max_length=options.max_length,
+    )
+    texts = read_texts(options.input)
+    # The weights are cast once, which autocast would do at every use.
+    encoder = model.encoder.to(device, precision.dtype)
+    start = time.perf_counter()
+    tokenized = tokenize(encoder, tokenizer, texts, max_length=wanted.max_length, progress=True)
+    vectors = embed_tokenized(encoder, tokenized, wanted, batch_tokens=options.batch_tokens, progress=True)
+    seconds = time.perf_counter() - start
+    checkpoint.write_whole(output, lambda path: write_npy(path, vectors))
+    if (said := encoder.text_vectors) is not None:
+        terminal.say(f"vectors: {wanted}{'' if wanted == said else f'; {options.directory} says {said}'}")
+    if tokenized.cut:
+        terminal.say(f"{tokenized.cut:,} of {len(texts):,} texts were cut at {tokenized.max_length} tokens")
+    speed = f"{len(texts):,} texts in {seconds:.1f} s, {len(texts) / seconds:,.0f} a second"
+    terminal.say(f"{speed}; {device.type}, {precision.reason}")
+    terminal.say(f"{options.output}: {vectors.shape[0]} x {vectors.shape[1]}, float32")
+
+
+def write_npy(path: Path, vectors: NDArray[np.float32]) -> None:
+    """What numpy.save writes, but with the system's own error where the disk is full; numpy's has no number."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
+        file.write(vectors.data)

@@ -1,0 +1,89 @@
+"""python -m minibert explore: a model directory and a text -> a page that shows the forward pass."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from minibert import checkpoint
+from minibert.console import cli, terminal
+from minibert.errors import InputError
+from minibert.explore.page import html_page, json_text
+from minibert.explore.record import MAX_TOKENS, make_record
+from minibert.loading import load
+
+DESCRIPTION = """See inside a model: a page that shows every step of one forward pass.
+
+  python -m minibert explore runs/demo "Return the [MASK] of the array." --out page.html
+  python -m minibert explore runs/demo "The man went to the [MASK] ." "He bought milk ." --out page.html
+  python -m minibert explore runs/demo "Return the [MASK]." --compare runs/later --out page.html
+
+Open the file in any browser: it needs no network and no server. It shows the embeddings, every block, the attention of
+every head, what the model answers and how the answer forms from block to block, what changes when a head is switched
+off, and which tokens the answer hangs on. Two texts become one pair, [CLS] A [SEP] B [SEP]."""
+
+SHORTEST = 3  # [CLS], one token, [SEP]
+
+
+@dataclass(frozen=True)
+class ExploreOptions:
+    """Which model reads which text, and where the page goes."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """a model directory, of any class; what needs a head that it lacks is left out of the page"""
+    text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
+    """the text; [MASK] stands for a token to be told"""
+    out: Annotated[str, tyro.conf.arg(metavar="FILE.html")]
+    """the page to write; one that is there is replaced"""
+    second: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SECOND")] = None
+    """the second text of a pair"""
+    compare: Annotated[str | None, tyro.conf.arg(metavar="DIR2")] = None
+    """a second model of the same shape: the page then shows where the two differ"""
+    max_tokens: int = MAX_TOKENS
+    """tokens, [CLS] and [SEP] counted; a longer text is refused, since the page grows with their square"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """also write what the page shows as JSON, not packed, for programs of one's own; large where the text is long"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one"""
+
+
+def explore_command(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: not a model directory, an empty or too long text, a file that can't be written, a second model of
+            another shape.
+    """
+    options = cli.parse(ExploreOptions, args, prog="python -m minibert explore", description=DESCRIPTION)
+    cli.check_range(options, "max_tokens", low=SHORTEST)
+    outputs = [Path(name) for name in (options.out, options.json) if name is not None]
+    for output in outputs:
+        checkpoint.check_writable(output, reads=(options.directory, options.compare))
+    if len({checkpoint.real_path(output) for output in outputs}) < len(outputs):
+        raise InputError(f"{options.out}: --out and --json name one file")
+    start = time.perf_counter()
+    loaded = partial(load, device=options.device)
+    model, tokenizer = loaded(options.directory)
+    record = make_record(
+        model,
+        tokenizer,
+        options.text,
+        options.second,
+        name=Path(options.directory).resolve().name,
+        other=None if options.compare is None else (*loaded(options.compare), Path(options.compare).resolve().name),
+        max_tokens=options.max_tokens,
+        progress=True,
+    )
+    contents = [html_page(record)] if options.json is None else [html_page(record), json_text(record)]
+    for output, content in zip(outputs, contents, strict=True):
+        checkpoint.write_whole_text(output, content)
+        terminal.say(f"{output}: {os.path.getsize(output):,} bytes")
+    config = model.config
+    shape = f"{len(record['tokens'])} tokens, {config.num_hidden_layers} blocks of {config.num_attention_heads} heads"
+    terminal.say(f"{shape}, in {time.perf_counter() - start:.1f} s")

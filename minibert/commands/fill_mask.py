@@ -1,0 +1,60 @@
+"""python -m minibert fill-mask: the words behind [MASK]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from minibert.console import cli
+from minibert.errors import InputError
+from minibert.filling import fill_mask
+from minibert.heads import BertForMaskedLM, BertForPreTraining
+from minibert.loading import load
+from minibert.training.device import choose_device, choose_precision
+
+
+@dataclass(frozen=True)
+class FillMaskOptions:
+    """Which model fills which text."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """a model directory"""
+    text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
+    """a text in which [MASK] stands for each token to be told"""
+    top_k: int = 5
+    """how many answers for each [MASK]"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one"""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """of matrix products; auto: bfloat16 where the machine multiplies it fast"""
+
+
+def fill_mask_command(args: Sequence[str]) -> None:
+    """Prints, for every [MASK], the likeliest tokens with their probabilities.
+
+    Raises:
+        InputError: no [MASK] in the text, no masked-LM head in the model, or more tokens than it has positions.
+    """
+    options = cli.parse(
+        FillMaskOptions,
+        args,
+        prog="python -m minibert fill-mask",
+        description='Ask a model for the words behind [MASK]: fill-mask runs/demo "Return a [MASK] of tuples."',
+    )
+    device = choose_device(options.device)
+    model, tokenizer = load(options.directory, device=device)
+    if not isinstance(model, BertForPreTraining | BertForMaskedLM):
+        raise InputError(f"{options.directory}: a {type(model).__name__} has no masked-LM head")
+    if not 1 <= options.top_k <= tokenizer.vocab_size:
+        raise InputError(f"--top-k must be from 1 to {tokenizer.vocab_size}, not {options.top_k}")
+    with choose_precision(options.dtype, device).autocast():
+        answers = fill_mask(model, tokenizer, options.text, top_k=options.top_k)
+    print(options.text)
+    mask = tokenizer.special_tokens.mask
+    for number, best in enumerate(answers, start=1):
+        label = f"{mask} {number}" if len(answers) > 1 else mask
+        for place, (token, probability) in enumerate(best):
+            print(f"  {label if place == 0 else '':10} {probability:7.2%}  {token}")

@@ -1,0 +1,48 @@
+"""python -m minibert info: what a model directory holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from minibert.console import cli
+from minibert.heads import head_fields
+from minibert.loading import load
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Which directory to look at."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """a model directory"""
+
+
+def info_command(args: Sequence[str]) -> None:
+    """Prints the architecture, its fields, and the parameters by part."""
+    options = cli.parse(InfoOptions, args, prog="python -m minibert info", description="Describe a model directory.")
+    model, tokenizer = load(options.directory)
+    print(f"{options.directory}: {type(model).__name__}\n")
+    vectors = {"text_vectors": model.encoder.text_vectors} if model.encoder.text_vectors else {}
+    for name, value in (model.config.to_dict() | head_fields(model) | vectors).items():
+        print(f"  {name:30} {', '.join(value) if isinstance(value, tuple) else value}")
+    print(f"\n  {'tokens in the vocabulary':30} {tokenizer.vocab_size:,}")
+    print(f"  {'tokenizer fingerprint':30} {tokenizer.fingerprint}\n")
+    parts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        parts[_part(name)] += parameter.numel()
+    for part, count in parts.items():
+        print(f"  {part:30} {count:14,}")
+    print(f"  {'parameters':30} {parts.total():14,}   (a tied matrix counts once)")
+
+
+def _part(name: str) -> str:
+    """The part that a parameter belongs to: "encoder.blocks.3.attention.output.bias" -> "encoder.blocks.3"."""
+    pieces = name.split(".")
+    if "blocks" in pieces:
+        return ".".join(pieces[: pieces.index("blocks") + 2])
+    return ".".join(pieces[:2]) if pieces[0] == "encoder" else pieces[0]

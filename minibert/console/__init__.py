@@ -1,0 +1,1 @@
+"""How every program of ours is started, reads its options, speaks and ends."""

@@ -1,0 +1,243 @@
+"""A directory with a vocabulary: the file that it stands in (`vocabulary_source.py`), and what lies beside that.
+
+Beside it transformers keeps options and added tokens, in files that changed with its versions: `tokenizer_config.json`,
+`special_tokens_map.json`, `added_tokens.json`. What changes ids there is heeded or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken
+
+from minibert.errors import InputError
+from minibert.files.text import LONE_SURROGATE, check_file
+from minibert.tokenizer.source import (
+    MERGES,
+    OPTIONS,
+    Found,
+    Options,
+    added_token,
+    checked_options,
+    read_object,
+    read_source,
+)
+from minibert.tokenizer.vocabulary import (
+    ByteLevelBPE,
+    Kind,
+    Normalization,
+    SpecialTokens,
+    Unigram,
+    Vocabulary,
+    WordPiece,
+)
+
+CONFIG, SPECIALS, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+# In the order in which they are looked for.
+SOURCES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")
+ALL_FILES = (*SOURCES, MERGES, CONFIG, SPECIALS, ADDED)
+
+NAMED = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # as in SpecialTokens
+FURTHER = ("additional_special_tokens", "extra_special_tokens")  # the same under an old name and a new one
+
+# Classes of transformers that do what we do; of the generic ones `tokenizer.json` says everything.
+CLASSES: dict[Kind, tuple[str, ...]] = {
+    "wordpiece": ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"),
+    "bpe": ("RobertaTokenizer",),
+    "unigram": ("AlbertTokenizer",),
+}
+ALL_CLASSES = tuple(name for names in CLASSES.values() for name in names)
+GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a directory or a file; what may stand there, and what is refused, is written at `Tokenizer.load`."""
+    source = _find_source(path)
+    found = read_source(source)
+    beside = _read_beside(source, found)
+    if _counts_blank_line(found, beside):
+        found = replace(found, ids=found.ids | {"": len(found.ids)})
+    options = OPTIONS[found.kind] | found.options | beside.options
+    added = _checked_added(source, found, beside)
+    if found.kind == "wordpiece":
+        lowercase, accents = bool(options["do_lower_case"]), options["strip_accents"]
+        normalization = Normalization(
+            lowercase=lowercase,
+            strip_accents=lowercase if accents is None else accents,
+            chinese_chars=bool(options["tokenize_chinese_chars"]),
+            clean_text=bool(options["clean_text"]),
+        )
+        return WordPiece(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
+    if found.kind == "bpe":
+        _refuse_option(source, options, "trim_offsets", True)
+        with_space = bool(options["add_prefix_space"])
+        return ByteLevelBPE(ids=found.ids, added=added, add_prefix_space=with_space, **found.of_kind)
+    _refuse_option(source, options, "add_prefix_space", True)
+    normalization = Normalization(
+        lowercase=bool(options["do_lower_case"]),
+        strip_accents=not options["keep_accents"],
+        chinese_chars=False,
+        clean_text=False,
+    )
+    return Unigram(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
+
+
+def _refuse_option(source: Path, options: Options, name: str, expected: bool) -> None:
+    if options[name] is not expected:
+        raise InputError(f"{source}, {name}: expected {str(expected).lower()}, found {options[name]!r}")
+
+
+def _find_source(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        check_file(path)
+        return path
+    for name in SOURCES:
+        if (path / name).is_file():
+            return path / name
+    expected = f"expected {', '.join(SOURCES[:-1])} or {SOURCES[-1]} in it"
+    raise InputError(f"{path}: {expected if path.is_dir() else 'no such file or directory'}")
+
+
+# --- What lies beside it ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What the files beside a vocabulary say."""
+
+    options: Options = field(default_factory=dict)
+    added: list[tuple[int, AddedToken]] = field(default_factory=list)  # with the ids that the file gives
+    place: Path = Path()  # that file
+    specials: list[AddedToken] = field(default_factory=list)  # without: their own in the vocabulary, or the next
+
+
+def _read_beside(source: Path, found: Found) -> _Beside:
+    """In the order in which transformers looks: a config that lists the added tokens says all there is to say."""
+    config_path, specials_path, added_path = (source.with_name(name) for name in (CONFIG, SPECIALS, ADDED))
+    config = read_object(config_path) if config_path.is_file() else {}
+    options = checked_options(config_path, found.kind, config)
+    named = checked_class(config.get("tokenizer_class"), f"{config_path}, tokenizer_class", CLASSES[found.kind])
+    if named in GENERIC_CLASSES and source.suffix == ".json":
+        options = {}  # these classes go by that file alone
+        if not found.is_run_as_it_stands:
+            raise InputError(
+                f"{source}, pre_tokenizer: a {named} takes a space at a text's end for a word there; expected "
+                f"WhitespaceSplit before Metaspace, or tokenizer_class {CLASSES[found.kind][0]} in {CONFIG}"
+            )
+    if config.get("split_special_tokens"):
+        raise InputError(f"{config_path}, split_special_tokens: expected false, found {config['split_special_tokens']}")
+    specials = _special_tokens(config_path, config, found.special_tokens)
+    if "added_tokens_decoder" in config:
+        listed = config["added_tokens_decoder"]
+        try:
+            added = [(int(token_id), added_token(entry)) for token_id, entry in listed.items()]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            expected = "expected an object of ids and tokens with their flags"
+            raise InputError(f"{config_path}, added_tokens_decoder: {expected}") from error
+        return _Beside(options, added, config_path, specials)
+    if specials_path.is_file():
+        specials += _special_tokens(specials_path, read_object(specials_path), found.special_tokens)
+    ids = read_object(added_path) if added_path.is_file() else {}
+    if not all(type(token_id) is int for token_id in ids.values()):
+        raise InputError(f"{added_path}: expected an object of tokens and their ids")
+    flagged = {token.content: token for token in reversed(specials)}
+    own = found.special_tokens
+    added = [(ids[token], flagged.get(token) or AddedToken(token, special=token in own)) for token in ids]
+    return _Beside(options, added, added_path, specials)
+
+
+def checked_class(name: object, place: str, classes: tuple[str, ...] = ALL_CLASSES) -> str | None:
+    """The class without "Fast" at its end, which once told two implementations apart; None where none is named.
+
+    Raises:
+        InputError: none of `classes` or of the generic ones; the message begins with `place`.
+    """
+    if name is None:
+        return None
+    known = (*classes, *GENERIC_CLASSES)
+    if isinstance(name, str):
+        for spelled in (name, name.removesuffix("Fast")):
+            if spelled in known:
+                return spelled
+    raise InputError(f"{place}: expected one of {', '.join(known)}, found {name!r}")
+
+
+def _special_tokens(path: Path, found: dict[str, Any], own: SpecialTokens) -> list[AddedToken]:
+    """The special tokens that a config or map names. Those of a kind are the five that they are everywhere.
+
+    Raises:
+        InputError: another token in the place of one of the five, one for a further purpose, not a token at all.
+    """
+    specials: list[AddedToken] = []
+    for name, entry in found.items():
+        further = name in FURTHER
+        if entry is None or not (further or name in NAMED or (name.endswith("_token") and not isinstance(entry, bool))):
+            continue
+        entries = entry.values() if further and isinstance(entry, dict) else entry if further else [entry]
+        try:
+            if further and isinstance(entry, str):  # whose letters would be tokens
+                raise TypeError
+            tokens = [added_token(each, special=True) for each in entries]
+        except (KeyError, TypeError, ValueError) as error:
+            expected = "tokens" if further else "a token"
+            raise InputError(f"{path}, {name}: expected {expected}, found {entry!r}") from error
+        wanted = own[NAMED.index(name)] if name in NAMED else None
+        if not further and tokens[0].content not in ([wanted] if wanted else own):
+            expected = repr(wanted) if wanted else f"none beside the five {' '.join(own)}"
+            raise InputError(f"{path}, {name}: expected {expected}, found {tokens[0].content!r}")
+        specials += [token for token, each in zip(tokens, entries, strict=True) if further or isinstance(each, dict)]
+    return specials
+
+
+# --- Their ids -------------------------------------------------------------------------------------------------------
+
+
+def _counts_blank_line(found: Found, beside: _Beside) -> bool:
+    """Whether the ids of added tokens leave a row to the blank line at the end of a vocab.txt.
+
+    To the slow tokenizers of transformers 4 it was a token, which no text has, and what they added came after it.
+    """
+    ids = [token_id for token_id, token in beside.added if token.content not in found.ids]
+    return found.ends_blank and min(ids, default=None) == len(found.ids) + 1
+
+
+def _checked_added(source: Path, found: Found, beside: _Beside) -> list[tuple[int, AddedToken]]:
+    """The added tokens of all files with their ids; where a token has flags in several, those of `source` come first.
+
+    Raises:
+        InputError: ids with gaps or repetitions, those of added tokens not after the model's own, a special token
+            missing, a token that spans lines or is not valid Unicode.
+    """
+    ids = dict(found.ids)
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise InputError(f"{source}: expected ids from 0 on, without a gap or a repetition")
+    added: dict[str, tuple[int, AddedToken]] = {}
+    for place, tokens in ((source, found.added), (beside.place, beside.added)):
+        for token_id, token in sorted(tokens, key=lambda pair: pair[0]):
+            expected = ids.setdefault(token.content, len(ids))
+            if token_id != expected:
+                raise InputError(f"{place}: added token {token.content!r} has the id {token_id}, expected {expected}")
+            added.setdefault(token.content, (token_id, token))
+    for token in beside.specials:
+        if token.content in ids or token.content not in found.special_tokens:
+            added.setdefault(token.content, (ids.setdefault(token.content, len(ids)), token))
+    _check_tokens(source, ids, found)
+    return list(added.values())
+
+
+def _check_tokens(source: Path, ids: Iterable[str], found: Found) -> None:
+    unk = found.special_tokens.unk
+    missing = [token for token in found.special_tokens if token not in ids]
+    if missing or unk not in found.ids:
+        raise InputError(
+            f"{source}: expected the special tokens in the vocabulary, missing: {' '.join(missing or [unk])}"
+        )
+    broken = [token for token in ids if LONE_SURROGATE.search(token)]
+    if broken:
+        raise InputError(f"{source}: token {broken[0]!r}: expected Unicode text, found a lone surrogate")
+    spread = [token for token in ids if "\n" in token]
+    if spread and found.kind == "wordpiece":
+        raise InputError(f"{source}: token {spread[0]!r} spans lines, which vocab.txt cannot hold")

@@ -1,0 +1,371 @@
+"""What the one file says that a vocabulary stands in: ids, options, and the tokens added to it.
+
+`tokenizer.json` holds a vocabulary of any kind; `vocab.txt` is WordPiece's, `vocab.json` and `merges.txt` byte-level
+BPE's, `spiece.model` the unigram model's. What such a file may not hold is refused, with its name and the place in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, normalizers
+
+from minibert.errors import InputError
+from minibert.files.text import VOCABULARY_FILE, read_small
+from minibert.tokenizer.spiece import read_spiece
+from minibert.tokenizer.vocabulary import (
+    BYTES,
+    CONTINUATION,
+    SPACE_MARK,
+    ByteLevelBPE,
+    Kind,
+    SpecialTokens,
+    Unigram,
+    WordPiece,
+)
+
+MERGES = "merges.txt"
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+# What a file may set, under the names that these have in tokenizer_config.json, and what holds where nothing does.
+OPTIONS: dict[Kind, dict[str, bool | None]] = {
+    "wordpiece": {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True, "clean_text": True},
+    "bpe": {"add_prefix_space": False, "trim_offsets": True},
+    "unigram": {"do_lower_case": True, "keep_accents": False, "add_prefix_space": True},
+}
+
+Options = dict[str, bool | None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one file says of a vocabulary."""
+
+    kind: Kind
+    ids: dict[str, int]
+    options: Options = field(default_factory=dict)  # those that it sets
+    added: list[tuple[int, AddedToken]] = field(default_factory=list)
+    of_kind: dict[str, Any] = field(default_factory=dict)  # the fields that this kind of `Vocabulary` has alone
+    is_run_as_it_stands: bool = True  # False: a generic class would cut words otherwise than ours
+    ends_blank: bool = False  # a blank line at the end, which is no token
+
+    @property
+    def special_tokens(self) -> SpecialTokens:
+        return {kind.kind: kind.special_tokens for kind in (WordPiece, ByteLevelBPE, Unigram)}[self.kind]
+
+
+def read_source(source: Path) -> Found:
+    """The file that a vocabulary stands in, by its name.
+
+    Raises:
+        InputError: it can't be read, or is damaged or of another kind.
+    """
+    readers = {".txt": _read_vocab_txt, ".model": _read_spiece_model}
+    read = _read_vocab_json if source.name == "vocab.json" else readers.get(source.suffix, _read_tokenizer_json)
+    return read(source)
+
+
+def _read_vocab_txt(path: Path) -> Found:
+    """One token a line; the line's number, from 0, is its id. Blank lines at the end are no tokens."""
+    # Not splitlines(): a token may be U+2028, which it takes for the end of a line.
+    text = _read_text(path).replace("\r\n", "\n")
+    lines = text.rstrip("\n").split("\n")
+    ids: dict[str, int] = {}
+    for number, token in enumerate(lines):
+        if not token:
+            raise InputError(f"{path}, line {number + 1}: expected a token, found an empty line")
+        if token in ids:
+            raise InputError(f"{path}, line {number + 1}: token {token!r} stands on line {ids[token] + 1} already")
+        ids[token] = number
+    words = (token.removeprefix(CONTINUATION) for token in ids)
+    cased = any(word.isalpha() and word != word.lower() for word in words)
+    return Found("wordpiece", ids, {"do_lower_case": not cased}, ends_blank=text.endswith("\n\n"))
+
+
+def _read_vocab_json(path: Path) -> Found:
+    """An object of tokens and their ids; and beside it the merges, one a line after a line that names the version."""
+    merges_path = path.with_name(MERGES)
+    if not merges_path.is_file():
+        raise InputError(f"{merges_path}: no such file; expected the merges of {path.name} in it")
+    lines = _read_text(merges_path).replace("\r\n", "\n").rstrip("\n").split("\n")
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#version"):
+            continue
+        left, space, right = line.partition(" ")
+        if not (left and space and right) or " " in right:
+            raise InputError(f"{merges_path}, line {number}: expected two pieces and a space between, found {line!r}")
+        pairs.append((left, right))
+    ids = _checked_ids(path, "the whole", read_object(path))
+    merges = _checked_merges(merges_path, pairs, ids)
+    _check_bytes(path, ids)
+    return Found("bpe", ids, of_kind={"merges": merges})
+
+
+def _read_spiece_model(path: Path) -> Found:
+    pieces, scores, charsmap = read_spiece(path)
+    ids, scores = _checked_pieces(str(path), list(zip(pieces, scores, strict=True)))
+    return Found("unigram", ids, of_kind={"scores": scores, "charsmap": _checked_charsmap(str(path), charsmap)})
+
+
+def _read_tokenizer_json(path: Path) -> Found:
+    """The parts of a `tokenizers` file that decide ids. Each is checked: the library's own errors name no field."""
+    content = read_object(path)
+    model = _part(path, content, "model")
+    try:
+        added = [(int(entry["id"]), added_token(entry)) for entry in content["added_tokens"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}, added_tokens: expected a list of tokens, each with its id and flags") from error
+    # Files of old versions have no type: the fields tell it.
+    old = "BPE" if "merges" in model else "Unigram" if "unk_id" in model else "WordPiece"
+    kind = model.get("type", old)
+    readers = {"WordPiece": _wordpiece_parts, "BPE": _bpe_parts, "Unigram": _unigram_parts}
+    if kind not in list(readers):
+        raise InputError(f"{path}, model.type: expected one of {', '.join(readers)}, found {kind!r}")
+    return readers[kind](path, content, model, added)
+
+
+Added = list[tuple[int, AddedToken]]
+
+
+def _wordpiece_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> Found:
+    normalizer, pre_tokenizer = (_part(path, content, name) for name in ("normalizer", "pre_tokenizer"))
+    expected = [
+        ("model.unk_token", model.get("unk_token"), WordPiece.special_tokens.unk),
+        ("model.continuing_subword_prefix", model.get("continuing_subword_prefix"), CONTINUATION),
+        ("normalizer.type", normalizer.get("type"), "BertNormalizer"),
+        ("pre_tokenizer.type", pre_tokenizer.get("type"), "BertPreTokenizer"),
+    ]
+    _expect(path, expected)
+    ids = _checked_ids(path, "model.vocab", model.get("vocab"))
+    max_word_chars = model.get("max_input_chars_per_word")
+    if type(max_word_chars) is not int or max_word_chars < 1:
+        raise InputError(f"{path}, model.max_input_chars_per_word: expected 1 or more, found {max_word_chars!r}")
+    names = {"lowercase": "do_lower_case", "handle_chinese_chars": "tokenize_chinese_chars"}
+    options = checked_options(path, "wordpiece", {names.get(name, name): value for name, value in normalizer.items()})
+    return Found("wordpiece", ids, options, added, {"max_word_chars": max_word_chars})
+
+
+def _bpe_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> Found:
+    pre_tokenizer = _part(path, content, "pre_tokenizer")
+    expected = [
+        ("normalizer", content.get("normalizer"), None),
+        ("pre_tokenizer.type", pre_tokenizer.get("type"), "ByteLevel"),
+        ("pre_tokenizer.use_regex", pre_tokenizer.get("use_regex", True), True),
+        ("model.dropout", model.get("dropout"), None),
+        ("model.continuing_subword_prefix", model.get("continuing_subword_prefix") or None, None),
+        ("model.end_of_word_suffix", model.get("end_of_word_suffix") or None, None),
+        ("model.ignore_merges", model.get("ignore_merges", False), False),
+    ]
+    _expect(path, expected)
+    ids = _checked_ids(path, "model.vocab", model.get("vocab"))
+    pairs = model.get("merges")
+    if not isinstance(pairs, list):
+        raise InputError(f"{path}, model.merges: expected a list of pairs")
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in pairs]  # files of old versions have strings
+    options = checked_options(path, "bpe", {"add_prefix_space": pre_tokenizer.get("add_prefix_space", True)})
+    merges = _checked_merges(path, pairs, ids)
+    _check_bytes(path, ids)
+    return Found("bpe", ids, options, added, {"merges": merges})
+
+
+def _unigram_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> Found:
+    pre_tokenizer = _part(path, content, "pre_tokenizer")
+    # transformers 4 wrote Metaspace alone, to which a space at the end of a text is a word. ALBERT's own class goes by
+    # white space whatever the file says, as SentencePiece did in training.
+    steps = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
+    kinds = [_type(step) for step in steps] if isinstance(steps, list) else []
+    if kinds not in (["WhitespaceSplit", "Metaspace"], ["Metaspace"]):
+        raise InputError(f"{path}, pre_tokenizer: expected WhitespaceSplit, then Metaspace, or Metaspace alone")
+    marks = steps[-1]
+    before = marks.get("prepend_scheme", "always")
+    expected = [
+        ("pre_tokenizer.replacement", marks.get("replacement"), SPACE_MARK),
+        ("pre_tokenizer.prepend_scheme", before if marks.get("add_prefix_space", True) else "never", "always"),
+        ("model.byte_fallback", model.get("byte_fallback", False), False),
+    ]
+    _expect(path, expected)
+    options, charsmap = _albert_steps(path, _part(path, content, "normalizer"))
+    ids, scores = _checked_pieces(f"{path}, model.vocab", model.get("vocab"))
+    _expect(path, [("model.unk_id", model.get("unk_id"), ids.get(Unigram.special_tokens.unk))])
+    of_kind = {"scores": scores, "charsmap": charsmap}
+    return Found("unigram", ids, options, added, of_kind, is_run_as_it_stands=len(kinds) > 1)
+
+
+def _checked_pieces(place: str, scored: object) -> tuple[dict[str, int], list[float]]:
+    """Ids and scores of a unigram vocabulary, which is to be a list of pieces, each with its score.
+
+    Raises:
+        InputError: it is none, a score is no finite number, or a piece stands there twice.
+    """
+    ids: dict[str, int] = {}
+    scores: list[float] = []
+    for entry in scored if isinstance(scored, list) else [scored]:
+        match entry:
+            case [str(piece), int(score) | float(score)] if not isinstance(score, bool):
+                if not abs(score) <= sys.float_info.max:  # JSON has no number for others
+                    raise InputError(f"{place}: piece {piece!r}: expected a finite score, found {score!r}")
+                ids[piece] = len(scores)
+                scores.append(float(score))
+            case _:
+                raise InputError(f"{place}: expected a list of pieces, each with its score")
+    if len(ids) != len(scores):
+        raise InputError(f"{place}: expected every piece once")
+    return ids, scores
+
+
+def _checked_charsmap(place: str, charsmap: bytes | None) -> bytes | None:
+    """
+    Raises:
+        InputError: the library can't read the table of characters.
+    """
+    if charsmap is not None:
+        try:
+            normalizers.Precompiled(charsmap)
+        except Exception as error:  # the library has no type of its own for it
+            raise InputError(f"{place}: expected SentencePiece's table of characters, found a damaged one") from error
+    return charsmap
+
+
+def _albert_steps(path: Path, normalizer: dict[str, Any]) -> tuple[Options, bytes | None]:
+    """The options and the table of characters that ALBERT's normaliser, step by step, stands for."""
+    steps = normalizer.get("normalizers")
+    steps = list(steps) if isinstance(steps, list) else [normalizer]
+    quotes = [{"type": "Replace", "pattern": {"String": mark}, "content": '"'} for mark in ("``", "''")]
+    # Old files end with one that makes several spaces one: without effect, as words are split at white space after it.
+    spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+    kinds = [_type(step) for step in steps if step != spaces][2:]
+    if steps[:2] != quotes or kinds != [
+        *(["NFKD", "StripAccents"] if "StripAccents" in kinds else []),
+        *(["Lowercase"] if "Lowercase" in kinds else []),
+        *(["Precompiled"] if "Precompiled" in kinds else []),
+    ]:
+        raise InputError(f"{path}, normalizer: expected ALBERT's steps: quotation marks, accents, case, characters")
+    options: Options = {"keep_accents": "StripAccents" not in kinds, "do_lower_case": "Lowercase" in kinds}
+    tables = [step.get("precompiled_charsmap") for step in steps if _type(step) == "Precompiled"]
+    place = f"{path}, normalizer.precompiled_charsmap"
+    try:
+        charsmap = base64.b64decode(tables[0], validate=True) if tables else None
+    except (TypeError, binascii.Error, ValueError) as error:
+        raise InputError(f"{place}: expected bytes in base64") from error
+    return options, _checked_charsmap(place, charsmap)
+
+
+def _type(step: object) -> object:
+    return step.get("type") if isinstance(step, dict) else None
+
+
+def _checked_ids(path: Path, name: str, ids: object) -> dict[str, int]:
+    if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
+        raise InputError(f"{path}, {name}: expected an object of tokens and their ids")
+    return ids
+
+
+def _checked_merges(path: Path, pairs: list[Any], ids: dict[str, int]) -> list[tuple[str, str]]:
+    """
+    Raises:
+        InputError: no pair, or one whose parts or whole are no tokens.
+    """
+    merges: list[tuple[str, str]] = []
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            raise InputError(f"{path}: expected merges of two pieces, found {pair!r}")
+        missing = [token for token in (*pair, "".join(pair)) if token not in ids]
+        if missing:
+            raise InputError(f"{path}: merge {' '.join(pair)!r}: {missing[0]!r} is not in the vocabulary")
+        merges.append((pair[0], pair[1]))
+    return merges
+
+
+def _check_bytes(path: Path, ids: dict[str, int]) -> None:
+    """
+    Raises:
+        InputError: a byte is no token.
+    """
+    lacking = [byte for byte in BYTES if byte not in ids]
+    if lacking:
+        raise InputError(f"{path}: expected all 256 bytes in the vocabulary, missing: {' '.join(sorted(lacking)[:5])}")
+
+
+def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
+    part = content.get(name)
+    if not isinstance(part, dict):
+        raise InputError(f"{path}, {name}: expected an object")
+    return part
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_small(path, limit=VOCABULARY_FILE)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Raises:
+        InputError: as `read_json`, or something else stands there.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, or holds a number that is too long.
+    """
+    try:
+        return json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: expected JSON, {error.msg}") from error
+    except ValueError:
+        raise InputError(f"{path}: expected JSON, found a number with too many digits") from None
+    except RecursionError:
+        raise InputError(f"{path}: expected JSON, nested too deep") from None
+
+
+def checked_options(path: Path, kind: Kind, found: dict[str, Any]) -> Options:
+    """A kind's options among `found`, under the names that they have in tokenizer_config.json.
+
+    Raises:
+        InputError: a value that is neither true nor false, nor null where that has a meaning.
+    """
+    options = {name: found[name] for name in OPTIONS[kind] if name in found}
+    for name, value in options.items():
+        if not isinstance(value, bool) and not (value is None and name == "strip_accents"):
+            raise InputError(f"{path}, {name}: expected true or false, found {value!r}")
+    return options
+
+
+def _expect(path: Path, expected: Iterable[tuple[str, object, object]]) -> None:
+    """Each a name in the file, what stands there, and what has to.
+
+    Raises:
+        InputError: the first that is another.
+    """
+    for name, found, wanted in expected:
+        if found != wanted:
+            raise InputError(f"{path}, {name}: expected {wanted!r}, found {found!r}")
+
+
+def added_token(entry: dict[str, Any] | str, **flags: bool) -> AddedToken:
+    """A token as transformers writes it: with flags or without.
+
+    Raises:
+        KeyError, TypeError: it is written in another way; who reads the file names the place.
+    """
+    if isinstance(entry, str):
+        return AddedToken(entry, **flags)
+    return AddedToken(entry["content"], **({name: bool(entry[name]) for name in FLAGS if name in entry} | flags))

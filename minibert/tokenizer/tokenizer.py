@@ -1,0 +1,579 @@
+"""Train a vocabulary, load one, turn texts into a `Batch` of tensors, and ids back into text.
+
+The pieces come from the `tokenizers` library; what is added here is a vocabulary that is the same whenever it is
+trained on the same text, the files of a model directory, and a typed batch. In what BERT's tokenizer and its relatives'
+differ is declared in `minibert.tokenizer.vocabulary`. Source of the layout: Devlin et al. 2018, section 3.
+
+torch is imported only where tensors are made: the worker processes of `pretrain prepare` have no use for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import tokenizers
+from numpy.typing import ArrayLike, NDArray
+from tokenizers import AddedToken, processors
+
+from minibert.errors import InputError
+from minibert.files.text import LONE_SURROGATE, check_path
+from minibert.tokenizer.directory import read_vocabulary
+from minibert.tokenizer.learning import learn_vocabulary
+from minibert.tokenizer.vocabulary import (
+    AS_WRITTEN,
+    CONTINUATION,
+    CUT_CHARACTER,
+    SPACE_MARK,
+    UNSPACED,
+    Kind,
+    Normalization,
+    SpecialTokens,
+    Vocabulary,
+    in_running_text,
+    unusable_text,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+# `encode_whole` holds so many encodings, of a hundred bytes and more a token, in memory; of long texts fewer.
+TEXTS_AT_ONCE = 1_000
+CHARACTERS_AT_ONCE = 2**20
+# A text that is longer is encoded in parts, or only as far as it is asked for: the library takes 70 bytes a character.
+LONG_TEXT = 2**16  # characters
+# Before a space a text can be cut, unless Unicode makes one character of the space and what stands before it (UAX 29).
+_BEFORE_SPACE = r"(?<=[^\s\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\U00011000-\U00011fff])(?= )"
+_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
+
+
+@dataclass(frozen=True, repr=False)
+class Batch:
+    """Encoded texts, padded on the right. B texts (or pairs), T tokens in the longest (or `max_length`).
+
+    offsets hold the [start, end) characters of a token in its own text, which `sequence_ids` tells: segments don't,
+    where a tokenizer has one for both texts. [CLS], [SEP] and padding have (0, 0).
+    special_tokens_mask is True at [PAD], [CLS], [SEP] and [MASK], also where the text itself spelled one of them;
+    not at [UNK], which stands for a word of the text.
+    """
+
+    input_ids: torch.Tensor  # (B, T) int64
+    token_type_ids: torch.Tensor  # (B, T) int64: 0 in the first segment and in padding, in the second 1 or 0
+    sequence_ids: torch.Tensor  # (B, T) int64: 0 at a token of the first text, 1 of the second, -1 where of none
+    attention_mask: torch.Tensor  # (B, T) bool: True at a real token, False at padding
+    special_tokens_mask: torch.Tensor  # (B, T) bool
+    offsets: torch.Tensor  # (B, T, 2) int64, characters
+    lengths: torch.Tensor  # (B,) int64: real tokens, [CLS] and [SEP] counted
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with every tensor on `device`."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+    def __len__(self) -> int:
+        """The number of texts, B."""
+        return len(self.input_ids)
+
+    def __repr__(self) -> str:
+        return f"Batch(texts={len(self)}, width={self.input_ids.shape[1]}, tokens={int(self.lengths.sum())})"
+
+
+class Layout(NamedTuple):
+    """One sequence, as the model reads it."""
+
+    ids: NDArray[np.int64]  # (T,)
+    segments: NDArray[np.int64]  # (T,) the token_type_ids
+    text: NDArray[np.intp]  # positions of the text's own tokens: first those of A, then those of B
+
+
+class Tokenizer:
+    """Made by `Tokenizer.train` or `Tokenizer.load`, called to encode.
+
+    The five special tokens are recognised wherever a text spells them out, also when lower-casing: `[MASK]` in a
+    text is one token.
+    """
+
+    kind: Kind  # "wordpiece" (BERT), "bpe" (byte-level: RoBERTa) or "unigram" (SentencePiece's: ALBERT)
+    normalization: Normalization  # its options
+    special_tokens: SpecialTokens  # as they are spelled
+    separators: int  # [SEP] between two texts: 1, or 2
+    second_segment: int  # the token_type_id of the second text: 1, or 0 where both have the same
+    pad_id: int
+    unk_id: int
+    cls_id: int
+    sep_id: int
+    mask_id: int
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """Users call `train` or `load`, which make the vocabulary."""
+        self.kind = vocabulary.kind
+        self.normalization = vocabulary.normalization
+        self.special_tokens = vocabulary.special_tokens
+        self.second_segment = vocabulary.second_segment
+        self.separators = vocabulary.separators
+        self._class = type(vocabulary)
+        self._tokenizer = _assemble(vocabulary)
+        self._plain_model = vocabulary.plain_model()
+        self._know_tokens()
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self._tokens.index, self.special_tokens)
+
+    def __repr__(self) -> str:
+        options = {"kind": self.kind, "vocab_size": self.vocab_size, **vars(self.normalization)}
+        return f"Tokenizer({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+
+    def _know_tokens(self) -> None:
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        self._tokens = sorted(ids, key=lambda token: ids[token])
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._added_ids = frozenset(added)
+        self._spaces_matter = any(" " in token.content or token.rstrip for token in added.values())
+        # Where a word ends by itself: between two marks or ideographs, as long as no added token holds one of them.
+        alone = re.escape(string.punctuation) + (_IDEOGRAPHS if self.normalization.chinese_chars else "")
+        of_added = re.escape("".join({each for token in added.values() for each in token.content}))
+        alone = f"(?:(?![{of_added}])[{alone}])"
+        self._between_words = re.compile(f"(?<={alone})(?={alone})") if self.kind == "wordpiece" else None
+        self._seam = re.compile(
+            "|".join([_BEFORE_SPACE, *([self._between_words.pattern] if self._between_words else [])])
+        )
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        *,
+        vocab_size: int,
+        kind: Kind = "wordpiece",
+        lowercase: bool | None = None,
+        strip_accents: bool | None = None,
+        chinese_chars: bool | None = None,
+        max_words: int | None = None,
+    ) -> Tokenizer:
+        """Learn a vocabulary of exactly `vocab_size` tokens, or fewer where the text has no more to give.
+
+        The special tokens have ids 0 to 4. Of WordPiece then come the single characters, those that go on with a word
+        (##c), and the merged pieces in the order in which they were learned; of byte-level BPE the 256 bytes and the
+        merged pieces; of the unigram model the pieces by their probability. The same text gives the same vocabulary in
+        every process (see `minibert.tokenizer.learning`).
+
+        `lowercase` None means yes, `strip_accents` None: as `lowercase`, `chinese_chars` None: WordPiece alone makes
+        each ideograph a word. Byte-level BPE keeps the text as it is. Memory is bounded: texts are streamed, and when
+        more than `max_words` different words have been counted, only the more frequent half is kept (ties in the order
+        of the words). That leaves alone what becomes a piece, as long as `max_words` is many times `vocab_size`; None:
+        six times, and 50,000 at least.
+
+        Raises InputError: `vocab_size` has no room for a character, `max_words` under 2, no word in the texts, an
+        option that the kind does not have.
+        """
+        normalization = _normalization(kind, lowercase, strip_accents, chinese_chars)
+        most = max(50_000, 6 * vocab_size) if max_words is None else max_words
+        return cls(learn_vocabulary(texts, kind, normalization, vocab_size, most))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """Read a directory or one file of it: `tokenizer.json` (preferred), `vocab.txt` (WordPiece), `vocab.json` with
+        `merges.txt` beside it (byte-level BPE), or `spiece.model` (the unigram model).
+
+        A `tokenizer_config.json` beside it may set `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`,
+        `keep_accents`, or `add_prefix_space`; what it sets wins over `tokenizer.json`, as in transformers (what it
+        leaves open does not: transformers would take its own defaults). Added tokens and further special ones are read
+        from it too, or from `added_tokens.json` and `special_tokens_map.json`. A bare `vocab.txt` whose tokens contain
+        a word with upper-case letters is cased, any other lower-cases. Truncation, padding and the post-processor that
+        a `tokenizer.json` carries are left out: every call of ours says what it wants.
+
+        Where no file says how, <mask> and ALBERT's [MASK] take the space before them, as these models were trained;
+        transformers 5 then does not. Nor does it read a bare `spiece.model` as ALBERT was trained; see
+        `minibert.tokenizer.spiece`.
+
+        Raises InputError, naming the file: missing, not UTF-8, not parseable, pieces or a normaliser of another kind,
+        another class of tokenizer, other special tokens than the kind's five, one of them missing, a token twice, ids
+        with gaps.
+        """
+        check_path(path)
+        return cls(read_vocabulary(Path(path)))
+
+    def save(self, directory: str | Path) -> None:
+        """Write `tokenizer.json` (all there is to know) and, of WordPiece, `vocab.txt` (one token a line, added ones
+        too).
+
+        The same tokenizer gives the same bytes. `vocab.txt` alone carries no options, and finds an added word
+        only where it stands between spaces.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "tokenizer.json").write_bytes(self._tokenizer.to_str(pretty=True).encode() + b"\n")
+        if self.kind == "wordpiece":
+            (directory / "vocab.txt").write_bytes("".join(f"{token}\n" for token in self._tokens).encode())
+
+    def __call__(
+        self,
+        texts: Sequence[str] | str,
+        pairs: Sequence[str] | str | None = None,
+        *,
+        max_length: int | None = None,
+        pad_to: Literal["longest", "max_length"] = "longest",
+    ) -> Batch:
+        """Encode texts as [CLS] A [SEP], pairs as [CLS] A [SEP] B [SEP] (RoBERTa: <s> A </s></s> B </s>, all of one
+        segment); one string is a batch of one.
+
+        Longer than `max_length` tokens (special ones counted) is cut, the longer text of a pair first, as
+        transformers' fast tokenizers do.
+
+        Raises InputError: no text, texts and pairs of different number, `max_length` without room for one token
+        beside the special ones, `pad_to="max_length"` without `max_length`, a text that is not valid Unicode.
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        pairs = [pairs] if isinstance(pairs, str) else pairs
+        if not texts:
+            raise InputError("empty batch: expected at least one text")
+        if pairs is not None and len(pairs) != len(texts):
+            raise InputError(f"{len(texts)} texts but {len(pairs)} pairs: expected as many of both")
+        special = self.special_count(pair=pairs is not None)
+        if max_length is not None and max_length <= special:
+            raise InputError(
+                f"max_length {max_length}: expected at least {special + 1} (special tokens take {special})"
+            )
+        if pad_to == "max_length" and max_length is None:
+            raise InputError('pad_to="max_length": expected a max_length')
+
+        if pairs is None and max_length is not None:
+            texts = [self._beginning(text, max_length) for text in texts]
+        items = texts if pairs is None else list(zip(texts, pairs, strict=True))
+        if max_length is not None:
+            self._tokenizer.enable_truncation(max_length)  # longest first is the library's default
+        try:
+            encodings = self._tokenizer.encode_batch(items)
+        except TypeError as error:
+            raise unusable_text([*texts, *(pairs or [])], error) from error
+        finally:
+            self._tokenizer.no_truncation()
+        width = max_length if pad_to == "max_length" else None
+        return self._collate(encodings, width)
+
+    def _collate(self, encodings: Sequence[tokenizers.Encoding], width: int | None) -> Batch:
+        """Pad to `width` tokens (None: the longest) and make tensors."""
+        import torch
+
+        lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+        shape = (len(encodings), int(lengths.max()) if width is None else width)
+        input_ids = np.full(shape, self.pad_id, dtype=np.int64)
+        token_type_ids = np.zeros(shape, dtype=np.int64)
+        sequence_ids = np.full(shape, -1, dtype=np.int64)
+        offsets = np.zeros((*shape, 2), dtype=np.int64)
+        for row, (encoding, length) in enumerate(zip(encodings, lengths, strict=True)):
+            input_ids[row, :length] = encoding.ids
+            token_type_ids[row, :length] = encoding.type_ids
+            frame = np.array(
+                encoding.special_tokens_mask
+            )  # where the layout put a token, not where the text spells one
+            sequence_ids[row, :length] = np.where(frame, -1, np.cumsum(frame) > 1)  # of A one stands before, of B more
+            offsets[row, :length] = encoding.offsets
+        return Batch(
+            input_ids=torch.from_numpy(input_ids),
+            token_type_ids=torch.from_numpy(token_type_ids),
+            sequence_ids=torch.from_numpy(sequence_ids),
+            attention_mask=torch.from_numpy(np.arange(shape[1]) < lengths[:, None]),
+            special_tokens_mask=torch.from_numpy(
+                np.isin(input_ids, [self.pad_id, self.cls_id, self.sep_id, self.mask_id])
+            ),
+            offsets=torch.from_numpy(offsets),
+            lengths=torch.from_numpy(lengths),
+        )
+
+    def special_count(self, *, pair: bool) -> int:
+        """How many special tokens frame a text, or a pair of texts."""
+        return 2 + (self.separators if pair else 0)
+
+    def lay_out(self, first: ArrayLike, second: ArrayLike | None = None) -> Layout:
+        """Ids of text alone, (a,) and (b,), in the frame that a call gives to texts."""
+        first, sep = np.asarray(first, np.int64), [self.sep_id]
+        text = np.arange(len(first)) + 1
+        if second is None:
+            ids = np.concatenate([[self.cls_id], first, sep])
+            return Layout(ids, np.zeros(len(ids), np.int64), text)
+        second = np.asarray(second, np.int64)
+        ids = np.concatenate([[self.cls_id], first, sep * self.separators, second, sep])
+        begin = len(ids) - len(second) - 1
+        segments = np.where(np.arange(len(ids)) < begin, 0, self.second_segment)
+        return Layout(ids, segments, np.concatenate([text, begin + np.arange(len(second))]))
+
+    def encode_plain(self, texts: list[str]) -> list[list[int]]:
+        """Ids of the text alone, a list a text: no special tokens, no truncation, no offsets. For much text.
+
+        Here the text cannot spell a special token: "[SEP]" in a corpus is the words "[", "sep", "]", so that no
+        training sequence gets a separator in its middle. Raises InputError on text that is not valid Unicode.
+        """
+        return [encoding.ids for encoding in self._plain_encodings(texts, self._tokenizer.encode_batch_fast)]
+
+    def encode_plain_with_offsets(self, texts: list[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """`encode_plain`, each text's ids with the [start, end) characters of each token. Raises InputError as that."""
+        return [
+            (encoding.ids, encoding.offsets) for encoding in self._plain_encodings(texts, self._tokenizer.encode_batch)
+        ]
+
+    def _plain_encodings(self, texts: list[str], encode: Any) -> list[tokenizers.Encoding]:
+        usual_model = self._tokenizer.model
+        self._tokenizer.encode_special_tokens = True
+        if self._plain_model is not None:
+            self._tokenizer.model = self._plain_model
+        try:
+            return encode(texts, add_special_tokens=False)
+        except TypeError as error:
+            raise unusable_text(texts, error) from error
+        finally:
+            self._tokenizer.encode_special_tokens = False
+            if self._plain_model is not None:
+                self._tokenizer.model = usual_model
+
+    def parts(self, text: str) -> list[str]:
+        """`text` in parts between spaces that are cut into pieces independently: the ids of the parts are the text's.
+
+        Neither normalisation nor splitting looks across a space. Only an added token can hold one, or take the one
+        behind it; then the whole text is one part. A long part of WordPiece is cut between marks or ideographs, too.
+        """
+        if self._spaces_matter:
+            return [text]
+        parts = text.split(" ")
+        if self._between_words is not None and len(text) > LONG_TEXT:
+            return [piece for part in parts for piece in _cut(part, self._between_words)]
+        return [parts[0], *(f" {part}" for part in parts[1:])] if self.kind == "bpe" else parts
+
+    def _beginning(self, text: str, tokens: int) -> str:
+        """`text`, or as much of it as has more than `tokens` tokens in its frame, the first of which are the text's.
+
+        A text without a place where it can be cut stays whole: without spaces, and of WordPiece without marks.
+        """
+        if self._spaces_matter or not isinstance(text, str):
+            return text
+        characters = max(LONG_TEXT, 16 * tokens)
+        while len(text) > characters and (seam := self._seam.search(text, characters)):
+            beginning = text[: seam.start()]
+            if LONE_SURROGATE.search(beginning):  # which the caller reports
+                break
+            if len(self._tokenizer.encode_batch_fast([beginning])[0].ids) > tokens:
+                return beginning
+            characters = 4 * seam.start()
+        return text
+
+    def encode_whole(self, texts: Sequence[str], *, tokens: int | None = None) -> Iterator[list[int]]:
+        """Ids of each text as [CLS] A [SEP], without padding or offsets: those of a call, for many texts.
+
+        tokens: of a long text only a beginning of more tokens than this need be given; None: none is cut.
+
+        Raises InputError on text that is not valid Unicode.
+        """
+        for batch in _in_batches(texts):
+            if tokens is not None:
+                batch = [self._beginning(text, tokens) for text in batch]
+            try:
+                encodings = self._tokenizer.encode_batch_fast(batch)
+            except TypeError as error:
+                raise unusable_text(texts, error) from error
+            yield from (encoding.ids for encoding in encodings)
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of `ids` (a list, array or 1-d tensor); white space and case that encoding lost stay lost.
+
+        Raises IndexError for an id outside the vocabulary.
+        """
+        return self._tokenizer.decode(self._checked(ids), skip_special_tokens=skip_special_tokens)
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """The token of each id. Raises IndexError for an id outside the vocabulary."""
+        return [self._tokens[i] for i in self._checked(ids)]
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token as it stands in the vocabulary ("##ing", "[MASK]"), None when it is not there."""
+        return self._tokenizer.token_to_id(token)
+
+    def id_to_token(self, token_id: int) -> str:
+        """The token of an id. Raises IndexError outside the vocabulary."""
+        return self.tokens([token_id])[0]
+
+    def _checked(self, ids: Iterable[int]) -> list[int]:
+        """Ids as a list of ints. The library would silently leave out an id that it does not know."""
+        checked, size = [int(i) for i in ids], self.vocab_size
+        for i in checked:
+            if not 0 <= i < size:
+                raise IndexError(f"token id {i}: expected 0 to {size - 1}")
+        return checked
+
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """The ids of each word as it stands in running text, special tokens recognised."""
+        encodings = self._tokenizer.encode_batch_fast(in_running_text(words), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def add_tokens(self, words: Sequence[str]) -> int:
+        """Make each word one token from now on; returns how many ids are new (a word that is one already adds none).
+
+        A word is normalised first (COVID becomes covid where everything is lower-cased) and then found between
+        word bounds, so that "cat" leaves "concatenate" alone; a word with Chinese characters or kana is found
+        exactly as written, anywhere, since such text has no spaces.
+
+        Raises InputError, nothing being added: an empty word, one that spans lines, one that begins with "##",
+        one that is not valid Unicode.
+        """
+        before = self.vocab_size
+        written = [self.as_found_in_text(word) for word in words]
+        pieces = self.encode_words(written)
+        known = {word for word, ids in zip(written, pieces, strict=True) if len(ids) == 1 and ids != [self.unk_id]}
+        # All at once: at every call the library prepares its search for added words anew.
+        self._tokenizer.add_tokens([self._added_word(word) for word in written if word not in known])
+        self._know_tokens()
+        return self.vocab_size - before
+
+    def _added_word(self, word: str) -> AddedToken:
+        unspaced = UNSPACED.search(word) is not None
+        # Normalisation puts spaces round every ideograph, so an unspaced word is looked for in the text as written.
+        # Where a space belongs to the word behind it, the added word has to take it, or it would be left as a piece.
+        return AddedToken(
+            word, special=False, single_word=not unspaced, normalized=not unspaced, lstrip=self.kind == "bpe"
+        )
+
+    def as_found_in_text(self, word: str) -> str:
+        """A word to add as the vocabulary has it: normalised; as written where it is unspaced or a special token.
+
+        Raises InputError, as `add_tokens`.
+        """
+        if word in self.special_tokens:
+            return word
+        if LONE_SURROGATE.search(word):
+            raise InputError(f"token to add {word!r}: expected Unicode text, found a lone surrogate")
+        one_line = len(word.splitlines()) == 1
+        normalizer = None if UNSPACED.search(word) else self._tokenizer.normalizer
+        written = (word if normalizer is None else normalizer.normalize_str(word)).strip()
+        if not written or not one_line or (self.kind == "wordpiece" and written.startswith(CONTINUATION)):
+            expected = " that does not begin with ##" if self.kind == "wordpiece" else ""
+            raise InputError(f"token to add {word!r}: expected a word on one line{expected}")
+        return written
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, added ones included; ids are 0 to this - 1."""
+        return len(self._tokens)
+
+    @property
+    def max_word_chars(self) -> int | None:
+        """A word of more characters is [UNK] as a whole; None: however long it is, it is cut into pieces."""
+        return self._tokenizer.model.max_input_chars_per_word if self.kind == "wordpiece" else None
+
+    @property
+    def add_prefix_space(self) -> bool:
+        """Whether the first word of a text is cut as one that has a space before it (byte-level BPE)."""
+        return self.kind == "unigram" or (self.kind == "bpe" and self._tokenizer.pre_tokenizer.add_prefix_space)
+
+    @property
+    def continuation_mask(self) -> np.ndarray:
+        """(V,) bool: True where the piece goes on with a word ("##ing"). See `Vocabulary.goes_on`."""
+        return np.array(
+            [i not in self._added_ids and self._class.goes_on(token) for i, token in enumerate(self._tokens)]
+        )
+
+    @property
+    def byte_lengths(self) -> np.ndarray:
+        """(V,) int64: the UTF-8 bytes of the text that each token stands for; 0 of the special five.
+
+        The space before a word is not counted, as only some kinds have it in their pieces: a loss over these bytes
+        compares vocabularies. What normalisation changes is counted as it is after it.
+        """
+        lengths = [
+            len(token.encode()) if i in self._added_ids else self._class.byte_length(token)
+            for i, token in enumerate(self._tokens)
+        ]
+        return np.where(np.isin(self._tokens, self.special_tokens), 0, lengths)
+
+    def shown(self, token_id: int) -> str:
+        """A token as people read it: bytes as the characters that they are, and a space before a word as "▁".
+
+        What is only a part of a character, or can't be printed (the end of a line), stays as the vocabulary spells it.
+        Raises IndexError outside the vocabulary.
+        """
+        token = self.id_to_token(token_id)
+        if self.kind != "bpe" or token_id in self._added_ids:
+            return token
+        characters = self._class.characters(token)
+        readable = CUT_CHARACTER not in characters and characters.isprintable()
+        return characters.replace(" ", SPACE_MARK) if readable else token
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of all that decides which ids a text gets: equal for equal tokenizers, after saving too."""
+        content = json.loads(self._tokenizer.to_str())
+        decisive = {key: content[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+        canonical = json.dumps(decisive, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _cut(part: str, seam: re.Pattern[str]) -> Iterator[str]:
+    """The part in pieces of about `LONG_TEXT` characters, as far as there are places to cut it."""
+    start = 0
+    while len(part) - start > LONG_TEXT and (found := seam.search(part, start + LONG_TEXT)):
+        yield part[start : found.start()]
+        start = found.start()
+    yield part[start:]
+
+
+def _in_batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """`TEXTS_AT_ONCE` texts at a time, of long ones as many as have `CHARACTERS_AT_ONCE`."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text) if isinstance(text, str) else 0
+        if len(batch) >= TEXTS_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _normalization(
+    kind: Kind, lowercase: bool | None, strip_accents: bool | None, chinese_chars: bool | None
+) -> Normalization:
+    """The options of `Tokenizer.train`, where None is what the kind does by itself. Raises InputError, as that."""
+    if kind == "bpe" and (lowercase or strip_accents or chinese_chars):
+        raise InputError("byte-level BPE keeps the text as it is: no lowercase, strip_accents or chinese_chars")
+    if kind == "unigram" and chinese_chars:
+        raise InputError("chinese_chars: only a WordPiece vocabulary makes each ideograph a word")
+    if kind == "bpe":
+        return AS_WRITTEN
+    folds = lowercase is not False
+    return Normalization(
+        lowercase=folds,
+        strip_accents=folds if strip_accents is None else strip_accents,
+        chinese_chars=kind == "wordpiece" and chinese_chars is not False,
+        clean_text=kind == "wordpiece",
+    )
+
+
+def _assemble(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
+    """The kind's pipeline, the tokens that are found before it, and the frame of special tokens."""
+    tokenizer = vocabulary.pipeline()
+    # normalized=False: looked for in the text as written, or lower-casing would hide "[MASK]".
+    takes_space = {vocabulary.special_tokens.mask} if vocabulary.mask_takes_space else set()
+    added = {
+        token: (vocabulary.ids[token], AddedToken(token, special=True, normalized=False, lstrip=token in takes_space))
+        for token in vocabulary.special_tokens
+        if token in vocabulary.ids
+    }
+    added |= {token.content: (token_id, token) for token_id, token in vocabulary.added}
+    # The library numbers tokens that the model does not have in the order in which they are added.
+    in_order = [token for _, token in sorted(added.values(), key=lambda pair: pair[0])]
+    for special, tokens in groupby(in_order, key=lambda token: token.special):
+        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(list(tokens))
+
+    cls, sep, b = vocabulary.special_tokens.cls, vocabulary.special_tokens.sep, vocabulary.second_segment
+    frame = processors.TemplateProcessing(
+        single=f"{cls}:0 $A:0 {sep}:0",
+        pair=f"{cls}:0 $A:0" + f" {sep}:0" * vocabulary.separators + f" $B:{b} {sep}:{b}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
+    )
+    before = tokenizer.post_processor
+    tokenizer.post_processor = frame if before is None else processors.Sequence([before, frame])
+    return tokenizer

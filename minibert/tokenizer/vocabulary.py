@@ -1,0 +1,258 @@
+"""What a vocabulary is, in the three kinds that BERT and its relatives have.
+
+A kind is a class here, and declares what makes it differ: its special tokens, how a pair is laid out, what cuts a word
+into pieces, and which pieces go on with a word. `vocabulary_files.py` reads one from files, `vocabulary_learning.py`
+learns one from text, `tokenizer.py` makes a tokenizer of either. Nothing here needs torch.
+
+Sources: Wu et al. 2016 (WordPiece, arXiv 1609.08144); Radford et al. 2019, "Language Models are Unsupervised Multitask
+Learners", section 2.2 (byte-level BPE, which RoBERTa takes over); Kudo 2018 (the unigram model, arXiv 1804.10959,
+which ALBERT uses through SentencePiece).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple
+
+import tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+
+from minibert.errors import InputError
+from minibert.files.text import LONE_SURROGATE
+
+Kind = Literal["wordpiece", "bpe", "unigram"]
+
+CONTINUATION = "##"  # WordPiece: the prefix of a piece that goes on with a word
+MAX_WORD_CHARS = 100  # WordPiece: a longer word is [UNK] as a whole, as in the reference
+SPACE_BYTE = "Ġ"  # byte-level BPE writes every byte as a printable character, and a space as this one
+SPACE_MARK = "▁"  # SentencePiece: stands before every word
+CUT_CHARACTER = "\ufffd"  # what stands for a part of a character, where a piece is some of its bytes
+
+
+# Scripts written without spaces: a word of these must be found inside running text. The ideographs are the blocks
+# that BERT splits by character; Japanese kana come on top.
+UNSPACED = re.compile(
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
+)
+
+
+class SpecialTokens(NamedTuple):
+    """The five tokens that every kind has, under the spelling of each."""
+
+    pad: str = "[PAD]"
+    unk: str = "[UNK]"
+    cls: str = "[CLS]"
+    sep: str = "[SEP]"
+    mask: str = "[MASK]"
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What happens to characters before a text is split into words."""
+
+    lowercase: bool = True
+    strip_accents: bool = True  # é -> e
+    chinese_chars: bool = True  # every CJK ideograph is a word of its own
+    clean_text: bool = True  # control characters go, every kind of white space becomes a space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary(ABC):
+    """All that makes a tokenizer. What is declared here is BERT's; a kind says what it has otherwise."""
+
+    ids: dict[str, int]  # token -> id
+    normalization: Normalization = field(default_factory=Normalization)
+    added: list[tuple[int, AddedToken]] = field(default_factory=list)  # id, token: found before words are split
+
+    kind: ClassVar[Kind]
+    special_tokens: ClassVar[SpecialTokens] = SpecialTokens()
+    separators: ClassVar[int] = 1  # between A and B
+    second_segment: ClassVar[int] = 1  # the token_type_id of B
+    mask_takes_space: ClassVar[bool] = False  # the one before it: then what stands behind a mask begins with its own
+    word_mark: ClassVar[str] = ""  # what a piece that begins a word begins with; "": see `goes_on`
+
+    @abstractmethod
+    def pipeline(self) -> tokenizers.Tokenizer:
+        """Normaliser, words, pieces, and the way back; special tokens and the layout of a pair are not its business."""
+
+    def plain_model(self) -> models.Model | None:
+        """What cuts a word into pieces where the text may not spell a special token; None: the usual one never does."""
+        return None
+
+    @classmethod
+    def goes_on(cls, piece: str) -> bool:
+        """Whether a piece goes on with the word that the piece before it began.
+
+        Where words are marked by the space before them: unless it has the mark, or begins with a punctuation mark, or
+        with a character of a script that puts no space between words. These are words of their own, as in WordPiece.
+        """
+        first = cls.characters(piece)[0]
+        if piece.startswith(cls.word_mark) or UNSPACED.match(first):
+            return False
+        return first == CUT_CHARACTER or unicodedata.category(first)[0] not in "PS"
+
+    @classmethod
+    def characters(cls, piece: str) -> str:
+        """What a piece stands for in a text, marks of words left in."""
+        return piece
+
+    @classmethod
+    def byte_length(cls, piece: str) -> int:
+        """The UTF-8 bytes of the text that a piece stands for, the space before a word not counted."""
+        return len(piece.removeprefix(cls.word_mark).encode())
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordPiece(Vocabulary):
+    """BERT's: a word is cut into the longest pieces there are, from its beginning on."""
+
+    max_word_chars: int = MAX_WORD_CHARS
+
+    kind: ClassVar[Kind] = "wordpiece"
+
+    def pipeline(self) -> tokenizers.Tokenizer:
+        tokenizer = tokenizers.Tokenizer(
+            models.WordPiece(
+                self.ids,
+                unk_token=self.special_tokens.unk,
+                continuing_subword_prefix=CONTINUATION,
+                max_input_chars_per_word=self.max_word_chars,
+            )
+        )
+        tokenizer.normalizer = bert_normalizer(self.normalization)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
+        return tokenizer
+
+    @classmethod
+    def goes_on(cls, piece: str) -> bool:
+        return piece.startswith(CONTINUATION) and piece != CONTINUATION
+
+    @classmethod
+    def byte_length(cls, piece: str) -> int:
+        return len((piece.removeprefix(CONTINUATION) if cls.goes_on(piece) else piece).encode())
+
+
+AS_WRITTEN = Normalization(lowercase=False, strip_accents=False, chinese_chars=False, clean_text=False)
+BYTES = pre_tokenizers.ByteLevel.alphabet()  # the 256 characters that stand for bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteLevelBPE(Vocabulary):
+    """RoBERTa's: the bytes of a word and of the space before it, joined pair by pair in the order of the merges.
+
+    Nothing is ever unknown, as every byte is a piece, and nothing happens to the text before.
+    """
+
+    merges: list[tuple[str, str]]
+    normalization: Normalization = AS_WRITTEN
+    add_prefix_space: bool = False  # before the first word of a text: it is then cut as inside a sentence
+
+    kind: ClassVar[Kind] = "bpe"
+    special_tokens: ClassVar[SpecialTokens] = SpecialTokens("<pad>", "<unk>", "<s>", "</s>", "<mask>")
+    separators: ClassVar[int] = 2
+    second_segment: ClassVar[int] = 0
+    mask_takes_space: ClassVar[bool] = True
+    word_mark: ClassVar[str] = SPACE_BYTE
+
+    def pipeline(self) -> tokenizers.Tokenizer:
+        tokenizer = tokenizers.Tokenizer(models.BPE(self.ids, self.merges))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=self.add_prefix_space)
+        tokenizer.decoder = decoders.ByteLevel()
+        # So that the offsets of " word" are those of "word".
+        tokenizer.post_processor = processors.ByteLevel(add_prefix_space=self.add_prefix_space, trim_offsets=True)
+        return tokenizer
+
+    @classmethod
+    def characters(cls, piece: str) -> str:
+        return bytes(BYTE_OF.get(each, ord("?")) for each in piece).decode(errors="replace")
+
+    @classmethod
+    def byte_length(cls, piece: str) -> int:
+        return len(piece.removeprefix(SPACE_BYTE))
+
+
+# The characters of BYTES in the order of their bytes: printable Latin-1 stands for itself, the others take the next
+# free characters from U+0100 on.
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {chr(0x100 + i): byte for i, byte in enumerate(_OTHERS)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unigram(Vocabulary):
+    """ALBERT's: of all ways to cut a word into pieces the likeliest, each piece having its log-probability."""
+
+    scores: list[float]  # by id
+    charsmap: bytes | None = None  # SentencePiece's table of characters that are replaced, as it stands in the file
+
+    kind: ClassVar[Kind] = "unigram"
+    special_tokens: ClassVar[SpecialTokens] = SpecialTokens("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
+    mask_takes_space: ClassVar[bool] = True
+    word_mark: ClassVar[str] = SPACE_MARK
+
+    def pipeline(self) -> tokenizers.Tokenizer:
+        tokenizer = tokenizers.Tokenizer(self._model(sorted(self.ids, key=lambda token: self.ids[token])))
+        tokenizer.normalizer = albert_normalizer(self.normalization, self.charsmap)
+        tokenizer.pre_tokenizer = albert_words()
+        tokenizer.decoder = decoders.Metaspace(replacement=SPACE_MARK)
+        return tokenizer
+
+    def plain_model(self) -> models.Model | None:
+        """The library looks for special tokens, too, when it cuts a word: here they have names that no text can hold.
+
+        A space is taken out of every word, so that none of these is ever found; ids and scores stay as they are.
+        """
+        tokens = sorted(self.ids, key=lambda token: self.ids[token])
+        return self._model([f" {token}" if token in self.special_tokens else token for token in tokens])
+
+    def _model(self, tokens: Sequence[str]) -> models.Model:
+        return models.Unigram(list(zip(tokens, self.scores, strict=True)), unk_id=self.ids[self.special_tokens.unk])
+
+
+def in_running_text(texts: Sequence[str]) -> list[str]:
+    """Words or sentences with the space that stands before them in running text, unless their script has none."""
+    return [text if UNSPACED.match(text) else f" {text}" for text in texts]
+
+
+def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
+    """The library's normaliser with these options."""
+    return normalizers.BertNormalizer(
+        clean_text=normalization.clean_text,
+        handle_chinese_chars=normalization.chinese_chars,
+        strip_accents=normalization.strip_accents,
+        lowercase=normalization.lowercase,
+    )
+
+
+def albert_normalizer(normalization: Normalization, charsmap: bytes | None) -> normalizers.Normalizer:
+    """ALBERT's steps in their order: `` and '' become ", then accents, case, and SentencePiece's own table."""
+    steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    if normalization.strip_accents:
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    if normalization.lowercase:
+        steps.append(normalizers.Lowercase())
+    if charsmap is not None:
+        steps.append(normalizers.Precompiled(charsmap))
+    return normalizers.Sequence(steps)
+
+
+def albert_words() -> pre_tokenizers.PreTokenizer:
+    """Words between white space, each with the mark before it."""
+    return pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=SPACE_MARK)])
+
+
+def unusable_text(texts: Sequence[str], error: TypeError) -> InputError:
+    """The library says only "must be str" of a string that it cannot take as UTF-8; say which one, and where."""
+    for number, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            return InputError(f"text {number}: expected a string, found {type(text).__name__}")
+        lone = LONE_SURROGATE.search(text)
+        if lone:
+            return InputError(f"text {number}, character {lone.start()}: expected Unicode text, found a lone surrogate")
+    return InputError(f"texts: {error}")

@@ -1,0 +1,1 @@
+"""Sentences -> token arrays on disk, and back into memory, mapped."""

@@ -1,0 +1,379 @@
+"""Text -> tokenizer and token arrays: the writing side of `shards.py`.
+
+Four stages: read and split every document into a spool file; choose the held-out documents; train the vocabulary on the
+others; tokenise. Documents travel in chunks through a pool of processes, a few at a time, and come back in the order of
+the corpus: memory does not grow with it, and the result does not depend on the number of processes.
+
+Nothing is written half: all is built in a hidden directory beside the one asked for, which is renamed at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from minibert.console.cli import NO_ROOM
+from minibert.errors import InputError, RunStopped
+from minibert.files.text import check_path
+from minibert.tokenizer import Tokenizer
+from minibert.tokenizer.vocabulary import Kind
+from minibert.training.lock import hold
+from pretrain.arrays.encoding import TokenBlock, encode, encoder_of, running_sentences
+from pretrain.arrays.heldout import HeldOutChoice, are_unseen, text_hash
+from pretrain.arrays.shards import (
+    CONTINUES_WORD,
+    FILES,
+    FORMAT,
+    NOT_ALWAYS,
+    POSITION_DTYPE,
+    TOKEN_DTYPES,
+    Manifest,
+    SideCounts,
+    SideWriter,
+    append_array,
+    file_record,
+)
+from pretrain.arrays.workers import Workers, peak_rss_bytes, stop_requests
+from pretrain.text.corpus import check_corpus, read_documents, split_document
+from pretrain.text.word_bounds import Segmenter, word_cutter
+
+CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the cost of a message, small in memory
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What decides the content of the arrays, and how many processes make them.
+
+    Raises:
+        InputError: an option has the wrong type or is out of range; the message names it.
+    """
+
+    corpus: tuple[str, ...]
+    """pydocs, or files and directories of text."""
+    text_field: str = "text"
+    """The field that holds the text in .jsonl files."""
+    sentence_per_line: bool = False
+    """Each line is a sentence; else sentences are found, English and Chinese."""
+    document_per_line: bool = False
+    """Each line of a text file is a document; else a blank line ends one."""
+    vocab_size: int = 8192
+    """Tokens in the vocabulary that is trained."""
+    tokenizer_kind: Kind = "wordpiece"
+    """Of the vocabulary that is trained: wordpiece (BERT), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)."""
+    lowercase: bool = True
+    """Fold upper case; bpe keeps the text as it is."""
+    strip_accents: bool | None = None
+    """Remove accents; None: where lowercase does. bpe keeps the text as it is."""
+    chinese_chars: bool = True
+    """Make every Chinese character a word, as only wordpiece does."""
+    tokenizer: str | None = None
+    """A directory with a tokenizer to use; then no vocabulary is trained."""
+    word_segmenter: Segmenter | None = None
+    """jieba: note which Chinese characters make one word, for whole-word masking (extra zh)."""
+    nsp: bool = True
+    """Pairs of segments will be made, so that each side needs two documents."""
+    workers: int = 0
+    """Processes; 0: one for each core."""
+
+    def __post_init__(self) -> None:
+        if not self.corpus or not all(isinstance(path, str) and path for path in self.corpus):
+            raise InputError("--corpus: expected pydocs, or one or more paths")
+        if not self.text_field:
+            raise InputError("--text-field: expected the name of a field")
+        smallest = 262 if self.tokenizer_kind == "bpe" else 10  # of which 256 are bytes, 5 special
+        for name, lowest, highest in (("vocab_size", smallest, 2**24), ("workers", 0, 1024)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option}: expected a whole number from {lowest} to {highest}, not {value!r}")
+
+    def vocabulary_options(self) -> dict[str, Any]:
+        """What `Tokenizer.train` is given beside the size: the options that this kind of vocabulary has."""
+        options: dict[str, Any] = {"kind": self.tokenizer_kind}
+        if self.tokenizer_kind != "bpe":
+            options |= {"lowercase": self.lowercase, "strip_accents": self.strip_accents}
+        if self.tokenizer_kind == "wordpiece":
+            options |= {"chinese_chars": self.chinese_chars}
+        return options
+
+    @property
+    def documents_a_side(self) -> int:
+        """The fewest documents that training, and evaluation, can work with."""
+        return 2 if self.nsp else 1
+
+
+def prepare(options: PrepareOptions, directory: str | Path) -> None:
+    """Makes the tokenizer and the token arrays of a corpus, which `open_prepared` opens.
+
+    SIGINT, SIGTERM and SIGHUP stop it at the next document. As processes are spawned, a script that calls this needs
+    the usual `if __name__ == "__main__"`.
+
+    Raises:
+        InputError: the corpus is refused, has too few documents, or `directory` is there already and not empty.
+        RunStopped: the disk is full, or a worker process was killed.
+        Interrupted: by a signal. Then, as after any other error, nothing is left behind.
+    """
+    check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
+    check_path(directory)
+    tokenizer = None if options.tokenizer is None else Tokenizer.load(options.tokenizer)
+    if options.word_segmenter is not None:
+        word_cutter(options.word_segmenter)  # which says so where it is not installed
+    try:
+        with (
+            stop_requests() as check_stop,
+            _built_aside(Path(directory)) as partial,
+            Workers(options.workers, check_stop) as workers,
+        ):
+            _build(options, tokenizer, partial, workers)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise RunStopped(f"{directory}: {error.strerror}; nothing was kept") from error
+
+
+def _build(options: PrepareOptions, tokenizer: Tokenizer | None, directory: Path, workers: Workers) -> None:
+    """The stages, one after the other; all files of `shards.FILES` and the manifest are in `directory` at the end."""
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "read"):
+        spool = _read(options, directory / "spool", workers)
+    with _timed(seconds, "vocabulary"):
+        if tokenizer is None:
+            tokenizer = Tokenizer.train(
+                _training_sentences(spool, workers.check_stop),
+                vocab_size=options.vocab_size,
+                **options.vocabulary_options(),
+            )
+        tokenizer.save(directory)
+    with _timed(seconds, "tokenise"):
+        dtype = TOKEN_DTYPES[tokenizer.vocab_size > 2**16]
+        train, heldout = _tokenise(options, spool, tokenizer, dtype, directory, workers)
+    with _timed(seconds, "checksum"):
+        spool.path.unlink()
+        there = (*FILES, *(name for name in NOT_ALWAYS if (directory / name).exists()))
+        files = {name: file_record(directory / name) for name in there}
+    seconds["total"] = sum(seconds.values())
+    Manifest(
+        format=FORMAT,
+        options={name: value for name, value in asdict(options).items() if name != "workers"},
+        vocab_size=tokenizer.vocab_size,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        dtype=dtype,
+        train=train,
+        heldout=heldout,
+        files=files,
+        seconds=seconds,
+        tokens_per_second=(train.tokens + heldout.tokens) / seconds["total"],
+        peak_rss_bytes=peak_rss_bytes() + sum(workers.peaks.values()),
+    ).write(directory)
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
+
+
+# -- Documents -> spool ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Spool:
+    """The corpus in sentences, on disk: a document a line, its hash (16 hex digits) and its paragraphs (JSON)."""
+
+    path: Path
+    blocks: list[tuple[int, int]]  # (offset, bytes) of what came from one chunk
+    documents: int
+    threshold: int  # documents whose hash is below are held out
+
+
+def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
+    choice = HeldOutChoice(options.documents_a_side)
+    blocks: list[tuple[int, int]] = []
+    offset = 0
+    documents = read_documents(
+        options.corpus, text_field=options.text_field, document_per_line=options.document_per_line
+    )
+    chunks = _chunks(documents)
+    tasks = ((texts, options.sentence_per_line) for texts in chunks)
+    # Closed at once after an error, since `pydocs` is read by processes of its own.
+    with contextlib.closing(chunks), path.open("wb") as file, _bar("reading", None) as bar:
+        for lines, hashes, sizes in workers.map(_split, tasks):
+            file.write(lines)
+            blocks.append((offset, len(lines)))
+            offset += len(lines)
+            for document, size in zip(hashes, sizes, strict=True):
+                choice.add(document, size)
+            bar.update(len(hashes))
+    if choice.different < 2 * options.documents_a_side:
+        kind = "document" if choice.different == choice.documents else "different document"
+        raise _too_few(f"{choice.different} {kind}", options)
+    return _Spool(path, blocks, choice.documents, choice.threshold())
+
+
+def _chunks(documents: Iterable[str]) -> Generator[list[str], None, None]:
+    chunk: list[str] = []
+    characters = 0
+    for text in documents:
+        chunk.append(text)
+        characters += len(text)
+        if characters >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _split(texts: list[str], sentence_per_line: bool) -> tuple[bytes, list[int], list[int]]:
+    """In a worker: lines for the spool, each document's hash and size in bytes. One without a sentence is left out."""
+    lines, hashes = [], []
+    for text in texts:
+        paragraphs = split_document(text, sentence_per_line=sentence_per_line)
+        if paragraphs:
+            hashes.append(text_hash(" ".join(text.split())))
+            lines.append(f"{hashes[-1]:016x}{json.dumps(paragraphs, ensure_ascii=False)}\n".encode())
+    return b"".join(lines), hashes, [len(line) for line in lines]
+
+
+def _too_few(found: str, options: PrepareOptions) -> InputError:
+    need = "at least one to train on and one held out are needed; add documents"
+    if options.nsp:
+        need = "next-sentence prediction needs at least two to train on and two held out; add documents or use --no-nsp"
+    ends = "" if options.document_per_line else " (a blank line ends one; with --document-per-line each line does)"
+    return InputError(f"only {found}{'' if found.startswith('1 ') else 's'}: {need}{ends}")
+
+
+# -- Spool -> vocabulary and arrays ---------------------------------------------------------------------------------
+
+
+def _training_sentences(spool: _Spool, check_stop: Callable[[], None]) -> Iterator[str]:
+    with spool.path.open("rb") as file, _bar("vocabulary", spool.documents) as bar:
+        for line in file:
+            check_stop()
+            if not _is_held_out(line, spool.threshold):
+                yield from itertools.chain.from_iterable(map(running_sentences, _paragraphs(line)))
+            bar.update()
+
+
+def _is_held_out(line: bytes, threshold: int) -> bool:
+    return int(line[:16], 16) < threshold
+
+
+def _paragraphs(line: bytes) -> list[list[str]]:
+    paragraphs: list[list[str]] = json.loads(line[16:])
+    return paragraphs
+
+
+def _tokenise(
+    options: PrepareOptions, spool: _Spool, tokenizer: Tokenizer, dtype: str, directory: Path, workers: Workers
+) -> tuple[SideCounts, SideCounts]:
+    """Writes the arrays of both sides, and returns their counts (training, held out)."""
+    train, heldout = (SideWriter(directory / side, dtype, tokenizer.vocab_size) for side in ("train", "heldout"))
+    passed = directory / "paragraphs"  # uint64 hashes of the training side's, too many to remember
+    hashes, sentences = [], []  # of the held-out side's paragraphs
+    tasks = ((spool.path, *block, spool.threshold, directory, dtype, options.word_segmenter) for block in spool.blocks)
+    with _bar("tokenising", spool.documents) as bar:
+        for train_block, heldout_block in workers.map(_tokenise_block, tasks):
+            train.append(train_block.tokens, train_block.sentence_lengths, train_block.document_sentences)
+            heldout.append(heldout_block.tokens, heldout_block.sentence_lengths, heldout_block.document_sentences)
+            append_array(passed, train_block.paragraph_hashes, "<u8")
+            if train_block.continues_word is not None:
+                append_array(directory / "train" / CONTINUES_WORD, train_block.continues_word, "?")
+            hashes.append(heldout_block.paragraph_hashes)
+            sentences.append(heldout_block.paragraph_sentences)
+            bar.set_postfix_str(f"{train.tokens + heldout.tokens:,} tokens", refresh=False)
+            bar.update(len(train_block.document_sentences) + len(heldout_block.document_sentences))
+    fewest = min(train.documents, heldout.documents)  # anew, since documents without a token are gone
+    if fewest < options.documents_a_side:
+        raise _too_few(f"{fewest} document", options)
+    scored = np.repeat(are_unseen(np.concatenate(hashes), passed), np.concatenate(sentences))
+    if not scored.any():
+        raise InputError("every paragraph held out also stands in a training document: nothing is left to evaluate on")
+    passed.unlink()
+    append_array(directory / "heldout" / "scored.bin", scored, "?")
+    append_array(directory / "train" / "token_counts.bin", train.token_counts, POSITION_DTYPE)
+    return train.counts(tokenizer.unk_id, train.sentences), heldout.counts(tokenizer.unk_id, int(scored.sum()))
+
+
+def _tokenise_block(
+    spool: Path, offset: int, size: int, threshold: int, tokenizer: Path, dtype: str, segmenter: Segmenter | None
+) -> tuple[TokenBlock, TokenBlock]:
+    """In a worker: reads its part of the spool, and returns the (training, held-out) documents in it."""
+    with spool.open("rb") as file:
+        file.seek(offset)
+        lines = file.read(size).splitlines()
+    sides: tuple[list[list[list[str]]], list[list[list[str]]]] = ([], [])
+    for line in lines:
+        sides[_is_held_out(line, threshold)].append(_paragraphs(line))
+    train, heldout = (encode(documents, encoder_of(tokenizer, segmenter), dtype) for documents in sides)
+    return train, heldout
+
+
+# -- A directory that is whole or not there ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _built_aside(directory: Path) -> Iterator[Path]:
+    """A hidden directory beside `directory` to build in: renamed to it at the end, removed after an error.
+
+    What a killed run left there is removed first; a run that goes on is told by its lock, which dies with it. The lock
+    is a file beside both, since Windows renames no directory that holds an open file.
+
+    Raises:
+        InputError: `directory` is there and not empty, can't be made, or is being made by another run.
+    """
+    target = Path(os.path.realpath(directory))  # `resolve` raises a RuntimeError where links lead in a circle
+    partial, leftover, lock = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "leftover", "lock"))
+    with contextlib.ExitStack() as undo:
+        try:
+            _check_absent(directory)
+            for parent in reversed([parent for parent in target.parents if not parent.exists()]):
+                parent.mkdir(exist_ok=True)
+                undo.callback(_remove_empty, parent)
+            alone = undo.enter_context(contextlib.ExitStack())
+            alone.enter_context(hold(lock, busy=f"{directory}: another run is making it"))
+            shutil.rmtree(leftover, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                partial.rename(leftover)  # in one go: where another run is just renaming it, one of the two fails
+                shutil.rmtree(leftover)
+            _check_absent(directory)  # anew: another run may have been ahead of us
+            partial.mkdir()
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            raise InputError(f"{directory}: can't be made ({error.strerror})") from error
+        undo.callback(shutil.rmtree, partial, ignore_errors=True)
+        yield partial
+        alone.close()  # before the last step, so that no kill leaves the lock beside what is whole
+        try:
+            partial.rename(target)
+        except FileExistsError:  # Windows renames to no name that is taken, be it by an empty directory
+            target.rmdir()
+            partial.rename(target)
+        undo.pop_all()
+
+
+def _check_absent(directory: Path) -> None:
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise InputError(f"{directory}: already exists; give a directory that is new or empty")
+
+
+def _remove_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):  # another run may have put something there
+        directory.rmdir()
+
+
+def _bar(stage: str, documents: int | None) -> tqdm:
+    """A progress bar that counts documents; silent where standard error is no terminal."""
+    return tqdm(desc=stage, total=documents, unit=" documents", unit_scale=True, disable=None)

@@ -1,0 +1,292 @@
+"""Token arrays on disk: how `prepare` writes them and training reads them, memory-mapped.
+
+    DIR/manifest.json                   what was made, from what, and the checksum of every other file
+    DIR/tokenizer.json  DIR/vocab.txt   the tokenizer that made the arrays; the second only of WordPiece
+    DIR/train/token_counts.bin          (V,) int64: how often each token stands in the training text
+    DIR/train/  DIR/heldout/            the two sides of the corpus:
+        tokens.bin                      (n,) uint16 or uint32: every token, no special ones
+        sentence_starts.bin             (S+1,) int64: sentence s is tokens[sentence_starts[s] : sentence_starts[s+1]]
+        document_starts.bin             (D+1,) int64: document d is sentences document_starts[d] to document_starts[d+1]
+        scored.bin                      (S,) uint8, of the held-out side alone: 0 where training has the same paragraph
+        continues_word.bin              (n,) uint8, of the training side alone, where words were cut by a segmenter: 1
+                                        where a token goes on with the word of the token before it
+
+Files are raw little-endian numbers: they can be appended to while they are written, and mapped when they are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from minibert.errors import InputError
+from minibert.files.text import check_path, open_file, read_small
+from minibert.tokenizer import Tokenizer
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+POSITION_DTYPE = "<i8"
+TOKEN_DTYPES = ("<u2", "<u4")
+
+_SIDE_FILES = ("tokens.bin", "sentence_starts.bin", "document_starts.bin")
+FILES = (
+    "tokenizer.json",
+    "train/token_counts.bin",
+    *(f"{side}/{name}" for side in ("train", "heldout") for name in _SIDE_FILES),
+    "heldout/scored.bin",
+)
+CONTINUES_WORD = "continues_word.bin"
+NOT_ALWAYS = ("vocab.txt", f"train/{CONTINUES_WORD}")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What a file has to be for the directory to be whole."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SideCounts:
+    """The size of one side of the corpus."""
+
+    documents: int
+    sentences: int
+    scored_sentences: int  # all of them on the training side
+    tokens: int
+    unknown_tokens: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` holds, field by field."""
+
+    format: int
+    options: dict[str, Any]  # those that decided the content
+    vocab_size: int  # V
+    tokenizer_fingerprint: str
+    dtype: str  # of tokens.bin, one of TOKEN_DTYPES
+    train: SideCounts
+    heldout: SideCounts
+    files: dict[str, FileRecord]  # one for each of FILES, and for those of NOT_ALWAYS that are there
+    seconds: dict[str, float]  # by stage of `prepare`, and their sum as "total"
+    tokens_per_second: float  # tokens of both sides over the total
+    peak_rss_bytes: int  # the main process's own maximum plus that of every worker: shared pages count several times
+
+    def write(self, directory: Path) -> None:
+        """Writes `manifest.json`, which makes the directory one that `open_prepared` accepts."""
+        (directory / MANIFEST).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8", newline="\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> Manifest:
+        """Reads and checks `manifest.json`.
+
+        Raises:
+            InputError: missing, unreadable, of another format version, or with a field missing or malformed.
+        """
+        path = directory / MANIFEST
+        try:
+            content = json.loads(read_small(path))
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{directory}: not made by prepare: it has no {MANIFEST}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{path}: no readable JSON ({error})") from error
+        fields = _Fields(path, content)
+        if fields.get("format", int) != FORMAT:
+            raise InputError(f"{path}: format {fields.get('format', int)}, expected {FORMAT}: run prepare again")
+        dtype = fields.get("dtype", str)
+        if dtype not in TOKEN_DTYPES:
+            raise InputError(f"{path}: dtype must be one of {', '.join(TOKEN_DTYPES)}, not {dtype!r}")
+        files, seconds = fields.below("files"), fields.below("seconds")
+        return cls(
+            format=FORMAT,
+            options=fields.get("options", dict),
+            vocab_size=fields.get("vocab_size", int),
+            tokenizer_fingerprint=fields.get("tokenizer_fingerprint", str),
+            dtype=dtype,
+            train=_side_counts(fields.below("train")),
+            heldout=_side_counts(fields.below("heldout")),
+            files={
+                name: _file_record(files.below(name))
+                for name in (*FILES, *(name for name in NOT_ALWAYS if name in fields.get("files", dict)))
+            },
+            seconds={stage: float(seconds.get(stage, (int, float))) for stage in fields.get("seconds", dict)},
+            tokens_per_second=float(fields.get("tokens_per_second", (int, float))),
+            peak_rss_bytes=fields.get("peak_rss_bytes", int),
+        )
+
+
+class _Fields:
+    """A JSON object whose fields are asked for by name and type; what is missing or malformed is named."""
+
+    def __init__(self, path: Path, content: object, prefix: str = "") -> None:
+        if not isinstance(content, Mapping):
+            raise InputError(f"{path}: {prefix.rstrip('.') or 'the whole'} must be a JSON object")
+        self._path, self._content, self._prefix = path, content, prefix
+
+    def get(self, name: str, kind: type | tuple[type, ...]) -> Any:
+        value = self._content.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InputError(f"{self._path}: field {self._prefix}{name} is missing or malformed")
+        return value
+
+    def below(self, name: str) -> _Fields:
+        return _Fields(self._path, self.get(name, dict), f"{self._prefix}{name}.")
+
+
+def _side_counts(fields: _Fields) -> SideCounts:
+    return SideCounts(
+        documents=fields.get("documents", int),
+        sentences=fields.get("sentences", int),
+        scored_sentences=fields.get("scored_sentences", int),
+        tokens=fields.get("tokens", int),
+        unknown_tokens=fields.get("unknown_tokens", int),
+    )
+
+
+def _file_record(fields: _Fields) -> FileRecord:
+    return FileRecord(bytes=fields.get("bytes", int), sha256=fields.get("sha256", str))
+
+
+@dataclass(frozen=True)
+class TokenArrays:
+    """One side of the corpus. The arrays are mapped from disk and can't be written to."""
+
+    tokens: NDArray[np.unsignedinteger]  # (n,)
+    sentence_starts: NDArray[np.int64]  # (S+1,) positions in `tokens`
+    document_starts: NDArray[np.int64]  # (D+1,) positions in `sentence_starts`
+    scored: NDArray[np.bool_]  # (S,) whether the held-out loss counts the sentence; all True on the training side
+    continues_word: NDArray[np.bool_] | None = None  # (n,) whether a token goes on with a word, by a segmenter
+
+    @property
+    def documents(self) -> int:
+        """D, the number of documents."""
+        return len(self.document_starts) - 1
+
+    @property
+    def sentences(self) -> int:
+        """S, the number of sentences of all documents."""
+        return len(self.sentence_starts) - 1
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """A directory that `prepare` wrote, opened for reading."""
+
+    directory: Path
+    manifest: Manifest
+    train: TokenArrays
+    heldout: TokenArrays
+    tokenizer: Tokenizer
+    token_counts: NDArray[np.int64]  # (V,) of the training side
+
+
+def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpus:
+    """Opens what `prepare` wrote. Nothing but the tokenizer is read into memory.
+
+    Args:
+        directory: where `prepare` wrote.
+        check: compares every file's checksum (about a second for a gigabyte); sizes are compared in any case.
+
+    Raises:
+        InputError: not a prepared directory, of another format, damaged, or made with another tokenizer.
+    """
+    check_path(directory)
+    directory = Path(directory)
+    manifest = Manifest.read(directory)
+    for name, record in manifest.files.items():
+        _check_file(directory / name, record, checksum=check)
+    tokenizer = Tokenizer.load(directory)
+    if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
+        raise InputError(f"arrays in {directory} were made with another tokenizer")
+    return PreparedCorpus(
+        directory=directory,
+        manifest=manifest,
+        train=_open_side(directory / "train", manifest.train, manifest.dtype),
+        heldout=_open_side(directory / "heldout", manifest.heldout, manifest.dtype),
+        tokenizer=tokenizer,
+        token_counts=_map(directory / "train" / "token_counts.bin", POSITION_DTYPE, manifest.vocab_size),
+    )
+
+
+class SideWriter:
+    """Appends documents to the files of one side, in bounded memory, and counts them."""
+
+    def __init__(self, directory: Path, dtype: str, vocab_size: int) -> None:
+        directory.mkdir()
+        self._directory, self._dtype = directory, dtype
+        self.documents = self.sentences = self.tokens = 0
+        self.token_counts = np.zeros(vocab_size, np.int64)
+        for name in ("sentence_starts.bin", "document_starts.bin"):
+            append_array(directory / name, np.zeros(1), POSITION_DTYPE)
+
+    def append(
+        self, tokens: NDArray[np.unsignedinteger], lengths: NDArray[np.int64], document_sentences: NDArray[np.int64]
+    ) -> None:
+        """Appends tokens (n,), the tokens of each sentence (S,), and the sentences of each document (D,)."""
+        sentence_starts = self.tokens + np.cumsum(lengths)  # of the sentences that follow
+        document_starts = self.sentences + np.cumsum(document_sentences)
+        append_array(self._directory / "tokens.bin", tokens, self._dtype)
+        append_array(self._directory / "sentence_starts.bin", sentence_starts, POSITION_DTYPE)
+        append_array(self._directory / "document_starts.bin", document_starts, POSITION_DTYPE)
+        self.tokens += len(tokens)
+        self.sentences += len(lengths)
+        self.documents += len(document_sentences)
+        self.token_counts += np.bincount(tokens, minlength=len(self.token_counts))
+
+    def counts(self, unk_id: int, scored_sentences: int) -> SideCounts:
+        unknown = int(self.token_counts[unk_id])
+        return SideCounts(self.documents, self.sentences, scored_sentences, self.tokens, unknown)
+
+
+def append_array(path: Path, array: NDArray[Any], dtype: str) -> None:
+    """Appends raw numbers to a file, which is made where there is none."""
+    with path.open("ab") as file:
+        file.write(np.ascontiguousarray(array, dtype).data)
+
+
+def file_record(path: Path) -> FileRecord:
+    """Size and checksum of a file as it is now."""
+    with path.open("rb") as file:
+        return FileRecord(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:
+    try:
+        size = path.stat().st_size
+        if size != record.bytes:
+            raise InputError(f"{path}: {size} bytes, expected {record.bytes}: damaged, run prepare again")
+        if checksum:
+            with open_file(path) as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != record.sha256:
+                raise InputError(f"{path}: damaged: its SHA-256 is not the one that {MANIFEST} gives")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: damaged, run prepare again") from error
+
+
+def _open_side(directory: Path, counts: SideCounts, dtype: str) -> TokenArrays:
+    scored, continues = directory / "scored.bin", directory / CONTINUES_WORD
+    return TokenArrays(
+        tokens=_map(directory / "tokens.bin", dtype, counts.tokens),
+        sentence_starts=_map(directory / "sentence_starts.bin", POSITION_DTYPE, counts.sentences + 1),
+        document_starts=_map(directory / "document_starts.bin", POSITION_DTYPE, counts.documents + 1),
+        scored=_map(scored, "?", counts.sentences) if scored.exists() else np.broadcast_to(True, counts.sentences),
+        continues_word=_map(continues, "?", counts.tokens) if continues.exists() else None,
+    )
+
+
+def _map(path: Path, dtype: DTypeLike, length: int) -> NDArray[Any]:
+    """The file as a read-only array (length,): a plain one, since slicing a `np.memmap` costs several times as much."""
+    size, expected = path.stat().st_size, length * np.dtype(dtype).itemsize
+    if not 0 < size == expected:
+        raise InputError(f"{path}: {size} bytes, but by the counts in {MANIFEST} it has {expected}")
+    return np.asarray(np.memmap(path, dtype, "r", shape=(length,)))

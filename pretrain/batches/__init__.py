@@ -1,0 +1,1 @@
+"""Token arrays -> sentence pairs -> masked batches."""

@@ -1,0 +1,254 @@
+"""Sentence pairs for next-sentence prediction or sentence order, planned from sentence lengths alone.
+
+The procedure is the paper's (Devlin et al. 2018, appendix A.2): whole sentences of one document fill a target length,
+10 % of the targets are short, the chunk is split at a random sentence into A and B, and half of the pairs have their B
+replaced by a segment of another document, the unused rest going back to be the start of the next chunk. For sentence
+order (Lan et al. 2019, section 3.1) half of the pairs are swapped instead: what comes first in the text is then B.
+
+A pair is two ranges of the token array, so planning reads no token, only where sentences and documents begin. An epoch
+is planned block by block of documents, each block with a generator of its own: what comes before is never drawn again.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minibert.errors import InputError
+from pretrain.arrays.shards import TokenArrays
+
+# What is to be learned of pairs: whether B follows A or is from elsewhere, or whether B follows A or A follows B; none:
+# there are no pairs.
+PairObjective = Literal["nsp", "sop", "none"]
+
+# One pair: where its two ranges of tokens begin, how long they are, and whether B is not what follows A.
+PAIR = np.dtype([("a_start", "i8"), ("a_length", "i4"), ("b_start", "i8"), ("b_length", "i4"), ("not_next", "?")])
+
+DOCUMENTS_IN_A_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """What decides the pairs besides the text and the seed."""
+
+    seq_len: int  # T, special tokens included
+    objective: PairObjective = "nsp"
+    short_share: float = 0.1  # of the targets, drawn shorter than the room: shorter inputs are met in use, too
+    separators: int = 1  # [SEP] between A and B, as the tokenizer has it
+
+    @property
+    def room(self) -> int:
+        """Tokens of text in a sequence: what [CLS] and [SEP] leave."""
+        return self.seq_len - 2 - (self.separators if self.paired else 0)
+
+    @property
+    def paired(self) -> bool:
+        """Whether a sequence has two segments."""
+        return self.objective != "none"
+
+    def check_room(self) -> None:
+        """
+        Raises:
+            InputError: sequences so short that nothing can be asked of a text in them.
+        """
+        if self.room < 2:
+            shortest = self.seq_len - self.room + 2
+            raise InputError(f"--seq-len must be at least {shortest}: special tokens and some text, not {self.seq_len}")
+
+
+class PairPlan:
+    """The endless sequence of pairs, epoch after epoch, with access to any stretch of it.
+
+    Pairs depend on the arrays, the options and the seed, and on nothing else. How many pairs each block holds is found
+    as the plan advances; handing a later plan these `block_counts` lets it begin anywhere without going through what
+    comes before.
+    """
+
+    def __init__(
+        self, arrays: TokenArrays, options: PairOptions, *, seed: int, block_counts: Sequence[int] = ()
+    ) -> None:
+        self.arrays = arrays
+        self.options = options
+        self.seed = seed
+        self.blocks_in_epoch = -(-arrays.documents // DOCUMENTS_IN_A_BLOCK)
+        self._ends = np.cumsum(block_counts, dtype=np.int64).tolist()  # one past each known block's last pair
+        self._planned: dict[int, NDArray[np.void]] = {}  # the blocks in use: two at most
+        self._order: tuple[int, NDArray[np.int64]] | None = None  # an epoch and its order of documents
+
+    @property
+    def block_counts(self) -> list[int]:
+        """How many pairs each block planned so far holds."""
+        return np.diff(self._ends, prepend=0).tolist()
+
+    def pairs(self, start: int, stop: int) -> NDArray[np.void]:
+        """Pairs `start` to `stop` of the sequence, an array of PAIR."""
+        while not self._ends or self._ends[-1] < stop:
+            block = len(self._ends)
+            self._ends.append((self._ends[-1] if self._ends else 0) + len(self._block(block)))
+        pieces = []
+        block = bisect_right(self._ends, start)
+        while start < stop:
+            first = self._ends[block - 1] if block else 0
+            last = min(stop, self._ends[block])
+            pieces.append(self._block(block)[start - first : last - first])
+            start, block = last, block + 1
+        return np.concatenate(pieces) if pieces else np.empty(0, PAIR)
+
+    def epoch_of(self, position: int) -> int:
+        """The epoch, from 0, in which a pair that was already asked for lies."""
+        return bisect_right(self._ends, position) // self.blocks_in_epoch
+
+    def epoch(self, epoch: int) -> Iterator[NDArray[np.void]]:
+        """All pairs of one epoch, a block at a time."""
+        for block in range(epoch * self.blocks_in_epoch, (epoch + 1) * self.blocks_in_epoch):
+            yield self._block(block)
+
+    def _block(self, block: int) -> NDArray[np.void]:
+        if block not in self._planned:
+            epoch, place = divmod(block, self.blocks_in_epoch)
+            documents = self._documents(epoch)[place * DOCUMENTS_IN_A_BLOCK : (place + 1) * DOCUMENTS_IN_A_BLOCK]
+            rng = random.Random(f"pairs {self.seed} {epoch} {place}")
+            self._planned = dict(list(self._planned.items())[-1:])
+            self._planned[block] = plan_block(self.arrays, documents, self.options, rng)
+        return self._planned[block]
+
+    def _documents(self, epoch: int) -> NDArray[np.int64]:
+        """The order of the documents in an epoch: every one of them once."""
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.arrays.documents)
+        return self._order[1]
+
+
+def plan_block(
+    arrays: TokenArrays, documents: NDArray[np.int64], options: PairOptions, rng: random.Random
+) -> NDArray[np.void]:
+    """The pairs of some documents, in random order."""
+    pairs: list[tuple[int, int, int, int, bool]] = []
+    coin = NextCoin(rng)
+    for document in documents.tolist():
+        first, last = arrays.document_starts[document : document + 2].tolist()
+        starts = arrays.sentence_starts[first : last + 1].tolist()
+        if options.objective == "nsp":
+            pairs.extend(_document_pairs(arrays, document, starts, options, rng, coin))
+        elif options.objective == "sop":
+            pairs.extend(_document_orders(starts, options, rng))
+        else:
+            pairs.extend(_document_segments(starts, options, rng))
+    rng.shuffle(pairs)
+    return np.array(pairs, PAIR)
+
+
+class NextCoin:
+    """Says which chunks keep their own second half, so that half of *all* pairs do.
+
+    A chunk of one sentence has no second half and must take a random one. Each such chunk leaves a debt of half a pair,
+    paid by a later chunk that keeps its half although the coin said otherwise.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.debt = 0.0
+
+    def keeps_its_own(self, sentences: int) -> bool:
+        """Whether a chunk of so many sentences becomes a "next" pair."""
+        if sentences == 1:
+            self.debt += 0.5
+            return False
+        if self.rng.random() < 0.5:
+            return True
+        if self.debt >= 1:
+            self.debt -= 1
+            return True
+        return False
+
+
+def _document_pairs(
+    arrays: TokenArrays, document: int, starts: list[int], options: PairOptions, rng: random.Random, coin: NextCoin
+) -> Iterator[tuple[int, int, int, int, bool]]:
+    """The pairs of one document; `starts` are its sentences' first tokens, and one past its last."""
+    sentence, sentences = 0, len(starts) - 1
+    while sentence < sentences:
+        target = _target_length(options, rng)
+        end = min(bisect_left(starts, starts[sentence] + target, lo=sentence + 1), sentences)
+        split = sentence + 1 if end - sentence == 1 else rng.randrange(sentence + 1, end)
+        a_start, a_length = starts[sentence], starts[split] - starts[sentence]
+        if coin.keeps_its_own(end - sentence):
+            b_start, b_length, is_random = starts[split], starts[end] - starts[split], False
+            sentence = end
+        else:
+            b_start, b_length = _segment_elsewhere(arrays, document, target - a_length, rng)
+            is_random = True
+            sentence = split  # what followed A was not used: the next chunk begins with it
+        yield *_truncate(a_start, a_length, b_start, b_length, options.room, rng), is_random
+
+
+def _document_orders(
+    starts: list[int], options: PairOptions, rng: random.Random
+) -> Iterator[tuple[int, int, int, int, bool]]:
+    """For sentence order: the chunks of one document, each as two segments in their order or swapped.
+
+    A chunk of one sentence is split within it, so that all text is learned from.
+    """
+    sentence, sentences = 0, len(starts) - 1
+    while sentence < sentences:
+        target = _target_length(options, rng)
+        end = min(bisect_left(starts, starts[sentence] + target, lo=sentence + 1), sentences)
+        first, last = starts[sentence], starts[end]
+        if end - sentence > 1:
+            middle = starts[rng.randrange(sentence + 1, end)]
+        else:
+            middle = rng.randrange(min(first + 1, last - 1), last)  # of a single token one side stays empty
+        pair = (first, middle - first), (middle, last - middle)
+        is_swapped = rng.random() < 0.5
+        (a_start, a_length), (b_start, b_length) = reversed(pair) if is_swapped else pair
+        yield *_truncate(a_start, a_length, b_start, b_length, options.room, rng), is_swapped
+        sentence = end
+
+
+def _document_segments(
+    starts: list[int], options: PairOptions, rng: random.Random
+) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Without pairs: the chunks of one document as they are, each an A without a B."""
+    sentence, sentences = 0, len(starts) - 1
+    while sentence < sentences:
+        target = _target_length(options, rng)
+        end = min(bisect_left(starts, starts[sentence] + target, lo=sentence + 1), sentences)
+        yield *_truncate(starts[sentence], starts[end] - starts[sentence], 0, 0, options.room, rng), False
+        sentence = end
+
+
+def _target_length(options: PairOptions, rng: random.Random) -> int:
+    """Usually all the room; sometimes shorter, so that pretraining and later use differ less."""
+    return rng.randint(2, options.room) if rng.random() < options.short_share else options.room
+
+
+def _segment_elsewhere(arrays: TokenArrays, document: int, length: int, rng: random.Random) -> tuple[int, int]:
+    """Start and length of whole sentences from a random place of another document, at least one, filling `length`."""
+    other = rng.randrange(arrays.documents - 1)
+    other += other >= document  # every document but this one is as likely
+    first, last = arrays.document_starts[other : other + 2].tolist()
+    sentence = rng.randrange(first, last)
+    start = int(arrays.sentence_starts[sentence])
+    ends = arrays.sentence_starts[sentence + 1 : last + 1]
+    enough = min(int(np.searchsorted(ends, start + length)), len(ends) - 1)
+    return start, int(ends[enough]) - start
+
+
+def _truncate(
+    a_start: int, a_length: int, b_start: int, b_length: int, room: int, rng: random.Random
+) -> tuple[int, int, int, int]:
+    """Cuts a pair to `room` tokens: always from the longer side, each token off its front or its back by chance.
+
+    Taking tokens off one by one ends with both sides at half the room, unless one is shorter than that.
+    """
+    kept_a = min(a_length, max((room + 1) // 2, room - b_length))
+    kept_b = min(b_length, room - kept_a)
+    off_front_a = rng.getrandbits(a_length - kept_a).bit_count()  # as many coins as tokens to go
+    off_front_b = rng.getrandbits(b_length - kept_b).bit_count()
+    return a_start + off_front_a, kept_a, b_start + off_front_b, kept_b

@@ -1,0 +1,1 @@
+"""The commands of `python -m pretrain` beside training."""

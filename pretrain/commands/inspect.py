@@ -1,0 +1,119 @@
+"""python -m pretrain inspect: what the model will be shown, decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from minibert.console import cli
+from minibert.errors import InputError
+from minibert.tokenizer import Tokenizer
+from pretrain.arrays.shards import open_prepared
+from pretrain.batches.batch import BatchMaker, Examples, data_seed
+from pretrain.batches.masking import Masker
+from pretrain.batches.pairs import PairObjective, PairOptions, PairPlan
+
+PROG = "python -m pretrain inspect"
+PAIRS_AT_ONCE = 16  # any number of them is shown in the memory that these need
+DESCRIPTION = """Show training pairs as the model will see them: where B comes from, and each chosen token with what
+stands in its place, as {what it was -> what is shown}; a token that was chosen and stays as it was is {in braces}."""
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """What is shown."""
+
+    data: str
+    """a directory made by `prepare`, or the data/ of a run"""
+    count: int = 5
+    """how many pairs"""
+    start: int = 0
+    """the number of the first one in the run's order"""
+    seq_len: int = 128
+    """tokens in a sequence, special ones included"""
+    mask_rate: float = 0.15
+    """share of the tokens chosen for prediction"""
+    short_share: float = 0.1
+    """share of the sequences made shorter on purpose"""
+    phase: int = 0
+    """which of the run's phases of sequence length, from 0; each draws anew"""
+    whole_word_mask: bool = False
+    """choose whole words, not single pieces"""
+    pair_objective: PairObjective = "nsp"
+    """nsp: half of the pairs have a B from elsewhere; sop: half are swapped; none: single segments"""
+    no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """short for --pair-objective none"""
+    seed: int = 0
+    """of pairs and masks; as in the run"""
+
+    def pairs(self, tokenizer: Tokenizer) -> PairOptions:
+        """What decides the pairs."""
+        objective: PairObjective = "none" if self.no_nsp else self.pair_objective
+        return PairOptions(self.seq_len, objective, short_share=self.short_share, separators=tokenizer.separators)
+
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: an option is out of range.
+        """
+        cli.check_range(self, "count", low=1)
+        for name in ("start", "phase"):
+            cli.check_range(self, name, low=0)
+        cli.check_range(self, "seq_len", low=1, high=2**31 - 1)
+        cli.check_range(self, "seed", low=0, high=2**32 - 1)
+        if not 0 <= self.short_share <= 1:
+            raise InputError(f"--short-share must be at least 0 and at most 1, not {self.short_share}")
+        if not 0 < self.mask_rate < 1:
+            raise InputError(f"--mask-rate must be above 0 and below 1, not {self.mask_rate}")
+
+
+def inspect_command(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: bad options, or `--data` is no whole directory of token arrays.
+    """
+    options = cli.parse(InspectOptions, args, prog=PROG, description=DESCRIPTION)
+    options.check()
+    if options.no_nsp:
+        cli.refuse(cli.given_options(args), ("--pair-objective",), "--no-nsp stands for --pair-objective none")
+    corpus = open_prepared(options.data)
+    pairs = options.pairs(corpus.tokenizer)
+    pairs.check_room()
+    if pairs.objective == "nsp" and corpus.train.documents < 2:
+        raise InputError(f"{options.data}: pairs need at least two documents; use --no-nsp")
+    masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
+    seed = data_seed(options.seed, phase=options.phase)
+    plan = PairPlan(corpus.train, pairs, seed=seed)
+    maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed)
+    stop = options.start + options.count
+    for first in range(options.start, stop, PAIRS_AT_ONCE):
+        numbers = np.arange(first, min(first + PAIRS_AT_ONCE, stop))
+        examples = maker.examples(plan.pairs(first, first + len(numbers)), numbers)
+        for row, number in enumerate(numbers.tolist()):
+            print(shown(examples, row, corpus.tokenizer, number=number, objective=pairs.objective))
+
+
+KINDS: dict[PairObjective, tuple[str, str]] = {  # of an example whose B follows A, and of one where it does not
+    "nsp": ("B follows A", "B is from another document"),
+    "sop": ("B follows A", "A follows B"),
+    "none": ("one segment", "one segment"),
+}
+
+
+def shown(examples: Examples, row: int, tokenizer: Tokenizer, *, number: int, objective: PairObjective) -> str:
+    """One of the examples as a paragraph for people."""
+    words: list[str] = []
+    length = examples.lengths[row]
+    columns = (column[row, :length].tolist() for column in (examples.ids, examples.seen, examples.asked))
+    for was, seen, asked in zip(*columns, strict=True):
+        token = tokenizer.shown(was)
+        if asked:
+            token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.shown(seen)}}}"
+        words.append(token)
+    kind = KINDS[objective][int(examples.not_next[row])]
+    lengths = f"{len(words)} tokens, {examples.asked[row].sum()} chosen"
+    return f"pair {number}: {kind}; {lengths}\n  {' '.join(words)}\n"

@@ -1,0 +1,53 @@
+"""python -m pretrain prepare: only the vocabulary and the token arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minibert.console import cli, terminal
+from pretrain.arrays.prepare import PrepareOptions, prepare
+from pretrain.arrays.shards import Manifest
+from pretrain.options import refuse_vocabulary_options
+
+PROG = "python -m pretrain prepare"
+DESCRIPTION = """Turn text into a vocabulary and token arrays, which any number of runs can then train on with --data.
+
+  python -m pretrain prepare --corpus my-texts/ --out data/mine
+  python -m pretrain inspect --data data/mine
+  python -m pretrain --data data/mine --out runs/mine"""
+
+
+@dataclass(frozen=True)
+class PrepareCommand:
+    """The command line."""
+
+    out: str
+    """the directory to write; it must not be there, or be empty"""
+    options: Annotated[PrepareOptions, tyro.conf.arg(name="text and vocabulary")]
+
+
+def prepare_command(args: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: bad options or text; nothing is left behind.
+    """
+    command = cli.parse(PrepareCommand, args, prog=PROG, description=DESCRIPTION)
+    made, kind = command.options.tokenizer is not None, command.options.tokenizer_kind
+    refuse_vocabulary_options(cli.given_options(args), kind=kind, made=made)
+    prepare(command.options, command.out)
+    manifest = Manifest.read(Path(command.out))
+    for name, side in (("training", manifest.train), ("held out", manifest.heldout)):
+        terminal.say(
+            f"{name:10} {side.documents:12,} documents {side.sentences:12,} sentences {side.tokens:14,} tokens, "
+            f"{side.unknown_tokens / side.tokens:.2%} unknown"
+        )
+    terminal.say(f"vocabulary {manifest.vocab_size:12,} tokens")
+    terminal.say(
+        f"in {manifest.seconds['total']:.1f} s, {manifest.tokens_per_second:,.0f} tokens/s, at most "
+        f"{manifest.peak_rss_bytes / 2**20:,.0f} MiB of memory\n\nwritten to {command.out}"
+    )

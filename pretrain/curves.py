@@ -1,0 +1,43 @@
+"""curves.png: what happened in a pretraining run, at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from minibert.training.curves import Line, Panel, draw_curves
+from minibert.training.metrics_log import read_metrics
+from pretrain.batches.pairs import PairObjective
+
+
+def draw_run(
+    path: Path, metrics: Path, report: Callable[[str], None], *, unigram_loss: float, objective: PairObjective
+) -> None:
+    """Masked-LM loss with the unigram baseline, held-out accuracy, the pairs' loss, learning rate, throughput.
+
+    What is damaged in the log is told to `report`.
+    """
+    line = partial(Line.logged, read_metrics(metrics, report))
+    panels = [
+        Panel(
+            "Masked language model",
+            "loss, nats a token",
+            [line("training", "mlm_loss", smoothed=True), line("held out", "heldout_mlm_loss", points=True)],
+            baselines=[("unigram baseline", unigram_loss)],
+        ),
+        Panel("Masked tokens told right", "share, held out", [line("held out", "heldout_mlm_accuracy", points=True)]),
+    ]
+    if objective != "none":
+        training, heldout = f"{objective}_loss", f"heldout_{objective}_loss"
+        panels.append(
+            Panel(
+                "Next-sentence prediction" if objective == "nsp" else "Sentence order",
+                "loss, nats a pair",
+                [line("training", training, smoothed=True), line("held out", heldout, points=True)],
+                baselines=[("chance", 0.6931)],
+            )
+        )
+    panels.append(Panel("Learning rate", "AdamW's", [line("learning rate", "learning_rate")]))
+    panels.append(Panel("Throughput", "tokens/s", [line("tokens/s", "tokens_per_second")]))
+    draw_curves(path, f"Pretraining: {path.parent.resolve().name}", panels)

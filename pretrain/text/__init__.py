@@ -1,0 +1,1 @@
+"""Raw text -> documents -> paragraphs -> sentences, and the embedded corpus."""

@@ -1,0 +1,138 @@
+"""What is said of figures that are worth little, and where nothing is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from finetune.data.data_options import ChoiceReading, QuestionReading, TagReading, TextReading
+from finetune.data.examples import Answer, ChoiceExample, QuestionExample, TaggedExample, TextExample
+from finetune.scoring.doubts import doubts, unknown_share
+from finetune.tasks.multiple_choice import MultipleChoice
+from finetune.tasks.question_answering import Found, QuestionAnswering, Span
+from finetune.tasks.task import Feature, Task, joined
+from finetune.tasks.text_classification import TextClassification
+from finetune.tasks.token_classification import Tagged, TokenClassification
+from minibert.tokenizer import Tokenizer
+from tests.finetune.running import TASKS, run_here
+from tests.finetune.test_train import SHORT, arguments
+
+CLASSES = TextReading(), ("x", "y")
+SEVERAL = TextReading(multi_label=True), ("x", "y")
+NUMBER = TextReading(regression=True), ("score",)
+
+
+def texts(*labels: Any) -> list[TextExample]:
+    return [TextExample("a", None, label, row=1, where="dev.csv:1") for label in labels]
+
+
+def scores(*rows: list[float]) -> list[Any]:
+    return [np.array(row, np.float32) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "examples", "predictions", "said"),
+    [
+        (CLASSES, texts("x", "y"), scores([0, 1], [0, 2]), "the class 'y' was predicted for every row"),
+        (CLASSES, texts("x", "y"), scores([0, 1], [2, 1]), ""),
+        (CLASSES, texts("y", "y"), scores([0, 1], [0, 2]), ""),
+        (SEVERAL, texts(("x",), ()), scores([-1, -2], [-3, -1]), "no label was predicted for any row"),
+        (SEVERAL, texts(("x",), ()), scores([-1, 2], [-3, -1]), ""),
+        (NUMBER, texts(0.0, 5.0), scores([2.50], [2.54]), "the scores hardly differ from row to row"),
+        (NUMBER, texts(0.0, 5.0), scores([2.5], [2.6]), ""),
+    ],
+)
+def test_of_texts(kind: Any, examples: Any, predictions: Any, said: str, tokenizer: Tokenizer) -> None:
+    reading, labels = kind
+    assert TextClassification(reading, tokenizer, labels).nothing_learned(examples, predictions) == said
+
+
+def test_of_tags(tokenizer: Tokenizer) -> None:
+    task = TokenClassification(TagReading(), tokenizer, ("O", "B-x"))
+    examples = [TaggedExample(("a", "b"), tags, 1, "dev.conll:1") for tags in (("O", "B-x"), ("O", "O"))]
+    none, one = Tagged(("O", "O"), (1.0, 1.0)), Tagged(("B-x", "O"), (1.0, 1.0))
+    assert task.nothing_learned(examples, [none, none]) == "no entity was found"
+    assert task.nothing_learned(examples, [none, one]) == ""
+    assert task.nothing_learned(examples[1:], [none]) == ""
+
+
+def test_of_tags_that_spell_no_entities(tokenizer: Tokenizer) -> None:
+    task = TokenClassification(TagReading(scheme="none"), tokenizer, ("NOUN", "VERB"))
+    examples = [TaggedExample(("a", "b"), ("NOUN", "VERB"), 1, "dev.conll:1")]
+    assert task.nothing_learned(examples, [Tagged(("VERB", "VERB"), (1.0, 1.0))]) == (
+        "every word was given the tag 'VERB'"
+    )
+    assert task.nothing_learned(examples, [Tagged(("VERB", "NOUN"), (1.0, 1.0))]) == ""
+
+
+def test_of_questions(tokenizer: Tokenizer) -> None:
+    task = QuestionAnswering(QuestionReading(no_answer_threshold=0.0), tokenizer)
+    examples = [QuestionExample(name, "who", "a", answers, not answers, "t", "dev.json")
+                for name, answers in (("q1", (Answer("a", 0),)), ("q2", ()))]  # fmt: skip
+    unsure, sure = Found((Span(0, 1, 1.0),), "a", 1.0), Found((Span(0, 1, 1.0),), "a", -1.0)
+    assert task.nothing_learned(examples, [unsure, sure]) == "no question was answered"
+    assert task.nothing_learned(examples, [sure, unsure]) == ""
+    assert task.nothing_learned(examples[1:], [unsure]) == ""
+
+
+def test_of_choices(tokenizer: Tokenizer) -> None:
+    task = MultipleChoice(ChoiceReading(), tokenizer)
+    examples = [ChoiceExample("q", choices, 0, 1, "dev.jsonl:1") for choices in (("a", "b"), ("a", "b", "c", "d"))]
+    wrong, right = np.array([0, 1, 0, 0], np.float32), np.array([1, 0], np.float32)
+    assert task.nothing_learned(examples, [right, wrong]) == ""
+    assert task.nothing_learned(examples[1:], [wrong]) == "accuracy is no better than chance (0.2500)"
+
+
+class Silent(TextClassification):
+    """A task that has nothing to say itself."""
+
+    def nothing_learned(self, examples: Any, predictions: Any) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("examples", "losses", "unknown", "said"),
+    [
+        (100, [0.7, 0.6, 0.5, 0.4], 0, []),
+        (
+            100,
+            [0.7, 0.69, 0.7, 0.695],
+            0,
+            ["the loss ended at 0.6950, where it began (0.7000): likely"],
+        ),
+        (100, [0.7, 0.7], 0, []),
+        (
+            100,
+            [],
+            3,
+            ["60% of the training texts' tokens are unknown to the model: likely its vocabulary"],
+        ),
+        (6, [], 0, ["dev has 6 example(s), too few to tell: one more or less is 17% of them"]),
+    ],
+)
+def test_of_losses_vocabularies_and_small_files(
+    examples: int, losses: list[float], unknown: int, said: list[str], tokenizer: Tokenizer
+) -> None:
+    task: Task[Any, Any] = Silent(TextReading(), tokenizer, ("x", "y"))
+    (cat,) = tokenizer.encode_plain(["cat"])[0]
+    ids = np.array([tokenizer.unk_id] * unknown + [cat] * (5 - unknown))
+    feature = Feature(0, (joined(tokenizer, ids),))
+    assert unknown_share([feature], tokenizer) == unknown / 5
+    found = list(doubts(task, texts("x") * examples, [None], trained_on=[feature], losses=losses))
+    assert len(found) == len(said)
+    assert all(doubt.startswith(start) for doubt, start in zip(found, said, strict=True))
+
+
+def test_a_run_ends_with_them(
+    plain: None, base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    args = (*arguments(TASKS[0], base, files, tmp_path / "run"), *SHORT, "--learning-rate", 1e-9, "--log-every", 1)
+    assert run_here(monkeypatch, *args) == 0
+    end = capsys.readouterr().out.partition("\nseed  ")[2]
+    assert "\nnote     the loss ended at 0." in end
+    last = "note     dev has 40 example(s), too few to tell: one more or less is 2% of them\n\nmodel and figures in "
+    assert last + str(tmp_path) in end

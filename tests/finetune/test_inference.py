@@ -1,0 +1,523 @@
+"""`evaluate` and `predict`: the columns of training by default, others when asked for, in order, line by line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import finetune
+import minibert
+from finetune import inference
+from finetune.data.data_options import TagReading, from_trained_on
+from finetune.options import TagOptions
+from tests.finetune.files import standard_input
+from tests.finetune.running import TASKS, file_name, lines, run_here
+from tests.finetune.test_train import SHORT, arguments
+from tests.helpers import REPOSITORY, refusal
+
+TEXTS = ("the cat saw", "a red", "who ran to the dog and the pig")
+INPUTS = {
+    "text-classification": [{"text": text} for text in TEXTS],
+    "token-classification": [*TEXTS],
+    "question-answering": [{"question": "who ran", "context": text} for text in TEXTS],
+    "multiple-choice": [{"question": "who ran", "choices": ["cat", "red", "to"]} for _ in TEXTS],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(base: Path, files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of each task, hardly trained."""
+    directory = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        for task in TASKS:
+            assert run_here(patch, *arguments(task, base, files, directory / task), *SHORT) == 0
+    return directory
+
+
+def write_inputs(task: str, directory: Path) -> Path:
+    """As JSON lines; sentences as lines of text."""
+    rows = INPUTS[task]
+    path = directory / ("x.txt" if task == "token-classification" else "x.jsonl")
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
+    )
+    return path
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
+def test_answers_come_in_order_however_many_are_asked_at_once(
+    task: str, at_once: int, runs: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "EXAMPLES_AT_ONCE", at_once)
+    out = tmp_path / "answers.jsonl"
+    for path in (write_inputs(task, tmp_path), files / file_name(task, "test")):
+        args = ("predict", runs / task, "--input", path, "--output", out, "--dtype", "float32")
+        assert run_here(monkeypatch, *args) == 0
+        found = lines(out)
+        asked = [str(answer.get("text") or answer["question"]) for answer in found]
+        if path.stem == "x":
+            assert len(found) == len(TEXTS)
+            assert asked == ["who ran"] * 3 if task in TASKS[2:] else asked == [*TEXTS]
+        else:
+            assert len(found) == 40
+            texts = path.read_text(encoding="utf-8")
+            if task == "text-classification":
+                assert asked == [line.split(",")[0] for line in texts.splitlines()[1:]]
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_from_standard_input_to_standard_output(task: str, runs: Path, tmp_path: Path) -> None:
+    text = write_inputs(task, tmp_path).read_text(encoding="utf-8")
+    command = [sys.executable, "-m", "finetune", "predict", str(runs / task), "--input", "-", "--output", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+    said = "note     standard input: running text, a sentence a line; first sentence: the cat saw\n"
+    assert done.returncode == 0 and done.stderr == (said if task == "token-classification" else "")
+    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == len(TEXTS)
+    keys = {
+        "text-classification": {"text", "label", "probabilities"},
+        "token-classification": {"text", "words", "tags", "entities"},
+        "question-answering": {"id", "question", "answer", "start", "end", "score", "no_answer_score", "n_best"},
+        "multiple-choice": {"question", "answer", "choice", "scores", "probabilities"},
+    }
+    assert set(found[0]) == keys[task]
+
+
+def test_texts_to_be_tagged_may_be_json_lines(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = []
+    for content in (
+        "".join(f"{text}\n" for text in TEXTS),
+        "".join(f"{json.dumps({'text': text})}\n" for text in TEXTS),
+    ):
+        path = standard_input(monkeypatch, content)
+        args = ("predict", runs / "token-classification", "--input", path, "--output", "-")
+        capsys.readouterr()
+        assert run_here(monkeypatch, *args) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("id", ["q-77", 630])
+def test_an_answer_has_the_id_of_what_was_asked(
+    task: str, id: str | int, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"text": "the cat saw"} if task == "token-classification" else INPUTS[task][0]
+    path, out = tmp_path / "x.jsonl", tmp_path / "y.jsonl"
+    path.write_text(json.dumps({"id": id, **asked}) + "\n" + json.dumps(asked) + "\n")
+    assert run_here(monkeypatch, "predict", runs / task, "--input", path, "--output", out) == 0
+    first, second = lines(out)
+    assert first["id"] == id and type(first["id"]) is type(id)
+    assert second.get("id") == ("2" if task == "question-answering" else None)
+    assert finetune.predict(runs / task, [{"id": id, **asked}])[0]["id"] == id
+
+
+def test_a_model_of_columns_is_asked_in_json_lines(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = tmp_path / "model", tmp_path / "y.jsonl"
+    shutil.copytree(runs / "token-classification", model)
+    fields = json.loads((model / "config.json").read_text())
+    fields["trained_on"] |= {"word_column": "2", "tag_column": "3"}
+    (model / "config.json").write_text(json.dumps(fields))
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"tokens": ["the", "cat"], "ner_tags": ["O", "B-ANI"]}\n')
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out) == 0
+    assert lines(out)[0]["words"] == ["the", "cat"]
+    assert run_here(monkeypatch, "evaluate", model, "--data", path) == 0
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, "--word-column", 2) == 2
+    assert "--word-column 2 has no effect here: JSON lines have fields" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("plain")
+def test_parts_of_speech_are_learned_and_scored(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"the": "DET", "cat": "NOUN", "ran": "VERB"}
+    rows = [f"{n}\t{word}\t_\t{tag}\t_\t_\t0\t_\t_\t_\n" for n, (word, tag) in enumerate(words.items(), start=1)]
+    train, run = tmp_path / "train.conllu", tmp_path / "run"
+    train.write_text(("# text = the cat ran\n" + "".join(rows) + "\n") * 24)
+    args = ("token-classification", "--model", base, "--train", train, "--out", run, "--scheme", "none", *SHORT)
+    assert run_here(monkeypatch, *args) == 0
+    shown = capsys.readouterr().out
+    assert f"note     {train}: words: column 2, tags: column 4; first sentence: the cat ran (DET NOUN VERB)\n" in shown
+    assert f"note     {train}: tags are of no scheme, each is a class\n" in shown
+    fields = json.loads((run / "config.json").read_text())
+    assert fields.pop("trained_on")["scheme"] == "none"
+    figures = finetune.evaluate(run, train)
+    (run / "config.json").write_text(json.dumps(fields))  # as of a model that transformers trained
+    assert finetune.evaluate(run, train) == figures
+    assert set(figures["metrics"]) == {"accuracy"} and {one["name"] for one in figures["by_class"]} == {*words.values()}
+
+
+def test_models_and_runs_of_earlier_versions_are_understood() -> None:
+    said = {"task": "token-classification", "scheme": "iob2", "fix_tags": False, "max_length": 64, "stride": 15}
+    expected = TagReading(scheme="iob2", max_length=64, stride=15)
+    assert from_trained_on("token-classification", said) == expected
+    run = TagOptions(model="model", train="train.conll", out="run").decisive()
+    assert {name for name in ("word_column", "tag_column", "layout") if run[name] is not None} == set()
+
+
+def test_lists_of_words_are_tagged_word_by_word(runs: Path) -> None:
+    (answer,) = finetune.predict(runs / "token-classification", [{"tokens": ["New York", "#", "red"]}])
+    assert (answer["words"], answer["text"], len(answer["tags"])) == (["New York", "#", "red"], "New York # red", 3)
+
+
+def test_one_text_a_line(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    found = lines(tmp_path / "y.jsonl")
+    assert [answer["text"] for answer in found] == [*TEXTS]
+    assert all(sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5) for answer in found)
+
+
+def test_columns_are_those_of_training_unless_others_are_asked_for(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (files / "train.csv").read_text(encoding="utf-8").splitlines()[1:]
+    (tmp_path / "train.tsv").write_text("".join(";".join(reversed(row.split(","))) + "\n" for row in rows))
+    columns = ("--no-header", "--delimiter", ";", "--text-column", 2, "--label-column", 1)
+    args = ("text-classification", "--model", base, "--train", tmp_path / "train.tsv", "--out", tmp_path / "run")
+    assert run_here(monkeypatch, *args, *columns, *SHORT) == 0
+    capsys.readouterr()
+    assert run_here(monkeypatch, "evaluate", tmp_path / "run", "--data", tmp_path / "train.tsv") == 0
+    first = capsys.readouterr().out
+    other = ("--header", "--delimiter", ",", "--text-column", "text", "--label-column", "label")
+    assert run_here(monkeypatch, "evaluate", tmp_path / "run", "--data", files / "train.csv", *other) == 0
+    assert capsys.readouterr().out == first
+    (tmp_path / "new.tsv").write_text("the cat ran\n")  # where the labels stood
+    args = ("predict", tmp_path / "run", "--input", tmp_path / "new.tsv", "--text-column", 1, "--output", "-")
+    assert run_here(monkeypatch, *args) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "the cat ran"
+
+
+def test_options_without_effect_are_refused(
+    runs: Path, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("predict", runs / "token-classification", "--input", "-", "--output", "-", "--fix-tags")
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == "error: --fix-tags has no effect here: labels are not read\n"
+    args = ("evaluate", runs / "question-answering", "--data", files / "dev.json", "--n-best", 3)
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == "error: --n-best has no effect here: figures are of the best answer\n"
+
+
+def test_it_is_said_where_texts_are_cut(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.txt").write_text("the cat ran\n" + "the cat " * 50 + "\n")
+    args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    assert "note     1 examples have 64 tokens or more; what is over that is cut\n" in capsys.readouterr().err
+    (tmp_path / "x.csv").write_text("text,label\n" + "the cat " * 50 + ",animal\nthe cat,animal\n")
+    assert run_here(monkeypatch, "evaluate", runs / "text-classification", "--data", tmp_path / "x.csv") == 0
+    assert "note     1 examples have 64 tokens" in capsys.readouterr().err
+    args = ("predict", runs / "token-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    assert "cut" not in capsys.readouterr().err
+
+
+def test_the_help_shows_the_models_own_columns(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(monkeypatch, "predict", runs / "question-answering", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "--max-answer-length" in shown and "default: 64" in shown
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "message"),
+    [
+        ("text-classification", {"max_length": "64"}, "max_length is '64', expected a whole number or null"),
+        ("text-classification", {"max_length": 12.5}, "max_length is 12.5, expected a whole number or null"),
+        ("text-classification", {"header": "no"}, "header is 'no', expected true or false"),
+        ("text-classification", {"text_column": 1}, "text_column is 1, expected a string"),
+        (
+            "token-classification",
+            {"scheme": "bilou"},
+            "scheme is 'bilou', expected one of auto, iob1, iob2, bioes, none",
+        ),
+        ("token-classification", {"layout": "csv"}, "layout is 'csv', expected one of columns, text, jsonl or null"),
+        ("question-answering", {"no_answer_threshold": []}, "no_answer_threshold is [], expected a number or null"),
+        ("question-answering", {"n_best": True}, "n_best is True, expected a whole number"),
+        ("multiple-choice", {"text_column": "text"}, "text_column is nothing that multiple-choice knows"),
+    ],
+)
+def test_what_a_model_says_of_its_data_is_checked(
+    task: str, said: dict[str, Any], message: str, runs: Path, files: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    model = tmp_path / "model"
+    shutil.copytree(runs / task, model)
+    fields = json.loads((model / "config.json").read_text())
+    fields["trained_on"] |= said
+    (model / "config.json").write_text(json.dumps(fields))
+    capsys.readouterr()
+    for args in (("evaluate", model, "--data"), ("predict", model, "--output", "-", "--input")):
+        assert run_here(monkeypatch, *args, files / file_name(task, "dev")) == 2
+        assert capsys.readouterr().err == f"error: {model}/config.json: trained_on: {message}\n"
+
+
+def test_a_threshold_may_be_a_whole_number(
+    runs: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(runs / "question-answering", tmp_path / "model")
+    fields = json.loads((tmp_path / "model" / "config.json").read_text())
+    fields["trained_on"] |= {"no_answer_threshold": -100}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(fields))
+    args = ("predict", tmp_path / "model", "--input", files / "dev.json", "--output", tmp_path / "answers.jsonl")
+    assert run_here(monkeypatch, *args) == 0
+    assert {answer["answer"] for answer in lines(tmp_path / "answers.jsonl")} == {""}
+
+
+# A file for each task, in which the second row is bad and the third good; and of the note what is said of the bad one.
+BAD_ROWS = {
+    "text-classification": ("x.csv", "text\nthe cat\n \na red\n", "x.csv:3: column 'text' is empty, expected text"),
+    "token-classification": ("x.txt", "the cat saw\n\na red\n", "x.txt:2: the text is empty, expected text"),
+    "question-answering": (
+        "x.jsonl",
+        "".join(
+            f"{json.dumps({'question': question, 'context': 'the cat'})}\n" for question in ("who", "the " * 80, "who")
+        ),
+        "x.jsonl:2: the question has 80 tokens, which leaves no room for the passage in a window of 64; expected a "
+        "shorter one, or a greater --max-length",
+    ),
+    "multiple-choice": (
+        "x.jsonl",
+        '{"question": "who", "choices": ["a", "b"]}\n{"question": "who"}\n{"question": "to", "choices": ["a", "b"]}\n',
+        "x.jsonl:2: field 'choices' is not there; the object's are 'question'",
+    ),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("at_once", [1, 1000])
+def test_the_answer_to_a_bad_row_is_why_it_is_bad(
+    task: str, at_once: int, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(inference, "EXAMPLES_AT_ONCE", at_once)
+    name, content, why = BAD_ROWS[task]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    args = ("predict", runs / task, "--input", tmp_path / name, "--output", tmp_path / "y.jsonl", "--dtype", "float32")
+    assert run_here(monkeypatch, *args) == 0
+    shown = capsys.readouterr().err
+    taken = f"note     {tmp_path / name}: running text, a sentence a line; first sentence: the cat saw\n"
+    assert shown.startswith(taken) == (task == "token-classification")
+    assert shown.endswith(f"note     {tmp_path / name}: no answer to 1 bad row(s) ({tmp_path}/{why})\n")
+    first, bad, last = lines(tmp_path / "y.jsonl")
+    assert bad == {"error": f"{tmp_path}/{why}"}
+    assert set(first) == set(last) and "error" not in first
+
+
+def test_where_no_row_can_be_answered_nothing_is_written(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"txt": "the cat"}\n{"txt": "a red"}\n')
+    args = ("predict", runs / "text-classification", "--input", path, "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 2
+    reason = f"{path}:1: field 'text' is not there; the object's are 'txt'; see --text-column"
+    assert capsys.readouterr().err == f"error: {path}: none can be answered: {reason}\n"
+    assert not (tmp_path / "y.jsonl").exists()
+
+
+def test_rows_are_told_against_lines_where_they_differ(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text('text\n"the cat\nran"\n\nto\n')
+    args = ("predict", runs / "text-classification", "--input", path, "--output", tmp_path / "y.jsonl")
+    for more, count, note in (
+        ((), 3, f"note     {path}: 3 rows in 4 lines; 1 line(s) are blank\n"),
+        (("--quoting",), 2, f"note     {path}: 2 rows in 4 lines; 1 field(s) span lines; 1 line(s) are blank\n"),
+    ):
+        assert run_here(monkeypatch, *args, *more) == 0
+        assert (len(lines(tmp_path / "y.jsonl")), capsys.readouterr().err) == (count, note)
+
+
+def test_figures_say_how_many_rows_were_skipped(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.csv").write_text("text,label\nthe cat,animal\n,animal\na red,colour\na pig,\n")
+    args = ("evaluate", runs / "text-classification", "--data", tmp_path / "x.csv", "--json", tmp_path / "figures.json")
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/x.csv:3: column 'text' is empty, expected text; --on-bad-row skip leaves such rows out\n"
+    )
+    assert run_here(monkeypatch, *args, "--on-bad-row", "skip") == 0
+    shown = capsys.readouterr()
+    assert shown.err == (
+        f"note     {tmp_path}/x.csv: 2 bad row(s) ({tmp_path}/x.csv:3: column 'text' is empty, expected text; "
+        f"{tmp_path}/x.csv:5: label is empty, expected text) left out\n"
+    )
+    assert shown.out.endswith("examples             2\nskipped              2\n")
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert (figures["examples"], figures["skipped"]) == (2, 2)
+    found = finetune.evaluate(runs / "text-classification", tmp_path / "x.csv", on_bad_row="skip")
+    assert (found["examples"], found["skipped"]) == (2, 2)
+    message = refusal(lambda: finetune.evaluate(runs / "text-classification", "x.csv", on_bad_row="keep"))  # type: ignore[arg-type]
+    assert message == "on_bad_row: 'keep' is not one of stop, skip"
+
+
+def test_an_earlier_file_stays_when_the_input_is_bad(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "EXAMPLES_AT_ONCE", 1)
+    (tmp_path / "x.jsonl").write_bytes(b'{"text": "the cat"}\n{"text": "\xff"}\n')
+    (tmp_path / "y.jsonl").write_text("earlier")
+    args = ("predict", runs / "text-classification", "--input", tmp_path / "x.jsonl", "--output", tmp_path / "y.jsonl")
+    assert run_here(monkeypatch, *args) == 2
+    assert (tmp_path / "y.jsonl").read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.jsonl", "y.jsonl"]
+
+
+def test_a_pipe_is_written_into_and_a_link_stays_one(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.txt").write_text("the cat\n")
+    (tmp_path / "file").write_text("earlier")
+    (tmp_path / "link").symlink_to("file")
+    reading, writing = os.pipe()
+    for output in (tmp_path / "link", f"/dev/fd/{writing}"):
+        args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", output)
+        assert run_here(monkeypatch, *args) == 0
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        assert [json.loads(line)["text"] for line in pipe] == ["the cat"]
+    assert (tmp_path / "link").is_symlink()
+    assert [answer["text"] for answer in lines(tmp_path / "file")] == ["the cat"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        ("stdin", "error: standard input: cannot be read (it is closed)\n"),
+        ("stdout", "error: standard output: is closed, expected somewhere to write to\n"),
+    ],
+)
+def test_a_closed_stream_is_one_line(
+    stream: str, message: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, stream, None)  # as Python has it where the shell closed it: <&- or >&-
+    args = ("predict", runs / "text-classification", "--input", "-", "--output", "-")
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("none/y.jsonl", "error: {tmp}/none/y.jsonl: there is no directory {tmp}/none\n"),
+        (".", "error: {tmp}: is a directory, expected a file to write\n"),
+    ],
+)
+def test_where_nothing_can_be_written_is_told_first(
+    output: str, message: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for option, command in (("--output", ("predict", "--input")), ("--json", ("evaluate", "--data"))):
+        args = (command[0], runs / "text-classification", command[1], "nowhere.csv", option, tmp_path / output)
+        assert run_here(monkeypatch, *args) == 2
+        assert capsys.readouterr().err == message.format(tmp=tmp_path)
+
+
+# --- In Python -------------------------------------------------------------------------------------------------------
+
+SHORTER = {
+    "text-classification": TEXTS,
+    "token-classification": TEXTS,
+    "question-answering": [("who ran", text) for text in TEXTS],
+    "multiple-choice": [("who ran", ["cat", "red", "to"]) for _ in TEXTS],
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predict_returns_what_the_command_writes(
+    task: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "answers.jsonl"
+    assert run_here(monkeypatch, "predict", runs / task, "--input", write_inputs(task, tmp_path), "--output", out) == 0
+    expected = lines(out)
+    objects = [row if isinstance(row, dict) else {"text": row} for row in INPUTS[task]]
+    assert finetune.predict(runs / task, SHORTER[task]) == expected
+    assert finetune.predict(minibert.load(runs / task), iter(objects)) == expected
+    assert len(finetune.predict(str(runs / task), objects[0])) == 1
+
+
+def test_evaluate_returns_what_the_command_writes(
+    runs: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = runs / "text-classification", files / file_name("text-classification", "test")
+    assert run_here(monkeypatch, "evaluate", model, "--data", data, "--json", tmp_path / "figures.json") == 0
+    expected = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    with open("/dev/full", "w", buffering=1) as nobody:
+        monkeypatch.setattr("sys.stdout", nobody)
+        assert run_here(monkeypatch, "evaluate", model, "--data", data, "--json", tmp_path / "figures.json") == 0
+        assert run_here(monkeypatch, "evaluate", model, "--data", data) == 3
+    assert finetune.evaluate(model, data) == expected
+    assert finetune.evaluate(minibert.load(model), data) == expected
+
+
+def test_predict_takes_pairs_and_options_of_reading(runs: Path) -> None:
+    model = runs / "text-classification"
+    (found,) = finetune.predict(model, [("the cat", "a red")], text_pair_column="pair", max_length=8)
+    assert (found["text"], found["pair"]) == ("the cat", "a red")
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "message"),
+    [
+        ("text-classification", " ", "row 1: column 'text' is empty, expected text"),
+        ("text-classification", {"txt": "a cat"}, "row 1: field 'text' is not there; the object's are 'txt'"),
+        ("text-classification", ("a", "b"), "row 1: 2 value(s), expected 1: 'text'"),
+        ("question-answering", "who ran", "row 1: 1 value(s), expected 2: 'question', 'context'"),
+        ("multiple-choice", ("who", ["cat"]), "row 1: field 'choices' is a list of 1, expected a list of two"),
+        ("token-classification", 7, "row 1: field 'text' is a number, expected a string"),
+    ],
+)
+def test_predict_refuses_rows_of_which_none_is_one(task: str, row: Any, message: str, runs: Path) -> None:
+    said = refusal(lambda: finetune.predict(runs / task, [row, row]))
+    assert said.startswith(f"rows: none can be answered: {message}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 1}, "--max-length must be at least 3, not 1"),
+        ({"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda"),
+        ({"dtype": "float16"}, "dtype: 'float16' is not one of auto, float32"),
+    ],
+)
+def test_predict_refuses_options_that_are_none(options: dict[str, Any], message: str, runs: Path) -> None:
+    assert refusal(lambda: finetune.predict(runs / "text-classification", TEXTS, **options)).startswith(message)
+
+
+def test_predict_says_of_a_row_that_is_none_why(runs: Path) -> None:
+    found = finetune.predict(runs / "text-classification", ["the cat", " ", "a red"])
+    assert found[1] == {"error": "row 2: column 'text' is empty, expected text"}
+    assert [answer.get("text") for answer in found] == ["the cat", None, "a red"]
+
+
+def test_predict_leaves_a_loaded_model_where_and_as_it_is(runs: Path, base: Path) -> None:
+    model, tokenizer = minibert.load(runs / "text-classification")
+    message = refusal(lambda: finetune.predict((model, tokenizer), TEXTS, device="cpu"))
+    assert message == "device 'cpu': a model that is loaded computes where it is"
+    message = refusal(lambda: finetune.predict((model.double(), tokenizer), TEXTS, dtype="float32"))
+    assert message == "the model: its weights are torch.float64, expected torch.float32 for dtype float32"
+    assert len(finetune.predict((model, tokenizer), TEXTS, dtype="float64")) == 3
+    assert "the model: a BertWithPooler, which is for none of" in refusal(
+        lambda: finetune.predict(minibert.load(base), TEXTS)
+    )

@@ -1,0 +1,239 @@
+"""Command lines: options from dataclasses, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import tyro
+
+from minibert.console import cli
+from minibert.errors import CheckFailed, InputError, Interrupted, RunStopped
+from tests.helpers import REPOSITORY, refusal
+
+
+@dataclass(frozen=True)
+class Options:
+    """Two fields of a command."""
+
+    place: tyro.conf.Positional[str]
+    """where to look"""
+    steps: int = 12
+    """how many steps to take"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """where to take them"""
+    resume: bool = False
+    """go on with it"""
+    stops: Annotated[tuple[str, ...], cli.Heading("on the way")] = ()
+    """where to rest"""
+
+
+def parse(*args: str, default: Options | None = None) -> Options:
+    return cli.parse(Options, args, prog="python -m walk", description="Walk.", default=default)
+
+
+# --- Options ---------------------------------------------------------------------------------------------------------
+
+
+def test_options_are_read() -> None:
+    assert parse("here", "--steps", "3", "--device", "cuda", "--resume") == Options("here", 3, "cuda", True)
+
+
+def test_options_not_given_have_their_defaults() -> None:
+    assert parse("here") == Options("here", 12, "cpu", False)
+
+
+def test_defaults_can_be_handed_in() -> None:
+    assert parse("there", "--device", "cuda", default=Options("here", 5)) == Options("there", 5, "cuda")
+
+
+def test_help_shows_each_option_with_its_default_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        parse("--help")
+    assert ending.value.code == 0
+    shown = capsys.readouterr().out
+    for part in ("python -m walk", "Walk.", "where to look", "--steps", "how many steps to take", "12", "{cpu,cuda}"):
+        assert part in shown
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("utf-8", "├─ on the way ─"), ("ascii", "+- on the way -")])
+def test_help_has_a_heading_before_the_option_that_begins_a_group(
+    encoding: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    with pytest.raises(SystemExit):
+        parse("--help")
+    lines = written.getvalue().decode(encoding).splitlines()
+    (place,) = [number for number, shown in enumerate(lines) if shown.startswith(line)]
+    assert "--stops" in lines[place + 1] and not any("--stops" in line for line in lines[2:place])
+    assert len(set(map(len, lines[place - 1 : place + 2]))) == 1
+
+
+def test_what_must_be_given_is_required_whether_the_class_or_the_defaults_say_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    default = Options("here", tyro.MISSING)
+    assert refusal(lambda: parse(default=default)) == "--steps is missing (see python -m walk --help)"
+    with pytest.raises(SystemExit):
+        parse("--help", default=default)
+    assert "how many steps to take (required)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])  # of standard output: the parser frames its reports by it
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("here", "--stepz", "3"), "unknown option --stepz: did you mean --steps?"),
+        (("here", "--stepz=3"), "unknown option --stepz: did you mean --steps?"),
+        (("--stepz", "3"), "unknown option --stepz: did you mean --steps?"),
+        (("here", "--step", "3"), "unknown option --step: did you mean --steps?"),
+        (("here", "-steps", "3"), "unknown option -steps: did you mean --steps?"),
+        (("here", "--no-resum"), "unknown option --no-resum: did you mean --no-resume?"),
+        (("here", "--quickly"), "unknown option --quickly"),
+        (("here", "--steps", "many"), "Error parsing --steps: invalid literal for int() with base 10: 'many'"),
+        (("here", "--steps", "3.5"), "Error parsing --steps: invalid literal for int() with base 10: '3.5'"),
+        (("here", "--steps"), "Missing value for argument '--steps'. Expected 1 values"),
+        (("here", "--device", "tpx"), "invalid choice 'tpx' for argument '--device'. Expected one of ('cpu', 'cuda')"),
+        (
+            ("here", "--device", "cdua"),
+            "invalid choice 'cdua' for argument '--device'. Expected one of ('cpu', 'cuda'): did you mean cuda?",
+        ),
+        (("here", "there"), "unexpected 'there'"),
+        (("here", "--resume", "false"), "unexpected 'false': --resume takes no value"),
+        (("here", "--resume=false"), "unexpected 'false': --resume takes no value"),
+        ((), "STR is missing"),
+    ],
+)
+def test_a_bad_command_line_is_one_line_that_names_what_is_wrong(
+    args: tuple[str, ...], message: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(shown, encoding=encoding))
+    assert refusal(lambda: parse(*args)) == f"{message} (see python -m walk --help)"
+    assert shown.getvalue() == b""
+
+
+# --- Endings ---------------------------------------------------------------------------------------------------------
+
+
+def ending(command: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
+    """The exit code, and what stands on standard error."""
+    with pytest.raises(SystemExit) as stop:
+        cli.run(command)
+    return stop.value.code, capsys.readouterr().err
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MINIBERT_DEBUG", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (CheckFailed("they differ"), 1, "error: they differ\n"),
+        (InputError("a.txt: empty"), 2, "error: a.txt: empty\n"),
+        (RunStopped("the loss is nan"), 3, "error: the loss is nan\n"),
+        (Interrupted("saved at step 5"), 130, "error: saved at step 5\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.txt"), 2, "error: a.txt: No such file\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "out/b"), 3, "error: out/b: No space left on device\n"),
+        (OSError(errno.EFBIG, "File too large"), 3, "error: File too large\n"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 3, "error: Disk quota exceeded\n"),
+        (OSError("no number"), 2, "error: no number\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ending(raising(error), capsys) == (code, line)
+
+
+def test_a_message_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown = ending(raising(InputError("a file\nwith a strange name: empty")), capsys)
+    assert (code, len(shown.splitlines())) == (2, 1)
+
+
+def test_a_command_that_ends_well_just_returns(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(lambda: print("done"))
+    assert capsys.readouterr() == ("done\n", "")
+
+
+def test_a_mistake_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        cli.run(raising(ZeroDivisionError()))
+
+
+def test_a_library_that_refuses_the_environment_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "strictlib.py").write_text("import os\nfloat(os.environ['STRICTLIB_LEVEL'])\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("STRICTLIB_LEVEL", "high")
+    line = "error: strictlib can't be imported: could not convert string to float: 'high'; "
+    line += "of the environment's variables, it reads STRICTLIB_LEVEL\n"
+    assert ending(lambda: importlib.import_module("strictlib"), capsys) == (2, line)
+
+
+def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIBERT_DEBUG", "1")
+    with pytest.raises(InputError, match=r"^a\.txt: empty$"):
+        cli.run(raising(InputError("a.txt: empty")))
+
+
+def test_the_other_processes_are_silent_and_leave_the_first_time_to_speak(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert ending(raising(InputError("a.txt: empty")), capsys) == (2, "")
+    assert waits == [1]
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert ending(raising(InputError("a.txt: empty")), capsys) == (2, "error: a.txt: empty\n")
+    assert waits == [1]
+
+
+def test_a_machine_that_is_one_of_many_has_its_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "3")  # as a cluster sets it, for whatever command
+    assert ending(raising(InputError("a.txt: empty")), capsys) == (2, "error: a.txt: empty\n")
+
+
+@pytest.mark.parametrize("lines", [100_000, 1], ids=["long", "short enough to wait in a buffer"])
+def test_a_reader_that_has_seen_enough_is_no_error(lines: int) -> None:
+    code = (
+        "import time\nfrom minibert.console import cli\n"
+        f"cli.run(lambda: [time.sleep(0.3), *map(print, range({lines}))])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
