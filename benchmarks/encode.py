@@ -23,7 +23,7 @@ from benchmarks.sides import convert, weights_checksum
 from finetune.data.tables import TableFormat
 from finetune.data.texts import TextColumns, read_texts
 from minibert.errors import CheckFailed
-from minibert.training.flops import encoder_operations, measured_ceiling
+from minibert.training.flops import encoder_operations, measured_peak
 
 PACKAGES = {"sentence-transformers": ("sentence-transformers", "transformers"), "onnxruntime": ("onnxruntime",)}
 COLUMNS, TABLE = TextColumns("6", "7", "5"), TableFormat(delimiter="\t", header=False, quoting=False)  # STS-B's
@@ -94,7 +94,7 @@ class Study:
             found.metrics["spearman"] = spearman(vectors, self.scores)
             found.notes["some_texts"] = vectors[:: max(1, len(vectors) // 8)][:8].tolist()
             torch.set_num_threads(self.threads)
-            ceiling = measured_ceiling(getattr(torch, self.options.dtype), torch.device("cpu"))
+            ceiling = measured_peak(getattr(torch, self.options.dtype), torch.device("cpu"))
             found.figures.update(operations=self.operations(), ceiling=ceiling)
             return found
 

@@ -22,7 +22,7 @@ from minibert.config import config_named
 from minibert.errors import CheckFailed
 from minibert.heads import BertForPreTraining
 from minibert.training.device import choose_device
-from minibert.training.flops import measured_ceiling, training_operations
+from minibert.training.flops import measured_peak, training_operations
 from pretrain.arrays.shards import open_prepared
 
 PEER_MODULE = "benchmarks.peers.transformers_pretraining"
@@ -136,7 +136,7 @@ class Study:
         def run_and_measure(seed: int) -> Run:
             found = run(seed)
             torch.set_num_threads(self.threads)
-            ceiling = measured_ceiling(getattr(torch, self.options.dtype), choose_device(self.options.device))
+            ceiling = measured_peak(getattr(torch, self.options.dtype), choose_device(self.options.device))
             found.figures.update(operations=self.operations(seed), ceiling=ceiling)
             found.notes["warm_up"] = self.options.warm_up
             return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from finetune.data.data_options import READINGS
+from finetune.data.data_options import DATA_OPTIONS
 from finetune.data.tally import Tally
 from finetune.tasks.registry import TASKS as KINDS
 from minibert.console import cli
@@ -105,5 +105,5 @@ def read_examples(task: str, path: str) -> Iterator[Any]:
         InputError: naming file and row.
     """
     found = TASKS[task]
-    reading = cli.parse(READINGS[found.command], found.reading.split(), prog="reading", description=task)
+    reading = cli.parse(DATA_OPTIONS[found.command], found.reading.split(), prog="reading", description=task)
     return KINDS[found.command].read(reading, path, Tally())

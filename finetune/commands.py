@@ -43,24 +43,24 @@ def evaluate(args: Sequence[str]) -> None:
     from finetune.inference_options import EvaluateOptions, parse_score, parse_use
 
     if "--predictions" in given_options(args):
-        given, task, reading = parse_score(args)
+        given, task, data_options = parse_score(args)
         from finetune.scoring.predictions import score_command
 
-        score_command(given, task, reading)
+        score_command(given, task, data_options)
         return
-    options, task, reading = parse_use(EvaluateOptions, "evaluate", args)
+    options, task, data_options = parse_use(EvaluateOptions, "evaluate", args)
     keep_freed_memory()
     from finetune.inference import evaluate_command
 
-    evaluate_command(options, task, reading)
+    evaluate_command(options, task, data_options)
 
 
 def predict(args: Sequence[str]) -> None:
     """Gives a model's answers."""
     from finetune.inference_options import PredictOptions, parse_use
 
-    options, task, reading = parse_use(PredictOptions, "predict", args)
+    options, task, data_options = parse_use(PredictOptions, "predict", args)
     keep_freed_memory()
     from finetune.inference import predict_command
 
-    predict_command(options, task, reading)
+    predict_command(options, task, data_options)

@@ -8,12 +8,12 @@ from typing import Any
 
 from finetune.curves import draw_run
 from finetune.data.data_options import to_trained_on
-from finetune.forward import Machine
+from finetune.forward import Runtime
 from finetune.methods.embedding_rows import widen
 from finetune.methods.lora import merge_adapters
 from finetune.options import TrainingOptions
 from finetune.position import Position
-from finetune.run_directory import RunDirectory
+from finetune.run_directory import FinetuneDirectory
 from finetune.scoring.confusion import figures_table
 from finetune.setup import TrainingData
 from finetune.tasks.task import Task
@@ -28,7 +28,7 @@ def summarize(
     options: TrainingOptions,
     data: TrainingData,
     position: Position,
-    machine: Machine,
+    runtime: Runtime,
     *,
     parameters: int,
     trained_parameters: int,
@@ -55,27 +55,27 @@ def summarize(
         "trained_parameters": trained_parameters,
         "peak_rss_bytes": peak_rss_bytes(),
         "learning_rate": options.peak_rate,
-        "dtype": str(machine.precision.dtype).removeprefix("torch."),
-        "device": device_name(machine.device),
-        "processes": machine.processes.world_size,
+        "dtype": str(runtime.precision.dtype).removeprefix("torch."),
+        "device": device_name(runtime.device),
+        "processes": runtime.processes.world_size,
         "seed": options.seed,
     }
 
 
-def write_model(run: RunDirectory, model: TaskModel, task: Task[Any, Any], *, write: bool) -> None:
+def write_model(run: FinetuneDirectory, model: TaskModel, task: Task[Any, Any], *, write: bool) -> None:
     """Makes `model` a plain one, whose adapters and narrowed embeddings were still apart, and writes its directory.
 
     model: with the best epoch's weights; write: in the process that writes files.
     """
     merge_adapters(model)
     widen(model)
-    model.trained_on = to_trained_on(task.name, task.reading)
+    model.trained_on = to_trained_on(task.name, task.data_options)
     if write:
         checkpoint.save(model, task.tokenizer, run.path)
 
 
 def write_figures(
-    run: RunDirectory,
+    run: FinetuneDirectory,
     task: Task[Any, Any],
     examples: Sequence[Any],
     predictions: Sequence[Any],

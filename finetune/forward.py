@@ -64,7 +64,7 @@ def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> nn.
 
 
 @dataclass(frozen=True)
-class Machine:
+class Runtime:
     """Where and how is computed, and who takes part."""
 
     device: torch.device
@@ -82,16 +82,16 @@ def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
         yield order[group == one]
 
 
-def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Any]:
+def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], runtime: Runtime) -> list[Any]:
     """The model's output to each feature, in evaluation mode."""
     states_known = bool(features) and features[0].hidden is not None
-    forward = caller(model, machine.precision, states_known=states_known)
+    forward = caller(model, runtime.precision, states_known=states_known)
     was_training = model.training
     model.eval()
     outputs: list[Any] = [None] * len(features)
     with torch.inference_mode():
         for numbers in by_length(features):
-            batch = make_batch([features[number] for number in numbers], task, labelled=False).to(machine.device)
+            batch = make_batch([features[number] for number in numbers], task, labelled=False).to(runtime.device)
             answers = task.outputs(task.ask(forward, batch), batch.features)
             for number, answer in zip(numbers, answers, strict=True):
                 outputs[number] = answer
@@ -104,32 +104,32 @@ def predictions_of(
     task: Task[Example, Prediction],
     examples: Sequence[Example],
     features: Sequence[Feature],
-    machine: Machine,
+    runtime: Runtime,
 ) -> list[Prediction]:
     """The prediction for each example. Every process asks for its share of them, and all get all."""
-    processes = machine.processes
+    processes = runtime.processes
     mine = range(processes.rank, len(examples), processes.world_size)
     place = {number: index for index, number in enumerate(mine)}
     own = [replace(feature, example=place[feature.example]) for feature in features if feature.example in place]
-    outputs = outputs_of(model, task, own, machine)
+    outputs = outputs_of(model, task, own, runtime)
     predictions = task.predictions([examples[number] for number in mine], own, outputs)
     return gather_in_order(processes, list(zip(mine, predictions, strict=True)))
 
 
-def with_states(model: TaskModel, task: Task, features: Sequence[Feature], machine: Machine) -> list[Feature]:
+def with_states(model: TaskModel, task: Task, features: Sequence[Feature], runtime: Runtime) -> list[Feature]:
     """The features with the encoder's states: of the first token, or of all where the head looks at all.
 
     They are kept in the format that the matrix products have.
     """
     model.encoder.eval()
     found: list[Feature] = list(features)
-    with torch.no_grad(), machine.precision.autocast():
+    with torch.no_grad(), runtime.precision.autocast():
         for numbers in by_length(features):
             chosen = [features[number] for number in numbers]
-            batch = make_batch(chosen, task, labelled=False).to(machine.device)
+            batch = make_batch(chosen, task, labelled=False).to(runtime.device)
             hidden = model.states(
                 batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask
-            ).to("cpu", machine.precision.dtype)
+            ).to("cpu", runtime.precision.dtype)
             first = 0
             for number, feature in zip(numbers, chosen, strict=True):
                 last = first + len(feature.sequences)

@@ -13,9 +13,9 @@ from typing import Any, get_args
 import torch
 from tqdm import tqdm
 
-from finetune.data.data_options import Reading
+from finetune.data.data_options import DataOptions
 from finetune.data.tally import NAMED, OnBadRow, Tally, first_of
-from finetune.forward import Machine, outputs_of, predictions_of
+from finetune.forward import Runtime, outputs_of, predictions_of
 from finetune.inference_options import EvaluateOptions, PredictOptions, UseOptions
 from finetune.scoring.confusion import figures_table
 from finetune.scoring.metrics import ClassFigures
@@ -45,7 +45,7 @@ def predict(
     *,
     device: str | torch.device | None = None,
     dtype: str = "auto",
-    **reading: Any,
+    **data_options: Any,
 ) -> list[dict[str, Any]]:
     """The model's answers to rows, in their order: what `python -m finetune predict` writes as JSON lines.
 
@@ -56,16 +56,16 @@ def predict(
         question-answering     pairs (question, context)
         multiple-choice        pairs (question, choices)
     device: for a directory: "auto" (None), "cpu", "cuda" or a `torch.device`. dtype: of matrix products, as the
-    command's. reading: options of the command that say how texts are read, such as max_length=64, in place of those
-    that the model was trained with. Of a row that is none (from 1) the answer says why, as `error`.
+    command's. data_options: options of the command that say how texts are read, such as max_length=64, in place of
+    those that the model was trained with. Of a row that is none (from 1) the answer says why, as `error`.
 
     Raises:
         InputError: no model of a task, not one row that can be answered, an option that is impossible or does not fit.
     """
-    found, task, machine = _at_work(model, device, dtype, reading)
+    found, task, runtime = _at_work(model, device, dtype, data_options)
     tally = Tally("skip", "rows")
-    given = task.given(task.reading, [rows] if isinstance(rows, str | Mapping) else rows, tally)
-    return list(answers(found, task, machine, given, tally))
+    given = task.given(task.data_options, [rows] if isinstance(rows, str | Mapping) else rows, tally)
+    return list(answers(found, task, runtime, given, tally))
 
 
 def evaluate(
@@ -75,7 +75,7 @@ def evaluate(
     device: str | torch.device | None = None,
     dtype: str = "auto",
     on_bad_row: OnBadRow = "stop",
-    **reading: Any,
+    **data_options: Any,
 ) -> dict[str, Any]:
     """The model's figures on a labelled file: what `python -m finetune evaluate --json` writes.
 
@@ -86,12 +86,12 @@ def evaluate(
     """
     if on_bad_row not in get_args(OnBadRow):
         raise InputError(f"on_bad_row: {on_bad_row!r} is not one of {', '.join(get_args(OnBadRow))}")
-    return figures_on(Tally(on_bad_row, str(data)), *_at_work(model, device, dtype, reading))
+    return figures_on(Tally(on_bad_row, str(data)), *_at_work(model, device, dtype, data_options))
 
 
 def _at_work(
     source: str | Path | Loaded, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
-) -> tuple[TaskModel, Task[Any, Any], Machine]:
+) -> tuple[TaskModel, Task[Any, Any], Runtime]:
     place = "the model" if isinstance(source, tuple) else str(source)
     if isinstance(source, tuple):
         if device is not None:
@@ -99,16 +99,18 @@ def _at_work(
         description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), {})
     else:
         description = read_description(Path(source))
-    task, reading = task_of_model(description, place)
-    reading = dataclasses.replace(reading, **changes)
-    reading.check()
+    task, data_options = task_of_model(description, place)
+    data_options = dataclasses.replace(data_options, **changes)
+    data_options.check()
     if not isinstance(source, tuple):
         source = load(source, device=device or "auto")
         source[0].to(choose_precision(dtype, device_of(source[0])).parameter_dtype)
-    return for_task(source, task, reading, dtype=dtype, place=place)
+    return for_task(source, task, data_options, dtype=dtype, place=place)
 
 
-def load_for_task(options: UseOptions, task: str, reading: Reading) -> tuple[TaskModel, Task[Any, Any], Machine]:
+def load_for_task(
+    options: UseOptions, task: str, data_options: DataOptions
+) -> tuple[TaskModel, Task[Any, Any], Runtime]:
     """The model on its device, and its task.
 
     Raises:
@@ -118,12 +120,12 @@ def load_for_task(options: UseOptions, task: str, reading: Reading) -> tuple[Tas
     precision = choose_precision(options.dtype, device)
     model, tokenizer = load(options.directory, device=device)
     model.to(precision.parameter_dtype)
-    return for_task((model, tokenizer), task, reading, dtype=options.dtype, place=options.directory)
+    return for_task((model, tokenizer), task, data_options, dtype=options.dtype, place=options.directory)
 
 
 def for_task(
-    loaded: Loaded, task: str, reading: Reading, *, dtype: str, place: str
-) -> tuple[TaskModel, Task[Any, Any], Machine]:
+    loaded: Loaded, task: str, data_options: DataOptions, *, dtype: str, place: str
+) -> tuple[TaskModel, Task[Any, Any], Runtime]:
     """The model, which stays as it is, and its task; `place` names it in messages.
 
     Raises:
@@ -136,14 +138,14 @@ def for_task(
         raise InputError(
             f"{place}: its weights are {own_dtype}, expected {precision.parameter_dtype} for dtype {dtype}"
         )
-    reading = reading.fitted(model.config.longest)
+    data_options = data_options.fitted(model.config.longest)
     kind = TASKS[task]
     assert isinstance(model, kind.model_class)  # `task_of_model` saw to it
-    made = kind(reading, tokenizer, tuple(getattr(model, "labels", ())))
+    made = kind(data_options, tokenizer, tuple(getattr(model, "labels", ())))
     problem, asked = getattr(model, "problem_type", None), made.head().get("problem_type")
     if problem != asked:
         raise InputError(f"{place}: its head is for {problem}, which {asked} is not")
-    return model, made, Machine(device, precision, Processes())
+    return model, made, Runtime(device, precision, Processes())
 
 
 def device_of(model: Model) -> torch.device:
@@ -151,7 +153,7 @@ def device_of(model: Model) -> torch.device:
     return model.encoder.embeddings.token.weight.device
 
 
-def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading) -> None:
+def evaluate_command(options: EvaluateOptions, task_name: str, data_options: DataOptions) -> None:
     """Prints the figures, and writes them where asked to.
 
     Raises:
@@ -159,8 +161,8 @@ def evaluate_command(options: EvaluateOptions, task_name: str, reading: Reading)
     """
     if options.json is not None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
-    model, task, machine = load_for_task(options, task_name, reading)
-    show_figures(figures_on(Tally(options.on_bad_row, options.data), model, task, machine), options.json)
+    model, task, runtime = load_for_task(options, task_name, data_options)
+    show_figures(figures_on(Tally(options.on_bad_row, options.data), model, task, runtime), options.json)
 
 
 def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
@@ -178,16 +180,16 @@ def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
             tell(f"{name:20} {result[name]}")
 
 
-def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], machine: Machine) -> dict[str, Any]:
+def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], runtime: Runtime) -> dict[str, Any]:
     """The figures on the labelled file of `tally`, as they are written as JSON."""
     task.metric(None)  # has what computes the metrics imported
-    read = tally.whole(task.read(task.reading, tally.place, tally))
+    read = tally.whole(task.read(task.data_options, tally.place, tally))
     examples, note = task.checked(read, training=False)
     examples = task.fitting(examples, tally)
     note_all([*([f"{tally.place}: {note}"] if note else []), *tally.notes(always=False)])
     features = task.features(examples)
-    note_cut(task, count_full(features, task.reading.max_length))
-    predictions = predictions_of(model, task, examples, features, machine)
+    note_cut(task, count_full(features, task.data_options.max_length))
+    predictions = predictions_of(model, task, examples, features, runtime)
     return {
         "task": task.name,
         "data": tally.place,
@@ -198,7 +200,7 @@ def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], machine: Ma
     }
 
 
-def predict_command(options: PredictOptions, task_name: str, reading: Reading) -> None:
+def predict_command(options: PredictOptions, task_name: str, data_options: DataOptions) -> None:
     """Writes an answer for each row, in their order, as they come; to a bad one it is why it is bad.
 
     Raises:
@@ -209,10 +211,10 @@ def predict_command(options: PredictOptions, task_name: str, reading: Reading) -
         checkpoint.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
-    model, task, machine = load_for_task(options, task_name, reading)
+    model, task, runtime = load_for_task(options, task_name, data_options)
     tally = Tally("skip", shown(options.input))
-    examples = task.read(task.reading, options.input, tally, labelled=False)
-    found = answers(model, task, machine, examples, tally, progress=options.input != STANDARD_INPUT)
+    examples = task.read(task.data_options, options.input, tally, labelled=False)
+    found = answers(model, task, runtime, examples, tally, progress=options.input != STANDARD_INPUT)
     lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in found)
     if options.output == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
@@ -231,7 +233,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 def answers(
     model: TaskModel,
     task: Task[Any, Any],
-    machine: Machine,
+    runtime: Runtime,
     examples: Iterable[Any],
     tally: Tally,
     *,
@@ -251,8 +253,8 @@ def answers(
             reasons = reasons_against(task, some)
             asked = [one for one, reason in zip(some, reasons, strict=True) if not reason]
             features = task.features(asked, labelled=False)
-            full += count_full(features, task.reading.max_length)
-            predictions = iter(task.predictions(asked, features, outputs_of(model, task, features, machine)))
+            full += count_full(features, task.data_options.max_length)
+            predictions = iter(task.predictions(asked, features, outputs_of(model, task, features, runtime)))
             if asked:  # else it may be that none can be answered, which is all that is said then
                 note_all(tally.told)
                 tally.told = []
@@ -279,7 +281,7 @@ def reasons_against(task: Task[Any, Any], some: Sequence[Any]) -> list[str]:
 def note_cut(task: Task[Any, Any], full: int) -> None:
     """Says on standard error where texts were cut; windows cut nothing."""
     if full and not task.windowed:
-        note_all([cut_note(full, task.reading.max_length)])
+        note_all([cut_note(full, task.data_options.max_length)])
 
 
 def note_all(notes: Iterable[str]) -> None:

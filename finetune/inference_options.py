@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from finetune.data.data_options import READINGS, Reading, check_fields
+from finetune.data.data_options import DATA_OPTIONS, DataOptions, check_fields
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
@@ -99,7 +99,7 @@ NOT_SCORED = ("max_length", "stride", "max_answer_length", "n_best", "no_answer_
 Options = TypeVar("Options", bound=UseOptions)
 
 
-def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[Options, str, Reading]:
+def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[Options, str, DataOptions]:
     """The options, the model's task, and how files are read: as the model says, unless the command line does.
 
     Raises:
@@ -111,18 +111,18 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[O
             raise InputError(f"the model's directory is missing: it stands before {args[0]} (see {prog} --help)")
         cli.parse(kind, ["--help"], prog=prog, description=f"{DESCRIPTIONS[command]}\n\n{LATER}")
     task, saved = _said_by_model(args[0])
-    fields: list[Any] = [("reading", READINGS[task], dataclasses.field(default=saved))]
+    fields: list[Any] = [("data_options", DATA_OPTIONS[task], dataclasses.field(default=saved))]
     both = dataclasses.make_dataclass("both", fields, bases=(kind,), frozen=True, kw_only=True)
     options: Any = cli.parse(both, args, prog=prog, description=DESCRIPTIONS[command])
-    reading: Reading = options.reading
+    data_options: DataOptions = options.data_options
     for name, because in NO_USE[command].items():
         cli.refuse(cli.given_options(args), (name,), because)
-    check_fields(cli.given_options(args), reading, [getattr(options, "data", None) or options.input])
-    reading.check()
-    return options, task, reading
+    check_fields(cli.given_options(args), data_options, [getattr(options, "data", None) or options.input])
+    data_options.check()
+    return options, task, data_options
 
 
-def parse_score(args: Sequence[str]) -> tuple[ScoreOptions, str, Reading]:
+def parse_score(args: Sequence[str]) -> tuple[ScoreOptions, str, DataOptions]:
     """The options of `evaluate --predictions`, the task, and how its file is read.
 
     Raises:
@@ -133,16 +133,16 @@ def parse_score(args: Sequence[str]) -> tuple[ScoreOptions, str, Reading]:
         raise InputError(f"{args[0]}: a model answers itself, expected its directory or --predictions, not both")
     given = dict(_pairs(args))
     task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
-    kind = READINGS.get(task, READINGS["token-classification"])  # any other is the parser's to refuse
-    fields: list[Any] = [("reading", kind, dataclasses.field(default_factory=kind))]
+    kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # any other is the parser's to refuse
+    fields: list[Any] = [("data_options", kind, dataclasses.field(default_factory=kind))]
     both = dataclasses.make_dataclass("both", fields, bases=(ScoreOptions,), frozen=True, kw_only=True)
     options: Any = cli.parse(both, args, prog=prog, description=DESCRIPTIONS["evaluate"])
     unused = [f"--{name.replace('_', '-')}" for name in NOT_SCORED]
     cli.refuse(cli.given_options(args), unused, "the answers are there already")
-    reading: Reading = options.reading
-    check_fields(cli.given_options(args), reading, [options.data])
-    reading.check()
-    return options, task, reading
+    data_options: DataOptions = options.data_options
+    check_fields(cli.given_options(args), data_options, [options.data])
+    data_options.check()
+    return options, task, data_options
 
 
 def _pairs(args: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -152,7 +152,7 @@ def _pairs(args: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield name, value if equals else after
 
 
-def _said_by_model(directory: str) -> tuple[str, Reading]:
+def _said_by_model(directory: str) -> tuple[str, DataOptions]:
     from pathlib import Path
 
     from finetune.tasks.registry import task_of_model

@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from finetune.data.data_options import ChoiceReading, QuestionReading, Reading, TagReading, TextReading, check_fields
+from finetune.data.data_options import (
+    ChoiceDataOptions,
+    DataOptions,
+    QuestionDataOptions,
+    TagDataOptions,
+    TextDataOptions,
+    check_fields,
+)
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
@@ -108,9 +115,9 @@ class TrainingOptions:
         return next(name for name, kind in OPTIONS.items() if isinstance(self, kind))
 
     @property
-    def given_reading(self) -> Reading:
+    def given_data_options(self) -> DataOptions:
         """How the task reads its files."""
-        return self.reading  # type: ignore[attr-defined]  # every subclass has one, of its own type
+        return self.data_options  # type: ignore[attr-defined]  # every subclass has one, of its own type
 
     @property
     def method(self) -> str:
@@ -149,7 +156,7 @@ class TrainingOptions:
             raise InputError("--freeze-encoder and --lora-rank exclude each other")
         if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
             raise InputError("--lora-targets: expected query, key or value, each once")
-        self.given_reading.check()
+        self.given_data_options.check()
         for name, value in {**self.decisive(), "out": self.out}.items():
             if isinstance(value, str) and LONE_SURROGATE.search(value):  # what Python has for a byte that is no UTF-8
                 raise InputError(f"--{name.replace('_', '-')}: {value!r} is not UTF-8, as what a run says of itself is")
@@ -161,8 +168,8 @@ class TrainingOptions:
     def decisive(self) -> dict[str, Any]:
         """The options that decide the result, as plain values: what a resumed run must agree in."""
         fields = plain_values(self, without=NOT_DECISIVE)
-        reading = fields.pop("reading")
-        return {"task": self.task, **fields, **reading}
+        data_options = fields.pop("data_options")
+        return {"task": self.task, **fields, **data_options}
 
 
 # Where a run lives, and how often it reports; and whether a bad row ends it: one that has gone on had none to skip, or
@@ -174,28 +181,28 @@ NOT_DECISIVE = {"out", "resume", "on_bad_row", "save_every", "save_seconds", "lo
 class TextOptions(TrainingOptions):
     """Text classification."""
 
-    reading: TextReading = field(default_factory=TextReading)
+    data_options: TextDataOptions = field(default_factory=TextDataOptions)
 
 
 @dataclass(frozen=True)
 class TagOptions(TrainingOptions):
     """Token classification."""
 
-    reading: TagReading = field(default_factory=TagReading)
+    data_options: TagDataOptions = field(default_factory=TagDataOptions)
 
 
 @dataclass(frozen=True)
 class QuestionOptions(TrainingOptions):
     """Question answering."""
 
-    reading: QuestionReading = field(default_factory=QuestionReading)
+    data_options: QuestionDataOptions = field(default_factory=QuestionDataOptions)
 
 
 @dataclass(frozen=True)
 class ChoiceOptions(TrainingOptions):
     """Multiple choice."""
 
-    reading: ChoiceReading = field(default_factory=ChoiceReading)
+    data_options: ChoiceDataOptions = field(default_factory=ChoiceDataOptions)
 
 
 OPTIONS: dict[str, type[TrainingOptions]] = {
@@ -222,7 +229,7 @@ def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
     if options.dev is not None:
         cli.refuse(given, ("--dev-share",), "--dev is given")
     cli.refuse(given, ("--layout",), "only columns and .jsonl have tags to train on")
-    check_fields(given, options.given_reading, filter(None, (options.train, options.dev, options.test)))
+    check_fields(given, options.given_data_options, filter(None, (options.train, options.dev, options.test)))
     if options.method != "full":
         cli.refuse(given, ("--layer-decay",), "the layers are not trained")
     return options

@@ -11,7 +11,7 @@ from minibert.training import run_directory
 
 
 @dataclass(frozen=True)
-class RunDirectory(run_directory.RunDirectory):
+class FinetuneDirectory(run_directory.RunDirectory):
     """The places inside one run's directory."""
 
     kind: ClassVar[str] = "fine-tuning"

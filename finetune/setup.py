@@ -60,16 +60,16 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     description = checkpoint.read_description(source)
     tokenizer = Tokenizer.load(source)
     kind = TASKS[options.task]
-    reading = options.given_reading.fitted(description.config.longest)
+    data_options = options.given_data_options.fitted(description.config.longest)
 
     tallies = {
         name: Tally(options.on_bad_row, path)
         for name, path in (("train", options.train), ("dev", options.dev), ("test", options.test))
         if path is not None
     }
-    read = {name: tally.whole(kind.read(reading, tally.place, tally)) for name, tally in tallies.items()}
+    read = {name: tally.whole(kind.read(data_options, tally.place, tally)) for name, tally in tallies.items()}
     examples = read["train"]
-    task = kind.found_in(reading, tokenizer, examples, options.train)
+    task = kind.found_in(data_options, tokenizer, examples, options.train)
     metric = task.metric(options.metric)
     notes = []
     if options.dev is not None:
@@ -97,7 +97,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     check_fit(made["train"].features, description.config, options, processes)
     nearly = check_memory([part.features for part in made.values()], description.config, task, options, processes)
     notes += [nearly] if nearly else []
-    notes += cut_notes(made, reading.max_length, windowed=task.windowed)
+    notes += cut_notes(made, data_options.max_length, windowed=task.windowed)
     notes += [note for tally in tallies.values() for note in tally.notes(always=True)]
     files = [path for path in (options.train, options.dev, options.test) if path is not None]
     checksums = {path: checkpoint.sha256(Path(path)) for path in files}

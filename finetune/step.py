@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from finetune.forward import Machine
+from finetune.forward import Runtime
 from finetune.tasks.task import Task, TaskBatch
 
 
@@ -32,7 +32,7 @@ class StepSums:
 
 
 def accumulate_gradients(
-    forward: nn.Module, task: Task, micro_batches: Sequence[TaskBatch], machine: Machine
+    forward: nn.Module, task: Task, micro_batches: Sequence[TaskBatch], runtime: Runtime
 ) -> StepSums:
     """Adds the gradient of the global batch's mean loss to the parameters: this process's parts, and then the others'.
 
@@ -41,15 +41,15 @@ def accumulate_gradients(
     losses = sum(task.count(_targets(batch)) for batch in micro_batches)
     examples = sum(len(batch.features) for batch in micro_batches)
     tokens = sum(batch.tokens for batch in micro_batches)
-    counts = machine.processes.sum((losses, examples, tokens))  # of the global batch
-    loss_sum = torch.zeros((), device=machine.device, dtype=torch.float64)
+    counts = runtime.processes.sum((losses, examples, tokens))  # of the global batch
+    loss_sum = torch.zeros((), device=runtime.device, dtype=torch.float64)
     for batch in micro_batches:
-        moved = batch.to(machine.device)
+        moved = batch.to(runtime.device)
         loss = task.loss_sum(task.ask(forward, moved), _targets(moved))
         (loss / max(counts[0], 1)).backward()
         loss_sum += loss.detach()
-    machine.processes.add_up_gradients(forward.parameters())
-    return StepSums(*machine.processes.sum([float(loss_sum)]), *counts)
+    runtime.processes.add_up_gradients(forward.parameters())
+    return StepSums(*runtime.processes.sum([float(loss_sum)]), *counts)
 
 
 def _targets(batch: TaskBatch) -> Tensor:

@@ -28,12 +28,12 @@ from tqdm import tqdm
 from finetune.data.batches import batches_in_epoch, epoch_order, make_batch
 from finetune.data.data_options import from_trained_on, to_trained_on
 from finetune.finish import summarize, write_figures, write_model
-from finetune.forward import Machine, caller, predictions_of, with_states
+from finetune.forward import Runtime, caller, predictions_of, with_states
 from finetune.methods.embedding_rows import narrow_to
 from finetune.methods.lora import add_adapters
 from finetune.options import TrainingOptions
 from finetune.position import Position
-from finetune.run_directory import RunDirectory
+from finetune.run_directory import FinetuneDirectory
 from finetune.scoring.doubts import doubts
 from finetune.seeds import check_result, keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
@@ -48,7 +48,7 @@ from minibert.training.metrics_log import MetricsLog, open_log, read_metrics
 from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, seed_dropout
 from minibert.training.room import out_of_memory
-from minibert.training.run_directory import Standing
+from minibert.training.run_directory import RunStatus
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
 from minibert.training.state import State, load_newest_state, save_state, tidy
@@ -64,11 +64,11 @@ def finetune(options: TrainingOptions) -> None:
         RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept.
         Interrupted: by a signal; the state was saved.
     """
-    run = RunDirectory(Path(options.out))
+    run = FinetuneDirectory(Path(options.out))
     with join_processes(choose_device(options.device).type) as processes:
         data = lru_cache(lambda: prepare(options, processes=processes.world_size))
-        standing = decided_by_first(processes, lambda: begin(run, options, data))
-        if standing is Standing.FINISHED:
+        status = decided_by_first(processes, lambda: begin(run, options, data))
+        if status is RunStatus.FINISHED:
             say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
             return
         with run.locked() if processes.is_main else contextlib.nullcontext():
@@ -78,27 +78,27 @@ def finetune(options: TrainingOptions) -> None:
                 train_several(run, options, data(), processes)
 
 
-def begin(run: RunDirectory, options: TrainingOptions, data: Callable[[], TrainingData]) -> Standing:
+def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], TrainingData]) -> RunStatus:
     """Checks everything, and only then writes the directory's first file.
 
     Raises:
         InputError: as `finetune`.
     """
     options.check()
-    standing = run.standing(options)
-    if standing is Standing.NEW:
+    status = run.status(options)
+    if status is RunStatus.NEW:
         checkpoint.load(options.model)  # refused here where it is damaged, or has other sizes than its config says
-    if standing is not Standing.FINISHED:
+    if status is not RunStatus.FINISHED:
         data()
-    if standing is Standing.NEW:
+    if status is RunStatus.NEW:
         run.path.mkdir(parents=True, exist_ok=True)
         checkpoint.write_whole_text(run.configuration, options.to_toml())
-    if standing is not Standing.FINISHED and (skipped := data().skipped):
+    if status is not RunStatus.FINISHED and (skipped := data().skipped):
         checkpoint.write_whole_text(run.skipped, "".join(f"{why}\n" for why in skipped))
-    return standing
+    return status
 
 
-def train_once(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
+def train_once(run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
     """One run from one seed."""
     if processes.is_main:
         checkpoint.clear_leftovers(run.path)
@@ -112,7 +112,7 @@ def train_once(run: RunDirectory, options: TrainingOptions, data: TrainingData, 
         raise
 
 
-def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
+def train_several(run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
     """A run for each seed, in a directory of its own inside; the lower median's model becomes the result."""
     seeds = range(options.seed, options.seed + options.seeds)
     places = [train_seed(run, replace(options, seed=seed, seeds=1), data, processes) for seed in seeds]
@@ -123,12 +123,14 @@ def train_several(run: RunDirectory, options: TrainingOptions, data: TrainingDat
     processes.barrier()
 
 
-def train_seed(run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> RunDirectory:
+def train_seed(
+    run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes
+) -> FinetuneDirectory:
     """One of several runs, as far as it is not finished. Returns its directory, inside that of all."""
-    place = RunDirectory(run.path / f"seed-{options.seed}")
+    place = FinetuneDirectory(run.path / f"seed-{options.seed}")
     options = replace(options, out=str(place.path))
-    standing = decided_by_first(processes, lambda: begin(place, options, lambda: data))
-    if standing is not Standing.FINISHED:
+    status = decided_by_first(processes, lambda: begin(place, options, lambda: data))
+    if status is not RunStatus.FINISHED:
         say(processes, f"\nseed {options.seed}")
         train_once(place, options, data, processes)
         return place
@@ -140,7 +142,7 @@ def train_seed(run: RunDirectory, options: TrainingOptions, data: TrainingData, 
     return place
 
 
-def check_same_files(run: RunDirectory, state: State, data: TrainingData) -> None:
+def check_same_files(run: FinetuneDirectory, state: State, data: TrainingData) -> None:
     """
     Raises:
         InputError: a file is not the one that the run was begun with.
@@ -153,14 +155,16 @@ def check_same_files(run: RunDirectory, state: State, data: TrainingData) -> Non
 class Finetuning:
     """A run under way: model, optimizers, data and position."""
 
-    def __init__(self, run: RunDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
+    def __init__(
+        self, run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes
+    ) -> None:
         self.run = run
         self.options = options
         self.data = data
         self.processes = processes
         self.device = choose_device(options.device, processes.local_rank)
         self.precision = choose_precision(options.dtype, self.device)
-        self.machine = Machine(self.device, self.precision, processes)
+        self.runtime = Runtime(self.device, self.precision, processes)
         self.task: Task[Any, Any] = data.task
 
         state = load_newest_state(run.state, lambda line: say(processes, line))
@@ -169,7 +173,7 @@ class Finetuning:
         self.freeze()
         narrow_to(self.model, data.train.features)
         self.model.to(self.device, self.precision.parameter_dtype)
-        processes.give_out(self.model)
+        processes.broadcast_parameters(self.model)
         self.train, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
         self.optimizers = build_optimizers(self.model, optimizer_options(options), rate_share=self.rate_share)
         self.update = Update(self.model.parameters(), self.optimizers, clip_norm=options.clip_norm)
@@ -203,7 +207,7 @@ class Finetuning:
         if not self.options.freeze_encoder:
             return part
         say(self.processes, f"computing the encoder's output to {len(part.features):,} features, once")
-        return Part(part.examples, with_states(self.model, self.task, part.features, self.machine))
+        return Part(part.examples, with_states(self.model, self.task, part.features, self.runtime))
 
     def rate_share(self, name: str) -> float:
         """The share of the peak learning rate for a parameter."""
@@ -274,7 +278,7 @@ class Finetuning:
         factor = learning_rate_factor(progress, warmup_share=warmup, decay_share=1 - warmup)
         set_learning_rate(self.optimizers, factor)
         self.update.clear()
-        sums = accumulate_gradients(self.forward, self.task, micro_batches, self.machine)
+        sums = accumulate_gradients(self.forward, self.task, micro_batches, self.runtime)
         norm = self.update.norm()
         gradient_norm = float(norm)
         self.stop_unless_finite(sums, gradient_norm)
@@ -313,14 +317,14 @@ class Finetuning:
     def evaluate(self, log: MetricsLog | None) -> None:
         """Figures on dev after an epoch; the weights are set aside where it is the best so far."""
         position, dev = self.position, self.dev
-        predictions = predictions_of(self.model, self.task, dev.examples, dev.features, self.machine)
+        predictions = predictions_of(self.model, self.task, dev.examples, dev.features, self.runtime)
         task = self.task.tuned(dev.examples, predictions)
         metrics = task.metrics(dev.examples, predictions)
         position.evaluated += 1
         is_best = not position.best_epoch or metrics[self.data.metric] > position.best_metrics[self.data.metric]
         if is_best:
             position.best_epoch, position.best_metrics = position.evaluated, metrics
-            position.best_reading = to_trained_on(task.name, task.reading)
+            position.best_reading = to_trained_on(task.name, task.data_options)
             self.best = {name: tensor.clone() for name, tensor in trained(self.model).items()}
             self.best_predictions = predictions
         if log:
@@ -402,20 +406,20 @@ class Finetuning:
         options, data, position = self.options, self.data, self.position
         put_back(self.model, self.best)
         learning = sum(tensor.numel() for tensor in self.best.values())
-        task = self.task.with_reading(from_trained_on(self.task.name, position.best_reading))
+        task = self.task.with_data_options(from_trained_on(self.task.name, position.best_reading))
         predictions = self.best_predictions
         if predictions is None:  # by the model as it was when it was evaluated: merged adapters round otherwise
-            predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.machine)
+            predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.runtime)
         write_model(self.run, self.model, task, write=self.processes.is_main)
         test_metrics = None
         if data.test is not None:
             test = self.with_frozen_states(data.test)
-            answers = predictions_of(self.model, task, test.examples, test.features, self.machine)
+            answers = predictions_of(self.model, task, test.examples, test.features, self.runtime)
             test_metrics = task.metrics(test.examples, answers)
         if not self.processes.is_main:
             return
         figures = summarize(
-            options, data, position, self.machine, parameters=self.parameters, trained_parameters=learning,
+            options, data, position, self.runtime, parameters=self.parameters, trained_parameters=learning,
             test_metrics=test_metrics,
         )  # fmt: skip
         tidy(self.run.state)  # of a save that was cut off, where none came after it

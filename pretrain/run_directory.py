@@ -10,7 +10,7 @@ from minibert.training import run_directory
 
 
 @dataclass(frozen=True)
-class RunDirectory(run_directory.RunDirectory):
+class PretrainDirectory(run_directory.RunDirectory):
     """The places inside one run's directory."""
 
     kind: ClassVar[str] = "pretraining"

@@ -20,14 +20,14 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision, missing_for_compiling
 from minibert.training.room import Passes, block_matrices, check_room, needs, parameter_count
-from minibert.training.run_directory import Standing, gone_on_bad_input
+from minibert.training.run_directory import RunStatus, gone_on_bad_input
 from pretrain import evaluate
 from pretrain.arrays.prepare import prepare
 from pretrain.arrays.shards import PreparedCorpus, TokenArrays, open_prepared
 from pretrain.batches.pairs import PairOptions, plan_block
 from pretrain.initial import begin_at_neighbours
 from pretrain.options import PretrainOptions
-from pretrain.run_directory import RunDirectory
+from pretrain.run_directory import PretrainDirectory
 from pretrain.text.corpus import check_corpus
 
 PretrainModel = BertForPreTraining | BertForMaskedLM
@@ -42,7 +42,7 @@ DOCUMENTS_LOOKED_AT = 200  # for how long sequences are
 BATCH_OBJECTS = 3_000  # bytes of the tensors of a micro-batch, without what they hold
 
 
-def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> Standing:
+def set_up(run: PretrainDirectory, options: PretrainOptions, *, processes: int) -> RunStatus:
     """Makes sure that the run can be trained: its directory, configuration and token arrays are there and fit.
 
     Raises:
@@ -54,9 +54,9 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
             f"--batch-size {options.batch_size} is too small for {processes} process(es) with {options.accumulate} "
             "micro-batches each"
         )
-    standing = run.standing(options)
-    if standing is Standing.FINISHED:
-        return standing
+    status = run.status(options)
+    if status is RunStatus.FINISHED:
+        return status
     if options.init is not None:
         checkpoint.load(options.init)  # refused here where it is damaged, or has other sizes than its config says
     check_lengths(_config(options), options)
@@ -64,8 +64,8 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
         check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
         expected = _config(options, vocab_size=min(options.vocab_size, USUAL_VOCABULARY))
         check_memory(expected, options, processes=processes)  # before the text is prepared, which takes its time
-    with gone_on_bad_input(run.path, when=standing is Standing.NEW):
-        if standing is Standing.NEW:
+    with gone_on_bad_input(run.path, when=status is RunStatus.NEW):
+        if status is RunStatus.NEW:
             if options.data is not None:
                 check_fit(open_prepared(options.data), options, processes=processes)  # before anything is written
             run.path.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def set_up(run: RunDirectory, options: PretrainOptions, *, processes: int) -> St
             prepare(options.prepare_options(), run.data)
         note = check_fit(open_prepared(options.data or run.data), options, processes=processes)
     terminal.say(*([note] if note else []))
-    return standing
+    return status
 
 
 def is_compiled(options: PretrainOptions, device: torch.device) -> bool:

@@ -31,14 +31,14 @@ from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.drawing import draw_or_say
-from minibert.training.flops import measured_ceiling
+from minibert.training.flops import measured_peak
 from minibert.training.interrupts import stop_requested
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog, open_log
 from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, join_processes, say, seed_dropout
 from minibert.training.room import out_of_memory
-from minibert.training.run_directory import Standing
+from minibert.training.run_directory import RunStatus
 from minibert.training.schedule import learning_rate_factor
 from minibert.training.snapshot import check_finite, restore, snapshot
 from minibert.training.state import State, load_newest_state, save_state
@@ -49,7 +49,7 @@ from pretrain.batches.pairs import PairPlan
 from pretrain.curves import draw_run
 from pretrain.evaluate import HeldOut, HeldOutFigures
 from pretrain.options import PretrainOptions
-from pretrain.run_directory import RunDirectory
+from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import TakenOver, build_model, is_compiled, model_config, set_up
 from pretrain.step import Pass, StepSums, accumulate_gradients
 
@@ -62,12 +62,12 @@ def train(options: PretrainOptions) -> None:
         RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept.
         Interrupted: by a signal; the state was saved.
     """
-    run = RunDirectory(Path(options.out))
+    run = PretrainDirectory(Path(options.out))
     device = choose_device(options.device)
     is_compiled(options, device)  # before anything is written
     with join_processes(device.type) as processes:
-        standing = decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
-        if standing is Standing.FINISHED:
+        status = decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
+        if status is RunStatus.FINISHED:
             say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
             return
         with run.locked() if processes.is_main else contextlib.nullcontext():
@@ -102,7 +102,7 @@ class Position:
 class Pretraining:
     """A run under way: model, optimizers, data and position."""
 
-    def __init__(self, run: RunDirectory, options: PretrainOptions, processes: Processes) -> None:
+    def __init__(self, run: PretrainDirectory, options: PretrainOptions, processes: Processes) -> None:
         self.run = run
         self.options = options
         self.processes = processes
@@ -118,7 +118,7 @@ class Pretraining:
         begin = state is None and processes.is_main  # the others are sent its weights
         self.model, taken = build_model(options, self.corpus, begin=begin)
         self.model.to(self.device, self.precision.parameter_dtype)
-        self.processes.give_out(self.model)
+        self.processes.broadcast_parameters(self.model)
         self.optimizers = build_optimizers(self.model, optimizer_options(options), muon_dtype=self.precision.dtype)
         self.compiled = is_compiled(options, self.device)
         self.update = Update(self.model.parameters(), self.optimizers, clip_norm=options.clip_norm)
@@ -448,7 +448,7 @@ class Pretraining:
             return {}  # measuring it takes seconds there
         peak = torch.cuda.max_memory_reserved(self.device)  # before the ceiling's matrices; with that of recordings
         try:
-            ceiling = self.processes.world_size * measured_ceiling(self.precision.dtype, self.device)
+            ceiling = self.processes.world_size * measured_peak(self.precision.dtype, self.device)
         except RuntimeError as error:  # no room left beside the model
             say(self.processes, f"model_flops_utilization: not measured: {str(error).splitlines()[0]}")
             return {"peak_gpu_bytes": peak}

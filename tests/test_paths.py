@@ -32,7 +32,7 @@ TAKES_A_PATH: dict[str, Callable[[str], object]] = {
     "a directory to write": checkpoint.check_new,
     "a file to write": lambda path: checkpoint.check_writable(Path(path) if path else path),  # type: ignore[arg-type]
     "token arrays to write": lambda path: prepare(PrepareOptions(corpus=("pydocs",)), path),
-    "a run": lambda path: RunDirectory(Path(path)).standing(None) if path else checkpoint.check_new(path),  # type: ignore[arg-type]
+    "a run": lambda path: RunDirectory(Path(path)).status(None) if path else checkpoint.check_new(path),  # type: ignore[arg-type]
 }
 
 

@@ -81,7 +81,7 @@ def collate(sequences: Sequence[Tokens], *, pad_id: int, limit: int | None) -> t
 def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> TaskBatch:
     """The tensors of some features."""
     sequences = [sequence for feature in features for sequence in feature.sequences]
-    input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id, limit=task.reading.max_length)
+    input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id, limit=task.data_options.max_length)
     return TaskBatch(
         features=features,
         input_ids=input_ids,

@@ -22,7 +22,7 @@ from minibert.files.text import suffix
 
 
 @dataclass(frozen=True)
-class TextReading:
+class TextDataOptions:
     """Text classification: columns of a table."""
 
     text_column: str = "text"
@@ -84,13 +84,13 @@ class TextReading:
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 
-    def fitted(self, positions: int) -> TextReading:
+    def fitted(self, positions: int) -> TextDataOptions:
         """With lengths for a model of so many positions; see `fitting_length`."""
         return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
 
 
 @dataclass(frozen=True)
-class TagReading:
+class TagDataOptions:
     """Token classification: columns, a word a row, or .jsonl with lists of words and tags."""
 
     word_column: str | None = None
@@ -118,7 +118,7 @@ class TagReading:
         if self.fix_tags and self.scheme == "none":
             raise InputError("--fix-tags and --scheme none exclude each other: where there is no scheme none is broken")
 
-    def fitted(self, positions: int) -> TagReading:
+    def fitted(self, positions: int) -> TagDataOptions:
         """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
         length = fitting_length(self.max_length, 128, positions)
         stride = fitting_stride(self.stride, length // 4, room=length - 2)
@@ -126,7 +126,7 @@ class TagReading:
 
 
 @dataclass(frozen=True)
-class QuestionReading:
+class QuestionDataOptions:
     """Question answering: SQuAD's JSON."""
 
     max_length: int | None = None
@@ -151,7 +151,7 @@ class QuestionReading:
         cli.check_range(self, "n_best", low=1)
         cli.check_range(self, "no_answer_threshold")
 
-    def fitted(self, positions: int) -> QuestionReading:
+    def fitted(self, positions: int) -> QuestionDataOptions:
         """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
         length = fitting_length(self.max_length, 384, positions)
         stride = fitting_stride(self.stride, length // 3, room=length - 4)  # a question has a token at least
@@ -159,7 +159,7 @@ class QuestionReading:
 
 
 @dataclass(frozen=True)
-class ChoiceReading:
+class ChoiceDataOptions:
     """Multiple choice: .jsonl with question, choices and answer."""
 
     max_length: int | None = None
@@ -172,19 +172,19 @@ class ChoiceReading:
         """
         cli.check_range(self, "max_length", low=5)
 
-    def fitted(self, positions: int) -> ChoiceReading:
+    def fitted(self, positions: int) -> ChoiceDataOptions:
         """With lengths for a model of so many positions; see `fitting_length`."""
         return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
 
 
-def check_fields(given: Set[str], reading: Reading, paths: Iterable[str]) -> None:
+def check_fields(given: Set[str], data_options: DataOptions, paths: Iterable[str]) -> None:
     """
     Raises:
         InputError: one of the options `given` is a column's number, and all files have fields, which have names.
     """
-    if not isinstance(reading, TagReading) or not all(suffix(path) in JSON_FILES for path in paths):
+    if not isinstance(data_options, TagDataOptions) or not all(suffix(path) in JSON_FILES for path in paths):
         return
-    for name, value in {"--word-column": reading.word_column, "--tag-column": reading.tag_column}.items():
+    for name, value in {"--word-column": data_options.word_column, "--tag-column": data_options.tag_column}.items():
         if name in given and value is not None and value.isdecimal():
             raise InputError(f"{name} {value} has no effect here: JSON lines have fields, expected the name of one")
 
@@ -214,43 +214,43 @@ def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
     return stride
 
 
-Reading = TextReading | TagReading | QuestionReading | ChoiceReading
+DataOptions = TextDataOptions | TagDataOptions | QuestionDataOptions | ChoiceDataOptions
 
-READINGS: dict[str, type[Reading]] = {
-    "text-classification": TextReading,
-    "token-classification": TagReading,
-    "question-answering": QuestionReading,
-    "multiple-choice": ChoiceReading,
+DATA_OPTIONS: dict[str, type[DataOptions]] = {
+    "text-classification": TextDataOptions,
+    "token-classification": TagDataOptions,
+    "question-answering": QuestionDataOptions,
+    "multiple-choice": ChoiceDataOptions,
 }
 
 
-def to_trained_on(task: str, reading: Reading) -> dict[str, Any]:
+def to_trained_on(task: str, data_options: DataOptions) -> dict[str, Any]:
     """What `config.json` says of the data that a model was trained on."""
-    return {"task": task, **dataclasses.asdict(reading)}
+    return {"task": task, **dataclasses.asdict(data_options)}
 
 
-def from_trained_on(task: str, fields: Mapping[str, Any]) -> Reading:
+def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
     """The way back; fields that are not given have their defaults.
 
     Raises:
         InputError: a field that the task does not have, or with a value of another type.
     """
     known = {name: value for name, value in fields.items() if name != "task"}
-    types = get_type_hints(READINGS[task])
+    types = get_type_hints(DATA_OPTIONS[task])
     unknown = sorted(known.keys() - types.keys())
     if unknown:
         raise InputError(f"trained_on: {', '.join(unknown)} is nothing that {task} knows")
     for name, value in known.items():
         if not _is_of_type(value, types[name]):
             raise InputError(f"trained_on: {name} is {value!r:.60}, expected {_shown_type(types[name])}")
-    return READINGS[task](**known)
+    return DATA_OPTIONS[task](**known)
 
 
 _TYPES_IN_JSON = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
 
 
 def _is_of_type(value: Any, kind: Any) -> bool:
-    """Whether a value out of JSON is what a field of a `Reading` is declared to be."""
+    """Whether a value out of JSON is what a field of a `DataOptions` is declared to be."""
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     if kind not in _TYPES_IN_JSON:  # one of several

@@ -8,7 +8,13 @@ from typing import Any
 
 from finetune.data.choices import read_choices
 from finetune.data.conll import Names, ends_sentence
-from finetune.data.data_options import ChoiceReading, QuestionReading, Reading, TagReading, TextReading
+from finetune.data.data_options import (
+    ChoiceDataOptions,
+    DataOptions,
+    QuestionDataOptions,
+    TagDataOptions,
+    TextDataOptions,
+)
 from finetune.data.labels import find_labels, label_ids, label_vectors
 from finetune.data.sentences import read_tagged
 from finetune.data.squad import read_squad
@@ -28,7 +34,7 @@ from minibert.files.text import json_type, parse_json, read_lines, read_whole, r
 Figures = dict[str, Any]  # how many examples, the metrics of all together, and those of each class
 
 
-def score_command(options: ScoreOptions, task: str, reading: Reading) -> None:
+def score_command(options: ScoreOptions, task: str, data_options: DataOptions) -> None:
     """Prints the figures, and writes them where asked to.
 
     Raises:
@@ -36,10 +42,10 @@ def score_command(options: ScoreOptions, task: str, reading: Reading) -> None:
     """
     if options.json is not None:
         checkpoint.check_writable(Path(options.json), reads=(options.data, options.predictions))
-    score: Callable[[str, str, Any], Figures] = SCORES[type(reading)]
+    score: Callable[[str, str, Any], Figures] = SCORES[type(data_options)]
     files = {"task": task, "data": options.data, "predictions": options.predictions}
     try:
-        figures = score(options.data, options.predictions, reading)
+        figures = score(options.data, options.predictions, data_options)
     except InputError as error:
         if options.task is not None or suffix(options.data) not in JSON_FILES:
             raise
@@ -59,7 +65,7 @@ def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.Cla
 # --- Answers to questions --------------------------------------------------------------------------------------------
 
 
-def score_questions(data: str, predictions: str, _: QuestionReading) -> Figures:
+def score_questions(data: str, predictions: str, _: QuestionDataOptions) -> Figures:
     """SQuAD's exact match and F1. Questions without an answer in the file count as wrong: `missing` is their number."""
     asked = read_squad(data, tally=_all_or_none(data))
     given = _answers_by_id(predictions)
@@ -91,21 +97,21 @@ def _answers_by_id(path: str) -> dict[str, str]:
 # --- Tags ------------------------------------------------------------------------------------------------------------
 
 
-def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
+def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Figures:
     """Whole entities, or where tags spell none, words. The file has the tag of each word on a line, alone or in the
     last of several columns; blank lines, as between sentences, don't count."""
     tally = _all_or_none(data)
-    examples = list(read_tagged(data, Names(reading.word_column, reading.tag_column), tally=tally))
+    examples = list(read_tagged(data, Names(data_options.word_column, data_options.tag_column), tally=tally))
     read = words_for_themselves
-    if reading.scheme != "none":
-        examples, _ = in_scheme(reading, examples)
+    if data_options.scheme != "none":
+        examples, _ = in_scheme(data_options, examples)
         read = entities
     given = []
     for row, line in read_lines(predictions):
         if ends_sentence(line):
             continue
         given.append(line.split()[-1])
-        if reading.scheme != "none" and not is_tag(given[-1]):
+        if data_options.scheme != "none" and not is_tag(given[-1]):
             where = f"{shown(predictions)}:{row}"
             raise InputError(f"{where}: {given[-1]!r:.60} is a tag of no scheme, expected O, or a tag such as B-PER")
     _check_count(len(given), predictions, sum(len(example.words) for example in examples), "words", data)
@@ -114,7 +120,7 @@ def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
     answers = [read([next(tags) for _ in example.words]) for example in examples]
     golds = [read(example.tags or ()) for example in examples]
     means = metrics.entity_metrics(golds, answers)
-    if reading.scheme == "none":
+    if data_options.scheme == "none":
         means = {"accuracy": means["recall"]}
     return _figures(len(examples), means, metrics.entity_figures(golds, answers))
 
@@ -122,22 +128,22 @@ def score_tags(data: str, predictions: str, reading: TagReading) -> Figures:
 # --- Classes, numbers and choices ------------------------------------------------------------------------------------
 
 
-def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
+def score_texts(data: str, predictions: str, data_options: TextDataOptions) -> Figures:
     """The class of each text on a line, all that hold with commas between them, or a number."""
-    columns = reading.columns(labelled=True)
-    spelling: Any = {"problem_type": reading.problem_type, "label_separator": reading.label_separator}
-    examples = list(read_texts(data, columns, reading.table, **spelling, tally=_all_or_none(data)))
+    columns = data_options.columns(labelled=True)
+    spelling: Any = {"problem_type": data_options.problem_type, "label_separator": data_options.label_separator}
+    examples = list(read_texts(data, columns, data_options.table, **spelling, tally=_all_or_none(data)))
     count = len(examples)
     given = _one_a_line(predictions, count, data)
     rows = (Row(row, where, ("-", text)) for row, (text, where) in enumerate(given, start=1))
     answers = list(text_examples(rows, TextColumns(), Tally(), **spelling))
-    if reading.regression:
+    if data_options.regression:
         truth, numbers = ([example.label for example in some] for some in (examples, answers))
         return _figures(count, metrics.regression_metrics(truth, numbers))  # type: ignore[arg-type]  # read as numbers
     labels = find_labels([*examples, *answers], data)
     if unknown := sorted(set(labels) - set(find_labels(examples, data))):
         note_all([f"{shown(predictions)}: no example in {data} has the class {' or '.join(map(repr, unknown[:10]))}"])
-    if reading.multi_label:
+    if data_options.multi_label:
         targets, found = label_vectors(examples, labels), label_vectors(answers, labels)
         by_class = metrics.multi_label_figures(targets, found, labels)
         return _figures(count, metrics.multi_label_metrics(targets, found), by_class)
@@ -146,7 +152,7 @@ def score_texts(data: str, predictions: str, reading: TextReading) -> Figures:
     return _figures(count, metrics.classification_metrics(right, told, len(labels)), by_class)
 
 
-def score_choices(data: str, predictions: str, _: ChoiceReading) -> Figures:
+def score_choices(data: str, predictions: str, _: ChoiceDataOptions) -> Figures:
     """The index of the choice, from 0, on a line."""
     examples = list(read_choices(data, tally=_all_or_none(data)))
     right = 0
@@ -173,9 +179,9 @@ def _check_count(found: int, path: str, expected: int, what: str, data: str) -> 
         )
 
 
-SCORES: dict[type[Reading], Callable[[str, str, Any], Figures]] = {
-    QuestionReading: score_questions,
-    TagReading: score_tags,
-    TextReading: score_texts,
-    ChoiceReading: score_choices,
+SCORES: dict[type[DataOptions], Callable[[str, str, Any], Figures]] = {
+    QuestionDataOptions: score_questions,
+    TagDataOptions: score_tags,
+    TextDataOptions: score_texts,
+    ChoiceDataOptions: score_choices,
 }

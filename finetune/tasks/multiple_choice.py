@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from finetune.data.choices import FIELDS, choice_examples, read_choices
-from finetune.data.data_options import ChoiceReading
+from finetune.data.data_options import ChoiceDataOptions
 from finetune.data.examples import ChoiceExample
 from finetune.data.splits import hold_out
 from finetune.data.tables import given_rows
@@ -36,21 +36,23 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     name = "multiple-choice"
     model_class = BertForMultipleChoice
     first_token_only = True
-    reading: ChoiceReading
+    data_options: ChoiceDataOptions
 
     @classmethod
-    def read(cls, reading: ChoiceReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[ChoiceExample]:
+    def read(
+        cls, data_options: ChoiceDataOptions, path: str, tally: Tally, *, labelled: bool = True
+    ) -> Iterator[ChoiceExample]:
         return read_choices(path, labelled=labelled, tally=tally)
 
     @classmethod
-    def given(cls, reading: ChoiceReading, items: Iterable[Any], tally: Tally) -> Iterator[ChoiceExample]:
+    def given(cls, data_options: ChoiceDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[ChoiceExample]:
         return choice_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
 
     @classmethod
     def found_in(
-        cls, reading: ChoiceReading, tokenizer: Tokenizer, examples: Sequence[ChoiceExample], path: str
+        cls, data_options: ChoiceDataOptions, tokenizer: Tokenizer, examples: Sequence[ChoiceExample], path: str
     ) -> Self:
-        return cls(reading, tokenizer)
+        return cls(data_options, tokenizer)
 
     def hold_out(
         self, examples: Sequence[ChoiceExample], *, share: float, generator: np.random.Generator
@@ -64,7 +66,7 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         questions = [example.question for example in examples for _ in example.choices]
         choices = [choice for example in examples for choice in example.choices]
         found = (
-            tokens for tokens, _ in encoded(self.tokenizer, questions, choices, max_length=self.reading.max_length)
+            tokens for tokens, _ in encoded(self.tokenizer, questions, choices, max_length=self.data_options.max_length)
         )
         return [
             Feature(number, tuple(next(found) for _ in example.choices), example.answer)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune.data.data_options import QuestionReading
+from finetune.data.data_options import QuestionDataOptions
 from finetune.data.examples import QuestionExample
 from finetune.data.splits import hold_out_groups
 from finetune.data.squad import FIELDS, count_absent, question_examples, read_questions, read_squad, without_misplaced
@@ -62,23 +62,23 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     name = "question-answering"
     model_class = BertForQuestionAnswering
     windowed = True
-    reading: QuestionReading
+    data_options: QuestionDataOptions
 
     @classmethod
     def read(
-        cls, reading: QuestionReading, path: str, tally: Tally, *, labelled: bool = True
+        cls, data_options: QuestionDataOptions, path: str, tally: Tally, *, labelled: bool = True
     ) -> Iterator[QuestionExample]:
         return iter(read_squad(path, tally=tally).examples) if labelled else read_questions(path, tally=tally)
 
     @classmethod
-    def given(cls, reading: QuestionReading, items: Iterable[Any], tally: Tally) -> Iterator[QuestionExample]:
+    def given(cls, data_options: QuestionDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[QuestionExample]:
         return question_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
 
     @classmethod
     def found_in(
-        cls, reading: QuestionReading, tokenizer: Tokenizer, examples: Sequence[QuestionExample], path: str
+        cls, data_options: QuestionDataOptions, tokenizer: Tokenizer, examples: Sequence[QuestionExample], path: str
     ) -> Self:
-        return cls(reading, tokenizer)
+        return cls(data_options, tokenizer)
 
     def hold_out(
         self, examples: Sequence[QuestionExample], *, share: float, generator: np.random.Generator
@@ -117,12 +117,12 @@ class QuestionAnswering(Task[QuestionExample, Found]):
             return ""
         return (
             f"{example.where}: the question has {tokens} tokens, which leaves no room for the passage in a window of "
-            f"{self.reading.max_length}; expected a shorter one, or a greater --max-length"
+            f"{self.data_options.max_length}; expected a shorter one, or a greater --max-length"
         )
 
     def _room(self, tokens: int) -> int:
         """How many tokens of the passage a window has beside so many of the question."""
-        max_length = self.reading.max_length
+        max_length = self.data_options.max_length
         assert max_length is not None  # `fitted` saw to it
         return max_length - tokens - self.tokenizer.special_count(pair=True)
 
@@ -149,7 +149,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     def _windows(
         self, number: int, example: QuestionExample, question: Encoded, context: Encoded, *, labelled: bool
     ) -> Iterator[Feature]:
-        stride = self.reading.stride
+        stride = self.data_options.stride
         assert stride is not None  # `fitted` saw to it
         room = self._room(len(question.ids))
         assert room >= 2  # `fitting` saw to it
@@ -203,8 +203,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
             first, offsets = feature.place
             inside = slice(first, first + len(offsets))
             spans = best_spans(
-                starts[row, inside], ends[row, inside], offsets, most=self.reading.max_answer_length,
-                count=self.reading.n_best,
+                starts[row, inside], ends[row, inside], offsets, most=self.data_options.max_answer_length,
+                count=self.data_options.n_best,
             )  # fmt: skip
             found.append((float(starts[row, NO_ANSWER] + ends[row, NO_ANSWER]), spans))
         return found
@@ -222,7 +222,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
                 place = span.start, span.end
                 if place not in best or span.score > best[place].score:
                     best[place] = span
-            spans = tuple(heapq.nlargest(self.reading.n_best, best.values(), key=lambda span: span.score))
+            spans = tuple(heapq.nlargest(self.data_options.n_best, best.values(), key=lambda span: span.score))
             text = example.context[spans[0].start : spans[0].end] if spans else ""
             top = spans[0].score if spans else -np.inf
             predictions.append(Found(spans, text, min(no_answer for no_answer, _ in answers) - top))
@@ -236,7 +236,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         answered = all(map(has_answer, examples))
         figures = squad_scores(
             examples, texts, version_2=not answered, no_answer_scores=no_answer,
-            threshold=self.reading.no_answer_threshold,
+            threshold=self.data_options.no_answer_threshold,
         )  # fmt: skip
         if answered:
             return figures
@@ -248,17 +248,17 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return "no question was answered" if wanted and all(map(self._unanswered, wanted)) else ""
 
     def _unanswered(self, found: Found) -> bool:
-        threshold = self.reading.no_answer_threshold
+        threshold = self.data_options.no_answer_threshold
         return not found.spans or (threshold is not None and found.no_answer_score > threshold)
 
     def tuned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> Self:
         """With the no-answer threshold that is best on these examples, where some have no answer."""
-        if self.reading.no_answer_threshold is not None or all(map(has_answer, examples)):
+        if self.data_options.no_answer_threshold is not None or all(map(has_answer, examples)):
             return self
         texts = {example.id: found.text for example, found in zip(examples, predictions, strict=True)}
         no_answer = {example.id: found.no_answer_score for example, found in zip(examples, predictions, strict=True)}
         threshold = best_threshold(examples, texts, no_answer).threshold
-        return self.with_reading(replace(self.reading, no_answer_threshold=threshold))
+        return self.with_data_options(replace(self.data_options, no_answer_threshold=threshold))
 
     def metric(self, name: str | None) -> str:
         return check_metric(self.name, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from finetune.data.data_options import READINGS, Reading, TextReading, from_trained_on
+from finetune.data.data_options import DATA_OPTIONS, DataOptions, TextDataOptions, from_trained_on
 from finetune.tasks.multiple_choice import MultipleChoice
 from finetune.tasks.question_answering import QuestionAnswering
 from finetune.tasks.task import Task
@@ -19,7 +19,7 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
 }
 
 
-def task_of_model(description: Description, directory: str) -> tuple[str, Reading]:
+def task_of_model(description: Description, directory: str) -> tuple[str, DataOptions]:
     """The task that a model directory is for, and how it reads its files.
 
     What was not fine-tuned here does not say so; then the class tells the task, and files are read in the usual way.
@@ -33,12 +33,12 @@ def task_of_model(description: Description, directory: str) -> tuple[str, Readin
     task = by_class[description.architecture]
     said = description.head.get("trained_on") or {}
     try:
-        reading = from_trained_on(task, said) if said else READINGS[task]()
+        data_options = from_trained_on(task, said) if said else DATA_OPTIONS[task]()
     except InputError as error:
         raise InputError(f"{directory}/config.json: {error}") from None
-    if isinstance(reading, TextReading) and not said:
+    if isinstance(data_options, TextDataOptions) and not said:
         kind = description.head["problem_type"]
-        reading = dataclasses.replace(
-            reading, regression=kind == "regression", multi_label=kind == "multi_label_classification"
+        data_options = dataclasses.replace(
+            data_options, regression=kind == "regression", multi_label=kind == "multi_label_classification"
         )
-    return task, reading
+    return task, data_options

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from finetune.data.data_options import Reading
+from finetune.data.data_options import DataOptions
 from finetune.data.tally import Tally
 from finetune.scoring.metrics import ClassFigures
 from minibert.errors import InputError
@@ -90,8 +90,8 @@ class Task(ABC, Generic[Example, Prediction]):
     windowed: ClassVar[bool] = False  # is what is too long seen through several windows, or cut?
     first_token_only: ClassVar[bool] = False  # does the head look at the first token's state alone?
 
-    def __init__(self, reading: Any, tokenizer: Tokenizer, labels: tuple[str, ...] = ()) -> None:
-        self.reading = reading
+    def __init__(self, data_options: Any, tokenizer: Tokenizer, labels: tuple[str, ...] = ()) -> None:
+        self.data_options = data_options
         self.tokenizer = tokenizer
         self.labels = labels
 
@@ -99,7 +99,7 @@ class Task(ABC, Generic[Example, Prediction]):
 
     @classmethod
     @abstractmethod
-    def read(cls, reading: Any, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[Example]:
+    def read(cls, data_options: Any, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[Example]:
         """The examples of a file.
 
         Raises:
@@ -108,7 +108,7 @@ class Task(ABC, Generic[Example, Prediction]):
 
     @classmethod
     @abstractmethod
-    def given(cls, reading: Any, items: Iterable[Any], tally: Tally) -> Iterator[Example]:
+    def given(cls, data_options: Any, items: Iterable[Any], tally: Tally) -> Iterator[Example]:
         """Examples to be predicted that no file has but Python; see `finetune.data.tables.given_rows`.
 
         Raises:
@@ -117,7 +117,7 @@ class Task(ABC, Generic[Example, Prediction]):
 
     @classmethod
     @abstractmethod
-    def found_in(cls, reading: Any, tokenizer: Tokenizer, examples: Sequence[Example], path: str) -> Self:
+    def found_in(cls, data_options: Any, tokenizer: Tokenizer, examples: Sequence[Example], path: str) -> Self:
         """The task as the training file decides it: its labels, its tag scheme.
 
         Raises:
@@ -227,9 +227,9 @@ class Task(ABC, Generic[Example, Prediction]):
         """Draws a picture of what is taken for what, where that makes sense; returns whether it did."""
         return False
 
-    def with_reading(self, reading: Reading) -> Self:
+    def with_data_options(self, data_options: DataOptions) -> Self:
         """The same task, reading otherwise."""
-        return type(self)(reading, self.tokenizer, self.labels)
+        return type(self)(data_options, self.tokenizer, self.labels)
 
 
 def outputs_by_example(features: Sequence[Feature], outputs: Sequence[Any]) -> Mapping[int, list[tuple[Feature, Any]]]:

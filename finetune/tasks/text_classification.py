@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from finetune.data.data_options import TextReading
+from finetune.data.data_options import TextDataOptions
 from finetune.data.examples import TextExample
 from finetune.data.labels import counted, find_labels, label_ids, label_vectors
 from finetune.data.splits import hold_out
@@ -42,49 +42,53 @@ class TextClassification(Task[TextExample, Scores]):
     name = "text-classification"
     model_class = BertForSequenceClassification
     first_token_only = True
-    reading: TextReading
+    data_options: TextDataOptions
 
     @classmethod
-    def read(cls, reading: TextReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[TextExample]:
+    def read(
+        cls, data_options: TextDataOptions, path: str, tally: Tally, *, labelled: bool = True
+    ) -> Iterator[TextExample]:
         return read_texts(
-            path, reading.columns(labelled=labelled), reading.table, problem_type=reading.problem_type,
-            label_separator=reading.label_separator, tally=tally,
+            path, data_options.columns(labelled=labelled), data_options.table, problem_type=data_options.problem_type,
+            label_separator=data_options.label_separator, tally=tally,
         )  # fmt: skip
 
     @classmethod
-    def given(cls, reading: TextReading, items: Iterable[Any], tally: Tally) -> Iterator[TextExample]:
-        columns = reading.columns(labelled=False)
+    def given(cls, data_options: TextDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[TextExample]:
+        columns = data_options.columns(labelled=False)
         return text_examples(given_rows(items, columns.chosen, tally, ["id"]), columns, tally)
 
     @classmethod
-    def found_in(cls, reading: TextReading, tokenizer: Tokenizer, examples: Sequence[TextExample], path: str) -> Self:
-        labels = ("score",) if reading.regression else find_labels(examples, path)
-        return cls(reading, tokenizer, labels)
+    def found_in(
+        cls, data_options: TextDataOptions, tokenizer: Tokenizer, examples: Sequence[TextExample], path: str
+    ) -> Self:
+        labels = ("score",) if data_options.regression else find_labels(examples, path)
+        return cls(data_options, tokenizer, labels)
 
     def hold_out(
         self, examples: Sequence[TextExample], *, share: float, generator: np.random.Generator
     ) -> tuple[list[TextExample], list[TextExample]]:
-        stratum = None if self.reading.regression else (lambda example: example.label)
+        stratum = None if self.data_options.regression else (lambda example: example.label)
         return hold_out(examples, share=share, generator=generator, stratum=stratum)
 
     def checked(self, examples: Sequence[TextExample], *, training: bool) -> tuple[list[TextExample], str]:
         self._targets(examples)
-        return list(examples), counted(examples, self.labels) if training and not self.reading.regression else ""
+        return list(examples), counted(examples, self.labels) if training and not self.data_options.regression else ""
 
     def head(self) -> dict[str, Any]:
-        return {"labels": self.labels, "problem_type": self.reading.problem_type}
+        return {"labels": self.labels, "problem_type": self.data_options.problem_type}
 
     def features(self, examples: Sequence[TextExample], *, labelled: bool = True) -> list[Feature]:
-        pairs = None if self.reading.text_pair_column is None else [example.pair or "" for example in examples]
+        pairs = None if self.data_options.text_pair_column is None else [example.pair or "" for example in examples]
         texts = [example.text for example in examples]
         targets: Sequence[Any] = self._targets(examples) if labelled else [None] * len(examples)
-        found = encoded(self.tokenizer, texts, pairs, max_length=self.reading.max_length)
+        found = encoded(self.tokenizer, texts, pairs, max_length=self.data_options.max_length)
         return [Feature(number, (tokens,), targets[number]) for number, (tokens, _) in enumerate(found)]
 
     def _targets(self, examples: Sequence[TextExample]) -> Sequence[Any]:
-        if self.reading.regression:
+        if self.data_options.regression:
             return [float(example.label) for example in examples]  # type: ignore[arg-type]  # read as numbers
-        if self.reading.multi_label:
+        if self.data_options.multi_label:
             return label_vectors(examples, self.labels)
         return label_ids(examples, self.labels)
 
@@ -93,18 +97,18 @@ class TextClassification(Task[TextExample, Scores]):
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
         """(B,) classes, or (B, C) numbers."""
         found = [feature.target for feature in features]
-        if self.reading.regression:
+        if self.data_options.regression:
             return torch.tensor(found, dtype=torch.float32)[:, None]
-        return torch.tensor(found, dtype=torch.float32 if self.reading.multi_label else torch.int64)
+        return torch.tensor(found, dtype=torch.float32 if self.data_options.multi_label else torch.int64)
 
     def count(self, targets: Tensor) -> int:
-        return targets.numel() if self.reading.multi_label else len(targets)
+        return targets.numel() if self.data_options.multi_label else len(targets)
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """Cross-entropy; of several labels each for itself; of a number, the squared difference."""
-        if self.reading.regression:
+        if self.data_options.regression:
             return F.mse_loss(logits, targets.to(logits.dtype), reduction="sum")
-        if self.reading.multi_label:
+        if self.data_options.multi_label:
             return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
         return F.cross_entropy(logits, targets, reduction="sum")
 
@@ -120,39 +124,39 @@ class TextClassification(Task[TextExample, Scores]):
 
     def metrics(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> dict[str, float]:
         targets, answers = self._targets(examples), self._answers(predictions)
-        if self.reading.regression:
+        if self.data_options.regression:
             return regression_metrics(targets, answers)
-        if self.reading.multi_label:
+        if self.data_options.multi_label:
             return multi_label_metrics(targets, answers)
         return classification_metrics(targets, answers, len(self.labels))
 
     def _answers(self, predictions: Sequence[Scores]) -> list[Any]:
         """Numbers, classes, or a 1 or 0 for each class."""
         scores = np.stack(predictions)
-        if self.reading.regression:
+        if self.data_options.regression:
             return scores[:, 0].tolist()
-        return (scores > 0).astype(int).tolist() if self.reading.multi_label else scores.argmax(axis=1).tolist()
+        return (scores > 0).astype(int).tolist() if self.data_options.multi_label else scores.argmax(axis=1).tolist()
 
     def metric(self, name: str | None) -> str:
-        return check_metric(self.reading.problem_type, name, classes=len(self.labels))
+        return check_metric(self.data_options.problem_type, name, classes=len(self.labels))
 
     def nothing_learned(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> str:
         targets, answers = self._targets(examples), self._answers(predictions)
-        if self.reading.regression:
+        if self.data_options.regression:
             return "the scores hardly differ from row to row" if np.ptp(answers) < np.ptp(targets) / 100 else ""
-        if self.reading.multi_label:
+        if self.data_options.multi_label:
             return "" if np.any(answers) else "no label was predicted for any row"
         one = len(set(answers)) == 1 and len(set(targets)) > 1
         return f"the class {self.labels[answers[0]]!r} was predicted for every row" if one else ""
 
     def figures(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> list[ClassFigures]:
-        if self.reading.regression:
+        if self.data_options.regression:
             return []
-        compute = multi_label_figures if self.reading.multi_label else class_figures
+        compute = multi_label_figures if self.data_options.multi_label else class_figures
         return compute(self._targets(examples), self._answers(predictions), self.labels)
 
     def draw(self, path: Path, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> bool:
-        if self.reading.problem_type != "single_label_classification":
+        if self.data_options.problem_type != "single_label_classification":
             return False
         draw_confusion(path, self._targets(examples), self._answers(predictions), self.labels)
         return True
@@ -161,12 +165,12 @@ class TextClassification(Task[TextExample, Scores]):
         """A label and the probability of each; all labels that hold; or a number."""
         asked = {"id": example.id, "text": example.text, "pair": example.pair}
         asked = {name: value for name, value in asked.items() if value is not None}
-        if self.reading.regression:
+        if self.data_options.regression:
             return {**asked, "score": float(prediction[0])}
         scores = torch.from_numpy(prediction)
-        shares = (scores.sigmoid() if self.reading.multi_label else scores.softmax(-1)).tolist()
+        shares = (scores.sigmoid() if self.data_options.multi_label else scores.softmax(-1)).tolist()
         probabilities = dict(zip(self.labels, shares, strict=True))
-        if self.reading.multi_label:
+        if self.data_options.multi_label:
             labels = [label for label, score in zip(self.labels, scores.tolist(), strict=True) if score > 0]
             return {**asked, "labels": labels, "probabilities": probabilities}
         return {**asked, "label": self.labels[int(prediction.argmax())], "probabilities": probabilities}

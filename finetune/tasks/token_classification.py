@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from finetune.data.conll import Names
-from finetune.data.data_options import TagReading
+from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.sentences import given_sentences, read_sentences, read_tagged
 from finetune.data.splits import hold_out
@@ -58,33 +58,37 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     name = "token-classification"
     model_class = BertForTokenClassification
     windowed = True
-    reading: TagReading
+    data_options: TagDataOptions
 
     @classmethod
-    def read(cls, reading: TagReading, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[TaggedExample]:
+    def read(
+        cls, data_options: TagDataOptions, path: str, tally: Tally, *, labelled: bool = True
+    ) -> Iterator[TaggedExample]:
         """Columns, or JSON lines; without labels also running text, a sentence a line."""
-        names = Names(reading.word_column, reading.tag_column)
+        names = Names(data_options.word_column, data_options.tag_column)
         if labelled:
             return read_tagged(path, names, tally=tally)
-        return read_sentences(path, names, layout=reading.layout, tally=tally)
+        return read_sentences(path, names, layout=data_options.layout, tally=tally)
 
     @classmethod
-    def given(cls, reading: TagReading, items: Iterable[Any], tally: Tally) -> Iterator[TaggedExample]:
-        return given_sentences(items, tally, Names(reading.word_column))
+    def given(cls, data_options: TagDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[TaggedExample]:
+        return given_sentences(items, tally, Names(data_options.word_column))
 
     @classmethod
-    def found_in(cls, reading: TagReading, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str) -> Self:
-        if reading.scheme == "none":
-            return cls(reading, tokenizer, tag_classes(examples))
-        checked, scheme = in_scheme(reading, examples)
-        return cls(replace(reading, scheme=scheme), tokenizer, tag_labels(checked, scheme))
+    def found_in(
+        cls, data_options: TagDataOptions, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str
+    ) -> Self:
+        if data_options.scheme == "none":
+            return cls(data_options, tokenizer, tag_classes(examples))
+        checked, scheme = in_scheme(data_options, examples)
+        return cls(replace(data_options, scheme=scheme), tokenizer, tag_labels(checked, scheme))
 
     @property
     def spells_entities(self) -> bool:
         """Whether tags are of some scheme; those of a model that was trained elsewhere are where all its labels are."""
-        if self.reading.scheme == "auto":
+        if self.data_options.scheme == "auto":
             return all(map(is_tag, self.labels))
-        return self.reading.scheme != "none"
+        return self.data_options.scheme != "none"
 
     def hold_out(
         self, examples: Sequence[TaggedExample], *, share: float, generator: np.random.Generator
@@ -95,7 +99,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         if not self.spells_entities:
             tag_ids(examples, self.labels)
             return list(examples), "tags are of no scheme, each is a class" if training else ""
-        checked, scheme = in_scheme(self.reading, examples)
+        checked, scheme = in_scheme(self.data_options, examples)
         self._tag_ids(checked)
         other = f", by its other name {name}" if (name := other_name(examples)) else ""
         return checked, f"tags are {scheme.upper()}{other}" if training else ""
@@ -122,7 +126,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return dict(zip(words, self.tokenizer.encode_plain(in_running_text(words)), strict=True))
 
     def _windows(self, number: int, words: Sequence[Sequence[int]], tags: Sequence[int]) -> Iterator[Feature]:
-        max_length, stride = self.reading.max_length, self.reading.stride
+        max_length, stride = self.data_options.max_length, self.data_options.stride
         assert max_length is not None and stride is not None  # `fitted` saw to it
         ids = np.array([piece for word in words for piece in word], np.int64)
         lengths = np.array([len(word) for word in words])
@@ -215,15 +219,15 @@ class TokenClassification(Task[TaggedExample, Tagged]):
                 "entities": found}  # fmt: skip
 
 
-def in_scheme(reading: TagReading, examples: Sequence[TaggedExample]) -> tuple[list[TaggedExample], Scheme]:
+def in_scheme(data_options: TagDataOptions, examples: Sequence[TaggedExample]) -> tuple[list[TaggedExample], Scheme]:
     """The examples, checked, and how they spell entities: as the reading says, or found out.
 
     Raises:
         InputError: as `check_tags`.
     """
-    chosen: Any = reading.scheme
+    chosen: Any = data_options.scheme
     scheme: Scheme = find_scheme(examples) if chosen == "auto" else chosen
-    return check_tags(examples, scheme, fix=reading.fix_tags, chosen=chosen != "auto"), scheme
+    return check_tags(examples, scheme, fix=data_options.fix_tags, chosen=chosen != "auto"), scheme
 
 
 def words_for_themselves(tags: Sequence[str]) -> list[Entity]:

@@ -20,7 +20,7 @@ WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 @dataclass(frozen=True)
-class Reading:
+class ProcessorTimes:
     """Seconds since some beginning."""
 
     now: float
@@ -28,7 +28,7 @@ class Reading:
     own: float  # of work by this process
 
     @classmethod
-    def take(cls) -> Reading:
+    def take(cls) -> ProcessorTimes:
         """At this moment."""
         times = psutil.cpu_times()._asdict()
         # A guest's time is counted in its host's user time as well.
@@ -36,7 +36,7 @@ class Reading:
         busy = sum(seconds for name, seconds in times.items() if name not in idle)
         return cls(time.monotonic(), busy, time.process_time())
 
-    def others(self, before: Reading, *, processes: int = 1) -> float:
+    def others(self, before: ProcessorTimes, *, processes: int = 1) -> float:
         """The cores that other programs took since `before`. processes: like this one, that are no others."""
         return (self.machine - before.machine - processes * (self.own - before.own)) / (self.now - before.now)
 
@@ -68,10 +68,10 @@ def watch() -> None:
 def look_on() -> None:
     """Looks every `INTERVAL`, without end: as long as other programs want the cores, spare threads are kept."""
     spare: SpareThreads | None = None
-    before = Reading.take()
+    before = ProcessorTimes.take()
     while True:
         time.sleep(INTERVAL)
-        now = Reading.take()
+        now = ProcessorTimes.take()
         others, before = now.others(before), now
         if "torch" not in sys.modules:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from minibert.fast.threads import TAKEN, Reading, cores, crowded
+from minibert.fast.threads import TAKEN, ProcessorTimes, cores, crowded
 
 SHORTEST = 2.0  # seconds between two looks
 
@@ -17,7 +17,7 @@ class Contention:
         self._computes = device.type == "cpu"
         self._wanted = processes * torch.get_num_threads()
         self._processes = processes
-        self._last = Reading.take()
+        self._last = ProcessorTimes.take()
         self._fastest = 0.0
         self._said = False
 
@@ -26,7 +26,7 @@ class Contention:
 
         speed: since the last call, in `unit`.
         """
-        reading = Reading.take()
+        reading = ProcessorTimes.take()
         if reading.now - self._last.now < SHORTEST:
             return None
         others = reading.others(self._last, processes=self._processes)

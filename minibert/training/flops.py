@@ -19,7 +19,7 @@ SIZES = {"cpu": 2048, "cuda": 8192}  # of the square matrices: large enough to k
 REPEATS = 9
 
 
-def measured_ceiling(dtype: torch.dtype, device: torch.device, size: int | None = None) -> float:
+def measured_peak(dtype: torch.dtype, device: torch.device, size: int | None = None) -> float:
     """Floating-point operations a second of one large matrix product, the median of some."""
     size = size or SIZES[device.type]
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))

@@ -64,7 +64,7 @@ class Processes:
         dist.broadcast_object_list(box, src=0, device=self._device)
         return box[0]
 
-    def give_out(self, model: nn.Module) -> None:
+    def broadcast_parameters(self, model: nn.Module) -> None:
         """Rank 0's parameters and buffers, into every process's model."""
         if self.world_size > 1:
             for tensor in model.state_dict().values():

@@ -38,7 +38,7 @@ class RunOptions(Protocol):
         """The options that decide the result, as plain values."""
 
 
-class Standing(enum.Enum):
+class RunStatus(enum.Enum):
     """What is to be done in a run's directory."""
 
     NEW = "start from the beginning"
@@ -110,7 +110,7 @@ class RunDirectory:
         with hold(self.lock, busy=f"{self.path}: another process is training there"):
             yield
 
-    def standing(self, options: RunOptions) -> Standing:
+    def status(self, options: RunOptions) -> RunStatus:
         """
         Raises:
             InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
@@ -119,7 +119,7 @@ class RunDirectory:
 
         check_path(self.path)
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
-            return Standing.NEW
+            return RunStatus.NEW
         if not self.path.is_dir():
             raise InputError(f"{self.path}: is no directory")
         if not self.configuration.is_file():
@@ -132,10 +132,10 @@ class RunDirectory:
         if finished:
             with contextlib.suppress(OSError):  # of a process that was killed right after its last word
                 self.lock.unlink()
-            return Standing.FINISHED
+            return RunStatus.FINISHED
         if not options.resume:
             raise InputError(f"{self.path}: holds an unfinished run; go on with --resume, or give --out another place")
-        return Standing.UNFINISHED
+        return RunStatus.UNFINISHED
 
     def _differences(self, options: RunOptions) -> list[str]:
         """Fields in which the saved configuration and `options` differ: "seed is 1, was 0"."""

@@ -12,18 +12,18 @@ from benchmarks.data import write_files
 from benchmarks.peers.recipes import RECIPES, PeerFeature, best_span
 from benchmarks.scores import score
 from benchmarks.tasks import TASKS, Work, read_examples
-from finetune.data.data_options import ChoiceReading, QuestionReading, TagReading, TextReading
+from finetune.data.data_options import ChoiceDataOptions, QuestionDataOptions, TagDataOptions, TextDataOptions
 from finetune.tasks.registry import TASKS as OUR_TASKS
 from finetune.tasks.task import Feature
 from minibert.tokenizer import Tokenizer
 from tests.benchmarks.conftest import FOLDERS
 
-READINGS = {
-    "cola": TextReading(text_column="4", label_column="2", header=False, quoting=False),
-    "stsb": TextReading("6", "7", "5", header=False, quoting=False, regression=True),
-    "wnut17": TagReading(),
-    "squad": QuestionReading(max_length=384, stride=128),
-    "choices": ChoiceReading(),
+DATA_OPTIONS = {
+    "cola": TextDataOptions(text_column="4", label_column="2", header=False, quoting=False),
+    "stsb": TextDataOptions("6", "7", "5", header=False, quoting=False, regression=True),
+    "wnut17": TagDataOptions(),
+    "squad": QuestionDataOptions(max_length=384, stride=128),
+    "choices": ChoiceDataOptions(),
 }
 
 
@@ -34,7 +34,7 @@ def both(task: str, hf_model: Path, data: Path, out: Path) -> tuple[Any, list[An
     examples = list(read_examples(task, work.train))
     recipe = RECIPES[task](work, examples)
     kind = OUR_TASKS[TASKS[task].command]
-    ours = kind.found_in(READINGS[task].fitted(512), Tokenizer.load(hf_model), examples, work.train)
+    ours = kind.found_in(DATA_OPTIONS[task].fitted(512), Tokenizer.load(hf_model), examples, work.train)
     return recipe, examples, recipe.features(examples), ours.features(examples)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from finetune.data.data_options import READINGS
+from finetune.data.data_options import DATA_OPTIONS
 from finetune.inference_options import EvaluateOptions, PredictOptions
 from finetune.options import OPTIONS
 from minibert.commands.add_tokens import AddTokensOptions
@@ -147,12 +147,12 @@ def good_commands(stuff: Path) -> dict[str, Good]:
     for task in material.TASKS:
         train, dev, test = (stuff / material.file_name(task, stem) for stem in ("train", "dev", "test"))
         words = ("finetune", task, "--model", stuff / "model", "--train", train, "--dev", dev, *material.FINETUNING)
-        found[task] = Good((*words, "--epochs", 1, "--out", "out"), [OPTIONS[task], READINGS[task]])
-        tuned, reading = stuff / f"tuned-{task}", READINGS[task]
+        found[task] = Good((*words, "--epochs", 1, "--out", "out"), [OPTIONS[task], DATA_OPTIONS[task]])
+        tuned, data_options = stuff / f"tuned-{task}", DATA_OPTIONS[task]
         words = ("finetune", "evaluate", tuned, "--data", test, "--json", "out.json")
-        found[f"evaluate {task}"] = Good(words, [EvaluateOptions, reading], True)
+        found[f"evaluate {task}"] = Good(words, [EvaluateOptions, data_options], True)
         words = ("finetune", "predict", tuned, "--input", test, "--output", "out.jsonl")
-        found[f"predict {task}"] = Good(words, [PredictOptions, reading])
+        found[f"predict {task}"] = Good(words, [PredictOptions, data_options])
     return found
 
 
@@ -169,7 +169,7 @@ LONG = {"steps", "minutes", "epochs", "seeds", "workers", "count"}
 
 def options(good: Good, place: Path, rng: random.Random) -> Try:
     """An option with a value that it can't have, mostly."""
-    fields = [field for kind in good.options for field in dataclasses.fields(kind) if field.name != "reading"]
+    fields = [field for kind in good.options for field in dataclasses.fields(kind) if field.name != "data_options"]
     field = rng.choice(fields)
     value = rng.choice(VALUES)
     if field.name in LONG and not value.startswith(("-", "n", "x")):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.data.data_options import ChoiceReading, TextReading
+from finetune.data.data_options import ChoiceDataOptions, TextDataOptions
 from finetune.data.examples import ChoiceExample, TextExample
-from finetune.forward import Machine, by_length, outputs_of, with_states
+from finetune.forward import Runtime, by_length, outputs_of, with_states
 from finetune.tasks.multiple_choice import MultipleChoice
 from finetune.tasks.task import Feature, Task, Tokens
 from finetune.tasks.text_classification import TextClassification
@@ -51,22 +51,22 @@ def model_for(architecture: str, tokenizer: Tokenizer) -> TaskModel:
 def task_of(architecture: str, tokenizer: Tokenizer) -> tuple[Task, list[Feature]]:
     texts = ("the cat", "he ran home", "the dogs sat on the mat")
     if architecture == "BertForMultipleChoice":
-        choices = MultipleChoice(ChoiceReading().fitted(TINY.max_position_embeddings), tokenizer)
+        choices = MultipleChoice(ChoiceDataOptions().fitted(TINY.max_position_embeddings), tokenizer)
         return choices, choices.features([ChoiceExample("he", texts, 1, 1, "x.jsonl:1")])
-    task = TextClassification(TextReading().fitted(TINY.max_position_embeddings), tokenizer, ("no", "yes"))
+    task = TextClassification(TextDataOptions().fitted(TINY.max_position_embeddings), tokenizer, ("no", "yes"))
     return task, task.features([TextExample(text, None, "yes", 1, "x.tsv:1") for text in texts])
 
 
 @pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "BertForMultipleChoice"])
 def test_of_the_last_block_the_first_token_alone_is_computed(architecture: str, tokenizer: Tokenizer) -> None:
     (task, features), model = task_of(architecture, tokenizer), model_for(architecture, tokenizer)
-    machine = Machine(torch.device("cpu"), Precision(torch.float64, "asked for", "cpu"), Processes())
+    runtime = Runtime(torch.device("cpu"), Precision(torch.float64, "asked for", "cpu"), Processes())
     rows: list[int] = []
     model.encoder.blocks[-1].feed_forward.register_forward_hook(lambda _module, _args, output: rows.append(len(output)))
-    answers = outputs_of(model, task, features, machine)
-    known = outputs_of(model, task, with_states(model, task, features, machine), machine)
+    answers = outputs_of(model, task, features, runtime)
+    known = outputs_of(model, task, with_states(model, task, features, runtime), runtime)
     assert rows == [3, 3]  # a sequence each; where its state is known, nothing is computed
     with every_position(model.encoder):
-        whole = outputs_of(model, task, features, machine)
+        whole = outputs_of(model, task, features, runtime)
     for found in (answers, known):
         np.testing.assert_allclose(np.stack(found), np.stack(whole), rtol=0, atol=1e-6)

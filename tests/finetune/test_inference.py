@@ -15,7 +15,7 @@ import pytest
 import finetune
 import minibert
 from finetune import inference
-from finetune.data.data_options import TagReading, from_trained_on
+from finetune.data.data_options import TagDataOptions, from_trained_on
 from finetune.options import TagOptions
 from tests.finetune.files import standard_input
 from tests.finetune.running import TASKS, file_name, lines, run_here
@@ -163,7 +163,7 @@ def test_parts_of_speech_are_learned_and_scored(
 
 def test_models_and_runs_of_earlier_versions_are_understood() -> None:
     said = {"task": "token-classification", "scheme": "iob2", "fix_tags": False, "max_length": 64, "stride": 15}
-    expected = TagReading(scheme="iob2", max_length=64, stride=15)
+    expected = TagDataOptions(scheme="iob2", max_length=64, stride=15)
     assert from_trained_on("token-classification", said) == expected
     run = TagOptions(model="model", train="train.conll", out="run").decisive()
     assert {name for name in ("word_column", "tag_column", "layout") if run[name] is not None} == set()
@@ -390,12 +390,12 @@ def test_a_pipe_is_written_into_and_a_link_stays_one(
     (tmp_path / "x.txt").write_text("the cat\n")
     (tmp_path / "file").write_text("earlier")
     (tmp_path / "link").symlink_to("file")
-    reading, writing = os.pipe()
+    data_options, writing = os.pipe()
     for output in (tmp_path / "link", f"/dev/fd/{writing}"):
         args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", output)
         assert run_here(monkeypatch, *args) == 0
     os.close(writing)
-    with open(reading, encoding="utf-8") as pipe:
+    with open(data_options, encoding="utf-8") as pipe:
         assert [json.loads(line)["text"] for line in pipe] == ["the cat"]
     assert (tmp_path / "link").is_symlink()
     assert [answer["text"] for answer in lines(tmp_path / "file")] == ["the cat"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from finetune.data.data_options import QuestionReading, TagReading
+from finetune.data.data_options import QuestionDataOptions, TagDataOptions
 from finetune.data.examples import Answer, QuestionExample, TaggedExample
 from finetune.tasks.question_answering import NO_ANSWER, QuestionAnswering
 from finetune.tasks.task import encoded, joined
@@ -23,7 +23,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 
 def test_every_answer_is_read_off_its_window_again(tokenizer: Tokenizer) -> None:
-    task = QuestionAnswering(QuestionReading(max_length=24, stride=6).fitted(64), tokenizer)
+    task = QuestionAnswering(QuestionDataOptions(max_length=24, stride=6).fitted(64), tokenizer)
     for answer in ANSWERS:
         gold = (Answer(answer, CONTEXT.index(answer)),)
         question = QuestionExample("q", "the dog ran", CONTEXT, gold, False, "t", "x.json: question q")
@@ -38,7 +38,7 @@ def test_every_answer_is_read_off_its_window_again(tokenizer: Tokenizer) -> None
 
 
 def test_a_window_is_what_the_tokenizer_makes_of_a_pair(tokenizer: Tokenizer) -> None:
-    task = QuestionAnswering(QuestionReading(max_length=200, stride=12).fitted(256), tokenizer)
+    task = QuestionAnswering(QuestionDataOptions(max_length=200, stride=12).fitted(256), tokenizer)
     question = QuestionExample("q", "the dog ran", CONTEXT, (), True, "t", "x.json: question q")
     (feature,) = task.features([question])
     batch = tokenizer("the dog ran", CONTEXT)
@@ -61,7 +61,7 @@ def test_pairs_are_laid_out_as_the_tokenizer_does(tokenizer: Tokenizer) -> None:
 def test_tagged_words_are_cut_as_inside_a_sentence(kind: Kind) -> None:
     tokenizer = Tokenizer.train([CONTEXT, "the cat 猫 sat"] * 3, vocab_size=300, kind=kind)
     words = ("cat", "sat", "猫", "[SEP]", "<mask>")
-    task = TokenClassification(TagReading(max_length=60, stride=2).fitted(64), tokenizer, ("O",))
+    task = TokenClassification(TagDataOptions(max_length=60, stride=2).fitted(64), tokenizer, ("O",))
     example = TaggedExample(words, ("O",) * 5, 1, "x:1")
     (feature,) = task.features([example])
     ids = feature.sequences[0].ids

@@ -80,13 +80,13 @@ def on_public_data(task: str, directory: Path) -> FineTuned:
     learned, inputs = write_files(
         name, DATA / {"choices": "squad"}.get(name, name), data, train_limit=examples, dev_limit=INPUTS
     )
-    reading = tuple(PUBLIC[name].reading.split())
+    data_options = tuple(PUBLIC[name].data_options.split())
     # MiniLM's hidden states are as large as 10, and float32 rounds accordingly.
     tolerances = {torch.float32: 5e-5}
     made = FineTuned(directory / "run" / task, directory / "exported" / task, inputs, tolerances)
     length = PUBLIC[name].max_length
     files = ("--model", model, "--train", learned, "--dev", inputs, "--out", made.run, "--max-length", length)
-    train(made, task, *files, *reading, "--epochs", 1, "--learning-rate", rate, "--batch-size", 16)
+    train(made, task, *files, *data_options, "--epochs", 1, "--learning-rate", rate, "--batch-size", 16)
     return made
 
 
@@ -110,7 +110,7 @@ def assert_same_answers(made: FineTuned, task: str, *, dtype: torch.dtype, toler
     model.to(dtype)
     said = head_fields(model)["trained_on"]
     ours = kind(from_trained_on(task, said), tokenizer, tuple(getattr(model, "labels", ())))
-    features = ours.features(list(kind.read(ours.reading, str(made.inputs), Tally())))
+    features = ours.features(list(kind.read(ours.data_options, str(made.inputs), Tally())))
     auto = getattr(transformers, "AutoModelFor" + kind.model_class.__name__.removeprefix("BertFor"))
     reference = auto.from_pretrained(made.exported).to(dtype).eval()
 

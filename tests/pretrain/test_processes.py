@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minibert.training.processes import Processes
 from pretrain.options import parse_options
-from pretrain.run_directory import RunDirectory
+from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import set_up
 from pretrain.step import StepSums, accumulate_gradients
 from pretrain.train import Pretraining
@@ -37,7 +37,7 @@ def options(arrays: Path, shape: Path, out: Path, *args: object) -> list[str]:
 def gradients(args: list[str]) -> tuple[dict[str, Tensor], StepSums]:
     """Those of a run's second global batch, before clipping."""
     parsed = parse_options(args)
-    directory = RunDirectory(Path(parsed.out))
+    directory = PretrainDirectory(Path(parsed.out))
     set_up(directory, parsed, processes=1)
     run = Pretraining(directory, parsed, Processes())
     sums = accumulate_gradients(run.backward, run.micro_batches(16), processes=run.processes)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from minibert.training.run_directory import Standing
+from minibert.training.run_directory import RunStatus
 from pretrain.options import PretrainOptions
-from pretrain.run_directory import RunDirectory
+from pretrain.run_directory import PretrainDirectory
 from tests.helpers import refusal
 
 OPTIONS = PretrainOptions(out="run", data="arrays", model="tiny", steps=10)
@@ -18,9 +18,9 @@ RESUME = dataclasses.replace(OPTIONS, resume=True)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+def run(tmp_path: Path) -> PretrainDirectory:
     """A run that was begun and has no state yet."""
-    directory = RunDirectory(tmp_path / "run")
+    directory = PretrainDirectory(tmp_path / "run")
     directory.path.mkdir()
     directory.configuration.write_text(OPTIONS.to_toml(), encoding="utf-8")
     return directory
@@ -28,36 +28,36 @@ def run(tmp_path: Path) -> RunDirectory:
 
 @pytest.mark.parametrize("options", [OPTIONS, RESUME])
 def test_a_place_that_is_absent_or_empty_is_new(tmp_path: Path, options: PretrainOptions) -> None:
-    assert RunDirectory(tmp_path / "not" / "there").standing(options) is Standing.NEW
-    assert RunDirectory(tmp_path).standing(options) is Standing.NEW
+    assert PretrainDirectory(tmp_path / "not" / "there").status(options) is RunStatus.NEW
+    assert PretrainDirectory(tmp_path).status(options) is RunStatus.NEW
 
 
-def test_an_unfinished_run_goes_on_when_asked_to(run: RunDirectory) -> None:
-    assert run.standing(RESUME) is Standing.UNFINISHED
-    message = refusal(lambda: run.standing(OPTIONS))
+def test_an_unfinished_run_goes_on_when_asked_to(run: PretrainDirectory) -> None:
+    assert run.status(RESUME) is RunStatus.UNFINISHED
+    message = refusal(lambda: run.status(OPTIONS))
     assert str(run.path) in message and "unfinished" in message and "--resume" in message
 
 
-def test_a_run_is_finished_when_its_summary_is_there(run: RunDirectory) -> None:
+def test_a_run_is_finished_when_its_summary_is_there(run: PretrainDirectory) -> None:
     for path in (run.metrics, run.curves, run.path / "config.json"):
         path.touch()
-    assert run.standing(RESUME) is Standing.UNFINISHED
+    assert run.status(RESUME) is RunStatus.UNFINISHED
     run.summary.write_text("{}")
-    assert run.standing(RESUME) is run.standing(OPTIONS) is Standing.FINISHED
+    assert run.status(RESUME) is run.status(OPTIONS) is RunStatus.FINISHED
 
 
-def test_a_finished_run_loses_the_lock_that_a_kill_at_its_very_end_left(run: RunDirectory) -> None:
+def test_a_finished_run_loses_the_lock_that_a_kill_at_its_very_end_left(run: PretrainDirectory) -> None:
     run.lock.touch()
-    assert run.standing(RESUME) is Standing.UNFINISHED and run.lock.exists()
+    assert run.status(RESUME) is RunStatus.UNFINISHED and run.lock.exists()
     run.summary.write_text("{}")
-    assert run.standing(OPTIONS) is Standing.FINISHED and not run.lock.exists()
+    assert run.status(OPTIONS) is RunStatus.FINISHED and not run.lock.exists()
 
 
 @pytest.mark.parametrize("options", [OPTIONS, RESUME])
 def test_anything_else_is_refused(tmp_path: Path, options: PretrainOptions) -> None:
     (tmp_path / "file").touch()
-    assert "is no directory" in refusal(lambda: RunDirectory(tmp_path / "file").standing(options))
-    assert "holds no pretraining run" in refusal(lambda: RunDirectory(tmp_path).standing(options))
+    assert "is no directory" in refusal(lambda: PretrainDirectory(tmp_path / "file").status(options))
+    assert "holds no pretraining run" in refusal(lambda: PretrainDirectory(tmp_path).status(options))
 
 
 @pytest.mark.parametrize(
@@ -75,29 +75,29 @@ def test_anything_else_is_refused(tmp_path: Path, options: PretrainOptions) -> N
 )
 @pytest.mark.parametrize("is_finished", [True, False])
 def test_another_configuration_is_refused_by_field(
-    run: RunDirectory, change: dict[str, Any], said: str, is_finished: bool
+    run: PretrainDirectory, change: dict[str, Any], said: str, is_finished: bool
 ) -> None:
     if is_finished:
         run.summary.write_text("{}")
-    message = refusal(lambda: run.standing(dataclasses.replace(RESUME, **change)))
+    message = refusal(lambda: run.status(dataclasses.replace(RESUME, **change)))
     assert message.endswith(f"of another configuration: {said}")
     assert ("a finished run" if is_finished else "an unfinished run") in message
 
 
-def test_how_often_it_reports_may_change(run: RunDirectory) -> None:
+def test_how_often_it_reports_may_change(run: PretrainDirectory) -> None:
     changed = dataclasses.replace(
         RESUME, out="moved", save_every=1, save_seconds=3.0, evaluations=1, log_every=1, device="cpu"
     )
-    assert run.standing(changed) is Standing.UNFINISHED
+    assert run.status(changed) is RunStatus.UNFINISHED
 
 
-def test_a_configuration_that_cannot_be_read_is_named(run: RunDirectory) -> None:
+def test_a_configuration_that_cannot_be_read_is_named(run: PretrainDirectory) -> None:
     run.configuration.write_bytes(b"\xff")
-    assert "run.toml: no readable TOML" in refusal(lambda: run.standing(RESUME))
+    assert "run.toml: no readable TOML" in refusal(lambda: run.status(RESUME))
 
 
 def test_the_places_are_those_of_the_contract(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
+    run = PretrainDirectory(tmp_path)
     places = (run.configuration, run.data, run.state, run.metrics, run.curves, run.summary)
     assert [place.relative_to(tmp_path).as_posix() for place in places] == [
         "run.toml", "data", "state", "metrics.jsonl", "curves.png", "summary.json",

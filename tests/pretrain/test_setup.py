@@ -11,10 +11,10 @@ import torch
 import minibert
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.tokenizer import Tokenizer
-from minibert.training.run_directory import Standing
+from minibert.training.run_directory import RunStatus
 from pretrain.arrays.shards import PreparedCorpus, open_prepared
 from pretrain.options import PretrainOptions
-from pretrain.run_directory import RunDirectory
+from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import build_model, model_config, set_up
 from tests.helpers import refusal
 from tests.pretrain.running import tree, write_shape
@@ -37,8 +37,8 @@ def corpus(arrays: Path) -> PreparedCorpus:
     return open_prepared(arrays)
 
 
-def directory(options: PretrainOptions) -> RunDirectory:
-    return RunDirectory(Path(options.out))
+def directory(options: PretrainOptions) -> PretrainDirectory:
+    return PretrainDirectory(Path(options.out))
 
 
 # --- The directory ---------------------------------------------------------------------------------------------------
@@ -46,10 +46,10 @@ def directory(options: PretrainOptions) -> RunDirectory:
 
 def test_a_new_run_begins_with_its_configuration(options: PretrainOptions) -> None:
     run = directory(options)
-    assert set_up(run, options, processes=1) is Standing.NEW
+    assert set_up(run, options, processes=1) is RunStatus.NEW
     assert [path.name for path in run.path.iterdir()] == ["run.toml"]
     assert run.configuration.read_text() == options.to_toml()
-    assert set_up(run, dataclasses.replace(options, resume=True), processes=1) is Standing.UNFINISHED
+    assert set_up(run, dataclasses.replace(options, resume=True), processes=1) is RunStatus.UNFINISHED
 
 
 def test_text_becomes_token_arrays_in_the_run(options: PretrainOptions, text: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_run_that_was_killed_while_its_text_was_read_reads_it_again(options: P
     run.path.mkdir(parents=True)
     run.configuration.write_text(options.to_toml())
     (run.path / ".data.partial").mkdir()
-    assert set_up(run, options, processes=1) is Standing.UNFINISHED
+    assert set_up(run, options, processes=1) is RunStatus.UNFINISHED
     assert sorted(path.name for path in run.path.iterdir()) == ["data", "run.toml"]
 
 

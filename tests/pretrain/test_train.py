@@ -23,7 +23,7 @@ from pretrain.arrays.shards import open_prepared
 from pretrain.batches.batch import PretrainBatch
 from pretrain.evaluate import HeldOut
 from pretrain.options import parse_options
-from pretrain.run_directory import RunDirectory
+from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import set_up
 from pretrain.train import EvaluationTimes, Position, Pretraining
 from tests.helpers import FAMILY
@@ -58,7 +58,7 @@ def run(arrays: Path, shape: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def started(arrays: Path, shape: Path, out: Path, *args: object) -> Pretraining:
     """A run before its first step."""
     options = parse_options([*map(str, ("--data", arrays, "--out", out, "--model", shape, *SMALL, *args))])
-    directory = RunDirectory(out)
+    directory = PretrainDirectory(out)
     set_up(directory, options, processes=1)
     return Pretraining(directory, options, Processes())
 
@@ -335,7 +335,7 @@ def test_phases_lengthen_the_sequences_at_their_share_of_the_run(
     recipe.write_text("phases = [[16, 0.5], [32, 0.5]]\n")
     args = ("--data", arrays, "--out", tmp_path / "run", "--model", shape, "--batch-size", 8, "--dtype", "float32")
     options = parse_options([*map(str, (*args, "--recipe", recipe, "--steps", 10))])
-    directory = RunDirectory(tmp_path / "run")
+    directory = PretrainDirectory(tmp_path / "run")
     set_up(directory, options, processes=1)
     seen = seen_batches(Pretraining(directory, options, Processes()))
     assert [phase for phase, _ in seen] == [0] * 5 + [1] * 5

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from finetune.data.batches import batches_in_epoch, collate, epoch_order, make_batch, padded_length, smallest_batch
-from finetune.data.data_options import TagReading
+from finetune.data.data_options import TagDataOptions
 from finetune.tasks.task import Feature, Tokens
 from finetune.tasks.token_classification import TokenClassification
 from minibert.tokenizer import Tokenizer
@@ -67,7 +67,7 @@ def test_few_lengths_are_met_and_none_above_the_limit() -> None:
 def test_a_batch_and_its_known_states_are_as_wide_as_each_other_and_no_wider_than_allowed(
     tokenizer: Tokenizer, max_length: int, width: int
 ) -> None:
-    task = TokenClassification(TagReading(max_length=max_length).fitted(32), tokenizer, ("O", "B-X"))
+    task = TokenClassification(TagDataOptions(max_length=max_length).fitted(32), tokenizer, ("O", "B-X"))
     features = [
         Feature(example, (Tokens(np.full(length, 5, np.int32), length),), hidden=torch.ones(1, length, 2))
         for example, length in enumerate([16, 17])

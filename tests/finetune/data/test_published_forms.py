@@ -638,7 +638,7 @@ def to_be_predicted(found: Outcome) -> list[Any]:
     """What `predict` reads of the file: the same without labels, bad rows aside."""
     assert found.data is not None
     task = found.data.task
-    return list(task.read(task.reading, found.path, Tally("skip"), labelled=False))
+    return list(task.read(task.data_options, found.path, Tally("skip"), labelled=False))
 
 
 def prepared(form: Form, base: Path, path: str, options: list[str]) -> TrainingData:

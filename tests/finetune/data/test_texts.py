@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetune.data.data_options import TextReading, from_trained_on
+from finetune.data.data_options import TextDataOptions, from_trained_on
 from finetune.data.examples import TextExample
 from finetune.data.labels import find_labels
 from finetune.data.tables import TableFormat
@@ -221,14 +221,14 @@ def test_bad_rows_are_left_out_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("more", "quoting"), [((), None), (("--quoting",), True), (("--no-quoting",), False)])
 def test_quoting_is_as_the_delimiter_has_it_unless_asked_for(more: tuple[str, ...], quoting: bool | None) -> None:
     args = ("--model", "m", "--train", "t.tsv", "--out", "o", *more)
-    assert parse_options("text-classification", args).given_reading.table.quoting is quoting  # type: ignore[union-attr]
+    assert parse_options("text-classification", args).given_data_options.table.quoting is quoting  # type: ignore[union-attr]
 
 
 def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", 'text\tlabel\n"a\nb"\tx\n')
-    reading = from_trained_on("text-classification", {"task": "text-classification", "quoting": True})
-    assert isinstance(reading, TextReading)
-    assert [x.text for x in read(path, table=reading.table)] == ["a\nb"]
+    data_options = from_trained_on("text-classification", {"task": "text-classification", "quoting": True})
+    assert isinstance(data_options, TextDataOptions)
+    assert [x.text for x in read(path, table=data_options.table)] == ["a\nb"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -
     ],
 )
 def test_a_separator_of_labels_goes_with_several(options: dict[str, Any], message: str) -> None:
-    assert message in refusal(TextReading(**options).check)
+    assert message in refusal(TextDataOptions(**options).check)
 
 
 # --- Real files ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.data.data_options import ChoiceReading, QuestionReading, TagReading, TextReading
+from finetune.data.data_options import ChoiceDataOptions, QuestionDataOptions, TagDataOptions, TextDataOptions
 from finetune.data.examples import Answer, ChoiceExample, QuestionExample, TaggedExample, TextExample
 from finetune.scoring.doubts import doubts, unknown_share
 from finetune.tasks.multiple_choice import MultipleChoice
@@ -20,9 +20,9 @@ from minibert.tokenizer import Tokenizer
 from tests.finetune.running import TASKS, run_here
 from tests.finetune.test_train import SHORT, arguments
 
-CLASSES = TextReading(), ("x", "y")
-SEVERAL = TextReading(multi_label=True), ("x", "y")
-NUMBER = TextReading(regression=True), ("score",)
+CLASSES = TextDataOptions(), ("x", "y")
+SEVERAL = TextDataOptions(multi_label=True), ("x", "y")
+NUMBER = TextDataOptions(regression=True), ("score",)
 
 
 def texts(*labels: Any) -> list[TextExample]:
@@ -46,12 +46,12 @@ def scores(*rows: list[float]) -> list[Any]:
     ],
 )
 def test_of_texts(kind: Any, examples: Any, predictions: Any, said: str, tokenizer: Tokenizer) -> None:
-    reading, labels = kind
-    assert TextClassification(reading, tokenizer, labels).nothing_learned(examples, predictions) == said
+    data_options, labels = kind
+    assert TextClassification(data_options, tokenizer, labels).nothing_learned(examples, predictions) == said
 
 
 def test_of_tags(tokenizer: Tokenizer) -> None:
-    task = TokenClassification(TagReading(), tokenizer, ("O", "B-x"))
+    task = TokenClassification(TagDataOptions(), tokenizer, ("O", "B-x"))
     examples = [TaggedExample(("a", "b"), tags, 1, "dev.conll:1") for tags in (("O", "B-x"), ("O", "O"))]
     none, one = Tagged(("O", "O"), (1.0, 1.0)), Tagged(("B-x", "O"), (1.0, 1.0))
     assert task.nothing_learned(examples, [none, none]) == "no entity was found"
@@ -60,7 +60,7 @@ def test_of_tags(tokenizer: Tokenizer) -> None:
 
 
 def test_of_tags_that_spell_no_entities(tokenizer: Tokenizer) -> None:
-    task = TokenClassification(TagReading(scheme="none"), tokenizer, ("NOUN", "VERB"))
+    task = TokenClassification(TagDataOptions(scheme="none"), tokenizer, ("NOUN", "VERB"))
     examples = [TaggedExample(("a", "b"), ("NOUN", "VERB"), 1, "dev.conll:1")]
     assert task.nothing_learned(examples, [Tagged(("VERB", "VERB"), (1.0, 1.0))]) == (
         "every word was given the tag 'VERB'"
@@ -69,7 +69,7 @@ def test_of_tags_that_spell_no_entities(tokenizer: Tokenizer) -> None:
 
 
 def test_of_questions(tokenizer: Tokenizer) -> None:
-    task = QuestionAnswering(QuestionReading(no_answer_threshold=0.0), tokenizer)
+    task = QuestionAnswering(QuestionDataOptions(no_answer_threshold=0.0), tokenizer)
     examples = [QuestionExample(name, "who", "a", answers, not answers, "t", "dev.json")
                 for name, answers in (("q1", (Answer("a", 0),)), ("q2", ()))]  # fmt: skip
     unsure, sure = Found((Span(0, 1, 1.0),), "a", 1.0), Found((Span(0, 1, 1.0),), "a", -1.0)
@@ -79,7 +79,7 @@ def test_of_questions(tokenizer: Tokenizer) -> None:
 
 
 def test_of_choices(tokenizer: Tokenizer) -> None:
-    task = MultipleChoice(ChoiceReading(), tokenizer)
+    task = MultipleChoice(ChoiceDataOptions(), tokenizer)
     examples = [ChoiceExample("q", choices, 0, 1, "dev.jsonl:1") for choices in (("a", "b"), ("a", "b", "c", "d"))]
     wrong, right = np.array([0, 1, 0, 0], np.float32), np.array([1, 0], np.float32)
     assert task.nothing_learned(examples, [right, wrong]) == ""
@@ -116,7 +116,7 @@ class Silent(TextClassification):
 def test_of_losses_vocabularies_and_small_files(
     examples: int, losses: list[float], unknown: int, said: list[str], tokenizer: Tokenizer
 ) -> None:
-    task: Task[Any, Any] = Silent(TextReading(), tokenizer, ("x", "y"))
+    task: Task[Any, Any] = Silent(TextDataOptions(), tokenizer, ("x", "y"))
     (cat,) = tokenizer.encode_plain(["cat"])[0]
     ids = np.array([tokenizer.unk_id] * unknown + [cat] * (5 - unknown))
     feature = Feature(0, (joined(tokenizer, ids),))

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from finetune.data.batches import make_batch
-from finetune.data.data_options import ChoiceReading
+from finetune.data.data_options import ChoiceDataOptions
 from finetune.data.examples import ChoiceExample
 from finetune.tasks.multiple_choice import MultipleChoice
 from minibert.heads import BertForMultipleChoice
@@ -24,7 +24,7 @@ EXAMPLES = [
 
 @pytest.fixture
 def task(tokenizer: Tokenizer) -> MultipleChoice:
-    return MultipleChoice(ChoiceReading().fitted(TINY.max_position_embeddings), tokenizer)
+    return MultipleChoice(ChoiceDataOptions().fitted(TINY.max_position_embeddings), tokenizer)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from finetune.data.batches import make_batch
-from finetune.data.data_options import QuestionReading
+from finetune.data.data_options import QuestionDataOptions
 from finetune.data.examples import Answer, QuestionExample
 from finetune.data.tally import Tally
 from finetune.forward import caller
@@ -23,7 +23,7 @@ from minibert.training.device import Precision
 from tests.helpers import TINY, refusal, tiny_model
 
 CONTEXT = "The cat sat on the mat, and the dogs   ran to the house; he bought milk. She went home running, to bread."
-READING = QuestionReading(max_length=20, stride=6).fitted(64)
+READING = QuestionDataOptions(max_length=20, stride=6).fitted(64)
 
 
 def example(answer: str | None, context: str = CONTEXT, id: str = "q") -> QuestionExample:
@@ -143,7 +143,7 @@ def test_no_answer_is_given_where_the_threshold_says_so(task: QuestionAnswering)
     assert found[0].no_answer_score < 0 < found[1].no_answer_score
     assert task.metrics(questions, found)["f1"] == 0.5  # always answers
     tuned = task.tuned(questions, found)
-    assert tuned.reading.no_answer_threshold is not None
+    assert tuned.data_options.no_answer_threshold is not None
     figures = tuned.metrics(questions, found)
     assert (figures["f1"], figures["has_ans_exact"], figures["no_ans_exact"]) == (1.0, 1.0, 1.0)
     assert [tuned.answer(q, f)["answer"] for q, f in zip(questions, found, strict=True)] == ["milk", ""]
@@ -155,7 +155,7 @@ def test_the_threshold_counts_where_every_question_has_an_answer_too(task: Quest
     found = ask(task, questions, {0: (CONTEXT.index("milk"), CONTEXT.index("milk") + 4)})
     found[1] = found[1]._replace(text="dogs")
     assert task.metrics(questions, found) == {"exact": 1.0, "f1": 1.0}
-    strict = task.with_reading(replace(READING, no_answer_threshold=0.0))
+    strict = task.with_data_options(replace(READING, no_answer_threshold=0.0))
     assert [strict.answer(q, f)["answer"] for q, f in zip(questions, found, strict=True)] == ["milk", ""]
     assert strict.metrics(questions, found) == {"exact": 0.5, "f1": 0.5}
 
@@ -176,7 +176,7 @@ def test_best_spans_are_those_of_a_search_through_all() -> None:
 
 def test_an_answer_at_the_end_of_a_passage_of_3000_tokens(tokenizer: Tokenizer) -> None:
     context = "the cat sat on the mat. " * 430 + "he bought bread"
-    task = QuestionAnswering(QuestionReading().fitted(512), tokenizer)
+    task = QuestionAnswering(QuestionDataOptions().fitted(512), tokenizer)
     question = example("he bought bread", context)
     features = task.features([question])
     assert sum(len(feature.place[1]) for feature in features) > 3000

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from finetune.data.conll import read_conll
-from finetune.data.data_options import TagReading
+from finetune.data.data_options import TagDataOptions
 from finetune.data.tally import Tally
 from finetune.tasks.token_classification import NOT_SCORED, Tagged, TokenClassification, best_window, window_bounds
 from minibert.tokenizer import Tokenizer
@@ -23,7 +23,7 @@ SENTENCE = "The\tB-A\ncats\tI-A\n\ufe0f\tO\nbought\tO\nrunning\tB-A\nmilk\tI-A\n
 
 @pytest.fixture
 def task(tokenizer: Tokenizer) -> TokenClassification:
-    return TokenClassification(TagReading(scheme="iob2", max_length=10, stride=3).fitted(64), tokenizer, LABELS)
+    return TokenClassification(TagDataOptions(scheme="iob2", max_length=10, stride=3).fitted(64), tokenizer, LABELS)
 
 
 @pytest.mark.parametrize(("length", "room", "stride"), [(0, 8, 3), (8, 8, 3), (9, 8, 3), (50, 8, 0), (50, 8, 7)])
@@ -96,7 +96,7 @@ def test_a_sentence_without_any_piece_has_a_feature_and_no_loss(task: TokenClass
 def test_the_scheme_of_a_file_is_found_where_the_model_has_none(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """As of a tagger that was trained elsewhere: nothing is saved with it that says how its tags spell entities."""
     labels = ("O", "B-A", "I-A", "E-A", "S-A")
-    task = TokenClassification(TagReading().fitted(64), tokenizer, labels)
+    task = TokenClassification(TagDataOptions().fitted(64), tokenizer, labels)
     path = write(tmp_path / "x.conll", "the\tS-A\ncats\tB-A\nran\tE-A\n")
     checked, _ = task.checked(list(read_conll(str(path))), training=False)
     assert [example.tags for example in checked] == [("S-A", "B-A", "E-A")]
@@ -104,12 +104,12 @@ def test_the_scheme_of_a_file_is_found_where_the_model_has_none(tokenizer: Token
 
 def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """As of one that was trained elsewhere; the words of CoNLL-U are in its second column."""
-    task = TokenClassification(TagReading().fitted(64), tokenizer, ("ADJ", "DET", "NOUN"))
+    task = TokenClassification(TagDataOptions().fitted(64), tokenizer, ("ADJ", "DET", "NOUN"))
     rest = "_\t_\t0\troot\t_\t_\n"
     path = write(
         tmp_path / "x.conllu", f"1\tthe\tthe\tDET\t{rest}2\tcats\tcat\tNOUN\t{rest}3\tmilk\tmilk\tNOUN\t{rest}"
     )
-    checked, _ = task.checked(list(task.read(task.reading, str(path), Tally())), training=False)
+    checked, _ = task.checked(list(task.read(task.data_options, str(path), Tally())), training=False)
     predictions = [Tagged(("DET", "NOUN", "ADJ"), (1.0, 1.0, 1.0))]
     assert task.metrics(checked, predictions) == {"accuracy": 2 / 3}
     assert [(one.name, one.f1, one.support) for one in task.figures(checked, predictions)] == [
@@ -119,13 +119,13 @@ def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer
     assert "--metric: expected one of accuracy, found 'f1'" in refusal(lambda: task.metric("f1"))
     other = write(tmp_path / "y.conll", "the\tB-A\n")
     assert "y.conll:1: tag 'B-A' is none of those in training: ADJ, DET, NOUN" in refusal(
-        lambda: task.checked(list(task.read(task.reading, str(other), Tally())), training=False)
+        lambda: task.checked(list(task.read(task.data_options, str(other), Tally())), training=False)
     )
 
 
 def test_a_model_may_have_other_names_for_the_tags(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """One that was trained elsewhere as BILOU, and files of both."""
-    task = TokenClassification(TagReading().fitted(64), tokenizer, ("O", "B-A", "I-A", "L-A", "U-A"))
+    task = TokenClassification(TagDataOptions().fitted(64), tokenizer, ("O", "B-A", "I-A", "L-A", "U-A"))
     for tags in ("U-A B-A L-A", "S-A B-A E-A"):
         path = write(tmp_path / "x.conll", "".join(f"milk\t{tag}\n" for tag in tags.split()))
         checked, _ = task.checked(list(read_conll(str(path))), training=False)

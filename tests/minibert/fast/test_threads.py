@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from minibert.fast import threads
-from minibert.fast.threads import Reading, SpareThreads, crowded
+from minibert.fast.threads import ProcessorTimes, SpareThreads, crowded
 
-ALONE = Reading(0.0, 0.0, 0.0)
+ALONE = ProcessorTimes(0.0, 0.0, 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -37,15 +37,15 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_a_reading_grows_with_the_work_of_this_process() -> None:
-    before = Reading.take()
-    while Reading.take().own < before.own + 0.05:
+    before = ProcessorTimes.take()
+    while ProcessorTimes.take().own < before.own + 0.05:
         pass
-    after = Reading.take()
+    after = ProcessorTimes.take()
     assert after.now > before.now and after.machine >= before.machine + 0.02
 
 
 def test_others_are_the_work_that_is_not_ours() -> None:
-    after = Reading(now=10.0, machine=15.0, own=4.0)
+    after = ProcessorTimes(now=10.0, machine=15.0, own=4.0)
     assert after.others(ALONE) == 1.1
     assert after.others(ALONE, processes=2) == 0.7
 
@@ -75,9 +75,9 @@ class Ended(BaseException):
 
 def looks(monkeypatch: pytest.MonkeyPatch, readings: Sequence[tuple[float, float, float]]) -> list[str]:
     """What the watch does at each reading after the first."""
-    taken, done = [Reading(*reading) for reading in readings], []
+    taken, done = [ProcessorTimes(*reading) for reading in readings], []
 
-    def take() -> Reading:
+    def take() -> ProcessorTimes:
         if not taken:
             raise Ended
         done.append("")
@@ -90,7 +90,7 @@ def looks(monkeypatch: pytest.MonkeyPatch, readings: Sequence[tuple[float, float
         def end(self) -> None:
             done[-1] = "they go"
 
-    monkeypatch.setattr(Reading, "take", take)
+    monkeypatch.setattr(ProcessorTimes, "take", take)
     monkeypatch.setattr(threads, "SpareThreads", Spare)
     monkeypatch.setattr(threads, "INTERVAL", 0)
     with pytest.raises(Ended):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minibert.fast import threads
-from minibert.fast.threads import Reading
+from minibert.fast.threads import ProcessorTimes
 from minibert.training import contention
 from minibert.training.contention import Contention
 
@@ -26,8 +26,8 @@ def notes(
     device: torch.device = CPU, processes: int = 1,
 ) -> list[str | None]:  # fmt: skip
     """What is said at each reading (now, machine, own) after the first."""
-    taken = iter([Reading(*reading) for reading in readings])
-    monkeypatch.setattr(Reading, "take", lambda: next(taken))
+    taken = iter([ProcessorTimes(*reading) for reading in readings])
+    monkeypatch.setattr(ProcessorTimes, "take", lambda: next(taken))
     watch = Contention(device, processes=processes)
     return [watch.note(speed, "tokens/s") for speed in speeds]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from minibert.config import BertConfig
-from minibert.training.flops import encoder_operations, measured_ceiling, training_operations
+from minibert.training.flops import encoder_operations, measured_peak, training_operations
 
 # H 2, F 3, one layer: four products of 2 x 2 and two of 2 x 3 a token, two operations each.
 CONFIG = BertConfig(
@@ -39,4 +39,4 @@ def test_training_has_the_head_at_the_masked_positions_and_the_way_back() -> Non
 
 
 def test_what_the_processor_multiplies_at_best_is_measured() -> None:
-    assert 1e8 < measured_ceiling(torch.float32, torch.device("cpu"), size=64) < 1e14
+    assert 1e8 < measured_peak(torch.float32, torch.device("cpu"), size=64) < 1e14

@@ -70,7 +70,7 @@ SCRIPT = """
         model = torch.nn.Linear(2, 1)
         with torch.no_grad():
             model.weight.fill_(processes.rank + 5), model.bias.fill_(processes.rank + 7)
-        processes.give_out(model)
+        processes.broadcast_parameters(model)
         first = model.weight.tolist(), model.bias.tolist()
         model(torch.tensor([1.0, 10.0]) * (processes.rank + 1)).sum().backward()
         processes.add_up_gradients(model.parameters())
