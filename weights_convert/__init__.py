@@ -16,14 +16,14 @@ from minibert.lazy import lazy_names
 
 if TYPE_CHECKING:
     from weights_convert.convert import from_hf, to_hf
-    from weights_convert.verification import verify
+    from weights_convert.parity import verify
 
 __all__ = ["from_hf", "to_hf", "verify"]
 
 _HOMES = {
     "from_hf": "weights_convert.convert",
     "to_hf": "weights_convert.convert",
-    "verify": "weights_convert.verification",
+    "verify": "weights_convert.parity",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

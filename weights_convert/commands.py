@@ -17,8 +17,8 @@ from minibert.errors import CheckFailed, InputError
 from minibert.model import Bert
 from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import family_of
+from weights_convert.parity import verify
 from weights_convert.sentence_files import MODULES
-from weights_convert.verification import verify
 
 FROM_HF = """Turn a Hugging Face directory of a BERT, RoBERTa, DistilBERT or ALBERT into a model directory, heads too.
 
@@ -155,7 +155,7 @@ class VerifyOptions:
 def verify_command(args: Sequence[str]) -> None:
     """
     Raises:
-        InputError: as `weights_convert.verification.verify`.
+        InputError: as `weights_convert.parity.verify`.
         CheckFailed: the two differ; the report was printed.
     """
     options = cli.parse(VerifyOptions, args, prog="python -m weights_convert verify", description=VERIFY)

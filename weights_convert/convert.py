@@ -104,7 +104,7 @@ def choose_architecture(described: Described, keys: Iterable[str], *, source: st
     if name in MASKED_LM and not described.tied and family.decoder not in modules:
         raise InputError(f"{source}/config.json: tie_word_embeddings is false, but the weights have no decoder")
     if name is None:
-        has_pooler = "BertWithPooler" in family.classes and family.names.table["pooler.dense"][0] in modules
+        has_pooler = "BertWithPooler" in family.classes and family.table["pooler.dense"][0] in modules
         return "BertWithPooler" if has_pooler else "Bert"
     return name
 
@@ -120,7 +120,7 @@ def _class_of(modules: set[str], family: Family, source: str) -> str | None:
         "BertForQuestionAnswering": ("span_head",),
     }
     for name, parts in needed.items():
-        if name in family.classes and {family.names.table[part][0] for part in parts} <= modules:
+        if name in family.classes and {family.table[part][0] for part in parts} <= modules:
             return name
     return None
 

@@ -14,16 +14,26 @@ from typing import Any
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
+from minibert.verification.names import QUERY_KEY_VALUE
 
 # Module of ours -> the modules of theirs whose weights, one under the other, are its weight; biases likewise.
 Table = Mapping[str, tuple[str, ...]]
 # Intermediate of ours (see `minibert.tracing`) -> the module of theirs that has it, and where: "output", "input", or
-# the number of one of its outputs. Beside these, modules of ours and theirs in a table have equal outputs.
+# the number of one of its outputs.
 Places = Mapping[str, tuple[str, str | int]]
 
 ENCODERS = ("Bert", "BertWithPooler")  # both are the reference's plain model, without its pooler or with it
-TASKS = ("BertForMaskedLM", "BertForSequenceClassification", "BertForTokenClassification", "BertForQuestionAnswering",
-         "BertForMultipleChoice")  # fmt: skip
+TASK_MODELS = ("BertForMaskedLM", "BertForSequenceClassification", "BertForTokenClassification",
+               "BertForQuestionAnswering", "BertForMultipleChoice")  # fmt: skip
+# Intermediate of ours -> the module that is given it.
+GIVEN = {
+    "embeddings.sum": "encoder.embeddings.norm",
+    "blocks.{}.attention.context": "encoder.blocks.{}.attention.output",
+    "blocks.{}.attention.sum": "encoder.blocks.{}.attention_norm",
+    "blocks.{}.feed_forward.activation": "encoder.blocks.{}.feed_forward.output",
+    "blocks.{}.feed_forward.sum": "encoder.blocks.{}.feed_forward_norm",
+    "mlm_head.activation": "mlm_head.norm",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,8 @@ class Family:
     encoder: str  # the encoder's name in a model with a head; the keys of an encoder's own files lack it
     encoder_parts: str  # a pattern: what those keys begin with
     decoder: str  # the masked-LM head's last layer, whose weight is the token embedding
-    names: Names
+    table: Table
+    places: Places  # beside what the modules of the table show: their outputs, and what they are given
     defaults: BertConfig  # what fields that a config does not give are; with `fixed`, never another value
     fixed: Mapping[str, Any]  # fields of ours in which it leaves no choice
     fields: Mapping[str, str] = field(default_factory=dict)  # field of ours -> its name there, where that is another
@@ -56,8 +67,17 @@ class Family:
 
     def names_in(self, architecture: str) -> Names:
         """The names in its class for one of ours."""
-        others = self.others.get(architecture, Names({}, {}))
-        return Names({**self.names.table, **others.table}, {**self.names.places, **others.places})
+        own = self.others.get(architecture, Names({}, {}))
+        table = {**self.table, **own.table}
+        places: dict[str, tuple[str, str | int]] = {
+            ours.removeprefix("encoder."): (theirs[0], "output") for ours, theirs in table.items() if len(theirs) == 1
+        }
+        for part, module in zip(QUERY_KEY_VALUE, table["encoder.blocks.{}.attention.query_key_value"], strict=True):
+            places[f"blocks.{{}}.attention.{part}"] = (module, "output")
+        places |= {ours: (table[module][0], "input") for ours, module in GIVEN.items()}
+        places["mlm_head"], places["mlm_head.decoder"] = places["mlm_head.decoder"], (self.decoder, "output")
+        places["classifier"] = places["classifier.dense"]
+        return Names(table, {**places, **self.places, **own.places})
 
     def reference_class(self, architecture: str) -> str:
         """Its class for one of ours.
@@ -94,7 +114,7 @@ class Family:
             (rf"^(?=({self.encoder_parts})\.)", f"{self.encoder}."),  # the files of an encoder without a head
             (r"LayerNorm\.gamma$", "LayerNorm.weight"),  # converted from the original TensorFlow weights
             (r"LayerNorm\.beta$", "LayerNorm.bias"),
-            (rf"^{re.escape(self.decoder)}\.bias$", f"{self.names.table['mlm_head.decoder'][0]}.bias"),
+            (rf"^{re.escape(self.decoder)}\.bias$", f"{self.table['mlm_head.decoder'][0]}.bias"),
         ):
             key = re.sub(pattern, replacement, key)
         return key
@@ -102,7 +122,7 @@ class Family:
     @property
     def tied(self) -> dict[str, str]:
         """A key -> the key that has its numbers already."""
-        return {f"{self.decoder}.weight": f"{self.names.table['encoder.embeddings.token'][0]}.weight"}
+        return {f"{self.decoder}.weight": f"{self.table['encoder.embeddings.token'][0]}.weight"}
 
     @property
     def dropped(self) -> dict[str, str]:
@@ -128,56 +148,67 @@ _PLAIN: dict[str, Any] = {
     "pooler_input_dropout": False,
 }
 
+
+def _without(entries: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in entries.items() if each != name}
+
+
+def _embeddings(encoder: str) -> Table:
+    """Alike in all families."""
+    return {
+        "encoder.embeddings.token": (f"{encoder}.embeddings.word_embeddings",),
+        "encoder.embeddings.position": (f"{encoder}.embeddings.position_embeddings",),
+        "encoder.embeddings.segment": (f"{encoder}.embeddings.token_type_embeddings",),
+        "encoder.embeddings.norm": (f"{encoder}.embeddings.LayerNorm",),
+    }
+
+
+def _of_bert(encoder: str) -> Table:
+    """The encoder and the pooler of BERT, which RoBERTa has under its own name."""
+    layer = f"{encoder}.encoder.layer.{{}}"
+    return {
+        **_embeddings(encoder),
+        "encoder.blocks.{}.attention.query_key_value": (
+            f"{layer}.attention.self.query",
+            f"{layer}.attention.self.key",
+            f"{layer}.attention.self.value",
+        ),
+        "encoder.blocks.{}.attention.output": (f"{layer}.attention.output.dense",),
+        "encoder.blocks.{}.attention_norm": (f"{layer}.attention.output.LayerNorm",),
+        "encoder.blocks.{}.feed_forward.inner": (f"{layer}.intermediate.dense",),
+        "encoder.blocks.{}.feed_forward.output": (f"{layer}.output.dense",),
+        "encoder.blocks.{}.feed_forward_norm": (f"{layer}.output.LayerNorm",),
+        "pooler.dense": (f"{encoder}.pooler.dense",),
+    }
+
+
+def _places_of_bert(encoder: str) -> Places:
+    return {
+        "embeddings": (f"{encoder}.embeddings", "output"),
+        "blocks.{}.attention.probabilities": (f"{encoder}.encoder.layer.{{}}.attention.self", 1),
+        "blocks.{}": (f"{encoder}.encoder.layer.{{}}", "output"),
+        "pooler": (f"{encoder}.pooler", "output"),
+    }
+
+
+_TASK_HEADS: Table = {"classifier.dense": ("classifier",), "span_head": ("qa_outputs",)}
+
 BERT = Family(
     model_type="bert",
     class_prefix="Bert",
-    classes=(*ENCODERS, "BertForPreTraining", "BertForMaskedLM", "BertForNextSentencePrediction", *TASKS[1:]),
+    classes=(*ENCODERS, "BertForPreTraining", "BertForMaskedLM", "BertForNextSentencePrediction", *TASK_MODELS[1:]),
     encoder="bert",
     encoder_parts="embeddings|encoder|pooler",
     decoder="cls.predictions.decoder",
-    names=Names(
-        table={
-            "encoder.embeddings.token": ("bert.embeddings.word_embeddings",),
-            "encoder.embeddings.position": ("bert.embeddings.position_embeddings",),
-            "encoder.embeddings.segment": ("bert.embeddings.token_type_embeddings",),
-            "encoder.embeddings.norm": ("bert.embeddings.LayerNorm",),
-            "encoder.blocks.{}.attention.query_key_value": (
-                "bert.encoder.layer.{}.attention.self.query",
-                "bert.encoder.layer.{}.attention.self.key",
-                "bert.encoder.layer.{}.attention.self.value",
-            ),
-            "encoder.blocks.{}.attention.output": ("bert.encoder.layer.{}.attention.output.dense",),
-            "encoder.blocks.{}.attention_norm": ("bert.encoder.layer.{}.attention.output.LayerNorm",),
-            "encoder.blocks.{}.feed_forward.inner": ("bert.encoder.layer.{}.intermediate.dense",),
-            "encoder.blocks.{}.feed_forward.output": ("bert.encoder.layer.{}.output.dense",),
-            "encoder.blocks.{}.feed_forward_norm": ("bert.encoder.layer.{}.output.LayerNorm",),
-            "pooler.dense": ("bert.pooler.dense",),
-            "mlm_head.dense": ("cls.predictions.transform.dense",),
-            "mlm_head.norm": ("cls.predictions.transform.LayerNorm",),
-            "mlm_head.decoder": ("cls.predictions",),  # its bias: the weight is the token embedding, see `tied`
-            "nsp_head": ("cls.seq_relationship",),
-            "classifier.dense": ("classifier",),
-            "span_head": ("qa_outputs",),
-        },
-        places={
-            "embeddings.sum": ("bert.embeddings.LayerNorm", "input"),
-            "embeddings": ("bert.embeddings", "output"),
-            "blocks.{}.attention.query": ("bert.encoder.layer.{}.attention.self.query", "output"),
-            "blocks.{}.attention.key": ("bert.encoder.layer.{}.attention.self.key", "output"),
-            "blocks.{}.attention.value": ("bert.encoder.layer.{}.attention.self.value", "output"),
-            "blocks.{}.attention.probabilities": ("bert.encoder.layer.{}.attention.self", 1),
-            "blocks.{}.attention.context": ("bert.encoder.layer.{}.attention.self", 0),
-            "blocks.{}.attention.sum": ("bert.encoder.layer.{}.attention.output.LayerNorm", "input"),
-            "blocks.{}.feed_forward.activation": ("bert.encoder.layer.{}.intermediate", "output"),
-            "blocks.{}.feed_forward.sum": ("bert.encoder.layer.{}.output.LayerNorm", "input"),
-            "blocks.{}": ("bert.encoder.layer.{}", "output"),
-            "pooler": ("bert.pooler", "output"),
-            "mlm_head.activation": ("cls.predictions.transform.LayerNorm", "input"),
-            "mlm_head.decoder": ("cls.predictions.decoder", "output"),
-            "mlm_head": ("cls.predictions", "output"),
-            "classifier": ("classifier", "output"),
-        },
-    ),
+    table={
+        **_of_bert("bert"),
+        "mlm_head.dense": ("cls.predictions.transform.dense",),
+        "mlm_head.norm": ("cls.predictions.transform.LayerNorm",),
+        "mlm_head.decoder": ("cls.predictions",),  # its bias: the weight is the token embedding, see `tied`
+        "nsp_head": ("cls.seq_relationship",),
+        **_TASK_HEADS,
+    },
+    places=_places_of_bert("bert"),
     defaults=BertConfig(),
     fixed=_PLAIN,
 )
@@ -185,32 +216,22 @@ BERT = Family(
 
 # --- RoBERTa: BERT's encoder under another name, and heads of its own ------------------------------------------------
 
-
-def _as_roberta(module: str) -> str:
-    return re.sub(r"^bert\.", "roberta.", module)
-
-
 ROBERTA = Family(
     model_type="roberta",
     class_prefix="Roberta",
-    classes=(*ENCODERS, *TASKS),
+    classes=(*ENCODERS, *TASK_MODELS),
     encoder="roberta",
     encoder_parts="embeddings|encoder|pooler",
     decoder="lm_head.decoder",
-    names=Names(
-        table={
-            **{ours: tuple(map(_as_roberta, theirs)) for ours, theirs in BERT.names.table.items()},
-            "mlm_head.dense": ("lm_head.dense",),
-            "mlm_head.norm": ("lm_head.layer_norm",),
-            "mlm_head.decoder": ("lm_head",),
-        },
-        places={
-            **{ours: (_as_roberta(theirs), part) for ours, (theirs, part) in BERT.names.places.items()},
-            "mlm_head.activation": ("lm_head.layer_norm", "input"),
-            "mlm_head.decoder": ("lm_head.decoder", "output"),
-            "mlm_head": ("lm_head", "output"),
-        },
-    ),
+    table={
+        **_of_bert("roberta"),
+        "mlm_head.dense": ("lm_head.dense",),
+        "mlm_head.norm": ("lm_head.layer_norm",),
+        "mlm_head.decoder": ("lm_head",),
+        "nsp_head": ("cls.seq_relationship",),  # of no class of its own: where a file has it, it is left out
+        **_TASK_HEADS,
+    },
+    places=_places_of_bert("roberta"),
     others={
         "BertForSequenceClassification": Names(
             table={"pooler.dense": ("classifier.dense",), "classifier.dense": ("classifier.out_proj",)},
@@ -226,61 +247,45 @@ ROBERTA = Family(
 
 # --- DistilBERT: no segments, no pooler but a classifier's own, and another name for everything ----------------------
 
+_LAYER = "distilbert.transformer.layer.{}"
+
 DISTILBERT = Family(
     model_type="distilbert",
     class_prefix="DistilBert",
-    classes=("Bert", *TASKS),
+    classes=("Bert", *TASK_MODELS),
     encoder="distilbert",
     encoder_parts="embeddings|transformer",
     decoder="vocab_projector",
-    names=Names(
-        table={
-            "encoder.embeddings.token": ("distilbert.embeddings.word_embeddings",),
-            "encoder.embeddings.position": ("distilbert.embeddings.position_embeddings",),
-            "encoder.embeddings.norm": ("distilbert.embeddings.LayerNorm",),
-            "encoder.blocks.{}.attention.query_key_value": (
-                "distilbert.transformer.layer.{}.attention.q_lin",
-                "distilbert.transformer.layer.{}.attention.k_lin",
-                "distilbert.transformer.layer.{}.attention.v_lin",
-            ),
-            "encoder.blocks.{}.attention.output": ("distilbert.transformer.layer.{}.attention.out_lin",),
-            "encoder.blocks.{}.attention_norm": ("distilbert.transformer.layer.{}.sa_layer_norm",),
-            "encoder.blocks.{}.feed_forward.inner": ("distilbert.transformer.layer.{}.ffn.lin1",),
-            "encoder.blocks.{}.feed_forward.output": ("distilbert.transformer.layer.{}.ffn.lin2",),
-            "encoder.blocks.{}.feed_forward_norm": ("distilbert.transformer.layer.{}.output_layer_norm",),
-            "pooler.dense": ("pre_classifier",),
-            "mlm_head.dense": ("vocab_transform",),
-            "mlm_head.norm": ("vocab_layer_norm",),
-            "mlm_head.decoder": ("vocab_projector",),
-            "classifier.dense": ("classifier",),
-            "span_head": ("qa_outputs",),
-        },
-        places={
-            "embeddings.sum": ("distilbert.embeddings.LayerNorm", "input"),
-            "embeddings": ("distilbert.embeddings", "output"),
-            "blocks.{}.attention.query": ("distilbert.transformer.layer.{}.attention.q_lin", "output"),
-            "blocks.{}.attention.key": ("distilbert.transformer.layer.{}.attention.k_lin", "output"),
-            "blocks.{}.attention.value": ("distilbert.transformer.layer.{}.attention.v_lin", "output"),
-            "blocks.{}.attention.probabilities": ("distilbert.transformer.layer.{}.attention", 1),
-            "blocks.{}.attention.context": ("distilbert.transformer.layer.{}.attention.out_lin", "input"),
-            "blocks.{}.attention.sum": ("distilbert.transformer.layer.{}.sa_layer_norm", "input"),
-            "blocks.{}.feed_forward.activation": ("distilbert.transformer.layer.{}.ffn.lin2", "input"),
-            "blocks.{}.feed_forward.sum": ("distilbert.transformer.layer.{}.output_layer_norm", "input"),
-            "blocks.{}": ("distilbert.transformer.layer.{}", "output"),
-            "mlm_head.activation": ("vocab_layer_norm", "input"),
-            "mlm_head.decoder": ("vocab_projector", "output"),
-            "mlm_head": ("vocab_projector", "output"),
-            "classifier": ("classifier", "output"),
-        },
-    ),
+    table={
+        **_without(_embeddings("distilbert"), "encoder.embeddings.segment"),
+        "encoder.blocks.{}.attention.query_key_value": (
+            f"{_LAYER}.attention.q_lin",
+            f"{_LAYER}.attention.k_lin",
+            f"{_LAYER}.attention.v_lin",
+        ),
+        "encoder.blocks.{}.attention.output": (f"{_LAYER}.attention.out_lin",),
+        "encoder.blocks.{}.attention_norm": (f"{_LAYER}.sa_layer_norm",),
+        "encoder.blocks.{}.feed_forward.inner": (f"{_LAYER}.ffn.lin1",),
+        "encoder.blocks.{}.feed_forward.output": (f"{_LAYER}.ffn.lin2",),
+        "encoder.blocks.{}.feed_forward_norm": (f"{_LAYER}.output_layer_norm",),
+        "pooler.dense": ("pre_classifier",),
+        "mlm_head.dense": ("vocab_transform",),
+        "mlm_head.norm": ("vocab_layer_norm",),
+        "mlm_head.decoder": ("vocab_projector",),
+        **_TASK_HEADS,
+    },
+    places={
+        "embeddings": ("distilbert.embeddings", "output"),
+        "blocks.{}.attention.probabilities": (f"{_LAYER}.attention", 1),
+        "blocks.{}": (_LAYER, "output"),
+    },
     others=dict.fromkeys(
         ("BertForSequenceClassification", "BertForMultipleChoice"), Names({}, {"pooler": ("classifier", "input")})
     ),
     defaults=BertConfig(
         num_hidden_layers=6, type_vocab_size=0, classifier_dropout=0.2, span_dropout=0.1, pooler_act="relu"
     ),
-    fixed={name: value for name, value in _PLAIN.items() if name != "span_dropout"}
-    | {"type_vocab_size": 0, "pooler_act": "relu", "layer_norm_eps": 1e-12},
+    fixed=_without(_PLAIN, "span_dropout") | {"type_vocab_size": 0, "pooler_act": "relu", "layer_norm_eps": 1e-12},
     fields={
         "hidden_size": "dim",
         "num_hidden_layers": "n_layers",
@@ -303,55 +308,36 @@ _BLOCK = "albert.encoder.albert_layer_groups.0.albert_layers.0"  # the one that 
 ALBERT = Family(
     model_type="albert",
     class_prefix="Albert",
-    classes=(*ENCODERS, "BertForPreTraining", *TASKS),
+    classes=(*ENCODERS, "BertForPreTraining", *TASK_MODELS),
     encoder="albert",
     encoder_parts="embeddings|encoder|pooler|pooler_activation",
     decoder="predictions.decoder",
-    names=Names(
-        table={
-            "encoder.embeddings.token": ("albert.embeddings.word_embeddings",),
-            "encoder.embeddings.position": ("albert.embeddings.position_embeddings",),
-            "encoder.embeddings.segment": ("albert.embeddings.token_type_embeddings",),
-            "encoder.embeddings.norm": ("albert.embeddings.LayerNorm",),
-            "encoder.embeddings.projection": ("albert.encoder.embedding_hidden_mapping_in",),
-            "encoder.blocks.{}.attention.query_key_value": (
-                f"{_BLOCK}.attention.query",
-                f"{_BLOCK}.attention.key",
-                f"{_BLOCK}.attention.value",
-            ),
-            "encoder.blocks.{}.attention.output": (f"{_BLOCK}.attention.dense",),
-            "encoder.blocks.{}.attention_norm": (f"{_BLOCK}.attention.LayerNorm",),
-            "encoder.blocks.{}.feed_forward.inner": (f"{_BLOCK}.ffn",),
-            "encoder.blocks.{}.feed_forward.output": (f"{_BLOCK}.ffn_output",),
-            "encoder.blocks.{}.feed_forward_norm": (f"{_BLOCK}.full_layer_layer_norm",),
-            "pooler.dense": ("albert.pooler",),
-            "mlm_head.dense": ("predictions.dense",),
-            "mlm_head.norm": ("predictions.LayerNorm",),
-            "mlm_head.decoder": ("predictions",),
-            "nsp_head": ("sop_classifier.classifier",),
-            "classifier.dense": ("classifier",),
-            "span_head": ("qa_outputs",),
-        },
-        places={
-            "embeddings.sum": ("albert.embeddings.LayerNorm", "input"),
-            "embeddings.projection": ("albert.encoder.embedding_hidden_mapping_in", "output"),
-            "embeddings": ("albert.encoder.embedding_hidden_mapping_in", "output"),
-            "blocks.{}.attention.query": (f"{_BLOCK}.attention.query", "output"),
-            "blocks.{}.attention.key": (f"{_BLOCK}.attention.key", "output"),
-            "blocks.{}.attention.value": (f"{_BLOCK}.attention.value", "output"),
-            "blocks.{}.attention.probabilities": (f"{_BLOCK}.attention", 1),
-            "blocks.{}.attention.context": (f"{_BLOCK}.attention.dense", "input"),
-            "blocks.{}.attention.sum": (f"{_BLOCK}.attention.LayerNorm", "input"),
-            "blocks.{}.feed_forward.activation": (f"{_BLOCK}.ffn_output", "input"),
-            "blocks.{}.feed_forward.sum": (f"{_BLOCK}.full_layer_layer_norm", "input"),
-            "blocks.{}": (_BLOCK, "output"),
-            "pooler": ("albert.pooler_activation", "output"),
-            "mlm_head.activation": ("predictions.LayerNorm", "input"),
-            "mlm_head.decoder": ("predictions.decoder", "output"),
-            "mlm_head": ("predictions", "output"),
-            "classifier": ("classifier", "output"),
-        },
-    ),
+    table={
+        **_embeddings("albert"),
+        "encoder.embeddings.projection": ("albert.encoder.embedding_hidden_mapping_in",),
+        "encoder.blocks.{}.attention.query_key_value": (
+            f"{_BLOCK}.attention.query",
+            f"{_BLOCK}.attention.key",
+            f"{_BLOCK}.attention.value",
+        ),
+        "encoder.blocks.{}.attention.output": (f"{_BLOCK}.attention.dense",),
+        "encoder.blocks.{}.attention_norm": (f"{_BLOCK}.attention.LayerNorm",),
+        "encoder.blocks.{}.feed_forward.inner": (f"{_BLOCK}.ffn",),
+        "encoder.blocks.{}.feed_forward.output": (f"{_BLOCK}.ffn_output",),
+        "encoder.blocks.{}.feed_forward_norm": (f"{_BLOCK}.full_layer_layer_norm",),
+        "pooler.dense": ("albert.pooler",),
+        "mlm_head.dense": ("predictions.dense",),
+        "mlm_head.norm": ("predictions.LayerNorm",),
+        "mlm_head.decoder": ("predictions",),
+        "nsp_head": ("sop_classifier.classifier",),
+        **_TASK_HEADS,
+    },
+    places={
+        "embeddings": ("albert.encoder.embedding_hidden_mapping_in", "output"),
+        "blocks.{}.attention.probabilities": (f"{_BLOCK}.attention", 1),
+        "blocks.{}": (_BLOCK, "output"),
+        "pooler": ("albert.pooler_activation", "output"),
+    },
     defaults=BertConfig(
         vocab_size=30000,
         hidden_size=4096,
@@ -364,7 +350,7 @@ ALBERT = Family(
         share_layers=True,
         classifier_dropout=0.1,
     ),
-    fixed={name: value for name, value in _PLAIN.items() if name != "embedding_size"} | {"share_layers": True},
+    fixed=_without(_PLAIN, "embedding_size") | {"share_layers": True},
     fields={"classifier_dropout": "classifier_dropout_prob"},
     constants={"num_hidden_groups": 1, "inner_group_num": 1},
     pair_objective="sop",

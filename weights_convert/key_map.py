@@ -23,23 +23,8 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.model import initialize
+from minibert.verification.names import parameters_of
 from weights_convert.families import ENCODERS, Family, Table, family_of
-
-QUERY_KEY_VALUE = ("query", "key", "value")  # the order in which our stacked matrix has them
-
-
-def values_of(module: str) -> tuple[str, ...]:
-    """The intermediates that a module of ours makes: three for query, key and value, else the one of its name."""
-    name = module.removeprefix("encoder.")
-    owner, _, last = name.rpartition(".")
-    return tuple(f"{owner}.{part}" for part in QUERY_KEY_VALUE) if last == "query_key_value" else (name,)
-
-
-def module_of(value: str) -> str:
-    """The way back: the module that makes an intermediate, by its name in a model with heads."""
-    owner, _, last = value.rpartition(".")
-    module = f"{owner}.query_key_value" if last in QUERY_KEY_VALUE else value
-    return f"encoder.{module}" if module.startswith(("embeddings", "blocks")) else module
 
 
 def keys_of(parameter: str, table: Table) -> tuple[str, ...]:
@@ -48,12 +33,6 @@ def keys_of(parameter: str, table: Table) -> tuple[str, ...]:
     block = re.search(r"\d+", module)
     theirs = table[re.sub(r"\d+", "{}", module)]
     return tuple(f"{name.format(block[0] if block else '')}.{leaf}" for name in theirs)
-
-
-def parameters_of(model: Model) -> dict[str, nn.Parameter]:
-    """The parameters, a tied one once, under the names that they have in a model with heads."""
-    prefix = "encoder." if model is model.encoder else ""
-    return {prefix + name: parameter for name, parameter in model.named_parameters()}
 
 
 @dataclass(frozen=True)
@@ -97,7 +76,7 @@ def without_prefix(tensors: Mapping[str, Tensor], family: Family) -> tuple[dict[
     """
     pieces = [key.split(".") for key in tensors]
     shared = [each[0] for each in itertools.takewhile(lambda each: len(set(each)) == 1, zip(*pieces, strict=False))]
-    of_encoder = {_folded(module) for modules in family.names.table.values() for module in modules}
+    of_encoder = {_folded(module) for modules in family.table.values() for module in modules}
 
     def is_known(key: str) -> bool:
         meaning = family.in_table_spelling(key)
@@ -185,8 +164,8 @@ def _head_of(key: str, family: Family) -> str | None:
     if key in family.tied:
         return "mlm_head"
     module = key.rpartition(".")[0]
-    for names in (family.names, *family.others.values()):
-        for ours, theirs in names.table.items():
+    for table in (family.table, *(names.table for names in family.others.values())):
+        for ours, theirs in table.items():
             if module in theirs and not ours.startswith("encoder."):
                 return ours.split(".")[0]
     return None

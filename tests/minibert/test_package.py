@@ -40,7 +40,7 @@ def test_completion_and_a_star_import_have_the_public_names(package: ModuleType)
 
 
 def test_verify_is_a_function_whatever_was_imported_before() -> None:
-    import_module("weights_convert.verification")
+    import_module("weights_convert.parity")
     assert weights_convert.verify.__name__ == "verify" and not isinstance(weights_convert.verify, ModuleType)
 
 

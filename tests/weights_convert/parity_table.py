@@ -12,11 +12,11 @@ import torch
 import transformers
 
 from minibert.config import PRESETS
+from minibert.verification.differences import Row, is_hidden_state
 from tests.weights_convert.reference_models import KINDS, ODD, SMALL, family_of_kind, reference_model
 from tests.weights_convert.test_verify import converted
-from weights_convert.comparison import Row, is_hidden_state
 from weights_convert.families import FAMILIES
-from weights_convert.verification import compare, train_both
+from weights_convert.parity import compare, train_both
 
 SHAPES = {"tiny": SMALL, "odd": ODD, "base": PRESETS["base"]}
 STEPS = 100  # of AdamW; those of base's shape take an hour for BERT's classes on 2 cores

@@ -17,7 +17,8 @@ from minibert.fast.unpadding import PADDED, Layout, Unpadded
 from minibert.heads import BertForPreTraining, Pooler, PreTrainingLogits
 from minibert.model import Block, DotProductAttention, Embeddings, FeedForward, SelfAttention
 from weights_convert.families import BERT
-from weights_convert.verification import compare, load_reference
+from weights_convert.parity import compare
+from weights_convert.reference import load_reference
 
 
 class PreNormBlock(Block):

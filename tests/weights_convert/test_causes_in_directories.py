@@ -16,8 +16,8 @@ from torch import Tensor
 from minibert import checkpoint
 from tests.weights_convert.reference_models import edit_json
 from weights_convert.families import BERT
-from weights_convert.runs import ReferenceModel
-from weights_convert.verification import compare, load_reference, verify
+from weights_convert.parity import compare, verify
+from weights_convert.reference import ReferenceModel, load_reference
 
 Weights = dict[str, Tensor]
 

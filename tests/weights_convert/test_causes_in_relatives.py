@@ -37,7 +37,8 @@ from tests.weights_convert.test_causes_in_directories import (
 )
 from weights_convert.convert import from_hf
 from weights_convert.families import FAMILIES
-from weights_convert.verification import compare, load_reference, verify
+from weights_convert.parity import compare, verify
+from weights_convert.reference import load_reference
 
 KINDS = ("roberta masked", "roberta single label", "distilbert masked", "distilbert single label", "albert pretraining")
 LAYERS = 3

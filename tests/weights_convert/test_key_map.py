@@ -11,12 +11,13 @@ from torch.testing import assert_close
 from minibert.checkpoint import assign_weights
 from minibert.config import BertConfig
 from minibert.heads import ARCHITECTURES, Model
+from minibert.verification.names import parameters_of
 from tests.helpers import FAMILY, HEADS, TINY, refusal, seeded, tiny_model
 from tests.reference import reference_config
 from tests.weights_convert.reference_models import KINDS, SMALL, family_of_kind, reference_model, shape_of_kind
 from weights_convert import key_map
 from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family
-from weights_convert.key_map import Ledger, match, parameters_of, to_keys, to_parameters, without_prefix
+from weights_convert.key_map import Ledger, match, to_keys, to_parameters, without_prefix
 
 DECODER = "cls.predictions.decoder.weight"
 TOKENS = "bert.embeddings.word_embeddings.weight"

@@ -23,7 +23,7 @@ from tests.minibert.running import run as run_minibert
 from tests.weights_convert.reference_models import edit_json, real_directory, reference_model, write_directory
 from tests.weights_convert.test_commands import run
 from weights_convert.convert import from_hf, read_hf, to_hf
-from weights_convert.verification import verify
+from weights_convert.parity import verify
 
 TEXTS = ["word1 word2", "word3", "word4 " * 20, ""]  # of 4, 3, 22 and 2 tokens; the model has 16 positions
 

@@ -18,6 +18,8 @@ from minibert import checkpoint
 from minibert.config import PRESETS, BertConfig
 from minibert.errors import InputError
 from minibert.heads import ARCHITECTURES, Model
+from minibert.verification.differences import Row
+from minibert.verification.report import Report
 from tests.helpers import REPOSITORY, randomize, refusal
 from tests.reference import reference_config
 from tests.weights_convert.reference_models import (
@@ -31,12 +33,10 @@ from tests.weights_convert.reference_models import (
     write_directory,
 )
 from weights_convert.__main__ import main
-from weights_convert.comparison import Row
 from weights_convert.config_map import describe
 from weights_convert.convert import from_hf
 from weights_convert.key_map import match, to_parameters
-from weights_convert.report import Report
-from weights_convert.verification import compare, train_both, verify
+from weights_convert.parity import compare, train_both, verify
 
 
 def converted(reference: transformers.PreTrainedModel, kind: str) -> Model:
@@ -227,7 +227,8 @@ def test_the_command_says_where_it_begins_to_differ(
 
 def test_losses_that_part_are_a_difference() -> None:
     row = Row("value", "loss", 0.0, 0.0, 0.0, 1e-10, agrees=True)
-    facts = {"reference": "a", "model": "b", "architecture": "Bert", "seed": 0, "parameters": 1, "cause": None}
+    sides = {"reference": "a", "implementation": "x", "model": "b"}
+    facts = {**sides, "architecture": "Bert", "seed": 0, "parameters": 1, "cause": None}
     together = Report(dtype="float64", rows=[row], losses=[(1.0, 1.0), (0.5, 0.5 + 1e-9)], **facts)  # type: ignore[arg-type]
     apart = Report(dtype="float64", rows=[row], losses=[(1.0, 1.0), (0.5, 0.5 + 1e-7)], **facts)  # type: ignore[arg-type]
     lost = Report(dtype="float64", rows=[row], losses=[(1.0, math.nan)], **facts)  # type: ignore[arg-type]

@@ -13,8 +13,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from weights_convert.runs import Run
-from weights_convert.samples import Sample
+from minibert.verification.runs import Run
+from minibert.verification.samples import Sample
 
 Kind = Literal["value", "gradient", "weight"]
 
@@ -68,6 +68,17 @@ class Difference:
 
 
 Differences = dict[tuple[Kind, str], Difference]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first value or gradient that differs, and all that is known of both sides."""
+
+    kind: Kind
+    name: str  # of the value or parameter
+    sample: Sample
+    ours: Run
+    theirs: Run
 
 
 def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:

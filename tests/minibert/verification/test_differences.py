@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weights_convert.comparison import (
+from minibert.verification.differences import (
     BFLOAT16_ROUNDING,
     Difference,
     Row,

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.heads import BertForQuestionAnswering
+from minibert.verification.samples import CHOICES, IGNORED, LONGEST, PADDINGS, ROWS, Sample, draw_sample
 from tests.helpers import TINY, tiny_model
-from weights_convert.samples import CHOICES, IGNORED, LONGEST, PADDINGS, ROWS, Sample, draw_sample
 
 LONG = TINY.replace(max_position_embeddings=64, type_vocab_size=3)
 

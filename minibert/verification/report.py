@@ -1,4 +1,4 @@
-"""What `verify` found: as a table for people, and as JSON."""
+"""What a comparison found: as a table for people, and as JSON."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from weights_convert.comparison import TOLERANCES, Row
-from weights_convert.samples import PADDINGS, ROWS
+from minibert.verification.differences import TOLERANCES, Row
+from minibert.verification.samples import PADDINGS, ROWS
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The comparison of one directory with the reference."""
+    """The comparison of a model with a reference."""
 
     reference: str
+    implementation: str  # that ran it
     model: str
     architecture: str
     dtype: str
@@ -51,7 +52,7 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The table and the verdict."""
-        yield f"reference: {self.reference} (transformers)"
+        yield f"reference: {self.reference} ({self.implementation})"
         yield f"model:     {self.model}, a {self.architecture} of {self.parameters:,} parameters, in {self.dtype}"
         yield f"batches:   {len(PADDINGS)} of {ROWS} sequences, padded {', '.join(PADDINGS)}; seed {self.seed}"
         yield ""

@@ -1,0 +1,237 @@
+"""What is likely wrong, told from the first value that differs.
+
+Everything before that value agrees, so what it is made of is known, and a cause can be tried: it is named when it
+*predicts* the differing numbers. LayerNorm with another eps gives exactly these; the reference's input through our
+weights gives exactly those, and our weights are the transpose of the reference's. Where nothing fits, nothing is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minibert.model import position_ids
+from minibert.verification.differences import Divergence
+from minibert.verification.names import QUERY_KEY_VALUE
+from minibert.verification.weight_causes import gradient_cause, how_weights_differ, is_other
+
+# A cause in words, and the value that it would give; None where no value need be tried.
+Predictions = Iterator[tuple[str, Tensor | None]]
+
+
+def likely_cause(divergence: Divergence) -> str | None:
+    """The cause in one phrase, None where none fits."""
+    name = divergence.name
+    if divergence.kind == "gradient":
+        return gradient_cause(divergence)
+    values = [run.values.get(name) for run in (divergence.ours, divergence.theirs)]
+    if any(value is None for value in values):
+        return _not_there(divergence)
+    if not all(value.isfinite().all() for value in values if value is not None):
+        return _not_finite(divergence)
+    for pattern, predictions in CAUSES:
+        if re.fullmatch(pattern, name):
+            return _first_that_fits(divergence, predictions(divergence))
+    return None
+
+
+def _not_there(divergence: Divergence) -> str:
+    """A value that one side lacks."""
+    ours, theirs = (run.config.num_hidden_layers for run in (divergence.ours, divergence.theirs))
+    if divergence.name.startswith("blocks.") and ours != theirs:
+        return f"ours has {ours} blocks, the reference {theirs}"
+    lacks = "ours" if divergence.name not in divergence.ours.values else "the reference"
+    return f"{lacks} has no {divergence.name.partition('.')[0]}"
+
+
+def _not_finite(divergence: Divergence) -> str | None:
+    """A value that is no number: where it comes from."""
+    name = divergence.name
+    for side, run in (("the reference's", divergence.theirs), ("our", divergence.ours)):
+        if not all(each.isfinite().all() for each in run.weight_and_bias(name) if each is not None):
+            return f"{side} weights of {name} are not all finite"
+    return None
+
+
+def _first_that_fits(divergence: Divergence, predictions: Predictions) -> str | None:
+    """The first cause whose value is ours: at least twenty times nearer to it than the reference's value is."""
+    real_part = divergence.sample.real_part
+    ours, theirs = (real_part(run.values[divergence.name]) for run in (divergence.ours, divergence.theirs))
+    for cause, value in predictions:
+        if value is None:
+            return cause
+        if ours.shape != theirs.shape:
+            return None
+        predicted = real_part(value)
+        if predicted.numel() == ours.numel():
+            apart = _distance(ours, predicted.reshape(ours.shape))
+            if apart <= 0.05 * _distance(ours, theirs):
+                return cause
+    return None
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    return float((a.double() - b.double()).abs().mean())
+
+
+def _embedding(divergence: Divergence) -> Predictions:
+    """A row of one of the three tables: the wrong row, or a table that differs."""
+    name, wanted = divergence.name, divergence.theirs.config
+    table, _ = divergence.theirs.weight_and_bias(name)
+    assert table is not None
+    ids, segments = divergence.sample.input_ids, divergence.sample.token_type_ids
+    places = torch.arange(ids.size(1), device=ids.device).expand_as(ids)
+    positions = position_ids(ids, wanted.padding_without_position).expand_as(ids)
+    if name == "embeddings.position":
+        if (pad := wanted.padding_without_position) is not None:
+            yield "positions count padding, from 0, as BERT's do", table[places]
+            yield "padding counts as a position", table[(places + pad + 1) % len(table)]
+        for shift in (1, -1, 2, -2):
+            yield f"positions are off by {shift:+d}", table[(positions + shift) % len(table)]
+        yield "positions are counted from the end", table[places.flip(1)]
+    elif name == "embeddings.segment":
+        yield "segment ids are ignored: all is segment A", table[torch.zeros_like(segments)]
+        yield "segments are swapped: A has the vector of B", table[(1 - segments) % len(table)]
+        yield "there are no segment embeddings", torch.zeros_like(table[segments])
+    else:
+        for shift in (1, -1):
+            yield f"token ids are off by {shift:+d}", table[(ids + shift) % len(table)]
+        yield "token embeddings are multiplied by the root of the hidden size", table[ids] * table.size(1) ** 0.5
+    our_table, _ = divergence.ours.weight_and_bias(name)
+    rows = {"position": positions, "segment": segments, "token": ids}[name.removeprefix("embeddings.")]
+    if our_table is not None and is_other(our_table, table) and int(rows.max()) < len(our_table):
+        yield how_weights_differ(divergence), our_table[rows]
+
+
+def _sum(divergence: Divergence) -> Predictions:
+    """Something that is left out of a sum."""
+    values = divergence.theirs.values
+    if divergence.name == "embeddings.sum":
+        for part in ("token", "position", "segment"):
+            if (left_out := values.get(f"embeddings.{part}")) is not None:
+                yield f"{part} embeddings are left out of the sum", values["embeddings.sum"] - left_out
+    else:
+        output = values[divergence.name.removesuffix("sum") + "output"]
+        yield "the residual connection is missing", output
+        yield "the sublayer's output is left out of the sum", values[divergence.name] - output
+
+
+def _layer_norm(divergence: Divergence) -> Predictions:
+    """Other weights, another eps, or less than a LayerNorm."""
+    given, wanted = divergence.theirs.given[divergence.name], divergence.theirs.config.layer_norm_eps
+    weight, bias = divergence.theirs.weight_and_bias(divergence.name)
+    our_weight, our_bias = divergence.ours.weight_and_bias(divergence.name)
+    if is_other(our_weight, weight) or is_other(our_bias, bias):
+        normal = F.layer_norm(given, given.shape[-1:], our_weight, our_bias, wanted)
+        yield how_weights_differ(divergence), normal
+    for eps in (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, divergence.ours.config.layer_norm_eps):
+        normal = F.layer_norm(given, given.shape[-1:], weight, bias, eps)
+        yield f"LayerNorm eps is {eps:g}, the reference's {wanted:g}", normal
+    yield "there is no LayerNorm", given
+    assert weight is not None and bias is not None
+    rooted = given * torch.rsqrt(given.square().mean(-1, keepdim=True) + wanted)
+    yield "LayerNorm does not subtract the mean", rooted * weight + bias
+
+
+def _probabilities(divergence: Divergence) -> Predictions:
+    """Another mask, another scale, or another softmax."""
+    place = divergence.name.removesuffix("probabilities")
+    query, key = (divergence.theirs.values[place + part] for part in ("query", "key"))
+    scores = query @ key.transpose(-2, -1)  # (B, N, T, T)
+    scale = query.size(-1) ** -0.5
+    hidden_size = query.size(1) * query.size(-1)
+    real = divergence.sample.real[:, None, None, :]
+    causal = torch.ones_like(scores, dtype=torch.bool).tril()
+
+    def softmax(scores: Tensor, seen: Tensor, dim: int = -1) -> Tensor:
+        return scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(dim)
+
+    yield "the attention mask is ignored: padding is looked at", (scores * scale).softmax(-1)
+    yield "the attention mask is turned round: only padding is looked at", softmax(scores * scale, ~real)
+    yield "attention is causal: no token looks ahead", softmax(scores * scale, real & causal)
+    yield "scores are not divided by the root of the head's size", softmax(scores, real)
+    yield "scores are divided by the root of the hidden size", softmax(scores * hidden_size**-0.5, real)
+    yield "scores are divided by the head's size, not by its root", softmax(scores * scale**2, real)
+    yield "softmax runs over the queries", softmax(scores * scale, real, dim=-2)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "exact GELU": F.gelu,
+    "the tanh approximation of GELU": lambda x: F.gelu(x, approximate="tanh"),
+    "the sigmoid approximation of GELU": lambda x: x * torch.sigmoid(1.702 * x),
+    "ReLU": F.relu,
+    "SiLU": F.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "nothing": lambda x: x,
+}
+
+
+def _activation(divergence: Divergence) -> Predictions:
+    """Another activation."""
+    owner, _, last = divergence.name.rpartition(".")
+    before = {"pooler": "pooler.dense", "mlm_head": "mlm_head.dense"}.get(owner or last, f"{owner}.inner")
+    given, wanted = divergence.theirs.values[before], divergence.theirs.values[divergence.name]
+    reference = min(ACTIVATIONS, key=lambda name: _distance(ACTIVATIONS[name](given), wanted))
+    for name, activation in ACTIVATIONS.items():
+        yield f"the activation is {name}, the reference's {reference}", activation(given)
+
+
+def _dense(divergence: Divergence) -> Predictions:
+    """The reference's input through our weights; another input through the reference's weights; at last ours."""
+    name, ours, theirs = divergence.name, divergence.ours, divergence.theirs
+    weight, bias = theirs.weight_and_bias(name)
+    our_weight, our_bias = ours.weight_and_bias(name)
+    assert weight is not None
+    if our_weight is not None and our_weight.shape != weight.shape:
+        yield how_weights_differ(divergence), None
+    heads, wanted_heads = (run.config.num_attention_heads for run in (ours, theirs))
+    if heads != wanted_heads and name.rpartition(".")[2] in QUERY_KEY_VALUE:
+        yield f"ours has {heads} attention heads, the reference {wanted_heads}", None
+    if our_weight is not None and (is_other(our_weight, weight) or is_other(our_bias, bias)):
+        yield how_weights_differ(divergence), F.linear(theirs.given[name], our_weight, our_bias)
+    for what, other in _other_inputs(divergence):
+        yield what, F.linear(other, weight, bias)
+    if name in ours.given:
+        from_ours = F.linear(ours.given[name], weight, bias)
+        yield "what goes in differs, though all that was compared before agrees", from_ours
+
+
+def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:
+    """What a sublayer or the pooler may have been given in place of the right thing."""
+    sample, theirs = divergence.sample, divergence.theirs
+    if block := re.match(r"blocks\.\d+", divergence.name):
+        for norm in ("attention_norm", "feed_forward_norm"):
+            weight, bias = theirs.weight_and_bias(f"{block[0]}.{norm}")
+            given, eps = theirs.given[divergence.name], theirs.config.layer_norm_eps
+            if weight is None or given.shape[-1:] != weight.shape:  # the feed-forward layer's inner states
+                continue
+            normal = F.layer_norm(given, given.shape[-1:], weight, bias, eps)
+            yield "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)", normal
+    if divergence.name == "pooler.dense":
+        states = theirs.values[f"blocks.{theirs.config.num_hidden_layers - 1}"]  # (B, T, H)
+        rows, real = torch.arange(len(states)), sample.real.long()  # (B,), (B, T)
+        pooled = {
+            "the mean of the real tokens": (states * real[..., None]).sum(1) / real.sum(1, keepdim=True),
+            "the mean of all positions": states.mean(1),
+            "the first real token": states[rows, real.argmax(1)],
+            "the last real token": states[rows, real.cumsum(1).argmax(1)],
+            "the last position": states[:, -1],
+        }
+        for what, state in pooled.items():
+            yield f"the pooler takes {what}, the reference's the first position", state
+
+
+# Which values -> what may be wrong with them. Of the others (an attention's context, the loss) nothing is known.
+CAUSES: tuple[tuple[str, Callable[[Divergence], Predictions]], ...] = (
+    (r"embeddings\.(token|position|segment)", _embedding),
+    (r".*\bsum", _sum),
+    (r".*norm", _layer_norm),
+    (r".*probabilities", _probabilities),
+    (r".*activation|pooler", _activation),
+    (r".*\.(query|key|value|output|inner|dense|decoder|projection)|nsp_head|span_head", _dense),
+)

@@ -1,0 +1,105 @@
+"""One forward and backward pass of an implementation, by our names and in our shapes; and that of our own models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from minibert.config import BertConfig
+from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
+from minibert.tracing import every_position, intermediates, watched
+from minibert.verification.names import QUERY_KEY_VALUE, module_of, parameters_of, values_of
+from minibert.verification.samples import Sample, loss_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one implementation computed on one sample."""
+
+    config: BertConfig  # the shape of its model
+    values: dict[str, Tensor]  # every intermediate, in the order in which it was computed; last, "loss"
+    given: dict[str, Tensor]  # value -> what the dense layer, LayerNorm or table that makes it was given
+    parameters: dict[str, Tensor]  # as in a model with heads; those of a block that all layers share are block 0's
+    gradients: dict[str, Tensor | None]  # of the loss; None where none arrived
+
+    def module_of(self, value: str) -> str:
+        """The module that makes an intermediate, as `parameters` has it."""
+        module = module_of(value)
+        if self.config.share_layers and f"{module}.weight" not in self.parameters:
+            return re.sub(r"\.blocks\.\d+\.", ".blocks.0.", module)
+        return module
+
+    def weight_and_bias(self, value: str) -> tuple[Tensor | None, Tensor | None]:
+        """The weights that make an intermediate: a third of the stacked ones for a query, key or value; None for one
+        that is made of others without weights.
+        """
+        module, last = self.module_of(value), value.rpartition(".")[2]
+        weight, bias = (self.parameters.get(f"{module}.{leaf}") for leaf in ("weight", "bias"))
+        if module == "mlm_head.decoder" and weight is None:
+            weight = self.parameters["encoder.embeddings.token.weight"]
+        if last in QUERY_KEY_VALUE and weight is not None and bias is not None:
+            part = QUERY_KEY_VALUE.index(last)
+            weight, bias = weight.chunk(3)[part], bias.chunk(3)[part]
+        return weight, bias
+
+
+def finished(
+    config: BertConfig,
+    values: dict[str, Tensor],
+    given: dict[str, Tensor],
+    loss: Tensor,
+    parameters: Mapping[str, Sequence[nn.Parameter]],
+) -> Run:
+    """The run that ended with `loss`, which is differentiated here.
+
+    parameters: ours -> the parameter, or several that are one of ours, one under the other.
+    """
+    loss.backward()
+    if (positions := values.get("embeddings.position")) is not None:  # (T, E) is one row for all sequences
+        values["embeddings.position"] = positions.expand_as(values["embeddings.token"])
+    return Run(
+        config=config,
+        values=values | {"loss": loss.detach()},
+        given=given,
+        parameters={name: _stacked([part.detach() for part in parts]) for name, parts in parameters.items()},
+        gradients={name: _gradient_of(parts) for name, parts in parameters.items()},
+    )
+
+
+def _gradient_of(parts: Sequence[nn.Parameter]) -> Tensor | None:
+    """The gradient of parameters, one under the other; None where none of them has one."""
+    if all(part.grad is None for part in parts):
+        return None
+    return _stacked([torch.zeros_like(part) if part.grad is None else part.grad for part in parts])
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """One under the other; a single one without a copy, which would be large."""
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def run_ours(model: Model, sample: Sample) -> Run:
+    """Our model, which must be in evaluation mode: its values, from a pass that computes all positions; loss and
+    gradients, from one as it is in use.
+    """
+    model.zero_grad()
+    with torch.no_grad(), every_position(model.encoder), watched(model) as calls:
+        our_loss(model, sample)
+    given: dict[str, Tensor] = {}
+    for call in calls:
+        if call.inputs:
+            given |= dict.fromkeys(values_of(call.name), call.inputs[0])
+    parameters = {name: [parameter] for name, parameter in parameters_of(model).items()}
+    return finished(model.config, intermediates(model, calls), given, our_loss(model, sample), parameters)
+
+
+def our_loss(model: Model, sample: Sample) -> Tensor:
+    """The loss of our model on `sample`, to be differentiated."""
+    arguments = sample.arguments(model)
+    if isinstance(model, BertForPreTraining | BertForMaskedLM):
+        arguments["masked_positions"] = sample.real_positions
+    return loss_of(model, model(**arguments), sample)

@@ -1,0 +1,166 @@
+"""The reference, transformers: loaded from a directory; run on a sample, its numbers by our names, in our shapes.
+
+transformers is imported only here, inside the function that loads it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minibert.errors import InputError
+from minibert.heads import BertWithPooler, Model
+from minibert.model import Bert
+from minibert.tracing import Call, watched
+from minibert.training.room import out_of_memory
+from minibert.verification.names import QUERY_KEY_VALUE
+from minibert.verification.runs import Run, finished
+from minibert.verification.samples import Sample, encoder_loss
+from weights_convert.config_map import described_config
+from weights_convert.families import ENCODERS, FAMILIES, Family, Names
+from weights_convert.key_map import keys_of
+
+ReferenceModel = Any  # of transformers: a torch module with a config
+HEADED = (*QUERY_KEY_VALUE, "context")  # ours (B, N, T, D), theirs (B, T, H)
+
+
+def load_reference(directory: Path, family: Family, model: Model, dtype: torch.dtype) -> ReferenceModel:
+    """The reference's model of the family's class for `model`, in evaluation mode, its attention written out so that
+    it shows its probabilities. An encoder has a pooler where the directory has weights for one.
+
+    Raises:
+        InputError: transformers is not installed, does not load the directory, or does not find all weights there.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("verify runs transformers as the reference: make venv in minibert's checkout") from None
+    reference_class = getattr(transformers, family.reference_class(type(model).__name__))
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        reference, missing = _from_pretrained(reference_class, directory, dtype)
+        is_encoder = type(model).__name__ in ENCODERS
+        if is_encoder and missing and all(key.startswith("pooler.") for key in missing):
+            reference, missing = _from_pretrained(reference_class, directory, dtype, add_pooling_layer=False)
+    except Exception as error:  # whatever it dislikes: the files are not ours to judge
+        if ending := out_of_memory(error):
+            raise ending from error
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{directory}: the reference does not load it ({reason})") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        transformers.logging.enable_progress_bar()
+    if missing:
+        raise InputError(f"{directory}: the reference finds no {', '.join(missing)}")
+    return reference.eval()
+
+
+def _from_pretrained(
+    reference_class: ReferenceModel, directory: Path, dtype: torch.dtype, **options: bool
+) -> tuple[ReferenceModel, list[str]]:
+    """The model, and the keys that it did not find."""
+    reference, loading = reference_class.from_pretrained(
+        directory,
+        dtype=dtype,
+        attn_implementation="eager",
+        local_files_only=True,
+        output_loading_info=True,
+        **options,
+    )
+    return reference, sorted(loading["missing_keys"])
+
+
+def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Run:
+    """A pass of the reference's model for `model`, which must be in evaluation mode with its attention written out."""
+    reference.zero_grad()
+    with watched(reference) as calls:
+        loss = reference_loss(reference, model, sample)
+    family = FAMILIES[reference.config.model_type]
+    places = _places(family.names_in(type(model).__name__))
+    values: dict[str, Tensor] = {}
+    given: dict[str, Tensor] = {}
+    for call in calls:
+        module = family.in_table_spelling(f"{call.name}.").removesuffix(".")
+        block: str | int = call.number  # of a block that all layers share
+        if module not in places and (number := re.search(r"(?<=\.)\d+\b", module)):
+            module, block = module[: number.start()] + "{}" + module[number.end() :], number[0]
+        for pattern, part in places.get(module, ()):
+            name = pattern.format(block)
+            values[name] = _in_our_shape(name, _part(call, part), reference.config.num_attention_heads)
+            if part == "output" and call.inputs:
+                given[name] = call.inputs[0]
+    parameters = reference_parameters(reference, model)
+    return finished(described_config(reference.config), _probabilities_first(values), given, loss, parameters)
+
+
+def _places(names: Names) -> dict[str, list[tuple[str, str | int]]]:
+    """Module of theirs -> what of ours its call has, and where; what is given comes first."""
+    places: dict[str, list[tuple[str, str | int]]] = {}
+    for name, (module, part) in sorted(names.places.items(), key=lambda entry: entry[1][1] != "input"):
+        places.setdefault(module, []).append((name, part))
+    return places
+
+
+def _part(call: Call, part: str | int) -> Tensor:
+    if part == "input":
+        return call.inputs[0]
+    return call.output[part] if isinstance(part, int) else call.output
+
+
+def _in_our_shape(name: str, tensor: Tensor, heads: int) -> Tensor:
+    if name.rpartition(".")[2] in HEADED:
+        return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return tensor
+
+
+def _probabilities_first(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same, each attention's probabilities before its context: their modules answer them at the end."""
+    ordered: dict[str, Tensor] = {}
+    for name in values:
+        probabilities = f"{name.removesuffix('context')}probabilities"
+        if name.endswith(".context") and probabilities in values:
+            ordered[probabilities] = values[probabilities]
+        ordered[name] = values[name]
+    return ordered
+
+
+def reference_loss(reference: ReferenceModel, model: Model, sample: Sample) -> Tensor:
+    """The loss that the reference's class itself computes, where it has one."""
+    arguments, targets = sample.arguments(model), dict(sample.targets)
+    family = FAMILIES[reference.config.model_type]
+    if "encoder.embeddings.segment" not in family.table:
+        del arguments["token_type_ids"]
+    if family.pair_objective == "sop" and "next_sentence_label" in targets:
+        targets["sentence_order_label"] = targets.pop("next_sentence_label")
+    if isinstance(model, Bert | BertWithPooler):
+        output = reference(**arguments)
+        pooled = output.pooler_output if isinstance(model, BertWithPooler) else None
+        return encoder_loss(output.last_hidden_state, pooled, sample)
+    return reference(**arguments, **targets).loss
+
+
+def reference_parameters(reference: ReferenceModel, model: Model) -> dict[str, list[nn.Parameter]]:
+    """Every parameter of the reference's model for `model`, by our names: one, or several, one under the other.
+
+    A decoder's weight is among them only where it is not tied to the token embeddings.
+    """
+    family = FAMILIES[reference.config.model_type]
+    table = family.names_in(type(model).__name__).table
+    theirs = {family.in_table_spelling(key): parameter for key, parameter in reference.named_parameters()}
+    found = {}
+    for pattern in table:
+        for block in range(reference.config.num_hidden_layers if "{}" in table[pattern][0] else 1):
+            for leaf in ("weight", "bias"):
+                name = f"{pattern.format(block)}.{leaf}"
+                keys = keys_of(name, table)
+                if all(key in theirs for key in keys):
+                    found[name] = [theirs[key] for key in keys]
+    for key in family.tied.keys() & theirs.keys():
+        found["mlm_head.decoder.weight"] = [theirs[key]]
+    return found
