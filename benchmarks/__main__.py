@@ -27,21 +27,9 @@ COMMANDS = {
         "benchmarks.commands:prepare",
         "text to token arrays to batches: --corpus FILE",
     ),
-    "growth": (
-        "benchmarks.commands:growth",
-        "the cost as text, sequences, batches and processes grow, with a picture",
-    ),
-    "startup": (
-        "benchmarks.commands:startup",
-        "from the prompt to the answer: --model HF_DIR",
-    ),
     "all": (
         "benchmarks.commands:suite",
         "the comparisons behind the tables of docs/performance.md, and these tables: --model HF_DIR --data DIR",
-    ),
-    "reviews": (
-        "benchmarks.commands:reviews",
-        "what pretraining on nothing but the training texts gives: --data FILE.csv",
     ),
 }
 

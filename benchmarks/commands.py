@@ -36,24 +36,9 @@ def prepare(args: Sequence[str]) -> None:
     _compare("prepare", options.PrepareBenchmarkOptions, options.PREPARE, args)
 
 
-def growth(args: Sequence[str]) -> None:
-    """Cost as work grows."""
-    _compare("growth", options.GrowthOptions, options.GROWTH, args)
-
-
-def startup(args: Sequence[str]) -> None:
-    """From the prompt to the answer."""
-    _compare("startup", options.StartupOptions, options.STARTUP, args)
-
-
 def suite(args: Sequence[str]) -> None:
     """All that docs/performance.md tells."""
     _compare("suite", options.SuiteOptions, options.SUITE, args, command="all")
-
-
-def reviews(args: Sequence[str]) -> None:
-    """What pretraining gives."""
-    _compare("reviews", options.ReviewsOptions, options.REVIEWS, args)
 
 
 def _compare(name: str, kind: Any, description: str, args: Sequence[str], *, command: str | None = None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.tasks import TASKS
+from benchmarks.tasks import BENCHMARK_TASKS
 from finetune.data.examples import QuestionExample
 from finetune.data.squad import read_squad, without_misplaced
 from minibert.errors import InputError
@@ -29,10 +29,11 @@ def write_files(
     Raises:
         InputError: a file is not there, or is none of the task's.
     """
-    sources = [data / name for name in TASKS[task].sources]
+    names, suffix = BENCHMARK_TASKS[task].sources, BENCHMARK_TASKS[task].suffix
+    sources = [data / name for name in names]
     for source in sources:
         if not source.is_file():
-            raise InputError(f"{source}: no such file; --task {task} needs {' and '.join(TASKS[task].sources)} in it")
+            raise InputError(f"{source}: no such file; --task {task} needs {' and '.join(names)} in it")
     if task == "choices":
         parts = choices_of(read_squad(str(sources[0])).examples)
     elif task == "squad":
@@ -41,7 +42,7 @@ def write_files(
     else:
         cut = sentences if task == "wnut17" else rows
         parts = list(cut(sources[0])), list(cut(sources[1]))
-    paths = out / f"train{TASKS[task].suffix}", out / f"dev{TASKS[task].suffix}"
+    paths = out / f"train{suffix}", out / f"dev{suffix}"
     for path, units, limit in zip(paths, parts, (train_limit, dev_limit), strict=True):
         chosen = drawn(units, limit)
         text = "".join(chosen) if task != "squad" else f'{{"version": "1.1", "data": [{",".join(chosen)}]}}'

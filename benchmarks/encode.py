@@ -50,14 +50,14 @@ def compare(options: EncodeOptions) -> None:
     with workplace(options.json, settings) as scratch:
         print(f"encoding {len(texts):,} texts, the peer {options.batch_size} at once, ours in {options.dtype}")
         print(f"{machine_line(machine)}\n", flush=True)
-        study = Study(options, scratch, texts, scores, threads)
-        sides = {side: study.side(side) for side in (OURS, options.peer)}
+        encoding = EncodeBenchmark(options, scratch, texts, scores, threads)
+        sides = {side: encoding.side(side) for side in (OURS, options.peer)}
         alternate(sides, range(options.repeats), results, lambda run: print(run_line(run), flush=True))
     found = {side: results.of(side, seeds=options.repeats) for side in sides}
     print("\n".join(report(found)))
 
 
-class Study:
+class EncodeBenchmark:
     """What the runs share: the texts, and the model in the format of each side."""
 
     def __init__(

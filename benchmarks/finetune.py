@@ -13,7 +13,7 @@ from benchmarks.options import FinetuneOptions
 from benchmarks.report import Figure, differences_in_work, table, verdict, verdict_line
 from benchmarks.runner import OURS, Results, Run, alternate, checksum, settings_of, workplace
 from benchmarks.sides import convert, run_ours, run_peer, weights_checksum
-from benchmarks.tasks import TASKS, Work
+from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork
 from minibert.errors import CheckFailed
 
 POINTS = 100
@@ -39,18 +39,18 @@ def compare(options: FinetuneOptions) -> None:
     print("\n".join(report(options.task, {side: runs for side, runs in there.items() if runs})))
 
 
-def plan(options: FinetuneOptions, scratch: Path) -> Work:
+def plan(options: FinetuneOptions, scratch: Path) -> FinetuneWork:
     """The work of both sides, its files written.
 
     Raises:
         InputError: the files or the model are not there.
     """
     weights_checksum(options.model)
-    task = TASKS[options.task]
+    task = BENCHMARK_TASKS[options.task]
     train, dev = write_files(
         options.task, Path(options.data), scratch, train_limit=options.train_limit, dev_limit=options.dev_limit
     )
-    return Work(
+    return FinetuneWork(
         task=options.task,
         model=options.model,
         train=str(train),
@@ -62,7 +62,7 @@ def plan(options: FinetuneOptions, scratch: Path) -> Work:
     )
 
 
-def facts(options: FinetuneOptions, work: Work, machine: dict[str, Any]) -> dict[str, Any]:
+def facts(options: FinetuneOptions, work: FinetuneWork, machine: dict[str, Any]) -> dict[str, Any]:
     """What all runs of a table have in common; files are told by their content, not by where they lie."""
     checksums = {"train": checksum([Path(work.train)]), "dev": checksum([Path(work.dev)])}
     checksums["model"] = weights_checksum(work.model)
@@ -70,7 +70,7 @@ def facts(options: FinetuneOptions, work: Work, machine: dict[str, Any]) -> dict
     return {"benchmark": "finetune", "work": told, "dtype": options.dtype, "machine": machine}
 
 
-def headline(options: FinetuneOptions, work: Work) -> str:
+def headline(options: FinetuneOptions, work: FinetuneWork) -> str:
     """What is about to be compared."""
     return (
         f"{work.task}: {work.epochs} epoch(s), learning rate {work.learning_rate:g}, batches of {work.batch_size}, "
@@ -78,7 +78,9 @@ def headline(options: FinetuneOptions, work: Work) -> str:
     )
 
 
-def sides_of(options: FinetuneOptions, work: Work, scratch: Path, threads: int) -> dict[str, Callable[[int], Run]]:
+def sides_of(
+    options: FinetuneOptions, work: FinetuneWork, scratch: Path, threads: int
+) -> dict[str, Callable[[int], Run]]:
     """Name -> what runs that side with a seed."""
 
     def ours(seed: int) -> Run:
@@ -113,7 +115,7 @@ def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
     runs = [run for found in sides.values() for run in found]
     if different := differences_in_work(runs):
         raise CheckFailed(f"the runs did not do the same work, so they are not compared: {'; '.join(different)}")
-    metrics = TASKS[task].metrics
+    metrics = BENCHMARK_TASKS[task].metrics
     rows = {
         **{name: (metric(name), ",.2f") for name in metrics},
         "examples/s": (figure("examples_per_second"), ",.1f"),

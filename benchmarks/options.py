@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -67,49 +66,6 @@ class FinetuneOptions:
         cli.check_range(self, "learning_rate", above=0, high=1)
         if self.ours_only and self.peer_only:
             raise InputError("--ours-only and --peer-only exclude each other")
-
-
-REVIEWS = """Show what pretraining gives where no pretrained weights are to be had.
-
-On each of several splits of labelled texts: a small BERT pretrained on the training texts alone and fine-tuned, the
-same without pretraining, the same with its encoder frozen, and logistic regression on the TF-IDF of characters, pairs
-and triples of them. A fifth of the texts is the test of its split; it is looked at once.
-
-  python -m benchmarks reviews --data ../shared/data/waimai_10k.csv --json runs/reviews.json"""
-
-
-@dataclass(frozen=True)
-class ReviewsOptions:
-    """What is compared."""
-
-    data: str
-    """a table of texts and their classes"""
-    text_column: str = "review"
-    """the column of the text"""
-    label_column: str = "label"
-    """the column of its class"""
-    splits: int = 3
-    """splits, with the seeds from 0 on"""
-    pretraining: str = "--model tiny --seq-len 64 --steps 6000 --vocab-size 4096 --dropout 0.1"
-    """options of python -m pretrain"""
-    finetuning: str = "--epochs 6 --learning-rate 3e-4"
-    """options of python -m finetune text-classification"""
-    frozen: str = "--freeze-encoder --epochs 20"
-    """the same where a head alone is trained"""
-    threads: int | None = None
-    """threads of all; none: as many as there are cores"""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one"""
-    json: str | None = None
-    """a file to keep each run's results in; runs that are in it already are not repeated"""
-
-    def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
-        for name in ("splits", "threads"):
-            cli.check_range(self, name, low=1)
 
 
 ENCODE = """Make vectors of texts, ours and a peer in turns, and compare speed, latency and how good they are.
@@ -273,30 +229,6 @@ class QualityOptions:
             raise InputError(f"--learning-rates must be numbers above 0 and at most 1, not {self.learning_rates}")
 
 
-STARTUP = """Time commands from the prompt to the answer, and the same of sentence-transformers and transformers.
-
-  python -m benchmarks startup --model HF_DIR"""
-
-
-@dataclass(frozen=True)
-class StartupOptions:
-    """What is timed."""
-
-    model: str
-    """a Hugging Face directory of an encoder"""
-    repeats: int = 5
-    """times that each command is run, after one that is not counted"""
-    json: str | None = None
-    """a file to write all seconds to"""
-
-    def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
-        cli.check_range(self, "repeats", low=1)
-
-
 PREPARE = """Turn a text file into token arrays and these into batches, and tell how fast.
 
   python -m benchmarks prepare --corpus ../shared/data/wikitext-2/train.txt.gz --tokenizer HF_DIR"""
@@ -335,67 +267,13 @@ class PrepareBenchmarkOptions:
         cli.check_range(self, "seq_len", low=8)
 
 
-GROWTH = """Measure how the cost grows with the work, and draw it: text from 1 to 100 MB prepared; pretraining
-with longer sequences, larger batches, one process and two.
-
-  python -m benchmarks growth --json runs/growth.json --picture runs/growth.png"""
-
-
-@dataclass(frozen=True)
-class GrowthOptions:
-    """What is measured."""
-
-    model: str = "tiny"
-    """tiny, mini, small, medium, base or large"""
-    corpus: str = "pydocs"
-    """what is trained on"""
-    vocab_size: int = 8192
-    """tokens of the vocabulary, trained on it"""
-    megabytes: tuple[float, ...] = (1.0, 10.0, 100.0)
-    """of text; the embedded corpus, repeated"""
-    lengths: tuple[int, ...] = (64, 128, 256, 512)
-    """tokens in a sequence; as many tokens in a batch each time"""
-    batches: tuple[int, ...] = (1, 4, 16, 64, 256)
-    """sequences in a batch"""
-    seq_len: int = 128
-    """tokens in a sequence where that doesn't grow"""
-    batch_size: int = 32
-    """sequences in a batch where that doesn't grow"""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """of the matrix products"""
-    steps: int = 24
-    """optimizer steps of a run"""
-    warm_up: int = 8
-    """of which the first ones are not timed"""
-    repeats: int = 3
-    """times that each point is measured"""
-    picture: str = "runs/growth.png"
-    """the file to draw"""
-    json: str | None = None
-    """a file to keep each run's results in; runs that are in it already are not repeated"""
-
-    def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
-        for name in ("vocab_size", "batch_size", "repeats"):
-            cli.check_range(self, name, low=1)
-        cli.check_range(self, "seq_len", low=8)
-        cli.check_range(self, "warm_up", low=0)
-        cli.check_range(self, "steps", low=self.warm_up + 1)
-        for name, lowest in (("megabytes", 0.0), ("lengths", 7), ("batches", 0)):
-            if not all(lowest < value < math.inf for value in getattr(self, name)):
-                raise InputError(f"--{name} must be numbers above {lowest:g}, not {getattr(self, name)}")
-
-
 SUITE = """Run the comparisons behind the tables of docs/performance.md, and write these tables. Takes over two hours.
 
   python -m benchmarks all --model HF_DIR --data ../shared/data
 
 What was stopped goes on: results that are there already are not measured again."""
 
-Section = Literal["pretrain", "quality", "finetune", "encode", "prepare", "startup"]
+Section = Literal["pretrain", "quality", "finetune", "encode", "prepare"]
 
 
 @dataclass(frozen=True)

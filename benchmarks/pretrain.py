@@ -46,15 +46,15 @@ def compare(options: PretrainBenchmarkOptions) -> None:
             f"{options.model}, sequences of {options.seq_len}, batches of {options.batch_size}, ours in {options.dtype}"
         )
         print(f"{machine_line(machine)}\n", flush=True)
-        study = Study(options, scratch, threads)
-        sides = {OURS: study.measured(study.ours), options.peer: study.measured(study.peer)}
+        pretraining = PretrainBenchmark(options, scratch, threads)
+        sides = {OURS: pretraining.measured(pretraining.ours), options.peer: pretraining.measured(pretraining.peer)}
         alternate(sides, range(options.repeats), results, lambda run: print(run_line(run), flush=True))
     found = {side: results.of(side, seeds=options.repeats) for side in sides}
     print("\n".join(report(found)))
     check_losses(found, options)
 
 
-class Study:
+class PretrainBenchmark:
     """What the runs share: the token arrays, and the first weights in the format of each side."""
 
     def __init__(self, options: PretrainBenchmarkOptions, scratch: Path, threads: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import minibert
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import PretrainBenchmarkOptions, QualityOptions
-from benchmarks.pretrain import PEER_DTYPES, PEER_MODULE, Study
+from benchmarks.pretrain import PEER_DTYPES, PEER_MODULE, PretrainBenchmark
 from benchmarks.runner import OURS, Results, Run, alternate, run_python, settings_of, workplace
 from benchmarks.sides import convert
 from minibert.training.device import choose_device, choose_precision
@@ -36,9 +36,9 @@ def compare(options: QualityOptions) -> None:
         theirs = f"{options.peer_minutes:g} of {options.peer} at {rates}"
         print(f"{options.model}: {options.minutes:g} minutes of ours, {theirs}")
         print(f"{machine_line(machine)}\n", flush=True)
-        race = Race(options, scratch, threads)
-        alternate({OURS: race.ours}, range(options.repeats), results, say)
-        peers = {side_of(options, rate): race.peer(rate) for rate in options.learning_rates}
+        quality = QualityBenchmark(options, scratch, threads)
+        alternate({OURS: quality.ours}, range(options.repeats), results, say)
+        peers = {side_of(options, rate): quality.peer(rate) for rate in options.learning_rates}
         alternate(peers, [0], results, say)
     ours = results.of(OURS, seeds=options.repeats)
     print("\n".join(verdict(ours, [run for side in peers for run in results.of(side, seeds=1)])))
@@ -49,7 +49,7 @@ def side_of(options: QualityOptions, rate: float) -> str:
     return f"{options.peer} {rate:g}"
 
 
-class Race:
+class QualityBenchmark:
     """What the runs share: token arrays, first weights, and the scoring."""
 
     def __init__(self, options: QualityOptions, scratch: Path, threads: int) -> None:
@@ -60,14 +60,14 @@ class Race:
             model=options.model, corpus=options.corpus, tokenizer=options.tokenizer, vocab_size=options.vocab_size,
             batch_size=options.batch_size, seq_len=options.seq_len, device=options.device,
         )  # fmt: skip
-        self.study = Study(shared, scratch, threads)
+        self.pretraining = PretrainBenchmark(shared, scratch, threads)
 
     def ours(self, seed: int) -> Run:
         """`python -m pretrain --recipe fast`, from first weights of its own."""
         options, out = self.options, self.scratch / f"ours-{seed}"
         run_python(
             [
-                "pretrain", "--data", self.study.data, "--model", options.model, "--recipe", "fast", "--out", out,
+                "pretrain", "--data", self.pretraining.data, "--model", options.model, "--recipe", "fast", "--out", out,
                 "--resume", "--minutes", options.minutes, "--seq-len", options.seq_len, "--seed", seed,
                 "--device", choose_device(options.device).type,
             ],
@@ -90,11 +90,11 @@ class Race:
             name = side.replace(" ", "-")
             given, result = (self.scratch / f"{name}.{kind}.json" for kind in ("work", "result"))
             saved, converted = self.scratch / f"{name}-hf", self.scratch / f"{name}-model"
-            work = replace(self.study.work(seed), learning_rate=rate)
+            work = replace(self.pretraining.work(seed), learning_rate=rate)
             more = {"dtype": PEER_DTYPES[options.peer], "minutes": options.peer_minutes, "out": str(saved)}
             given.write_text(json.dumps({**asdict(work), "side": side, **more}), encoding="utf-8")
             run_python([PEER_MODULE, given, result], given.with_suffix(".log"), threads=self.threads)
-            tokenizer = open_prepared(str(self.study.data), check=False).tokenizer
+            tokenizer = open_prepared(str(self.pretraining.data), check=False).tokenizer
             tokenizer.save(saved)
             convert(str(saved), converted, threads=self.threads)
             found = Run(**json.loads(result.read_text(encoding="utf-8")))
@@ -107,7 +107,7 @@ class Race:
 
     def score(self, directory: Path) -> HeldOutFigures:
         """A model directory's figures on the held-out documents, in float32."""
-        corpus = open_prepared(str(self.study.data), check=False)
+        corpus = open_prepared(str(self.pretraining.data), check=False)
         device = choose_device(self.options.device)
         model, _ = minibert.load(directory)
         return HeldOut(corpus, seq_len=self.options.seq_len, objective="nsp").figures(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.runner import OURS, Run, checksum, run_python
 from benchmarks.scores import score
-from benchmarks.tasks import TASKS, Work, read_examples
+from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork, read_examples
 from minibert.errors import InputError
 
 # Peer -> the module that is run with a file of what is to be done and one for the result.
@@ -38,14 +38,14 @@ def convert(model: str, out: Path, *, threads: int) -> Path:
     return out
 
 
-def run_ours(work: Work, directory: Path, seed: int, out: Path, *, dtype: str, threads: int) -> Run:
+def run_ours(work: FinetuneWork, directory: Path, seed: int, out: Path, *, dtype: str, threads: int) -> Run:
     """Fine-tunes `directory`, the converted model, into `out`, and scores what the epoch it keeps answers to dev.
 
     Raises:
         InputError, RunStopped: a command did not end well.
     """
     code = checksum([path for package in CODE for path in sorted(Path(package).rglob("*.py"))])
-    task, resumed = TASKS[work.task], out.exists()
+    task, resumed = BENCHMARK_TASKS[work.task], out.exists()
     stride = [] if task.stride is None else ["--stride", task.stride]
     seconds = run_python(
         [
@@ -94,7 +94,7 @@ def run_ours(work: Work, directory: Path, seed: int, out: Path, *, dtype: str, t
     )
 
 
-def run_peer(name: str, work: Work, seed: int, out: Path, *, threads: int) -> Run:
+def run_peer(name: str, work: FinetuneWork, seed: int, out: Path, *, threads: int) -> Run:
     """A peer's run, in a process of its own.
 
     Raises:

@@ -33,7 +33,6 @@ RUN: dict[str, Callable[[Sequence[str]], None]] = {
     "finetune": commands.finetune,
     "encode": commands.encode,
     "prepare": commands.prepare,
-    "startup": commands.startup,
 }
 
 
@@ -118,7 +117,6 @@ SUITE = (
     Comparison(
         "prepare-wikitext-2", "prepare", "--corpus {data}/wikitext-2/train.txt.gz --tokenizer {model}", ("WikiText-2",)
     ),
-    Comparison("startup", "startup", "--model {model}", ()),
 )
 
 
@@ -135,7 +133,7 @@ def compare(options: SuiteOptions) -> None:
     failed = []
     for number, comparison in enumerate(chosen, start=1):
         path = directory / f"{comparison.name}.json"
-        if options.tables_only or (comparison.benchmark == "startup" and path.exists()):
+        if options.tables_only:
             continue
         given = shlex.split(comparison.args.format(model=options.model, data=options.data, device=options.device))
         print(f"\n{time.strftime('%H:%M')}  {number} of {len(chosen)}: {comparison.benchmark} {shlex.join(given)}")

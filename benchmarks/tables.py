@@ -187,22 +187,10 @@ def prepare_table(found: Found) -> list[str]:
     return markdown(("text", "tokens", "whole command, s", "tokens/s", "tokens/s into batches"), found, row)
 
 
-def startup_table(found: Found) -> list[str]:
-    """A row for each command: it has no comparison of its own."""
-    rows: list[tuple[tuple[str, ...], dict[str, Any] | None]] = [
-        ((command,), {"machine": content["machine"], "seconds": seconds[1:]})
-        for _, content in found
-        if content is not None
-        for command, seconds in content["seconds"].items()
-    ]
-    return markdown(("command", "seconds"), rows, lambda content: [spread(content["seconds"], ".2f")])
-
-
 TABLES: dict[str, Callable[[Found], list[str]]] = {
     "pretrain": pretrain_table,
     "quality": quality_table,
     "finetune": finetune_table,
     "encode": encode_table,
     "prepare": prepare_table,
-    "startup": startup_table,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from finetune.data.data_options import DATA_OPTIONS
 from finetune.data.tally import Tally
-from finetune.tasks.registry import TASKS as KINDS
+from finetune.tasks.registry import TASKS
 from minibert.console import cli
 
 
@@ -29,7 +29,7 @@ class BenchmarkTask:
     learning_rate: float = 5e-5
 
 
-TASKS = {
+BENCHMARK_TASKS = {
     "cola": BenchmarkTask(
         command="text-classification",
         sources=("train.tsv", "dev.tsv"),
@@ -82,10 +82,10 @@ TASKS = {
 
 
 @dataclass(frozen=True)
-class Work:
+class FinetuneWork:
     """What both sides are given."""
 
-    task: str  # a key of `TASKS`
+    task: str  # a key of `BENCHMARK_TASKS`
     model: str  # a Hugging Face directory
     train: str
     dev: str
@@ -104,6 +104,6 @@ def read_examples(task: str, path: str) -> Iterator[Any]:
     Raises:
         InputError: naming file and row.
     """
-    found = TASKS[task]
+    found = BENCHMARK_TASKS[task]
     reading = cli.parse(DATA_OPTIONS[found.command], found.reading.split(), prog="reading", description=task)
-    return KINDS[found.command].read(reading, path, Tally())
+    return TASKS[found.command].read(reading, path, Tally())

@@ -33,6 +33,8 @@ SHORTER = {
     "--minutes 5": "--steps 2 --batch-size 4",
     "--minutes 2": "--steps 2 --batch-size 4",
     "--steps 100": "--steps 2",
+    "--steps 6000": "--steps 2",
+    "--epochs 6 ": "--epochs 1 ",
     "--epochs 10": "--epochs 1",
     "--model pretrain/recipes/demo-model.json": "--model tiny",
     "--corpus pydocs": "--corpus README.md",
@@ -138,6 +140,8 @@ def write_data(place: Path) -> None:
     answers = {"text": ["Leeds"], "answer_start": [13]}
     flat = {"id": "1", "context": "Ada lives in Leeds.", "question": "Where does Ada live?", "answers": answers}
     write(place / "squad" / "flat.jsonl", f"{json.dumps(flat)}\n")
+    reviews = "".join(f"{good},{'很好吃' if good else '太慢了'}{number}\n" for number in range(20) for good in (0, 1))
+    write(place / "waimai_10k.csv", f"label,review\n{reviews}")
     text = (REPOSITORY / "README.md").read_bytes()
     (place / "wikitext-2" / "train.txt.gz").write_bytes(gzip.compress(text))
 

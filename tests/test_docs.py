@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -126,6 +127,26 @@ def test_answers_become_keywords(squad: Path, tmp_path: Path) -> None:
     sentences = list(read_conll(str(tmp_path / "dev.conll")))
     assert len(sentences) == 2 * 4
     assert all(sentence.tags == ("B-KEY", "I-KEY", "O", "O", "O", "O", "O", "B-KEY") for sentence in sentences)
+
+
+def test_reviews_are_split_by_class_and_their_texts_are_the_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("1", f"好吃 {number}") for number in range(60)] + [("0", f"慢,凉 {number}") for number in range(30)]
+    with open(tmp_path / "reviews.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("label", "review"), *rows])
+    monkeypatch.chdir(tmp_path)
+    assert float(run("reviews.py", "reviews.csv", "0").removeprefix("TF-IDF: ")) > 0.9
+    parts = {}
+    for name in ("train", "test"):
+        with open(f"{name}.csv", encoding="utf-8", newline="") as file:
+            parts[name] = [(row["label"], row["text"]) for row in csv.DictReader(file)]
+    assert sorted(parts["train"] + parts["test"]) == sorted(rows)
+    assert [Counter(label for label, _ in part) for part in parts.values()] == [{"1": 48, "0": 24}, {"1": 12, "0": 6}]
+    corpus = Path("train.txt").read_text(encoding="utf-8").rstrip("\n").split("\n\n")
+    assert corpus == [text for _, text in parts["train"]]
+    run("reviews.py", "reviews.csv", "1")
+    assert Path("train.txt").read_text(encoding="utf-8").split() != " ".join(corpus).split()
 
 
 FAMILY = Path(__file__).parents[1] / "docs" / "family.md"

@@ -20,7 +20,7 @@ from transformers import (
     DataCollatorWithPadding,
 )
 
-from benchmarks.tasks import TASKS, Work
+from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork
 from finetune.data.examples import QuestionExample
 
 N_BEST = 20
@@ -46,10 +46,10 @@ class PeerFeature:
 class Recipe(ABC):
     """One task as the examples have it."""
 
-    def __init__(self, work: Work, train: Sequence[Any]) -> None:
+    def __init__(self, work: FinetuneWork, train: Sequence[Any]) -> None:
         self.work = work
         self.tokenizer = AutoTokenizer.from_pretrained(work.model)
-        self.max_length = TASKS[work.task].max_length
+        self.max_length = BENCHMARK_TASKS[work.task].max_length
         self.collate: Any = DataCollatorWithPadding(self.tokenizer)
 
     @abstractmethod
@@ -77,7 +77,7 @@ def inputs_of(encoded: Any, number: int) -> dict[str, Any]:
 class Texts(Recipe):
     """run_glue: one class, or a number."""
 
-    def __init__(self, work: Work, train: Sequence[Any]) -> None:
+    def __init__(self, work: FinetuneWork, train: Sequence[Any]) -> None:
         super().__init__(work, train)
         self.labels = [] if work.task == "stsb" else sorted({example.label for example in train})
 
@@ -100,7 +100,7 @@ class Texts(Recipe):
 class Tags(Recipe):
     """run_ner: the label stands on a word's first piece."""
 
-    def __init__(self, work: Work, train: Sequence[Any]) -> None:
+    def __init__(self, work: FinetuneWork, train: Sequence[Any]) -> None:
         super().__init__(work, train)
         self.labels = sorted({tag for example in train for tag in example.tags})
         self.collate = DataCollatorForTokenClassification(self.tokenizer)
@@ -147,7 +147,7 @@ class Questions(Recipe):
             [example.question.lstrip() for example in examples],
             [example.context for example in examples],
             truncation="only_second",
-            stride=TASKS[self.work.task].stride,
+            stride=BENCHMARK_TASKS[self.work.task].stride,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
@@ -198,7 +198,7 @@ def best_span(starts: Any, ends: Any, place: Any) -> tuple[float, tuple[int, int
 class Choices(Recipe):
     """run_swag: a sequence for each choice."""
 
-    def __init__(self, work: Work, train: Sequence[Any]) -> None:
+    def __init__(self, work: FinetuneWork, train: Sequence[Any]) -> None:
         super().__init__(work, train)
         self.collate = DataCollatorForMultipleChoice(self.tokenizer)
 

@@ -21,7 +21,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from benchmarks.peers.recipes import RECIPES, PeerFeature, Recipe
 from benchmarks.runner import Run
 from benchmarks.scores import score
-from benchmarks.tasks import TASKS, Work, read_examples
+from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork, read_examples
 from minibert.checkpoint import write_whole
 from minibert.training.memory import peak_rss_bytes
 
@@ -33,12 +33,12 @@ WATCH_FILE = "watch.json"
 def main(given: str, result: str) -> None:
     """Trains, and writes what came of it."""
     fields = json.loads(Path(given).read_text(encoding="utf-8"))
-    seed, work = fields.pop("seed"), Work(**fields)
+    seed, work = fields.pop("seed"), FinetuneWork(**fields)
     run = train(work, seed, Path(result).parent)
     Path(result).write_text(json.dumps(asdict(run)), encoding="utf-8")
 
 
-def train(work: Work, seed: int, out: Path) -> Run:
+def train(work: FinetuneWork, seed: int, out: Path) -> Run:
     """The Trainer's whole run. After each epoch it answers dev; the best epoch's answers count, as they do for ours."""
     train_examples = list(read_examples(work.task, work.train))
     dev_examples = list(read_examples(work.task, work.dev))
@@ -58,7 +58,7 @@ def train(work: Work, seed: int, out: Path) -> Run:
     if checkpoint is not None:
         watch.go_on(checkpoint)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    best = max(range(work.epochs), key=lambda epoch: watch.epochs[epoch][TASKS[work.task].metrics[-1]])
+    best = max(range(work.epochs), key=lambda epoch: watch.epochs[epoch][BENCHMARK_TASKS[work.task].metrics[-1]])
     return Run(
         side=NAME,
         seed=seed,
@@ -79,7 +79,7 @@ def train(work: Work, seed: int, out: Path) -> Run:
     )
 
 
-def trainer_arguments(work: Work, seed: int, out: Path) -> TrainingArguments:
+def trainer_arguments(work: FinetuneWork, seed: int, out: Path) -> TrainingArguments:
     """The Trainer's defaults, save for what both sides are given, and for logging, which takes time. Saving, which
     does too, is outside what is timed."""
     return TrainingArguments(

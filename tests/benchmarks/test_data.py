@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.data import choices_of, drawn, write_files
-from benchmarks.tasks import TASKS, read_examples
+from benchmarks.tasks import BENCHMARK_TASKS, read_examples
 from finetune.data.examples import Answer, QuestionExample
 from finetune.data.squad import read_squad
 from tests.benchmarks.conftest import FOLDERS
@@ -65,7 +65,7 @@ def test_choices_of_one_article_are_refused() -> None:
 
 @needs_data
 def test_of_the_real_subset_nearly_every_question_has_choices() -> None:
-    questions = read_squad(str(DATA / "squad" / TASKS["choices"].sources[0])).examples
+    questions = read_squad(str(DATA / "squad" / BENCHMARK_TASKS["choices"].sources[0])).examples
     train, dev = choices_of(questions)
     assert len(train) + len(dev) == len(questions) == 11_877
     assert 0.05 < len(dev) / len(questions) < 0.2

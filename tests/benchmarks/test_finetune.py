@@ -12,7 +12,7 @@ import benchmarks.__main__
 from benchmarks.finetune import compare, report
 from benchmarks.options import FinetuneOptions
 from benchmarks.runner import Run
-from benchmarks.tasks import TASKS
+from benchmarks.tasks import BENCHMARK_TASKS
 from minibert.console import cli
 from minibert.errors import CheckFailed
 from tests.benchmarks.conftest import FOLDERS
@@ -37,7 +37,7 @@ def test_both_sides_train_on_the_same_and_are_compared(
     ours, peer = json.loads(path.read_text())["runs"]
     assert (ours["side"], peer["side"], ours["work"]) == ("ours", "transformers", peer["work"])
     assert ours["work"]["steps"] == -(-ours["work"]["features"] // 4)
-    assert set(TASKS[task].metrics) <= ours["metrics"].keys() == peer["metrics"].keys()
+    assert set(BENCHMARK_TASKS[task].metrics) <= ours["metrics"].keys() == peer["metrics"].keys()
     for run in (ours, peer):
         assert run["figures"]["command_seconds"] > run["figures"]["seconds"] > 0
         assert 1e8 < run["figures"]["peak_memory"] < 1e10

@@ -9,14 +9,14 @@ import pytest
 
 from benchmarks.data import write_files
 from benchmarks.peers.transformers_trainer import last_checkpoint, train
-from benchmarks.tasks import Work
+from benchmarks.tasks import FinetuneWork
 from tests.benchmarks.conftest import FOLDERS
 
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_after_its_last_whole_checkpoint(hf_model: Path, data: Path, tmp_path: Path) -> None:
     learned, dev = write_files("stsb", data / FOLDERS["stsb"], tmp_path, train_limit=12)
-    work = Work(
+    work = FinetuneWork(
         task="stsb", model=str(hf_model), train=str(learned), dev=str(dev), epochs=3, learning_rate=1e-2, batch_size=4,
         device="cpu",
     )  # fmt: skip

@@ -11,9 +11,9 @@ import pytest
 from benchmarks.data import write_files
 from benchmarks.peers.recipes import RECIPES, PeerFeature, best_span
 from benchmarks.scores import score
-from benchmarks.tasks import TASKS, Work, read_examples
+from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork, read_examples
 from finetune.data.data_options import ChoiceDataOptions, QuestionDataOptions, TagDataOptions, TextDataOptions
-from finetune.tasks.registry import TASKS as OUR_TASKS
+from finetune.tasks.registry import TASKS
 from finetune.tasks.task import Feature
 from minibert.tokenizer import Tokenizer
 from tests.benchmarks.conftest import FOLDERS
@@ -30,10 +30,10 @@ DATA_OPTIONS = {
 def both(task: str, hf_model: Path, data: Path, out: Path) -> tuple[Any, list[Any], list[PeerFeature], list[Feature]]:
     """The peer's recipe, the training examples, and each side's features."""
     train, dev = write_files(task, data / FOLDERS[task], out)
-    work = Work(task, str(hf_model), str(train), str(dev), 1, 1e-3, 4, "cpu")
+    work = FinetuneWork(task, str(hf_model), str(train), str(dev), 1, 1e-3, 4, "cpu")
     examples = list(read_examples(task, work.train))
     recipe = RECIPES[task](work, examples)
-    kind = OUR_TASKS[TASKS[task].command]
+    kind = TASKS[BENCHMARK_TASKS[task].command]
     ours = kind.found_in(DATA_OPTIONS[task].fitted(512), Tokenizer.load(hf_model), examples, work.train)
     return recipe, examples, recipe.features(examples), ours.features(examples)
 
@@ -87,7 +87,9 @@ def test_right_logits_are_read_as_right_answers(task: str, hf_model: Path, data:
         else:
             outputs.append(np.eye(4)[feature.inputs["labels"]])
     found = score(task, examples, recipe.answers(examples, features, outputs))
-    assert [found[name] for name in TASKS[task].metrics] == pytest.approx([1.0] * len(TASKS[task].metrics))
+    assert [found[name] for name in BENCHMARK_TASKS[task].metrics] == pytest.approx(
+        [1.0 for _ in BENCHMARK_TASKS[task].metrics]
+    )
 
 
 def test_an_answer_lies_in_the_passage_in_order_and_is_not_too_long() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.options import SuiteOptions
 from benchmarks.suite import SUITE
-from benchmarks.tables import TABLES, encode_table, pretrain_table, put_tables, quality_table, spread, startup_table
+from benchmarks.tables import TABLES, encode_table, prepare_table, pretrain_table, put_tables, quality_table, spread
 from tests.helpers import REPOSITORY, refusal
 
 MACHINE = {"processor": "Z80", "amx": False, "cores": 2, "threads": 1, "device": "Z80", "python": "3.11", "torch": "2"}
@@ -63,18 +63,17 @@ def test_each_learning_rate_of_the_loop_has_a_row() -> None:
     ]
 
 
-def test_the_first_time_of_a_command_does_not_count() -> None:
-    lines = startup_table([((), {"machine": MACHINE, "seconds": {"--help": [9.0, 0.2, 0.4, 0.3]}})])
-    assert lines == ["| command | seconds |", "| --- | --- |", "| --help | 0.30 (0.20 to 0.40) |", "", LINE]
-
-
 def test_nothing_measured_is_no_table() -> None:
     assert [make([(("x",), None)]) for make in TABLES.values()] == [[]] * len(TABLES)
 
 
 def test_figures_of_two_machines_do_not_share_a_table() -> None:
-    results = [((), {"machine": {**MACHINE, "threads": n}, "seconds": {"--help": [1.0, 1.0]}}) for n in (1, 2)]
-    assert "of several machines: Z80 without AMX, 2 cores; threads 1" in refusal(lambda: startup_table(results))
+    figures = {"seconds": 1.0, "tokens_per_second": 1.0, "batched_per_second": 1.0}
+    results = [
+        (("text",), {"machine": {**MACHINE, "threads": threads}, "runs": [run("prepare", 0, **figures)]})
+        for threads in (1, 2)
+    ]
+    assert "of several machines: Z80 without AMX, 2 cores; threads 1" in refusal(lambda: prepare_table(results))
 
 
 def test_a_table_is_put_between_its_marks(tmp_path: Path) -> None:
@@ -100,7 +99,7 @@ def test_the_docs_have_a_place_for_every_table() -> None:
 
 def test_no_comparison_stands_twice() -> None:
     names = [comparison.name for comparison in SUITE]
-    assert len(names) == len(set(names)) == 26
+    assert len(names) == len(set(names)) == 25
 
 
 @pytest.mark.parametrize("comparison", SUITE, ids=lambda comparison: comparison.name)
