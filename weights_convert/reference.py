@@ -43,11 +43,13 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    options = {"dtype": dtype, "attn_implementation": "eager", "local_files_only": True, "output_loading_info": True}
     try:
-        reference, missing = _from_pretrained(reference_class, directory, dtype)
-        is_encoder = type(model).__name__ in ENCODERS
+        reference, loading = reference_class.from_pretrained(directory, **options)
+        is_encoder, missing = type(model).__name__ in ENCODERS, sorted(loading["missing_keys"])
         if is_encoder and missing and all(key.startswith("pooler.") for key in missing):
-            reference, missing = _from_pretrained(reference_class, directory, dtype, add_pooling_layer=False)
+            reference, loading = reference_class.from_pretrained(directory, **options, add_pooling_layer=False)
+            missing = sorted(loading["missing_keys"])
     except Exception as error:  # whatever it dislikes: the files are not ours to judge
         if ending := out_of_memory(error):
             raise ending from error
@@ -59,21 +61,6 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
     if missing:
         raise InputError(f"{directory}: the reference finds no {', '.join(missing)}")
     return reference.eval()
-
-
-def _from_pretrained(
-    reference_class: ReferenceModel, directory: Path, dtype: torch.dtype, **options: bool
-) -> tuple[ReferenceModel, list[str]]:
-    """The model, and the keys that it did not find."""
-    reference, loading = reference_class.from_pretrained(
-        directory,
-        dtype=dtype,
-        attn_implementation="eager",
-        local_files_only=True,
-        output_loading_info=True,
-        **options,
-    )
-    return reference, sorted(loading["missing_keys"])
 
 
 def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Run:
@@ -92,7 +79,10 @@ def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Ru
             module, block = module[: number.start()] + "{}" + module[number.end() :], number[0]
         for pattern, part in places.get(module, ()):
             name = pattern.format(block)
-            values[name] = _in_our_shape(name, _part(call, part), reference.config.num_attention_heads)
+            value = _part(call, part)
+            if name.rpartition(".")[2] in HEADED:
+                value = value.unflatten(-1, (reference.config.num_attention_heads, -1)).transpose(1, 2)
+            values[name] = value
             if part == "output" and call.inputs:
                 given[name] = call.inputs[0]
     parameters = reference_parameters(reference, model)
@@ -111,12 +101,6 @@ def _part(call: Call, part: str | int) -> Tensor:
     if part == "input":
         return call.inputs[0]
     return call.output[part] if isinstance(part, int) else call.output
-
-
-def _in_our_shape(name: str, tensor: Tensor, heads: int) -> Tensor:
-    if name.rpartition(".")[2] in HEADED:
-        return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)
-    return tensor
 
 
 def _probabilities_first(values: dict[str, Tensor]) -> dict[str, Tensor]:

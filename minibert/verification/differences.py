@@ -66,6 +66,12 @@ class Difference:
     spread: float  # the mean of the reference's entries, without their signs
     note: str = ""
 
+    def row(self, kind: Kind, name: str, *, judged: float, allowed: float) -> Row:
+        """The verdict: `judged` is the largest entry or the mean."""
+        relative = self.max / self.scale if self.scale else (math.inf if self.max else 0.0)
+        agrees = math.isfinite(judged) and judged <= allowed
+        return Row(kind, name, self.max, self.mean, relative, allowed, agrees, self.note)
+
 
 Differences = dict[tuple[Kind, str], Difference]
 
@@ -85,10 +91,8 @@ def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:
     """Every value that one of the two has, in the order of the computation, then the gradient of every parameter."""
     found: Differences = {}
     for name in in_one_order(theirs.values, ours.values):
-        mine, wanted = (run.values.get(name) for run in (ours, theirs))
-        found["value", name] = difference(
-            None if mine is None else sample.real_part(mine), None if wanted is None else sample.real_part(wanted)
-        )
+        mine, wanted = (sample.real_part(run.values[name]) if name in run.values else None for run in (ours, theirs))
+        found["value", name] = difference(mine, wanted)
     largest = max(largest_entry(gradient) for gradient in theirs.gradients.values() if gradient is not None)
     for name in in_one_order(theirs.parameters, ours.parameters):
         found["gradient", name] = difference(ours.gradients.get(name), theirs.gradients.get(name), scale=largest)
@@ -97,11 +101,8 @@ def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:
 
 def weight_rows(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[Row]:
     """Every parameter: all their numbers are one file's, cast alike, so that nothing but equality will do."""
-    rows = []
-    for name in in_one_order(theirs, ours):
-        found = difference(ours.get(name), theirs.get(name))
-        rows.append(_row("weight", name, found, allowed=0.0, judged=found.max))
-    return rows
+    found = {name: difference(ours.get(name), theirs.get(name)) for name in in_one_order(theirs, ours)}
+    return [each.row("weight", name, judged=each.max, allowed=0.0) for name, each in found.items()]
 
 
 def in_one_order(first: Mapping[str, object], second: Mapping[str, object]) -> list[str]:
@@ -131,14 +132,8 @@ def difference(ours: Tensor | None, theirs: Tensor | None, scale: float | None =
     else:
         apart = (ours.double() - theirs.double()).abs()
         largest, mean = float(apart.max()), float(apart.mean())
-    return Difference(
-        max=largest,
-        mean=mean,
-        entries=measured.numel(),
-        scale=largest_entry(measured) if scale is None else scale,
-        spread=float(measured.abs().double().mean()),
-        note=note,
-    )
+    scale = largest_entry(measured) if scale is None else scale
+    return Difference(largest, mean, measured.numel(), scale, spread=float(measured.abs().double().mean()), note=note)
 
 
 def largest_entry(tensor: Tensor) -> float:
@@ -159,7 +154,7 @@ def judged(found: Differences, dtype: str) -> list[Row]:
             allowed = tolerance.value * max(1.0, each.scale)
         else:
             allowed = tolerance.value
-        rows.append(_row(kind, name, each, allowed=allowed, judged=each.max))
+        rows.append(each.row(kind, name, judged=each.max, allowed=allowed))
     return rows
 
 
@@ -185,21 +180,8 @@ def judged_by_cost(found: Differences, cost: Differences) -> list[Row]:
         allowed = 2 * (1 + few) * floor
         if kind == "gradient":
             allowed += few * BFLOAT16_ROUNDING * each.scale
-        rows.append(_row(kind, name, each, allowed=allowed, judged=each.mean))
+        rows.append(each.row(kind, name, judged=each.mean, allowed=allowed))
     return rows
-
-
-def _row(kind: Kind, name: str, found: Difference, *, allowed: float, judged: float) -> Row:
-    return Row(
-        kind=kind,
-        name=name,
-        max=found.max,
-        mean=found.mean,
-        relative=found.max / found.scale if found.scale else (math.inf if found.max else 0.0),
-        tolerance=allowed,
-        agrees=math.isfinite(judged) and judged <= allowed,
-        note=found.note,
-    )
 
 
 def worst(rows: list[Row]) -> Row:

@@ -87,14 +87,9 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Everything, for a file. JSON has no infinity: it becomes null."""
         first = self.first_divergent
+        facts = ("agrees", "reference", "model", "architecture", "dtype", "seed", "parameters")
         return {
-            "agrees": self.agrees,
-            "reference": self.reference,
-            "model": self.model,
-            "architecture": self.architecture,
-            "dtype": self.dtype,
-            "seed": self.seed,
-            "parameters": self.parameters,
+            **{name: getattr(self, name) for name in facts},
             "first_divergent": first and first.title,
             "cause": self.cause,
             "rows": [{name: _finite(value) for name, value in asdict(row).items()} for row in self.rows],

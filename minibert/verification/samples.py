@@ -58,16 +58,12 @@ class Sample:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Sample:
         """The same batch on a device, targets that are numbers in a number format."""
-        return Sample(
-            padding=self.padding,
-            input_ids=self.input_ids.to(device),
-            token_type_ids=self.token_type_ids.to(device),
-            real=self.real.to(device),
-            targets={
-                name: target.to(device, dtype if target.is_floating_point() else None)
-                for name, target in self.targets.items()
-            },
-        )
+        targets = {
+            name: target.to(device, dtype if target.is_floating_point() else None)
+            for name, target in self.targets.items()
+        }
+        ids, segments = self.input_ids.to(device), self.token_type_ids.to(device)
+        return Sample(self.padding, ids, segments, self.real.to(device), targets)
 
     def real_part(self, value: Tensor) -> Tensor:
         """A value's part at real tokens, (tokens, …); what stands for whole sequences, (B, …), or for all stays whole.
