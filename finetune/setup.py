@@ -22,6 +22,7 @@ from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError
+from minibert.fast import accelerate
 from minibert.heads import Model, TaskModel
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision
@@ -242,7 +243,7 @@ def put_on_head(options: TrainingOptions, task: Task[Any, Any], *, seed: int) ->
     source, _ = checkpoint.load(options.model)
     generator = torch.Generator().manual_seed(seed)
     model = task.model_class(source.config, **task.head(), generator=generator)
-    return model.train(), _copy_weights(source, model, new_head=options.new_head)
+    return accelerate(model).train(), _copy_weights(source, model, new_head=options.new_head)
 
 
 @torch.no_grad()

@@ -27,10 +27,11 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from minibert.architectures import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, head_fields, new_model
 from minibert.config import BertConfig, TextVectors
 from minibert.errors import InputError
 from minibert.files.text import STANDARD_INPUT, check_path, open_file, read_small, shown
-from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
+from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer import directory as vocabulary_directory
 
@@ -139,7 +140,7 @@ def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any
     """
     try:
         with torch.device("meta"), Undrawn():
-            return ARCHITECTURES[architecture](config, **head)
+            return new_model(architecture, config, head)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     except (RuntimeError, TypeError) as error:  # of numbers beyond what 64 bits can count
@@ -190,7 +191,7 @@ class Description(NamedTuple):
 
     config: BertConfig
     architecture: str
-    head: dict[str, Any]  # see `minibert.heads.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
+    head: dict[str, Any]  # see `minibert.architectures.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
     checksums: dict[Path, str]  # file -> its SHA-256, of `CHECKSUMS` those that are given
     text_vectors: TextVectors | None = None
 

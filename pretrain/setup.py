@@ -16,6 +16,7 @@ from minibert import checkpoint
 from minibert.config import BertConfig, config_named
 from minibert.console import terminal
 from minibert.errors import InputError
+from minibert.fast import accelerate
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision, missing_for_compiling
@@ -220,10 +221,10 @@ def build_model(
     else:
         model = BertForPreTraining(config, pair_objective=options.pair_objective, generator=generator)
     if options.init is not None:
-        return model.train(), _copy_weights(checkpoint.load(options.init)[0], model)
+        return accelerate(model).train(), _copy_weights(checkpoint.load(options.init)[0], model)
     if begin and options.first_weights == "neighbours":
         begin_at_neighbours(model, corpus.train.tokens, corpus.token_counts, generator=generator)
-    return model.train(), TakenOver([], [])
+    return accelerate(model).train(), TakenOver([], [])
 
 
 @torch.no_grad()

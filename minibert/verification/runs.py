@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from minibert.config import BertConfig
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
-from minibert.tracing import every_position, intermediates, watched
+from minibert.tracing import intermediates, watched
 from minibert.verification.names import QUERY_KEY_VALUE, module_of, parameters_of, values_of
 from minibert.verification.samples import Sample, loss_of
 
@@ -87,7 +87,7 @@ def run_ours(model: Model, sample: Sample) -> Run:
     gradients, from one as it is in use.
     """
     model.zero_grad()
-    with torch.no_grad(), every_position(model.encoder), watched(model) as calls:
+    with torch.no_grad(), watched(model) as calls:
         our_loss(model, sample)
     given: dict[str, Tensor] = {}
     for call in calls:

@@ -15,9 +15,10 @@ import torch
 import transformers
 
 from minibert import checkpoint
+from minibert.architectures import new_model
 from minibert.config import PRESETS, BertConfig
 from minibert.errors import InputError
-from minibert.heads import ARCHITECTURES, Model
+from minibert.heads import Model
 from minibert.verification.differences import Row
 from minibert.verification.report import Report
 from tests.helpers import REPOSITORY, randomize, refusal
@@ -44,7 +45,7 @@ def converted(reference: transformers.PreTrainedModel, kind: str) -> Model:
     described = describe(json.loads(reference.config.to_json_string()))
     architecture = KINDS[kind][2]
     with torch.device("meta"):
-        model = ARCHITECTURES[architecture](described.config_in(architecture), **described.head(architecture))
+        model = new_model(architecture, described.config_in(architecture), described.head(architecture))
     tensors = reference.state_dict()
     ledger = match(tensors, model, new_head=False, source="the reference")
     checkpoint.assign_weights(
