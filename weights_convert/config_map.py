@@ -39,7 +39,7 @@ FIXED: dict[str, Any] = {
     "quantization_config": None,
 }
 
-OURS = tuple(field.name for field in dataclasses.fields(BertConfig))
+CONFIG_FIELDS = tuple(field.name for field in dataclasses.fields(BertConfig))
 HEADS = {
     "id2label", "label2id", "num_labels", "problem_type", "pair_objective", "tie_word_embeddings", "trained_on",
 }  # fmt: skip
@@ -170,7 +170,7 @@ def described_config(reference_config: Any) -> BertConfig:
 
 def _names(family: Family) -> dict[str, str]:
     """Our fields that a config of this family has -> what they are called there."""
-    return {name: family.fields.get(name, name) for name in OURS if name not in family.fixed}
+    return {name: family.fields.get(name, name) for name in CONFIG_FIELDS if name not in family.fixed}
 
 
 def _family(fields: Mapping[str, Any]) -> Family:

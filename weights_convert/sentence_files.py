@@ -25,7 +25,13 @@ KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", 
 ENCODER_FILES = tuple(f"sentence_{kind}_config.json" for kind in KINDS)
 ALL_FILES = (MODULES, SETTINGS, *ENCODER_FILES, "*/config.json")
 
-ENCODERS = ("Transformer", "BERT", "RoBERTa", "DistilBERT", "ALBERT")  # the first classes had a name for each family
+ENCODER_KINDS = (
+    "Transformer",
+    "BERT",
+    "RoBERTa",
+    "DistilBERT",
+    "ALBERT",
+)  # the first classes had a name for each family
 POOLING, NORMALIZE = "Pooling", "Normalize"
 # Of old files a flag each; several together are vectors side by side.
 FLAGS = {
@@ -88,7 +94,7 @@ def encoder_directory(directory: Path) -> Path:
         InputError: as `read_modules`.
     """
     modules = read_modules(directory)
-    return directory / modules[0].path if modules and modules[0].kind in ENCODERS else directory
+    return directory / modules[0].path if modules and modules[0].kind in ENCODER_KINDS else directory
 
 
 def read_text_vectors(directory: Path, config: BertConfig, tokenizer: Tokenizer) -> TextVectors | None:
@@ -102,7 +108,7 @@ def read_text_vectors(directory: Path, config: BertConfig, tokenizer: Tokenizer)
         return None
     kinds = [module.kind for module in modules]
     not_done = []
-    if kinds[0] not in ENCODERS or kinds[1:] not in ([POOLING], [POOLING, NORMALIZE]):
+    if kinds[0] not in ENCODER_KINDS or kinds[1:] not in ([POOLING], [POOLING, NORMALIZE]):
         not_done.append(f"the modules {', '.join(kinds)}")
     modes = [mode for module in modules if module.kind == POOLING for mode in _modes(directory / module.path)]
     is_known = len(modes) == 1 and modes[0] in POOLINGS
@@ -194,7 +200,7 @@ def to_files(model: Model) -> dict[str, object]:
     vectors = model.encoder.text_vectors
     if vectors is None or vectors.not_done is not None:
         return {}
-    kinds = [ENCODERS[0], POOLING, *([NORMALIZE] if vectors.normalize else [])]
+    kinds = [ENCODER_KINDS[0], POOLING, *([NORMALIZE] if vectors.normalize else [])]
     paths = ["", *(f"{number}_{kind}" for number, kind in enumerate(kinds[1:], 1))]
     files: dict[str, object] = {
         MODULES: [

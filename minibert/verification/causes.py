@@ -159,7 +159,7 @@ def _probabilities(divergence: Divergence) -> Predictions:
     yield "softmax runs over the queries", softmax(scores * scale, real, dim=-2)
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+KNOWN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "exact GELU": F.gelu,
     "the tanh approximation of GELU": lambda x: F.gelu(x, approximate="tanh"),
     "the sigmoid approximation of GELU": lambda x: x * torch.sigmoid(1.702 * x),
@@ -176,8 +176,8 @@ def _activation(divergence: Divergence) -> Predictions:
     owner, _, last = divergence.name.rpartition(".")
     before = {"pooler": "pooler.dense", "mlm_head": "mlm_head.dense"}.get(owner or last, f"{owner}.inner")
     given, wanted = divergence.theirs.values[before], divergence.theirs.values[divergence.name]
-    reference = min(ACTIVATIONS, key=lambda name: _distance(ACTIVATIONS[name](given), wanted))
-    for name, activation in ACTIVATIONS.items():
+    reference = min(KNOWN_ACTIVATIONS, key=lambda name: _distance(KNOWN_ACTIVATIONS[name](given), wanted))
+    for name, activation in KNOWN_ACTIVATIONS.items():
         yield f"the activation is {name}, the reference's {reference}", activation(given)
 
 

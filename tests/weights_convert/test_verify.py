@@ -20,7 +20,6 @@ from minibert.config import PRESETS, BertConfig
 from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.verification.differences import Row
-from minibert.verification.report import Report
 from tests.helpers import REPOSITORY, randomize, refusal
 from tests.reference import reference_config
 from tests.weights_convert.reference_models import (
@@ -224,17 +223,6 @@ def test_the_command_says_where_it_begins_to_differ(
     content = json.loads(report.read_text())
     assert (content["agrees"], content["first_divergent"]) == (False, "blocks.0.feed_forward.activation")
     assert content["cause"] == "the activation is ReLU, the reference's exact GELU"
-
-
-def test_losses_that_part_are_a_difference() -> None:
-    row = Row("value", "loss", 0.0, 0.0, 0.0, 1e-10, agrees=True)
-    sides = {"reference": "a", "implementation": "x", "model": "b"}
-    facts = {**sides, "architecture": "Bert", "seed": 0, "parameters": 1, "cause": None}
-    together = Report(dtype="float64", rows=[row], losses=[(1.0, 1.0), (0.5, 0.5 + 1e-9)], **facts)  # type: ignore[arg-type]
-    apart = Report(dtype="float64", rows=[row], losses=[(1.0, 1.0), (0.5, 0.5 + 1e-7)], **facts)  # type: ignore[arg-type]
-    lost = Report(dtype="float64", rows=[row], losses=[(1.0, math.nan)], **facts)  # type: ignore[arg-type]
-    assert [report.agrees for report in (together, apart, lost)] == [True, False, False]
-    assert list(apart.verdict())[-1].startswith("2 AdamW steps on the same batches: the losses differ, from 1.000000")
 
 
 def test_the_seed_decides_the_batches(hf_directory: Path) -> None:
