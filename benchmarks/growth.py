@@ -16,7 +16,7 @@ import torch
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import GrowthOptions
 from benchmarks.runner import Results, Run, alternate, run_python, settings_of, workplace
-from minibert.checkpoint import check_writable
+from minibert.files.writing import check_writable
 from minibert.training.curves import COLOURS, GRID_COLOUR, LONGEST_TITLE, TEXT_COLOUR
 from minibert.training.device import choose_precision
 from minibert.training.drawing import as_drawn, figure_for

@@ -24,8 +24,8 @@ from benchmarks.options import ReviewsOptions
 from benchmarks.runner import Results, Run, alternate, checksum, run_python, settings_of, workplace
 from finetune.data.tables import TableFormat
 from finetune.data.texts import TextColumns, read_texts
-from minibert.checkpoint import write_whole
 from minibert.errors import InputError
+from minibert.files.writing import write_whole
 from minibert.heads import BertForMaskedLM
 
 PRETRAINED, UNTRAINED, FROZEN, BASELINE = "pretrained", "not pretrained", "frozen", "TF-IDF"

@@ -14,8 +14,8 @@ from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import StartupOptions
 from benchmarks.runner import run_python
 from benchmarks.sides import weights_checksum
-from minibert.checkpoint import check_writable, write_whole
 from minibert.errors import RunStopped
+from minibert.files.writing import check_writable, write_whole
 
 PACKAGES = ("minibert", "pretrain", "finetune", "weights_convert", "benchmarks")
 TEXT = "A man plays the guitar."

@@ -21,7 +21,8 @@ from finetune.tasks.registry import TASKS
 from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
 from minibert.config import BertConfig
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
+from minibert.files import writing
 from minibert.heads import Model, TaskModel
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision
@@ -76,10 +77,8 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         train, dev = examples, read["dev"]
     else:
         generator = np.random.default_rng([options.seed, len(examples)])
-        try:
+        with naming(options.train):
             train, dev = task.hold_out(examples, share=options.dev_share, generator=generator)
-        except InputError as error:
-            raise InputError(f"{options.train}: {error}") from None
         notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the epoch on")
     train, note = task.checked(train, training=True)
     notes += [f"{options.train}: {note}"] if note else []
@@ -100,8 +99,8 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     notes += cut_notes(made, data_options.max_length, windowed=task.windowed)
     notes += [note for tally in tallies.values() for note in tally.notes(always=True)]
     files = [path for path in (options.train, options.dev, options.test) if path is not None]
-    checksums = {path: checkpoint.sha256(Path(path)) for path in files}
-    checksums[options.model] = checkpoint.sha256(source / checkpoint.WEIGHTS)
+    checksums = {path: writing.sha256(Path(path)) for path in files}
+    checksums[options.model] = writing.sha256(source / checkpoint.WEIGHTS)
     skipped = [why for tally in tallies.values() for why in tally.bad]
     return TrainingData(task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
 

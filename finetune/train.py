@@ -41,6 +41,7 @@ from finetune.step import StepSums, accumulate_gradients
 from finetune.tasks.task import Task, TaskBatch
 from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
+from minibert.files import writing
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
@@ -92,16 +93,16 @@ def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], T
         data()
     if status is RunStatus.NEW:
         run.path.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_whole_text(run.configuration, options.to_toml())
+        writing.write_whole_text(run.configuration, options.to_toml())
     if status is not RunStatus.FINISHED and (skipped := data().skipped):
-        checkpoint.write_whole_text(run.skipped, "".join(f"{why}\n" for why in skipped))
+        writing.write_whole_text(run.skipped, "".join(f"{why}\n" for why in skipped))
     return status
 
 
 def train_once(run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
     """One run from one seed."""
     if processes.is_main:
-        checkpoint.clear_leftovers(run.path)
+        writing.clear_leftovers(run.path)
     tuning = Finetuning(run, options, data, processes)
     try:
         tuning.go()
@@ -117,7 +118,7 @@ def train_several(run: FinetuneDirectory, options: TrainingOptions, data: Traini
     seeds = range(options.seed, options.seed + options.seeds)
     places = [train_seed(run, replace(options, seed=seed, seeds=1), data, processes) for seed in seeds]
     if processes.is_main:
-        checkpoint.clear_leftovers(run.path)
+        writing.clear_leftovers(run.path)
         for line in keep_lower_median(run, places, data.metric):
             say(processes, line)
     processes.barrier()

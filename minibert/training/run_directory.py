@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Protocol
 
 from minibert.errors import InputError
 from minibert.files.text import check_path, read_small
+from minibert.files.writing import leftovers
 from minibert.training.lock import Held, hold
 
 
@@ -115,8 +116,6 @@ class RunDirectory:
         Raises:
             InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
         """
-        from minibert.checkpoint import leftovers  # here: it needs torch, which `--help` does without
-
         check_path(self.path)
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return RunStatus.NEW

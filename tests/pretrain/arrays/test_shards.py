@@ -97,11 +97,11 @@ def test_refuses_another_format_version(damaged: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"vocab_size": "60"}, "vocab_size"),
+        ({"vocab_size": "60"}, "vocab_size must be of type int, not '60'"),
         ({"dtype": "<f4"}, "dtype"),
-        ({"train": {"documents": 3}}, "train.sentences"),
-        ({"files": {}}, "files.tokenizer.json"),
-        ({"seconds": {"read": "long"}}, "seconds.read"),
+        ({"train": {"documents": 3}}, "train.sentences must be of type int, not None"),
+        ({"files": {}}, "files has no tokenizer.json, train/token_counts.bin, "),
+        ({"seconds": {"read": "long"}}, "seconds.read must be of type float, not 'long'"),
         ({"vocab_size": 10**9}, "token_counts.bin"),
     ],
 )
