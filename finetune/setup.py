@@ -24,9 +24,22 @@ from minibert.config import BertConfig
 from minibert.errors import InputError, naming
 from minibert.files import writing
 from minibert.heads import Model, TaskModel
-from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.room import Passes, check_room, needs, parameter_count
+
+
+class StartingModel:
+    """The model of `--model`: loaded at once, to be refused where it is damaged, and let go once it is taken."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._loaded: Model | None
+        self._loaded, self.tokenizer = checkpoint.load(directory)
+
+    def take(self) -> Model:
+        """The model; loaded anew where it was taken before, for a run from another seed."""
+        loaded, self._loaded = self._loaded or checkpoint.load(self._directory)[0], None
+        return loaded
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,7 @@ class Part:
 class TrainingData:
     """All that a run is trained and measured on."""
 
+    start: StartingModel
     task: Task[Any, Any]
     metric: str  # the best epoch is chosen by it
     train: Part
@@ -57,9 +71,9 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     Raises:
         InputError: as `finetune.train.finetune`.
     """
+    start = StartingModel(options.model)
     source = Path(options.model)
     description = checkpoint.read_description(source)
-    tokenizer = Tokenizer.load(source)
     kind = TASKS[options.task]
     data_options = options.given_data_options.fitted(description.config.longest)
 
@@ -70,7 +84,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     }
     read = {name: tally.whole(kind.read(data_options, tally.place, tally)) for name, tally in tallies.items()}
     examples = read["train"]
-    task = kind.found_in(data_options, tokenizer, examples, options.train)
+    task = kind.found_in(data_options, start.tokenizer, examples, options.train)
     metric = task.metric(options.metric)
     notes = []
     if options.dev is not None:
@@ -102,7 +116,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     checksums = {path: writing.sha256(Path(path)) for path in files}
     checksums[options.model] = writing.sha256(source / checkpoint.WEIGHTS)
     skipped = [why for tally in tallies.values() for why in tally.bad]
-    return TrainingData(task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
+    return TrainingData(start, task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
 
 
 def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> list[str]:
@@ -233,14 +247,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def put_on_head(options: TrainingOptions, task: Task[Any, Any], *, seed: int) -> tuple[TaskModel, list[str]]:
+def put_on_head(options: TrainingOptions, data: TrainingData) -> tuple[TaskModel, list[str]]:
     """The model to train, in training mode, and the names of the parameters that are drawn afresh.
 
     Encoder and pooler are taken over, and the head too where the model has that of this very task.
     """
-    source, _ = checkpoint.load(options.model)
-    generator = torch.Generator().manual_seed(seed)
-    model = task.model_class(source.config, **task.head(), generator=generator)
+    source = data.start.take()
+    generator = torch.Generator().manual_seed(options.seed)
+    model = data.task.model_class(source.config, **data.task.head(), generator=generator)
     return model.train(), _copy_weights(source, model, new_head=options.new_head)
 
 

@@ -39,7 +39,6 @@ from finetune.seeds import check_result, keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
 from finetune.step import StepSums, accumulate_gradients
 from finetune.tasks.task import Task, TaskBatch
-from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
 from minibert.files import writing
 from minibert.training.contention import Contention
@@ -87,8 +86,6 @@ def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], T
     """
     options.check()
     status = run.status(options)
-    if status is RunStatus.NEW:
-        checkpoint.load(options.model)  # refused here where it is damaged, or has other sizes than its config says
     if status is not RunStatus.FINISHED:
         data()
     if status is RunStatus.NEW:
@@ -169,7 +166,7 @@ class Finetuning:
         self.task: Task[Any, Any] = data.task
 
         state = load_newest_state(run.state, lambda line: say(processes, line))
-        self.model, fresh = put_on_head(options, self.task, seed=options.seed)
+        self.model, fresh = put_on_head(options, data)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.freeze()
         narrow_to(self.model, data.train.features)

@@ -18,7 +18,6 @@ import shutil
 import tomllib
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -47,47 +46,24 @@ class RunStatus(enum.Enum):
     FINISHED = "nothing: it is done"
 
 
-@dataclass(frozen=True)
 class RunDirectory:
     """The places inside one run's directory."""
 
-    path: Path
     kind: ClassVar[str] = "training"  # for messages: a "pretraining" run
 
-    @property
-    def configuration(self) -> Path:
-        """The resolved options."""
-        return self.path / "run.toml"
-
-    @property
-    def state(self) -> Path:
-        """The saved states."""
-        return self.path / "state"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.configuration = path / "run.toml"
+        self.state = path / "state"
+        self.metrics = path / "metrics.jsonl"
+        self.curves = path / "curves.png"
+        self.summary = path / "summary.json"
+        self.lock = path / ".lock"
 
     @property
     def newest_state(self) -> str:
         """The path of the last saved state, for messages."""
         return str(max(self.state.glob("step-*"), default="none yet"))
-
-    @property
-    def metrics(self) -> Path:
-        """The log."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def curves(self) -> Path:
-        """The picture."""
-        return self.path / "curves.png"
-
-    @property
-    def summary(self) -> Path:
-        """The figures of the finished run."""
-        return self.path / "summary.json"
-
-    @property
-    def lock(self) -> Path:
-        """There while a process trains."""
-        return self.path / ".lock"
 
     @property
     def is_finished(self) -> bool:
