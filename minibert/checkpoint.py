@@ -62,9 +62,9 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     check_path(directory)
     directory = Path(directory)
     description = read_description(directory)
-    config = description.config
     tokenizer = Tokenizer.load(directory)
-    check_tokenizer(config, tokenizer, place=f"{directory / CONFIG}: ")
+    with naming(directory / CONFIG):
+        check_tokenizer(description.config, tokenizer)
     weights = directory / WEIGHTS
     for path, checksum in {weights: None, **description.checksums}.items():
         if not path.is_file():
@@ -75,25 +75,26 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
         tensors = load_file(weights)
     except SafetensorError as error:
         raise InputError(f"{weights}: damaged ({error})") from error
-    model = without_memory(description.architecture, config, description.head, source=directory / CONFIG)
+    with naming(directory / CONFIG):
+        model = without_memory(description.architecture, description.config, description.head)
     assign_weights(model, tensors, source=str(weights))
     model.encoder.text_vectors = description.text_vectors
     return model.eval(), tokenizer
 
 
-def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any], *, source: Path) -> Model:
+def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any]) -> Model:
     """A model of shapes alone: every parameter is then to be filled from a file.
 
     Raises:
-        InputError: fields that the class refuses, or a size beyond counting; the message names `source`.
+        InputError: fields that the class refuses, or a size beyond counting.
     """
     try:
-        with naming(source), torch.device("meta"), Undrawn():
+        with torch.device("meta"), Undrawn():
             return ARCHITECTURES[architecture](config, **head)
     except (RuntimeError, TypeError) as error:  # of numbers beyond what 64 bits can count
         sizes = {name: value for name, value in config.to_dict().items() if type(value) is int}
         largest = max(sizes, key=lambda name: sizes[name])
-        raise InputError(f"{source}: {largest} {sizes[largest]} is more than any weights have") from error
+        raise InputError(f"{largest} {sizes[largest]} is more than any weights have") from error
 
 
 class Undrawn(TorchFunctionMode):
@@ -111,7 +112,7 @@ class Undrawn(TorchFunctionMode):
         return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **kwargs)
 
 
-def check_tokenizer(config: BertConfig, tokenizer: Tokenizer, *, place: str = "") -> None:
+def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
     """That every token has a row of the embedding. Rows without a token are no error: published models often have
     some, to make their number a round one.
 
@@ -119,16 +120,16 @@ def check_tokenizer(config: BertConfig, tokenizer: Tokenizer, *, place: str = ""
     have none.
 
     Raises:
-        InputError: a token has no row, or the tokenizer pads with another token; the message begins with `place`.
+        InputError: a token has no row, or the tokenizer pads with another token.
     """
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
-            f"{place}vocab_size {config.vocab_size}, but the tokenizer has {tokenizer.vocab_size} tokens: the last "
+            f"vocab_size {config.vocab_size}, but the tokenizer has {tokenizer.vocab_size} tokens: the last "
             "ones would have no embedding"
         )
     if config.positions_skip_padding and config.pad_token_id != tokenizer.pad_id:
         raise InputError(
-            f"{place}pad_token_id {config.pad_token_id}, by which positions are counted, but the tokenizer's "
+            f"pad_token_id {config.pad_token_id}, by which positions are counted, but the tokenizer's "
             f"{tokenizer.special_tokens.pad} is {tokenizer.pad_id}"
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.config import BertConfig
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
 from minibert.files.text import read_small
 from minibert.heads import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, BertForPreTraining, Model, head_fields
 from minibert.tokenizer.directory import checked_class
@@ -108,10 +108,8 @@ def read_config(path: Path) -> Described:
         raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
     if "architecture" in fields:
         raise InputError(f"{path}: a model directory of minibert already: it has the field architecture")
-    try:
+    with naming(path):
         return describe(fields)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def describe(fields: Mapping[str, Any]) -> Described:

@@ -66,15 +66,15 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     directory = encoder_directory(place)
     described = read_config(directory / "config.json")
     tokenizer = Tokenizer.load(directory)
-    checkpoint.check_tokenizer(described.config, tokenizer, place=f"{directory / 'config.json'}: ")
+    with naming(directory / "config.json"):
+        checkpoint.check_tokenizer(described.config, tokenizer)
     weights = find_weights(directory)
     tensors, prefix = without_prefix(read_weights(weights), described.family)
     architecture = choose_architecture(described, tensors, source=str(directory))
     check_layers(tensors, described.config, described.family, str(weights))
     with naming(directory / "config.json"):
         config = described.config_in(architecture)
-    head = described.head(architecture)
-    model = checkpoint.without_memory(architecture, config, head, source=directory / "config.json")
+        model = checkpoint.without_memory(architecture, config, described.head(architecture))
     ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
     checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))
     model.encoder.text_vectors = read_text_vectors(place, config, tokenizer)

@@ -18,6 +18,7 @@ import shutil
 import tomllib
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -77,15 +78,13 @@ class RunDirectory:
         except (OSError, ValueError, RecursionError):
             return False
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keeps a second run out of the directory as long as this process lives.
 
         Raises:
             InputError: another process is at it, such as a worker that outlived its killed `torchrun`.
         """
-        with hold(self.lock, busy=f"{self.path}: another process is training there"):
-            yield
+        return hold(self.lock, busy=f"{self.path}: another process is training there")
 
     def status(self, options: RunOptions) -> RunStatus:
         """

@@ -100,7 +100,7 @@ class Manifest:
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: no readable JSON ({error})") from error
         if isinstance(content, dict) and content.get("format") != FORMAT:
-            raise InputError(f"{path}: format {content.get('format')}, expected {FORMAT}: run prepare again")
+            raise InputError(f"{path}: format {content.get('format')!r:.40}, expected {FORMAT}: run prepare again")
         with naming(path):
             manifest: Manifest = typed(content, Manifest)
         if manifest.dtype not in TOKEN_DTYPES:
@@ -156,8 +156,9 @@ def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpu
     check_path(directory)
     directory = Path(directory)
     manifest = Manifest.read(directory)
-    for name, record in manifest.files.items():
-        _check_file(directory / name, record, checksum=check)
+    for name in (*FILES, *NOT_ALWAYS):
+        if name in manifest.files:
+            _check_file(directory / name, manifest.files[name], checksum=check)
     tokenizer = Tokenizer.load(directory)
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
         raise InputError(f"arrays in {directory} were made with another tokenizer")
