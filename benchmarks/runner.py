@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minibert.checkpoint import check_writable, write_whole
 from minibert.errors import InputError, RunStopped
+from minibert.files.writing import check_writable, write_whole
 
 OURS = "ours"
 MARK = "benchmark-at-work.json"  # a file by which a directory of ours is known; it tells what for

@@ -12,8 +12,8 @@ from benchmarks import encode, pretrain
 from benchmarks.machine import machine_line
 from benchmarks.report import Figure
 from benchmarks.runner import OURS, Run
-from minibert.checkpoint import write_whole
 from minibert.errors import InputError
+from minibert.files.writing import write_whole
 
 NOT_MEASURED = "not measured"
 Found = Sequence[tuple[tuple[str, ...], dict[str, Any] | None]]  # a row's first cells, and its results

@@ -18,6 +18,7 @@ from finetune.scoring.confusion import figures_table
 from finetune.setup import TrainingData
 from finetune.tasks.task import Task
 from minibert import checkpoint
+from minibert.files import writing
 from minibert.heads import TaskModel
 from minibert.training.device import device_name
 from minibert.training.drawing import draw_or_say
@@ -91,7 +92,7 @@ def write_figures(
     content = json.dumps(summary | {"by_class": [figure._asdict() for figure in figures]}, indent=2) + "\n"
     drawn = draw_or_say(run.curves, lambda path: draw_run(path, run.metrics, summary["metric"], say), say)
     draw_or_say(run.confusion, lambda path: task.draw(path, examples, predictions), say)
-    checkpoint.write_whole_text(run.summary, content)
+    writing.write_whole_text(run.summary, content)
     if figures:
         say(f"\ndev, epoch {summary['best_epoch']}\n{figures_table(figures)}\n")
     say("\n".join([*summary_lines(summary), *(f"note     {doubt}" for doubt in doubts)]))

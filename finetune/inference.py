@@ -22,11 +22,11 @@ from finetune.scoring.metrics import ClassFigures
 from finetune.setup import count_full, cut_note
 from finetune.tasks.registry import TASKS, task_of_model
 from finetune.tasks.task import Task
-from minibert import checkpoint
 from minibert.architectures import head_fields
 from minibert.checkpoint import Description, read_description
 from minibert.console import terminal
 from minibert.errors import InputError
+from minibert.files import writing
 from minibert.files.text import STANDARD_INPUT, shown
 from minibert.heads import Model, TaskModel
 from minibert.loading import load
@@ -161,7 +161,7 @@ def evaluate_command(options: EvaluateOptions, task_name: str, data_options: Dat
         InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
     """
     if options.json is not None:
-        checkpoint.check_writable(Path(options.json), reads=(options.data, options.directory))
+        writing.check_writable(Path(options.json), reads=(options.data, options.directory))
     model, task, runtime = load_for_task(options, task_name, data_options)
     show_figures(figures_on(Tally(options.on_bad_row, options.data), model, task, runtime), options.json)
 
@@ -170,7 +170,7 @@ def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
     """Prints figures, and writes them where asked to."""
     if json_path is not None:
         text = json.dumps(result, indent=2) + "\n"
-        checkpoint.write_whole_text(Path(json_path), text)
+        writing.write_whole_text(Path(json_path), text)
     tell = print if json_path is None else terminal.say  # what a file has need not be seen as well
     if result["by_class"]:
         tell(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
@@ -209,7 +209,7 @@ def predict_command(options: PredictOptions, task_name: str, data_options: DataO
             which no output file is left then; the answers cannot be written.
     """
     if options.output != STANDARD_INPUT:
-        checkpoint.check_writable(Path(options.output), reads=(options.input, options.directory))
+        writing.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
     model, task, runtime = load_for_task(options, task_name, data_options)
@@ -222,7 +222,7 @@ def predict_command(options: PredictOptions, task_name: str, data_options: DataO
         for line in lines:
             print(line, end="", flush=True)  # whoever reads it line by line shall not wait
     else:
-        checkpoint.write_whole(Path(options.output), lambda path: write_lines(path, lines))
+        writing.write_whole(Path(options.output), lambda path: write_lines(path, lines))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

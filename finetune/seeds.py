@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from minibert import checkpoint
 from minibert.errors import InputError
+from minibert.files import writing
 from minibert.training.metrics_log import read_metrics
 from minibert.training.run_directory import RunDirectory
 
@@ -85,7 +86,7 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     }
     told = {part: {name: found._asdict() for name, found in names.items()} for part, names in over_seeds.items()}
     content = json.dumps({**summaries[kept], "over_seeds": told, "runs": summaries}, indent=2) + "\n"
-    checkpoint.write_whole_text(run.summary, content)
+    writing.write_whole_text(run.summary, content)
     lines = [f"\nover {len(places)} seeds" + 14 * " " + "median      mean       std"]
     for part, names in over_seeds.items():
         for name, figures in names.items():
@@ -111,4 +112,4 @@ def check_result(place: RunDirectory, metric: str, best_metrics: dict[str, float
 def copy_whole(source: Path, destination: Path) -> None:
     """Copies a file, whole or not at all, where there is one."""
     if source.is_file():
-        checkpoint.write_whole(destination, lambda path: shutil.copyfile(source, path))
+        writing.write_whole(destination, lambda path: shutil.copyfile(source, path))

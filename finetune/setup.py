@@ -21,12 +21,26 @@ from finetune.tasks.registry import TASKS
 from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
 from minibert.config import BertConfig
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
 from minibert.fast import accelerate
+from minibert.files import writing
 from minibert.heads import Model, TaskModel
-from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.room import Passes, check_room, needs, parameter_count
+
+
+class StartingModel:
+    """The model of `--model`: loaded at once, to be refused where it is damaged, and let go once it is taken."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._loaded: Model | None
+        self._loaded, self.tokenizer = checkpoint.load(directory)
+
+    def take(self) -> Model:
+        """The model; loaded anew where it was taken before, for a run from another seed."""
+        loaded, self._loaded = self._loaded or checkpoint.load(self._directory)[0], None
+        return loaded
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class Part:
 class TrainingData:
     """All that a run is trained and measured on."""
 
+    start: StartingModel
     task: Task[Any, Any]
     metric: str  # the best epoch is chosen by it
     train: Part
@@ -57,9 +72,9 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     Raises:
         InputError: as `finetune.train.finetune`.
     """
+    start = StartingModel(options.model)
     source = Path(options.model)
     description = checkpoint.read_description(source)
-    tokenizer = Tokenizer.load(source)
     kind = TASKS[options.task]
     data_options = options.given_data_options.fitted(description.config.longest)
 
@@ -70,17 +85,15 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     }
     read = {name: tally.whole(kind.read(data_options, tally.place, tally)) for name, tally in tallies.items()}
     examples = read["train"]
-    task = kind.found_in(data_options, tokenizer, examples, options.train)
+    task = kind.found_in(data_options, start.tokenizer, examples, options.train)
     metric = task.metric(options.metric)
     notes = []
     if options.dev is not None:
         train, dev = examples, read["dev"]
     else:
         generator = np.random.default_rng([options.seed, len(examples)])
-        try:
+        with naming(options.train):
             train, dev = task.hold_out(examples, share=options.dev_share, generator=generator)
-        except InputError as error:
-            raise InputError(f"{options.train}: {error}") from None
         notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the epoch on")
     train, note = task.checked(train, training=True)
     notes += [f"{options.train}: {note}"] if note else []
@@ -101,10 +114,10 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     notes += cut_notes(made, data_options.max_length, windowed=task.windowed)
     notes += [note for tally in tallies.values() for note in tally.notes(always=True)]
     files = [path for path in (options.train, options.dev, options.test) if path is not None]
-    checksums = {path: checkpoint.sha256(Path(path)) for path in files}
-    checksums[options.model] = checkpoint.sha256(source / checkpoint.WEIGHTS)
+    checksums = {path: writing.sha256(Path(path)) for path in files}
+    checksums[options.model] = writing.sha256(source / checkpoint.WEIGHTS)
     skipped = [why for tally in tallies.values() for why in tally.bad]
-    return TrainingData(task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
+    return TrainingData(start, task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
 
 
 def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> list[str]:
@@ -235,14 +248,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def put_on_head(options: TrainingOptions, task: Task[Any, Any], *, seed: int) -> tuple[TaskModel, list[str]]:
+def put_on_head(options: TrainingOptions, data: TrainingData) -> tuple[TaskModel, list[str]]:
     """The model to train, in training mode, and the names of the parameters that are drawn afresh.
 
     Encoder and pooler are taken over, and the head too where the model has that of this very task.
     """
-    source, _ = checkpoint.load(options.model)
-    generator = torch.Generator().manual_seed(seed)
-    model = task.model_class(source.config, **task.head(), generator=generator)
+    source = data.start.take()
+    generator = torch.Generator().manual_seed(options.seed)
+    model = data.task.model_class(source.config, **data.task.head(), generator=generator)
     return accelerate(model).train(), _copy_weights(source, model, new_head=options.new_head)
 
 

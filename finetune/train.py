@@ -39,8 +39,8 @@ from finetune.seeds import check_result, keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
 from finetune.step import StepSums, accumulate_gradients
 from finetune.tasks.task import Task, TaskBatch
-from minibert import checkpoint
 from minibert.errors import InputError, Interrupted, RunStopped
+from minibert.files import writing
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
@@ -86,22 +86,20 @@ def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], T
     """
     options.check()
     status = run.status(options)
-    if status is RunStatus.NEW:
-        checkpoint.load(options.model)  # refused here where it is damaged, or has other sizes than its config says
     if status is not RunStatus.FINISHED:
         data()
     if status is RunStatus.NEW:
         run.path.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_whole_text(run.configuration, options.to_toml())
+        writing.write_whole_text(run.configuration, options.to_toml())
     if status is not RunStatus.FINISHED and (skipped := data().skipped):
-        checkpoint.write_whole_text(run.skipped, "".join(f"{why}\n" for why in skipped))
+        writing.write_whole_text(run.skipped, "".join(f"{why}\n" for why in skipped))
     return status
 
 
 def train_once(run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
     """One run from one seed."""
     if processes.is_main:
-        checkpoint.clear_leftovers(run.path)
+        writing.clear_leftovers(run.path)
     tuning = Finetuning(run, options, data, processes)
     try:
         tuning.go()
@@ -117,7 +115,7 @@ def train_several(run: FinetuneDirectory, options: TrainingOptions, data: Traini
     seeds = range(options.seed, options.seed + options.seeds)
     places = [train_seed(run, replace(options, seed=seed, seeds=1), data, processes) for seed in seeds]
     if processes.is_main:
-        checkpoint.clear_leftovers(run.path)
+        writing.clear_leftovers(run.path)
         for line in keep_lower_median(run, places, data.metric):
             say(processes, line)
     processes.barrier()
@@ -168,7 +166,7 @@ class Finetuning:
         self.task: Task[Any, Any] = data.task
 
         state = load_newest_state(run.state, lambda line: say(processes, line))
-        self.model, fresh = put_on_head(options, self.task, seed=options.seed)
+        self.model, fresh = put_on_head(options, data)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.freeze()
         narrow_to(self.model, data.train.features)

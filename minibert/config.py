@@ -15,24 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minibert.errors import InputError, did_you_mean
+from minibert.errors import InputError, did_you_mean, naming
 from minibert.files.text import read_small
+from minibert.files.typed import check_fields
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
 POOLER_ACTIVATIONS = ("tanh", "relu")
 MOST_LAYERS = 1_000  # more would be a damaged file, and fill the memory before it could be told by the weights
-
-
-def _check_types(config: Any) -> None:
-    """JSON knows no dataclass types: 4.0 layers, "768" or true would otherwise fail far from here."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        kind, _, may_be_none = str(field.type).partition(" | ")
-        if value is None and may_be_none:
-            continue
-        accepted = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}[kind]
-        if isinstance(value, bool) != (kind == "bool") or not isinstance(value, accepted):
-            raise InputError(f"{field.name} must be of type {field.type}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,7 @@ class BertConfig:
     pooler_input_dropout: bool = False  # a classifier of sequences drops before its pooler, too (RoBERTa)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_fields(self)
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
                      "max_position_embeddings", "embedding_size"):  # fmt: skip
             if (value := getattr(self, name)) is not None and value < 1:
@@ -156,10 +145,8 @@ class BertConfig:
             raise InputError(f"{path}: no readable JSON config ({error})") from error
         if not isinstance(fields, dict):
             raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
-        try:
+        with naming(path):
             return cls.from_dict(defaults | fields)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
 
 
 POOLINGS = ("mean", "cls", "max")
@@ -179,7 +166,7 @@ class TextVectors:
     not_done: str | None = None  # what else belongs to it and minibert does not do; then `embed` does nothing unasked
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_fields(self)
         if self.pooling not in POOLINGS:
             raise InputError(f"the pooling must be {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not {self.pooling!r}")
 

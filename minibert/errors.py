@@ -5,8 +5,9 @@ Every command raises one of these; `console.cli.run` turns it into one line on s
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class MinibertError(Exception):
@@ -41,6 +42,15 @@ class Interrupted(MinibertError):
     """SIGINT, SIGTERM or SIGHUP; the state was saved first."""
 
     exit_code = 130
+
+
+@contextlib.contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Puts `place` (a file, or an option that names it) before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

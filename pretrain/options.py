@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import tyro
 
 from minibert.console import cli
-from minibert.errors import InputError, did_you_mean
+from minibert.errors import InputError, did_you_mean, naming
 from minibert.files.text import read_small
+from minibert.files.typed import typed
 from minibert.tokenizer.vocabulary import Kind
 from minibert.training.run_directory import as_toml, plain_values
 from pretrain.arrays.prepare import PrepareOptions
@@ -321,38 +321,8 @@ def read_recipe(name: str) -> dict[str, Any]:
     if unknown:
         near = did_you_mean(unknown[0], types.keys() - NOT_IN_RECIPES)
         raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set{near}")
-    fields: dict[str, Any] = {"recipe": name}
-    for key, value in recipe.items():
-        try:
-            fields[key] = _as_type(value, types[key])
-        except TypeError:
-            wanted = str(types[key]).removeprefix("typing.").removeprefix("<class '").removesuffix("'>")
-            raise InputError(f"{name}: {key} must be of type {wanted}, not {value!r}") from None
-    return fields
-
-
-def _as_type(value: Any, wanted: Any) -> Any:
-    """A TOML value as the type that a field declares: numbers, strings, choices, and arrays as tuples of these.
-
-    Raises:
-        TypeError: it is none.
-    """
-    choices = get_args(wanted)
-    if get_origin(wanted) is tuple:
-        kinds = choices[:1] * len(value) if isinstance(value, list) and choices[-1] is Ellipsis else choices
-        if not isinstance(value, list) or len(kinds) != len(value):
-            raise TypeError
-        return tuple(_as_type(item, kind) for item, kind in zip(value, kinds, strict=True))
-    if get_origin(wanted) in (UnionType, Union):  # X | None, and TOML has no None; Union where X is a Literal
-        return _as_type(value, choices[0])
-    if get_origin(wanted) is Literal:
-        fits = value in choices
-    else:
-        fits = isinstance(value, (int, float) if wanted is float else wanted)
-        fits = fits and (wanted is bool or not isinstance(value, bool))
-    if not fits:
-        raise TypeError
-    return float(value) if wanted is float else value
+    with naming(name):
+        return {"recipe": name, **{key: typed(value, types[key], key) for key, value in recipe.items()}}
 
 
 def _recipe_named_in(args: Sequence[str]) -> str:

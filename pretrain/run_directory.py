@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from minibert.training import run_directory
 
 
-@dataclass(frozen=True)
 class PretrainDirectory(run_directory.RunDirectory):
     """The places inside one run's directory."""
 
     kind: ClassVar[str] = "pretraining"
 
-    @property
-    def data(self) -> Path:
-        """The token arrays of a run that was given text."""
-        return self.path / "data"
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.data = path / "data"

@@ -17,6 +17,7 @@ from minibert.config import BertConfig, config_named
 from minibert.console import terminal
 from minibert.errors import InputError
 from minibert.fast import accelerate
+from minibert.files import writing
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision, missing_for_compiling
@@ -70,7 +71,7 @@ def set_up(run: PretrainDirectory, options: PretrainOptions, *, processes: int) 
             if options.data is not None:
                 check_fit(open_prepared(options.data), options, processes=processes)  # before anything is written
             run.path.mkdir(parents=True, exist_ok=True)
-            checkpoint.write_whole_text(run.configuration, options.to_toml())
+            writing.write_whole_text(run.configuration, options.to_toml())
         if options.corpus and not run.data.exists():
             prepare(options.prepare_options(), run.data)
         note = check_fit(open_prepared(options.data or run.data), options, processes=processes)

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError, Interrupted, RunStopped
+from minibert.files import writing
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.drawing import draw_or_say
@@ -72,7 +73,7 @@ def train(options: PretrainOptions) -> None:
             return
         with run.locked() if processes.is_main else contextlib.nullcontext():
             if processes.is_main:
-                checkpoint.clear_leftovers(run.path)
+                writing.clear_leftovers(run.path)
             training = Pretraining(run, options, processes)
             try:
                 training.go()
@@ -110,7 +111,7 @@ class Pretraining:
         self.precision = choose_precision(options.dtype, self.device)
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
         # Now, and not when a state or the model is written: by then these files may be others, or gone.
-        self.data = checkpoint.sha256(self.corpus.directory / MANIFEST)  # it holds the checksum of each array
+        self.data = writing.sha256(self.corpus.directory / MANIFEST)  # it holds the checksum of each array
         self.published_config = model_config(options, self.corpus.tokenizer)  # with the dropout meant for fine-tuning
         self.heldout = HeldOut(self.corpus, seq_len=options.phases[-1][0], objective=options.pair_objective)
 
@@ -409,7 +410,7 @@ class Pretraining:
         self.model.config = kept
         summary = self.summary(figures)
         drawn = draw_or_say(self.run.curves, self.draw, partial(say, self.processes))
-        checkpoint.write_whole_text(self.run.summary, json.dumps(summary, indent=2) + "\n")
+        writing.write_whole_text(self.run.summary, json.dumps(summary, indent=2) + "\n")
         for name, value in summary.items():
             say(self.processes, f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
         curves = f", curves in {self.run.curves}" if drawn else ""

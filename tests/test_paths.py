@@ -13,12 +13,13 @@ from finetune.inference_options import EvaluateOptions, parse_use
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError
+from minibert.files import writing
 from minibert.tokenizer import Tokenizer
 from minibert.training.state import load_newest_state, save_state
 from pretrain.arrays.prepare import PrepareOptions, prepare
 from pretrain.arrays.shards import open_prepared
 from pretrain.options import read_recipe
-from pretrain.run_directory import RunDirectory
+from pretrain.run_directory import PretrainDirectory
 from tests.helpers import refusal
 from weights_convert.config_map import read_config
 from weights_convert.hub import directory_named
@@ -29,10 +30,10 @@ TAKES_A_PATH: dict[str, Callable[[str], object]] = {
     "a tokenizer": Tokenizer.load,
     "token arrays": open_prepared,
     "a Hugging Face directory": directory_named,
-    "a directory to write": checkpoint.check_new,
-    "a file to write": lambda path: checkpoint.check_writable(Path(path) if path else path),  # type: ignore[arg-type]
+    "a directory to write": writing.check_new,
+    "a file to write": lambda path: writing.check_writable(Path(path) if path else path),  # type: ignore[arg-type]
     "token arrays to write": lambda path: prepare(PrepareOptions(corpus=("pydocs",)), path),
-    "a run": lambda path: RunDirectory(Path(path)).status(None) if path else checkpoint.check_new(path),  # type: ignore[arg-type]
+    "a run": lambda path: PretrainDirectory(Path(path)).status(None) if path else writing.check_new(path),  # type: ignore[arg-type]
 }
 
 

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from minibert.checkpoint import check_writable, write_whole_text
 from minibert.console import cli, terminal
 from minibert.errors import CheckFailed, InputError
+from minibert.files.writing import check_writable, write_whole_text
 from minibert.model import Bert
 from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import family_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from minibert.architectures import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, head_fields
 from minibert.config import BertConfig
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
 from minibert.files.text import read_small
 from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer.directory import checked_class
@@ -105,10 +105,8 @@ def read_config(path: Path) -> Described:
         raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
     if "architecture" in fields:
         raise InputError(f"{path}: a model directory of minibert already: it has the field architecture")
-    try:
+    with naming(path):
         return describe(fields)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def describe(fields: Mapping[str, Any]) -> Described:

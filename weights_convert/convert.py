@@ -12,7 +12,8 @@ from safetensors.torch import save as safetensors_bytes
 
 from minibert import checkpoint
 from minibert.config import BertConfig
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
+from minibert.files import writing
 from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.directory import ALL_FILES, CLASSES, GENERIC_CLASSES, NAMED
@@ -47,7 +48,7 @@ def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator
         InputError: as `read_hf`, or `out` is there already.
         OSError: `out` can't be written; then nothing is left behind.
     """
-    checkpoint.check_new(out)
+    writing.check_new(out)
     conversion = read_hf(directory, new_head=new_head)
     checkpoint.save(conversion.model, conversion.tokenizer, out)
     return conversion
@@ -65,17 +66,15 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     directory = encoder_directory(place)
     described = read_config(directory / "config.json")
     tokenizer = Tokenizer.load(directory)
-    checkpoint.check_tokenizer(described.config, tokenizer, place=f"{directory / 'config.json'}: ")
+    with naming(directory / "config.json"):
+        checkpoint.check_tokenizer(described.config, tokenizer)
     weights = find_weights(directory)
     tensors, prefix = without_prefix(read_weights(weights), described.family)
     architecture = choose_architecture(described, tensors, source=str(directory))
     check_layers(tensors, described.config, described.family, str(weights))
-    try:
+    with naming(directory / "config.json"):
         config = described.config_in(architecture)
-    except InputError as error:
-        raise InputError(f"{directory / 'config.json'}: {error}") from None
-    head = described.head(architecture)
-    model = checkpoint.without_memory(architecture, config, head, source=directory / "config.json")
+        model = checkpoint.without_memory(architecture, config, described.head(architecture))
     ledger = match(tensors, model, new_head=new_head is not None, source=str(weights))
     checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))
     model.encoder.text_vectors = read_text_vectors(place, config, tokenizer)
@@ -133,13 +132,11 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
             `out` is there already.
         OSError: `out` can't be written; then nothing is left behind.
     """
-    checkpoint.check_new(out)
+    writing.check_new(out)
     model, tokenizer = checkpoint.load(directory)
-    try:
+    with naming(directory):
         fields, options = to_fields(model), tokenizer_fields(tokenizer, model.config)
-    except InputError as error:
-        raise InputError(f"{directory}: {error}") from None
-    with checkpoint.written_whole(Path(out).resolve()) as aside:
+    with writing.written_whole(out) as aside:
         tokenizer.save(aside)
         write_json(aside / "tokenizer_config.json", options)
         content = safetensors_bytes(to_keys(model), metadata={"format": "pt"})  # which the reference asks for

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from minibert.checkpoint import write_whole
+from minibert.files.writing import write_whole
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "hidden"

@@ -22,7 +22,7 @@ from benchmarks.peers.recipes import RECIPES, PeerFeature, Recipe
 from benchmarks.runner import Run
 from benchmarks.scores import score
 from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork, read_examples
-from minibert.checkpoint import write_whole
+from minibert.files.writing import write_whole
 from minibert.training.memory import peak_rss_bytes
 
 NAME = "transformers"

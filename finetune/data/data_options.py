@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import tyro
 
@@ -19,6 +18,7 @@ from finetune.data.texts import TextColumns
 from minibert.console import cli
 from minibert.errors import InputError
 from minibert.files.text import suffix
+from minibert.files.typed import typed
 
 
 @dataclass(frozen=True)
@@ -241,24 +241,5 @@ def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
     if unknown:
         raise InputError(f"trained_on: {', '.join(unknown)} is nothing that {task} knows")
     for name, value in known.items():
-        if not _is_of_type(value, types[name]):
-            raise InputError(f"trained_on: {name} is {value!r:.60}, expected {_shown_type(types[name])}")
+        typed(value, types[name], f"trained_on: {name}")
     return DATA_OPTIONS[task](**known)
-
-
-_TYPES_IN_JSON = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
-
-
-def _is_of_type(value: Any, kind: Any) -> bool:
-    """Whether a value out of JSON is what a field of a `DataOptions` is declared to be."""
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if kind not in _TYPES_IN_JSON:  # one of several
-        return any(_is_of_type(value, one) for one in get_args(kind))
-    return type(value) is kind or (type(value) is int and kind is float)  # JSON may have -3 for -3.0
-
-
-def _shown_type(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(get_args(kind))}"
-    return _TYPES_IN_JSON[kind] if kind in _TYPES_IN_JSON else " or ".join(map(_shown_type, get_args(kind)))

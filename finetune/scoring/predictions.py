@@ -27,8 +27,8 @@ from finetune.inference_options import ScoreOptions
 from finetune.scoring import metrics
 from finetune.scoring.squad_scores import squad_scores
 from finetune.tasks.token_classification import in_scheme, words_for_themselves
-from minibert import checkpoint
 from minibert.errors import InputError
+from minibert.files import writing
 from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
 
 Figures = dict[str, Any]  # how many examples, the metrics of all together, and those of each class
@@ -41,7 +41,7 @@ def score_command(options: ScoreOptions, task: str, data_options: DataOptions) -
         InputError: one of the files is not what it should be, or they don't belong together.
     """
     if options.json is not None:
-        checkpoint.check_writable(Path(options.json), reads=(options.data, options.predictions))
+        writing.check_writable(Path(options.json), reads=(options.data, options.predictions))
     score: Callable[[str, str, Any], Figures] = SCORES[type(data_options)]
     files = {"task": task, "data": options.data, "predictions": options.predictions}
     try:

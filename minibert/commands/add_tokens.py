@@ -13,6 +13,7 @@ import tyro
 from minibert import checkpoint
 from minibert.console import cli, terminal
 from minibert.errors import InputError
+from minibert.files import writing
 from minibert.files.text import is_open_already, read_texts
 from minibert.growing import Growth, grow_vocabulary
 from minibert.tokenizer import Tokenizer
@@ -50,7 +51,7 @@ def add_tokens_command(args: Sequence[str]) -> None:
         InputError: not a model directory, `out` is there already, no word, or one that can't be a token.
     """
     options = cli.parse(AddTokensOptions, args, prog="python -m minibert add-tokens", description=DESCRIPTION)
-    checkpoint.check_new(options.out)
+    writing.check_new(options.out)
     if not 0 <= options.seed < 2**32:
         raise InputError(f"--seed must be from 0 to {2**32 - 1}, not {options.seed}")
     model, tokenizer = checkpoint.load(options.directory)

@@ -12,10 +12,10 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from minibert import checkpoint
 from minibert.console import cli, terminal
 from minibert.embedding import BATCH_TOKENS, embed_tokenized, text_vectors, tokenize
 from minibert.errors import InputError
+from minibert.files import writing
 from minibert.files.text import read_texts
 from minibert.loading import load
 from minibert.training.device import choose_device, choose_precision
@@ -72,7 +72,7 @@ def embed_command(args: Sequence[str]) -> None:
         raise InputError(f"{output}: expected a name that ends in .npy")
     if options.normalize and options.no_normalize:
         raise InputError("--normalize and --no-normalize: expected one of them")
-    checkpoint.check_writable(output, reads=(options.input, options.directory))
+    writing.check_writable(output, reads=(options.input, options.directory))
     keep_freed_memory()
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
@@ -90,7 +90,7 @@ def embed_command(args: Sequence[str]) -> None:
     tokenized = tokenize(encoder, tokenizer, texts, max_length=wanted.max_length, progress=True)
     vectors = embed_tokenized(encoder, tokenized, wanted, batch_tokens=options.batch_tokens, progress=True)
     seconds = time.perf_counter() - start
-    checkpoint.write_whole(output, lambda path: write_npy(path, vectors))
+    writing.write_whole(output, lambda path: write_npy(path, vectors))
     if (said := encoder.text_vectors) is not None:
         terminal.say(f"vectors: {wanted}{'' if wanted == said else f'; {options.directory} says {said}'}")
     if tokenized.cut:

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from minibert import checkpoint
 from minibert.console import cli, terminal
 from minibert.errors import InputError
 from minibert.explore.page import html_page, json_text
 from minibert.explore.record import MAX_TOKENS, make_record
+from minibert.files import writing
 from minibert.loading import load
 
 DESCRIPTION = """See inside a model: a page that shows every step of one forward pass.
@@ -64,8 +64,8 @@ def explore_command(args: Sequence[str]) -> None:
     cli.check_range(options, "max_tokens", low=SHORTEST)
     outputs = [Path(name) for name in (options.out, options.json) if name is not None]
     for output in outputs:
-        checkpoint.check_writable(output, reads=(options.directory, options.compare))
-    if len({checkpoint.real_path(output) for output in outputs}) < len(outputs):
+        writing.check_writable(output, reads=(options.directory, options.compare))
+    if len({writing.real_path(output) for output in outputs}) < len(outputs):
         raise InputError(f"{options.out}: --out and --json name one file")
     start = time.perf_counter()
     loaded = partial(load, device=options.device)
@@ -82,7 +82,7 @@ def explore_command(args: Sequence[str]) -> None:
     )
     contents = [html_page(record)] if options.json is None else [html_page(record), json_text(record)]
     for output, content in zip(outputs, contents, strict=True):
-        checkpoint.write_whole_text(output, content)
+        writing.write_whole_text(output, content)
         terminal.say(f"{output}: {os.path.getsize(output):,} bytes")
     config = model.config
     shape = f"{len(record['tokens'])} tokens, {config.num_hidden_layers} blocks of {config.num_attention_heads} heads"

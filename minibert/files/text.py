@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from minibert.errors import InputError
+from minibert.files.encodings import encoding_of, kind_of
 
 STANDARD_INPUT = "-"
 LONGEST_LINE = 2**24  # bytes without the line's end: 16 MB, of which a novel has one
 SMALL_FILE = 2**24  # bytes of a config, an index or a record
 WHOLE_FILE = 2**30  # characters of a data file that is one JSON object; SQuAD's has 42 million
 VOCABULARY_FILE = 2**27  # bytes of a vocabulary: four million tokens, with their ids and the merges
-# What the shell opened for us, also by <(...): a pipe there ends, and is what the user means.
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: in Python strings, never in UTF-8
+# What the shell opened for us, also by <(...): a pipe there ends, and is what the user means.
 _OPEN_ALREADY = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/(self|[0-9]+)/fd/[0-9]+")
 _NO_FILES = {
     stat.S_IFDIR: "a directory",
@@ -38,27 +39,11 @@ _NO_FILES = {
     stat.S_IFBLK: "a device",
 }
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# How files begin that are no text at all, whatever their names say.
-_NO_TEXTS = {
-    b"\x1f\x8b": "gzip, which only a name that ends in .gz says",
-    b"PK\x03\x04": "a zip archive, as .xlsx and .npz are",
-    b"PAR1": "Parquet",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-}
 # Names of files whose text stands between marks, in fields or compressed: as text, these would be part of it.
 NO_TEXT_SUFFIXES = (
     ".csv", ".tsv", ".json", ".parquet", ".arrow", ".feather", ".zst", ".xz", ".bz2", ".zip", ".7z", ".tar", ".tgz",
     ".html", ".xml", ".pdf", ".doc", ".docx", ".odt", ".epub", ".xls", ".xlsx",
 )  # fmt: skip
-_CR_TO_LF = r"tr '\r' '\n'"
-_HIGH_BYTES = bytes(range(0x80, 0x100))
-# Encodings by what most of a text's bytes above 127 are in them; the first for which that holds is the likely one.
-_ENCODINGS = {
-    "SHIFT_JIS": re.compile(rb"[\x82\x83][\x40-\xfc]"),  # kana
-    "GB18030": re.compile(rb"[\xb0-\xd7][\xa1-\xfe]"),  # the 3,755 commonest characters
-    "WINDOWS-1251": re.compile(rb"[\xa8\xb8\xc0-\xff]{2,}"),  # Cyrillic words
-    "WINDOWS-1252": re.compile(rb"[\x80-\xff]"),
-}
 
 
 def shown(path: str) -> str:
@@ -168,9 +153,10 @@ def read_pieces(path: str) -> Iterator[tuple[int, str]]:
 
 def _check_line_end(path: str, row: int, line: str) -> None:
     if row == 1 and (count := line.rstrip("\r").count("\r")) and not line.endswith("\n"):
+        mending = _command(path, r"tr '\r' '\n'", "lf")
         raise InputError(
             f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with one; "
-            f"{_command(path, _CR_TO_LF, 'lf')} makes them so"
+            f"{mending} makes them so"
         )
 
 
@@ -262,10 +248,9 @@ def _likely(content: bytes, path: str, *, begins: bool = True) -> str:
 
     begins: they stand at the file's begin.
     """
-    kind = next((kind for magic, kind in _NO_TEXTS.items() if begins and content.startswith(magic)), None)
-    if kind is not None:
+    if begins and (kind := kind_of(content)):
         return f"; it is {kind}"
-    encoding = _encoding(content, begins=begins)
+    encoding = encoding_of(content, begins=begins)
     if encoding is None:
         return ""
     return f"; it is probably {encoding}: {_command(path, f'iconv -f {encoding} -t UTF-8', 'utf8')}"
@@ -280,28 +265,6 @@ def _command(path: str, mend: str, prefix: str) -> str:
     if is_gzip(path):
         return f"gunzip -c {name} | {mend} | gzip > {made}"
     return f"{mend} < {name} > {made}"
-
-
-def _encoding(content: bytes, *, begins: bool) -> str | None:
-    """The likely encoding, as iconv names it; None of damaged UTF-8 and of what looks like no text."""
-    sample = content[: 2**16]
-    if begins and sample.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "UTF-16"
-    if b"\0" in sample:  # of ASCII in UTF-16 every other byte; the second ones where the lower byte is first
-        even, odd = (sample[first::2].count(b"\0") for first in (0, 1))
-        apart = max(even, odd) > len(sample) / 6 and min(even, odd) <= max(even, odd) / 10
-        if not begins or not apart or re.search(rb"[\x01-\x08\x0e-\x1f]", sample):
-            return None
-        return "UTF-16BE" if even > odd else "UTF-16LE"
-    text = sample.decode("utf-8", errors="replace")
-    wrong, high = text.count("\ufffd"), _high_bytes(sample)
-    if len(re.findall(r"[^\0-\x7f]", text)) >= 2 * wrong:  # at least as many characters are right
-        return None
-    return next(name for name, usual in _ENCODINGS.items() if 2 * _high_bytes(b"".join(usual.findall(sample))) > high)
-
-
-def _high_bytes(content: bytes) -> int:
-    return len(content) - len(content.translate(None, _HIGH_BYTES))
 
 
 def parse_json(text: str) -> Any:

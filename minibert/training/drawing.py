@@ -8,6 +8,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minibert.files.writing import write_whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -33,8 +35,6 @@ def figure_for(
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-
-    from minibert.checkpoint import write_whole  # here: it needs torch, which figures' readers do without
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

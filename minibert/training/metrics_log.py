@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from minibert.errors import RunStopped
@@ -18,7 +17,7 @@ from minibert.training.processes import Processes, say
 LARGEST = 1e100  # what is beyond is no figure of a run, and no picture has room for it
 
 
-class MetricsLog:
+class MetricsLog(AbstractContextManager["MetricsLog"]):
     """An append-only log. Opening it mends the torn last line that a killed process may have left.
 
     Raises RunStopped, naming the file, where the disk takes no more.
@@ -38,17 +37,8 @@ class MetricsLog:
         """Append that training goes on after `step` steps: later entries that stand above are computed again."""
         self._append({"event": "resume", "step": step})
 
-    def close(self) -> None:
-        """Nothing is logged any more."""
+    def __exit__(self, *_: object) -> None:
         self._file.close()
-
-    def __enter__(self) -> MetricsLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _append(self, entry: dict[str, Any]) -> None:
         # JSON has no NaN: a value that is not finite is the caller's to handle, and a ValueError here.

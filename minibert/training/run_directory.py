@@ -18,12 +18,13 @@ import shutil
 import tomllib
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from minibert.errors import InputError
 from minibert.files.text import check_path, read_small
+from minibert.files.writing import leftovers
 from minibert.training.lock import Held, hold
 
 
@@ -46,47 +47,24 @@ class RunStatus(enum.Enum):
     FINISHED = "nothing: it is done"
 
 
-@dataclass(frozen=True)
 class RunDirectory:
     """The places inside one run's directory."""
 
-    path: Path
     kind: ClassVar[str] = "training"  # for messages: a "pretraining" run
 
-    @property
-    def configuration(self) -> Path:
-        """The resolved options."""
-        return self.path / "run.toml"
-
-    @property
-    def state(self) -> Path:
-        """The saved states."""
-        return self.path / "state"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.configuration = path / "run.toml"
+        self.state = path / "state"
+        self.metrics = path / "metrics.jsonl"
+        self.curves = path / "curves.png"
+        self.summary = path / "summary.json"
+        self.lock = path / ".lock"
 
     @property
     def newest_state(self) -> str:
         """The path of the last saved state, for messages."""
         return str(max(self.state.glob("step-*"), default="none yet"))
-
-    @property
-    def metrics(self) -> Path:
-        """The log."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def curves(self) -> Path:
-        """The picture."""
-        return self.path / "curves.png"
-
-    @property
-    def summary(self) -> Path:
-        """The figures of the finished run."""
-        return self.path / "summary.json"
-
-    @property
-    def lock(self) -> Path:
-        """There while a process trains."""
-        return self.path / ".lock"
 
     @property
     def is_finished(self) -> bool:
@@ -100,23 +78,19 @@ class RunDirectory:
         except (OSError, ValueError, RecursionError):
             return False
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keeps a second run out of the directory as long as this process lives.
 
         Raises:
             InputError: another process is at it, such as a worker that outlived its killed `torchrun`.
         """
-        with hold(self.lock, busy=f"{self.path}: another process is training there"):
-            yield
+        return hold(self.lock, busy=f"{self.path}: another process is training there")
 
     def status(self, options: RunOptions) -> RunStatus:
         """
         Raises:
             InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
         """
-        from minibert.checkpoint import leftovers  # here: it needs torch, which `--help` does without
-
         check_path(self.path)
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return RunStatus.NEW

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -26,7 +25,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minibert.errors import InputError, RunStopped
-from minibert.files.text import open_file, read_small
+from minibert.files.text import read_small
+from minibert.files.writing import new_directory, sha256, to_disk
 
 TENSORS = "tensors.safetensors"
 RECORD = "state.json"
@@ -61,16 +61,14 @@ def save_state(
     partial = directory / f".{final.name}.partial"
     replaced = directory / f".{final.name}.replaced"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         tidy(directory)
-        partial.mkdir()
-        _write(partial, step, tensors, facts)
-        if final.exists():
-            final.rename(replaced)
-        partial.rename(final)
-        _sync_entries(directory)
+        with new_directory(partial):
+            _write(partial, step, tensors, facts)
+            if final.exists():
+                final.rename(replaced)
+            partial.rename(final)
+            to_disk(directory)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         good = [known for known, path in sorted(_states(directory).items()) if _is_plausible(path)]
         last = f"the last good state is that of step {good[-1]}" if good else "no state was saved before"
@@ -115,20 +113,20 @@ def _write(partial: Path, step: int, tensors: Mapping[str, Tensor], facts: Mappi
     tensors_path = partial / TENSORS
     # On a full disk this raises an error that names it (tried with safetensors 0.5 to 0.8).
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tensors_path)
-    _sync(tensors_path)
+    to_disk(tensors_path)
     record = {
         "format": FORMAT,
         "step": step,
         "tensors_bytes": tensors_path.stat().st_size,
-        "tensors_sha256": _sha256(tensors_path),
+        "tensors_sha256": sha256(tensors_path),
         "facts": dict(facts),
     }
     record["record_sha256"] = _record_sha256(record)
     record_path = partial / RECORD
     record_path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
     tensors_path.chmod(record_path.stat().st_mode)  # safetensors makes its files readable to their owner alone
-    _sync(record_path)
-    _sync_entries(partial)
+    to_disk(record_path)
+    to_disk(partial)
 
 
 def _read(path: Path, step: int) -> State:
@@ -137,7 +135,7 @@ def _read(path: Path, step: int) -> State:
         record = _read_record(path)
         if record["step"] != step:
             raise Damaged(f"{RECORD} is that of step {record['step']}")
-        if _sha256(path / TENSORS) != record["tensors_sha256"]:
+        if sha256(path / TENSORS) != record["tensors_sha256"]:
             raise Damaged(f"{TENSORS} does not have the sha256 that {RECORD} names")
         return State(step, load_file(path / TENSORS), record["facts"])
     except OSError as error:
@@ -200,25 +198,3 @@ def _remove_old(directory: Path, step: int, keep: int) -> None:
 
 def _record_sha256(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Return once the file's content is on the disk itself."""
-    with open(path, "r+b") as file:  # to write, else Windows refuses
-        os.fsync(file.fileno())
-
-
-def _sync_entries(directory: Path) -> None:
-    """Return once the directory's entries are on the disk itself, where a system opens directories at all."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from minibert.console.cli import NO_ROOM
 from minibert.errors import InputError, RunStopped
 from minibert.files.text import check_path
+from minibert.files.writing import new_directory, parents_made, real_path
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import Kind
 from minibert.training.lock import hold
@@ -333,14 +333,12 @@ def _built_aside(directory: Path) -> Iterator[Path]:
     Raises:
         InputError: `directory` is there and not empty, can't be made, or is being made by another run.
     """
-    target = Path(os.path.realpath(directory))  # `resolve` raises a RuntimeError where links lead in a circle
+    target = real_path(directory)
     partial, leftover, lock = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "leftover", "lock"))
     with contextlib.ExitStack() as undo:
         try:
             _check_absent(directory)
-            for parent in reversed([parent for parent in target.parents if not parent.exists()]):
-                parent.mkdir(exist_ok=True)
-                undo.callback(_remove_empty, parent)
+            undo.enter_context(parents_made(target))
             alone = undo.enter_context(contextlib.ExitStack())
             alone.enter_context(hold(lock, busy=f"{directory}: another run is making it"))
             shutil.rmtree(leftover, ignore_errors=True)
@@ -348,12 +346,11 @@ def _built_aside(directory: Path) -> Iterator[Path]:
                 partial.rename(leftover)  # in one go: where another run is just renaming it, one of the two fails
                 shutil.rmtree(leftover)
             _check_absent(directory)  # anew: another run may have been ahead of us
-            partial.mkdir()
+            undo.enter_context(new_directory(partial))
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise
             raise InputError(f"{directory}: can't be made ({error.strerror})") from error
-        undo.callback(shutil.rmtree, partial, ignore_errors=True)
         yield partial
         alone.close()  # before the last step, so that no kill leaves the lock beside what is whole
         try:
@@ -361,17 +358,11 @@ def _built_aside(directory: Path) -> Iterator[Path]:
         except FileExistsError:  # Windows renames to no name that is taken, be it by an empty directory
             target.rmdir()
             partial.rename(target)
-        undo.pop_all()
 
 
 def _check_absent(directory: Path) -> None:
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
         raise InputError(f"{directory}: already exists; give a directory that is new or empty")
-
-
-def _remove_empty(directory: Path) -> None:
-    with contextlib.suppress(OSError):  # another run may have put something there
-        directory.rmdir()
 
 
 def _bar(stage: str, documents: int | None) -> tqdm:

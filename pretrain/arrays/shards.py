@@ -16,9 +16,7 @@ Files are raw little-endian numbers: they can be appended to while they are writ
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minibert.errors import InputError
-from minibert.files.text import check_path, open_file, read_small
+from minibert.errors import InputError, naming
+from minibert.files.text import check_path, read_small
+from minibert.files.typed import typed
+from minibert.files.writing import sha256
 from minibert.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -99,61 +99,15 @@ class Manifest:
             raise InputError(f"{directory}: not made by prepare: it has no {MANIFEST}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: no readable JSON ({error})") from error
-        fields = _Fields(path, content)
-        if fields.get("format", int) != FORMAT:
-            raise InputError(f"{path}: format {fields.get('format', int)}, expected {FORMAT}: run prepare again")
-        dtype = fields.get("dtype", str)
-        if dtype not in TOKEN_DTYPES:
-            raise InputError(f"{path}: dtype must be one of {', '.join(TOKEN_DTYPES)}, not {dtype!r}")
-        files, seconds = fields.below("files"), fields.below("seconds")
-        return cls(
-            format=FORMAT,
-            options=fields.get("options", dict),
-            vocab_size=fields.get("vocab_size", int),
-            tokenizer_fingerprint=fields.get("tokenizer_fingerprint", str),
-            dtype=dtype,
-            train=_side_counts(fields.below("train")),
-            heldout=_side_counts(fields.below("heldout")),
-            files={
-                name: _file_record(files.below(name))
-                for name in (*FILES, *(name for name in NOT_ALWAYS if name in fields.get("files", dict)))
-            },
-            seconds={stage: float(seconds.get(stage, (int, float))) for stage in fields.get("seconds", dict)},
-            tokens_per_second=float(fields.get("tokens_per_second", (int, float))),
-            peak_rss_bytes=fields.get("peak_rss_bytes", int),
-        )
-
-
-class _Fields:
-    """A JSON object whose fields are asked for by name and type; what is missing or malformed is named."""
-
-    def __init__(self, path: Path, content: object, prefix: str = "") -> None:
-        if not isinstance(content, Mapping):
-            raise InputError(f"{path}: {prefix.rstrip('.') or 'the whole'} must be a JSON object")
-        self._path, self._content, self._prefix = path, content, prefix
-
-    def get(self, name: str, kind: type | tuple[type, ...]) -> Any:
-        value = self._content.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise InputError(f"{self._path}: field {self._prefix}{name} is missing or malformed")
-        return value
-
-    def below(self, name: str) -> _Fields:
-        return _Fields(self._path, self.get(name, dict), f"{self._prefix}{name}.")
-
-
-def _side_counts(fields: _Fields) -> SideCounts:
-    return SideCounts(
-        documents=fields.get("documents", int),
-        sentences=fields.get("sentences", int),
-        scored_sentences=fields.get("scored_sentences", int),
-        tokens=fields.get("tokens", int),
-        unknown_tokens=fields.get("unknown_tokens", int),
-    )
-
-
-def _file_record(fields: _Fields) -> FileRecord:
-    return FileRecord(bytes=fields.get("bytes", int), sha256=fields.get("sha256", str))
+        if isinstance(content, dict) and content.get("format") != FORMAT:
+            raise InputError(f"{path}: format {content.get('format')!r:.40}, expected {FORMAT}: run prepare again")
+        with naming(path):
+            manifest: Manifest = typed(content, Manifest)
+        if manifest.dtype not in TOKEN_DTYPES:
+            raise InputError(f"{path}: dtype must be one of {', '.join(TOKEN_DTYPES)}, not {manifest.dtype!r}")
+        if missing := [name for name in FILES if name not in manifest.files]:
+            raise InputError(f"{path}: files has no {', '.join(missing)}")
+        return manifest
 
 
 @dataclass(frozen=True)
@@ -202,8 +156,9 @@ def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpu
     check_path(directory)
     directory = Path(directory)
     manifest = Manifest.read(directory)
-    for name, record in manifest.files.items():
-        _check_file(directory / name, record, checksum=check)
+    for name in (*FILES, *NOT_ALWAYS):
+        if name in manifest.files:
+            _check_file(directory / name, manifest.files[name], checksum=check)
     tokenizer = Tokenizer.load(directory)
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
         raise InputError(f"arrays in {directory} were made with another tokenizer")
@@ -255,8 +210,7 @@ def append_array(path: Path, array: NDArray[Any], dtype: str) -> None:
 
 def file_record(path: Path) -> FileRecord:
     """Size and checksum of a file as it is now."""
-    with path.open("rb") as file:
-        return FileRecord(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    return FileRecord(path.stat().st_size, sha256(path))
 
 
 def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:
@@ -264,11 +218,8 @@ def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:
         size = path.stat().st_size
         if size != record.bytes:
             raise InputError(f"{path}: {size} bytes, expected {record.bytes}: damaged, run prepare again")
-        if checksum:
-            with open_file(path) as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != record.sha256:
-                raise InputError(f"{path}: damaged: its SHA-256 is not the one that {MANIFEST} gives")
+        if checksum and sha256(path) != record.sha256:
+            raise InputError(f"{path}: damaged: its SHA-256 is not the one that {MANIFEST} gives")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: damaged, run prepare again") from error
 

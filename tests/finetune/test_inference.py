@@ -240,18 +240,22 @@ def test_the_help_shows_the_models_own_columns(
 @pytest.mark.parametrize(
     ("task", "said", "message"),
     [
-        ("text-classification", {"max_length": "64"}, "max_length is '64', expected a whole number or null"),
-        ("text-classification", {"max_length": 12.5}, "max_length is 12.5, expected a whole number or null"),
-        ("text-classification", {"header": "no"}, "header is 'no', expected true or false"),
-        ("text-classification", {"text_column": 1}, "text_column is 1, expected a string"),
+        ("text-classification", {"max_length": "64"}, "max_length must be of type int | None, not '64'"),
+        ("text-classification", {"max_length": 12.5}, "max_length must be of type int | None, not 12.5"),
+        ("text-classification", {"header": "no"}, "header must be of type bool, not 'no'"),
+        ("text-classification", {"text_column": 1}, "text_column must be of type str, not 1"),
         (
             "token-classification",
             {"scheme": "bilou"},
-            "scheme is 'bilou', expected one of auto, iob1, iob2, bioes, none",
+            "scheme must be of type Literal['auto', 'iob1', 'iob2', 'bioes', 'none'], not 'bilou'",
         ),
-        ("token-classification", {"layout": "csv"}, "layout is 'csv', expected one of columns, text, jsonl or null"),
-        ("question-answering", {"no_answer_threshold": []}, "no_answer_threshold is [], expected a number or null"),
-        ("question-answering", {"n_best": True}, "n_best is True, expected a whole number"),
+        (
+            "token-classification",
+            {"layout": "csv"},
+            "layout must be of type Optional[Literal['columns', 'text', 'jsonl']], not 'csv'",
+        ),
+        ("question-answering", {"no_answer_threshold": []}, "no_answer_threshold must be of type float | None, not []"),
+        ("question-answering", {"n_best": True}, "n_best must be of type int, not True"),
         ("multiple-choice", {"text_column": "text"}, "text_column is nothing that multiple-choice knows"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
@@ -22,6 +21,7 @@ from minibert import checkpoint
 from minibert.architectures import ARCHITECTURES, OPTIONAL_HEAD_FIELDS, head_fields
 from minibert.config import TextVectors
 from minibert.console import cli
+from minibert.files import writing
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
@@ -71,7 +71,7 @@ def test_what_a_head_was_trained_on_stands_in_the_config(
     assert head_fields(checkpoint.load(tmp_path / "model")[0])["trained_on"] == said
     config = tmp_path / "model" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"trained_on": 7}))
-    assert "config.json: trained_on must be an object, not 7" in refusal(lambda: checkpoint.load(tmp_path / "model"))
+    assert "config.json: trained_on must be of type dict, not 7" in refusal(lambda: checkpoint.load(tmp_path / "model"))
 
 
 def test_a_directory_holds_these_files(model_directory: Path) -> None:
@@ -82,8 +82,8 @@ def test_a_directory_holds_these_files(model_directory: Path) -> None:
 def test_the_config_names_the_architecture_the_fields_and_the_checksum(model_directory: Path) -> None:
     fields = json.loads((model_directory / "config.json").read_text())
     assert fields.pop("architecture") == "BertForPreTraining"
-    assert fields.pop("weights_sha256") == checkpoint.sha256(model_directory / "model.safetensors")
-    assert fields.pop("tokenizer_sha256") == checkpoint.sha256(model_directory / "tokenizer.json")
+    assert fields.pop("weights_sha256") == writing.sha256(model_directory / "model.safetensors")
+    assert fields.pop("tokenizer_sha256") == writing.sha256(model_directory / "tokenizer.json")
     assert fields == TINY.replace(vocab_size=80).to_dict()
 
 
@@ -351,7 +351,7 @@ def test_a_pretraining_model_says_what_it_learned_of_pairs(tokenizer: Tokenizer,
 
 @pytest.mark.parametrize(
     ("objective", "message"),
-    [("mlm", "pair_objective must be one of nsp, sop, not 'mlm'"), (1, "pair_objective must be a string, not 1")],
+    [("mlm", "pair_objective must be one of nsp, sop, not 'mlm'"), (1, "pair_objective must be of type str, not 1")],
 )
 def test_another_pair_objective_is_refused(objective: object, message: str, model_directory: Path) -> None:
     edit_config(model_directory, pair_objective=objective)
@@ -500,127 +500,7 @@ def test_a_full_disk_while_saving_leaves_the_old_model(
     assert contents(tmp_path) == before
 
 
-def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "summary.json"
-    checkpoint.write_whole(path, lambda aside: aside.write_text("old"))
-
-    def fail(aside: Path) -> None:
-        aside.write_text("ne")
-        raise OSError("no room")
-
-    with pytest.raises(OSError, match="no room"):
-        checkpoint.write_whole(path, fail)
-    assert contents(tmp_path) == {"summary.json": b"old"}
-
-
-def test_a_name_that_leaves_no_room_for_the_file_aside_is_refused_before_the_work(tmp_path: Path) -> None:
-    message = refusal(lambda: checkpoint.check_writable(tmp_path / ("n" * 250)))
-    assert message.endswith("no usable path (File name too long)")
-
-
-def test_what_is_no_file_is_written_into_and_a_link_stays_one(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("old")
-    (tmp_path / "link").symlink_to("file")
-    reading, writing = os.pipe()
-    for path in (tmp_path / "link", Path(f"/dev/fd/{writing}")):
-        checkpoint.check_writable(path)
-        checkpoint.write_whole(path, lambda place: place.write_text("new"))
-    os.close(writing)
-    with open(reading) as pipe:
-        assert pipe.read() == "new"
-    assert (tmp_path / "link").is_symlink()
-    assert contents(tmp_path) == {"file": b"new", "link": b"new"}
-
-
-def test_the_checksum_is_sha_256(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"abc")
-    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert checkpoint.sha256(tmp_path / "file") == expected
-
-
 def test_assigning_weights_names_their_source(model: BertForPreTraining) -> None:
     assert refusal(lambda: checkpoint.assign_weights(model, {}, source="nowhere")).startswith(
         "nowhere: missing encoder.blocks.0.attention.output.bias, "
     )
-
-
-# --- What is written, and what is not --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Path:
-    """A model directory, a file, and other names for them."""
-    for name in ("model/config.json", "model/state/step/state.json", "model/mine.json", "input.jsonl"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    (tmp_path / "link.jsonl").symlink_to("input.jsonl")
-    os.link(tmp_path / "input.jsonl", tmp_path / "hard.jsonl")
-    (tmp_path / "elsewhere.json").symlink_to("model/config.json")
-    (tmp_path / "also").symlink_to("model", target_is_directory=True)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "output",
-    ["input.jsonl", "model/../input.jsonl", "link.jsonl", "hard.jsonl", "model/config.json", "also/config.json",
-     "elsewhere.json", "model/model.safetensors", "model/vocab.txt", "model/summary.json", "model/merges.txt",
-     "model/model.safetensors.index.json", "model/state/step/state.json", "also/state/new.json"],
-)  # fmt: skip
-def test_what_is_read_is_not_replaced(read: Path, output: str) -> None:
-    reads = (None, str(read / "input.jsonl"), str(read / "model"))
-    message = refusal(lambda: checkpoint.check_writable(read / output, reads=reads))
-    assert message.startswith(f"{read / output}: would replace what is read ({read}/")
-
-
-@pytest.mark.parametrize("output", ["new.jsonl", "model/mine.json", "model/new.json", "also/answers.jsonl"])
-def test_other_files_are_written_also_beside_what_is_read(read: Path, output: str) -> None:
-    checkpoint.check_writable(read / output, reads=(str(read / "input.jsonl"), str(read / "model"), "hub/name", "-"))
-
-
-def test_links_that_lead_in_a_circle_are_no_file_that_is_read(read: Path) -> None:
-    (read / "model" / "vocab.txt").symlink_to("vocab.txt")
-    checkpoint.check_writable(read / "new.jsonl", reads=(str(read / "model"), str(read / "model" / "vocab.txt")))
-    checkpoint.write_whole(read / "model" / "vocab.txt", lambda path: path.write_text("whole"))
-    assert (read / "model" / "vocab.txt").read_text() == "whole"
-
-
-def test_standard_input_is_not_replaced_either(read: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open(read / "input.jsonl") as stdin:
-        monkeypatch.setattr("sys.stdin", stdin)
-        message = refusal(lambda: checkpoint.check_writable(read / "hard.jsonl", reads=("-",)))
-    assert message.endswith("would replace what is read (standard input); give it another name")
-
-
-def test_an_error_of_the_system_names_the_file_that_is_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "there").mkdir()
-
-    def write(path: Path) -> None:
-        path.write_bytes(bytes(30_000))
-
-    for place in (tmp_path / "there", tmp_path / "new"):
-        with pytest.raises(OSError) as error, full_disk(), checkpoint.written_whole(place) as aside:
-            write(aside / "weights")
-        assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(place))
-    with pytest.raises(OSError) as error, full_disk():
-        checkpoint.write_whole(tmp_path / "file", write)
-    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(tmp_path / "file"))
-    with pytest.raises(FileNotFoundError) as missing:  # the name of the one aside is of no use to anyone
-        checkpoint.write_whole(tmp_path / "none" / "file", write)
-    assert missing.value.filename == str(tmp_path / "none" / "file")
-
-
-def test_what_killed_processes_left_goes_and_what_living_ones_write_stays(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        process.wait()
-    dead = [f".summary.json.{process.pid}.partial", f".run.toml.{os.getpid()}.partial", ".curves.png.partial"]
-    kept = [f".answers.jsonl.{os.getppid()}.partial", ".data.partial", "summary.json", ".1.partial"]
-    for name in (*dead, *kept):
-        (tmp_path / name).write_text("half")
-    for name in (".model.partial", f".model.{process.pid}.partial"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text("half")
-    checkpoint.clear_leftovers(tmp_path, "run.toml")
-    assert len(list(tmp_path.iterdir())) == 8
-    checkpoint.clear_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
-    checkpoint.clear_leftovers(tmp_path / "none")

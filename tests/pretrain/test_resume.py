@@ -180,7 +180,7 @@ def test_a_run_cut_off_while_its_result_is_written_is_finished_by_a_resume(
     common = (*common, "--steps", 6)
     assert run_here(monkeypatch, *common, "--out", tmp_path / "whole") == 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minibert.checkpoint.write_whole", lambda *_: (_ for _ in ()).throw(Cut()))
+        patch.setattr("minibert.files.writing.write_whole", lambda *_: (_ for _ in ()).throw(Cut()))
         with contextlib.suppress(Cut):
             run_here(patch, *common, "--out", tmp_path / "run")
     assert not (tmp_path / "run" / "summary.json").exists()

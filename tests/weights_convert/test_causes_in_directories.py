@@ -14,6 +14,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from minibert import checkpoint
+from minibert.files import writing
 from tests.weights_convert.reference_models import edit_json
 from weights_convert.families import BERT
 from weights_convert.parity import compare, verify
@@ -28,7 +29,7 @@ def edit_weights(directory: Path, edit: Callable[[Weights], None]) -> None:
     weights = load_file(path)
     edit(weights)
     path.write_bytes(safetensors_bytes({name: tensor.contiguous() for name, tensor in weights.items()}))
-    edit_json(directory / "config.json", weights_sha256=checkpoint.sha256(path))
+    edit_json(directory / "config.json", weights_sha256=writing.sha256(path))
 
 
 def swap_query_and_key(weights: Weights) -> None:

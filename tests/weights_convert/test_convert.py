@@ -18,6 +18,7 @@ from minibert import checkpoint
 from minibert.architectures import head_fields
 from minibert.config import BertConfig
 from minibert.console import cli
+from minibert.files import writing
 from minibert.tokenizer import Tokenizer
 from tests.helpers import FAMILY, REPOSITORY, contents, full_disk, randomize, refusal, seeded, tiny_model
 from tests.weights_convert.reference_models import (
@@ -400,7 +401,7 @@ def test_the_longest_word_comes_along(model_directory: Path, tmp_path: Path) -> 
     content = json.loads(path.read_text())
     content["model"]["max_input_chars_per_word"] = 4
     path.write_text(json.dumps(content))
-    config = json.loads((model_directory / "config.json").read_text()) | {"tokenizer_sha256": checkpoint.sha256(path)}
+    config = json.loads((model_directory / "config.json").read_text()) | {"tokenizer_sha256": writing.sha256(path)}
     (model_directory / "config.json").write_text(json.dumps(config))
     minibert.save(*minibert.load(model_directory), model_directory)
     to_hf(model_directory, tmp_path / "hf")

@@ -59,7 +59,7 @@ def test_names_are_drawn_as_they_stand(tmp_path: Path, monkeypatch: pytest.Monke
         write(path)
         figures.append(write.func.__self__)  # type: ignore[attr-defined]  # the figure's savefig
 
-    monkeypatch.setattr("minibert.checkpoint.write_whole", write_whole)
+    monkeypatch.setattr("minibert.training.drawing.write_whole", write_whole)
     lines = [Line(name, [1, 2], [1e-4, 2e-4]) for name in ODD]
     draw_curves(tmp_path / "curves.png", "Pretraining: a$_$b", [Panel("Rate", "AdamW's", lines, [("_base", 1e-4)])])
     figure = figures[0]

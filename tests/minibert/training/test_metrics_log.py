@@ -57,7 +57,8 @@ def test_a_log_that_is_gone_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_log_that_is_one_torn_line_becomes_empty(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"st')
-    MetricsLog(path).close()
+    with MetricsLog(path):
+        pass
     assert path.read_bytes() == b""
     assert read_metrics(path, nothing) == []
 

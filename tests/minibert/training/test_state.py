@@ -156,7 +156,7 @@ def test_a_kill_between_replacing_and_taking_the_place_loses_nothing(tmp_path: P
     assert names(tmp_path) == ["step-00000100", "step-00000200"]
 
 
-@pytest.mark.parametrize("moment", ["save_file", "_sync", "_sha256"])
+@pytest.mark.parametrize("moment", ["save_file", "to_disk", "sha256"])
 def test_a_disk_that_fails_at_any_moment_stops_the_run_with_the_good_states_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

@@ -89,6 +89,12 @@ def test_refuses_a_manifest_that_is_none(damaged: Path, content: str) -> None:
     assert str(damaged / "manifest.json") in refusal(damaged)
 
 
+def test_other_files_that_a_manifest_names_are_left_alone(damaged: Path) -> None:
+    files = json.loads((damaged / "manifest.json").read_text())["files"]
+    edit_manifest(damaged, files=files | {name: {"bytes": 1, "sha256": ""} for name in ("../text.txt", "a\0b")})
+    open_prepared(damaged)
+
+
 def test_refuses_another_format_version(damaged: Path) -> None:
     edit_manifest(damaged, format=2)
     assert refusal(damaged) == f"{damaged / 'manifest.json'}: format 2, expected 1: run prepare again"
@@ -97,11 +103,13 @@ def test_refuses_another_format_version(damaged: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"vocab_size": "60"}, "vocab_size"),
+        ({"vocab_size": "60"}, "vocab_size must be of type int, not '60'"),
         ({"dtype": "<f4"}, "dtype"),
-        ({"train": {"documents": 3}}, "train.sentences"),
-        ({"files": {}}, "files.tokenizer.json"),
-        ({"seconds": {"read": "long"}}, "seconds.read"),
+        ({"format": True}, "format must be of type int, not True"),
+        ({"format": "1\n"}, "format '1\\n', expected 1: run prepare again"),
+        ({"train": {"documents": 3}}, "train.sentences must be of type int, not None"),
+        ({"files": {}}, "files has no tokenizer.json, train/token_counts.bin, "),
+        ({"seconds": {"read": "long"}}, "seconds.read must be of type float, not 'long'"),
         ({"vocab_size": 10**9}, "token_counts.bin"),
     ],
 )
