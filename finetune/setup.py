@@ -60,7 +60,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     description = checkpoint.read_description(source)
     tokenizer = Tokenizer.load(source)
     kind = TASKS[options.task]
-    data_options = options.given_data_options.fitted(description.config.longest)
+    data_options = options.data_options.fitted(description.config.longest)
 
     tallies = {
         name: Tally(options.on_bad_row, path)

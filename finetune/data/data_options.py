@@ -222,6 +222,7 @@ DATA_OPTIONS: dict[str, type[DataOptions]] = {
     "question-answering": QuestionDataOptions,
     "multiple-choice": ChoiceDataOptions,
 }
+TASK_OF_DATA_OPTIONS = {kind: task for task, kind in DATA_OPTIONS.items()}
 
 
 def to_trained_on(task: str, data_options: DataOptions) -> dict[str, Any]:

@@ -6,11 +6,9 @@ with MINIBERT_DEBUG=1.
 
 from __future__ import annotations
 
-import ast
-import contextlib
+import dataclasses
 import errno
 import importlib
-import io
 import math
 import os
 import re
@@ -19,9 +17,10 @@ import textwrap
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from minibert import __version__
 from minibert.console import environment, terminal
@@ -36,100 +35,123 @@ Options = TypeVar("Options")
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-@dataclass(frozen=True)
-class Heading:
-    """Annotates the option at which a group begins in `--help`."""
-
-    title: str
-
-
 def parse(
-    options: type[Options], args: Sequence[str], *, prog: str, description: str, default: Options | None = None
+    options: type[Options],
+    args: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    defaults: Mapping[str, Any] | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> Options:
-    """The command line `args` as an instance of the dataclass `options`; `default` holds values for what is not given.
+    """The command line `args` as an instance of the dataclass `options`; `--help` shows every field, and exits with 0.
 
-    A field without a default, or for which `default` has tyro.MISSING, must be given. `--help` shows every field with
-    its docstring and default, under the headings that `Heading` annotates, and exits with 0.
+    defaults: values of fields that are not given, in place of the class's. A field without one, or where it is
+    tyro.MISSING, must be given; where it is a dataclass, the fields of that are options as well.
+    groups: what `--help` shows together, after all other options: title -> names of fields.
 
     Raises:
         InputError: an unknown option, a missing or malformed value: one line, with what was probably meant.
     """
     import tyro  # here, so that importing a command costs nothing
+    from tyro import _errors
 
-    prog, description = as_typed(prog), as_typed(description)
+    prog, groups = as_typed(prog), groups or {}
 
-    def answer(words: Sequence[str]) -> Options:
-        return tyro.cli(
-            options,
-            args=words,
-            prog=prog,
-            description=description,
-            default=tyro.MISSING_NONPROP if default is None else default,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
+    parser_options = _in_groups(options, defaults or {}, groups)
 
-    shown, report = _Page(), io.StringIO()
+    def refuse(event: _errors.ParseErrorEvent) -> None:
+        raise InputError(f"{_complaint(event, args, [*_options_of(parser_options)])} (see {prog} --help)")
+
     try:
-        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(report):
-            return answer(args)
-    except SystemExit as stop:
-        if not stop.code:
-            print("\n".join(_help_lines(shown.getvalue(), dict(_headings(options)))), flush=True)
-            raise
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(shown):
-        answer(["--help"])
-    raise InputError(f"{_complaint(report.getvalue(), shown.getvalue(), args)} (see {prog} --help)")
+        with _errors.on_parse_error(refuse):
+            found = tyro.cli(
+                parser_options,
+                args=args,
+                prog=prog,
+                description=as_typed(description),
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit:
+        sys.stdout.flush()  # here, where it is noticed that the reader is gone
+        raise
+    parts = [vars(value) if name in groups else {name: value} for name, value in vars(found).items()]
+    return options(**{name: value for part in parts for name, value in part.items()})
 
 
-# --- What the parser says ---------------------------------------------------------------------------------------------
+def _in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[str, str]) -> Any:
+    """A dataclass with the fields of `options`, but those of a group in a dataclass of their own, which the parser
+    takes for one."""
+    import tyro
+    from docstring_parser import parse_from_object
+
+    kinds = get_type_hints(options, include_extras=True)
+    documented = filter(dataclasses.is_dataclass, options.__mro__)
+    said = [param for kind in documented for param in parse_from_object(kind).params]
+    meanings = {param.arg_name: " ".join((param.description or "").split()) for param in said}
+    group_of = {name: group for group, names in groups.items() for name in names.split()}
+    fields: dict[str, list[Any]] = {group: [] for group in ("", *groups)}
+    for field in dataclasses.fields(options):
+        kind, value = kinds[field.name], dataclasses.field(default=field.default, default_factory=field.default_factory)
+        if field.name in defaults:
+            default = defaults[field.name]
+            if dataclasses.is_dataclass(default):
+                kind = Annotated[type(default), tyro.conf.arg(name=field.name.removesuffix("_options"))]
+            value = dataclasses.field(default_factory=partial(defaults.get, field.name))
+        kind = Annotated[kind, tyro.conf.arg(help=meanings.get(field.name))]
+        fields[group_of.get(field.name, "")].append((field.name, kind, value))
+    for group in groups:
+        part = make_dataclass(group, fields[group], kw_only=True, namespace={"__doc__": ""})
+        fields[""].append((group, Annotated[part, tyro.conf.arg(name=group.replace("_", " "))]))
+    return make_dataclass(options.__name__, fields[""], kw_only=True)
 
 
-class _Page(io.StringIO):
-    """In place of standard output, where it draws its boxes by the encoding."""
+def _complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
+    """What the parser objects to, as one line, with what was probably meant."""
+    from tyro import _errors
 
-    encoding = "utf-8"
-
-
-def _headings(options: type[Any]) -> Iterator[tuple[str, str]]:
-    """The first option of each group, and the group's title."""
-    for field, kind in get_type_hints(options, include_extras=True).items():
-        for note in getattr(kind, "__metadata__", ()):
-            if isinstance(note, Heading):
-                yield _option(field), note.title
-
-
-def _help_lines(help_text: str, headings: Mapping[str, str]) -> Iterator[str]:
-    """The parser's help, and before the first option of each group a line with the group's title."""
-    boxes = "" if "utf" in str(getattr(sys.stdout, "encoding", "")).lower() else "╭╮╰╯├┤│─"
-    plain = str.maketrans(boxes, "++++++|-"[: len(boxes)])
-    for line in help_text.splitlines():
-        option = re.match(r"│ (--[\w-]+)", line)
-        if option and option[1] in headings:
-            yield ("├" + f"─ {headings[option[1]]} ".ljust(len(line) - 2, "─") + "┤").translate(plain)
-        yield line.translate(plain)
-
-
-def _complaint(report: str, help_text: str, args: Sequence[str]) -> str:
-    """The parser's report on `args` as one line: the message alone, and what was probably meant."""
-    known = {name for names in re.findall(r"│ (--[\w-]+)(?:, (--[\w-]+))?", help_text) for name in names if name}
     for arg in args:
         name = arg.split("=")[0]
-        if re.match("--?[A-Za-z]", arg) and name.replace("_", "-") not in known:
+        if re.match("--?[A-Za-z]", arg) and name.replace("_", "-") not in (*known, "-h", "--help"):
             return f"unknown option {name}{did_you_mean(_option(name), known)}"
-    parts = re.split("─{3,}", " ".join(line.strip("│╭╮╰╯ ") for line in report.splitlines()))
-    message = next(part for part in parts[1:] if part.strip()).split("Got errors:")[0]
-    message = re.sub(r"\s+", " ", message).strip().rstrip(".")
-    if message.startswith("Missing from"):
-        first, *others = re.findall(r"^│ {5}((?:--)?[^\s-]\S*)", report.partition("─ │\n")[0], re.MULTILINE)
-        others_too = f", and so {'are' if others[1:] else 'is'} {' and '.join(others)}"
-        return f"{first} is missing{others_too if others else ''}"
-    if choice := re.match(r"invalid choice '(.*?)' for .* one of (\(.*\))", message):
-        return message + did_you_mean(choice[1], ast.literal_eval(choice[2]))
-    if surplus := re.match(r"Unrecognized options: ([^,]*)", message):
-        flags = [arg for arg, after in pairwise([*args, ""]) if surplus[1] in (after, arg.partition("=")[2])]
-        flag = next((_option(arg) for arg in flags if arg.startswith("--")), None)
-        return f"unexpected {surplus[1]!r}" + (f": {flag} takes no value" if flag else "")
-    return message
+    match event:
+        case _errors.MissingArgs():
+            first, *others = (_name(missing.arg) for missing in event.missing_arguments)
+            others_too = f", and so {'are' if others[1:] else 'is'} {' and '.join(others)}"
+            return f"{first} is missing{others_too if others else ''}"
+        case _errors.BadValue():
+            count = event.argument.lowered.nargs
+            return f"Missing value for argument {_name(event.argument)!r}. Expected {count} values"
+        case _errors.InvalidChoice():
+            found = f"invalid choice {event.value!r} for argument {_name(event.argument)!r}"
+            return f"{found}. Expected one of {event.choices}{did_you_mean(event.value, event.choices)}"
+        case _errors.InstantiationFailure():
+            reason = " ".join(event.message.partition("Got errors:")[0].split()).rstrip(".")
+            return f"Error parsing {_name(event.argument)}: {reason}"
+    surplus = event.tokens[0]
+    flags = [arg for arg, after in pairwise([*args, ""]) if surplus in (after, arg.partition("=")[2])]
+    flag = next((_option(arg) for arg in flags if arg.startswith("--")), None)
+    return f"unexpected {surplus!r}" + (f": {flag} takes no value" if flag else "")
+
+
+def _name(argument: Any) -> str:
+    """An option, or what `--help` calls a value that its place tells."""
+    return argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[0]
+
+
+def _options_of(options: type[Any]) -> Iterator[str]:
+    """The options that give the fields of a dataclass, and of those within it."""
+    import tyro
+
+    for name, annotated in get_type_hints(options, include_extras=True).items():
+        notes = getattr(annotated, "__metadata__", ())
+        kind = get_args(annotated)[0] if notes else annotated
+        if dataclasses.is_dataclass(kind):
+            yield from _options_of(kind)  # type: ignore[arg-type]  # it is a class
+        elif tyro.conf.Positional not in notes:
+            yield _option(name)
+            if (kind is bool or tyro.conf.DisallowNone in notes) and tyro.conf.FlagCreatePairsOff not in notes:
+                yield _option(f"no_{name}")
 
 
 def _option(name: str) -> str:
@@ -152,26 +174,63 @@ def refuse(given: set[str], names: Iterable[str], because: str) -> None:
             raise InputError(f"{name} has no effect here: {because}")
 
 
-def check_range(
-    options: object, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf,
-    below: float = math.inf,
-) -> None:  # fmt: skip
-    """That the field `name` of `options` is a number within the bounds, and within `MOST`; or None, as is one that was
-    not given.
+@dataclass(frozen=True)
+class Range:
+    """The bounds of a number: the annotation of a field, which holds for each number of a tuple."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def check(self, name: str, value: float) -> None:
+        """That the option of the field `name` may be `value`, which `MOST` bounds as well.
+
+        Raises:
+            InputError: it may not; the message names the option and its bounds.
+        """
+        if self.low <= value <= self.high and self.above < value < self.below and -MOST <= value <= MOST:
+            return
+        high = min(self.high, MOST) if value > MOST else self.high
+        bounds = {"at least": self.low, "above": self.above, "at most": high, "below": self.below}
+        wanted = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if math.isfinite(bound))
+        raise InputError(f"{_option(name)} must be {wanted or 'finite'}, not {value}")
+
+
+Count = Annotated[int, Range(low=1)]
+CountFrom0 = Annotated[int, Range(low=0)]
+Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
+Positive = Annotated[float, Range(above=0)]
+NotNegative = Annotated[float, Range(low=0)]
+From0To1 = Annotated[float, Range(low=0, high=1)]
+From0Below1 = Annotated[float, Range(low=0, below=1)]
+Above0To1 = Annotated[float, Range(above=0, high=1)]
+Between0And1 = Annotated[float, Range(above=0, below=1)]
+
+
+def check_ranges(options: object) -> None:
+    """That every number of `options`, a dataclass, is within its `Range`; one that is None was not given.
 
     Raises:
-        InputError: it is not; the message names the option and its bounds.
+        InputError: one is not.
     """
-    value = getattr(options, name)
-    if value is None:
-        return
-    if low <= value <= high and above < value < below and -MOST <= value <= MOST:
-        return
-    if value > MOST:
-        high = min(high, MOST)
-    bounds = {"at least": low, "above": above, "at most": high, "below": below}
-    wanted = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if math.isfinite(bound))
-    raise InputError(f"--{name.replace('_', '-')} must be {wanted or 'finite'}, not {value}")
+    for name, kind in get_type_hints(type(options), include_extras=True).items():
+        value = getattr(options, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        for note in getattr(kind, "__metadata__", ()):
+            if isinstance(note, Range):
+                for number in numbers:
+                    note.check(name, number)
+
+
+def check_range(options: object, name: str, **bounds: float) -> None:
+    """That the field `name` of `options` is within bounds that are not known beforehand, or None.
+
+    Raises:
+        InputError: as `Range.check`.
+    """
+    if (value := getattr(options, name)) is not None:
+        Range(**bounds).check(name, value)
 
 
 def run(command: Callable[[], None]) -> None:
