@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Literal, TypeVar
 
 import tyro
@@ -34,6 +33,10 @@ NO_USE = {
     "predict": dict.fromkeys(
         ("--label-column", "--label-separator", "--tag-column", "--scheme", "--fix-tags", "--no-fix-tags"),
         "labels are not read",
+    ),
+    "evaluate --predictions": dict.fromkeys(
+        ("--max-length", "--stride", "--max-answer-length", "--n-best", "--no-answer-threshold", "--layout"),
+        "the answers are there already",
     ),
 }
 LATER = "How files are read is the model's to say; with its directory before --help, its options are shown too."
@@ -101,8 +104,6 @@ TASK_OF_SUFFIX = {
     ".json": "question-answering", ".csv": "text-classification", ".tsv": "text-classification",
     ".jsonl": "text-classification",
 }  # fmt: skip
-# Options of reading that score nothing: lengths, and what decides an answer.
-NOT_SCORED = ("max_length", "stride", "max_answer_length", "n_best", "no_answer_threshold", "layout")
 
 Options = TypeVar("Options", EvaluateOptions, PredictOptions)
 
@@ -126,11 +127,8 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options
         cli.parse(kind, ["--help"], prog=prog, description=f"{DESCRIPTIONS[command]}\n\n{LATER}", defaults=unknown)
     saved = _said_by_model(args[0])
     options = cli.parse(kind, args, prog=prog, description=DESCRIPTIONS[command], defaults={"data_options": saved})
-    for name, because in NO_USE[command].items():
-        cli.refuse(cli.given_options(args), (name,), because)
     path = options.input if isinstance(options, PredictOptions) else options.data
-    check_fields(cli.given_options(args), options.data_options, [path])
-    options.data_options.check()
+    _check(options.data_options, args, command, path)
     return options
 
 
@@ -143,23 +141,21 @@ def parse_score(args: Sequence[str]) -> ScoreOptions:
     prog = "python -m finetune evaluate"
     if not args[0].startswith("-"):
         raise InputError(f"{args[0]}: a model answers itself, expected its directory or --predictions, not both")
-    given = dict(_pairs(args))
+    given = cli.given_options(args)
     task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
     kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # any other is the parser's to refuse
     defaults = {"data_options": kind()}
     options = cli.parse(ScoreOptions, args, prog=prog, description=DESCRIPTIONS["evaluate"], defaults=defaults)
-    unused = [f"--{name.replace('_', '-')}" for name in NOT_SCORED]
-    cli.refuse(cli.given_options(args), unused, "the answers are there already")
-    check_fields(cli.given_options(args), options.data_options, [options.data])
-    options.data_options.check()
+    _check(options.data_options, args, "evaluate --predictions", options.data)
     return options
 
 
-def _pairs(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each option on a command line with its value, also where that is behind "="."""
-    for arg, after in pairwise([*args, ""]):
-        name, equals, value = arg.partition("=")
-        yield name, value if equals else after
+def _check(data_options: DataOptions, args: Sequence[str], command: str, path: str) -> None:
+    given = cli.given_options(args)
+    for name, because in NO_USE[command].items():
+        cli.refuse(given, (name,), because)
+    check_fields(given, data_options, [path])
+    data_options.check()
 
 
 def _said_by_model(directory: str) -> DataOptions:

@@ -63,7 +63,7 @@ class TrainingOptions:
     """go on from the newest saved state"""
     on_bad_row: OnBadRow = "stop"
     """a row that cannot be read or asked ends the run, or is left out, which is said and listed in skipped.txt"""
-    dev_share: cli.Between0And1 = 0.1
+    dev_share: cli.BetweenZeroAndOne = 0.1
     """share of the training file that is held out where there is no --dev"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """replace the head that the model has from another task"""
@@ -76,13 +76,13 @@ class TrainingOptions:
     """examples in a step, over all processes"""
     accumulate: cli.Count = 1
     """micro-batches that each process makes of its part of a batch: less memory, the same gradient but for dropout"""
-    warmup_share: cli.From0To1 = 0.1
+    warmup_share: cli.ZeroToOne = 0.1
     """share of the run in which the learning rate rises from 0; in the rest it falls linearly to 0"""
-    weight_decay: cli.From0To1 = 0.01
+    weight_decay: cli.ZeroToOne = 0.01
     """decoupled weight decay of matrices; biases and LayerNorm have none"""
     clip_norm: cli.NotNegative = 1.0
     """largest norm of the whole gradient; 0: not clipped"""
-    layer_decay: cli.Above0To1 = 1.0
+    layer_decay: cli.AboveZeroToOne = 1.0
     """the learning rate of each layer is that of the one above it times this"""
     metric: str | None = None
     """what the best epoch is chosen by; none: the task's usual one"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -85,28 +85,28 @@ class PretrainOptions:
 
     optimizer: Literal["adamw", "muon"] = "muon"
     """muon: Muon for the matrices of the blocks, AdamW for the rest"""
-    learning_rate: cli.Above0To1 = 3e-3
+    learning_rate: cli.AboveZeroToOne = 3e-3
     """peak learning rate of AdamW"""
-    block_learning_rate: cli.Above0To1 = 5e-3
+    block_learning_rate: cli.AboveZeroToOne = 5e-3
     """peak learning rate of Muon"""
     betas: Annotated[tuple[float, float], cli.Range(low=0, below=1)] = (0.9, 0.98)
     """AdamW's decay rates of the two moments"""
-    eps: cli.Above0To1 = 1e-8
+    eps: cli.AboveZeroToOne = 1e-8
     """AdamW's epsilon"""
-    weight_decay: cli.From0To1 = 0.01
+    weight_decay: cli.ZeroToOne = 0.01
     """decoupled weight decay of matrices; biases and LayerNorm have none"""
     clip_norm: cli.NotNegative = 1.0
     """largest norm of the whole gradient; 0: not clipped"""
-    warmup_share: cli.From0To1 = 0.05
+    warmup_share: cli.ZeroToOne = 0.05
     """share of the run in which the learning rate rises from 0"""
-    decay_share: cli.From0To1 = 0.95
+    decay_share: cli.ZeroToOne = 0.95
     """share of the run, at its end, in which it falls linearly to 0"""
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
     """random: N(0, 0.02); neighbours: what the text tells beforehand, token frequencies, embeddings made of a token's neighbours, and heads that look at the words beside"""  # noqa: E501
-    dropout: cli.From0Below1 = 0.0
+    dropout: Annotated[float, cli.Range(low=0, below=1)] = 0.0
     """dropout while pretraining; the model's config.json keeps its own, for fine-tuning"""
-    mask_rate: cli.Between0And1 = 0.3
+    mask_rate: cli.BetweenZeroAndOne = 0.3
     """share of the tokens chosen for prediction in training; evaluation always takes 0.15"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
@@ -116,7 +116,7 @@ class PretrainOptions:
     """nsp: next-sentence prediction on pairs; sop: sentence order, of pairs that follow each other, half of them swapped; none: single segments, no pooler"""  # noqa: E501
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
-    short_share: cli.From0To1 = 0.1
+    short_share: cli.ZeroToOne = 0.1
     """share of the sequences made shorter on purpose"""
 
     vocab_size: int = 8192
@@ -195,18 +195,9 @@ class PretrainOptions:
 
     def prepare_options(self) -> PrepareOptions:
         """How the corpus is turned into token arrays."""
-        return PrepareOptions(
-            corpus=self.corpus,
-            text_field=self.text_field,
-            sentence_per_line=self.sentence_per_line,
-            document_per_line=self.document_per_line,
-            vocab_size=self.vocab_size,
-            tokenizer_kind=self.tokenizer_kind,
-            word_segmenter=self.word_segmenter,
-            lowercase=self.lowercase,
-            tokenizer=self.init or self.tokenizer,
-            nsp=self.nsp,
-        )
+        names = [field.name for field in dataclasses.fields(PrepareOptions) if hasattr(self, field.name)]
+        shared = {name: getattr(self, name) for name in names}
+        return PrepareOptions(**shared | {"tokenizer": self.init or self.tokenizer})
 
     def to_toml(self) -> str:
         """All options as a recipe file: what is resolved already (`seq_len`, `no_nsp`, `recipe`) is left out."""
@@ -230,7 +221,7 @@ CHINESE_OPTIONS = ("--chinese-chars", "--no-chinese-chars")
 VOCABULARY_OPTIONS = ("--vocab-size", "--tokenizer-kind", *FOLDING_OPTIONS, *CHINESE_OPTIONS)
 
 
-def refuse_vocabulary_options(given: set[str], *, kind: Kind, made: bool) -> None:
+def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) -> None:
     """
     Raises:
         InputError: an option that changes nothing of a vocabulary that is there already, or of this kind.
@@ -253,8 +244,9 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
     Raises:
         InputError: an unknown or impossible option, an unreadable recipe.
     """
-    defaults = {"out": tyro.MISSING, **read_recipe(_recipe_named_in(args))}
     given = cli.given_options(args)
+    # The recipe must be known before the other options are read, since it gives their defaults.
+    defaults = {"out": tyro.MISSING, **read_recipe(given.get("--recipe") or "fast")}
     # Of two options that exclude each other, one on the command line replaces the recipe's, whichever that sets.
     for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
                            ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip
@@ -268,7 +260,7 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
     return options
 
 
-def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
+def _refuse_without_effect(options: PretrainOptions, given: Container[str]) -> None:
     """An option that would change nothing is refused: who gives it expects something."""
     text = (
         *VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--document-per-line",
@@ -351,13 +343,3 @@ def _as_type(value: Any, wanted: Any) -> Any:
     if not fits:
         raise TypeError
     return float(value) if wanted is float else value
-
-
-def _recipe_named_in(args: Sequence[str]) -> str:
-    """The recipe must be known before the other options are read, since it gives their defaults."""
-    for place, arg in enumerate(args):
-        if arg == "--recipe" and place + 1 < len(args):
-            return args[place + 1]
-        if arg.startswith("--recipe="):
-            return arg.removeprefix("--recipe=")
-    return "fast"

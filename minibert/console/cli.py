@@ -16,9 +16,8 @@ import sys
 import textwrap
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -57,7 +56,6 @@ def parse(
     from tyro import _errors
 
     prog, groups = as_typed(prog), groups or {}
-
     parser_options = _in_groups(options, defaults or {}, groups)
 
     def refuse(event: _errors.ParseErrorEvent) -> None:
@@ -80,8 +78,7 @@ def parse(
 
 
 def _in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[str, str]) -> Any:
-    """A dataclass with the fields of `options`, but those of a group in a dataclass of their own, which the parser
-    takes for one."""
+    """The dataclass `options` as the parser wants it: with a dataclass for each group, and told what a field means."""
     import tyro
     from docstring_parser import parse_from_object
 
@@ -92,14 +89,12 @@ def _in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[
     group_of = {name: group for group, names in groups.items() for name in names.split()}
     fields: dict[str, list[Any]] = {group: [] for group in ("", *groups)}
     for field in dataclasses.fields(options):
-        kind, value = kinds[field.name], dataclasses.field(default=field.default, default_factory=field.default_factory)
-        if field.name in defaults:
-            default = defaults[field.name]
-            if dataclasses.is_dataclass(default):
-                kind = Annotated[type(default), tyro.conf.arg(name=field.name.removesuffix("_options"))]
-            value = dataclasses.field(default_factory=partial(defaults.get, field.name))
+        kind, default = kinds[field.name], defaults.get(field.name, field.default)
+        if dataclasses.is_dataclass(default):
+            kind = Annotated[type(default), tyro.conf.arg(name=field.name.removesuffix("_options"))]
         kind = Annotated[kind, tyro.conf.arg(help=meanings.get(field.name))]
-        fields[group_of.get(field.name, "")].append((field.name, kind, value))
+        declared = (field.name, kind, dataclasses.field(default=default))
+        fields[group_of.get(field.name, "")].append(declared)
     for group in groups:
         part = make_dataclass(group, fields[group], kw_only=True, namespace={"__doc__": ""})
         fields[""].append((group, Annotated[part, tyro.conf.arg(name=group.replace("_", " "))]))
@@ -159,12 +154,13 @@ def _option(name: str) -> str:
     return "--" + name.split("=")[0].lstrip("-").replace("_", "-")
 
 
-def given_options(args: Sequence[str]) -> set[str]:
-    """The names of the options on a command line, as "--batch-size"."""
-    return {_option(arg) for arg in args if arg.startswith("--")}
+def given_options(args: Sequence[str]) -> dict[str, str]:
+    """The options on a command line, as "--batch-size", and what stands behind each: its value, where it has one."""
+    pairs = ((arg.partition("="), after) for arg, after in pairwise([*args, ""]) if arg.startswith("--"))
+    return {_option(name): value if equals else after for (name, equals, value), after in pairs}
 
 
-def refuse(given: set[str], names: Iterable[str], because: str) -> None:
+def refuse(given: Container[str], names: Iterable[str], because: str) -> None:
     """
     Raises:
         InputError: one of `names` is among the options given.
@@ -198,14 +194,13 @@ class Range:
 
 
 Count = Annotated[int, Range(low=1)]
-CountFrom0 = Annotated[int, Range(low=0)]
+CountFromZero = Annotated[int, Range(low=0)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(low=0)]
-From0To1 = Annotated[float, Range(low=0, high=1)]
-From0Below1 = Annotated[float, Range(low=0, below=1)]
-Above0To1 = Annotated[float, Range(above=0, high=1)]
-Between0And1 = Annotated[float, Range(above=0, below=1)]
+ZeroToOne = Annotated[float, Range(low=0, high=1)]
+AboveZeroToOne = Annotated[float, Range(above=0, high=1)]
+BetweenZeroAndOne = Annotated[float, Range(above=0, below=1)]
 
 
 def check_ranges(options: object) -> None:
@@ -266,6 +261,11 @@ def run(command: Callable[[], None]) -> None:
         if ending is None:
             raise
         _leave(ending)
+
+
+def commands_in(functions: str, told: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """For `dispatch`, of commands whose functions have their names: functions: "module:{}", or "package.{0}:{0}"."""
+    return {name: (functions.format(name.replace("-", "_")), what) for name, what in told.items()}
 
 
 def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:

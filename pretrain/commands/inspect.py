@@ -31,15 +31,15 @@ class InspectOptions:
     """a directory made by `prepare`, or the data/ of a run"""
     count: cli.Count = 5
     """how many pairs"""
-    start: cli.CountFrom0 = 0
+    start: cli.CountFromZero = 0
     """the number of the first one in the run's order"""
     seq_len: Annotated[int, cli.Range(low=1, high=2**31 - 1)] = 128
     """tokens in a sequence, special ones included"""
-    mask_rate: cli.Between0And1 = 0.15
+    mask_rate: cli.BetweenZeroAndOne = 0.15
     """share of the tokens chosen for prediction"""
-    short_share: cli.From0To1 = 0.1
+    short_share: cli.ZeroToOne = 0.1
     """share of the sequences made shorter on purpose"""
-    phase: cli.CountFrom0 = 0
+    phase: cli.CountFromZero = 0
     """which of the run's phases of sequence length, from 0; each draws anew"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""

@@ -149,6 +149,14 @@ def test_a_bad_command_line_is_one_line_that_names_what_is_wrong(
     assert shown.getvalue() == b""
 
 
+def test_what_stands_on_a_command_line_is_known_before_it_is_parsed() -> None:
+    given = cli.given_options(["here", "--batch_size=3", "--recipe", "a", "--recipe", "b", "--resume"])
+    assert given == {"--batch-size": "3", "--recipe": "b", "--resume": ""}
+    cli.refuse(given, ["--steps"], "it is short")
+    line = "--batch-size has no effect here: it is short"
+    assert refusal(lambda: cli.refuse(given, ["--steps", "--batch-size"], "it is short")) == line
+
+
 # --- Ranges ----------------------------------------------------------------------------------------------------------
 
 
@@ -157,7 +165,7 @@ class Bounded:
     """Numbers with bounds."""
 
     count: Annotated[int | None, cli.Range(low=1)] = None
-    share: cli.Between0And1 = 0.5
+    share: cli.BetweenZeroAndOne = 0.5
     pair: Annotated[tuple[float, float], cli.Range(low=0, below=1)] = (0.0, 0.9)
     free: float = -7.0
 
