@@ -6,20 +6,18 @@ with MINIBERT_DEBUG=1.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import importlib
 import math
 import os
-import re
 import sys
 import textwrap
 import time
 import traceback
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, make_dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from minibert import __version__
 from minibert.console import environment, terminal
@@ -52,104 +50,12 @@ def parse(
     Raises:
         InputError: an unknown option, a missing or malformed value: one line, with what was probably meant.
     """
-    import tyro  # here, so that importing a command costs nothing
-    from tyro import _errors
+    from minibert.console import parser  # here, so that importing a command costs nothing
 
-    prog, groups = as_typed(prog), groups or {}
-    parser_options = _in_groups(options, defaults or {}, groups)
-
-    def refuse(event: _errors.ParseErrorEvent) -> None:
-        raise InputError(f"{_complaint(event, args, [*_options_of(parser_options)])} (see {prog} --help)")
-
-    try:
-        with _errors.on_parse_error(refuse):
-            found = tyro.cli(
-                parser_options,
-                args=args,
-                prog=prog,
-                description=as_typed(description),
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
-    except SystemExit:
-        sys.stdout.flush()  # here, where it is noticed that the reader is gone
-        raise
-    parts = [vars(value) if name in groups else {name: value} for name, value in vars(found).items()]
-    return options(**{name: value for part in parts for name, value in part.items()})
+    return parser.parse(options, args, as_typed(prog), as_typed(description), defaults or {}, groups or {})
 
 
-def _in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[str, str]) -> Any:
-    """The dataclass `options` as the parser wants it: with a dataclass for each group, and told what a field means."""
-    import tyro
-    from docstring_parser import parse_from_object
-
-    kinds = get_type_hints(options, include_extras=True)
-    documented = filter(dataclasses.is_dataclass, options.__mro__)
-    said = [param for kind in documented for param in parse_from_object(kind).params]
-    meanings = {param.arg_name: " ".join((param.description or "").split()) for param in said}
-    group_of = {name: group for group, names in groups.items() for name in names.split()}
-    fields: dict[str, list[Any]] = {group: [] for group in ("", *groups)}
-    for field in dataclasses.fields(options):
-        kind, default = kinds[field.name], defaults.get(field.name, field.default)
-        if dataclasses.is_dataclass(default):
-            kind = Annotated[type(default), tyro.conf.arg(name=field.name.removesuffix("_options"))]
-        kind = Annotated[kind, tyro.conf.arg(help=meanings.get(field.name))]
-        declared = (field.name, kind, dataclasses.field(default=default))
-        fields[group_of.get(field.name, "")].append(declared)
-    for group in groups:
-        part = make_dataclass(group, fields[group], kw_only=True, namespace={"__doc__": ""})
-        fields[""].append((group, Annotated[part, tyro.conf.arg(name=group.replace("_", " "))]))
-    return make_dataclass(options.__name__, fields[""], kw_only=True)
-
-
-def _complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
-    """What the parser objects to, as one line, with what was probably meant."""
-    from tyro import _errors
-
-    for arg in args:
-        name = arg.split("=")[0]
-        if re.match("--?[A-Za-z]", arg) and name.replace("_", "-") not in (*known, "-h", "--help"):
-            return f"unknown option {name}{did_you_mean(_option(name), known)}"
-    match event:
-        case _errors.MissingArgs():
-            first, *others = (_name(missing.arg) for missing in event.missing_arguments)
-            others_too = f", and so {'are' if others[1:] else 'is'} {' and '.join(others)}"
-            return f"{first} is missing{others_too if others else ''}"
-        case _errors.BadValue():
-            count = event.argument.lowered.nargs
-            return f"Missing value for argument {_name(event.argument)!r}. Expected {count} values"
-        case _errors.InvalidChoice():
-            found = f"invalid choice {event.value!r} for argument {_name(event.argument)!r}"
-            return f"{found}. Expected one of {event.choices}{did_you_mean(event.value, event.choices)}"
-        case _errors.InstantiationFailure():
-            reason = " ".join(event.message.partition("Got errors:")[0].split()).rstrip(".")
-            return f"Error parsing {_name(event.argument)}: {reason}"
-    surplus = event.tokens[0]
-    flags = [arg for arg, after in pairwise([*args, ""]) if surplus in (after, arg.partition("=")[2])]
-    flag = next((_option(arg) for arg in flags if arg.startswith("--")), None)
-    return f"unexpected {surplus!r}" + (f": {flag} takes no value" if flag else "")
-
-
-def _name(argument: Any) -> str:
-    """An option, or what `--help` calls a value that its place tells."""
-    return argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[0]
-
-
-def _options_of(options: type[Any]) -> Iterator[str]:
-    """The options that give the fields of a dataclass, and of those within it."""
-    import tyro
-
-    for name, annotated in get_type_hints(options, include_extras=True).items():
-        notes = getattr(annotated, "__metadata__", ())
-        kind = get_args(annotated)[0] if notes else annotated
-        if dataclasses.is_dataclass(kind):
-            yield from _options_of(kind)  # type: ignore[arg-type]  # it is a class
-        elif tyro.conf.Positional not in notes:
-            yield _option(name)
-            if (kind is bool or tyro.conf.DisallowNone in notes) and tyro.conf.FlagCreatePairsOff not in notes:
-                yield _option(f"no_{name}")
-
-
-def _option(name: str) -> str:
+def option_name(name: str) -> str:
     """The option of a field, or of a word on a command line: "batch_size", "--batch_size=3" -> "--batch-size"."""
     return "--" + name.split("=")[0].lstrip("-").replace("_", "-")
 
@@ -157,7 +63,7 @@ def _option(name: str) -> str:
 def given_options(args: Sequence[str]) -> dict[str, str]:
     """The options on a command line, as "--batch-size", and what stands behind each: its value, where it has one."""
     pairs = ((arg.partition("="), after) for arg, after in pairwise([*args, ""]) if arg.startswith("--"))
-    return {_option(name): value if equals else after for (name, equals, value), after in pairs}
+    return {option_name(name): value if equals else after for (name, equals, value), after in pairs}
 
 
 def refuse(given: Container[str], names: Iterable[str], because: str) -> None:
@@ -190,7 +96,7 @@ class Range:
         high = min(self.high, MOST) if value > MOST else self.high
         bounds = {"at least": self.low, "above": self.above, "at most": high, "below": self.below}
         wanted = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if math.isfinite(bound))
-        raise InputError(f"{_option(name)} must be {wanted or 'finite'}, not {value}")
+        raise InputError(f"{option_name(name)} must be {wanted or 'finite'}, not {value}")
 
 
 Count = Annotated[int, Range(low=1)]
