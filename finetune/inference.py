@@ -109,9 +109,7 @@ def _at_work(
     return for_task(source, task, data_options, dtype=dtype, place=place)
 
 
-def load_for_task(
-    options: UseOptions, task: str, data_options: DataOptions
-) -> tuple[TaskModel, Task[Any, Any], Runtime]:
+def load_for_task(options: UseOptions) -> tuple[TaskModel, Task[Any, Any], Runtime]:
     """The model on its device, and its task.
 
     Raises:
@@ -121,7 +119,8 @@ def load_for_task(
     precision = choose_precision(options.dtype, device)
     model, tokenizer = load(options.directory, device=device)
     model.to(precision.parameter_dtype)
-    return for_task((model, tokenizer), task, data_options, dtype=options.dtype, place=options.directory)
+    loaded = (model, tokenizer)
+    return for_task(loaded, options.task, options.data_options, dtype=options.dtype, place=options.directory)
 
 
 def for_task(
@@ -154,7 +153,7 @@ def device_of(model: Model) -> torch.device:
     return model.encoder.embeddings.token.weight.device
 
 
-def evaluate_command(options: EvaluateOptions, task_name: str, data_options: DataOptions) -> None:
+def evaluate_command(options: EvaluateOptions) -> None:
     """Prints the figures, and writes them where asked to.
 
     Raises:
@@ -162,7 +161,7 @@ def evaluate_command(options: EvaluateOptions, task_name: str, data_options: Dat
     """
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.directory))
-    model, task, runtime = load_for_task(options, task_name, data_options)
+    model, task, runtime = load_for_task(options)
     show_figures(figures_on(Tally(options.on_bad_row, options.data), model, task, runtime), options.json)
 
 
@@ -201,7 +200,7 @@ def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], runtime: Ru
     }
 
 
-def predict_command(options: PredictOptions, task_name: str, data_options: DataOptions) -> None:
+def predict_command(options: PredictOptions) -> None:
     """Writes an answer for each row, in their order, as they come; to a bad one it is why it is bad.
 
     Raises:
@@ -212,7 +211,7 @@ def predict_command(options: PredictOptions, task_name: str, data_options: DataO
         writing.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
-    model, task, runtime = load_for_task(options, task_name, data_options)
+    model, task, runtime = load_for_task(options)
     tally = Tally("skip", shown(options.input))
     examples = task.read(task.data_options, options.input, tally, labelled=False)
     found = answers(model, task, runtime, examples, tally, progress=options.input != STANDARD_INPUT)

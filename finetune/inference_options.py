@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from finetune.data.data_options import DATA_OPTIONS, DataOptions, check_fields
+from finetune.data.data_options import DATA_OPTIONS, TASK_OF_DATA_OPTIONS, DataOptions, check_fields
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
@@ -36,20 +34,31 @@ NO_USE = {
         ("--label-column", "--label-separator", "--tag-column", "--scheme", "--fix-tags", "--no-fix-tags"),
         "labels are not read",
     ),
+    "evaluate --predictions": dict.fromkeys(
+        ("--max-length", "--stride", "--max-answer-length", "--n-best", "--no-answer-threshold", "--layout"),
+        "the answers are there already",
+    ),
 }
 LATER = "How files are read is the model's to say; with its directory before --help, its options are shown too."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UseOptions:
     """What both have in common."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a fine-tuned model's directory; it stands first"""
+    data_options: DataOptions
+    """how files are read"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     """of matrix products; auto: bfloat16 where the machine multiplies it fast"""
+
+    @property
+    def task(self) -> str:
+        """The model's task, a key of `DATA_OPTIONS`."""
+        return TASK_OF_DATA_OPTIONS[type(self.data_options)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +91,8 @@ class ScoreOptions:
     """the answers: SQuAD's JSON, {"id": "answer"}; else one a line, in the order of the data: the class (of several, with commas between them), the number, the index of the choice, or the tag of each word"""  # noqa: E501
     data: str
     """the labelled file"""
+    data_options: DataOptions
+    """how it is read"""
     task: Literal["text-classification", "token-classification", "question-answering", "multiple-choice"] | None = None
     """none: question-answering for .json, text-classification for .csv, .tsv and .jsonl, else token-classification"""
     json: str | None = None
@@ -93,14 +104,17 @@ TASK_OF_SUFFIX = {
     ".json": "question-answering", ".csv": "text-classification", ".tsv": "text-classification",
     ".jsonl": "text-classification",
 }  # fmt: skip
-# Options of reading that score nothing: lengths, and what decides an answer.
-NOT_SCORED = ("max_length", "stride", "max_answer_length", "n_best", "no_answer_threshold", "layout")
 
-Options = TypeVar("Options", bound=UseOptions)
+Options = TypeVar("Options", EvaluateOptions, PredictOptions)
 
 
-def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[Options, str, DataOptions]:
-    """The options, the model's task, and how files are read: as the model says, unless the command line does.
+@dataclass(frozen=True)
+class UnknownDataOptions:
+    """Those of a model that is not named yet."""
+
+
+def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options:
+    """The options; files are read as the model says, unless the command line does.
 
     Raises:
         InputError: an unknown or impossible option, or no model directory of a task.
@@ -109,21 +123,17 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> tuple[O
     if not args or args[0].startswith("-"):
         if args and args[0] not in ("-h", "--help"):
             raise InputError(f"the model's directory is missing: it stands before {args[0]} (see {prog} --help)")
-        cli.parse(kind, ["--help"], prog=prog, description=f"{DESCRIPTIONS[command]}\n\n{LATER}")
-    task, saved = _said_by_model(args[0])
-    fields: list[Any] = [("data_options", DATA_OPTIONS[task], dataclasses.field(default=saved))]
-    both = dataclasses.make_dataclass("both", fields, bases=(kind,), frozen=True, kw_only=True)
-    options: Any = cli.parse(both, args, prog=prog, description=DESCRIPTIONS[command])
-    data_options: DataOptions = options.data_options
-    for name, because in NO_USE[command].items():
-        cli.refuse(cli.given_options(args), (name,), because)
-    check_fields(cli.given_options(args), data_options, [getattr(options, "data", None) or options.input])
-    data_options.check()
-    return options, task, data_options
+        unknown = {"data_options": UnknownDataOptions()}
+        cli.parse(kind, ["--help"], prog=prog, description=f"{DESCRIPTIONS[command]}\n\n{LATER}", defaults=unknown)
+    saved = _said_by_model(args[0])
+    options = cli.parse(kind, args, prog=prog, description=DESCRIPTIONS[command], defaults={"data_options": saved})
+    path = options.input if isinstance(options, PredictOptions) else options.data
+    _check(options.data_options, args, command, path)
+    return options
 
 
-def parse_score(args: Sequence[str]) -> tuple[ScoreOptions, str, DataOptions]:
-    """The options of `evaluate --predictions`, the task, and how its file is read.
+def parse_score(args: Sequence[str]) -> ScoreOptions:
+    """The options of `evaluate --predictions`.
 
     Raises:
         InputError: an unknown or impossible option; a model's directory, which has no part in it.
@@ -131,28 +141,24 @@ def parse_score(args: Sequence[str]) -> tuple[ScoreOptions, str, DataOptions]:
     prog = "python -m finetune evaluate"
     if not args[0].startswith("-"):
         raise InputError(f"{args[0]}: a model answers itself, expected its directory or --predictions, not both")
-    given = dict(_pairs(args))
+    given = cli.given_options(args)
     task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
     kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # any other is the parser's to refuse
-    fields: list[Any] = [("data_options", kind, dataclasses.field(default_factory=kind))]
-    both = dataclasses.make_dataclass("both", fields, bases=(ScoreOptions,), frozen=True, kw_only=True)
-    options: Any = cli.parse(both, args, prog=prog, description=DESCRIPTIONS["evaluate"])
-    unused = [f"--{name.replace('_', '-')}" for name in NOT_SCORED]
-    cli.refuse(cli.given_options(args), unused, "the answers are there already")
-    data_options: DataOptions = options.data_options
-    check_fields(cli.given_options(args), data_options, [options.data])
+    defaults = {"data_options": kind()}
+    options = cli.parse(ScoreOptions, args, prog=prog, description=DESCRIPTIONS["evaluate"], defaults=defaults)
+    _check(options.data_options, args, "evaluate --predictions", options.data)
+    return options
+
+
+def _check(data_options: DataOptions, args: Sequence[str], command: str, path: str) -> None:
+    given = cli.given_options(args)
+    for name, because in NO_USE[command].items():
+        cli.refuse(given, (name,), because)
+    check_fields(given, data_options, [path])
     data_options.check()
-    return options, task, data_options
 
 
-def _pairs(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each option on a command line with its value, also where that is behind "="."""
-    for arg, after in pairwise([*args, ""]):
-        name, equals, value = arg.partition("=")
-        yield name, value if equals else after
-
-
-def _said_by_model(directory: str) -> tuple[str, DataOptions]:
+def _said_by_model(directory: str) -> DataOptions:
     from pathlib import Path
 
     from finetune.tasks.registry import task_of_model
@@ -160,4 +166,4 @@ def _said_by_model(directory: str) -> tuple[str, DataOptions]:
     from minibert.files.text import check_path
 
     check_path(directory)
-    return task_of_model(read_description(Path(directory)), directory)
+    return task_of_model(read_description(Path(directory)), directory)[1]

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from finetune.data.data_options import (
-    ChoiceDataOptions,
-    DataOptions,
-    QuestionDataOptions,
-    TagDataOptions,
-    TextDataOptions,
-    check_fields,
-)
+from finetune.data.data_options import DATA_OPTIONS, TASK_OF_DATA_OPTIONS, DataOptions, check_fields
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
@@ -38,86 +31,92 @@ DESCRIPTIONS = {
   python -m finetune multiple-choice --model models/base --train train.jsonl --out runs/choice""",
 }
 
+# What `--help` shows together, below the options that matter first.
+GROUPS = {
+    "rows_and_results": "on_bad_row dev_share metric new_head",
+    "what_is_trained": "freeze_encoder lora_rank lora_alpha lora_targets",
+    "optimisation": "accumulate warmup_share weight_decay clip_norm layer_decay",
+    "saving": "save_every save_seconds log_every",
+    "machine_and_chance": "seeds seed device dtype",
+}
+
 # The peak learning rate where none is given. Few parameters that begin at random want larger steps than many that are
 # nearly right.
 LEARNING_RATES = {"full": 5e-5, "lora": 1e-3, "frozen": 1e-3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """A whole fine-tuning run. Everything that decides the result stands here and is saved as `run.toml`."""
 
-    model: str = ""
+    model: str
     """the model directory to start from"""
-    train: str = ""
+    train: str
     """the training file"""
     dev: str | None = None
     """the file to choose the best epoch on; without one a share of the training file is held out"""
     test: str | None = None
     """a file to be scored once, at the end, with the checkpoint that was kept"""
-    out: str = ""
+    out: str
     """the directory that the run is written to"""
     resume: bool = False
     """go on from the newest saved state"""
     on_bad_row: OnBadRow = "stop"
     """a row that cannot be read or asked ends the run, or is left out, which is said and listed in skipped.txt"""
-    dev_share: float = 0.1
+    dev_share: cli.BetweenZeroAndOne = 0.1
     """share of the training file that is held out where there is no --dev"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """replace the head that the model has from another task"""
 
-    epochs: Annotated[int, cli.Heading("length and the optimizer")] = 3
+    epochs: cli.Count = 3
     """times that the training file is gone through"""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, cli.Range(above=0, high=1)] = None
     """peak learning rate; none: 5e-5, with --lora-rank or --freeze-encoder 1e-3"""
-    batch_size: int = 32
+    batch_size: cli.Count = 32
     """examples in a step, over all processes"""
-    accumulate: int = 1
+    accumulate: cli.Count = 1
     """micro-batches that each process makes of its part of a batch: less memory, the same gradient but for dropout"""
-    warmup_share: float = 0.1
+    warmup_share: cli.ZeroToOne = 0.1
     """share of the run in which the learning rate rises from 0; in the rest it falls linearly to 0"""
-    weight_decay: float = 0.01
+    weight_decay: cli.ZeroToOne = 0.01
     """decoupled weight decay of matrices; biases and LayerNorm have none"""
-    clip_norm: float = 1.0
+    clip_norm: cli.NotNegative = 1.0
     """largest norm of the whole gradient; 0: not clipped"""
-    layer_decay: float = 1.0
+    layer_decay: cli.AboveZeroToOne = 1.0
     """the learning rate of each layer is that of the one above it times this"""
     metric: str | None = None
     """what the best epoch is chosen by; none: the task's usual one"""
 
-    freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff, cli.Heading("what is trained")] = False
+    freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """train the head alone, on features that the encoder computes once"""
-    lora_rank: int | None = None
+    lora_rank: Annotated[int | None, cli.Range(low=1)] = None
     """train low-rank adapters of the attention in place of the encoder's weights, and merge them at the end"""
-    lora_alpha: float = 16.0
+    lora_alpha: cli.Positive = 16.0
     """an adapter counts alpha / rank times"""
     lora_targets: tuple[Literal["query", "key", "value"], ...] = ("query", "value")
     """the projections that get adapters"""
 
-    seeds: Annotated[int, cli.Heading("chance")] = 1
+    seeds: Annotated[int, cli.Range(low=1, high=1000)] = 1
     """train so often, with the seeds from --seed on; the lower median run is kept"""
     seed: int = 0
     """decides the head's first weights, the order of the batches and dropout"""
-    save_every: Annotated[int, cli.Heading("saving and reports")] = 1000
+    save_every: cli.Count = 1000
     """steps between saved states; one is saved after each epoch in any case"""
-    save_seconds: float = 120.0
+    save_seconds: cli.Positive = 120.0
     """seconds of training after which a state is saved in any case"""
-    log_every: int = 10
+    log_every: cli.Count = 10
     """steps between lines in metrics.jsonl"""
-    device: Annotated[Literal["auto", "cpu", "cuda"], cli.Heading("the machine")] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
+    data_options: DataOptions
+    """how the task reads its files"""
 
     @property
     def task(self) -> str:
-        """The task's name, a key of `OPTIONS`."""
-        return next(name for name, kind in OPTIONS.items() if isinstance(self, kind))
-
-    @property
-    def given_data_options(self) -> DataOptions:
-        """How the task reads its files."""
-        return self.data_options  # type: ignore[attr-defined]  # every subclass has one, of its own type
+        """The task's name, a key of `DATA_OPTIONS`."""
+        return TASK_OF_DATA_OPTIONS[type(self.data_options)]
 
     @property
     def method(self) -> str:
@@ -140,23 +139,13 @@ class TrainingOptions:
         for name in ("train", "dev", "test"):
             if getattr(self, name) == STANDARD_INPUT:
                 raise InputError(f"--{name} {STANDARD_INPUT}: expected a file, which a resumed run reads again")
-        for name in ("epochs", "batch_size", "accumulate", "lora_rank", "save_every", "log_every"):
-            cli.check_range(self, name, low=1)
-        cli.check_range(self, "seeds", low=1, high=1000)
-        cli.check_range(self, "save_seconds", above=0)
-        cli.check_range(self, "learning_rate", above=0, high=1)
-        cli.check_range(self, "lora_alpha", above=0)
-        cli.check_range(self, "dev_share", above=0, below=1)
-        cli.check_range(self, "layer_decay", above=0, high=1)
-        cli.check_range(self, "warmup_share", low=0, high=1)
-        cli.check_range(self, "weight_decay", low=0, high=1)
-        cli.check_range(self, "clip_norm", low=0)
+        cli.check_ranges(self)
         cli.check_range(self, "seed", low=0, high=2**32 - 1 - self.seeds)
         if self.freeze_encoder and self.lora_rank is not None:
             raise InputError("--freeze-encoder and --lora-rank exclude each other")
         if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
             raise InputError("--lora-targets: expected query, key or value, each once")
-        self.given_data_options.check()
+        self.data_options.check()
         for name, value in {**self.decisive(), "out": self.out}.items():
             if isinstance(value, str) and LONE_SURROGATE.search(value):  # what Python has for a byte that is no UTF-8
                 raise InputError(f"--{name.replace('_', '-')}: {value!r} is not UTF-8, as what a run says of itself is")
@@ -177,51 +166,20 @@ class TrainingOptions:
 NOT_DECISIVE = {"out", "resume", "on_bad_row", "save_every", "save_seconds", "log_every", "device"}
 
 
-@dataclass(frozen=True)
-class TextOptions(TrainingOptions):
-    """Text classification."""
-
-    data_options: TextDataOptions = field(default_factory=TextDataOptions)
-
-
-@dataclass(frozen=True)
-class TagOptions(TrainingOptions):
-    """Token classification."""
-
-    data_options: TagDataOptions = field(default_factory=TagDataOptions)
-
-
-@dataclass(frozen=True)
-class QuestionOptions(TrainingOptions):
-    """Question answering."""
-
-    data_options: QuestionDataOptions = field(default_factory=QuestionDataOptions)
-
-
-@dataclass(frozen=True)
-class ChoiceOptions(TrainingOptions):
-    """Multiple choice."""
-
-    data_options: ChoiceDataOptions = field(default_factory=ChoiceDataOptions)
-
-
-OPTIONS: dict[str, type[TrainingOptions]] = {
-    "text-classification": TextOptions,
-    "token-classification": TagOptions,
-    "question-answering": QuestionOptions,
-    "multiple-choice": ChoiceOptions,
-}
-
-
 def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
     """The options of a run.
 
     Raises:
         InputError: an unknown or impossible option, or one that would change nothing.
     """
-    prog = f"python -m finetune {task}"
-    required = OPTIONS[task](model=tyro.MISSING, train=tyro.MISSING, out=tyro.MISSING)
-    options = cli.parse(OPTIONS[task], args or ["--help"], prog=prog, description=DESCRIPTIONS[task], default=required)
+    options = cli.parse(
+        TrainingOptions,
+        args or ["--help"],
+        prog=f"python -m finetune {task}",
+        description=DESCRIPTIONS[task],
+        defaults={"data_options": DATA_OPTIONS[task]()},
+        groups=GROUPS,
+    )
     options.check()
     given = cli.given_options(args)
     if options.lora_rank is None:
@@ -229,7 +187,7 @@ def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
     if options.dev is not None:
         cli.refuse(given, ("--dev-share",), "--dev is given")
     cli.refuse(given, ("--layout",), "only columns and .jsonl have tags to train on")
-    check_fields(given, options.given_data_options, filter(None, (options.train, options.dev, options.test)))
+    check_fields(given, options.data_options, filter(None, (options.train, options.dev, options.test)))
     if options.method != "full":
         cli.refuse(given, ("--layer-decay",), "the layers are not trained")
     return options

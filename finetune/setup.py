@@ -76,7 +76,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     source = Path(options.model)
     description = checkpoint.read_description(source)
     kind = TASKS[options.task]
-    data_options = options.given_data_options.fitted(description.config.longest)
+    data_options = options.data_options.fitted(description.config.longest)
 
     tallies = {
         name: Tally(options.on_bad_row, path)

@@ -5,32 +5,17 @@ from __future__ import annotations
 from minibert.console import cli
 
 COMMANDS = {
-    "info": (
-        "minibert.commands.info:info_command",
-        "architecture, parameters by part, vocabulary: python -m minibert info DIR",
-    ),
-    "fill-mask": (
-        "minibert.commands.fill_mask:fill_mask_command",
-        'the likeliest words: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
-    ),
-    "embed": (
-        "minibert.commands.embed:embed_command",
-        "one vector a line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
-    ),
-    "add-tokens": (
-        "minibert.commands.add_tokens:add_tokens_command",
-        "words of one's own as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
-    ),
-    "explore": (
-        "minibert.commands.explore:explore_command",
-        'a page that shows every step: python -m minibert explore DIR "text" ["second text"] --out page.html',
-    ),
+    "info": "architecture, parameters by part, vocabulary: python -m minibert info DIR",
+    "fill-mask": 'the likeliest words: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
+    "embed": "one vector a line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
+    "add-tokens": "words of one's own as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
+    "explore": 'a page that shows every step: python -m minibert explore DIR "text" ["second text"] --out page.html',
 }
 
 
 def command() -> None:
     """Runs one of `COMMANDS`."""
-    cli.dispatch("python -m minibert", COMMANDS)
+    cli.dispatch("python -m minibert", cli.commands_in("minibert.commands.{0}:{0}_command", COMMANDS))
 
 
 def main() -> None:

@@ -7,14 +7,8 @@ import sys
 from minibert.console import cli
 
 COMMANDS = {
-    "prepare": (
-        "pretrain.commands.prepare:prepare_command",
-        "only the vocabulary and the token arrays",
-    ),
-    "inspect": (
-        "pretrain.commands.inspect:inspect_command",
-        "what the model will be shown",
-    ),
+    "prepare": "only the vocabulary and the token arrays",
+    "inspect": "what the model will be shown",
 }
 
 
@@ -22,7 +16,7 @@ def command() -> None:
     """Runs one of `COMMANDS`; where the first word is an option, it trains."""
     args = sys.argv[1:] or ["--help"]
     if not args[0].startswith("-") or args[0] == "--version":
-        cli.dispatch("python -m pretrain", COMMANDS)
+        cli.dispatch("python -m pretrain", cli.commands_in("pretrain.commands.{0}:{0}_command", COMMANDS))
         return
     from minibert.training.memory import bound_kernel_cache, keep_freed_memory
     from pretrain.options import parse_options

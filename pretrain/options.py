@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -37,6 +37,17 @@ DESCRIPTION = """Pretrain a BERT on text.
   torchrun --nproc-per-node 2 -m pretrain ...                         the same, data-parallel
 
 The defaults below are the recipe's (fast, or what --recipe names)."""
+# What `--help` shows together, below the options that matter first.
+GROUPS = {
+    "text_and_vocabulary": "text_field sentence_per_line document_per_line word_segmenter "
+    "tokenizer tokenizer_kind vocab_size lowercase",
+    "model_and_objective": "init first_weights dropout seq_len phases short_share pair_objective no_nsp",
+    "masking": "mask_rate whole_word_mask",
+    "optimisation": "accumulate optimizer block_learning_rate betas eps weight_decay clip_norm "
+    "warmup_share decay_share",
+    "evaluation_and_saving": "evaluations save_every save_seconds log_every",
+    "machine_and_chance": "device dtype compile seed",
+}
 
 
 @dataclass(frozen=True)
@@ -52,50 +63,50 @@ class PretrainOptions:
     resume: bool = False
     """go on from the newest saved state"""
 
-    model: Annotated[str | None, cli.Heading("the model")] = None
+    model: str | None = None
     """tiny, mini, small, medium, base or large, or the path of a config .json; mini where there is no --init"""
     init: str | None = None
     """a model directory to start from, in place of fresh weights; its config and its tokenizer are used"""
     recipe: str = "fast"
     """fast, paper, or the path of a .toml file: defaults for the options below"""
 
-    steps: Annotated[int | None, cli.Heading("length and batches")] = None
+    steps: Annotated[int | None, cli.Range(low=1)] = None
     """optimizer steps; or give --minutes"""
-    minutes: float | None = None
+    minutes: Annotated[float | None, cli.Range(above=0)] = None
     """minutes of training, without preparation, evaluation and saving; or give --steps"""
     seq_len: int | None = None
     """tokens in a sequence, special ones included; in place of the recipe's phases"""
     phases: tuple[tuple[int, float], ...] = ((128, 1.0),)
     """sequence length and share of the run, for each phase"""
-    batch_size: int = 64
+    batch_size: cli.Count = 64
     """sequences in a step, over all processes"""
-    accumulate: int = 1
+    accumulate: cli.Count = 1
     """micro-batches that each process makes of its part of a batch: less memory, the same result"""
 
-    optimizer: Annotated[Literal["adamw", "muon"], cli.Heading("the optimizer")] = "muon"
+    optimizer: Literal["adamw", "muon"] = "muon"
     """muon: Muon for the matrices of the blocks, AdamW for the rest"""
-    learning_rate: float = 3e-3
+    learning_rate: cli.AboveZeroToOne = 3e-3
     """peak learning rate of AdamW"""
-    block_learning_rate: float = 5e-3
+    block_learning_rate: cli.AboveZeroToOne = 5e-3
     """peak learning rate of Muon"""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: Annotated[tuple[float, float], cli.Range(low=0, below=1)] = (0.9, 0.98)
     """AdamW's decay rates of the two moments"""
-    eps: float = 1e-8
+    eps: cli.AboveZeroToOne = 1e-8
     """AdamW's epsilon"""
-    weight_decay: float = 0.01
+    weight_decay: cli.ZeroToOne = 0.01
     """decoupled weight decay of matrices; biases and LayerNorm have none"""
-    clip_norm: float = 1.0
+    clip_norm: cli.NotNegative = 1.0
     """largest norm of the whole gradient; 0: not clipped"""
-    warmup_share: float = 0.05
+    warmup_share: cli.ZeroToOne = 0.05
     """share of the run in which the learning rate rises from 0"""
-    decay_share: float = 0.95
+    decay_share: cli.ZeroToOne = 0.95
     """share of the run, at its end, in which it falls linearly to 0"""
 
-    first_weights: Annotated[Literal["random", "neighbours"], cli.Heading("what is learned")] = "neighbours"
+    first_weights: Literal["random", "neighbours"] = "neighbours"
     """random: N(0, 0.02); neighbours: what the text tells beforehand, token frequencies, embeddings made of a token's neighbours, and heads that look at the words beside"""  # noqa: E501
-    dropout: float = 0.0
+    dropout: Annotated[float, cli.Range(low=0, below=1)] = 0.0
     """dropout while pretraining; the model's config.json keeps its own, for fine-tuning"""
-    mask_rate: float = 0.3
+    mask_rate: cli.BetweenZeroAndOne = 0.3
     """share of the tokens chosen for prediction in training; evaluation always takes 0.15"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
@@ -105,10 +116,10 @@ class PretrainOptions:
     """nsp: next-sentence prediction on pairs; sop: sentence order, of pairs that follow each other, half of them swapped; none: single segments, no pooler"""  # noqa: E501
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
-    short_share: float = 0.1
+    short_share: cli.ZeroToOne = 0.1
     """share of the sequences made shorter on purpose"""
 
-    vocab_size: Annotated[int, cli.Heading("the vocabulary and the text")] = 8192
+    vocab_size: int = 8192
     """tokens of the vocabulary that is trained on the corpus"""
     tokenizer_kind: Kind = "wordpiece"
     """of the vocabulary that is trained: wordpiece (BERT's), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)"""
@@ -123,21 +134,21 @@ class PretrainOptions:
     text_field: str = "text"
     """the field of a .jsonl line that holds the text"""
 
-    save_every: Annotated[int, cli.Heading("saving and reports")] = 500
+    save_every: cli.Count = 500
     """steps between saved states, the last two of which are kept"""
-    save_seconds: float = 120.0
+    save_seconds: cli.Positive = 120.0
     """seconds of training after which a state is saved in any case"""
-    evaluations: int = 10
+    evaluations: cli.Count = 10
     """evaluations on held-out documents over the run, the last one included"""
-    log_every: int = 10
+    log_every: cli.Count = 10
     """steps between lines in metrics.jsonl"""
-    device: Annotated[Literal["auto", "cpu", "cuda"], cli.Heading("the machine and chance")] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
     compile: Literal["auto", "yes", "no"] = "auto"
     """torch.compile, for a GPU; it takes up to a minute and a C compiler. auto: where --minutes is 10 or more"""
-    seed: int = 0
+    seed: cli.Seed = 0
     """decides fresh weights, pairs, masks and dropout"""
 
     @property
@@ -162,21 +173,7 @@ class PretrainOptions:
             raise InputError("give either --corpus (text) or --data (arrays made by `prepare`)")
         if (self.steps is None) == (self.minutes is None):
             raise InputError("give either --steps or --minutes")
-        for name in ("steps", "batch_size", "accumulate", "save_every", "evaluations", "log_every"):
-            cli.check_range(self, name, low=1)
-        for name in ("minutes", "save_seconds"):
-            cli.check_range(self, name, above=0)
-        for name in ("learning_rate", "block_learning_rate", "eps"):
-            cli.check_range(self, name, above=0, high=1)
-        cli.check_range(self, "clip_norm", low=0)
-        cli.check_range(self, "seed", low=0, high=2**32 - 1)
-        for name in ("weight_decay", "dropout", "short_share", "warmup_share", "decay_share"):
-            cli.check_range(self, name, low=0, high=1)
-        cli.check_range(self, "mask_rate", above=0, below=1)
-        cli.check_range(self, "dropout", below=1)
-        for beta in self.betas:
-            if not 0 <= beta < 1:
-                raise InputError(f"--betas must be at least 0 and below 1, not {beta}")
+        cli.check_ranges(self)
         if self.warmup_share + self.decay_share > 1:
             raise InputError("--warmup-share and --decay-share are more than the whole run together")
         self._check_phases()
@@ -198,18 +195,9 @@ class PretrainOptions:
 
     def prepare_options(self) -> PrepareOptions:
         """How the corpus is turned into token arrays."""
-        return PrepareOptions(
-            corpus=self.corpus,
-            text_field=self.text_field,
-            sentence_per_line=self.sentence_per_line,
-            document_per_line=self.document_per_line,
-            vocab_size=self.vocab_size,
-            tokenizer_kind=self.tokenizer_kind,
-            word_segmenter=self.word_segmenter,
-            lowercase=self.lowercase,
-            tokenizer=self.init or self.tokenizer,
-            nsp=self.nsp,
-        )
+        names = [field.name for field in dataclasses.fields(PrepareOptions) if hasattr(self, field.name)]
+        shared = {name: getattr(self, name) for name in names}
+        return PrepareOptions(**shared | {"tokenizer": self.init or self.tokenizer})
 
     def to_toml(self) -> str:
         """All options as a recipe file: what is resolved already (`seq_len`, `no_nsp`, `recipe`) is left out."""
@@ -233,7 +221,7 @@ CHINESE_OPTIONS = ("--chinese-chars", "--no-chinese-chars")
 VOCABULARY_OPTIONS = ("--vocab-size", "--tokenizer-kind", *FOLDING_OPTIONS, *CHINESE_OPTIONS)
 
 
-def refuse_vocabulary_options(given: set[str], *, kind: Kind, made: bool) -> None:
+def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) -> None:
     """
     Raises:
         InputError: an option that changes nothing of a vocabulary that is there already, or of this kind.
@@ -256,21 +244,23 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
     Raises:
         InputError: an unknown or impossible option, an unreadable recipe.
     """
-    defaults = PretrainOptions(out=tyro.MISSING, **read_recipe(_recipe_named_in(args)))
     given = cli.given_options(args)
+    # The recipe must be known before the other options are read, since it gives their defaults.
+    defaults = {"out": tyro.MISSING, **read_recipe(given.get("--recipe") or "fast")}
     # Of two options that exclude each other, one on the command line replaces the recipe's, whichever that sets.
     for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
                            ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip
         if name in given:
-            nothing: dict[str, Any] = {replaced: () if replaced == "corpus" else None}
-            defaults = dataclasses.replace(defaults, **nothing)
-    options = resolve(cli.parse(PretrainOptions, args, prog=PROG, description=DESCRIPTION, default=defaults))
+            defaults.pop(replaced, None)
+    options = resolve(
+        cli.parse(PretrainOptions, args, prog=PROG, description=DESCRIPTION, defaults=defaults, groups=GROUPS)
+    )
     options.check()
     _refuse_without_effect(options, given)
     return options
 
 
-def _refuse_without_effect(options: PretrainOptions, given: set[str]) -> None:
+def _refuse_without_effect(options: PretrainOptions, given: Container[str]) -> None:
     """An option that would change nothing is refused: who gives it expects something."""
     text = (
         *VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--document-per-line",
@@ -323,13 +313,3 @@ def read_recipe(name: str) -> dict[str, Any]:
         raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set{near}")
     with naming(name):
         return {"recipe": name, **{key: typed(value, types[key], key) for key, value in recipe.items()}}
-
-
-def _recipe_named_in(args: Sequence[str]) -> str:
-    """The recipe must be known before the other options are read, since it gives their defaults."""
-    for place, arg in enumerate(args):
-        if arg == "--recipe" and place + 1 < len(args):
-            return args[place + 1]
-        if arg.startswith("--recipe="):
-            return arg.removeprefix("--recipe=")
-    return "fast"

@@ -5,24 +5,16 @@ from __future__ import annotations
 from minibert.console import cli
 
 COMMANDS = {
-    "from-hf": (
-        "weights_convert.commands:from_hf_command",
-        "a Hugging Face directory -> a model directory: python -m weights_convert from-hf DIR OUT [--new-head]",
-    ),
-    "to-hf": (
-        "weights_convert.commands:to_hf_command",
-        "a model directory -> what transformers loads: python -m weights_convert to-hf DIR OUT",
-    ),
-    "verify": (
-        "weights_convert.commands:verify_command",
-        "the same numbers from both? python -m weights_convert verify HF_DIR [MODEL_DIR] [--dtype float64] [--steps N]",
-    ),
+    "from-hf": "a Hugging Face directory -> a model directory: python -m weights_convert from-hf DIR OUT [--new-head]",
+    "to-hf": "a model directory -> what transformers loads: python -m weights_convert to-hf DIR OUT",
+    "verify": "the same numbers from both? python -m weights_convert verify HF_DIR [MODEL_DIR] [--dtype float64] "
+    "[--steps N]",
 }
 
 
 def command() -> None:
     """Runs one of `COMMANDS`."""
-    cli.dispatch("python -m weights_convert", COMMANDS)
+    cli.dispatch("python -m weights_convert", cli.commands_in("weights_convert.commands:{}_command", COMMANDS))
 
 
 def main() -> None:

@@ -134,7 +134,7 @@ class VerifyOptions:
     """a model directory; without one, the Hugging Face directory is converted in memory"""
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     """the number format of both sides"""
-    steps: int = 0
+    steps: cli.CountFromZero = 0
     """also train both for so many AdamW steps on the same batches, and compare their losses"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """a file for the whole report as JSON"""
@@ -144,8 +144,7 @@ class VerifyOptions:
     """of the batches' tokens, segments and targets"""
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise InputError(f"--steps must be at least 0, not {self.steps}")
+        cli.check_ranges(self)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed must be from 0 to {2**32 - 1}, not {self.seed}")
         if self.json is not None:

@@ -7,7 +7,7 @@ Imports nothing heavy: the command line is made of these.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
@@ -177,7 +177,7 @@ class ChoiceDataOptions:
         return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
 
 
-def check_fields(given: Set[str], data_options: DataOptions, paths: Iterable[str]) -> None:
+def check_fields(given: Container[str], data_options: DataOptions, paths: Iterable[str]) -> None:
     """
     Raises:
         InputError: one of the options `given` is a column's number, and all files have fields, which have names.
@@ -222,6 +222,7 @@ DATA_OPTIONS: dict[str, type[DataOptions]] = {
     "question-answering": QuestionDataOptions,
     "multiple-choice": ChoiceDataOptions,
 }
+TASK_OF_DATA_OPTIONS = {kind: task for task, kind in DATA_OPTIONS.items()}
 
 
 def to_trained_on(task: str, data_options: DataOptions) -> dict[str, Any]:

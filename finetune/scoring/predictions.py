@@ -9,6 +9,7 @@ from typing import Any
 from finetune.data.choices import read_choices
 from finetune.data.conll import Names, ends_sentence
 from finetune.data.data_options import (
+    TASK_OF_DATA_OPTIONS,
     ChoiceDataOptions,
     DataOptions,
     QuestionDataOptions,
@@ -34,7 +35,7 @@ from minibert.files.text import json_type, parse_json, read_lines, read_whole, r
 Figures = dict[str, Any]  # how many examples, the metrics of all together, and those of each class
 
 
-def score_command(options: ScoreOptions, task: str, data_options: DataOptions) -> None:
+def score_command(options: ScoreOptions) -> None:
     """Prints the figures, and writes them where asked to.
 
     Raises:
@@ -42,10 +43,11 @@ def score_command(options: ScoreOptions, task: str, data_options: DataOptions) -
     """
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.predictions))
-    score: Callable[[str, str, Any], Figures] = SCORES[type(data_options)]
+    task = TASK_OF_DATA_OPTIONS[type(options.data_options)]
+    score: Callable[[str, str, Any], Figures] = SCORES[type(options.data_options)]
     files = {"task": task, "data": options.data, "predictions": options.predictions}
     try:
-        figures = score(options.data, options.predictions, data_options)
+        figures = score(options.data, options.predictions, options.data_options)
     except InputError as error:
         if options.task is not None or suffix(options.data) not in JSON_FILES:
             raise

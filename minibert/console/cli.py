@@ -6,22 +6,18 @@ with MINIBERT_DEBUG=1.
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import errno
 import importlib
-import io
 import math
 import os
-import re
 import sys
 import textwrap
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from minibert import __version__
 from minibert.console import environment, terminal
@@ -36,113 +32,41 @@ Options = TypeVar("Options")
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-@dataclass(frozen=True)
-class Heading:
-    """Annotates the option at which a group begins in `--help`."""
-
-    title: str
-
-
 def parse(
-    options: type[Options], args: Sequence[str], *, prog: str, description: str, default: Options | None = None
+    options: type[Options],
+    args: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    defaults: Mapping[str, Any] | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> Options:
-    """The command line `args` as an instance of the dataclass `options`; `default` holds values for what is not given.
+    """The command line `args` as an instance of the dataclass `options`; `--help` shows every field, and exits with 0.
 
-    A field without a default, or for which `default` has tyro.MISSING, must be given. `--help` shows every field with
-    its docstring and default, under the headings that `Heading` annotates, and exits with 0.
+    defaults: values of fields that are not given, in place of the class's. A field without one, or where it is
+    tyro.MISSING, must be given; where it is a dataclass, the fields of that are options as well.
+    groups: what `--help` shows together, after all other options: title -> names of fields.
 
     Raises:
         InputError: an unknown option, a missing or malformed value: one line, with what was probably meant.
     """
-    import tyro  # here, so that importing a command costs nothing
+    from minibert.console import parser  # here, so that importing a command costs nothing
 
-    prog, description = as_typed(prog), as_typed(description)
-
-    def answer(words: Sequence[str]) -> Options:
-        return tyro.cli(
-            options,
-            args=words,
-            prog=prog,
-            description=description,
-            default=tyro.MISSING_NONPROP if default is None else default,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-
-    shown, report = _Page(), io.StringIO()
-    try:
-        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(report):
-            return answer(args)
-    except SystemExit as stop:
-        if not stop.code:
-            print("\n".join(_help_lines(shown.getvalue(), dict(_headings(options)))), flush=True)
-            raise
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(shown):
-        answer(["--help"])
-    raise InputError(f"{_complaint(report.getvalue(), shown.getvalue(), args)} (see {prog} --help)")
+    return parser.parse(options, args, as_typed(prog), as_typed(description), defaults or {}, groups or {})
 
 
-# --- What the parser says ---------------------------------------------------------------------------------------------
-
-
-class _Page(io.StringIO):
-    """In place of standard output, where it draws its boxes by the encoding."""
-
-    encoding = "utf-8"
-
-
-def _headings(options: type[Any]) -> Iterator[tuple[str, str]]:
-    """The first option of each group, and the group's title."""
-    for field, kind in get_type_hints(options, include_extras=True).items():
-        for note in getattr(kind, "__metadata__", ()):
-            if isinstance(note, Heading):
-                yield _option(field), note.title
-
-
-def _help_lines(help_text: str, headings: Mapping[str, str]) -> Iterator[str]:
-    """The parser's help, and before the first option of each group a line with the group's title."""
-    boxes = "" if "utf" in str(getattr(sys.stdout, "encoding", "")).lower() else "╭╮╰╯├┤│─"
-    plain = str.maketrans(boxes, "++++++|-"[: len(boxes)])
-    for line in help_text.splitlines():
-        option = re.match(r"│ (--[\w-]+)", line)
-        if option and option[1] in headings:
-            yield ("├" + f"─ {headings[option[1]]} ".ljust(len(line) - 2, "─") + "┤").translate(plain)
-        yield line.translate(plain)
-
-
-def _complaint(report: str, help_text: str, args: Sequence[str]) -> str:
-    """The parser's report on `args` as one line: the message alone, and what was probably meant."""
-    known = {name for names in re.findall(r"│ (--[\w-]+)(?:, (--[\w-]+))?", help_text) for name in names if name}
-    for arg in args:
-        name = arg.split("=")[0]
-        if re.match("--?[A-Za-z]", arg) and name.replace("_", "-") not in known:
-            return f"unknown option {name}{did_you_mean(_option(name), known)}"
-    parts = re.split("─{3,}", " ".join(line.strip("│╭╮╰╯ ") for line in report.splitlines()))
-    message = next(part for part in parts[1:] if part.strip()).split("Got errors:")[0]
-    message = re.sub(r"\s+", " ", message).strip().rstrip(".")
-    if message.startswith("Missing from"):
-        first, *others = re.findall(r"^│ {5}((?:--)?[^\s-]\S*)", report.partition("─ │\n")[0], re.MULTILINE)
-        others_too = f", and so {'are' if others[1:] else 'is'} {' and '.join(others)}"
-        return f"{first} is missing{others_too if others else ''}"
-    if choice := re.match(r"invalid choice '(.*?)' for .* one of (\(.*\))", message):
-        return message + did_you_mean(choice[1], ast.literal_eval(choice[2]))
-    if surplus := re.match(r"Unrecognized options: ([^,]*)", message):
-        flags = [arg for arg, after in pairwise([*args, ""]) if surplus[1] in (after, arg.partition("=")[2])]
-        flag = next((_option(arg) for arg in flags if arg.startswith("--")), None)
-        return f"unexpected {surplus[1]!r}" + (f": {flag} takes no value" if flag else "")
-    return message
-
-
-def _option(name: str) -> str:
+def option_name(name: str) -> str:
     """The option of a field, or of a word on a command line: "batch_size", "--batch_size=3" -> "--batch-size"."""
     return "--" + name.split("=")[0].lstrip("-").replace("_", "-")
 
 
-def given_options(args: Sequence[str]) -> set[str]:
-    """The names of the options on a command line, as "--batch-size"."""
-    return {_option(arg) for arg in args if arg.startswith("--")}
+def given_options(args: Sequence[str]) -> dict[str, str]:
+    """The options on a command line, as "--batch-size", and what stands behind each: its value, where it has one."""
+    pairs = ((arg.partition("="), after) for arg, after in pairwise([*args, ""]) if arg.startswith("--"))
+    return {option_name(name): value if equals else after for (name, equals, value), after in pairs}
 
 
-def refuse(given: set[str], names: Iterable[str], because: str) -> None:
+def refuse(given: Container[str], names: Iterable[str], because: str) -> None:
     """
     Raises:
         InputError: one of `names` is among the options given.
@@ -152,26 +76,62 @@ def refuse(given: set[str], names: Iterable[str], because: str) -> None:
             raise InputError(f"{name} has no effect here: {because}")
 
 
-def check_range(
-    options: object, name: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf,
-    below: float = math.inf,
-) -> None:  # fmt: skip
-    """That the field `name` of `options` is a number within the bounds, and within `MOST`; or None, as is one that was
-    not given.
+@dataclass(frozen=True)
+class Range:
+    """The bounds of a number: the annotation of a field, which holds for each number of a tuple."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def check(self, name: str, value: float) -> None:
+        """That the option of the field `name` may be `value`, which `MOST` bounds as well.
+
+        Raises:
+            InputError: it may not; the message names the option and its bounds.
+        """
+        if self.low <= value <= self.high and self.above < value < self.below and -MOST <= value <= MOST:
+            return
+        high = min(self.high, MOST) if value > MOST else self.high
+        bounds = {"at least": self.low, "above": self.above, "at most": high, "below": self.below}
+        wanted = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if math.isfinite(bound))
+        raise InputError(f"{option_name(name)} must be {wanted or 'finite'}, not {value}")
+
+
+Count = Annotated[int, Range(low=1)]
+CountFromZero = Annotated[int, Range(low=0)]
+Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
+Positive = Annotated[float, Range(above=0)]
+NotNegative = Annotated[float, Range(low=0)]
+ZeroToOne = Annotated[float, Range(low=0, high=1)]
+AboveZeroToOne = Annotated[float, Range(above=0, high=1)]
+BetweenZeroAndOne = Annotated[float, Range(above=0, below=1)]
+
+
+def check_ranges(options: object) -> None:
+    """That every number of `options`, a dataclass, is within its `Range`; one that is None was not given.
 
     Raises:
-        InputError: it is not; the message names the option and its bounds.
+        InputError: one is not.
     """
-    value = getattr(options, name)
-    if value is None:
-        return
-    if low <= value <= high and above < value < below and -MOST <= value <= MOST:
-        return
-    if value > MOST:
-        high = min(high, MOST)
-    bounds = {"at least": low, "above": above, "at most": high, "below": below}
-    wanted = " and ".join(f"{word} {bound:.12g}" for word, bound in bounds.items() if math.isfinite(bound))
-    raise InputError(f"--{name.replace('_', '-')} must be {wanted or 'finite'}, not {value}")
+    for name, kind in get_type_hints(type(options), include_extras=True).items():
+        value = getattr(options, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        for note in getattr(kind, "__metadata__", ()):
+            if isinstance(note, Range):
+                for number in numbers:
+                    note.check(name, number)
+
+
+def check_range(options: object, name: str, **bounds: float) -> None:
+    """That the field `name` of `options` is within bounds that are not known beforehand, or None.
+
+    Raises:
+        InputError: as `Range.check`.
+    """
+    if (value := getattr(options, name)) is not None:
+        Range(**bounds).check(name, value)
 
 
 def run(command: Callable[[], None]) -> None:
@@ -207,6 +167,11 @@ def run(command: Callable[[], None]) -> None:
         if ending is None:
             raise
         _leave(ending)
+
+
+def commands_in(functions: str, told: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """For `dispatch`, of commands whose functions have their names: functions: "module:{}", or "package.{0}:{0}"."""
+    return {name: (functions.format(name.replace("-", "_")), what) for name, what in told.items()}
 
 
 def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:

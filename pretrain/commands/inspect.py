@@ -29,17 +29,17 @@ class InspectOptions:
 
     data: str
     """a directory made by `prepare`, or the data/ of a run"""
-    count: int = 5
+    count: cli.Count = 5
     """how many pairs"""
-    start: int = 0
+    start: cli.CountFromZero = 0
     """the number of the first one in the run's order"""
-    seq_len: int = 128
+    seq_len: Annotated[int, cli.Range(low=1, high=2**31 - 1)] = 128
     """tokens in a sequence, special ones included"""
-    mask_rate: float = 0.15
+    mask_rate: cli.BetweenZeroAndOne = 0.15
     """share of the tokens chosen for prediction"""
-    short_share: float = 0.1
+    short_share: cli.ZeroToOne = 0.1
     """share of the sequences made shorter on purpose"""
-    phase: int = 0
+    phase: cli.CountFromZero = 0
     """which of the run's phases of sequence length, from 0; each draws anew"""
     whole_word_mask: bool = False
     """choose whole words, not single pieces"""
@@ -47,28 +47,13 @@ class InspectOptions:
     """nsp: half of the pairs have a B from elsewhere; sop: half are swapped; none: single segments"""
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
-    seed: int = 0
+    seed: cli.Seed = 0
     """of pairs and masks; as in the run"""
 
     def pairs(self, tokenizer: Tokenizer) -> PairOptions:
         """What decides the pairs."""
         objective: PairObjective = "none" if self.no_nsp else self.pair_objective
         return PairOptions(self.seq_len, objective, short_share=self.short_share, separators=tokenizer.separators)
-
-    def check(self) -> None:
-        """
-        Raises:
-            InputError: an option is out of range.
-        """
-        cli.check_range(self, "count", low=1)
-        for name in ("start", "phase"):
-            cli.check_range(self, name, low=0)
-        cli.check_range(self, "seq_len", low=1, high=2**31 - 1)
-        cli.check_range(self, "seed", low=0, high=2**32 - 1)
-        if not 0 <= self.short_share <= 1:
-            raise InputError(f"--short-share must be at least 0 and at most 1, not {self.short_share}")
-        if not 0 < self.mask_rate < 1:
-            raise InputError(f"--mask-rate must be above 0 and below 1, not {self.mask_rate}")
 
 
 def inspect_command(args: Sequence[str]) -> None:
@@ -77,7 +62,7 @@ def inspect_command(args: Sequence[str]) -> None:
         InputError: bad options, or `--data` is no whole directory of token arrays.
     """
     options = cli.parse(InspectOptions, args, prog=PROG, description=DESCRIPTION)
-    options.check()
+    cli.check_ranges(options)
     if options.no_nsp:
         cli.refuse(cli.given_options(args), ("--pair-objective",), "--no-nsp stands for --pair-objective none")
     corpus = open_prepared(options.data)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from finetune.data.data_options import DATA_OPTIONS
 from finetune.inference_options import EvaluateOptions, PredictOptions
-from finetune.options import OPTIONS
+from finetune.options import TrainingOptions
 from minibert.commands.add_tokens import AddTokensOptions
 from minibert.commands.embed import EmbedOptions
 from minibert.commands.explore import ExploreOptions
@@ -147,7 +147,7 @@ def good_commands(stuff: Path) -> dict[str, Good]:
     for task in material.TASKS:
         train, dev, test = (stuff / material.file_name(task, stem) for stem in ("train", "dev", "test"))
         words = ("finetune", task, "--model", stuff / "model", "--train", train, "--dev", dev, *material.FINETUNING)
-        found[task] = Good((*words, "--epochs", 1, "--out", "out"), [OPTIONS[task], DATA_OPTIONS[task]])
+        found[task] = Good((*words, "--epochs", 1, "--out", "out"), [TrainingOptions, DATA_OPTIONS[task]])
         tuned, data_options = stuff / f"tuned-{task}", DATA_OPTIONS[task]
         words = ("finetune", "evaluate", tuned, "--data", test, "--json", "out.json")
         found[f"evaluate {task}"] = Good(words, [EvaluateOptions, data_options], True)

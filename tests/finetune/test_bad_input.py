@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.options import OPTIONS
+from finetune.data.data_options import DATA_OPTIONS
 from tests.finetune.running import TASKS, file_name, run_here, start, write_model
 from tests.finetune.test_train import SHORT, arguments
 from tests.helpers import REPOSITORY
@@ -304,7 +304,7 @@ except SystemExit as stop:
 """
 
 
-@pytest.mark.parametrize("command", [*OPTIONS, "evaluate", "predict"])
+@pytest.mark.parametrize("command", [*DATA_OPTIONS, "evaluate", "predict"])
 def test_help_needs_no_torch(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", NO_TORCH, command], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ import finetune
 import minibert
 from finetune import inference
 from finetune.data.data_options import TagDataOptions, from_trained_on
-from finetune.options import TagOptions
+from finetune.options import TrainingOptions
 from tests.finetune.files import standard_input
 from tests.finetune.running import TASKS, file_name, lines, run_here
 from tests.finetune.test_train import SHORT, arguments
@@ -165,7 +165,7 @@ def test_models_and_runs_of_earlier_versions_are_understood() -> None:
     said = {"task": "token-classification", "scheme": "iob2", "fix_tags": False, "max_length": 64, "stride": 15}
     expected = TagDataOptions(scheme="iob2", max_length=64, stride=15)
     assert from_trained_on("token-classification", said) == expected
-    run = TagOptions(model="model", train="train.conll", out="run").decisive()
+    run = TrainingOptions(model="model", train="train.conll", out="run", data_options=TagDataOptions()).decisive()
     assert {name for name in ("word_column", "tag_column", "layout") if run[name] is not None} == set()
 
 

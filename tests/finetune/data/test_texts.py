@@ -221,7 +221,7 @@ def test_bad_rows_are_left_out_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("more", "quoting"), [((), None), (("--quoting",), True), (("--no-quoting",), False)])
 def test_quoting_is_as_the_delimiter_has_it_unless_asked_for(more: tuple[str, ...], quoting: bool | None) -> None:
     args = ("--model", "m", "--train", "t.tsv", "--out", "o", *more)
-    assert parse_options("text-classification", args).given_data_options.table.quoting is quoting  # type: ignore[union-attr]
+    assert parse_options("text-classification", args).data_options.table.quoting is quoting  # type: ignore[union-attr]
 
 
 def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -> None:

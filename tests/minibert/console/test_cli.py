@@ -9,10 +9,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import tyro
@@ -34,12 +34,12 @@ class Options:
     """where to take them"""
     resume: bool = False
     """go on with it"""
-    stops: Annotated[tuple[str, ...], cli.Heading("on the way")] = ()
+    stops: tuple[str, ...] = ()
     """where to rest"""
 
 
-def parse(*args: str, default: Options | None = None) -> Options:
-    return cli.parse(Options, args, prog="python -m walk", description="Walk.", default=default)
+def parse(*args: str, groups: Mapping[str, str] | None = None, **defaults: Any) -> Options:
+    return cli.parse(Options, args, prog="python -m walk", description="Walk.", defaults=defaults, groups=groups)
 
 
 # --- Options ---------------------------------------------------------------------------------------------------------
@@ -54,7 +54,8 @@ def test_options_not_given_have_their_defaults() -> None:
 
 
 def test_defaults_can_be_handed_in() -> None:
-    assert parse("there", "--device", "cuda", default=Options("here", 5)) == Options("there", 5, "cuda")
+    assert parse("there", "--device", "cuda", place="here", steps=5) == Options("there", 5, "cuda")
+    assert parse(place="here") == Options("here")
 
 
 def test_help_shows_each_option_with_its_default_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,27 +67,50 @@ def test_help_shows_each_option_with_its_default_and_ends_well(capsys: pytest.Ca
         assert part in shown
 
 
-@pytest.mark.parametrize(("encoding", "line"), [("utf-8", "├─ on the way ─"), ("ascii", "+- on the way -")])
-def test_help_has_a_heading_before_the_option_that_begins_a_group(
-    encoding: str, line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_help_shows_groups_of_options_after_the_others(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
     with pytest.raises(SystemExit):
-        parse("--help")
-    lines = written.getvalue().decode(encoding).splitlines()
-    (place,) = [number for number, shown in enumerate(lines) if shown.startswith(line)]
-    assert "--stops" in lines[place + 1] and not any("--stops" in line for line in lines[2:place])
-    assert len(set(map(len, lines[place - 1 : place + 2]))) == 1
+        parse("--help", groups={"on_the_way": "stops resume"})
+    ungrouped, grouped = written.getvalue().decode(encoding).split(" on the way options ")
+    for option, help in {"--steps INT": "how many steps to take", "--device": "where to take them"}.items():
+        assert option in ungrouped and help in ungrouped and option not in grouped
+    for option, help in {"--stops": "where to rest", "--resume, --no-resume": "go on with it"}.items():
+        assert option in grouped and help in grouped and option not in ungrouped
+
+
+def test_grouped_options_are_read_as_others() -> None:
+    groups = {"on_the_way": "stops resume", "other": "steps"}
+    given = parse("here", "--stops", "a", "b", "--no-resume", groups=groups, resume=True, steps=3)
+    assert given == Options("here", 3, "cpu", False, ("a", "b"))
+    assert "unknown option --stop: did you mean --stops?" in refusal(lambda: parse("here", "--stop", groups=groups))
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A field that is a dataclass."""
+
+    name: str
+    """what it is called"""
+    options: Any
+    """how it goes"""
+
+
+def test_a_default_that_is_a_dataclass_has_its_fields_as_options() -> None:
+    args = ("--name", "w", "--steps", "3", "--no-resume")
+    defaults = {"options": Options("here", 5, resume=True)}
+    walk = cli.parse(Walk, args, prog="walk", description="Walk.", defaults=defaults)
+    assert walk == Walk("w", Options("here", 3, resume=False))
 
 
 def test_what_must_be_given_is_required_whether_the_class_or_the_defaults_say_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    default = Options("here", tyro.MISSING)
-    assert refusal(lambda: parse(default=default)) == "--steps is missing (see python -m walk --help)"
+    defaults = {"place": "here", "steps": tyro.MISSING}
+    assert refusal(lambda: parse(**defaults)) == "--steps is missing (see python -m walk --help)"
     with pytest.raises(SystemExit):
-        parse("--help", default=default)
+        parse("--help", **defaults)
     assert "how many steps to take (required)" in capsys.readouterr().out
 
 
@@ -123,6 +147,42 @@ def test_a_bad_command_line_is_one_line_that_names_what_is_wrong(
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(shown, encoding=encoding))
     assert refusal(lambda: parse(*args)) == f"{message} (see python -m walk --help)"
     assert shown.getvalue() == b""
+
+
+def test_what_stands_on_a_command_line_is_known_before_it_is_parsed() -> None:
+    given = cli.given_options(["here", "--batch_size=3", "--recipe", "a", "--recipe", "b", "--resume"])
+    assert given == {"--batch-size": "3", "--recipe": "b", "--resume": ""}
+    cli.refuse(given, ["--steps"], "it is short")
+    line = "--batch-size has no effect here: it is short"
+    assert refusal(lambda: cli.refuse(given, ["--steps", "--batch-size"], "it is short")) == line
+
+
+# --- Ranges ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Numbers with bounds."""
+
+    count: Annotated[int | None, cli.Range(low=1)] = None
+    share: cli.BetweenZeroAndOne = 0.5
+    pair: Annotated[tuple[float, float], cli.Range(low=0, below=1)] = (0.0, 0.9)
+    free: float = -7.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": 0}, "--count must be at least 1, not 0"),
+        ({"count": 2 * 10**18}, f"--count must be at least 1 and at most 1e+18, not {2 * 10**18}"),
+        ({"share": 1.0}, "--share must be above 0 and below 1, not 1.0"),
+        ({"share": float("nan")}, "--share must be above 0 and below 1, not nan"),
+        ({"pair": (0.5, 1.0)}, "--pair must be at least 0 and below 1, not 1.0"),
+    ],
+)
+def test_a_number_out_of_range_is_named_with_its_bounds(values: dict[str, Any], message: str) -> None:
+    cli.check_ranges(Bounded(count=3))
+    assert refusal(lambda: cli.check_ranges(Bounded(**values))) == message
 
 
 # --- Endings ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,107 @@
+"""Between a dataclass of options and tyro, which reads command lines: what it is given, and what it objects to.
+
+Its objections come from a hook of its own, `tyro._errors`, which is why pyproject.toml asks for one version of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import make_dataclass
+from itertools import pairwise
+from typing import Annotated, Any, get_args, get_type_hints
+
+import tyro
+from docstring_parser import parse_from_object
+from tyro import _errors
+
+from minibert.console.cli import option_name
+from minibert.errors import InputError, did_you_mean
+
+
+def parse(
+    options: type[Any], args: Sequence[str], prog: str, description: str, defaults: Mapping[str, Any],
+    groups: Mapping[str, str],
+) -> Any:  # fmt: skip
+    """As `cli.parse`."""
+    parser_options = in_groups(options, defaults, groups)
+
+    def refuse(event: _errors.ParseErrorEvent) -> None:
+        raise InputError(f"{complaint(event, args, [*options_of(parser_options)])} (see {prog} --help)")
+
+    config = (tyro.conf.OmitArgPrefixes,)
+    try:
+        with _errors.on_parse_error(refuse):
+            found = tyro.cli(parser_options, args=args, prog=prog, description=description, config=config)
+    except SystemExit:
+        sys.stdout.flush()  # here, where it is noticed that the reader is gone
+        raise
+    parts = [vars(value) if name in groups else {name: value} for name, value in vars(found).items()]
+    return options(**{name: value for part in parts for name, value in part.items()})
+
+
+def in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[str, str]) -> Any:
+    """The dataclass `options` as the parser wants it: with a dataclass for each group, and told what a field means."""
+    kinds = get_type_hints(options, include_extras=True)
+    documented = filter(dataclasses.is_dataclass, options.__mro__)
+    said = [param for kind in documented for param in parse_from_object(kind).params]
+    meanings = {param.arg_name: " ".join((param.description or "").split()) for param in said}
+    group_of = {name: group for group, names in groups.items() for name in names.split()}
+    fields: dict[str, list[Any]] = {group: [] for group in ("", *groups)}
+    for field in dataclasses.fields(options):
+        kind, default = kinds[field.name], defaults.get(field.name, field.default)
+        if dataclasses.is_dataclass(default):
+            kind = Annotated[type(default), tyro.conf.arg(name=field.name.removesuffix("_options"))]
+        kind = Annotated[kind, tyro.conf.arg(help=meanings.get(field.name))]
+        declared = (field.name, kind, dataclasses.field(default=default))
+        fields[group_of.get(field.name, "")].append(declared)
+    for group in groups:
+        part = make_dataclass(group, fields[group], kw_only=True, namespace={"__doc__": ""})
+        fields[""].append((group, Annotated[part, tyro.conf.arg(name=group.replace("_", " "))]))
+    return make_dataclass(options.__name__, fields[""], kw_only=True)
+
+
+def options_of(options: type[Any]) -> Iterator[str]:
+    """The options that give the fields of a dataclass, and of those within it."""
+    for name, annotated in get_type_hints(options, include_extras=True).items():
+        notes = getattr(annotated, "__metadata__", ())
+        kind = get_args(annotated)[0] if notes else annotated
+        if dataclasses.is_dataclass(kind):
+            yield from options_of(kind)  # type: ignore[arg-type]  # it is a class
+        elif tyro.conf.Positional not in notes:
+            yield option_name(name)
+            if (kind is bool or tyro.conf.DisallowNone in notes) and tyro.conf.FlagCreatePairsOff not in notes:
+                yield option_name(f"no_{name}")
+
+
+def complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
+    """What the parser objects to, as one line, with what was probably meant."""
+    for arg in args:
+        name = arg.split("=")[0]
+        if re.match("--?[A-Za-z]", arg) and name.replace("_", "-") not in (*known, "-h", "--help"):
+            return f"unknown option {name}{did_you_mean(option_name(name), known)}"
+    match event:
+        case _errors.MissingArgs():
+            first, *others = (_shown(missing.arg) for missing in event.missing_arguments)
+            others_too = f", and so {'are' if others[1:] else 'is'} {' and '.join(others)}"
+            return f"{first} is missing{others_too if others else ''}"
+        case _errors.BadValue():
+            count = event.argument.lowered.nargs
+            return f"Missing value for argument {_shown(event.argument)!r}. Expected {count} values"
+        case _errors.InvalidChoice():
+            found = f"invalid choice {event.value!r} for argument {_shown(event.argument)!r}"
+            return f"{found}. Expected one of {event.choices}{did_you_mean(event.value, event.choices)}"
+        case _errors.InstantiationFailure():
+            reason = " ".join(event.message.partition("Got errors:")[0].split()).rstrip(".")
+            return f"Error parsing {_shown(event.argument)}: {reason}"
+    surplus = event.tokens[0]
+    flags = [arg for arg, after in pairwise([*args, ""]) if surplus in (after, arg.partition("=")[2])]
+    flag = next((option_name(arg) for arg in flags if arg.startswith("--")), None)
+    return f"unexpected {surplus!r}" + (f": {flag} takes no value" if flag else "")
+
+
+def _shown(argument: Any) -> str:
+    """An option, or what `--help` calls a value that its place tells."""
+    return argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[0]
