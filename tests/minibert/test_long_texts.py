@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minibert.tokenizer import Tokenizer
-from minibert.tokenizer import tokenizer as module
+from minibert.tokenizer import long_texts as module
 from minibert.tokenizer.vocabulary import Kind
 from tests.helpers import refusal
 from tests.minibert.unicode_strings import strings
