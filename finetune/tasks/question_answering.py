@@ -141,10 +141,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         """Each text once: a passage has many questions."""
         different = list(dict.fromkeys(texts))
         found = self.tokenizer.encode_with_offsets(different)
-        return {
-            text: Encoded(encoding.ids[1:-1], offsets[1:-1])
-            for text, (encoding, offsets) in zip(different, found, strict=True)
-        }
+        return {text: Encoded(*each) for text, each in zip(different, found, strict=True)}
 
     def _windows(
         self, number: int, example: QuestionExample, question: Encoded, context: Encoded, *, labelled: bool

@@ -10,6 +10,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import tokenizers
@@ -45,7 +46,7 @@ UNSCORED_STEP = 1e-4  # of the library's unigram trainer
 
 
 def normalization_for(
-    kind: Kind, *, lowercase: bool | None, strip_accents: bool | None, chinese_chars: bool | None
+    kind: Kind, lowercase: bool | None, strip_accents: bool | None, chinese_chars: bool | None
 ) -> Normalization:
     """The options of `Tokenizer.train`, where None is what the kind does by itself. Raises InputError, as that."""
     if kind == "bpe" and (lowercase or strip_accents or chinese_chars):
@@ -54,13 +55,11 @@ def normalization_for(
         raise InputError("chinese_chars: only a WordPiece vocabulary makes each ideograph a word")
     if kind == "bpe":
         return AS_WRITTEN
-    folds = lowercase is not False
-    return Normalization(
-        lowercase=folds,
-        strip_accents=folds if strip_accents is None else strip_accents,
-        chinese_chars=kind == "wordpiece" and chinese_chars is not False,
-        clean_text=kind == "wordpiece",
-    )
+    lowercase = lowercase is not False
+    strip_accents = lowercase if strip_accents is None else strip_accents
+    if kind == "unigram":
+        return replace(AS_WRITTEN, lowercase=lowercase, strip_accents=strip_accents)
+    return Normalization(lowercase, strip_accents, chinese_chars is not False)
 
 
 def learn_vocabulary(

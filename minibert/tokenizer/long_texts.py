@@ -72,12 +72,13 @@ class Seams:
             start = found.start()
         yield part[start:]
 
-    def beginning(self, text: str, tokens: int, count: Callable[[str], int]) -> str:
-        """`text`, or as much of it as has more than `tokens` tokens in its frame, the first of which are the text's.
+    def beginning(self, text: str, tokens: int | None, count: Callable[[str], int]) -> str:
+        """`text`, or as much of it as has more than `tokens` tokens, the first of which are the text's; None: all.
 
-        count: what tells how many tokens a text has. A text without a place where it can be cut stays whole.
+        count: what tells how many tokens a text has, [CLS] and [SEP] among them. A text without a place where it can
+        be cut stays whole.
         """
-        if self.spaces_matter or not isinstance(text, str):
+        if tokens is None or self.spaces_matter or not isinstance(text, str):
             return text
         characters = max(LONG_TEXT, 16 * tokens)
         while len(text) > characters and (seam := self.anywhere.search(text, characters)):

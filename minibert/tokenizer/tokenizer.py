@@ -108,9 +108,9 @@ class Tokenizer:
         Raises InputError: `vocab_size` has no room for a character, `max_words` under 2, no word in the texts, an
         option that the kind does not have.
         """
-        folding = {"lowercase": lowercase, "strip_accents": strip_accents, "chinese_chars": chinese_chars}
+        normalization = normalization_for(kind, lowercase, strip_accents, chinese_chars)
         most = max(50_000, 6 * vocab_size) if max_words is None else max_words
-        return cls(learn_vocabulary(texts, kind, normalization_for(kind, **folding), vocab_size, most))
+        return cls(learn_vocabulary(texts, kind, normalization, vocab_size, most))
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
@@ -197,19 +197,20 @@ class Tokenizer:
         """The rows of a call, one by one and without padding: for many texts. Raises InputError, as a call."""
         return map(Encoding.of, self._encodings(texts, pairs, max_length=max_length))
 
-    def encode_with_offsets(self, texts: Sequence[str]) -> Iterator[tuple[Encoding, NDArray[np.int64]]]:
-        """`encode`, each text with the [start, end) characters of its tokens, (T, 2). Raises InputError as that."""
+    def encode_with_offsets(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+        """Each text's own ids (T,), [CLS] and [SEP] left out, and the [start, end) characters of each token, (T, 2).
+
+        Raises InputError, as a call.
+        """
         for each in self._encodings(texts, offsets=True):
-            yield Encoding.of(each), np.array(each.offsets)
+            yield np.array(each.ids, np.int32)[1:-1], np.array(each.offsets)[1:-1]
 
     def encode_whole(self, texts: Sequence[str], *, tokens: int | None = None) -> Iterator[list[int]]:
-        """Ids of each text as [CLS] A [SEP], without padding or offsets: those of a call, for many texts.
+        """The ids of `encode`, which cuts none here. Raises InputError on text that is not valid Unicode.
 
-        tokens: of a long text only a beginning of more tokens than this need be given; None: none is cut.
-
-        Raises InputError on text that is not valid Unicode.
+        tokens: of a long text only a beginning of more tokens than this need be given; None: all of it.
         """
-        yield from (each.ids for each in self._encodings(texts, beginning=tokens))
+        return (each.ids for each in self._encodings(texts, enough=tokens))
 
     def _encodings(
         self,
@@ -217,33 +218,36 @@ class Tokenizer:
         pairs: Sequence[str] | None = None,
         *,
         max_length: int | None = None,
-        beginning: int | None = None,
+        enough: int | None = None,
         offsets: bool = False,
     ) -> Iterator[tokenizers.Encoding]:
-        """The library's encodings, cut to `max_length`, or those of beginnings of more tokens than `beginning`."""
+        """The library's, with `offsets` or faster; of long texts those of a beginning with more than `enough` tokens.
+
+        Raises InputError, as a call.
+        """
         if pairs is not None and len(pairs) != len(texts):
             raise InputError(f"{len(texts)} texts but {len(pairs)} pairs: expected as many of both")
         special = self.special_count(pair=pairs is not None)
         if max_length is not None and max_length <= special:
-            raise InputError(
-                f"max_length {max_length}: expected at least {special + 1} (special tokens take {special})"
-            )
-        enough = beginning if max_length is None else max_length
+            expected = f"expected at least {special + 1} (special tokens take {special})"
+            raise InputError(f"max_length {max_length}: {expected}")
+        encode = self._tokenizer.encode_batch if offsets else self._tokenizer.encode_batch_fast
+        enough = max_length if enough is None else enough
         for batch in in_batches(zip(texts) if pairs is None else zip(texts, pairs, strict=True)):
             if pairs is None:
-                batch = [text if enough is None else self._beginning(text, enough) for (text,) in batch]
+                batch = [self._seams.beginning(text, enough, self._count_tokens) for (text,) in batch]
             if max_length is not None:
                 self._tokenizer.enable_truncation(max_length)  # longest first is the library's default
             try:
-                found = (self._tokenizer.encode_batch if offsets else self._tokenizer.encode_batch_fast)(batch)
+                encodings = encode(batch)
             except TypeError as error:
                 raise unusable_text([*texts, *(pairs or [])], error) from error
             finally:
                 self._tokenizer.no_truncation()
-            yield from found
+            yield from encodings
 
-    def _beginning(self, text: str, tokens: int) -> str:
-        return self._seams.beginning(text, tokens, lambda part: len(self._tokenizer.encode_batch_fast([part])[0].ids))
+    def _count_tokens(self, text: str) -> int:
+        return len(self._tokenizer.encode_batch_fast([text])[0].ids)
 
     def special_count(self, *, pair: bool) -> int:
         """How many special tokens frame a text, or a pair of texts."""
