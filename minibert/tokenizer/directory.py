@@ -7,9 +7,9 @@ Beside it transformers keeps options and added tokens, in files that changed wit
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import AddedToken
 
@@ -101,14 +101,13 @@ def _find_source(path: Path) -> Path:
 # --- What lies beside it ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Beside:
+class _Beside(NamedTuple):
     """What the files beside a vocabulary say."""
 
-    options: Options = field(default_factory=dict)
-    added: list[tuple[int, AddedToken]] = field(default_factory=list)  # with the ids that the file gives
-    place: Path = Path()  # that file
-    specials: list[AddedToken] = field(default_factory=list)  # without: their own in the vocabulary, or the next
+    options: Options
+    added: list[tuple[int, AddedToken]]  # with the ids that the file gives
+    place: Path  # that file
+    specials: list[AddedToken]  # without: their own in the vocabulary, or the next
 
 
 def _read_beside(source: Path, found: Found) -> _Beside:

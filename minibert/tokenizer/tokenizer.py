@@ -293,11 +293,7 @@ class Tokenizer:
                 self._tokenizer.model = usual_model
 
     def parts(self, text: str) -> list[str]:
-        """`text` in parts between spaces that are cut into pieces independently: the ids of the parts are the text's.
-
-        Where an added token holds a space, or takes the one behind it, the whole text is one part. A long part of
-        WordPiece is cut between marks or ideographs, too.
-        """
+        """`text` in parts between spaces: the ids of the parts are those of the text. See `Seams`."""
         return self._seams.parts(text)
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:

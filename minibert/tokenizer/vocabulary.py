@@ -84,13 +84,11 @@ class Vocabulary(ABC):
     def assemble(self) -> tokenizers.Tokenizer:
         """The pipeline, the tokens that are found before it, and the special tokens round a text or a pair."""
         tokenizer = self.pipeline()
-        # normalized=False: looked for in the text as written, or lower-casing would hide "[MASK]".
-        takes_space = {self.special_tokens.mask} if self.mask_takes_space else set()
-        added = {
-            token: (self.ids[token], AddedToken(token, special=True, normalized=False, lstrip=token in takes_space))
-            for token in self.special_tokens
-            if token in self.ids
-        }
+        added: dict[str, tuple[int, AddedToken]] = {}
+        for token in self.ids.keys() & self.special_tokens:
+            takes_space = self.mask_takes_space and token == self.special_tokens.mask
+            # normalized=False: looked for in the text as written, or lower-casing would hide "[MASK]".
+            added[token] = self.ids[token], AddedToken(token, special=True, normalized=False, lstrip=takes_space)
         added |= {token.content: (token_id, token) for token_id, token in self.added}
         # The library numbers tokens that the model does not have in the order in which they are added.
         in_order = [token for _, token in sorted(added.values(), key=lambda pair: pair[0])]
@@ -249,12 +247,8 @@ def in_running_text(texts: Sequence[str]) -> list[str]:
 
 def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
     """The library's normaliser with these options."""
-    return normalizers.BertNormalizer(
-        clean_text=normalization.clean_text,
-        handle_chinese_chars=normalization.chinese_chars,
-        strip_accents=normalization.strip_accents,
-        lowercase=normalization.lowercase,
-    )
+    each = normalization
+    return normalizers.BertNormalizer(each.clean_text, each.chinese_chars, each.strip_accents, each.lowercase)
 
 
 def albert_normalizer(normalization: Normalization, charsmap: bytes | None) -> normalizers.Normalizer:
