@@ -103,8 +103,8 @@ def _read_vocab_json(path: Path) -> Found:
 
 
 def _read_spiece_model(path: Path) -> Found:
-    pieces, scores, charsmap = read_spiece(path)
-    ids, scores = _checked_pieces(str(path), list(zip(pieces, scores, strict=True)))
+    pieces, charsmap = read_spiece(path)
+    ids, scores = _checked_pieces(str(path), pieces)
     return Found("unigram", ids, of_kind={"scores": scores, "charsmap": _checked_charsmap(str(path), charsmap)})
 
 

@@ -11,7 +11,6 @@ words, which puts a space before what follows them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 from minibert.errors import InputError
 from minibert.files.text import VOCABULARY_FILE, read_small_bytes
@@ -20,19 +19,11 @@ EXTRA = "the extra sentencepiece: pip install -e '.[sentencepiece]' in minibert'
 UNLIKELY = -100.0  # added to a log-probability: no other way to cut a word is as bad
 
 
-class SentencePieces(NamedTuple):
-    """What the file holds of a vocabulary, by id."""
+def read_spiece(path: Path) -> tuple[list[tuple[str, float]], bytes | None]:
+    """The pieces with their scores, by id, and the table of characters, where there is one.
 
-    pieces: list[str]
-    scores: list[float]
-    charsmap: bytes | None
-
-
-def read_spiece(path: Path) -> SentencePieces:
-    """
-    Raises:
-        InputError: the extra `sentencepiece` is not installed; no such protocol buffer, too large, another model than
-            the unigram one, pieces of bytes.
+    Raises InputError: the extra `sentencepiece` is not installed; no such protocol buffer, too large, another model
+    than the unigram one, pieces of bytes.
     """
     try:
         from google.protobuf.message import DecodeError
@@ -44,21 +35,19 @@ def read_spiece(path: Path) -> SentencePieces:
     except DecodeError as error:
         raise InputError(f"{path}: expected a SentencePiece model") from error
     kinds = ModelProto.SentencePiece
-    pieces: list[str] = []
-    scores: list[float] = []
+    pieces: list[tuple[str, float]] = []
     for entry in model.pieces:
         piece = entry.piece
         if not entry.HasField("piece") or isinstance(piece, bytes):  # which is not UTF-8
             raise InputError(f"{path}: expected a SentencePiece model")
         if entry.type not in (kinds.NORMAL, kinds.UNKNOWN, kinds.CONTROL, kinds.USER_DEFINED):
             raise InputError(f"{path}: piece {piece!r} is of the type {entry.type}, which ALBERT does not have")
-        pieces.append(piece)
-        scores.append(entry.score + (UNLIKELY if _ends_in_number_and_comma(piece) else 0.0))
+        pieces.append((piece, entry.score + (UNLIKELY if _ends_in_number_and_comma(piece) else 0.0)))
     if (model_type := model.trainer_spec.model_type) != TrainerSpec.UNIGRAM:
         raise InputError(f"{path}: expected a unigram model, found SentencePiece's model type {model_type}")
     if not pieces:
         raise InputError(f"{path}: expected a SentencePiece model, found no piece")
-    return SentencePieces(pieces, scores, model.normalizer_spec.precompiled_charsmap or None)
+    return pieces, model.normalizer_spec.precompiled_charsmap or None
 
 
 def _ends_in_number_and_comma(piece: str) -> bool:

@@ -30,8 +30,6 @@ from minibert.tokenizer.vocabulary import (
     SPACE_MARK,
     UNSPACED,
     Kind,
-    Normalization,
-    SpecialTokens,
     Vocabulary,
     in_running_text,
     unusable_text,
@@ -45,24 +43,13 @@ class Tokenizer:
     text is one token.
     """
 
-    kind: Kind  # "wordpiece" (BERT), "bpe" (byte-level: RoBERTa) or "unigram" (SentencePiece's: ALBERT)
-    normalization: Normalization  # its options
-    special_tokens: SpecialTokens  # as they are spelled
-    separators: int  # [SEP] between two texts: 1, or 2
-    second_segment: int  # the token_type_id of the second text: 1, or 0 where both have the same
-    pad_id: int
-    unk_id: int
-    cls_id: int
-    sep_id: int
-    mask_id: int
-
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Users call `train` or `load`, which make the vocabulary."""
-        self.kind = vocabulary.kind
+        self.kind = vocabulary.kind  # "wordpiece" (BERT), "bpe" (byte-level: RoBERTa) or "unigram" (ALBERT)
         self.normalization = vocabulary.normalization
-        self.special_tokens = vocabulary.special_tokens
-        self.second_segment = vocabulary.second_segment
-        self.separators = vocabulary.separators
+        self.special_tokens = vocabulary.special_tokens  # as they are spelled
+        self.separators = vocabulary.separators  # [SEP] between two texts: 1, or 2
+        self.second_segment = vocabulary.second_segment  # token_type_id of the second text: 1, or 0 as of the first
         self._class = type(vocabulary)
         self._tokenizer = vocabulary.assemble()
         self._plain_model = vocabulary.plain_model()

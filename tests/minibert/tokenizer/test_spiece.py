@@ -31,15 +31,16 @@ def made(directory: Path) -> Path:
 
 def test_pieces_and_characters_are_the_files_and_scores_but_for_commas(tmp_path: Path) -> None:
     path = made(tmp_path)
-    found = read_spiece(path)
+    found, charsmap = read_spiece(path)
+    pieces = [piece for piece, _ in found]
     reference = sentencepiece_model_pb2.ModelProto()
     reference.ParseFromString(path.read_bytes())
-    assert found.pieces == [piece.piece for piece in reference.pieces]
-    commas = [piece for piece in found.pieces if len(piece) > 1 and piece.endswith(",")]
+    assert pieces == [piece.piece for piece in reference.pieces]
+    commas = [piece for piece in pieces if len(piece) > 1 and piece.endswith(",")]
     expected = [piece.score - 100 if piece.piece in commas else piece.score for piece in reference.pieces]
-    assert found.scores == expected
-    assert found.charsmap == reference.normalizer_spec.precompiled_charsmap
-    assert found.pieces[:6] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "("]
+    assert [score for _, score in found] == expected
+    assert charsmap == reference.normalizer_spec.precompiled_charsmap
+    assert pieces[:6] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "("]
 
 
 def test_texts_are_cut_as_sentencepiece_cuts_them(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_a_comma_behind_a_digit_is_a_piece_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "spiece.model"
     path.write_bytes(scored(*SPECIAL, ("▁2,", -1.0, 1), ("▁2", -5.0, 1), (",", -5.0, 1), ("▁a,", -1.0, 1)))
     tokenizer = Tokenizer.load(path)
-    assert read_spiece(path).scores[5:] == [-101.0, -5.0, -5.0, -1.0]
+    assert [score for _, score in read_spiece(path)[0][5:]] == [-101.0, -5.0, -5.0, -1.0]
     assert tokenizer.tokens(tokenizer.encode_plain(["2, a,"])[0]) == ["▁2", ",", "▁a,"]
 
 
