@@ -168,7 +168,7 @@ def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id:
     """One batch through the encoder: B sequences -> (B, H) in float32."""
     device = encoder.embeddings.token.weight.device
     lengths = torch.tensor([len(sequence) for sequence in sequences])
-    input_ids = pad(sequences, pad_id).long().to(device)  # (B, T)
+    input_ids = pad(sequences, pad_id).to(device)  # (B, T)
     mask = None  # attention without a mask is the faster one
     if lengths.min() < lengths.max():
         mask = (torch.arange(input_ids.size(1)) < lengths[:, None]).to(device)  # (B, T)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from finetune.tasks.task import Feature, Task, TaskBatch
 from minibert.tokenizer.batch import Encoding, pad
@@ -67,18 +68,18 @@ def padded_length(longest: int, limit: int | None) -> int:
 
 def collate(sequences: Sequence[Encoding], *, pad_id: int, limit: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Input ids, segments and mask (S, T each) of S sequences side by side, padded to `padded_length`."""
-    lengths = torch.tensor([len(sequence.ids) for sequence in sequences])
-    length = padded_length(int(lengths.max()), limit)
-    input_ids = pad([sequence.ids for sequence in sequences], pad_id, length=length).long()
-    segments = pad([sequence.token_type_ids for sequence in sequences], 0, length=length)
-    mask = torch.arange(length) < lengths[:, None]
-    return input_ids, segments, None if mask.all() else mask
+    lengths = np.array([len(sequence.ids) for sequence in sequences])
+    input_ids = pad([sequence.ids for sequence in sequences], pad_id, length=padded_length(int(lengths.max()), limit))
+    place = np.arange(input_ids.size(1))
+    real = place < lengths[:, None]
+    in_second = real & (place >= np.array([sequence.second for sequence in sequences])[:, None])
+    mask = None if real.all() else torch.from_numpy(real)
+    return input_ids, torch.from_numpy(in_second.astype(np.int64)), mask
 
 
 def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> TaskBatch:
     """The tensors of some features."""
     sequences = [sequence for feature in features for sequence in feature.sequences]
-    states = [state for feature in features if feature.hidden is not None for state in feature.hidden]
     input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id, limit=task.data_options.max_length)
     return TaskBatch(
         features=features,
@@ -86,5 +87,15 @@ def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> Ta
         token_type_ids=segments,
         attention_mask=mask,
         targets=task.targets(features, input_ids.size(1)) if labelled else None,
-        hidden=pad(states, 0, length=1 if task.first_token_only else input_ids.size(1)) if states else None,
+        hidden=_side_by_side(
+            [feature.hidden for feature in features if feature.hidden is not None],
+            length=1 if task.first_token_only else input_ids.size(1),
+        ),
     )
+
+
+def _side_by_side(states: Sequence[Tensor], *, length: int) -> Tensor | None:
+    """States padded with zeros: several (s, t, H) -> (S, length, H), None where there are none."""
+    if not states:
+        return None
+    return torch.cat([F.pad(state, (0, 0, 0, length - state.size(1))) for state in states])

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     import tokenizers
@@ -28,11 +28,6 @@ class Encoding(NamedTuple):
         """The library's, without what the model does not read."""
         ids = np.array(encoding.ids, np.int32)
         return cls(ids, len(ids) - sum(encoding.type_ids))
-
-    @property
-    def token_type_ids(self) -> NDArray[np.int64]:
-        """(T,) the segment of each token."""
-        return (np.arange(len(self.ids)) >= self.second).astype(np.int64)
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,16 +60,16 @@ class Batch:
         return f"Batch(texts={len(self)}, width={self.input_ids.shape[1]}, tokens={int(self.lengths.sum())})"
 
 
-def pad(rows: Sequence[Any], value: float, *, length: int | None = None) -> torch.Tensor:
-    """Rows (t, ...) of unequal t, arrays or tensors, as one tensor (B, T, ...), filled up with `value` on the right.
+def pad(rows: Sequence[ArrayLike], value: int, *, length: int | None = None) -> torch.Tensor:
+    """Rows (t, ...) of whole numbers, of unequal t, as one (B, T, ...) int64, filled up with `value` on the right.
 
     length: T, which no t may exceed; None: the longest.
     """
     import torch
-    from torch.nn.utils.rnn import pad_sequence
 
-    padded = pad_sequence([torch.as_tensor(row) for row in rows], batch_first=True, padding_value=value)
-    if length is None:
-        return padded
-    missing = length - padded.size(1)
-    return torch.nn.functional.pad(padded, (0, 0) * (padded.dim() - 2) + (0, missing), value=value)
+    arrays = [np.asarray(row) for row in rows]
+    longest = max(map(len, arrays)) if length is None else length
+    padded = np.full((len(arrays), longest, *arrays[0].shape[1:]), value, dtype=np.int64)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(padded)

@@ -162,19 +162,19 @@ class Tokenizer:
             raise InputError('pad_to="max_length": expected a max_length')
         encodings = list(self._encodings(texts, pairs, max_length=max_length, offsets=True))
         length = max_length if pad_to == "max_length" else None
-        input_ids = pad([np.array(each.ids) for each in encodings], self.pad_id, length=length)
+        input_ids = pad([each.ids for each in encodings], self.pad_id, length=length)
         lengths = torch.tensor([len(each) for each in encodings])
         # None: put there by the template, which a special token that a text spells is not.
         sequence_ids = [[-1 if number is None else number for number in each.sequence_ids] for each in encodings]
         return Batch(
             input_ids=input_ids,
-            token_type_ids=pad([np.array(each.type_ids) for each in encodings], 0, length=length),
+            token_type_ids=pad([each.type_ids for each in encodings], 0, length=length),
             sequence_ids=pad(sequence_ids, -1, length=length),
             attention_mask=torch.arange(input_ids.size(1)) < lengths[:, None],
             special_tokens_mask=torch.isin(
                 input_ids, torch.tensor([self.pad_id, self.cls_id, self.sep_id, self.mask_id])
             ),
-            offsets=pad([np.array(each.offsets) for each in encodings], 0, length=length),
+            offsets=pad([each.offsets for each in encodings], 0, length=length),
             lengths=lengths,
         )
 

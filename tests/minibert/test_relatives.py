@@ -127,7 +127,7 @@ def test_ids_are_laid_out_as_texts_are(kind: Kind) -> None:
         (encoding,) = tokenizer.encode(["the man went"], ["the mill"] if pair else None)
         for each in (tokenizer.lay_out(first, second if pair else None), encoding):
             assert each.ids.tolist() == batch.input_ids[0].tolist()
-            assert each.token_type_ids.tolist() == batch.token_type_ids[0].tolist()
+            assert [int(place >= each.second) for place in range(len(each.ids))] == batch.token_type_ids[0].tolist()
         assert int((batch.sequence_ids < 0).sum()) == tokenizer.special_count(pair=pair)
     with pytest.raises(InputError, match="expected at least"):
         tokenizer("the", "man", max_length=tokenizer.special_count(pair=True))

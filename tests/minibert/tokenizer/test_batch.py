@@ -12,6 +12,6 @@ def test_rows_are_padded_on_the_right() -> None:
     rows = [np.array([5, 6, 7], np.int32), np.array([8], np.int32)]
     assert pad(rows, -1).tolist() == [[5, 6, 7], [8, -1, -1]]
     assert pad(rows, 0, length=4).tolist() == [[5, 6, 7, 0], [8, 0, 0, 0]]
-    states = pad([torch.ones(1, 2, dtype=torch.bfloat16), torch.ones(2, 2, dtype=torch.bfloat16)], 0, length=3)
-    assert states.shape == (2, 3, 2) and states.dtype == torch.bfloat16
-    assert states.sum(dim=(1, 2)).tolist() == [2, 4] and states[0, 1:].count_nonzero() == 0
+    assert pad(rows, 0).dtype == torch.int64
+    offsets = pad([[(0, 3), (4, 7)], [(1, 2)]], 0, length=3)
+    assert offsets.tolist() == [[[0, 3], [4, 7], [0, 0]], [[1, 2], [0, 0], [0, 0]]]

@@ -94,7 +94,7 @@ def test_encoding_many_texts_gives_the_rows_of_a_call_without_padding(
     encodings = list(tokenizer.encode(texts, pairs, max_length=7))
     assert [len(each.ids) for each in encodings] == batch.lengths.tolist()
     assert pad([each.ids for each in encodings], tokenizer.pad_id).tolist() == batch.input_ids.tolist()
-    assert pad([each.token_type_ids for each in encodings], 0).tolist() == batch.token_type_ids.tolist()
+    assert [len(each.ids) - each.second for each in encodings] == batch.token_type_ids.sum(1).tolist()
     assert max(batch.lengths) == 7 and batch.special_tokens_mask.any() and (batch.token_type_ids.sum() > 0) == paired
     with pytest.raises(InputError, match="2 texts but 1 pairs"):
         list(tokenizer.encode(["a", "b"], ["c"]))
