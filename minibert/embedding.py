@@ -22,6 +22,7 @@ from minibert.fast.dropout import without_dropout
 from minibert.heads import Model
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
+from minibert.tokenizer.batch import pad
 
 Pooling = Literal["mean", "cls", "max"]
 
@@ -115,7 +116,7 @@ def tokenize(
         disable=None if progress else True,
     ):
         if len(ids) > max_length:
-            ids, cut = [*ids[: max_length - 1], tokenizer.sep_id], cut + 1
+            ids, cut = [*ids[: max_length - 1], *ids[-1:]], cut + 1
         sequences.append(np.array(ids, dtype=np.int32))
     return Tokenized(sequences, cut, max_length, tokenizer.pad_id)
 
@@ -166,14 +167,12 @@ def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_tokens: int)
 def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id: int, pooling: str) -> Tensor:
     """One batch through the encoder: B sequences -> (B, H) in float32."""
     device = encoder.embeddings.token.weight.device
-    lengths = np.array([len(sequence) for sequence in sequences])
-    input_ids = np.full((len(sequences), lengths.max()), pad_id, dtype=np.int64)
-    for row, sequence in zip(input_ids, sequences, strict=True):
-        row[: len(sequence)] = sequence
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    input_ids = pad(sequences, pad_id).to(device)  # (B, T)
     mask = None  # attention without a mask is the faster one
     if lengths.min() < lengths.max():
-        mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(device)  # (B, T)
-    hidden = encoder(torch.from_numpy(input_ids).to(device), attention_mask=mask)  # (B, T, H)
+        mask = (torch.arange(input_ids.size(1)) < lengths[:, None]).to(device)  # (B, T)
+    hidden = encoder(input_ids, attention_mask=mask)  # (B, T, H)
     if pooling == "cls":
         return hidden[:, 0].float()
     if pooling == "max":

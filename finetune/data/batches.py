@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from finetune.tasks.task import Feature, Task, TaskBatch, Tokens
+from finetune.tasks.task import Feature, Task, TaskBatch
+from minibert.tokenizer.batch import Encoding, pad
 
 # Features are drawn for so many batches at a time, and those sorted by length: batches are then of like length, while
 # which features meet in one still changes with every epoch.
@@ -65,17 +66,15 @@ def padded_length(longest: int, limit: int | None) -> int:
     return rounded if limit is None else min(rounded, limit)
 
 
-def collate(sequences: Sequence[Tokens], *, pad_id: int, limit: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def collate(sequences: Sequence[Encoding], *, pad_id: int, limit: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Input ids, segments and mask (S, T each) of S sequences side by side, padded to `padded_length`."""
     lengths = np.array([len(sequence.ids) for sequence in sequences])
-    size = (len(sequences), padded_length(int(lengths.max()), limit))
-    input_ids, segments = np.full(size, pad_id, np.int64), np.zeros(size, np.int64)
-    for row, sequence in enumerate(sequences):
-        input_ids[row, : len(sequence.ids)] = sequence.ids
-        segments[row, sequence.second : len(sequence.ids)] = 1
-    real = np.arange(size[1]) < lengths[:, None]
+    input_ids = pad([sequence.ids for sequence in sequences], pad_id, length=padded_length(int(lengths.max()), limit))
+    place = np.arange(input_ids.size(1))
+    real = place < lengths[:, None]
+    in_second = real & (place >= np.array([sequence.second for sequence in sequences])[:, None])
     mask = None if real.all() else torch.from_numpy(real)
-    return torch.from_numpy(input_ids), torch.from_numpy(segments), mask
+    return input_ids, torch.from_numpy(in_second.astype(np.int64)), mask
 
 
 def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> TaskBatch:

@@ -23,7 +23,7 @@ from finetune.data.splits import hold_out
 from finetune.data.tables import given_rows
 from finetune.data.tally import Tally
 from finetune.scoring.metrics import check_metric
-from finetune.tasks.task import Feature, Logits, Task, TaskBatch, encoded, to_numpy
+from finetune.tasks.task import Feature, Logits, Task, TaskBatch, to_numpy
 from minibert.heads import BertForMultipleChoice
 from minibert.tokenizer import Tokenizer
 
@@ -65,9 +65,7 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     def features(self, examples: Sequence[ChoiceExample], *, labelled: bool = True) -> list[Feature]:
         questions = [example.question for example in examples for _ in example.choices]
         choices = [choice for example in examples for choice in example.choices]
-        found = (
-            tokens for tokens, _ in encoded(self.tokenizer, questions, choices, max_length=self.data_options.max_length)
-        )
+        found = self.tokenizer.encode(questions, choices, max_length=self.data_options.max_length)
         return [
             Feature(number, tuple(next(found) for _ in example.choices), example.answer)
             for number, example in enumerate(examples)

@@ -25,7 +25,7 @@ from finetune.data.tables import given_rows
 from finetune.data.tally import Tally
 from finetune.scoring.metrics import check_metric
 from finetune.scoring.squad_scores import best_threshold, has_answer, squad_scores
-from finetune.tasks.task import Feature, Logits, Task, TaskBatch, encoded, joined, outputs_by_example, to_numpy
+from finetune.tasks.task import Feature, Logits, Task, TaskBatch, outputs_by_example, to_numpy
 from finetune.tasks.token_classification import window_bounds
 from minibert.heads import BertForQuestionAnswering, SpanLogits
 from minibert.tokenizer import Tokenizer
@@ -140,11 +140,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     def _encode(self, texts: Sequence[str]) -> dict[str, Encoded]:
         """Each text once: a passage has many questions."""
         different = list(dict.fromkeys(texts))
-        found = encoded(self.tokenizer, different)
-        return {
-            text: Encoded(tokens.ids[1:-1], offsets[1:-1])
-            for text, (tokens, offsets) in zip(different, found, strict=True)
-        }
+        found = self.tokenizer.encode_with_offsets(different)
+        return {text: Encoded(*each) for text, each in zip(different, found, strict=True)}
 
     def _windows(
         self, number: int, example: QuestionExample, question: Encoded, context: Encoded, *, labelled: bool
@@ -159,7 +156,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         for start, end in window_bounds(len(context.ids), room, min(stride, room // 2)):
             inside = answer is not None and start <= answer[0] and answer[1] < end
             target = (answer[0] - start + first, answer[1] - start + first) if answer and inside else (NO_ANSWER,) * 2
-            tokens = joined(self.tokenizer, question.ids, context.ids[start:end])
+            tokens = self.tokenizer.lay_out(question.ids, context.ids[start:end])
             yield Feature(number, (tokens,), target, (first, context.offsets[start:end]))
 
     def _answer_tokens(self, example: QuestionExample, context: Encoded) -> tuple[int, int] | None:

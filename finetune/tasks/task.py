@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -23,17 +23,11 @@ from finetune.scoring.metrics import ClassFigures
 from minibert.errors import InputError
 from minibert.heads import TaskModel
 from minibert.tokenizer import Tokenizer
+from minibert.tokenizer.batch import Encoding
 
 Example = TypeVar("Example")
 Prediction = TypeVar("Prediction")
 Logits = Any  # what the task's model answers: a tensor, or a tuple of tensors
-
-
-class Tokens(NamedTuple):
-    """A sequence as the model reads it: [CLS] A [SEP], or [CLS] A [SEP] B [SEP]."""
-
-    ids: NDArray[np.int32]  # (T,)
-    second: int  # where the second segment begins; T where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +35,7 @@ class Feature:
     """An example, or one window of it."""
 
     example: int  # the number of the example that it belongs to
-    sequences: tuple[Tokens, ...]  # one; of a choice among answers, one an answer
+    sequences: tuple[Encoding, ...]  # one; of a choice among answers, one an answer
     target: Any = None  # what the task's `targets` makes a tensor of
     place: Any = None  # what the task needs to put the answer together
     hidden: Tensor | None = None  # (S, T or 1, H): the encoder's output, where that is known already
@@ -238,31 +232,6 @@ def outputs_by_example(features: Sequence[Feature], outputs: Sequence[Any]) -> M
     for feature, output in zip(features, outputs, strict=True):
         found.setdefault(feature.example, []).append((feature, output))
     return found
-
-
-def joined(tokenizer: Tokenizer, first: NDArray[Any], second: NDArray[Any] | None = None) -> Tokens:
-    """[CLS] first [SEP], or [CLS] first [SEP] second [SEP], as the tokenizer lays them out."""
-    layout = tokenizer.lay_out(first, second)
-    return Tokens(layout.ids.astype(np.int32), len(layout.ids) - int(layout.segments.sum()))
-
-
-def encoded(
-    tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None
-) -> Iterator[tuple[Tokens, NDArray[np.int64]]]:
-    """Each text (or pair) as the model reads it, and the [start, end) characters of each token, (T, 2).
-
-    A few hundred at a time: the tokenizer pads what it is given together.
-    """
-    for start in range(0, len(texts), TEXTS_AT_ONCE):
-        part = slice(start, start + TEXTS_AT_ONCE)
-        batch = tokenizer(texts[part], None if pairs is None else pairs[part], max_length=max_length)
-        ids, segments = batch.input_ids.numpy().astype(np.int32), batch.token_type_ids.numpy()
-        for row, length in enumerate(batch.lengths.tolist()):
-            second = length - int(segments[row].sum())
-            yield Tokens(ids[row, :length].copy(), second), batch.offsets[row, :length].numpy()
-
-
-TEXTS_AT_ONCE = 256
 
 
 def to_numpy(tensor: Tensor) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ from finetune.scoring.metrics import (
     multi_label_metrics,
     regression_metrics,
 )
-from finetune.tasks.task import Feature, Logits, Task, encoded, to_numpy
+from finetune.tasks.task import Feature, Logits, Task, to_numpy
 from minibert.heads import BertForSequenceClassification
 from minibert.tokenizer import Tokenizer
 
@@ -82,8 +82,8 @@ class TextClassification(Task[TextExample, Scores]):
         pairs = None if self.data_options.text_pair_column is None else [example.pair or "" for example in examples]
         texts = [example.text for example in examples]
         targets: Sequence[Any] = self._targets(examples) if labelled else [None] * len(examples)
-        found = encoded(self.tokenizer, texts, pairs, max_length=self.data_options.max_length)
-        return [Feature(number, (tokens,), targets[number]) for number, (tokens, _) in enumerate(found)]
+        found = self.tokenizer.encode(texts, pairs, max_length=self.data_options.max_length)
+        return [Feature(number, (encoding,), targets[number]) for number, encoding in enumerate(found)]
 
     def _targets(self, examples: Sequence[TextExample]) -> Sequence[Any]:
         if self.data_options.regression:

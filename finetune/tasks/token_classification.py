@@ -37,7 +37,7 @@ from finetune.data.tags import (
 )
 from finetune.data.tally import Tally
 from finetune.scoring.metrics import ClassFigures, check_metric, entity_figures, entity_metrics
-from finetune.tasks.task import Feature, Logits, Task, joined, outputs_by_example, to_numpy
+from finetune.tasks.task import Feature, Logits, Task, outputs_by_example, to_numpy
 from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import in_running_text
@@ -138,7 +138,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
             mine = there[owner == window]
             positions = first_pieces[mine] - start + 1  # [CLS] stands before
             target = np.array(tags, np.int64)[mine]
-            yield Feature(number, (joined(self.tokenizer, ids[start:end]),), target, (mine, positions))
+            yield Feature(number, (self.tokenizer.lay_out(ids[start:end]),), target, (mine, positions))
 
     # ------------------------------------------------------------------ learning
 

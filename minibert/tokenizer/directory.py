@@ -1,4 +1,4 @@
-"""A directory with a vocabulary: the file that it stands in (`vocabulary_source.py`), and what lies beside that.
+"""A directory with a vocabulary: the file that it stands in (`source.py`), and what lies beside that.
 
 Beside it transformers keeps options and added tokens, in files that changed with its versions: `tokenizer_config.json`,
 `special_tokens_map.json`, `added_tokens.json`. What changes ids there is heeded or refused.
@@ -7,9 +7,9 @@ Beside it transformers keeps options and added tokens, in files that changed wit
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import AddedToken
 
@@ -26,6 +26,7 @@ from minibert.tokenizer.source import (
     read_source,
 )
 from minibert.tokenizer.vocabulary import (
+    AS_WRITTEN,
     ByteLevelBPE,
     Kind,
     Normalization,
@@ -62,32 +63,28 @@ def read_vocabulary(path: Path) -> Vocabulary:
         found = replace(found, ids=found.ids | {"": len(found.ids)})
     options = OPTIONS[found.kind] | found.options | beside.options
     added = _checked_added(source, found, beside)
-    if found.kind == "wordpiece":
-        lowercase, accents = bool(options["do_lower_case"]), options["strip_accents"]
-        normalization = Normalization(
-            lowercase=lowercase,
-            strip_accents=lowercase if accents is None else accents,
-            chinese_chars=bool(options["tokenize_chinese_chars"]),
-            clean_text=bool(options["clean_text"]),
-        )
-        return WordPiece(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
     if found.kind == "bpe":
-        _refuse_option(source, options, "trim_offsets", True)
+        _check_is_true(source, options, "trim_offsets")
         with_space = bool(options["add_prefix_space"])
         return ByteLevelBPE(ids=found.ids, added=added, add_prefix_space=with_space, **found.of_kind)
-    _refuse_option(source, options, "add_prefix_space", True)
+    lowercase = bool(options["do_lower_case"])
+    if found.kind == "unigram":
+        _check_is_true(source, options, "add_prefix_space")
+        normalization = replace(AS_WRITTEN, lowercase=lowercase, strip_accents=not options["keep_accents"])
+        return Unigram(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
+    accents = options["strip_accents"]
     normalization = Normalization(
-        lowercase=bool(options["do_lower_case"]),
-        strip_accents=not options["keep_accents"],
-        chinese_chars=False,
-        clean_text=False,
+        lowercase=lowercase,
+        strip_accents=lowercase if accents is None else accents,
+        chinese_chars=bool(options["tokenize_chinese_chars"]),
+        clean_text=bool(options["clean_text"]),
     )
-    return Unigram(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
+    return WordPiece(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
 
 
-def _refuse_option(source: Path, options: Options, name: str, expected: bool) -> None:
-    if options[name] is not expected:
-        raise InputError(f"{source}, {name}: expected {str(expected).lower()}, found {options[name]!r}")
+def _check_is_true(source: Path, options: Options, name: str) -> None:
+    if options[name] is not True:
+        raise InputError(f"{source}, {name}: expected true, found {options[name]!r}")
 
 
 def _find_source(path: Path) -> Path:
@@ -104,14 +101,13 @@ def _find_source(path: Path) -> Path:
 # --- What lies beside it ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Beside:
+class _Beside(NamedTuple):
     """What the files beside a vocabulary say."""
 
-    options: Options = field(default_factory=dict)
-    added: list[tuple[int, AddedToken]] = field(default_factory=list)  # with the ids that the file gives
-    place: Path = Path()  # that file
-    specials: list[AddedToken] = field(default_factory=list)  # without: their own in the vocabulary, or the next
+    options: Options
+    added: list[tuple[int, AddedToken]]  # with the ids that the file gives
+    place: Path  # that file
+    specials: list[AddedToken]  # without: their own in the vocabulary, or the next
 
 
 def _read_beside(source: Path, found: Found) -> _Beside:
@@ -152,8 +148,7 @@ def _read_beside(source: Path, found: Found) -> _Beside:
 def checked_class(name: object, place: str, classes: tuple[str, ...] = ALL_CLASSES) -> str | None:
     """The class without "Fast" at its end, which once told two implementations apart; None where none is named.
 
-    Raises:
-        InputError: none of `classes` or of the generic ones; the message begins with `place`.
+    Raises InputError, whose message begins with `place`: none of `classes` or of the generic ones.
     """
     if name is None:
         return None
@@ -168,8 +163,7 @@ def checked_class(name: object, place: str, classes: tuple[str, ...] = ALL_CLASS
 def _special_tokens(path: Path, found: dict[str, Any], own: SpecialTokens) -> list[AddedToken]:
     """The special tokens that a config or map names. Those of a kind are the five that they are everywhere.
 
-    Raises:
-        InputError: another token in the place of one of the five, one for a further purpose, not a token at all.
+    Raises InputError: another token in the place of one of the five, one for a further purpose, not a token at all.
     """
     specials: list[AddedToken] = []
     for name, entry in found.items():
@@ -207,9 +201,8 @@ def _counts_blank_line(found: Found, beside: _Beside) -> bool:
 def _checked_added(source: Path, found: Found, beside: _Beside) -> list[tuple[int, AddedToken]]:
     """The added tokens of all files with their ids; where a token has flags in several, those of `source` come first.
 
-    Raises:
-        InputError: ids with gaps or repetitions, those of added tokens not after the model's own, a special token
-            missing, a token that spans lines or is not valid Unicode.
+    Raises InputError: ids with gaps or repetitions, those of added tokens not after the model's own, a special token
+    missing, a token that spans lines or is not valid Unicode.
     """
     ids = dict(found.ids)
     if sorted(ids.values()) != list(range(len(ids))):

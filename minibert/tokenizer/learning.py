@@ -10,6 +10,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import tokenizers
@@ -18,6 +19,7 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 from minibert.errors import InputError
 from minibert.files.text import LONE_SURROGATE
 from minibert.tokenizer.vocabulary import (
+    AS_WRITTEN,
     BYTES,
     CONTINUATION,
     MAX_WORD_CHARS,
@@ -41,6 +43,23 @@ ALPHABET_COVERAGE = 0.9995  # further ones (Chinese) until so much of the text i
 WORDS_TO_LIBRARY = 20_000_000  # occurrences handed to the library's trainer
 SCORE_DECIMALS = 6  # of a log-probability
 UNSCORED_STEP = 1e-4  # of the library's unigram trainer
+
+
+def normalization_for(
+    kind: Kind, lowercase: bool | None, strip_accents: bool | None, chinese_chars: bool | None
+) -> Normalization:
+    """The options of `Tokenizer.train`, where None is what the kind does by itself. Raises InputError, as that."""
+    if kind == "bpe" and (lowercase or strip_accents or chinese_chars):
+        raise InputError("byte-level BPE keeps the text as it is: no lowercase, strip_accents or chinese_chars")
+    if kind == "unigram" and chinese_chars:
+        raise InputError("chinese_chars: only a WordPiece vocabulary makes each ideograph a word")
+    if kind == "bpe":
+        return AS_WRITTEN
+    lowercase = lowercase is not False
+    strip_accents = lowercase if strip_accents is None else strip_accents
+    if kind == "unigram":
+        return replace(AS_WRITTEN, lowercase=lowercase, strip_accents=strip_accents)
+    return Normalization(lowercase, strip_accents, chinese_chars is not False)
 
 
 def learn_vocabulary(

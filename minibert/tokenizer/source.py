@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,11 +61,7 @@ class Found:
 
 
 def read_source(source: Path) -> Found:
-    """The file that a vocabulary stands in, by its name.
-
-    Raises:
-        InputError: it can't be read, or is damaged or of another kind.
-    """
+    """The file that a vocabulary stands in. Raises InputError: it can't be read, is damaged or of another kind."""
     readers = {".txt": _read_vocab_txt, ".model": _read_spiece_model}
     read = _read_vocab_json if source.name == "vocab.json" else readers.get(source.suffix, _read_tokenizer_json)
     return read(source)
@@ -104,14 +99,12 @@ def _read_vocab_json(path: Path) -> Found:
             raise InputError(f"{merges_path}, line {number}: expected two pieces and a space between, found {line!r}")
         pairs.append((left, right))
     ids = _checked_ids(path, "the whole", read_object(path))
-    merges = _checked_merges(merges_path, pairs, ids)
-    _check_bytes(path, ids)
-    return Found("bpe", ids, of_kind={"merges": merges})
+    return Found("bpe", ids, of_kind={"merges": _checked_merges(merges_path, pairs, path, ids)})
 
 
 def _read_spiece_model(path: Path) -> Found:
-    pieces, scores, charsmap = read_spiece(path)
-    ids, scores = _checked_pieces(str(path), list(zip(pieces, scores, strict=True)))
+    pieces, charsmap = read_spiece(path)
+    ids, scores = _checked_pieces(str(path), pieces)
     return Found("unigram", ids, of_kind={"scores": scores, "charsmap": _checked_charsmap(str(path), charsmap)})
 
 
@@ -137,13 +130,13 @@ Added = list[tuple[int, AddedToken]]
 
 def _wordpiece_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> Found:
     normalizer, pre_tokenizer = (_part(path, content, name) for name in ("normalizer", "pre_tokenizer"))
-    expected = [
+    _expect(
+        path,
         ("model.unk_token", model.get("unk_token"), WordPiece.special_tokens.unk),
         ("model.continuing_subword_prefix", model.get("continuing_subword_prefix"), CONTINUATION),
         ("normalizer.type", normalizer.get("type"), "BertNormalizer"),
         ("pre_tokenizer.type", pre_tokenizer.get("type"), "BertPreTokenizer"),
-    ]
-    _expect(path, expected)
+    )
     ids = _checked_ids(path, "model.vocab", model.get("vocab"))
     max_word_chars = model.get("max_input_chars_per_word")
     if type(max_word_chars) is not int or max_word_chars < 1:
@@ -155,7 +148,8 @@ def _wordpiece_parts(path: Path, content: dict[str, Any], model: dict[str, Any],
 
 def _bpe_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> Found:
     pre_tokenizer = _part(path, content, "pre_tokenizer")
-    expected = [
+    _expect(
+        path,
         ("normalizer", content.get("normalizer"), None),
         ("pre_tokenizer.type", pre_tokenizer.get("type"), "ByteLevel"),
         ("pre_tokenizer.use_regex", pre_tokenizer.get("use_regex", True), True),
@@ -163,17 +157,14 @@ def _bpe_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added
         ("model.continuing_subword_prefix", model.get("continuing_subword_prefix") or None, None),
         ("model.end_of_word_suffix", model.get("end_of_word_suffix") or None, None),
         ("model.ignore_merges", model.get("ignore_merges", False), False),
-    ]
-    _expect(path, expected)
+    )
     ids = _checked_ids(path, "model.vocab", model.get("vocab"))
     pairs = model.get("merges")
     if not isinstance(pairs, list):
         raise InputError(f"{path}, model.merges: expected a list of pairs")
     pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in pairs]  # files of old versions have strings
     options = checked_options(path, "bpe", {"add_prefix_space": pre_tokenizer.get("add_prefix_space", True)})
-    merges = _checked_merges(path, pairs, ids)
-    _check_bytes(path, ids)
-    return Found("bpe", ids, options, added, {"merges": merges})
+    return Found("bpe", ids, options, added, {"merges": _checked_merges(path, pairs, path, ids)})
 
 
 def _unigram_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> Found:
@@ -186,24 +177,23 @@ def _unigram_parts(path: Path, content: dict[str, Any], model: dict[str, Any], a
         raise InputError(f"{path}, pre_tokenizer: expected WhitespaceSplit, then Metaspace, or Metaspace alone")
     marks = steps[-1]
     before = marks.get("prepend_scheme", "always")
-    expected = [
+    _expect(
+        path,
         ("pre_tokenizer.replacement", marks.get("replacement"), SPACE_MARK),
         ("pre_tokenizer.prepend_scheme", before if marks.get("add_prefix_space", True) else "never", "always"),
         ("model.byte_fallback", model.get("byte_fallback", False), False),
-    ]
-    _expect(path, expected)
+    )
     options, charsmap = _albert_steps(path, _part(path, content, "normalizer"))
     ids, scores = _checked_pieces(f"{path}, model.vocab", model.get("vocab"))
-    _expect(path, [("model.unk_id", model.get("unk_id"), ids.get(Unigram.special_tokens.unk))])
+    _expect(path, ("model.unk_id", model.get("unk_id"), ids.get(Unigram.special_tokens.unk)))
     of_kind = {"scores": scores, "charsmap": charsmap}
     return Found("unigram", ids, options, added, of_kind, is_run_as_it_stands=len(kinds) > 1)
 
 
 def _checked_pieces(place: str, scored: object) -> tuple[dict[str, int], list[float]]:
-    """Ids and scores of a unigram vocabulary, which is to be a list of pieces, each with its score.
+    """Ids and scores of a unigram vocabulary.
 
-    Raises:
-        InputError: it is none, a score is no finite number, or a piece stands there twice.
+    Raises InputError: it is no list of pieces with their scores, a score is not finite, a piece stands there twice.
     """
     ids: dict[str, int] = {}
     scores: list[float] = []
@@ -222,10 +212,7 @@ def _checked_pieces(place: str, scored: object) -> tuple[dict[str, int], list[fl
 
 
 def _checked_charsmap(place: str, charsmap: bytes | None) -> bytes | None:
-    """
-    Raises:
-        InputError: the library can't read the table of characters.
-    """
+    """Raises InputError where the library can't read the table of characters."""
     if charsmap is not None:
         try:
             normalizers.Precompiled(charsmap)
@@ -268,11 +255,8 @@ def _checked_ids(path: Path, name: str, ids: object) -> dict[str, int]:
     return ids
 
 
-def _checked_merges(path: Path, pairs: list[Any], ids: dict[str, int]) -> list[tuple[str, str]]:
-    """
-    Raises:
-        InputError: no pair, or one whose parts or whole are no tokens.
-    """
+def _checked_merges(path: Path, pairs: list[Any], ids_path: Path, ids: dict[str, int]) -> list[tuple[str, str]]:
+    """Raises InputError: no pair, or one whose parts or whole are no tokens; a byte that is none."""
     merges: list[tuple[str, str]] = []
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
@@ -281,17 +265,9 @@ def _checked_merges(path: Path, pairs: list[Any], ids: dict[str, int]) -> list[t
         if missing:
             raise InputError(f"{path}: merge {' '.join(pair)!r}: {missing[0]!r} is not in the vocabulary")
         merges.append((pair[0], pair[1]))
+    if lacking := sorted(set(BYTES).difference(ids)):
+        raise InputError(f"{ids_path}: expected all 256 bytes in the vocabulary, missing: {' '.join(lacking[:5])}")
     return merges
-
-
-def _check_bytes(path: Path, ids: dict[str, int]) -> None:
-    """
-    Raises:
-        InputError: a byte is no token.
-    """
-    lacking = [byte for byte in BYTES if byte not in ids]
-    if lacking:
-        raise InputError(f"{path}: expected all 256 bytes in the vocabulary, missing: {' '.join(sorted(lacking)[:5])}")
 
 
 def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -309,11 +285,7 @@ def _read_text(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
-
-    Raises:
-        InputError: as `read_json`, or something else stands there.
-    """
+    """A JSON file that holds an object. Raises InputError: as `read_json`, or something else stands there."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object")
@@ -323,8 +295,7 @@ def read_object(path: Path) -> dict[str, Any]:
 def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
-    Raises:
-        InputError: it is not UTF-8, no JSON (naming the line), nested too deep, or holds a number that is too long.
+    Raises InputError: it is not UTF-8, no JSON (naming the line), nested too deep, or has a number that is too long.
     """
     try:
         return json.loads(_read_text(path))
@@ -339,8 +310,7 @@ def read_json(path: Path) -> Any:
 def checked_options(path: Path, kind: Kind, found: dict[str, Any]) -> Options:
     """A kind's options among `found`, under the names that they have in tokenizer_config.json.
 
-    Raises:
-        InputError: a value that is neither true nor false, nor null where that has a meaning.
+    Raises InputError: a value that is neither true nor false, nor null where that has a meaning.
     """
     options = {name: found[name] for name in OPTIONS[kind] if name in found}
     for name, value in options.items():
@@ -349,12 +319,8 @@ def checked_options(path: Path, kind: Kind, found: dict[str, Any]) -> Options:
     return options
 
 
-def _expect(path: Path, expected: Iterable[tuple[str, object, object]]) -> None:
-    """Each a name in the file, what stands there, and what has to.
-
-    Raises:
-        InputError: the first that is another.
-    """
+def _expect(path: Path, *expected: tuple[str, object, object]) -> None:
+    """Each a name in the file, what stands there, and what has to. Raises InputError for the first that differs."""
     for name, found, wanted in expected:
         if found != wanted:
             raise InputError(f"{path}, {name}: expected {wanted!r}, found {found!r}")
@@ -363,8 +329,7 @@ def _expect(path: Path, expected: Iterable[tuple[str, object, object]]) -> None:
 def added_token(entry: dict[str, Any] | str, **flags: bool) -> AddedToken:
     """A token as transformers writes it: with flags or without.
 
-    Raises:
-        KeyError, TypeError: it is written in another way; who reads the file names the place.
+    Raises KeyError or TypeError where it is written in another way; who reads the file names the place.
     """
     if isinstance(entry, str):
         return AddedToken(entry, **flags)

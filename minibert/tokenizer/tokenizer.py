@@ -1,96 +1,39 @@
-"""Train a vocabulary, load one, turn texts into a `Batch` of tensors, and ids back into text.
+"""Train a vocabulary, load one, turn texts into ids, and ids back into text.
 
 The pieces come from the `tokenizers` library; what is added here is a vocabulary that is the same whenever it is
 trained on the same text, the files of a model directory, and a typed batch. In what BERT's tokenizer and its relatives'
-differ is declared in `minibert.tokenizer.vocabulary`. Source of the layout: Devlin et al. 2018, section 3.
-
-torch is imported only where tensors are made: the worker processes of `pretrain prepare` have no use for it.
+differ is declared in `minibert.tokenizer.vocabulary`. Source of [CLS] A [SEP] B [SEP]: Devlin et al. 2018, section 3.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import string
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import tokenizers
 from numpy.typing import ArrayLike, NDArray
-from tokenizers import AddedToken, processors
+from tokenizers import AddedToken
 
 from minibert.errors import InputError
 from minibert.files.text import LONE_SURROGATE, check_path
+from minibert.tokenizer.batch import Batch, Encoding, pad
 from minibert.tokenizer.directory import read_vocabulary
-from minibert.tokenizer.learning import learn_vocabulary
+from minibert.tokenizer.learning import learn_vocabulary, normalization_for
+from minibert.tokenizer.long_texts import Seams, in_batches
 from minibert.tokenizer.vocabulary import (
-    AS_WRITTEN,
     CONTINUATION,
     CUT_CHARACTER,
     SPACE_MARK,
     UNSPACED,
     Kind,
-    Normalization,
-    SpecialTokens,
     Vocabulary,
     in_running_text,
     unusable_text,
 )
-
-if TYPE_CHECKING:
-    import torch
-
-# `encode_whole` holds so many encodings, of a hundred bytes and more a token, in memory; of long texts fewer.
-TEXTS_AT_ONCE = 1_000
-CHARACTERS_AT_ONCE = 2**20
-# A text that is longer is encoded in parts, or only as far as it is asked for: the library takes 70 bytes a character.
-LONG_TEXT = 2**16  # characters
-# Before a space a text can be cut, unless Unicode makes one character of the space and what stands before it (UAX 29).
-_BEFORE_SPACE = r"(?<=[^\s\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\U00011000-\U00011fff])(?= )"
-_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
-
-
-@dataclass(frozen=True, repr=False)
-class Batch:
-    """Encoded texts, padded on the right. B texts (or pairs), T tokens in the longest (or `max_length`).
-
-    offsets hold the [start, end) characters of a token in its own text, which `sequence_ids` tells: segments don't,
-    where a tokenizer has one for both texts. [CLS], [SEP] and padding have (0, 0).
-    special_tokens_mask is True at [PAD], [CLS], [SEP] and [MASK], also where the text itself spelled one of them;
-    not at [UNK], which stands for a word of the text.
-    """
-
-    input_ids: torch.Tensor  # (B, T) int64
-    token_type_ids: torch.Tensor  # (B, T) int64: 0 in the first segment and in padding, in the second 1 or 0
-    sequence_ids: torch.Tensor  # (B, T) int64: 0 at a token of the first text, 1 of the second, -1 where of none
-    attention_mask: torch.Tensor  # (B, T) bool: True at a real token, False at padding
-    special_tokens_mask: torch.Tensor  # (B, T) bool
-    offsets: torch.Tensor  # (B, T, 2) int64, characters
-    lengths: torch.Tensor  # (B,) int64: real tokens, [CLS] and [SEP] counted
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch with every tensor on `device`."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
-
-    def __len__(self) -> int:
-        """The number of texts, B."""
-        return len(self.input_ids)
-
-    def __repr__(self) -> str:
-        return f"Batch(texts={len(self)}, width={self.input_ids.shape[1]}, tokens={int(self.lengths.sum())})"
-
-
-class Layout(NamedTuple):
-    """One sequence, as the model reads it."""
-
-    ids: NDArray[np.int64]  # (T,)
-    segments: NDArray[np.int64]  # (T,) the token_type_ids
-    text: NDArray[np.intp]  # positions of the text's own tokens: first those of A, then those of B
 
 
 class Tokenizer:
@@ -100,26 +43,15 @@ class Tokenizer:
     text is one token.
     """
 
-    kind: Kind  # "wordpiece" (BERT), "bpe" (byte-level: RoBERTa) or "unigram" (SentencePiece's: ALBERT)
-    normalization: Normalization  # its options
-    special_tokens: SpecialTokens  # as they are spelled
-    separators: int  # [SEP] between two texts: 1, or 2
-    second_segment: int  # the token_type_id of the second text: 1, or 0 where both have the same
-    pad_id: int
-    unk_id: int
-    cls_id: int
-    sep_id: int
-    mask_id: int
-
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Users call `train` or `load`, which make the vocabulary."""
-        self.kind = vocabulary.kind
+        self.kind = vocabulary.kind  # "wordpiece" (BERT), "bpe" (byte-level: RoBERTa) or "unigram" (ALBERT)
         self.normalization = vocabulary.normalization
-        self.special_tokens = vocabulary.special_tokens
-        self.second_segment = vocabulary.second_segment
-        self.separators = vocabulary.separators
+        self.special_tokens = vocabulary.special_tokens  # as they are spelled
+        self.separators = vocabulary.separators  # [SEP] between two texts: 1, or 2
+        self.second_segment = vocabulary.second_segment  # token_type_id of the second text: 1, or 0 as of the first
         self._class = type(vocabulary)
-        self._tokenizer = _assemble(vocabulary)
+        self._tokenizer = vocabulary.assemble()
         self._plain_model = vocabulary.plain_model()
         self._know_tokens()
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = map(self._tokens.index, self.special_tokens)
@@ -133,15 +65,7 @@ class Tokenizer:
         self._tokens = sorted(ids, key=lambda token: ids[token])
         added = self._tokenizer.get_added_tokens_decoder()
         self._added_ids = frozenset(added)
-        self._spaces_matter = any(" " in token.content or token.rstrip for token in added.values())
-        # Where a word ends by itself: between two marks or ideographs, as long as no added token holds one of them.
-        alone = re.escape(string.punctuation) + (_IDEOGRAPHS if self.normalization.chinese_chars else "")
-        of_added = re.escape("".join({each for token in added.values() for each in token.content}))
-        alone = f"(?:(?![{of_added}])[{alone}])"
-        self._between_words = re.compile(f"(?<={alone})(?={alone})") if self.kind == "wordpiece" else None
-        self._seam = re.compile(
-            "|".join([_BEFORE_SPACE, *([self._between_words.pattern] if self._between_words else [])])
-        )
+        self._seams = Seams(self.kind, added.values(), chinese_chars=self.normalization.chinese_chars)
 
     @classmethod
     def train(
@@ -171,7 +95,7 @@ class Tokenizer:
         Raises InputError: `vocab_size` has no room for a character, `max_words` under 2, no word in the texts, an
         option that the kind does not have.
         """
-        normalization = _normalization(kind, lowercase, strip_accents, chinese_chars)
+        normalization = normalization_for(kind, lowercase, strip_accents, chinese_chars)
         most = max(50_000, 6 * vocab_size) if max_words is None else max_words
         return cls(learn_vocabulary(texts, kind, normalization, vocab_size, most))
 
@@ -228,80 +152,104 @@ class Tokenizer:
         Raises InputError: no text, texts and pairs of different number, `max_length` without room for one token
         beside the special ones, `pad_to="max_length"` without `max_length`, a text that is not valid Unicode.
         """
+        import torch  # here: the worker processes of `pretrain prepare` have no use for it
+
         texts = [texts] if isinstance(texts, str) else list(texts)
         pairs = [pairs] if isinstance(pairs, str) else pairs
         if not texts:
             raise InputError("empty batch: expected at least one text")
+        if pad_to == "max_length" and max_length is None:
+            raise InputError('pad_to="max_length": expected a max_length')
+        encodings = list(self._encodings(texts, pairs, max_length=max_length, offsets=True))
+        length = max_length if pad_to == "max_length" else None
+        input_ids = pad([each.ids for each in encodings], self.pad_id, length=length)
+        lengths = torch.tensor([len(each) for each in encodings])
+        # None: put there by the template, which a special token that a text spells is not.
+        sequence_ids = [[-1 if number is None else number for number in each.sequence_ids] for each in encodings]
+        return Batch(
+            input_ids=input_ids,
+            token_type_ids=pad([each.type_ids for each in encodings], 0, length=length),
+            sequence_ids=pad(sequence_ids, -1, length=length),
+            attention_mask=torch.arange(input_ids.size(1)) < lengths[:, None],
+            special_tokens_mask=torch.isin(
+                input_ids, torch.tensor([self.pad_id, self.cls_id, self.sep_id, self.mask_id])
+            ),
+            offsets=pad([each.offsets for each in encodings], 0, length=length),
+            lengths=lengths,
+        )
+
+    def encode(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None
+    ) -> Iterator[Encoding]:
+        """The rows of a call, one by one and without padding: for many texts. Raises InputError, as a call."""
+        return map(Encoding.of, self._encodings(texts, pairs, max_length=max_length))
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+        """Each text's own ids (T,), [CLS] and [SEP] left out, and the [start, end) characters of each token, (T, 2).
+
+        Raises InputError, as a call.
+        """
+        for each in self._encodings(texts, offsets=True):
+            yield np.array(each.ids, np.int32)[1:-1], np.array(each.offsets)[1:-1]
+
+    def encode_whole(self, texts: Sequence[str], *, tokens: int | None = None) -> Iterator[list[int]]:
+        """The ids of `encode`, which cuts none here. Raises InputError on text that is not valid Unicode.
+
+        tokens: of a long text only a beginning of more tokens than this need be given; None: all of it.
+        """
+        return (each.ids for each in self._encodings(texts, enough=tokens))
+
+    def _encodings(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_length: int | None = None,
+        enough: int | None = None,
+        offsets: bool = False,
+    ) -> Iterator[tokenizers.Encoding]:
+        """The library's, with `offsets` or faster; of long texts those of a beginning with more than `enough` tokens.
+
+        Raises InputError, as a call.
+        """
         if pairs is not None and len(pairs) != len(texts):
             raise InputError(f"{len(texts)} texts but {len(pairs)} pairs: expected as many of both")
         special = self.special_count(pair=pairs is not None)
         if max_length is not None and max_length <= special:
-            raise InputError(
-                f"max_length {max_length}: expected at least {special + 1} (special tokens take {special})"
-            )
-        if pad_to == "max_length" and max_length is None:
-            raise InputError('pad_to="max_length": expected a max_length')
+            expected = f"expected at least {special + 1} (special tokens take {special})"
+            raise InputError(f"max_length {max_length}: {expected}")
+        encode = self._tokenizer.encode_batch if offsets else self._tokenizer.encode_batch_fast
+        enough = max_length if enough is None else enough
+        for batch in in_batches(zip(texts) if pairs is None else zip(texts, pairs, strict=True)):
+            if pairs is None:
+                batch = [self._seams.beginning(text, enough, self._count_tokens) for (text,) in batch]
+            if max_length is not None:
+                self._tokenizer.enable_truncation(max_length)  # longest first is the library's default
+            try:
+                encodings = encode(batch)
+            except TypeError as error:
+                raise unusable_text([*texts, *(pairs or [])], error) from error
+            finally:
+                self._tokenizer.no_truncation()
+            yield from encodings
 
-        if pairs is None and max_length is not None:
-            texts = [self._beginning(text, max_length) for text in texts]
-        items = texts if pairs is None else list(zip(texts, pairs, strict=True))
-        if max_length is not None:
-            self._tokenizer.enable_truncation(max_length)  # longest first is the library's default
-        try:
-            encodings = self._tokenizer.encode_batch(items)
-        except TypeError as error:
-            raise unusable_text([*texts, *(pairs or [])], error) from error
-        finally:
-            self._tokenizer.no_truncation()
-        width = max_length if pad_to == "max_length" else None
-        return self._collate(encodings, width)
-
-    def _collate(self, encodings: Sequence[tokenizers.Encoding], width: int | None) -> Batch:
-        """Pad to `width` tokens (None: the longest) and make tensors."""
-        import torch
-
-        lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
-        shape = (len(encodings), int(lengths.max()) if width is None else width)
-        input_ids = np.full(shape, self.pad_id, dtype=np.int64)
-        token_type_ids = np.zeros(shape, dtype=np.int64)
-        sequence_ids = np.full(shape, -1, dtype=np.int64)
-        offsets = np.zeros((*shape, 2), dtype=np.int64)
-        for row, (encoding, length) in enumerate(zip(encodings, lengths, strict=True)):
-            input_ids[row, :length] = encoding.ids
-            token_type_ids[row, :length] = encoding.type_ids
-            frame = np.array(
-                encoding.special_tokens_mask
-            )  # where the layout put a token, not where the text spells one
-            sequence_ids[row, :length] = np.where(frame, -1, np.cumsum(frame) > 1)  # of A one stands before, of B more
-            offsets[row, :length] = encoding.offsets
-        return Batch(
-            input_ids=torch.from_numpy(input_ids),
-            token_type_ids=torch.from_numpy(token_type_ids),
-            sequence_ids=torch.from_numpy(sequence_ids),
-            attention_mask=torch.from_numpy(np.arange(shape[1]) < lengths[:, None]),
-            special_tokens_mask=torch.from_numpy(
-                np.isin(input_ids, [self.pad_id, self.cls_id, self.sep_id, self.mask_id])
-            ),
-            offsets=torch.from_numpy(offsets),
-            lengths=torch.from_numpy(lengths),
-        )
+    def _count_tokens(self, text: str) -> int:
+        return len(self._tokenizer.encode_batch_fast([text])[0].ids)
 
     def special_count(self, *, pair: bool) -> int:
         """How many special tokens frame a text, or a pair of texts."""
         return 2 + (self.separators if pair else 0)
 
-    def lay_out(self, first: ArrayLike, second: ArrayLike | None = None) -> Layout:
-        """Ids of text alone, (a,) and (b,), in the frame that a call gives to texts."""
-        first, sep = np.asarray(first, np.int64), [self.sep_id]
-        text = np.arange(len(first)) + 1
+    def lay_out(self, first: ArrayLike, second: ArrayLike | None = None) -> Encoding:
+        """Ids of text alone, (a,) and (b,), between the special tokens that a call puts round texts."""
+        cls, sep = [self.cls_id], [self.sep_id]
         if second is None:
-            ids = np.concatenate([[self.cls_id], first, sep])
-            return Layout(ids, np.zeros(len(ids), np.int64), text)
-        second = np.asarray(second, np.int64)
-        ids = np.concatenate([[self.cls_id], first, sep * self.separators, second, sep])
-        begin = len(ids) - len(second) - 1
-        segments = np.where(np.arange(len(ids)) < begin, 0, self.second_segment)
-        return Layout(ids, segments, np.concatenate([text, begin + np.arange(len(second))]))
+            ids, in_second = [cls, first, sep], 0
+        else:
+            ids = [cls, first, sep * self.separators, second, sep]
+            in_second = (np.size(second) + 1) * self.second_segment  # B and the [SEP] behind it
+        joined = np.concatenate(ids).astype(np.int32)
+        return Encoding(joined, len(joined) - in_second)
 
     def encode_plain(self, texts: list[str]) -> list[list[int]]:
         """Ids of the text alone, a list a text: no special tokens, no truncation, no offsets. For much text.
@@ -332,50 +280,8 @@ class Tokenizer:
                 self._tokenizer.model = usual_model
 
     def parts(self, text: str) -> list[str]:
-        """`text` in parts between spaces that are cut into pieces independently: the ids of the parts are the text's.
-
-        Neither normalisation nor splitting looks across a space. Only an added token can hold one, or take the one
-        behind it; then the whole text is one part. A long part of WordPiece is cut between marks or ideographs, too.
-        """
-        if self._spaces_matter:
-            return [text]
-        parts = text.split(" ")
-        if self._between_words is not None and len(text) > LONG_TEXT:
-            return [piece for part in parts for piece in _cut(part, self._between_words)]
-        return [parts[0], *(f" {part}" for part in parts[1:])] if self.kind == "bpe" else parts
-
-    def _beginning(self, text: str, tokens: int) -> str:
-        """`text`, or as much of it as has more than `tokens` tokens in its frame, the first of which are the text's.
-
-        A text without a place where it can be cut stays whole: without spaces, and of WordPiece without marks.
-        """
-        if self._spaces_matter or not isinstance(text, str):
-            return text
-        characters = max(LONG_TEXT, 16 * tokens)
-        while len(text) > characters and (seam := self._seam.search(text, characters)):
-            beginning = text[: seam.start()]
-            if LONE_SURROGATE.search(beginning):  # which the caller reports
-                break
-            if len(self._tokenizer.encode_batch_fast([beginning])[0].ids) > tokens:
-                return beginning
-            characters = 4 * seam.start()
-        return text
-
-    def encode_whole(self, texts: Sequence[str], *, tokens: int | None = None) -> Iterator[list[int]]:
-        """Ids of each text as [CLS] A [SEP], without padding or offsets: those of a call, for many texts.
-
-        tokens: of a long text only a beginning of more tokens than this need be given; None: none is cut.
-
-        Raises InputError on text that is not valid Unicode.
-        """
-        for batch in _in_batches(texts):
-            if tokens is not None:
-                batch = [self._beginning(text, tokens) for text in batch]
-            try:
-                encodings = self._tokenizer.encode_batch_fast(batch)
-            except TypeError as error:
-                raise unusable_text(texts, error) from error
-            yield from (encoding.ids for encoding in encodings)
+        """`text` in parts between spaces: the ids of the parts are those of the text. See `Seams`."""
+        return self._seams.parts(text)
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """Text of `ids` (a list, array or 1-d tensor); white space and case that encoding lost stay lost.
@@ -508,72 +414,3 @@ class Tokenizer:
         decisive = {key: content[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
         canonical = json.dumps(decisive, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _cut(part: str, seam: re.Pattern[str]) -> Iterator[str]:
-    """The part in pieces of about `LONG_TEXT` characters, as far as there are places to cut it."""
-    start = 0
-    while len(part) - start > LONG_TEXT and (found := seam.search(part, start + LONG_TEXT)):
-        yield part[start : found.start()]
-        start = found.start()
-    yield part[start:]
-
-
-def _in_batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """`TEXTS_AT_ONCE` texts at a time, of long ones as many as have `CHARACTERS_AT_ONCE`."""
-    batch: list[str] = []
-    characters = 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text) if isinstance(text, str) else 0
-        if len(batch) >= TEXTS_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def _normalization(
-    kind: Kind, lowercase: bool | None, strip_accents: bool | None, chinese_chars: bool | None
-) -> Normalization:
-    """The options of `Tokenizer.train`, where None is what the kind does by itself. Raises InputError, as that."""
-    if kind == "bpe" and (lowercase or strip_accents or chinese_chars):
-        raise InputError("byte-level BPE keeps the text as it is: no lowercase, strip_accents or chinese_chars")
-    if kind == "unigram" and chinese_chars:
-        raise InputError("chinese_chars: only a WordPiece vocabulary makes each ideograph a word")
-    if kind == "bpe":
-        return AS_WRITTEN
-    folds = lowercase is not False
-    return Normalization(
-        lowercase=folds,
-        strip_accents=folds if strip_accents is None else strip_accents,
-        chinese_chars=kind == "wordpiece" and chinese_chars is not False,
-        clean_text=kind == "wordpiece",
-    )
-
-
-def _assemble(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-    """The kind's pipeline, the tokens that are found before it, and the frame of special tokens."""
-    tokenizer = vocabulary.pipeline()
-    # normalized=False: looked for in the text as written, or lower-casing would hide "[MASK]".
-    takes_space = {vocabulary.special_tokens.mask} if vocabulary.mask_takes_space else set()
-    added = {
-        token: (vocabulary.ids[token], AddedToken(token, special=True, normalized=False, lstrip=token in takes_space))
-        for token in vocabulary.special_tokens
-        if token in vocabulary.ids
-    }
-    added |= {token.content: (token_id, token) for token_id, token in vocabulary.added}
-    # The library numbers tokens that the model does not have in the order in which they are added.
-    in_order = [token for _, token in sorted(added.values(), key=lambda pair: pair[0])]
-    for special, tokens in groupby(in_order, key=lambda token: token.special):
-        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(list(tokens))
-
-    cls, sep, b = vocabulary.special_tokens.cls, vocabulary.special_tokens.sep, vocabulary.second_segment
-    frame = processors.TemplateProcessing(
-        single=f"{cls}:0 $A:0 {sep}:0",
-        pair=f"{cls}:0 $A:0" + f" {sep}:0" * vocabulary.separators + f" $B:{b} {sep}:{b}",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
-    )
-    before = tokenizer.post_processor
-    tokenizer.post_processor = frame if before is None else processors.Sequence([before, frame])
-    return tokenizer

@@ -1,8 +1,8 @@
 """What a vocabulary is, in the three kinds that BERT and its relatives have.
 
 A kind is a class here, and declares what makes it differ: its special tokens, how a pair is laid out, what cuts a word
-into pieces, and which pieces go on with a word. `vocabulary_files.py` reads one from files, `vocabulary_learning.py`
-learns one from text, `tokenizer.py` makes a tokenizer of either. Nothing here needs torch.
+into pieces, and which pieces go on with a word. `directory.py` reads one from files, `learning.py` learns one from
+text, `tokenizer.py` makes a tokenizer of either. Nothing here needs torch.
 
 Sources: Wu et al. 2016 (WordPiece, arXiv 1609.08144); Radford et al. 2019, "Language Models are Unsupervised Multitask
 Learners", section 2.2 (byte-level BPE, which RoBERTa takes over); Kudo 2018 (the unigram model, arXiv 1804.10959,
@@ -16,6 +16,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import ClassVar, Literal, NamedTuple
 
 import tokenizers
@@ -78,7 +79,31 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def pipeline(self) -> tokenizers.Tokenizer:
-        """Normaliser, words, pieces, and the way back; special tokens and the layout of a pair are not its business."""
+        """Normaliser, words, pieces, and the way back."""
+
+    def assemble(self) -> tokenizers.Tokenizer:
+        """The pipeline, the tokens that are found before it, and the special tokens round a text or a pair."""
+        tokenizer = self.pipeline()
+        added: dict[str, tuple[int, AddedToken]] = {}
+        for token in self.ids.keys() & self.special_tokens:
+            takes_space = self.mask_takes_space and token == self.special_tokens.mask
+            # normalized=False: looked for in the text as written, or lower-casing would hide "[MASK]".
+            added[token] = self.ids[token], AddedToken(token, special=True, normalized=False, lstrip=takes_space)
+        added |= {token.content: (token_id, token) for token_id, token in self.added}
+        # The library numbers tokens that the model does not have in the order in which they are added.
+        in_order = [token for _, token in sorted(added.values(), key=lambda pair: pair[0])]
+        for special, tokens in groupby(in_order, key=lambda token: token.special):
+            (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(list(tokens))
+
+        cls, sep, b = self.special_tokens.cls, self.special_tokens.sep, self.second_segment
+        frame = processors.TemplateProcessing(
+            single=f"{cls}:0 $A:0 {sep}:0",
+            pair=f"{cls}:0 $A:0" + f" {sep}:0" * self.separators + f" $B:{b} {sep}:{b}",
+            special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
+        )
+        before = tokenizer.post_processor
+        tokenizer.post_processor = frame if before is None else processors.Sequence([before, frame])
+        return tokenizer
 
     def plain_model(self) -> models.Model | None:
         """What cuts a word into pieces where the text may not spell a special token; None: the usual one never does."""
@@ -222,12 +247,8 @@ def in_running_text(texts: Sequence[str]) -> list[str]:
 
 def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
     """The library's normaliser with these options."""
-    return normalizers.BertNormalizer(
-        clean_text=normalization.clean_text,
-        handle_chinese_chars=normalization.chinese_chars,
-        strip_accents=normalization.strip_accents,
-        lowercase=normalization.lowercase,
-    )
+    each = normalization
+    return normalizers.BertNormalizer(each.clean_text, each.chinese_chars, each.strip_accents, each.lowercase)
 
 
 def albert_normalizer(normalization: Normalization, charsmap: bytes | None) -> normalizers.Normalizer:

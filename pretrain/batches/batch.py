@@ -135,7 +135,7 @@ class BatchMaker:
 
     def examples(self, pairs: NDArray[np.void], numbers: NDArray[np.int64]) -> Examples:
         """The examples of planned pairs, (B,) of PAIR; `numbers`, (B,), are their places in the plan, and decide their
-        masks. What `Tokenizer.lay_out` does for one is done here for all at once.
+        masks. The vectorised twin of `Tokenizer.lay_out`: what that does for one is done here for all at once.
         """
         tokenizer, arrays = self.tokenizer, self.arrays
         a_start, a_length, b_start, b_length = (

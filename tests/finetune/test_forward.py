@@ -13,18 +13,19 @@ from finetune.data.data_options import ChoiceDataOptions, TextDataOptions
 from finetune.data.examples import ChoiceExample, TextExample
 from finetune.forward import Runtime, by_length, outputs_of, with_states
 from finetune.tasks.multiple_choice import MultipleChoice
-from finetune.tasks.task import Feature, Task, Tokens
+from finetune.tasks.task import Feature, Task
 from finetune.tasks.text_classification import TextClassification
 from minibert.fast import accelerate, encoder
 from minibert.heads import TaskModel
 from minibert.tokenizer import Tokenizer
+from minibert.tokenizer.batch import Encoding
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
 from tests.helpers import TINY, tiny_model
 
 
 def feature(number: int, *lengths: int) -> Feature:
-    return Feature(number, tuple(Tokens(np.zeros(length, np.int32), length) for length in lengths), None)
+    return Feature(number, tuple(Encoding(np.zeros(length, np.int32), length) for length in lengths), None)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 from finetune.data.data_options import QuestionDataOptions, TagDataOptions
 from finetune.data.examples import Answer, QuestionExample, TaggedExample
 from finetune.tasks.question_answering import NO_ANSWER, QuestionAnswering
-from finetune.tasks.task import encoded, joined
 from finetune.tasks.token_classification import TokenClassification
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import Kind
@@ -52,8 +51,8 @@ def test_a_window_is_what_the_tokenizer_makes_of_a_pair(tokenizer: Tokenizer) ->
 
 def test_pairs_are_laid_out_as_the_tokenizer_does(tokenizer: Tokenizer) -> None:
     a, b = tokenizer.encode_plain(["the cat", "the dog ran"])
-    ((whole, _),) = encoded(tokenizer, ["the cat"], ["the dog ran"])
-    ours = joined(tokenizer, np.array(a), np.array(b))
+    (whole,) = tokenizer.encode(["the cat"], ["the dog ran"])
+    ours = tokenizer.lay_out(a, b)
     assert (ours.ids.tolist(), ours.second) == (whole.ids.tolist(), whole.second)
 
 

@@ -8,9 +8,10 @@ import torch
 
 from finetune.data.batches import batches_in_epoch, collate, epoch_order, make_batch, padded_length, smallest_batch
 from finetune.data.data_options import TagDataOptions
-from finetune.tasks.task import Feature, Tokens
+from finetune.tasks.task import Feature
 from finetune.tasks.token_classification import TokenClassification
 from minibert.tokenizer import Tokenizer
+from minibert.tokenizer.batch import Encoding
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003)
 
@@ -44,7 +45,7 @@ def test_batches_are_of_like_length_but_come_in_no_order_of_length() -> None:
 
 
 def test_collating_pads_on_the_right_and_leaves_the_mask_out_where_nothing_is_padded() -> None:
-    pair, text = Tokens(np.array([2, 7, 3, 8, 3], np.int32), 3), Tokens(np.array([2, 9, 3], np.int32), 3)
+    pair, text = Encoding(np.array([2, 7, 3, 8, 3], np.int32), 3), Encoding(np.array([2, 9, 3], np.int32), 3)
     input_ids, segments, mask = collate([pair, text], pad_id=0, limit=None)
     assert input_ids.tolist() == [[2, 7, 3, 8, 3], [2, 9, 3, 0, 0]]
     assert segments.tolist() == [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]
@@ -69,7 +70,7 @@ def test_a_batch_and_its_known_states_are_as_wide_as_each_other_and_no_wider_tha
 ) -> None:
     task = TokenClassification(TagDataOptions(max_length=max_length).fitted(32), tokenizer, ("O", "B-X"))
     features = [
-        Feature(example, (Tokens(np.full(length, 5, np.int32), length),), hidden=torch.ones(1, length, 2))
+        Feature(example, (Encoding(np.full(length, 5, np.int32), length),), hidden=torch.ones(1, length, 2))
         for example, length in enumerate([16, 17])
     ]
     batch = make_batch(features, task, labelled=False)

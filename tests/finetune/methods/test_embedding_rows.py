@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from finetune.methods.embedding_rows import RowsInUse, narrow_to, widen
-from finetune.tasks.task import Feature, Tokens
+from finetune.tasks.task import Feature
 from minibert.heads import BertForSequenceClassification
+from minibert.tokenizer.batch import Encoding
 from tests.helpers import TINY, ragged_batch, tiny_model
 
 
 def features(input_ids: Tensor) -> list[Feature]:
-    return [Feature(n, (Tokens(row.numpy().astype(np.int32), len(row)),)) for n, row in enumerate(input_ids)]
+    return [Feature(n, (Encoding(row.numpy().astype(np.int32), len(row)),)) for n, row in enumerate(input_ids)]
 
 
 def train(model: BertForSequenceClassification) -> list[Tensor]:

@@ -13,7 +13,7 @@ from finetune.data.examples import Answer, ChoiceExample, QuestionExample, Tagge
 from finetune.scoring.doubts import doubts, unknown_share
 from finetune.tasks.multiple_choice import MultipleChoice
 from finetune.tasks.question_answering import Found, QuestionAnswering, Span
-from finetune.tasks.task import Feature, Task, joined
+from finetune.tasks.task import Feature, Task
 from finetune.tasks.text_classification import TextClassification
 from finetune.tasks.token_classification import Tagged, TokenClassification
 from minibert.tokenizer import Tokenizer
@@ -119,7 +119,7 @@ def test_of_losses_vocabularies_and_small_files(
     task: Task[Any, Any] = Silent(TextDataOptions(), tokenizer, ("x", "y"))
     (cat,) = tokenizer.encode_plain(["cat"])[0]
     ids = np.array([tokenizer.unk_id] * unknown + [cat] * (5 - unknown))
-    feature = Feature(0, (joined(tokenizer, ids),))
+    feature = Feature(0, (tokenizer.lay_out(ids),))
     assert unknown_share([feature], tokenizer) == unknown / 5
     found = list(doubts(task, texts("x") * examples, [None], trained_on=[feature], losses=losses))
     assert len(found) == len(said)

@@ -1,11 +1,13 @@
-"""spiece.model is read as SentencePiece and protobuf read it, and its texts are cut as SentencePiece cuts them."""
+"""spiece.model: its texts are cut as SentencePiece cuts them, but for a comma; a damaged one is refused."""
 
 from __future__ import annotations
 
 import math
 import struct
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
@@ -27,17 +29,18 @@ def made(directory: Path) -> Path:
     return albert_files(directory, TEXTS, 90, given=ALBERT_GIVEN) / "spiece.model"
 
 
-def test_pieces_scores_and_characters_are_those_that_protobuf_reads(tmp_path: Path) -> None:
+def test_pieces_and_characters_are_the_files_and_scores_but_for_commas(tmp_path: Path) -> None:
     path = made(tmp_path)
-    found = read_spiece(path)
+    found, charsmap = read_spiece(path)
+    pieces = [piece for piece, _ in found]
     reference = sentencepiece_model_pb2.ModelProto()
     reference.ParseFromString(path.read_bytes())
-    assert found.pieces == [piece.piece for piece in reference.pieces]
-    commas = [piece for piece in found.pieces if len(piece) > 1 and piece.endswith(",")]
+    assert pieces == [piece.piece for piece in reference.pieces]
+    commas = [piece for piece in pieces if len(piece) > 1 and piece.endswith(",")]
     expected = [piece.score - 100 if piece.piece in commas else piece.score for piece in reference.pieces]
-    assert found.scores == expected
-    assert found.charsmap == reference.normalizer_spec.precompiled_charsmap
-    assert found.pieces[:6] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "("]
+    assert [score for _, score in found] == expected
+    assert charsmap == reference.normalizer_spec.precompiled_charsmap
+    assert pieces[:6] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "("]
 
 
 def test_texts_are_cut_as_sentencepiece_cuts_them(tmp_path: Path) -> None:
@@ -68,7 +71,7 @@ def test_a_comma_behind_a_digit_is_a_piece_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "spiece.model"
     path.write_bytes(scored(*SPECIAL, ("▁2,", -1.0, 1), ("▁2", -5.0, 1), (",", -5.0, 1), ("▁a,", -1.0, 1)))
     tokenizer = Tokenizer.load(path)
-    assert read_spiece(path).scores[5:] == [-101.0, -5.0, -5.0, -1.0]
+    assert [score for _, score in read_spiece(path)[0][5:]] == [-101.0, -5.0, -5.0, -1.0]
     assert tokenizer.tokens(tokenizer.encode_plain(["2, a,"])[0]) == ["▁2", ",", "▁a,"]
 
 
@@ -78,6 +81,8 @@ def test_a_comma_behind_a_digit_is_a_piece_of_its_own(tmp_path: Path) -> None:
         (b"", "expected a SentencePiece model, found no piece"),
         (b"no model", "expected a SentencePiece model"),
         (scored(*SPECIAL)[:-1], "expected a SentencePiece model"),
+        (scored(*SPECIAL) + b"\x0a\x00", "expected a SentencePiece model"),  # a piece without a text
+        (scored(*SPECIAL) + b"\x0a\x04\x0a\x02\xff\xfe", "expected a SentencePiece model"),  # one that is not UTF-8
         (scored(*SPECIAL, ("<0x00>", 0.0, 6)), "piece '<0x00>' is of the type 6, which ALBERT does not have"),
         (scored(*SPECIAL) + b"\x12\x02\x18\x02", "expected a unigram model, found SentencePiece's model type 2"),
         (scored(*SPECIAL, ("a", -1.0, 1), ("a", -1.0, 1)), "expected every piece once"),
@@ -113,3 +118,39 @@ def test_any_cut_of_a_model_is_refused_or_read(tmp_path: Path) -> None:
             assert str(error).startswith(f"{path}: ")
             refused += 1
     assert refused > read > 0
+
+
+def test_random_bytes_in_a_model_are_refused_or_read(tmp_path: Path) -> None:
+    """Anywhere: in the messages, in the pieces, and in the table of characters."""
+    content = made(tmp_path / "whole").read_bytes()
+    rng = np.random.default_rng(0)
+    path = tmp_path / "spiece.model"
+    refused = 0
+    for count in rng.integers(1, 200, size=400).tolist():
+        damaged = np.frombuffer(content, np.uint8).copy()
+        # Half of them in the first pieces, since the table is most of the file.
+        places = rng.integers(0, len(damaged) if count % 2 else 2_000, size=count)
+        damaged[places] = rng.integers(0, 256, size=count)
+        path.write_bytes(damaged.tobytes())
+        try:
+            Tokenizer.load(path)
+        except InputError as error:
+            assert str(error).startswith(f"{path}") and "\n" not in str(error)
+            refused += 1
+    assert refused > 200
+    for length in range(1, 200):
+        path.write_bytes(rng.bytes(length))
+        assert refusal(lambda: Tokenizer.load(path)).startswith(f"{path}: expected a SentencePiece model")
+
+
+def test_without_the_libraries_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made(tmp_path)
+    Tokenizer.load(path).save(tmp_path / "saved")
+    for library in ("sentencepiece.sentencepiece_model_pb2", "google.protobuf.message"):
+        with monkeypatch.context() as context:
+            context.setitem(sys.modules, library, None)
+            assert refusal(lambda: Tokenizer.load(path)) == (
+                f"{path}: to read a SentencePiece model needs the extra sentencepiece: "
+                "pip install -e '.[sentencepiece]' in minibert's checkout"
+            )
+            assert Tokenizer.load(tmp_path / "saved").kind == "unigram"  # tokenizer.json needs neither

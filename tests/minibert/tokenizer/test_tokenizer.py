@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from minibert.errors import InputError
-from minibert.tokenizer import Tokenizer
+from minibert.tokenizer import Tokenizer, long_texts
+from minibert.tokenizer.batch import pad
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SMALL = [*SPECIALS, "the", "man", "went", "##s", "to"]  # ids 5 to 9
@@ -79,6 +80,46 @@ def test_truncation_takes_from_the_longer_text_first(tmp_path: Path) -> None:
     assert batch.input_ids.tolist() == [[2, 5, 6, 3, 16, 15, 3]]
     # A call's maximum does not stay behind.
     assert tokenizer(["the man went to buy"]).input_ids.shape == (1, 7)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_encoding_many_texts_gives_the_rows_of_a_call_without_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paired: bool
+) -> None:
+    tokenizer = small(tmp_path)
+    texts = ["the man", "", "a the [SEP] man went to buy milk .", "中国人", "buying [MASK]", "[PAD]"]
+    pairs = ["", "milk", "the", "buy the cafe", "zzz", "to"] if paired else None
+    batch = tokenizer(texts, pairs, max_length=7)
+    monkeypatch.setattr(long_texts, "TEXTS_AT_ONCE", 4)
+    encodings = list(tokenizer.encode(texts, pairs, max_length=7))
+    assert [len(each.ids) for each in encodings] == batch.lengths.tolist()
+    assert pad([each.ids for each in encodings], tokenizer.pad_id).tolist() == batch.input_ids.tolist()
+    assert [len(each.ids) - each.second for each in encodings] == batch.token_type_ids.sum(1).tolist()
+    assert max(batch.lengths) == 7 and batch.special_tokens_mask.any() and (batch.token_type_ids.sum() > 0) == paired
+    with pytest.raises(InputError, match="2 texts but 1 pairs"):
+        list(tokenizer.encode(["a", "b"], ["c"]))
+    assert list(tokenizer.encode([])) == []
+
+
+def test_a_text_that_cannot_be_encoded_is_named_by_its_number_among_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_texts, "TEXTS_AT_ONCE", 2)
+    found = small(tmp_path).encode(["the", "man", "went", "a \ud800"])
+    assert [len(next(found).ids), len(next(found).ids)] == [3, 3]
+    with pytest.raises(InputError, match="text 4, character 2: expected Unicode text"):
+        next(found)
+
+
+def test_encoding_with_offsets_leaves_the_special_tokens_round_a_text_out(tmp_path: Path) -> None:
+    tokenizer = small(tmp_path)
+    texts = ["The mans [MASK].", "", "中国"]
+    batch = tokenizer(texts)
+    for row, (ids, offsets) in enumerate(tokenizer.encode_with_offsets(texts)):
+        inside = slice(1, int(batch.lengths[row]) - 1)
+        assert ids.tolist() == batch.input_ids[row, inside].tolist()
+        assert offsets.shape == (len(ids), 2)
+        assert offsets.tolist() == batch.offsets[row, inside].tolist()
 
 
 def test_dtypes_and_device(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from minibert.tokenizer import Tokenizer
-from minibert.tokenizer import tokenizer as module
+from minibert.tokenizer import long_texts as module
 from minibert.tokenizer.vocabulary import Kind
 from tests.helpers import refusal
 from tests.minibert.unicode_strings import strings
@@ -70,12 +72,13 @@ def test_long_parts_of_wordpiece_are_cut_between_words(added: list[str]) -> None
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
 def test_of_a_long_text_only_a_beginning_is_encoded(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = trained(kind, [])
+    beginning = partial(tokenizer._seams.beginning, tokens=128, count=tokenizer._count_tokens)
     text = "the mill , " * 100_000
-    assert len(tokenizer._beginning(text, 128)) < 70_000
-    assert len(tokenizer._beginning("the " + " " * 70_000 + text, 128)) < 300_000  # as far as it takes
+    assert len(beginning(text)) < 70_000
+    assert len(beginning("the " + " " * 70_000 + text)) < 300_000  # as far as it takes
     if kind == "wordpiece":
-        assert len(tokenizer._beginning("." * 1_000_000, 128)) < 70_000
-        assert len(tokenizer._beginning("字" * 1_000_000, 128)) < 70_000
+        assert len(beginning("." * 1_000_000)) < 70_000
+        assert len(beginning("字" * 1_000_000)) < 70_000
 
 
 def test_half_a_character_in_a_long_text_is_named() -> None:
