@@ -22,8 +22,8 @@ import minibert
 from benchmarks.machine import describe_machine, machine_line, usable_cores
 from benchmarks.options import ReviewsOptions
 from benchmarks.runner import Results, Run, alternate, checksum, run_python, settings_of, workplace
-from finetune.data.tables import TableFormat
-from finetune.data.texts import TextColumns, read_texts
+from finetune.data.data_options import TextDataOptions
+from finetune.data.texts import read_texts
 from minibert.checkpoint import write_whole
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM
@@ -110,8 +110,8 @@ class Study:
 
         split = Split(self.scratch / f"split-{seed}", seed)
         if not split.texts.exists():
-            columns = TextColumns(self.options.text_column, None, self.options.label_column)
-            rows = [(one.label, one.text) for one in read_texts(self.options.data, columns, TableFormat())]
+            reading = TextDataOptions(text_column=self.options.text_column, label_column=self.options.label_column)
+            rows = [(one.label, one.text) for one in read_texts(self.options.data, reading)]
             labels = [label for label, _ in rows]
             if len(set(labels)) < 2:
                 raise InputError(f"{self.options.data}: expected two classes or more, found {labels[0]!r} alone")

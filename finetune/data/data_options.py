@@ -15,7 +15,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from finetune.data.tables import JSON_FILES, TableFormat
-from finetune.data.texts import TextColumns
 from minibert.console import cli
 from minibert.errors import InputError
 from minibert.files.text import suffix
@@ -58,17 +57,19 @@ class TextDataOptions:
         """How the file is read."""
         return TableFormat(delimiter=self.delimiter, header=self.header, quoting=self.quoting)
 
-    def columns(self, *, labelled: bool) -> TextColumns:
-        """The columns to read.
+    def columns(self, *, labelled: bool) -> dict[str, str]:
+        """Option -> the column that it names, of those to read: text, second text, label, as far as there are such.
 
         Raises:
             InputError: two of them are the same.
         """
-        columns = TextColumns(self.text_column, self.text_pair_column, self.label_column if labelled else None)
-        found = {"--text-column": columns.text, "--text-pair-column": columns.pair, "--label-column": columns.label}
-        given = {name: column for name, column in found.items() if column is not None}
-        if len(set(given.values())) < len(given):
-            told = ", ".join(f"{name} {column}" for name, column in given.items())
+        columns = {"--text-column": self.text_column}
+        if self.text_pair_column is not None:
+            columns["--text-pair-column"] = self.text_pair_column
+        if labelled:
+            columns["--label-column"] = self.label_column
+        if len(set(columns.values())) < len(columns):
+            told = ", ".join(f"{option} {column}" for option, column in columns.items())
             raise InputError(f"{told}: expected different columns")
         return columns
 

@@ -23,7 +23,7 @@ from finetune.data.conll import (
     read_conll,
     split_columns,
 )
-from finetune.data.examples import Id, TaggedExample, check_id
+from finetune.data.examples import TaggedExample
 from finetune.data.tables import JSON_FILES, Row, TableFormat, given_rows, jsonl_rows, read_rows
 from finetune.data.tags import OUTSIDE
 from finetune.data.tally import Tally
@@ -81,7 +81,7 @@ def read_tagged(path: str, names: Names = USUAL, *, tally: Tally | None = None) 
         return read_conll(path, names=names, tally=tally)
     fields = (names.field_of_words or WORDS, names.field_of_tags or TAGS)
     see = "see --word-column and --tag-column, expected a list of words and one of their tags"
-    rows = read_rows(path, fields, TableFormat(kind="jsonl"), tally=tally, optional=["id"], see=see)
+    rows = read_rows(path, fields, TableFormat(kind="jsonl"), tally=tally, see=see)
     found = sentences_of(rows, tally, fields)
     return _telling(found, tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
@@ -108,14 +108,14 @@ def read_sentences(
     if layout == "columns":
         return conll_sentences(lines, path, tally, labelled=False, names=names)
     if layout == "text":
-        texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"), None)) for row, line in tally.counted(lines))
+        texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),)) for row, line in tally.counted(lines))
         found = sentences_of(texts, tally, (TEXT,), what="the text")
         return _telling(found, tally, f"{shown(path)}: running text, a sentence a line")
     first = next(((row, line) for row, line in lines if line.strip()), None)
     if first is None:
         raise InputError(f"{shown(path)}: no row in it, expected at least one")
     field = names.field_of_words or (WORDS if _is_object(first[1], WORDS) else TEXT)
-    rows = jsonl_rows(path, chain([first], lines), (field,), tally, ["id"], "see --word-column")
+    rows = jsonl_rows(path, chain([first], lines), (field,), tally, "see --word-column")
     return _telling(sentences_of(rows, tally, (field,)), tally, f"{shown(path)}: JSON lines, field {field}")
 
 
@@ -124,7 +124,7 @@ def given_sentences(items: Iterable[Any], tally: Tally, names: Names = USUAL) ->
     iterator = iter(items)
     first = list(islice(iterator, 1))
     field = names.field_of_words or next((WORDS for item in first if isinstance(item, dict) and WORDS in item), TEXT)
-    return sentences_of(given_rows(chain(first, iterator), (field,), tally, ["id"]), tally, (field,))
+    return sentences_of(given_rows(chain(first, iterator), (field,), tally), tally, (field,))
 
 
 def _telling(sentences: Iterator[TaggedExample], tally: Tally, what: str) -> Iterator[TaggedExample]:
@@ -237,25 +237,22 @@ def _is_object(line: str, field: str | None = None) -> bool:
 def sentences_of(
     rows: Iterable[Row], tally: Tally, fields: tuple[str, ...], *, what: str = ""
 ) -> Iterator[TaggedExample]:
-    """The sentences of rows with a text or a list of words, a list of tags where there are two fields, and an id or
-    None; a text that stands in no field is called `what` in messages. Errors as `read_tagged` and `read_sentences`."""
-    return tally.made(rows, lambda row: _sentence(*row, fields, what or f"field {fields[0]!r}"))
+    """The sentences of rows with a text or a list of words, and a list of tags where there are two fields; a text that
+    stands in no field is called `what` in messages. Errors as `read_tagged` and `read_sentences`."""
+    return tally.made(rows, lambda row: _sentence(row, fields, what or f"field {fields[0]!r}"))
 
 
-def _sentence(row: int, where: str, cells: tuple[Any, ...], fields: tuple[str, ...], what: str) -> TaggedExample:
-    text, *tags, id = cells
-    named: Id | None = None if id is None else check_id(id, f"{where}: field 'id'")
+def _sentence(read: Row, fields: tuple[str, ...], what: str) -> TaggedExample:
+    row, where, (text, *tags), id = read.row, read.where, read.cells, read.id
     if len(fields) == 1 and (fields[0] == TEXT or not isinstance(text, list)):
         text = check_text(text, f"{where}: {what}")
         offsets = tuple(cut_words(text))
-        return TaggedExample(
-            tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=named
-        )
+        return TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=id)
     words = _strings(text, f"{where}: {what}")
     found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
     if found is not None and len(found) != len(words):
         raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected as many")
-    return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=named)
+    return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=id)
 
 
 def _strings(value: Any, what: str) -> tuple[str, ...]:

@@ -75,26 +75,20 @@ def read_questions(path: str, *, tally: Tally | None = None) -> Iterator[Questio
     tally = tally or Tally()
     if path != STANDARD_INPUT and suffix(path) != ".jsonl":
         return _read(path, labelled=False, tally=tally)[0]
-    rows = read_rows(path, FIELDS, TableFormat(kind="jsonl"), tally=tally, optional=["id"])
-    return question_examples(rows, tally)
+    return question_examples(read_rows(path, FIELDS, TableFormat(kind="jsonl"), tally=tally), tally)
 
 
 def question_examples(rows: Iterable[Row], tally: Tally) -> Iterator[QuestionExample]:
-    """The questions of rows of `FIELDS` and an id or None; errors as `read_questions`."""
+    """The questions of rows of `FIELDS`; errors as `read_questions`."""
     return tally.made(rows, _asked)
 
 
-def _asked(found: Row) -> QuestionExample:
-    row, where, (question, context, id) = found
-    return QuestionExample(
-        id=str(row) if id is None else check_id(id, f"{where}: field 'id'"),
-        question=check_text(question, f"{where}: field 'question'"),
-        context=check_text(context, f"{where}: field 'context'"),
-        answers=(),
-        is_impossible=False,
-        title="",
-        where=where,
+def _asked(row: Row) -> QuestionExample:
+    id = str(row.row) if row.id is None else row.id
+    question, context = (
+        check_text(cell, f"{row.where}: field {field!r}") for field, cell in zip(FIELDS, row.cells, strict=True)
     )
+    return QuestionExample(id, question, context, answers=(), is_impossible=False, title="", where=row.where)
 
 
 class _Question(NamedTuple):
@@ -170,30 +164,23 @@ def _list(record: dict[str, Any], field: str, place: str) -> list[Any]:
 # --- Answers that stand elsewhere ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Misplaced:
-    """Questions with an answer that does not stand where its `answer_start` says."""
-
-    count: int
-    first: str  # which the first one is, and what stands there instead; "" where there is none
-
-
-def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[QuestionExample], Misplaced]:
-    """Those to train on, every answer of which stands where it should; and what was left out.
+def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[QuestionExample], str]:
+    """Those to train on, every answer of which stands where its `answer_start` says; and of the first of the others
+    what stands there instead, "" where there is none.
 
     Scoring compares texts alone, so that there all questions stay.
     """
     kept: list[QuestionExample] = []
     first = ""
     for question in questions:
-        wrong = _misplaced_answer(question)
+        wrong = next((one for one in question.answers if not _stands(one, question.context)), None)
         if wrong is None:
             kept.append(question)
         elif not first:
             there = question.context[max(wrong.start, 0) :][: len(wrong.text)]
             first = f"{question.where}: the answer {wrong.text!r:.60} is said to start at {wrong.start}, where "
             first += f"{there!r:.60} stands"
-    return kept, Misplaced(len(questions) - len(kept), first)
+    return kept, first
 
 
 def count_absent(questions: Sequence[QuestionExample]) -> int:
@@ -204,5 +191,5 @@ def count_absent(questions: Sequence[QuestionExample]) -> int:
     )
 
 
-def _misplaced_answer(question: QuestionExample) -> Answer | None:
-    return next((a for a in question.answers if a.start < 0 or not question.context.startswith(a.text, a.start)), None)
+def _stands(answer: Answer, context: str) -> bool:
+    return answer.start >= 0 and context.startswith(answer.text, answer.start)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple, get_args
 
+from finetune.data.examples import Id, check_id
 from finetune.data.tally import Tally
 from minibert.errors import InputError
 from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
@@ -60,6 +61,12 @@ class Row(NamedTuple):
     row: int  # the line of the file at which it begins, from 1
     where: str  # "reviews.csv:17"
     cells: tuple[Any, ...]  # strings; from .jsonl whatever the field holds
+    field_id: Any = None  # what a JSON object has in its field id, if it has one
+
+    @property
+    def id(self) -> Id | None:
+        """What the file calls the row, if anything. Raises InputError, as `check_id`."""
+        return None if self.field_id is None else check_id(self.field_id, f"{self.where}: field 'id'")
 
 
 def read_rows(
@@ -68,13 +75,11 @@ def read_rows(
     table: TableFormat | None = None,
     *,
     tally: Tally | None = None,
-    optional: Sequence[str] = (),
     see: str = "",
 ) -> Iterator[Row]:
     """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
 
     columns: names from the header, or the fields of .jsonl objects; numbers from 1 ("1", "4") where there is no header.
-    optional: fields of .jsonl objects that need not be there: None then, behind the columns.
     see: for messages, what to do where a column is not there.
     A .txt file has one column, the line, and takes any one name, unless a delimiter is given and several columns are
     asked for, or its first line has the tab that is given: then it is as .csv. Standard input is .jsonl where its first
@@ -92,7 +97,7 @@ def read_rows(
     table, tally = table or TableFormat(), tally or Tally()
     kind, lines = _kind(path, table, columns)
     if kind == "jsonl":
-        rows = jsonl_rows(path, lines, columns, tally, optional, see)
+        rows = jsonl_rows(path, lines, columns, tally, see)
     elif kind == "txt":
         rows = _text_rows(path, tally.counted(lines), columns, tally, table.delimiter or "\t")
     else:
@@ -191,7 +196,7 @@ def _named_rows(
             hint = "; --quoting takes the quotation marks off" if not quoting and f'"{column}"' in header else ""
             hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header where that is none")
             raise InputError(
-                f"{shown(path)}:{first[0]}: column {column!r} {found}; the header's are {_listed(header)}{hint}"
+                f"{shown(path)}:{first[0]}: column {column!r} {found}; the header's are {listed(header)}{hint}"
             )
     chosen = [header.index(column) for column in columns]
 
@@ -238,7 +243,7 @@ def _seen_quoted(rows: Iterator[Row], tally: Tally) -> Iterator[Row]:
         yield row
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """For messages: the first twenty."""
     names = list(names)
     return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "") or "none"
@@ -248,20 +253,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def jsonl_rows(
-    path: str,
-    lines: Iterable[tuple[int, str]],
-    columns: Sequence[str],
-    tally: Tally | None = None,
-    optional: Sequence[str] = (),
-    see: str = "",
+    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], tally: Tally, see: str = ""
 ) -> Iterator[Row]:
     """As `read_rows` of .jsonl, from (row, line) of a file that is open already."""
-    tally = tally or Tally()
 
     def chosen_of(numbered: tuple[int, str]) -> Row:
         row, line = numbered
         where = f"{shown(path)}:{row}"
-        return Row(row, where, _fields(parse_object(line, where), columns, where, optional, see))
+        return _row_of(parse_object(line, where), row, where, columns, see)
 
     return tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
 
@@ -274,9 +273,7 @@ def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple
             tally.blank += 1
 
 
-def given_rows(
-    items: Iterable[Any], columns: Sequence[str], tally: Tally | None = None, optional: Sequence[str] = ()
-) -> Iterator[Row]:
+def given_rows(items: Iterable[Any], columns: Sequence[str], tally: Tally) -> Iterator[Row]:
     """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
     order, or, where one column is asked for, that value alone.
 
@@ -284,27 +281,26 @@ def given_rows(
         InputError, naming the row, from 1, as the `tally` has it: a column that a mapping does not have, or another
         number of values.
     """
-    return (tally or Tally()).made(enumerate(items, start=1), lambda item: _given(*item, columns, optional))
+
+    def chosen_of(numbered: tuple[int, Any]) -> Row:
+        row, item = numbered
+        where = f"row {row}"
+        if isinstance(item, Mapping):
+            return _row_of(item, row, where, columns)
+        cells = tuple(item) if isinstance(item, tuple | list) else (item,)
+        if len(cells) != len(columns):
+            raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {listed(columns)}")
+        return Row(row, where, cells)
+
+    return tally.made(enumerate(items, start=1), chosen_of)
 
 
-def _given(row: int, item: Any, columns: Sequence[str], optional: Sequence[str]) -> Row:
-    where = f"row {row}"
-    if isinstance(item, Mapping):
-        return Row(row, where, _fields(item, columns, where, optional))
-    cells = tuple(item) if isinstance(item, tuple | list) else (item,)
-    if len(cells) != len(columns):
-        raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {_listed(columns)}")
-    return Row(row, where, (*cells, *(None for _ in optional)))
-
-
-def _fields(
-    record: Mapping[str, Any], columns: Sequence[str], where: str, optional: Sequence[str], see: str = ""
-) -> tuple[Any, ...]:
+def _row_of(record: Mapping[str, Any], row: int, where: str, columns: Sequence[str], see: str = "") -> Row:
     for column in columns:
         if column not in record:
             hint = see and f"; {see}"
-            raise InputError(f"{where}: field {column!r} is not there; the object's are {_listed(record)}{hint}")
-    return (*(record[column] for column in columns), *map(record.get, optional))
+            raise InputError(f"{where}: field {column!r} is not there; the object's are {listed(record)}{hint}")
+    return Row(row, where, tuple(record[column] for column in columns), record.get("id"))
 
 
 def _text_rows(
@@ -312,7 +308,7 @@ def _text_rows(
 ) -> Iterator[Row]:
     if len(columns) > 1:
         raise InputError(
-            f"{shown(path)}: one text a line is one column, but {_listed(columns)} are asked for, as a "
+            f"{shown(path)}: one text a line is one column, but {listed(columns)} are asked for, as a "
             "table has them: .csv, .tsv or .jsonl, or with --delimiter"
         )
     for row, line in lines:

@@ -217,7 +217,7 @@ def _refusal(example: TaggedExample, word: int, scheme: Scheme, *, chosen: bool)
 # --- Tags as the classes of a model ----------------------------------------------------------------------------------
 
 
-def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme) -> tuple[str, ...]:
+def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme, path: str) -> tuple[str, ...]:
     """The classes of a tagger: O, then for each type of the training file, sorted, all prefixes of the scheme.
 
     All, so that a sentence in dev may use I-x where training had entities of one word only.
@@ -227,12 +227,11 @@ def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme) -> tuple[str, 
     """
     kinds = sorted({entity.type for example in examples for entity in entities(_tags(example))})
     if not kinds:
-        path = examples[0].where.rpartition(":")[0] if examples else "tags"
         raise InputError(f"{path}: expected entities, found the tag O alone")
     return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in PREFIXES[scheme]))
 
 
-def tag_classes(examples: Sequence[TaggedExample]) -> tuple[str, ...]:
+def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]:
     """The classes of a tagger whose tags spell no entities, such as parts of speech: the training file's, sorted.
 
     Raises:
@@ -240,7 +239,6 @@ def tag_classes(examples: Sequence[TaggedExample]) -> tuple[str, ...]:
     """
     found = sorted({tag for example in examples for tag in _tags(example)})
     if len(found) < 2:
-        path = examples[0].where.rpartition(":")[0] if examples else "tags"
         raise InputError(f"{path}: expected two different tags or more, found {', '.join(map(repr, found))}")
     return tuple(found)
 

@@ -131,7 +131,27 @@ def _macro(counts: Sequence[tuple[int, int, int]]) -> dict[str, float]:
     return {f"macro_{name}": fmean(getattr(figures, name) for figures in seen) if seen else 0.0 for name in names}
 
 
-# --- Classification --------------------------------------------------------------------------------------------------
+# --- Texts: a class, several classes or a number ---------------------------------------------------------------------
+
+
+def text_metrics(problem_type: str, targets: Sequence[Any], answers: Sequence[Any], classes: int) -> dict[str, float]:
+    """The metrics of a kind of text classification; targets, answers: as `finetune.data.labels.label_targets`."""
+    if problem_type == "regression":
+        return regression_metrics(targets, answers)
+    if problem_type == "multi_label_classification":
+        return multi_label_metrics(targets, answers)
+    return classification_metrics(targets, answers, classes)
+
+
+def text_figures(
+    problem_type: str, targets: Sequence[Any], answers: Sequence[Any], labels: Sequence[str]
+) -> list[ClassFigures]:
+    """Each class for itself, in the labels' order; none of a number. As `text_metrics`."""
+    if problem_type == "regression":
+        return []
+    several = problem_type == "multi_label_classification"
+    counts = _label_counts(targets, answers) if several else _class_counts(targets, answers, len(labels))
+    return [_figures(label, *count) for label, count in zip(labels, counts, strict=True)]
 
 
 def classification_metrics(targets: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
@@ -151,12 +171,6 @@ def classification_metrics(targets: Sequence[int], predictions: Sequence[int], c
     return metrics
 
 
-def class_figures(targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]) -> list[ClassFigures]:
-    """Each class for itself, in the labels' order."""
-    counts = _class_counts(targets, predictions, len(labels))
-    return [_figures(label, *count) for label, count in zip(labels, counts, strict=True)]
-
-
 def _class_counts(targets: Sequence[int], predictions: Sequence[int], classes: int) -> list[tuple[int, int, int]]:
     from torchmetrics.functional.classification import multiclass_stat_scores  # here: it takes seconds to import
 
@@ -174,9 +188,6 @@ def _matthews(targets: Sequence[int], predictions: Sequence[int], classes: int) 
         return 0.0
     answers, truth = torch.tensor(predictions), torch.tensor(targets)
     return round(float(multiclass_matthews_corrcoef(answers, truth, num_classes=classes)), 6)
-
-
-# --- Several labels at once ------------------------------------------------------------------------------------------
 
 
 def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> dict[str, float]:
@@ -200,22 +211,11 @@ def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[
     }
 
 
-def multi_label_figures(
-    targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]], labels: Sequence[str]
-) -> list[ClassFigures]:
-    """Each label for itself, in the labels' order."""
-    counts = _label_counts(targets, predictions)
-    return [_figures(label, *count) for label, count in zip(labels, counts, strict=True)]
-
-
 def _label_counts(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
     from torchmetrics.functional.classification import multilabel_stat_scores
 
     answers, truth = torch.tensor(predictions), torch.tensor(targets)
     return _counts(multilabel_stat_scores(answers, truth, num_labels=truth.shape[1], average=None))
-
-
-# --- Numbers ---------------------------------------------------------------------------------------------------------
 
 
 def regression_metrics(targets: Sequence[float], predictions: Sequence[float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from finetune.data.data_options import (
     TagDataOptions,
     TextDataOptions,
 )
-from finetune.data.labels import find_labels, label_ids, label_vectors
+from finetune.data.labels import find_labels, label_targets
 from finetune.data.sentences import read_tagged
 from finetune.data.squad import read_squad
 from finetune.data.tables import JSON_FILES, Row
 from finetune.data.tags import entities, is_tag
 from finetune.data.tally import Tally
-from finetune.data.texts import TextColumns, read_texts, text_examples
+from finetune.data.texts import read_texts, text_examples
 from finetune.inference import note_all, show_figures
 from finetune.inference_options import ScoreOptions
 from finetune.scoring import metrics
@@ -130,26 +131,20 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
 
 def score_texts(data: str, predictions: str, data_options: TextDataOptions) -> Figures:
     """The class of each text on a line, all that hold with commas between them, or a number."""
-    columns = data_options.columns(labelled=True)
-    spelling: Any = {"problem_type": data_options.problem_type, "label_separator": data_options.label_separator}
-    examples = list(read_texts(data, columns, data_options.table, **spelling, tally=_all_or_none(data)))
-    count = len(examples)
-    given = _one_a_line(predictions, count, data)
+    examples = list(read_texts(data, data_options, tally=_all_or_none(data)))
+    given = _one_a_line(predictions, len(examples), data)
     rows = (Row(row, where, ("-", text)) for row, (text, where) in enumerate(given, start=1))
-    answers = list(text_examples(rows, TextColumns(), Tally(), **spelling))
-    if data_options.regression:
-        truth, numbers = ([example.label for example in some] for some in (examples, answers))
-        return _figures(count, metrics.regression_metrics(truth, numbers))  # type: ignore[arg-type]  # read as numbers
-    labels = find_labels([*examples, *answers], data)
-    if unknown := sorted(set(labels) - set(find_labels(examples, data))):
-        note_all([f"{shown(predictions)}: no example in {data} has the class {' or '.join(map(repr, unknown[:10]))}"])
-    if data_options.multi_label:
-        targets, found = label_vectors(examples, labels), label_vectors(answers, labels)
-        by_class = metrics.multi_label_figures(targets, found, labels)
-        return _figures(count, metrics.multi_label_metrics(targets, found), by_class)
-    right, told = label_ids(examples, labels), label_ids(answers, labels)
-    by_class = metrics.class_figures(right, told, labels)
-    return _figures(count, metrics.classification_metrics(right, told, len(labels)), by_class)
+    answers = list(text_examples(rows, replace(data_options, text_pair_column=None), Tally(), labelled=True))
+    labels: tuple[str, ...] = ()
+    if not data_options.regression:
+        labels = find_labels([*examples, *answers], data)
+        if unknown := sorted(set(labels) - set(find_labels(examples, data))):
+            several = " or ".join(map(repr, unknown[:10]))
+            note_all([f"{shown(predictions)}: no example in {data} has the class {several}"])
+    kind = data_options.problem_type
+    targets, found = (label_targets(some, labels, kind) for some in (examples, answers))
+    by_class = metrics.text_figures(kind, targets, found, labels)
+    return _figures(len(examples), metrics.text_metrics(kind, targets, found, len(labels)), by_class)
 
 
 def score_choices(data: str, predictions: str, _: ChoiceDataOptions) -> Figures:

@@ -23,12 +23,10 @@ from finetune.data.splits import hold_out_groups
 from finetune.data.squad import FIELDS, count_absent, question_examples, read_questions, read_squad, without_misplaced
 from finetune.data.tables import given_rows
 from finetune.data.tally import Tally
-from finetune.scoring.metrics import check_metric
 from finetune.scoring.squad_scores import best_threshold, has_answer, squad_scores
 from finetune.tasks.task import Feature, Logits, Task, TaskBatch, encoded, joined, outputs_by_example, to_numpy
 from finetune.tasks.token_classification import window_bounds
 from minibert.heads import BertForQuestionAnswering, SpanLogits
-from minibert.tokenizer import Tokenizer
 
 NO_ANSWER = 0  # the position of [CLS], which stands for "not in this window"
 
@@ -72,13 +70,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     @classmethod
     def given(cls, data_options: QuestionDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[QuestionExample]:
-        return question_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
-
-    @classmethod
-    def found_in(
-        cls, data_options: QuestionDataOptions, tokenizer: Tokenizer, examples: Sequence[QuestionExample], path: str
-    ) -> Self:
-        return cls(data_options, tokenizer)
+        return question_examples(given_rows(items, FIELDS, tally), tally)
 
     def hold_out(
         self, examples: Sequence[QuestionExample], *, share: float, generator: np.random.Generator
@@ -93,19 +85,17 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     def checked(self, examples: Sequence[QuestionExample], *, training: bool) -> tuple[list[QuestionExample], str]:
         """To train on are questions whose answer stands where it should; scored are all."""
-        kept, misplaced = without_misplaced(examples)
-        if not misplaced.count:
-            return list(examples), ""
+        kept, first = without_misplaced(examples)
+        misplaced = len(examples) - len(kept)
+        if not misplaced:
+            return kept, ""
         if training:
-            return kept, f"{misplaced.count:,} question(s) left out of training: {misplaced.first}"
+            return kept, f"{misplaced:,} question(s) left out of training: {first}"
         return list(examples), (
-            f"{misplaced.count:,} question(s) have an answer that does not stand where answer_start says; scores go by "
-            f"its text, so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
-            f"{misplaced.first}"
+            f"{misplaced:,} question(s) have an answer that does not stand where answer_start says; scores go by its "
+            f"text, so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
+            f"{first}"
         )
-
-    def head(self) -> dict[str, Any]:
-        return {}
 
     def misfits(self, examples: Sequence[QuestionExample]) -> list[str]:
         """Questions that leave no room for the passage."""
@@ -184,9 +174,6 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         """(B, 2) positions of the answer's first and last token."""
         return torch.tensor([feature.target for feature in features])
 
-    def count(self, targets: Tensor) -> int:
-        return len(targets)
-
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """The mean of the cross-entropies of begin and end."""
         begin = F.cross_entropy(logits.start, targets[:, 0], reduction="sum")
@@ -260,20 +247,11 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         threshold = best_threshold(examples, texts, no_answer).threshold
         return self.with_data_options(replace(self.data_options, no_answer_threshold=threshold))
 
-    def metric(self, name: str | None) -> str:
-        return check_metric(self.name, name)
-
     def answer(self, example: QuestionExample, prediction: Found) -> dict[str, Any]:
         """The answer with its characters, "" where there is none, and the n best with their probabilities."""
         scores = torch.tensor([span.score for span in prediction.spans], dtype=torch.float64)
         candidates = [
-            {
-                "text": example.context[span.start : span.end],
-                "start": span.start,
-                "end": span.end,
-                "score": span.score,
-                "probability": share,
-            }
+            {"text": example.context[span.start : span.end], **span._asdict(), "probability": share}
             for span, share in zip(prediction.spans, scores.softmax(-1).tolist(), strict=True)
         ]
         best = {"answer": "", "start": None, "end": None, "score": None}

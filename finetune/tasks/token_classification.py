@@ -20,7 +20,6 @@ from finetune.data.conll import Names
 from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.sentences import given_sentences, read_sentences, read_tagged
-from finetune.data.splits import hold_out
 from finetune.data.tags import (
     OUTSIDE,
     Entity,
@@ -79,9 +78,9 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         cls, data_options: TagDataOptions, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str
     ) -> Self:
         if data_options.scheme == "none":
-            return cls(data_options, tokenizer, tag_classes(examples))
+            return cls(data_options, tokenizer, tag_classes(examples, path))
         checked, scheme = in_scheme(data_options, examples)
-        return cls(replace(data_options, scheme=scheme), tokenizer, tag_labels(checked, scheme))
+        return cls(replace(data_options, scheme=scheme), tokenizer, tag_labels(checked, scheme, path))
 
     @property
     def spells_entities(self) -> bool:
@@ -89,11 +88,6 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         if self.data_options.scheme == "auto":
             return all(map(is_tag, self.labels))
         return self.data_options.scheme != "none"
-
-    def hold_out(
-        self, examples: Sequence[TaggedExample], *, share: float, generator: np.random.Generator
-    ) -> tuple[list[TaggedExample], list[TaggedExample]]:
-        return hold_out(examples, share=share, generator=generator)
 
     def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
         if not self.spells_entities:

@@ -329,6 +329,6 @@ def test_wnut17(name: str, sentences: int, count: int) -> None:
     assert find_scheme(examples) == "iob2"
     assert check_tags(examples, "iob2") == examples
     assert sum(len(entities(x.tags or ())) for x in examples) == count
-    labels = tag_labels(read(str(DATA / "wnut17" / "train.conll")), "iob2")
+    labels = tag_labels(read(str(DATA / "wnut17" / "train.conll")), "iob2", "train.conll")
     assert len(labels) == 13
     assert sum(map(len, tag_ids(examples, labels))) == sum(len(x.words) for x in examples)
