@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from finetune.data import reading as readers
 from finetune.data.data_options import DATA_OPTIONS
 from finetune.data.tally import Tally
-from finetune.tasks.registry import TASKS as KINDS
 from minibert.console import cli
 
 
@@ -106,4 +106,4 @@ def read_examples(task: str, path: str) -> Iterator[Any]:
     """
     found = TASKS[task]
     reading = cli.parse(DATA_OPTIONS[found.command], found.reading.split(), prog="reading", description=task)
-    return KINDS[found.command].read(reading, path, Tally())
+    return readers.read_examples(path, reading, Tally())

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from finetune.data.examples import ChoiceExample
-from finetune.data.tables import Row, TableFormat, read_rows
+from finetune.data.tables import Row, jsonl_rows
 from finetune.data.tally import Tally
 from minibert.errors import InputError
-from minibert.files.text import check_text, json_type, suffix
+from minibert.files.text import check_text, json_type, read_lines, suffix
 
 FIELDS = ("question", "choices")
 EXPECTED = "a question, a list of choices, and as answer the right one's index, from 0"
@@ -22,14 +22,14 @@ def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None
     where the examples are not `labelled`.
 
     Raises:
-        InputError, naming file and row: a table; as `tables.read_rows`; an empty question or choice, fewer
+        InputError, naming file and row: a table; as `tables.jsonl_rows`; an empty question or choice, fewer
         than two choices, an answer that is no index of them.
     """
     columns, tally = [*FIELDS, *(["answer"] if labelled else [])], tally or Tally()
     if suffix(path) in (".csv", ".tsv"):
         raise InputError(f"{path}: {suffix(path)} is not read, expected .jsonl: {EXPECTED}")
     see = f"expected {EXPECTED}" if labelled else ""
-    return choice_examples(read_rows(path, columns, TableFormat(kind="jsonl"), tally=tally, see=see), tally)
+    return choice_examples(jsonl_rows(path, read_lines(path), columns, tally, see), tally)
 
 
 def choice_examples(rows: Iterable[Row], tally: Tally) -> Iterator[ChoiceExample]:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from finetune.data.examples import Answer, QuestionExample, check_id
-from finetune.data.tables import Row, TableFormat, read_rows
+from finetune.data.tables import Row, jsonl_rows
 from finetune.data.tally import Tally
 from minibert.errors import InputError
-from minibert.files.text import STANDARD_INPUT, check_text, json_type, parse_json, read_whole, reason, shown, suffix
+from minibert.files.text import (
+    STANDARD_INPUT,
+    check_text,
+    json_type,
+    parse_json,
+    read_lines,
+    read_whole,
+    reason,
+    shown,
+    suffix,
+)
 
 FIELDS = ("question", "context")  # of a question to be predicted
 # How other libraries keep it: an object a line or in an array, each with its own context, answers.text and
@@ -18,8 +27,7 @@ FIELDS = ("question", "context")  # of a question to be predicted
 FLAT = "; of records that have a context each docs/finetuning.md makes such a file"
 
 
-@dataclass(frozen=True)
-class Questions:
+class Questions(NamedTuple):
     """A whole file: SQuAD's JSON is one object, so that all of it is in memory."""
 
     examples: tuple[QuestionExample, ...]
@@ -64,18 +72,18 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
     return tally.made(found, example_of), version_2
 
 
-def read_questions(path: str, *, tally: Tally | None = None) -> Iterator[QuestionExample]:
-    """Questions to be predicted: of a SQuAD file, or streamed from .jsonl or from standard input (`-`).
+def read_questions(path: str, *, labelled: bool = False, tally: Tally | None = None) -> Iterator[QuestionExample]:
+    """The questions of a SQuAD file; those to be predicted may also be streamed from .jsonl or standard input (`-`).
 
     Lines have the fields question and context, and may have an id; else it is the row's number.
 
     Raises:
-        InputError: as `read_squad` or `finetune.data.tables.read_rows`; an empty question or context.
+        InputError: as `read_squad` or `finetune.data.tables.jsonl_rows`; an empty question or context.
     """
     tally = tally or Tally()
-    if path != STANDARD_INPUT and suffix(path) != ".jsonl":
-        return _read(path, labelled=False, tally=tally)[0]
-    return question_examples(read_rows(path, FIELDS, TableFormat(kind="jsonl"), tally=tally), tally)
+    if labelled or (path != STANDARD_INPUT and suffix(path) != ".jsonl"):
+        return _read(path, labelled=labelled, tally=tally)[0]
+    return question_examples(jsonl_rows(path, read_lines(path), FIELDS, tally), tally)
 
 
 def question_examples(rows: Iterable[Row], tally: Tally) -> Iterator[QuestionExample]:

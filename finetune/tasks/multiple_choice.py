@@ -6,7 +6,7 @@ model; which belong together is known here, and each question's scores are compa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from finetune.data.choices import FIELDS, choice_examples, read_choices
 from finetune.data.data_options import ChoiceDataOptions
 from finetune.data.examples import ChoiceExample
-from finetune.data.tables import given_rows
-from finetune.data.tally import Tally
 from finetune.tasks.task import Feature, Logits, Task, TaskBatch, encoded, to_numpy
 from minibert.heads import BertForMultipleChoice
 
@@ -34,16 +31,6 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     model_class = BertForMultipleChoice
     first_token_only = True
     data_options: ChoiceDataOptions
-
-    @classmethod
-    def read(
-        cls, data_options: ChoiceDataOptions, path: str, tally: Tally, *, labelled: bool = True
-    ) -> Iterator[ChoiceExample]:
-        return read_choices(path, labelled=labelled, tally=tally)
-
-    @classmethod
-    def given(cls, data_options: ChoiceDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[ChoiceExample]:
-        return choice_examples(given_rows(items, FIELDS, tally), tally)
 
     def features(self, examples: Sequence[ChoiceExample], *, labelled: bool = True) -> list[Feature]:
         questions = [example.question for example in examples for _ in example.choices]

@@ -7,7 +7,7 @@ and the answers of an example's features become its prediction. Shapes: S sequen
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
@@ -97,24 +97,6 @@ class Task(ABC, Generic[Example, Prediction]):
         self.labels = labels
 
     # ------------------------------------------------------------------ data
-
-    @classmethod
-    @abstractmethod
-    def read(cls, data_options: Any, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[Example]:
-        """The examples of a file.
-
-        Raises:
-            InputError: naming file and row; of a bad row, as the `tally` has it.
-        """
-
-    @classmethod
-    @abstractmethod
-    def given(cls, data_options: Any, items: Iterable[Any], tally: Tally) -> Iterator[Example]:
-        """Examples to be predicted that no file has but Python; see `finetune.data.tables.given_rows`.
-
-        Raises:
-            InputError: naming the row, as the `tally` has it.
-        """
 
     @classmethod
     def found_in(cls, data_options: Any, tokenizer: Tokenizer, examples: Sequence[Example], path: str) -> Self:

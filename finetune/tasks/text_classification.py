@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +16,6 @@ from finetune.data.data_options import TextDataOptions
 from finetune.data.examples import TextExample
 from finetune.data.labels import counted, find_labels, label_targets
 from finetune.data.splits import hold_out
-from finetune.data.tables import given_rows
-from finetune.data.tally import Tally
-from finetune.data.texts import read_texts, text_examples
 from finetune.scoring.confusion import draw_confusion
 from finetune.scoring.metrics import ClassFigures, check_metric, text_figures, text_metrics
 from finetune.tasks.task import Feature, Logits, Task, encoded, to_numpy
@@ -35,18 +32,6 @@ class TextClassification(Task[TextExample, Scores]):
     model_class = BertForSequenceClassification
     first_token_only = True
     data_options: TextDataOptions
-
-    @classmethod
-    def read(
-        cls, data_options: TextDataOptions, path: str, tally: Tally, *, labelled: bool = True
-    ) -> Iterator[TextExample]:
-        return read_texts(path, data_options, labelled=labelled, tally=tally)
-
-    @classmethod
-    def given(cls, data_options: TextDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[TextExample]:
-        columns = data_options.columns(labelled=False)
-        rows = given_rows(items, [*columns.values()], tally)
-        return text_examples(rows, data_options, tally, labelled=False)
 
     @classmethod
     def found_in(
@@ -105,21 +90,23 @@ class TextClassification(Task[TextExample, Scores]):
         return list(to_numpy(logits))
 
     def metrics(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> dict[str, float]:
-        targets, answers = self._targets(examples), self._answers(predictions)
-        return text_metrics(self.data_options.problem_type, targets, answers, len(self.labels))
+        compared = self._compared(examples, predictions)
+        return text_metrics(self.data_options.problem_type, *compared, len(self.labels))
 
-    def _answers(self, predictions: Sequence[Scores]) -> list[Any]:
-        """What the scores say, as the targets have it."""
+    def _compared(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> tuple[list[Any], list[Any]]:
+        """The targets, and what the scores say in their place."""
         scores = np.stack(predictions)
         if self.data_options.regression:
-            return scores[:, 0].tolist()
-        return (scores > 0).astype(int).tolist() if self.data_options.multi_label else scores.argmax(axis=1).tolist()
+            answers = scores[:, 0]
+        else:
+            answers = (scores > 0).astype(int) if self.data_options.multi_label else scores.argmax(axis=1)
+        return self._targets(examples), answers.tolist()
 
     def metric(self, name: str | None) -> str:
         return check_metric(self.data_options.problem_type, name, classes=len(self.labels))
 
     def nothing_learned(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> str:
-        targets, answers = self._targets(examples), self._answers(predictions)
+        targets, answers = self._compared(examples, predictions)
         if self.data_options.regression:
             return "the scores hardly differ from row to row" if np.ptp(answers) < np.ptp(targets) / 100 else ""
         if self.data_options.multi_label:
@@ -128,13 +115,12 @@ class TextClassification(Task[TextExample, Scores]):
         return f"the class {self.labels[answers[0]]!r} was predicted for every row" if one else ""
 
     def figures(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> list[ClassFigures]:
-        targets, answers = self._targets(examples), self._answers(predictions)
-        return text_figures(self.data_options.problem_type, targets, answers, self.labels)
+        return text_figures(self.data_options.problem_type, *self._compared(examples, predictions), self.labels)
 
     def draw(self, path: Path, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> bool:
         if self.data_options.problem_type != "single_label_classification":
             return False
-        draw_confusion(path, self._targets(examples), self._answers(predictions), self.labels)
+        draw_confusion(path, *self._compared(examples, predictions), self.labels)
         return True
 
     def answer(self, example: TextExample, prediction: Scores) -> dict[str, Any]:

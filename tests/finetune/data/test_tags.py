@@ -209,7 +209,7 @@ def test_what_is_no_tag_is_refused_and_not_mended(scheme: Scheme, sentence: str,
 )
 def test_fixing_mends_as_conlleval_reads(scheme: Scheme, tags: str, mended: str) -> None:
     good = SPELLED[scheme]
-    checked = check_tags(tagged(good, tags, good), scheme, fix=True)
+    checked, _ = check_tags(tagged(good, tags, good), scheme, fix=True)
     assert [" ".join(example.tags or ()) for example in checked] == [good, mended, good]
     assert entities(mended.split()) == entities(tags.split())
     assert [example.row for example in checked] == [example.row for example in tagged(good, tags, good)]
@@ -230,14 +230,14 @@ def test_bioes_has_other_names(name: str) -> None:
     plain = SPELLED["bioes"] + ("" if name == "BILOU" else " O B-per I-per E-per")
     assert entities(tags.split())[:4] == FOUND
     assert find_scheme(examples) == "bioes"
-    checked = check_tags(examples, "bioes")
+    checked, _ = check_tags(examples, "bioes")
     assert [" ".join(example.tags or ()) for example in checked] == [plain, "O O"]
     assert tag_labels(checked, "bioes", "train.conll") == tag_labels(tagged(plain), "bioes", "train.conll")
     assert (other_name(examples), other_name(checked)) == (name, "")
 
 
 def test_words_of_chinese_texts_are_told_by_letters_alone() -> None:
-    (example,) = check_tags(tagged("B M E S"), "bioes")
+    (example,), _ = check_tags(tagged("B M E S"), "bioes")
     assert example.tags == ("B", "I", "E", "S")
 
 
@@ -250,7 +250,7 @@ def test_what_is_impossible_under_another_name() -> None:
 
 def test_a_scheme_that_nobody_chose_is_said_to_be_found() -> None:
     examples = tagged("B-per I-per", "O E-loc")
-    message = refusal(lambda: check_tags(examples, find_scheme(examples), chosen=False))
+    message = refusal(lambda: check_tags(examples))
     assert "train.conll:5: 'E-loc' is no tag of the scheme iob2, to which most sentences keep, expected O" in message
 
 
