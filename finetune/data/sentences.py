@@ -9,17 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
-from finetune.data.conll import (
-    COMMENT,
-    DOCUMENT_START,
-    conll_sentences,
-    ends_sentence,
-    has_tabs,
-    joined,
-    names_columns,
-    split_columns,
-    telling,
-)
+from finetune.data import conll
+from finetune.data.conll import conll_sentences, joined, telling
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tables import COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows
@@ -171,20 +162,20 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     rows, spaced, header = 0, 0, False
     blocks, tabs, blank = 1, False, False  # blocks: rows between lines without words
     for _, line in lines:
-        if line.startswith(DOCUMENT_START) and not rows:
+        if line.startswith(conll.DOCUMENT_START) and not rows:
             return True
-        if ends_sentence(line):
+        if conll.ends_sentence(line):
             blank = rows > 0
             continue
-        if line.startswith(COMMENT) and (blank or not rows):
+        if line.startswith(conll.COMMENT) and (blank or not rows):
             continue
-        if not rows and not header and names_columns(line):
+        if not rows and not header and conll.names_columns(line):
             header = True
             continue
         blocks += blank
         blank = False
-        tabs = tabs if rows else has_tabs(line)
-        columns = split_columns(line, tabs=tabs)
+        tabs = tabs if rows else conll.has_tabs(line)
+        columns = conll.split_columns(line, tabs=tabs)
         rows += 1
         counts[len(columns)] += 1
         spaced += any(" " in cell for cell in columns)
