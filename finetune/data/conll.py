@@ -69,7 +69,7 @@ def conll_sentences(
     tags = "" if table.tag is None else f", tags: column {table.tag + 1}"
     others = "".join(f"; column {column + 1} has tags too" for column in table.others)
     found = telling(found, tally, f"{shown(path)}: words: column {table.word + 1}{tags}", others)
-    return tally.some(found, f"{shown(path)}: {NO_SENTENCE}")
+    return tally.nonempty(found, f"{shown(path)}: {NO_SENTENCE}")
 
 
 def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: str = "") -> Iterator[TaggedExample]:

@@ -100,7 +100,7 @@ def read_rows(
     else:
         delimiter = table.delimiter or ("\t" if kind == "tsv" else ",")
         rows = _delimited_rows(path, tally.counted(lines), columns, table, tally, see, delimiter=delimiter)
-    return tally.some(rows, f"{shown(path)}: {NO_ROW}")
+    return tally.nonempty(rows, f"{shown(path)}: {NO_ROW}")
 
 
 def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, Iterator[tuple[int, str]]]:
@@ -247,7 +247,7 @@ def jsonl_rows(
         return _row_of(parse_object(line, where), row, where, columns, see)
 
     rows = tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
-    return tally.some(rows, f"{shown(path)}: {NO_ROW}")
+    return tally.nonempty(rows, f"{shown(path)}: {NO_ROW}")
 
 
 def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:

@@ -59,7 +59,7 @@ class Tally:
             else:
                 yield made
 
-    def some(self, rows: Iterable[Row], otherwise: str) -> Iterator[Row]:
+    def nonempty(self, rows: Iterable[Row], otherwise: str) -> Iterator[Row]:
         """The same rows. Raises InputError: `otherwise`, where there is none, and not one that is bad."""
         empty = True
         for row in rows:

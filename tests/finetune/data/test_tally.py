@@ -44,10 +44,10 @@ def test_where_every_row_is_bad_there_is_nothing_to_go_on_with() -> None:
 
 
 def test_nothing_at_all_is_refused_unless_bad_rows_are_why() -> None:
-    assert list(Tally("skip").some([1, 2], "a: no row")) == [1, 2]
-    assert refusal(lambda: list(Tally("skip").some([], "a: no row"))) == "a: no row"
+    assert list(Tally("skip").nonempty([1, 2], "a: no row")) == [1, 2]
+    assert refusal(lambda: list(Tally("skip").nonempty([], "a: no row"))) == "a: no row"
     tally = Tally("skip")
-    assert list(tally.some(read([1, 3], tally), "a: no row")) == [] and len(tally.bad) == 2
+    assert list(tally.nonempty(read([1, 3], tally), "a: no row")) == [] and len(tally.bad) == 2
 
 
 def test_reasons_stand_where_the_rows_stood() -> None:
