@@ -20,13 +20,16 @@ from benchmarks.peers.encoders import EncodeWork
 from benchmarks.report import differences_in_work, table
 from benchmarks.runner import OURS, Results, Run, alternate, checksum, run_python, settings_of, workplace
 from benchmarks.sides import convert, weights_checksum
-from finetune.data.tables import TableFormat
-from finetune.data.texts import TextColumns, read_texts
+from finetune.data.data_options import TextDataOptions
+from finetune.data.texts import read_texts
 from minibert.errors import CheckFailed
 from minibert.training.flops import encoder_operations, measured_peak
 
 PACKAGES = {"sentence-transformers": ("sentence-transformers", "transformers"), "onnxruntime": ("onnxruntime",)}
-COLUMNS, TABLE = TextColumns("6", "7", "5"), TableFormat(delimiter="\t", header=False, quoting=False)  # STS-B's
+STS_B = TextDataOptions(
+    text_column="6", text_pair_column="7", label_column="5", delimiter="\t", header=False, quoting=False,
+    regression=True,
+)  # fmt: skip
 MODULE, EXPORT = "benchmarks.peers.encoders", "benchmarks.peers.onnx_export"
 
 
@@ -38,7 +41,7 @@ def compare(options: EncodeOptions) -> None:
         CheckFailed: the two sides did not do the same work.
     """
     contents = {"model": weights_checksum(options.model)}
-    examples = list(read_texts(options.data, COLUMNS, TABLE, problem_type="regression"))
+    examples = list(read_texts(options.data, STS_B))
     texts = [text or "" for example in examples for text in (example.text, example.pair)]
     contents["data"] = checksum([Path(options.data)])
     scores = [float(str(example.label)) for example in examples]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from finetune.data import reading as readers
 from finetune.data.data_options import DATA_OPTIONS
 from finetune.data.tally import Tally
-from finetune.tasks.registry import TASKS
 from minibert.console import cli
 
 
@@ -106,4 +106,4 @@ def read_examples(task: str, path: str) -> Iterator[Any]:
     """
     found = BENCHMARK_TASKS[task]
     reading = cli.parse(DATA_OPTIONS[found.command], found.reading.split(), prog="reading", description=task)
-    return TASKS[found.command].read(reading, path, Tally())
+    return readers.read_examples(path, reading, Tally())

@@ -14,9 +14,10 @@ import torch
 from tqdm import tqdm
 
 from finetune.data.data_options import DataOptions
+from finetune.data.reading import given_examples, read_examples
 from finetune.data.tally import NAMED, OnBadRow, Tally, first_of
 from finetune.forward import Runtime, outputs_of, predictions_of
-from finetune.inference_options import EvaluateOptions, PredictOptions, UseOptions
+from finetune.inference_options import EvaluateOptions, PredictOptions
 from finetune.scoring.confusion import figures_table
 from finetune.scoring.metrics import ClassFigures
 from finetune.setup import count_full, cut_note
@@ -65,7 +66,7 @@ def predict(
     """
     found, task, runtime = _at_work(model, device, dtype, data_options)
     tally = Tally("skip", "rows")
-    given = task.given(task.data_options, [rows] if isinstance(rows, str | Mapping) else rows, tally)
+    given = given_examples([rows] if isinstance(rows, str | Mapping) else rows, task.data_options, tally)
     return list(answers(found, task, runtime, given, tally))
 
 
@@ -93,34 +94,33 @@ def evaluate(
 def _at_work(
     source: str | Path | Loaded, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
 ) -> tuple[TaskModel, Task[Any, Any], Runtime]:
-    place = "the model" if isinstance(source, tuple) else str(source)
     if isinstance(source, tuple):
         if device is not None:
             raise InputError(f"device {device!r}: a model that is loaded computes where it is")
+        place = "the model"
         description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), {})
     else:
-        description = read_description(Path(source))
+        place, description = str(source), read_description(Path(source))
     task, data_options = task_of_model(description, place)
     data_options = dataclasses.replace(data_options, **changes)
     data_options.check()
-    if not isinstance(source, tuple):
-        source = load(source, device=device or "auto")
-        source[0].to(choose_precision(dtype, device_of(source[0])).parameter_dtype)
-    return for_task(source, task, data_options, dtype=dtype, place=place)
+    if isinstance(source, tuple):
+        return for_task(source, task, data_options, dtype=dtype, place=place)
+    return load_for_task(source, task, data_options, device=device or "auto", dtype=dtype)
 
 
-def load_for_task(options: UseOptions) -> tuple[TaskModel, Task[Any, Any], Runtime]:
+def load_for_task(
+    directory: str | Path, task: str, data_options: DataOptions, *, device: str | torch.device, dtype: str
+) -> tuple[TaskModel, Task[Any, Any], Runtime]:
     """The model on its device, and its task.
 
     Raises:
         InputError: the directory is damaged, or the options do not fit the model.
     """
-    device = choose_device(options.device)
-    precision = choose_precision(options.dtype, device)
-    model, tokenizer = load(options.directory, device=device)
-    model.to(precision.parameter_dtype)
-    loaded = (model, tokenizer)
-    return for_task(loaded, options.task, options.data_options, dtype=options.dtype, place=options.directory)
+    device = choose_device(device)
+    model, tokenizer = load(directory, device=device)
+    model.to(choose_precision(dtype, device).parameter_dtype)
+    return for_task((model, tokenizer), task, data_options, dtype=dtype, place=str(directory))
 
 
 def for_task(
@@ -132,12 +132,10 @@ def for_task(
         InputError: the options do not fit the model.
     """
     model, tokenizer = loaded
-    device, own_dtype = device_of(model), model.encoder.embeddings.token.weight.dtype
-    precision = choose_precision(dtype, device)
-    if own_dtype != precision.parameter_dtype:
-        raise InputError(
-            f"{place}: its weights are {own_dtype}, expected {precision.parameter_dtype} for dtype {dtype}"
-        )
+    weight = model.encoder.embeddings.token.weight
+    precision = choose_precision(dtype, weight.device)
+    if weight.dtype != (wanted := precision.parameter_dtype):
+        raise InputError(f"{place}: its weights are {weight.dtype}, expected {wanted} for dtype {dtype}")
     data_options = data_options.fitted(model.config.longest)
     kind = TASKS[task]
     assert isinstance(model, kind.model_class)  # `task_of_model` saw to it
@@ -145,12 +143,7 @@ def for_task(
     problem, asked = getattr(model, "problem_type", None), made.head().get("problem_type")
     if problem != asked:
         raise InputError(f"{place}: its head is for {problem}, which {asked} is not")
-    return model, made, Runtime(device, precision, Processes())
-
-
-def device_of(model: Model) -> torch.device:
-    """Where it computes."""
-    return model.encoder.embeddings.token.weight.device
+    return model, made, Runtime(weight.device, precision, Processes())
 
 
 def evaluate_command(options: EvaluateOptions) -> None:
@@ -161,8 +154,10 @@ def evaluate_command(options: EvaluateOptions) -> None:
     """
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.directory))
-    model, task, runtime = load_for_task(options)
-    show_figures(figures_on(Tally(options.on_bad_row, options.data), model, task, runtime), options.json)
+    loaded = load_for_task(
+        options.directory, options.task, options.data_options, device=options.device, dtype=options.dtype
+    )
+    show_figures(figures_on(Tally(options.on_bad_row, options.data), *loaded), options.json)
 
 
 def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
@@ -183,7 +178,7 @@ def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
 def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], runtime: Runtime) -> dict[str, Any]:
     """The figures on the labelled file of `tally`, as they are written as JSON."""
     task.metric(None)  # has what computes the metrics imported
-    read = tally.whole(task.read(task.data_options, tally.place, tally))
+    read = tally.whole(read_examples(tally.place, task.data_options, tally))
     examples, note = task.checked(read, training=False)
     examples = task.fitting(examples, tally)
     note_all([*([f"{tally.place}: {note}"] if note else []), *tally.notes(always=False)])
@@ -211,9 +206,11 @@ def predict_command(options: PredictOptions) -> None:
         writing.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
-    model, task, runtime = load_for_task(options)
+    model, task, runtime = load_for_task(
+        options.directory, options.task, options.data_options, device=options.device, dtype=options.dtype
+    )
     tally = Tally("skip", shown(options.input))
-    examples = task.read(task.data_options, options.input, tally, labelled=False)
+    examples = read_examples(options.input, task.data_options, tally, labelled=False)
     found = answers(model, task, runtime, examples, tally, progress=options.input != STANDARD_INPUT)
     lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in found)
     if options.output == STANDARD_INPUT:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from finetune.data.batches import POOL_BATCHES, smallest_batch
+from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
 from finetune.forward import SEQUENCES_AT_ONCE
 from finetune.options import TrainingOptions
@@ -83,7 +84,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         for name, path in (("train", options.train), ("dev", options.dev), ("test", options.test))
         if path is not None
     }
-    read = {name: tally.whole(kind.read(data_options, tally.place, tally)) for name, tally in tallies.items()}
+    read = {name: tally.whole(read_examples(tally.place, data_options, tally)) for name, tally in tallies.items()}
     examples = read["train"]
     task = kind.found_in(data_options, start.tokenizer, examples, options.train)
     metric = task.metric(options.metric)

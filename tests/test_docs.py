@@ -20,7 +20,8 @@ import pytest
 import torch
 
 import minibert
-from finetune.data.conll import read_conll
+from finetune.data.data_options import TagDataOptions
+from finetune.data.sentences import read_sentences
 from finetune.data.squad import read_squad
 from minibert.config import BertConfig
 from tests.pretrain.running import documents, run_here, write_text
@@ -124,7 +125,7 @@ def test_ranking_makes_pairs_and_measures_their_order(squad: Path, tmp_path: Pat
 
 def test_answers_become_keywords(squad: Path, tmp_path: Path) -> None:
     run("keywords.py", squad, tmp_path)
-    sentences = list(read_conll(str(tmp_path / "dev.conll")))
+    sentences = list(read_sentences(str(tmp_path / "dev.conll"), TagDataOptions()))
     assert len(sentences) == 2 * 4
     assert all(sentence.tags == ("B-KEY", "I-KEY", "O", "O", "O", "O", "O", "B-KEY") for sentence in sentences)
 

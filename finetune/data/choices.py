@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from finetune.data.examples import ChoiceExample, check_id
-from finetune.data.tables import Row, TableFormat, read_rows
+from finetune.data.examples import ChoiceExample
+from finetune.data.tables import Row, jsonl_rows
 from finetune.data.tally import Tally
 from minibert.errors import InputError
-from minibert.files.text import check_text, json_type, suffix
+from minibert.files.text import check_text, json_type, read_lines, suffix
 
 FIELDS = ("question", "choices")
 EXPECTED = "a question, a list of choices, and as answer the right one's index, from 0"
@@ -22,25 +22,23 @@ def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None
     where the examples are not `labelled`.
 
     Raises:
-        InputError, naming file and row: a table; as `tables.read_rows`; an empty question or choice, fewer
+        InputError, naming file and row: a table; as `tables.jsonl_rows`; an empty question or choice, fewer
         than two choices, an answer that is no index of them.
     """
     columns, tally = [*FIELDS, *(["answer"] if labelled else [])], tally or Tally()
     if suffix(path) in (".csv", ".tsv"):
         raise InputError(f"{path}: {suffix(path)} is not read, expected .jsonl: {EXPECTED}")
     see = f"expected {EXPECTED}" if labelled else ""
-    rows = read_rows(path, columns, TableFormat(kind="jsonl"), tally=tally, optional=["id"], see=see)
-    return choice_examples(rows, tally)
+    return choice_examples(jsonl_rows(path, read_lines(path), columns, tally, see), tally)
 
 
 def choice_examples(rows: Iterable[Row], tally: Tally) -> Iterator[ChoiceExample]:
-    """The questions of rows of `FIELDS`, of the answer where there is one, and of an id or None; errors as
-    `read_choices`."""
+    """The questions of rows of `FIELDS`, and of the answer where there is one; errors as `read_choices`."""
     return tally.made(rows, _example)
 
 
-def _example(found: Row) -> ChoiceExample:
-    row, where, (question, choices, *answer, id) = found
+def _example(row: Row) -> ChoiceExample:
+    where, (question, choices, *answer) = row.where, row.cells
     if not isinstance(choices, list) or len(choices) < 2:
         there = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
         raise InputError(f"{where}: field 'choices' is {there}, expected a list of two strings or more")
@@ -48,9 +46,9 @@ def _example(found: Row) -> ChoiceExample:
         question=check_text(question, f"{where}: field 'question'"),
         choices=tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices)),
         answer=_index(answer[0], len(choices), where) if answer else None,
-        row=row,
+        row=row.row,
         where=where,
-        id=None if id is None else check_id(id, f"{where}: field 'id'"),
+        id=row.id,
     )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
+from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
+from finetune.data.tables import COLUMN_NUMBER
 from finetune.data.tags import OUTSIDE, is_tag
 from finetune.data.tally import Tally
 from minibert.errors import InputError
-from minibert.files.text import read_lines, shown
+from minibert.files.text import shown
 
 DOCUMENT_START = "-DOCSTART-"
 LONGEST_SENTENCE = 2**24  # characters: all of it is in memory
@@ -21,33 +23,12 @@ CONLL_U = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "de
 # What stands in a column that counts: in CoNLL-U also 5-6, a form that words 5 and 6 share, and 8.1, a word left out.
 _NUMBER = re.compile("[0-9]{1,9}(?:[-.][0-9]{1,9})?")
 _OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or "7.", as others number words
-_COLUMN = re.compile("[1-9][0-9]{0,8}")
 # What a first row says that names the columns: its word's cell, and its last.
 _HEADS_OF_WORDS = {"word", "words", "token", "tokens", "form", "text"}
 _HEADS_OF_TAGS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "pos_tag", "pos_tags", "upos"}
 COMMENT = ("# ", "#\t")  # "#" and "#tag" are words of tweets
+NO_SENTENCE = "no sentence in it, expected a word and its tag a line"
 _SHOWN_WORDS = 8
-
-
-class Names(NamedTuple):
-    """What the user calls the columns: a number from 1, in CoNLL-U a name, in .jsonl a field. None: the usual one."""
-
-    word: str | None = None
-    tag: str | None = None
-
-    @property
-    def field_of_words(self) -> str | None:
-        """What JSON lines call the words. A column's number says nothing of them: a model may have been trained on
-        columns, and be asked in JSON lines."""
-        return None if self.word is None or _COLUMN.fullmatch(self.word) else self.word
-
-    @property
-    def field_of_tags(self) -> str | None:
-        """What they call the tags."""
-        return None if self.tag is None or _COLUMN.fullmatch(self.tag) else self.tag
-
-
-USUAL = Names()
 
 
 class Table(NamedTuple):
@@ -62,14 +43,14 @@ class Table(NamedTuple):
     others: tuple[int, ...] = ()  # that hold tags too, where nobody said which to take
 
 
-def read_conll(
-    path: str, *, labelled: bool = True, names: Names = USUAL, tally: Tally | None = None
+def conll_sentences(
+    lines: Iterable[tuple[int, str]], path: str, data_options: TagDataOptions, tally: Tally, *, labelled: bool
 ) -> Iterator[TaggedExample]:
-    """Streams the sentences of a file, plain or .gz, or of standard input (`-`).
+    """Streams the sentences of a file's (row, line).
 
     A row is a word, with tabs between its columns where the first row has a tab, else spaces. The word is the first
     column, or the second where the first one counts: 1, 2, 3. Its tag is the last, in CoNLL-U's ten columns the fourth
-    (UPOS). `names` says otherwise; the `tally` is told what was taken. Without labels the word alone is read.
+    (UPOS). The options may say otherwise; the `tally` is told what was taken. Without labels the word alone is read.
 
     A line of white space ends a sentence, as does a number that begins again; a row that begins with -DOCSTART- does
     too and is left out. So are a first row that names the columns, such as Word and Tag, and comments: where words are
@@ -77,77 +58,73 @@ def read_conll(
     like the others. As the text of a sentence count its words with single spaces between them.
 
     Raises:
-        InputError, naming file and row: a sentence that doesn't end, a column that is not there, no sentence at all; as
-        `minibert.files.text.read_lines`; and, as the `tally` has it, a sentence with a bad row: one of another number
-        of columns than the first, an empty word or tag, a number that is none.
+        InputError, naming file and row: a sentence that doesn't end, a column that is not there, no sentence at all;
+        and, as the `tally` has it, a sentence with a bad row: one of another number of columns than the first, an empty
+        word or tag, a number that is none.
     """
-    return conll_sentences(read_lines(path), path, tally or Tally(), labelled=labelled, names=names)
-
-
-def conll_sentences(
-    lines: Iterable[tuple[int, str]], path: str, tally: Tally, *, labelled: bool, names: Names = USUAL
-) -> Iterator[TaggedExample]:
-    """As `read_conll`, from (row, line) of a file that is open already."""
     tally.what, lines = "sentences", _without_header(tally.counted(lines), path, tally)
     first = _first_sentence(lines)
-    table = _table(first, path, labelled=labelled, names=names)
-    empty = True
+    table = _table(first, path, data_options, labelled=labelled)
+    found = _examples(_rows(chain(first, lines), path, table), path, table, tally)
+    tags = "" if table.tag is None else f", tags: column {table.tag + 1}"
+    others = "".join(f"; column {column + 1} has tags too" for column in table.others)
+    found = telling(found, tally, f"{shown(path)}: words: column {table.word + 1}{tags}", others)
+    return tally.nonempty(found, f"{shown(path)}: {NO_SENTENCE}")
+
+
+def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: str = "") -> Iterator[TaggedExample]:
+    """The same sentences. The tally is told how they were read, with the first, by which a user sees whether words and
+    tags are what they should be."""
+    for number, example in enumerate(sentences):
+        if number == 0:
+            dots = " ..." if len(example.words) > _SHOWN_WORDS else ""
+            tags = "" if example.tags is None else f" ({' '.join(example.tags[:_SHOWN_WORDS])}{dots})"
+            words = " ".join(example.words[:_SHOWN_WORDS])
+            tally.told.append(f"{what}; first sentence: {words}{dots}{tags}{more}")
+        yield example
+
+
+def _examples(
+    found: Iterable[tuple[int, list[str] | InputError]], path: str, table: Table, tally: Tally
+) -> Iterator[TaggedExample]:
+    """The sentences that the rows make up; those with a bad row, as the tally has it, are refused."""
     bad: InputError | None = None  # why the sentence can't be read
     rows: list[int] = []
     words: list[str] = []
     tags: list[str] = []
     size = 0  # the characters of words and tags
-    for row, columns in _rows(chain(first, lines), path, table):
+    for row, columns in found:
         if isinstance(columns, InputError):
             bad = bad or columns
         elif columns:
             word, tag = columns[table.word], None if table.tag is None else columns[table.tag]
-            size = (size if words else 0) + len(word) + len(tag or "")
+            rows.append(row)
+            words.append(word)
+            tags += [] if tag is None else [tag]
+            size += len(word) + len(tag or "")
             if size > LONGEST_SENTENCE:
                 raise InputError(
-                    f"{shown(path)}:{rows[0] if rows else row}: a sentence of more than {LONGEST_SENTENCE:,} "
-                    "characters, expected a blank line behind each"
+                    f"{shown(path)}:{rows[0]}: a sentence of more than {LONGEST_SENTENCE:,} characters, expected a "
+                    "blank line behind each"
                 )
             if not word or tag == "":
                 hint = "see --word-column" + ("" if tag is None else " and --tag-column")
                 bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag; {hint}")
-            rows.append(row)
-            words.append(word)
-            tags += [] if tag is None else [tag]
-        elif bad:
-            tally.refuse(bad)
-            rows, words, tags, bad = [], [], [], None
-        elif words:
-            example = TaggedExample(
-                tuple(words), tuple(tags) if labelled else None, rows[0], f"{shown(path)}:{rows[0]}", *joined(words),
-                rows=None if rows[-1] - rows[0] < len(rows) else tuple(rows),
-            )  # fmt: skip
-            if empty:
-                others = "".join(f"; column {column + 1} has tags too" for column in table.others)
-                tally.told.append(f"{shown(path)}: {_taken(table)}; {first_shown(example)}{others}")
-            empty = False
-            yield example
-            rows, words, tags = [], [], []
-    if empty and not tally.bad:
-        raise InputError(f"{shown(path)}: no sentence in it, expected a word and its tag a line")
+        elif bad or words:
+            if bad:
+                tally.refuse(bad)
+            else:
+                yield TaggedExample(
+                    tuple(words), tuple(tags) if tags else None, rows[0], f"{shown(path)}:{rows[0]}", *joined(words),
+                    rows=None if rows[-1] - rows[0] < len(rows) else tuple(rows),
+                )  # fmt: skip
+            bad, rows, words, tags, size = None, [], [], [], 0
 
 
 def joined(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Words as running text, and the [start, end) characters of each."""
     ends = accumulate(len(word) + 1 for word in words)  # with the space after it
     return " ".join(words), tuple((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True))
-
-
-def _taken(table: Table) -> str:
-    """What a user is told of the columns."""
-    return f"words: column {table.word + 1}" + ("" if table.tag is None else f", tags: column {table.tag + 1}")
-
-
-def first_shown(example: TaggedExample) -> str:
-    """The first sentence for a user, who sees by it whether words and tags are what they should be."""
-    more = " ..." if len(example.words) > _SHOWN_WORDS else ""
-    tags = "" if example.tags is None else f" ({' '.join(example.tags[:_SHOWN_WORDS])}{more})"
-    return f"first sentence: {' '.join(example.words[:_SHOWN_WORDS])}{more}{tags}"
 
 
 def _without_header(lines: Iterable[tuple[int, str]], path: str, tally: Tally) -> Iterator[tuple[int, str]]:
@@ -255,7 +232,7 @@ def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
     return found
 
 
-def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names: Names) -> Table:
+def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOptions, *, labelled: bool) -> Table:
     """
     Raises:
         InputError: a column that is not there, one alone where words are labelled, the same for word and tag, tags in
@@ -264,38 +241,39 @@ def _table(first: Sequence[tuple[int, str]], path: str, *, labelled: bool, names
     """
     lines = [(row, line) for row, line in first if not ends_sentence(line)]
     rows = [(row, line) for row, line in lines if not line.startswith("#")] or lines[:1]
+    word_column, tag_column = data_options.word_column, data_options.tag_column
     if not rows:
-        raise InputError(f"{shown(path)}: no sentence in it, expected a word and its tag a line")
+        raise InputError(f"{shown(path)}: {NO_SENTENCE}")
     row, line = rows[0]
+    where = f"{shown(path)}:{row}"
     tabs = has_tabs(line)
     table = [columns for _, line in rows if (columns := split_columns(line, tabs=tabs))]
     count = len(table[0])
     if labelled and count < 2:
-        raise InputError(
-            f"{shown(path)}:{row}: one column, expected a word and its tag with a tab or spaces between them"
-        )
+        raise InputError(f"{where}: one column, expected a word and its tag with a tab or spaces between them")
     alike = [columns for columns in table if len(columns) == count]  # the others are refused when their turn comes
     tagged = all(is_tag(columns[-1]) for columns in alike)
     numbered = count > 1 + (labelled or tagged) and _counts([columns[0] for columns in alike])
-    if names.word is None and not numbered and count > 2 and _go_up([columns[0] for columns in alike]):
+    if word_column is None and not numbered and count > 2 and _go_up([columns[0] for columns in alike]):
         begins = ", ".join(columns[0] for columns in alike[:3])
         raise InputError(
-            f"{shown(path)}:{row}: the first column, {begins}, numbers something, but not the words of each sentence; "
+            f"{where}: the first column, {begins}, numbers something, but not the words of each sentence; "
             "expected --word-column, and a blank line between sentences"
         )
     usual_word, usual_tag = int(numbered), 3 if numbered and count == len(CONLL_U) else count - 1
-    word = usual_word if names.word is None else _column("--word-column", names.word, count, f"{shown(path)}:{row}")
+    word = usual_word if word_column is None else _column("--word-column", word_column, count, where)
     words = [columns[word] for columns in alike]
     if len(words) > 1 and OUTSIDE in words and all(map(is_tag, words)):
-        raise InputError(f"{shown(path)}:{row}: column {word + 1} has tags, expected words; see --word-column")
+        raise InputError(f"{where}: column {word + 1} has tags, expected words; see --word-column")
+    found = Table(tabs, count, numbered and word != 0, tagged, word, tag=None)
     if not labelled:
-        return Table(tabs, count, numbered and word != 0, tagged, word, None)
-    tag = usual_tag if names.tag is None else _column("--tag-column", names.tag, count, f"{shown(path)}:{row}")
+        return found
+    tag = usual_tag if tag_column is None else _column("--tag-column", tag_column, count, where)
     if word == tag:
-        raise InputError(f"{shown(path)}:{row}: column {word + 1} for words and tags, expected two; see --tag-column")
-    others = (column for column in range(count) if column not in (word, tag) and names.tag is None)
+        raise InputError(f"{where}: column {word + 1} for words and tags, expected two; see --tag-column")
+    others = (column for column in range(count) if column not in (word, tag) and tag_column is None)
     also = tuple(column for column in others if all(is_tag(columns[column]) for columns in alike))
-    return Table(tabs, count, numbered and word != 0, tagged, word, tag, also)
+    return found._replace(tag=tag, others=also)
 
 
 def _counts(cells: Sequence[str]) -> bool:
@@ -325,7 +303,7 @@ def _column(option: str, name: str, count: int, where: str) -> int:
     """The index of the column that the user means."""
     if count == len(CONLL_U) and name.lower() in CONLL_U:
         return CONLL_U.index(name.lower())
-    if _COLUMN.fullmatch(name) and int(name) <= count:
+    if COLUMN_NUMBER.fullmatch(name) and int(name) <= count:
         return int(name) - 1
     expected = f"a number from 1 to {count}" + (f" or one of {', '.join(CONLL_U)}" if count == len(CONLL_U) else "")
     whose = "(given, or saved with the model)"

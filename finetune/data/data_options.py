@@ -14,11 +14,12 @@ from typing import Any, Literal, get_type_hints
 import tyro
 
 from finetune.data.tables import JSON_FILES, TableFormat
-from finetune.data.texts import TextColumns
 from minibert.console import cli
 from minibert.errors import InputError
 from minibert.files.text import suffix
 from minibert.files.typed import typed
+
+FileForm = Literal["columns", "text", "jsonl"]  # of sentences to be tagged
 
 
 @dataclass(frozen=True)
@@ -58,25 +59,24 @@ class TextDataOptions:
         """How the file is read."""
         return TableFormat(delimiter=self.delimiter, header=self.header, quoting=self.quoting)
 
-    def columns(self, *, labelled: bool) -> TextColumns:
-        """The columns to read.
+    def columns(self, *, labelled: bool) -> dict[str, str]:
+        """Option -> the column that it names, of those to read: text, second text, label, as far as there are such.
 
         Raises:
             InputError: two of them are the same.
         """
-        columns = TextColumns(self.text_column, self.text_pair_column, self.label_column if labelled else None)
-        found = {"--text-column": columns.text, "--text-pair-column": columns.pair, "--label-column": columns.label}
-        given = {name: column for name, column in found.items() if column is not None}
-        if len(set(given.values())) < len(given):
-            told = ", ".join(f"{name} {column}" for name, column in given.items())
+        columns = {"--text-column": self.text_column}
+        if self.text_pair_column is not None:
+            columns["--text-pair-column"] = self.text_pair_column
+        if labelled:
+            columns["--label-column"] = self.label_column
+        if len(set(columns.values())) < len(columns):
+            told = ", ".join(f"{option} {column}" for option, column in columns.items())
             raise InputError(f"{told}: expected different columns")
         return columns
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range, or two that exclude each other.
-        """
+        """Raises InputError: an option out of range, or two that exclude each other."""
         if self.regression and self.multi_label:
             raise InputError("--regression and --multi-label exclude each other")
         if self.label_separator is not None and not (self.multi_label and self.label_separator):
@@ -97,7 +97,7 @@ class TagDataOptions:
     """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; none: the first that does not merely count, in .jsonl tokens"""  # noqa: E501
     tag_column: str | None = None
     """the column of the tag; none: the last, in CoNLL-U upos, in .jsonl ner_tags"""
-    layout: Literal["columns", "text", "jsonl"] | None = None
+    layout: FileForm | None = None
     """what is to be predicted: columns, running text with a sentence a line, or JSON lines; none: the file's name says it, or else all of the file (of standard input its first 1,000 lines)"""  # noqa: E501
     scheme: Literal["auto", "iob1", "iob2", "bioes", "none"] = "auto"
     """how tags spell entities; auto: the scheme that the file keeps to; none: they spell none, each is a class"""
@@ -109,10 +109,7 @@ class TagDataOptions:
     """tokens that two windows of a sentence share; none: a quarter of a window"""
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
+        """Raises InputError: an option out of range."""
         cli.check_range(self, "max_length", low=4)
         cli.check_range(self, "stride", low=0)
         if self.fix_tags and self.scheme == "none":
@@ -141,10 +138,7 @@ class QuestionDataOptions:
     """left unanswered are questions whose no-answer score is above it; none: it is chosen on dev, where some have no answer"""  # noqa: E501
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
+        """Raises InputError: an option out of range."""
         cli.check_range(self, "max_length", low=8)
         cli.check_range(self, "stride", low=0)
         cli.check_range(self, "max_answer_length", low=1)
@@ -166,10 +160,7 @@ class ChoiceDataOptions:
     """tokens of a question with one of its choices, special ones included; what is longer is cut, the longer part first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
+        """Raises InputError: an option out of range."""
         cli.check_range(self, "max_length", low=5)
 
     def fitted(self, positions: int) -> ChoiceDataOptions:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from finetune.data.examples import Label, TextExample
+from finetune.data.tables import listed
 from minibert.errors import InputError
 
 NAMED_LABELS = 12  # in a note
@@ -43,27 +45,25 @@ def counted(examples: Sequence[TextExample], labels: Sequence[str]) -> str:
     return f"labels: {shown}{', ...' if len(labels) > NAMED_LABELS else ''}"
 
 
-def label_ids(examples: Sequence[TextExample], labels: Sequence[str]) -> list[int]:
-    """The index of each example's label.
+def label_targets(examples: Sequence[TextExample], labels: Sequence[str], problem_type: str) -> list[Any]:
+    """What a model is to say of each example: a number for regression, for single_label_classification the index of its
+    label, for multi_label_classification a 1 for each label that holds, else a 0.
 
     Raises:
         InputError, naming file and row: a label that is not among `labels`.
     """
+    if problem_type == "regression":
+        return [example.label for example in examples]
     ids = {label: index for index, label in enumerate(labels)}
-    return [_known(ids, label, example.where) for example in examples for label in _several(example.label)]
-
-
-def label_vectors(examples: Sequence[TextExample], labels: Sequence[str]) -> list[list[int]]:
-    """For each example a 1 for each label that holds, else a 0: for multi_label_classification.
-
-    Raises:
-        InputError, naming file and row: a label that is not among `labels`.
-    """
-    ids = {label: index for index, label in enumerate(labels)}
+    for example in examples:
+        if unknown := [label for label in _several(example.label) if label not in ids]:
+            raise InputError(f"{example.where}: label {unknown[0]!r} is none of those in training: {listed(labels)}")
+    if problem_type == "single_label_classification":
+        return [ids[label] for example in examples for label in _several(example.label)]
     vectors = [[0] * len(labels) for _ in examples]
     for vector, example in zip(vectors, examples, strict=True):
         for label in _several(example.label):
-            vector[_known(ids, label, example.where)] = 1
+            vector[ids[label]] = 1
     return vectors
 
 
@@ -73,10 +73,3 @@ def _several(label: Label | None) -> tuple[str, ...]:
         return label
     assert isinstance(label, str), "classes are read with a label column, and not as numbers"
     return (label,)
-
-
-def _known(ids: dict[str, int], label: str, where: str) -> int:
-    if label not in ids:
-        known = ", ".join(map(repr, list(ids)[:20])) + (", ..." if len(ids) > 20 else "")
-        raise InputError(f"{where}: label {label!r} is none of those in training: {known}")
-    return ids[label]

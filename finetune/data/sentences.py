@@ -7,24 +7,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import Any, Literal
+from typing import Any
 
-from finetune.data.conll import (
-    COMMENT,
-    DOCUMENT_START,
-    USUAL,
-    Names,
-    conll_sentences,
-    ends_sentence,
-    first_shown,
-    has_tabs,
-    joined,
-    names_columns,
-    read_conll,
-    split_columns,
-)
-from finetune.data.examples import Id, TaggedExample, check_id
-from finetune.data.tables import JSON_FILES, Row, TableFormat, given_rows, jsonl_rows, read_rows
+from finetune.data import conll
+from finetune.data.conll import conll_sentences, joined, telling
+from finetune.data.data_options import FileForm, TagDataOptions
+from finetune.data.examples import TaggedExample
+from finetune.data.tables import COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows
 from finetune.data.tags import OUTSIDE
 from finetune.data.tally import Tally
 from minibert.errors import InputError
@@ -51,7 +40,6 @@ _LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
 _INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
 _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
 
-Layout = Literal["columns", "text", "jsonl"]
 COLUMN_FILES = {".conll", ".conllu", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
 FIRST_LINES = 1000  # of what can't be read twice: they decide what it is
 FIRST_CHARACTERS = 2**24
@@ -61,77 +49,71 @@ WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
 _TAG = re.compile(r"^(?:O|[BIESLUMW]-\S+)$")  # what ends a row of columns where there are no tabs; "Plan B" has no type
 
 
-def read_tagged(path: str, names: Names = USUAL, *, tally: Tally | None = None) -> Iterator[TaggedExample]:
-    """Streams the sentences of a file with tags, plain or .gz.
+def read_sentences(
+    path: str, data_options: TagDataOptions, *, labelled: bool = True, tally: Tally | None = None
+) -> Iterator[TaggedExample]:
+    """Streams the sentences of a file, plain or .gz, or of standard input (`-`).
 
-    A .jsonl or .json file has a list of words and one of their tags in each object (tokens and ner_tags, unless `names`
-    says otherwise) and maybe an id; every other file has columns. The `tally` is told what was taken.
+    A .jsonl or .json file has in each object a list of words and one of their tags (tokens and ner_tags, unless the
+    options say otherwise) and maybe an id; every other file has columns. What is not labelled may also be running text,
+    a sentence a line, which is cut into words, and JSON lines may have a text in the field text. `layout` says which
+    the file is, or its name does (`COLUMN_FILES`, .jsonl), or else all of it: see `_is_columns`. What comes from
+    standard input or a pipe can't be read twice, and is decided by its first `FIRST_LINES` lines. What begins with a
+    JSON object, and is no .txt file, is JSON lines. The `tally` is told what was decided.
 
     Raises:
-        InputError, naming file and row: a .csv file; as `conll.read_conll` or `tables.read_rows`;
-        and, as the `tally` has it, a field that is no list of strings, or lists of different lengths.
+        InputError, naming file and row: a .csv file; as `conll_sentences` or `tables.jsonl_rows`; no line at all; what
+        may be one or the other; and, as the `tally` has it, a field that is no list of strings, lists of different
+        lengths, an empty line of running text.
     """
-    tally = tally or Tally()
+    read = _read_labelled if labelled else _read_unlabelled
+    return read(path, data_options, tally or Tally())
+
+
+def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
     if suffix(path) == ".csv":
         raise InputError(
             f"{path}: .csv is not read, expected columns with spaces or tabs between them, and a blank line between "
             "sentences, or .jsonl with lists of words and tags"
         )
     if suffix(path) not in JSON_FILES:
-        return read_conll(path, names=names, tally=tally)
-    fields = (names.field_of_words or WORDS, names.field_of_tags or TAGS)
+        return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
+    fields = field_of(data_options.word_column) or WORDS, field_of(data_options.tag_column) or TAGS
     see = "see --word-column and --tag-column, expected a list of words and one of their tags"
-    rows = read_rows(path, fields, TableFormat(kind="jsonl"), tally=tally, optional=["id"], see=see)
-    found = sentences_of(rows, tally, fields)
-    return _telling(found, tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
+    rows = jsonl_rows(path, read_lines(path), fields, tally, see)
+    return telling(sentences_of(rows, tally, fields), tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
 
-def read_sentences(
-    path: str, names: Names = USUAL, *, layout: Layout | None = None, tally: Tally | None = None
-) -> Iterator[TaggedExample]:
-    """Streams the sentences of a file, plain or .gz, or of standard input (`-`), without tags.
-
-    Running text is a sentence a line, which is cut into words. JSON lines have a text in the field text, or a list of
-    words in tokens, unless `names` says otherwise. `layout` says which the file is, or its name does (`COLUMN_FILES`,
-    .jsonl), or else all of it: see `_is_columns`. What comes from standard input or a pipe can't be read twice, and is
-    decided by its first `FIRST_LINES` lines. What begins with a JSON object, and is no .txt file, is JSON lines. The
-    `tally` is told what was decided.
-
-    Raises:
-        InputError, naming file and row: as `conll.read_conll` or `tables.read_rows`; no line at all;
-        what may be one or the other; and, as the `tally` has it, an empty line of running text.
-    """
-    tally = tally or Tally()
-    lines = read_lines(path)
-    if layout is None:
-        layout, lines = _layout(path, lines)
-    if layout == "columns":
-        return conll_sentences(lines, path, tally, labelled=False, names=names)
-    if layout == "text":
-        texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"), None)) for row, line in tally.counted(lines))
+def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
+    form, lines = data_options.layout, read_lines(path)
+    if form is None:
+        form, lines = _form(path, lines)
+    if form == "columns":
+        return conll_sentences(lines, path, data_options, tally, labelled=False)
+    if form == "text":
+        texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),)) for row, line in tally.counted(lines))
         found = sentences_of(texts, tally, (TEXT,), what="the text")
-        return _telling(found, tally, f"{shown(path)}: running text, a sentence a line")
-    first = next(((row, line) for row, line in lines if line.strip()), None)
-    if first is None:
-        raise InputError(f"{shown(path)}: no row in it, expected at least one")
-    field = names.field_of_words or (WORDS if _is_object(first[1], WORDS) else TEXT)
-    rows = jsonl_rows(path, chain([first], lines), (field,), tally, ["id"], "see --word-column")
-    return _telling(sentences_of(rows, tally, (field,)), tally, f"{shown(path)}: JSON lines, field {field}")
+        return telling(found, tally, f"{shown(path)}: running text, a sentence a line")
+    first = list(islice(((row, line) for row, line in lines if line.strip()), 1))
+    words = any(_is_object(line, WORDS) for _, line in first)
+    field = field_of(data_options.word_column) or (WORDS if words else TEXT)
+    rows = jsonl_rows(path, chain(first, lines), (field,), tally, "see --word-column")
+    return telling(sentences_of(rows, tally, (field,)), tally, f"{shown(path)}: JSON lines, field {field}")
 
 
-def given_sentences(items: Iterable[Any], tally: Tally, names: Names = USUAL) -> Iterator[TaggedExample]:
+def given_sentences(items: Iterable[Any], data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
     """Texts that no file has but Python, or mappings with the fields of JSON lines; errors as `read_sentences`."""
     iterator = iter(items)
     first = list(islice(iterator, 1))
-    field = names.field_of_words or next((WORDS for item in first if isinstance(item, dict) and WORDS in item), TEXT)
-    return sentences_of(given_rows(chain(first, iterator), (field,), tally, ["id"]), tally, (field,))
+    words = any(isinstance(item, dict) and WORDS in item for item in first)
+    field = field_of(data_options.word_column) or (WORDS if words else TEXT)
+    return sentences_of(given_rows(chain(first, iterator), (field,), tally), tally, (field,))
 
 
-def _telling(sentences: Iterator[TaggedExample], tally: Tally, what: str) -> Iterator[TaggedExample]:
-    for number, example in enumerate(sentences):
-        if number == 0:
-            tally.told.append(f"{what}; {first_shown(example)}")
-        yield example
+def field_of(column: str | None) -> str | None:
+    """What the user calls a field of JSON lines, if anything. A column's number says nothing of it: a model may have
+    been trained on columns, and be asked in JSON lines."""
+    return None if column is None or COLUMN_NUMBER.fullmatch(column) else column
 
 
 # --- What a file is --------------------------------------------------------------------------------------------------
@@ -139,7 +121,7 @@ def _telling(sentences: Iterator[TaggedExample], tally: Tally, what: str) -> Ite
 Lines = Iterator[tuple[int, str]]
 
 
-def _layout(path: str, lines: Lines) -> tuple[Layout, Lines]:
+def _form(path: str, lines: Lines) -> tuple[FileForm, Lines]:
     """What to read the file as, and its lines, from the first one on."""
     if suffix(path) in COLUMN_FILES:
         return "columns", lines
@@ -180,20 +162,20 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     rows, spaced, header = 0, 0, False
     blocks, tabs, blank = 1, False, False  # blocks: rows between lines without words
     for _, line in lines:
-        if line.startswith(DOCUMENT_START) and not rows:
+        if line.startswith(conll.DOCUMENT_START) and not rows:
             return True
-        if ends_sentence(line):
+        if conll.ends_sentence(line):
             blank = rows > 0
             continue
-        if line.startswith(COMMENT) and (blank or not rows):
+        if line.startswith(conll.COMMENT) and (blank or not rows):
             continue
-        if not rows and not header and names_columns(line):
+        if not rows and not header and conll.names_columns(line):
             header = True
             continue
         blocks += blank
         blank = False
-        tabs = tabs if rows else has_tabs(line)
-        columns = split_columns(line, tabs=tabs)
+        tabs = tabs if rows else conll.has_tabs(line)
+        columns = conll.split_columns(line, tabs=tabs)
         rows += 1
         counts[len(columns)] += 1
         spaced += any(" " in cell for cell in columns)
@@ -237,25 +219,22 @@ def _is_object(line: str, field: str | None = None) -> bool:
 def sentences_of(
     rows: Iterable[Row], tally: Tally, fields: tuple[str, ...], *, what: str = ""
 ) -> Iterator[TaggedExample]:
-    """The sentences of rows with a text or a list of words, a list of tags where there are two fields, and an id or
-    None; a text that stands in no field is called `what` in messages. Errors as `read_tagged` and `read_sentences`."""
-    return tally.made(rows, lambda row: _sentence(*row, fields, what or f"field {fields[0]!r}"))
+    """The sentences of rows with a text or a list of words, and a list of tags where there are two fields; a text that
+    stands in no field is called `what` in messages. Errors as `read_tagged` and `read_sentences`."""
+    return tally.made(rows, lambda row: _sentence(row, fields, what or f"field {fields[0]!r}"))
 
 
-def _sentence(row: int, where: str, cells: tuple[Any, ...], fields: tuple[str, ...], what: str) -> TaggedExample:
-    text, *tags, id = cells
-    named: Id | None = None if id is None else check_id(id, f"{where}: field 'id'")
+def _sentence(read: Row, fields: tuple[str, ...], what: str) -> TaggedExample:
+    row, where, (text, *tags), id = read.row, read.where, read.cells, read.id
     if len(fields) == 1 and (fields[0] == TEXT or not isinstance(text, list)):
         text = check_text(text, f"{where}: {what}")
         offsets = tuple(cut_words(text))
-        return TaggedExample(
-            tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=named
-        )
+        return TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=id)
     words = _strings(text, f"{where}: {what}")
     found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
     if found is not None and len(found) != len(words):
         raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected as many")
-    return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=named)
+    return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=id)
 
 
 def _strings(value: Any, what: str) -> tuple[str, ...]:

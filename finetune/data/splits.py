@@ -17,7 +17,7 @@ def hold_out(
     *,
     share: float = 0.1,
     generator: np.random.Generator,
-    stratum: Callable[[Example], Hashable] | None = None,
+    stratum: Callable[[Example], Hashable] = lambda _: None,
 ) -> tuple[list[Example], list[Example]]:
     """(to train on, to evaluate on), both in the file's order.
 
@@ -27,19 +27,16 @@ def hold_out(
     is filled up with them.
 
     Raises:
-        InputError: a share that is not between 0 and 1, too few examples for both parts.
+        InputError: too few examples for both parts.
     """
-    _check_share(share)
-    strata: dict[Hashable, list[int]] = {}
-    for index, example in enumerate(examples):
-        strata.setdefault(None if stratum is None else stratum(example), []).append(index)
+    strata = _indices_by(examples, stratum)
     held: set[int] = set()
-    for indices in strata.values():
+    for indices in strata:
         count = min(max(1, round(share * len(indices))), len(indices) - 1)
         held.update(generator.permutation(indices)[:count].tolist())
     wanted = min(round(share * len(examples)), len(examples) - 1)
     if len(held) < wanted / 2:
-        alone = [index for indices in strata.values() if len(indices) == 1 for index in indices]
+        alone = [index for indices in strata if len(indices) == 1 for index in indices]
         held.update(generator.permutation(alone)[: wanted - len(held)].tolist())
     return _parted(examples, held)
 
@@ -57,13 +54,10 @@ def hold_out_groups(
     the smallest is held out.
 
     Raises:
-        InputError: a share that is not between 0 and 1, fewer than two groups.
+        InputError: fewer than two groups.
     """
-    _check_share(share)
-    groups: dict[Hashable, list[int]] = {}
-    for index, example in enumerate(examples):
-        groups.setdefault(group(example), []).append(index)
-    drawn = [list(groups.values())[number] for number in generator.permutation(len(groups))]
+    groups = _indices_by(examples, group)
+    drawn = [groups[number] for number in generator.permutation(len(groups))]
     held: set[int] = set()
     for indices in drawn[:-1]:
         missing = share * len(examples) - len(held)
@@ -75,9 +69,12 @@ def hold_out_groups(
     return _parted(examples, held)
 
 
-def _check_share(share: float) -> None:
-    if not 0 < share < 1:
-        raise InputError(f"the share to hold out must lie between 0 and 1, not {share!r}")
+def _indices_by(examples: Sequence[Example], key: Callable[[Example], Hashable]) -> list[list[int]]:
+    """The indices of the examples that have the same key, in the keys' order."""
+    found: dict[Hashable, list[int]] = {}
+    for index, example in enumerate(examples):
+        found.setdefault(key(example), []).append(index)
+    return list(found.values())
 
 
 def _parted(examples: Sequence[Example], held: set[int]) -> tuple[list[Example], list[Example]]:

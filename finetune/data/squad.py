@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from finetune.data.examples import Answer, QuestionExample, check_id
-from finetune.data.tables import Row, TableFormat, read_rows
+from finetune.data.tables import Row, jsonl_rows
 from finetune.data.tally import Tally
 from minibert.errors import InputError
-from minibert.files.text import STANDARD_INPUT, check_text, json_type, parse_json, read_whole, reason, shown, suffix
+from minibert.files.text import (
+    STANDARD_INPUT,
+    check_text,
+    json_type,
+    parse_json,
+    read_lines,
+    read_whole,
+    reason,
+    shown,
+    suffix,
+)
 
 FIELDS = ("question", "context")  # of a question to be predicted
 # How other libraries keep it: an object a line or in an array, each with its own context, answers.text and
@@ -18,8 +27,7 @@ FIELDS = ("question", "context")  # of a question to be predicted
 FLAT = "; of records that have a context each docs/finetuning.md makes such a file"
 
 
-@dataclass(frozen=True)
-class Questions:
+class Questions(NamedTuple):
     """A whole file: SQuAD's JSON is one object, so that all of it is in memory."""
 
     examples: tuple[QuestionExample, ...]
@@ -64,37 +72,31 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
     return tally.made(found, example_of), version_2
 
 
-def read_questions(path: str, *, tally: Tally | None = None) -> Iterator[QuestionExample]:
-    """Questions to be predicted: of a SQuAD file, or streamed from .jsonl or from standard input (`-`).
+def read_questions(path: str, *, labelled: bool = False, tally: Tally | None = None) -> Iterator[QuestionExample]:
+    """The questions of a SQuAD file; those to be predicted may also be streamed from .jsonl or standard input (`-`).
 
     Lines have the fields question and context, and may have an id; else it is the row's number.
 
     Raises:
-        InputError: as `read_squad` or `finetune.data.tables.read_rows`; an empty question or context.
+        InputError: as `read_squad` or `finetune.data.tables.jsonl_rows`; an empty question or context.
     """
     tally = tally or Tally()
-    if path != STANDARD_INPUT and suffix(path) != ".jsonl":
-        return _read(path, labelled=False, tally=tally)[0]
-    rows = read_rows(path, FIELDS, TableFormat(kind="jsonl"), tally=tally, optional=["id"])
-    return question_examples(rows, tally)
+    if labelled or (path != STANDARD_INPUT and suffix(path) != ".jsonl"):
+        return _read(path, labelled=labelled, tally=tally)[0]
+    return question_examples(jsonl_rows(path, read_lines(path), FIELDS, tally), tally)
 
 
 def question_examples(rows: Iterable[Row], tally: Tally) -> Iterator[QuestionExample]:
-    """The questions of rows of `FIELDS` and an id or None; errors as `read_questions`."""
+    """The questions of rows of `FIELDS`; errors as `read_questions`."""
     return tally.made(rows, _asked)
 
 
-def _asked(found: Row) -> QuestionExample:
-    row, where, (question, context, id) = found
-    return QuestionExample(
-        id=str(row) if id is None else check_id(id, f"{where}: field 'id'"),
-        question=check_text(question, f"{where}: field 'question'"),
-        context=check_text(context, f"{where}: field 'context'"),
-        answers=(),
-        is_impossible=False,
-        title="",
-        where=where,
+def _asked(row: Row) -> QuestionExample:
+    id = str(row.row) if row.id is None else row.id
+    question, context = (
+        check_text(cell, f"{row.where}: field {field!r}") for field, cell in zip(FIELDS, row.cells, strict=True)
     )
+    return QuestionExample(id, question, context, answers=(), is_impossible=False, title="", where=row.where)
 
 
 class _Question(NamedTuple):
@@ -170,30 +172,23 @@ def _list(record: dict[str, Any], field: str, place: str) -> list[Any]:
 # --- Answers that stand elsewhere ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Misplaced:
-    """Questions with an answer that does not stand where its `answer_start` says."""
-
-    count: int
-    first: str  # which the first one is, and what stands there instead; "" where there is none
-
-
-def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[QuestionExample], Misplaced]:
-    """Those to train on, every answer of which stands where it should; and what was left out.
+def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[QuestionExample], str]:
+    """Those to train on, every answer of which stands where its `answer_start` says; and of the first of the others
+    what stands there instead, "" where there is none.
 
     Scoring compares texts alone, so that there all questions stay.
     """
     kept: list[QuestionExample] = []
     first = ""
     for question in questions:
-        wrong = _misplaced_answer(question)
+        wrong = next((one for one in question.answers if not _stands(one, question.context)), None)
         if wrong is None:
             kept.append(question)
         elif not first:
             there = question.context[max(wrong.start, 0) :][: len(wrong.text)]
             first = f"{question.where}: the answer {wrong.text!r:.60} is said to start at {wrong.start}, where "
             first += f"{there!r:.60} stands"
-    return kept, Misplaced(len(questions) - len(kept), first)
+    return kept, first
 
 
 def count_absent(questions: Sequence[QuestionExample]) -> int:
@@ -204,5 +199,5 @@ def count_absent(questions: Sequence[QuestionExample]) -> int:
     )
 
 
-def _misplaced_answer(question: QuestionExample) -> Answer | None:
-    return next((a for a in question.answers if a.start < 0 or not question.context.startswith(a.text, a.start)), None)
+def _stands(answer: Answer, context: str) -> bool:
+    return answer.start >= 0 and context.startswith(answer.text, answer.start)

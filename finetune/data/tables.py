@@ -7,16 +7,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
+from finetune.data.examples import Id, check_id
 from finetune.data.tally import Tally
 from minibert.errors import InputError
 from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
 
-Kind = Literal["auto", "csv", "tsv", "jsonl", "txt"]
-
 JSON_FILES = {".jsonl", ".json"}  # with an object a line
-_COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
+KINDS = ("csv", "tsv", "jsonl", "txt")
+NO_ROW = "no row in it, expected at least one"
+COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 # A quotation mark that never closes would take the rest of the file for one row: it shall not fill the memory.
 LONGEST_ROW = 2**24  # characters
@@ -27,10 +28,9 @@ class TableFormat:
     """How to read a table; the defaults go by the file's name.
 
     Raises:
-        InputError: an unknown kind; a delimiter that is empty or breaks lines, or of several characters with quoting.
+        InputError: a delimiter that is empty or breaks lines, or has several characters with quoting.
     """
 
-    kind: Kind = "auto"  # auto: by suffix; without one of ours it is csv where a delimiter is given, else refused
     delimiter: str | None = None  # None: a comma, in .tsv a tab; \t spelled out, as a shell passes it on, is a tab too
     header: bool = True  # the first row names the columns; otherwise they are numbered from 1
     # Fields may stand in quotation marks, and then hold delimiters and line ends. None: unless the delimiter is a tab,
@@ -38,8 +38,6 @@ class TableFormat:
     quoting: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise InputError(f"format: expected one of {', '.join(get_args(Kind))}, found {self.kind!r}")
         if self.delimiter is None:
             return
         object.__setattr__(self, "delimiter", self.delimiter.replace("\\t", "\t"))
@@ -60,6 +58,12 @@ class Row(NamedTuple):
     row: int  # the line of the file at which it begins, from 1
     where: str  # "reviews.csv:17"
     cells: tuple[Any, ...]  # strings; from .jsonl whatever the field holds
+    field_id: Any = None  # what a JSON object has in its field id, if it has one
+
+    @property
+    def id(self) -> Id | None:
+        """What the file calls the row, if anything. Raises InputError, as `check_id`."""
+        return None if self.field_id is None else check_id(self.field_id, f"{self.where}: field 'id'")
 
 
 def read_rows(
@@ -68,13 +72,11 @@ def read_rows(
     table: TableFormat | None = None,
     *,
     tally: Tally | None = None,
-    optional: Sequence[str] = (),
     see: str = "",
 ) -> Iterator[Row]:
     """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
 
     columns: names from the header, or the fields of .jsonl objects; numbers from 1 ("1", "4") where there is no header.
-    optional: fields of .jsonl objects that need not be there: None then, behind the columns.
     see: for messages, what to do where a column is not there.
     A .txt file has one column, the line, and takes any one name, unless a delimiter is given and several columns are
     asked for, or its first line has the tab that is given: then it is as .csv. Standard input is .jsonl where its first
@@ -92,32 +94,18 @@ def read_rows(
     table, tally = table or TableFormat(), tally or Tally()
     kind, lines = _kind(path, table, columns)
     if kind == "jsonl":
-        rows = jsonl_rows(path, lines, columns, tally, optional, see)
-    elif kind == "txt":
+        return jsonl_rows(path, lines, columns, tally, see)
+    if kind == "txt":
         rows = _text_rows(path, tally.counted(lines), columns, tally, table.delimiter or "\t")
     else:
         delimiter = table.delimiter or ("\t" if kind == "tsv" else ",")
-        quoting = delimiter != "\t" if table.quoting is None else table.quoting
-        records = _records(path, tally.counted(lines), delimiter, tally, quoting=quoting)
-        if table.header:
-            rows = _named_rows(path, records, columns, tally, quoting=quoting, see=see)
-        else:
-            rows = _numbered_rows(path, records, columns, tally, see)
-        if table.quoting is None and not quoting:
-            rows = _seen_quoted(rows, tally)
-    empty = True
-    for row in rows:
-        empty = False
-        yield row
-    if empty and not tally.bad:
-        raise InputError(f"{shown(path)}: no row in it, expected at least one")
+        rows = _delimited_rows(path, tally.counted(lines), columns, table, tally, see, delimiter=delimiter)
+    return tally.nonempty(rows, f"{shown(path)}: {NO_ROW}")
 
 
 def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, Iterator[tuple[int, str]]]:
     """What to read the file as, and its lines, from the first one on."""
     lines = read_lines(path)
-    if table.kind != "auto":
-        return table.kind, lines
     if path == STANDARD_INPUT:
         first = list(islice(lines, 1))
         is_json = any(line.startswith("{") for _, line in first)
@@ -127,7 +115,7 @@ def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, I
         first = list(islice(lines, 1))
         tabbed = table.delimiter == "\t" and any("\t" in line for _, line in first)  # which texts hardly have
         return "csv" if tabbed or len(columns) > 1 else known, chain(first, lines)
-    if known in get_args(Kind):
+    if known in KINDS:
         return known, lines
     if table.delimiter:
         return "csv", lines
@@ -177,34 +165,51 @@ def _records(
         raise InputError(f"{shown(path)}:{row}: no readable row ({reason(error).split(' - ')[0]}); {hint}") from error
 
 
-def _named_rows(
-    path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally, *, quoting: bool, see: str
-) -> Iterator[Row]:
-    first = next(records, None)
-    if first is None:
-        return
-    tally.lines = tally.blank = tally.spanning = 0  # from here on
-    header = first[1]
+def _delimited_rows(
+    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], table: TableFormat, tally: Tally, see: str,
+    *, delimiter: str,
+) -> Iterator[Row]:  # fmt: skip
+    quoting = delimiter != "\t" if table.quoting is None else table.quoting
+    records = _records(path, lines, delimiter, tally, quoting=quoting)
+    header: list[str] = []  # none: columns have numbers, and rows need not be of one length
+    if table.header:
+        row, header = next(records, (0, header))
+        if not header:
+            return iter(())
+        tally.lines = tally.blank = tally.spanning = 0  # from here on
+        chosen = _by_name(columns, header, f"{shown(path)}:{row}", see, quoting=quoting)
+    else:
+        chosen = _by_number(columns, shown(path), see)
+
+    def chosen_of(record: Record) -> Row:
+        row, fields = record
+        where = f"{shown(path)}:{row}"
+        if header and len(fields) != len(header):
+            marks = not quoting and any('"' in cell for cell in fields)
+            hint = "; where quotation marks are not part of the text, use --quoting" if marks else ""
+            expected = f"expected {len(header)}, as many as the header has"
+            raise InputError(f"{where}: {len(fields)} field(s), {expected}{hint}")
+        if not header:
+            tally.widths.add(len(fields))
+            if len(fields) <= max(chosen):
+                raise InputError(f"{where}: no column {max(chosen) + 1}, the row has {len(fields)} field(s)")
+        cells = tuple(fields[index] for index in chosen)
+        if table.quoting is None and not quoting:
+            tally.quoted += sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
+        return Row(row, where, cells)
+
+    return tally.made(records, chosen_of)
+
+
+def _by_name(columns: Sequence[str], header: Sequence[str], where: str, see: str, *, quoting: bool) -> list[int]:
+    """The indices of the columns."""
     for column in columns:
         if header.count(column) != 1:
             found = "stands there more than once" if column in header else "is not there"
             hint = "; --quoting takes the quotation marks off" if not quoting and f'"{column}"' in header else ""
             hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header where that is none")
-            raise InputError(
-                f"{shown(path)}:{first[0]}: column {column!r} {found}; the header's are {_listed(header)}{hint}"
-            )
-    chosen = [header.index(column) for column in columns]
-
-    def chosen_of(record: Record) -> Row:
-        row, fields = record
-        if len(fields) != len(header):
-            marks = not quoting and any('"' in cell for cell in fields)
-            hint = "; where quotation marks are not part of the text, use --quoting" if marks else ""
-            expected = f"expected {len(header)}, as many as the header has"
-            raise InputError(f"{shown(path)}:{row}: {len(fields)} field(s), {expected}{hint}")
-        return Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
-
-    yield from tally.made(records, chosen_of)
+            raise InputError(f"{where}: column {column!r} {found}; the header's are {listed(header)}{hint}")
+    return [header.index(column) for column in columns]
 
 
 def _other_delimiter(header: Sequence[str]) -> str:
@@ -213,32 +218,16 @@ def _other_delimiter(header: Sequence[str]) -> str:
     return "" if mark is None else f"; --delimiter {mark!r} parts them"
 
 
-def _numbered_rows(
-    path: str, records: Iterator[Record], columns: Sequence[str], tally: Tally, see: str
-) -> Iterator[Row]:
+def _by_number(columns: Sequence[str], where: str, see: str) -> list[int]:
+    """As `_by_name`, where there is no header."""
     for column in columns:
-        if not _COLUMN_NUMBER.fullmatch(column):
+        if not COLUMN_NUMBER.fullmatch(column):
             hint = see and f"; {see}"
-            raise InputError(f"{shown(path)}: column {column!r}: without a header expected a number from 1{hint}")
-    chosen = [int(column) - 1 for column in columns]
-
-    def chosen_of(record: Record) -> Row:
-        row, fields = record
-        tally.widths.add(len(fields))
-        if len(fields) <= max(chosen):
-            raise InputError(f"{shown(path)}:{row}: no column {max(chosen) + 1}, the row has {len(fields)} field(s)")
-        return Row(row, f"{shown(path)}:{row}", tuple(fields[index] for index in chosen))
-
-    yield from tally.made(records, chosen_of)
+            raise InputError(f"{where}: column {column!r}: without a header expected a number from 1{hint}")
+    return [int(column) - 1 for column in columns]
 
 
-def _seen_quoted(rows: Iterator[Row], tally: Tally) -> Iterator[Row]:
-    for row in rows:
-        tally.quoted += sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in row.cells)
-        yield row
-
-
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """For messages: the first twenty."""
     names = list(names)
     return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "") or "none"
@@ -248,22 +237,17 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def jsonl_rows(
-    path: str,
-    lines: Iterable[tuple[int, str]],
-    columns: Sequence[str],
-    tally: Tally | None = None,
-    optional: Sequence[str] = (),
-    see: str = "",
+    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], tally: Tally, see: str = ""
 ) -> Iterator[Row]:
-    """As `read_rows` of .jsonl, from (row, line) of a file that is open already."""
-    tally = tally or Tally()
+    """As `read_rows` of .jsonl, from a file's (row, line)."""
 
     def chosen_of(numbered: tuple[int, str]) -> Row:
         row, line = numbered
         where = f"{shown(path)}:{row}"
-        return Row(row, where, _fields(parse_object(line, where), columns, where, optional, see))
+        return _row_of(parse_object(line, where), row, where, columns, see)
 
-    return tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
+    rows = tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
+    return tally.nonempty(rows, f"{shown(path)}: {NO_ROW}")
 
 
 def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:
@@ -274,9 +258,7 @@ def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple
             tally.blank += 1
 
 
-def given_rows(
-    items: Iterable[Any], columns: Sequence[str], tally: Tally | None = None, optional: Sequence[str] = ()
-) -> Iterator[Row]:
+def given_rows(items: Iterable[Any], columns: Sequence[str], tally: Tally) -> Iterator[Row]:
     """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
     order, or, where one column is asked for, that value alone.
 
@@ -284,27 +266,26 @@ def given_rows(
         InputError, naming the row, from 1, as the `tally` has it: a column that a mapping does not have, or another
         number of values.
     """
-    return (tally or Tally()).made(enumerate(items, start=1), lambda item: _given(*item, columns, optional))
+
+    def chosen_of(numbered: tuple[int, Any]) -> Row:
+        row, item = numbered
+        where = f"row {row}"
+        if isinstance(item, Mapping):
+            return _row_of(item, row, where, columns)
+        cells = tuple(item) if isinstance(item, tuple | list) else (item,)
+        if len(cells) != len(columns):
+            raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {listed(columns)}")
+        return Row(row, where, cells)
+
+    return tally.made(enumerate(items, start=1), chosen_of)
 
 
-def _given(row: int, item: Any, columns: Sequence[str], optional: Sequence[str]) -> Row:
-    where = f"row {row}"
-    if isinstance(item, Mapping):
-        return Row(row, where, _fields(item, columns, where, optional))
-    cells = tuple(item) if isinstance(item, tuple | list) else (item,)
-    if len(cells) != len(columns):
-        raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {_listed(columns)}")
-    return Row(row, where, (*cells, *(None for _ in optional)))
-
-
-def _fields(
-    record: Mapping[str, Any], columns: Sequence[str], where: str, optional: Sequence[str], see: str = ""
-) -> tuple[Any, ...]:
+def _row_of(record: Mapping[str, Any], row: int, where: str, columns: Sequence[str], see: str = "") -> Row:
     for column in columns:
         if column not in record:
             hint = see and f"; {see}"
-            raise InputError(f"{where}: field {column!r} is not there; the object's are {_listed(record)}{hint}")
-    return (*(record[column] for column in columns), *map(record.get, optional))
+            raise InputError(f"{where}: field {column!r} is not there; the object's are {listed(record)}{hint}")
+    return Row(row, where, tuple(record[column] for column in columns), record.get("id"))
 
 
 def _text_rows(
@@ -312,7 +293,7 @@ def _text_rows(
 ) -> Iterator[Row]:
     if len(columns) > 1:
         raise InputError(
-            f"{shown(path)}: one text a line is one column, but {_listed(columns)} are asked for, as a "
+            f"{shown(path)}: one text a line is one column, but {listed(columns)} are asked for, as a "
             "table has them: .csv, .tsv or .jsonl, or with --delimiter"
         )
     for row, line in lines:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from finetune.data.examples import TaggedExample
 from minibert.errors import InputError
@@ -131,17 +131,19 @@ def find_scheme(examples: Sequence[TaggedExample]) -> Scheme:
 
 
 def check_tags(
-    examples: Sequence[TaggedExample], scheme: Scheme, *, fix: bool = False, chosen: bool = True
-) -> list[TaggedExample]:
-    """The examples, every one of which spells its entities as the scheme wants, by the names of BIOES.
+    examples: Sequence[TaggedExample], asked: str = "auto", *, fix: bool = False
+) -> tuple[list[TaggedExample], Scheme]:
+    """The examples, every one of which spells its entities as the scheme wants, by the names of BIOES; and the scheme,
+    which is the one that was asked for or found ("auto").
 
     With `fix`, what is impossible is read as conlleval reads it and written again. What is a tag in no scheme stays
-    refused. chosen: the user named the scheme, and it was not found out.
+    refused.
 
     Raises:
         InputError, naming file and row: a tag that the scheme does not allow there.
     """
-    checked = [example if _is_plain(example) else replace(example, tags=_plain_tags(example)) for example in examples]
+    scheme: Any = find_scheme(examples) if asked == "auto" else asked
+    checked = [replace(example, tags=tuple(map(plain, _tags(example)))) for example in examples]
     for index, word in _impossible(examples, scheme):
         example = examples[index]
         tags = _tags(example)
@@ -149,23 +151,15 @@ def check_tags(
         if unknown is not None:
             raise InputError(_no_tag(examples, example, unknown))
         if not fix:
-            raise InputError(_refusal(example, word, scheme, chosen=chosen))
+            raise InputError(_refusal(example, word, scheme, chosen=asked != "auto"))
         checked[index] = replace(example, tags=tuple(convert(tags, scheme)))
-    return checked
+    return checked, scheme
 
 
 def other_name(examples: Sequence[TaggedExample]) -> str:
     """What the tags' scheme is called where they have other prefixes than BIOES: "BILOU", or ""."""
-    prefixes = {tag[0] for example in examples if not _is_plain(example) for tag in _tags(example) if plain(tag) != tag}
+    prefixes = {tag[0] for example in examples for tag in _tags(example) if plain(tag) != tag}
     return "" if not prefixes else "BILOU" if prefixes <= set("LU") else "BMEWO" if "W" in prefixes else "BMES"
-
-
-def _is_plain(example: TaggedExample) -> bool:
-    return _plain_tags(example) == example.tags
-
-
-def _plain_tags(example: TaggedExample) -> tuple[str, ...]:
-    return tuple(map(plain, _tags(example)))
 
 
 def _impossible(examples: Sequence[TaggedExample], scheme: Scheme) -> Iterator[tuple[int, int]]:
@@ -217,7 +211,7 @@ def _refusal(example: TaggedExample, word: int, scheme: Scheme, *, chosen: bool)
 # --- Tags as the classes of a model ----------------------------------------------------------------------------------
 
 
-def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme) -> tuple[str, ...]:
+def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme, path: str) -> tuple[str, ...]:
     """The classes of a tagger: O, then for each type of the training file, sorted, all prefixes of the scheme.
 
     All, so that a sentence in dev may use I-x where training had entities of one word only.
@@ -227,12 +221,11 @@ def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme) -> tuple[str, 
     """
     kinds = sorted({entity.type for example in examples for entity in entities(_tags(example))})
     if not kinds:
-        path = examples[0].where.rpartition(":")[0] if examples else "tags"
         raise InputError(f"{path}: expected entities, found the tag O alone")
     return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in PREFIXES[scheme]))
 
 
-def tag_classes(examples: Sequence[TaggedExample]) -> tuple[str, ...]:
+def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]:
     """The classes of a tagger whose tags spell no entities, such as parts of speech: the training file's, sorted.
 
     Raises:
@@ -240,7 +233,6 @@ def tag_classes(examples: Sequence[TaggedExample]) -> tuple[str, ...]:
     """
     found = sorted({tag for example in examples for tag in _tags(example)})
     if len(found) < 2:
-        path = examples[0].where.rpartition(":")[0] if examples else "tags"
         raise InputError(f"{path}: expected two different tags or more, found {', '.join(map(repr, found))}")
     return tuple(found)
 

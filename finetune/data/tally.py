@@ -42,11 +42,7 @@ class Tally:
             yield line
 
     def refuse(self, error: InputError) -> None:
-        """Leaves a bad row out.
-
-        Raises:
-            InputError: `error`, with its remedy, where a bad row ends the reading.
-        """
+        """Leaves a bad row out. Raises InputError: `error`, with its remedy, where a bad row ends the reading."""
         if self.on_bad_row is None:
             raise error
         if self.on_bad_row == "stop":
@@ -63,22 +59,24 @@ class Tally:
             else:
                 yield made
 
-    def whole(self, examples: Iterable[Made]) -> list[Made]:
-        """All examples of a file.
+    def nonempty(self, rows: Iterable[Row], otherwise: str) -> Iterator[Row]:
+        """The same rows. Raises InputError: `otherwise`, where there is none, and not one that is bad."""
+        empty = True
+        for row in rows:
+            empty = False
+            yield row
+        if empty and not self.bad:
+            raise InputError(otherwise)
 
-        Raises:
-            InputError: every row was bad.
-        """
+    def whole(self, examples: Iterable[Made]) -> list[Made]:
+        """All examples of a file. Raises InputError: every row was bad."""
         found = list(examples)
         self.rows = len(found)
         self.check_left(found)
         return found
 
     def check_left(self, examples: Sequence[Any]) -> None:
-        """
-        Raises:
-            InputError: there is none, and bad rows are why.
-        """
+        """Raises InputError: there is none, and bad rows are why."""
         if not examples and self.bad:
             raise InputError(f"{self.place}: no row is left, {len(self.bad):,} are bad: {self.bad[0]}")
 
@@ -97,17 +95,13 @@ class Tally:
         always: also where every line was a row.
         """
         counts = {
-            f"{self.spanning:,} field(s) span lines": self.spanning,
-            f"{self.blank:,} line(s) are blank": self.blank,
-            f"{self.delimited:,} line(s) have a table's delimiter or a tab, read as part of the text": self.delimited,
-            f"{self.quoted:,} field(s) stand in quotation marks, read as part of the text; --quoting takes them off": (
-                self.quoted
-            ),
+            "field(s) span lines": self.spanning,
+            "line(s) are blank": self.blank,
+            "line(s) have a table's delimiter or a tab, read as part of the text": self.delimited,
+            "field(s) stand in quotation marks, read as part of the text; --quoting takes them off": self.quoted,
         }
-        told = [
-            f"{self.rows:,} {self.what} in {self.lines:,} lines",
-            *(what for what, count in counts.items() if count),
-        ]
+        told = [f"{self.rows:,} {self.what} in {self.lines:,} lines"]
+        told += [f"{count:,} {what}" for what, count in counts.items() if count]
         if len(self.widths) > 1:
             apart = f"rows have {min(self.widths)} to {max(self.widths)} fields"
             told.append(f"{apart}, so that a text with the delimiter in it may be cut there")

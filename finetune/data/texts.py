@@ -4,98 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from finetune.data.examples import Label, TextExample, check_id
+from finetune.data.data_options import TextDataOptions
+from finetune.data.examples import Label, TextExample
 from finetune.data.spellings import Spelling, parts_of, spelled
-from finetune.data.tables import Row, TableFormat, read_rows
+from finetune.data.tables import Row, read_rows
 from finetune.data.tally import Tally
 from minibert.errors import InputError
 from minibert.files.text import check_text, json_type
 
 
-@dataclass(frozen=True)
-class TextColumns:
-    """Which columns hold what: names, or numbers from 1 (see `finetune.data.tables.read_rows`)."""
-
-    text: str = "text"
-    pair: str | None = None
-    label: str | None = "label"  # None: there is none, as in what is to be predicted
-
-    @property
-    def chosen(self) -> list[str]:
-        """Those that there are."""
-        return [column for column in (self.text, self.pair, self.label) if column is not None]
-
-    @property
-    def see(self) -> str:
-        """For messages: the options that name them."""
-        pair, label = ("" if self.pair is None else ", --text-pair-column"), self.label and " and --label-column"
-        return f"see --text-column{pair}{label or ''}"
-
-
 def read_texts(
-    path: str,
-    columns: TextColumns,
-    table: TableFormat | None = None,
-    *,
-    problem_type: str = "single_label_classification",
-    label_separator: str | None = None,
-    tally: Tally | None = None,
+    path: str, data_options: TextDataOptions, *, labelled: bool = True, tally: Tally | None = None
 ) -> Iterator[TextExample]:
     """Streams the examples of a table (see `finetune.data.tables`).
 
     Labels are words or numbers and are kept as the file writes them, white space around them left out: "1" and "01" are
-    two labels. With problem_type regression they are finite numbers. With multi_label_classification there may be any
-    number of them: labels between `label_separator`s (None: commas; ; and | are refused), a list as JSON or Python
-    writes it, a list with a 1 or 0 for each class, whose name is its number then, or an object of classes with a 1 or 0
-    for each.
+    two labels. With `regression` they are finite numbers. With `multi_label` there may be any number of them: labels
+    between `label_separator`s (None: commas; ; and | are refused), a list as JSON or Python writes it, a list with a 1
+    or 0 for each class, whose name is its number then, or an object of classes with a 1 or 0 for each.
 
     Raises:
         InputError, naming file and row: as `read_rows`; an empty text or label; a label of another spelling; a target
         that is no finite number.
     """
-    tally = tally or Tally()
-    rows = read_rows(path, columns.chosen, table, tally=tally, optional=["id"], see=columns.see)
-    return text_examples(rows, columns, tally, problem_type=problem_type, label_separator=label_separator)
+    columns, tally = data_options.columns(labelled=labelled), tally or Tally()
+    see = f"see {', '.join(columns)}".replace(", --label-column", " and --label-column")
+    rows = read_rows(path, [*columns.values()], data_options.table, tally=tally, see=see)
+    return text_examples(rows, data_options, tally, labelled=labelled)
 
 
 def text_examples(
-    rows: Iterable[Row],
-    columns: TextColumns,
-    tally: Tally,
-    *,
-    problem_type: str = "single_label_classification",
-    label_separator: str | None = None,
+    rows: Iterable[Row], data_options: TextDataOptions, tally: Tally, *, labelled: bool
 ) -> Iterator[TextExample]:
-    """The examples of rows, which have the columns chosen, and in .jsonl an id or None; errors as `read_texts`."""
-    spelling = Spelling()
+    """The examples of rows, which have the columns chosen; errors as `read_texts`."""
+    texts, spelling = [*data_options.columns(labelled=False).values()], Spelling()
 
-    def example_of(found: Row) -> TextExample:
-        row, where, cells = found
-        width = len(columns.chosen)
-        named = dict(zip(columns.chosen, cells[:width], strict=True))
-        text = _text(named, columns.text, where)
-        pair = None if columns.pair is None else _text(named, columns.pair, where)
-        label: Label | None = None
-        if columns.label is not None:
-            cell, what = named[columns.label], f"{where}: label"
-            if problem_type == "regression":
-                label = _number(cell, what)
-            elif problem_type == "multi_label_classification":
-                label = spelling.classes(_words(cell, what, label_separator), what)
-            else:
-                label = _word(cell, what, "; --multi-label reads lists")
-        found_id = next(iter(cells[width:]), None)
-        id = None if found_id is None else check_id(found_id, f"{where}: field 'id'")
-        return TextExample(text=text, pair=pair, label=label, row=row, where=where, id=id)
+    def label_of(cell: Any, what: str) -> Label:
+        if data_options.regression:
+            return _number(cell, what)
+        if data_options.multi_label:
+            return spelling.classes(_words(cell, what, data_options.label_separator), what)
+        return _word(cell, what, "; --multi-label reads lists")
+
+    def example_of(row: Row) -> TextExample:
+        text, *pair = (
+            check_text(cell, f"{row.where}: column {column!r}")
+            for column, cell in zip(texts, row.cells, strict=not labelled)
+        )
+        return TextExample(
+            text=text,
+            pair=pair[0] if pair else None,
+            label=label_of(row.cells[-1], f"{row.where}: label") if labelled else None,
+            row=row.row,
+            where=row.where,
+            id=row.id,
+        )
 
     return tally.made(rows, example_of)
-
-
-def _text(found: dict[str, Any], column: str, where: str) -> str:
-    return check_text(found[column], f"{where}: column {column!r}")
 
 
 def _word(cell: Any, what: str, hint: str = "") -> str:

@@ -114,11 +114,6 @@ def _figures(name: str, right: int, predicted: int, real: int) -> ClassFigures:
     )
 
 
-def _counts(stat_scores: torch.Tensor) -> list[tuple[int, int, int]]:
-    """(right, predicted, real) of each class, from torchmetrics' (C, 5): tp, fp, tn, fn, support."""
-    return [(tp, tp + fp, tp + fn) for tp, fp, _, fn, _ in stat_scores.tolist()]
-
-
 def _together(counts: Sequence[tuple[int, int, int]]) -> ClassFigures:
     """Micro: all classes' counts added up."""
     return _figures("all", *(sum(column) for column in zip(*counts, strict=True)))
@@ -131,7 +126,26 @@ def _macro(counts: Sequence[tuple[int, int, int]]) -> dict[str, float]:
     return {f"macro_{name}": fmean(getattr(figures, name) for figures in seen) if seen else 0.0 for name in names}
 
 
-# --- Classification --------------------------------------------------------------------------------------------------
+# --- Texts: a class, several classes or a number ---------------------------------------------------------------------
+
+
+def text_metrics(problem_type: str, targets: Sequence[Any], answers: Sequence[Any], classes: int) -> dict[str, float]:
+    """The metrics of a kind of text classification; targets, answers: as `finetune.data.labels.label_targets`."""
+    if problem_type == "regression":
+        return regression_metrics(targets, answers)
+    if problem_type == "multi_label_classification":
+        return multi_label_metrics(targets, answers)
+    return classification_metrics(targets, answers, classes)
+
+
+def text_figures(
+    problem_type: str, targets: Sequence[Any], answers: Sequence[Any], labels: Sequence[str]
+) -> list[ClassFigures]:
+    """Each class for itself, in the labels' order; none of a number. As `text_metrics`."""
+    if problem_type == "regression":
+        return []
+    counts = _class_counts(targets, answers, len(labels))
+    return [_figures(label, *count) for label, count in zip(labels, counts, strict=True)]
 
 
 def classification_metrics(targets: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
@@ -151,18 +165,17 @@ def classification_metrics(targets: Sequence[int], predictions: Sequence[int], c
     return metrics
 
 
-def class_figures(targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]) -> list[ClassFigures]:
-    """Each class for itself, in the labels' order."""
-    counts = _class_counts(targets, predictions, len(labels))
-    return [_figures(label, *count) for label, count in zip(labels, counts, strict=True)]
+def _class_counts(targets: Sequence[Any], answers: Sequence[Any], classes: int) -> list[tuple[int, int, int]]:
+    """(right, predicted, real) of each class; an example is (C,) of 0 and 1 where several classes may hold."""
+    from torchmetrics.functional.classification import multiclass_stat_scores, multilabel_stat_scores  # takes seconds
 
-
-def _class_counts(targets: Sequence[int], predictions: Sequence[int], classes: int) -> list[tuple[int, int, int]]:
-    from torchmetrics.functional.classification import multiclass_stat_scores  # here: it takes seconds to import
-
-    answers, truth = torch.tensor(predictions), torch.tensor(targets)
-    at_least = max(classes, 2)  # of one class alone, as a model from elsewhere may have, torchmetrics knows nothing
-    return _counts(multiclass_stat_scores(answers, truth, num_classes=at_least, average=None))[:classes]
+    told, truth = torch.tensor(answers), torch.tensor(targets)
+    if truth.ndim == 2:
+        scores = multilabel_stat_scores(told, truth, num_labels=classes, average=None)
+    else:
+        at_least = max(classes, 2)  # of one class alone, as a model from elsewhere may have, torchmetrics knows nothing
+        scores = multiclass_stat_scores(told, truth, num_classes=at_least, average=None)[:classes]
+    return [(tp, tp + fp, tp + fn) for tp, fp, _, fn, _ in scores.tolist()]
 
 
 def _matthews(targets: Sequence[int], predictions: Sequence[int], classes: int) -> float:
@@ -176,9 +189,6 @@ def _matthews(targets: Sequence[int], predictions: Sequence[int], classes: int) 
     return round(float(multiclass_matthews_corrcoef(answers, truth, num_classes=classes)), 6)
 
 
-# --- Several labels at once ------------------------------------------------------------------------------------------
-
-
 def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> dict[str, float]:
     """exact_match (all labels of an example right), accuracy (of the single yes-or-no answers), micro_precision,
     micro_recall, micro_f1, and macro_precision, macro_recall, macro_f1.
@@ -188,7 +198,7 @@ def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[
     """
     answers, truth = torch.tensor(predictions), torch.tensor(targets)
     right = answers == truth
-    counts = _label_counts(targets, predictions)
+    counts = _class_counts(targets, predictions, truth.shape[1])
     micro = _together(counts)
     return {
         "exact_match": int(right.all(dim=1).sum()) / len(right),
@@ -198,24 +208,6 @@ def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[
         "micro_f1": micro.f1,
         **_macro(counts),
     }
-
-
-def multi_label_figures(
-    targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]], labels: Sequence[str]
-) -> list[ClassFigures]:
-    """Each label for itself, in the labels' order."""
-    counts = _label_counts(targets, predictions)
-    return [_figures(label, *count) for label, count in zip(labels, counts, strict=True)]
-
-
-def _label_counts(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
-    from torchmetrics.functional.classification import multilabel_stat_scores
-
-    answers, truth = torch.tensor(predictions), torch.tensor(targets)
-    return _counts(multilabel_stat_scores(answers, truth, num_labels=truth.shape[1], average=None))
-
-
-# --- Numbers ---------------------------------------------------------------------------------------------------------
 
 
 def regression_metrics(targets: Sequence[float], predictions: Sequence[float]) -> dict[str, float]:

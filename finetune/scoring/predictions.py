@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from finetune.data.choices import read_choices
-from finetune.data.conll import Names, ends_sentence
-from finetune.data.data_options import (
-    TASK_OF_DATA_OPTIONS,
-    ChoiceDataOptions,
-    DataOptions,
-    QuestionDataOptions,
-    TagDataOptions,
-    TextDataOptions,
-)
-from finetune.data.labels import find_labels, label_ids, label_vectors
-from finetune.data.sentences import read_tagged
+from finetune.data.conll import ends_sentence
+from finetune.data.data_options import TASK_OF_DATA_OPTIONS, DataOptions, TagDataOptions, TextDataOptions
+from finetune.data.labels import find_labels, label_targets
+from finetune.data.sentences import read_sentences
 from finetune.data.squad import read_squad
 from finetune.data.tables import JSON_FILES, Row
-from finetune.data.tags import entities, is_tag
+from finetune.data.tags import check_tags, entities, is_tag
 from finetune.data.tally import Tally
-from finetune.data.texts import TextColumns, read_texts, text_examples
+from finetune.data.texts import read_texts, text_examples
 from finetune.inference import note_all, show_figures
 from finetune.inference_options import ScoreOptions
 from finetune.scoring import metrics
 from finetune.scoring.squad_scores import squad_scores
-from finetune.tasks.token_classification import in_scheme, words_for_themselves
+from finetune.tasks.token_classification import words_for_themselves
 from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
@@ -44,10 +38,9 @@ def score_command(options: ScoreOptions) -> None:
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.predictions))
     task = TASK_OF_DATA_OPTIONS[type(options.data_options)]
-    score: Callable[[str, str, Any], Figures] = SCORES[type(options.data_options)]
     files = {"task": task, "data": options.data, "predictions": options.predictions}
     try:
-        figures = score(options.data, options.predictions, options.data_options)
+        figures = SCORES[task](options.data, options.predictions, options.data_options)
     except InputError as error:
         if options.task is not None or suffix(options.data) not in JSON_FILES:
             raise
@@ -67,19 +60,19 @@ def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.Cla
 # --- Answers to questions --------------------------------------------------------------------------------------------
 
 
-def score_questions(data: str, predictions: str, _: QuestionDataOptions) -> Figures:
+def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
     """SQuAD's exact match and F1. Questions without an answer in the file count as wrong: `missing` is their number."""
-    asked = read_squad(data, tally=_all_or_none(data))
+    questions, version_2 = read_squad(data, tally=_all_or_none(data))
     given = _answers_by_id(predictions)
-    answers = {question.id: given[str(question.id)] for question in asked.examples if str(question.id) in given}
-    count, missing = len(asked.examples), len(asked.examples) - len(answers)
+    answers = {question.id: given[str(question.id)] for question in questions if str(question.id) in given}
+    count, missing = len(questions), len(questions) - len(answers)
     if not answers:
         raise InputError(f"{shown(predictions)}: an answer to none of the {count:,} questions of {data}")
     if missing:
         note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
     if len(given) > len(answers):
         note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) to no question of {data}"])
-    means = squad_scores(asked.examples, answers, version_2=asked.version_2)
+    means = squad_scores(questions, answers, version_2=version_2)
     return _figures(count, means) | {"missing": missing}
 
 
@@ -103,12 +96,11 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
     """Whole entities, or where tags spell none, words. The file has the tag of each word on a line, alone or in the
     last of several columns; blank lines, as between sentences, don't count."""
     tally = _all_or_none(data)
-    examples = list(read_tagged(data, Names(data_options.word_column, data_options.tag_column), tally=tally))
-    read = words_for_themselves
+    examples = list(read_sentences(data, data_options, tally=tally))
+    read, given = words_for_themselves, []
     if data_options.scheme != "none":
-        examples, _ = in_scheme(data_options, examples)
+        examples, _ = check_tags(examples, data_options.scheme, fix=data_options.fix_tags)
         read = entities
-    given = []
     for row, line in read_lines(predictions):
         if ends_sentence(line):
             continue
@@ -132,29 +124,23 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
 
 def score_texts(data: str, predictions: str, data_options: TextDataOptions) -> Figures:
     """The class of each text on a line, all that hold with commas between them, or a number."""
-    columns = data_options.columns(labelled=True)
-    spelling: Any = {"problem_type": data_options.problem_type, "label_separator": data_options.label_separator}
-    examples = list(read_texts(data, columns, data_options.table, **spelling, tally=_all_or_none(data)))
-    count = len(examples)
-    given = _one_a_line(predictions, count, data)
+    examples = list(read_texts(data, data_options, tally=_all_or_none(data)))
+    given = _one_a_line(predictions, len(examples), data)
     rows = (Row(row, where, ("-", text)) for row, (text, where) in enumerate(given, start=1))
-    answers = list(text_examples(rows, TextColumns(), Tally(), **spelling))
-    if data_options.regression:
-        truth, numbers = ([example.label for example in some] for some in (examples, answers))
-        return _figures(count, metrics.regression_metrics(truth, numbers))  # type: ignore[arg-type]  # read as numbers
-    labels = find_labels([*examples, *answers], data)
-    if unknown := sorted(set(labels) - set(find_labels(examples, data))):
-        note_all([f"{shown(predictions)}: no example in {data} has the class {' or '.join(map(repr, unknown[:10]))}"])
-    if data_options.multi_label:
-        targets, found = label_vectors(examples, labels), label_vectors(answers, labels)
-        by_class = metrics.multi_label_figures(targets, found, labels)
-        return _figures(count, metrics.multi_label_metrics(targets, found), by_class)
-    right, told = label_ids(examples, labels), label_ids(answers, labels)
-    by_class = metrics.class_figures(right, told, labels)
-    return _figures(count, metrics.classification_metrics(right, told, len(labels)), by_class)
+    answers = list(text_examples(rows, replace(data_options, text_pair_column=None), Tally(), labelled=True))
+    labels: tuple[str, ...] = ()
+    if not data_options.regression:
+        labels = find_labels([*examples, *answers], data)
+        if unknown := sorted(set(labels) - set(find_labels(examples, data))):
+            several = " or ".join(map(repr, unknown[:10]))
+            note_all([f"{shown(predictions)}: no example in {data} has the class {several}"])
+    kind = data_options.problem_type
+    targets, found = (label_targets(some, labels, kind) for some in (examples, answers))
+    by_class = metrics.text_figures(kind, targets, found, labels)
+    return _figures(len(examples), metrics.text_metrics(kind, targets, found, len(labels)), by_class)
 
 
-def score_choices(data: str, predictions: str, _: ChoiceDataOptions) -> Figures:
+def score_choices(data: str, predictions: str, _: DataOptions) -> Figures:
     """The index of the choice, from 0, on a line."""
     examples = list(read_choices(data, tally=_all_or_none(data)))
     right = 0
@@ -181,9 +167,9 @@ def _check_count(found: int, path: str, expected: int, what: str, data: str) -> 
         )
 
 
-SCORES: dict[type[DataOptions], Callable[[str, str, Any], Figures]] = {
-    QuestionDataOptions: score_questions,
-    TagDataOptions: score_tags,
-    TextDataOptions: score_texts,
-    ChoiceDataOptions: score_choices,
+SCORES: dict[str, Callable[[str, str, Any], Figures]] = {
+    "text-classification": score_texts,
+    "token-classification": score_tags,
+    "question-answering": score_questions,
+    "multiple-choice": score_choices,
 }

@@ -87,7 +87,7 @@ def squad_scores(
         if question.id not in predictions:
             scores.append(_NOTHING_RIGHT)
         elif threshold is not None and no_answer[question.id] > threshold:
-            scores.append(_NOTHING_RIGHT if has_answer(question) else _ALL_RIGHT)
+            scores.append(_NOTHING_RIGHT if question.answers else _ALL_RIGHT)
         else:
             golds = [answer.text for answer in question.answers]
             scores.append(score_answer(predictions[question.id], golds, version_2=version_2))
@@ -95,7 +95,7 @@ def squad_scores(
     if version_2:
         for prefix, wanted in (("has_ans_", True), ("no_ans_", False)):
             pairs = zip(scores, questions, strict=True)
-            figures |= _means(prefix, [score for score, question in pairs if has_answer(question) == wanted])
+            figures |= _means(prefix, [score for score, question in pairs if bool(question.answers) == wanted])
     return figures
 
 
@@ -103,11 +103,6 @@ def _means(prefix: str, scores: Sequence[Score]) -> dict[str, float]:
     if not scores:
         return {}
     return {f"{prefix}{name}": fmean(getattr(score, name) for score in scores) for name in Score._fields}
-
-
-def has_answer(question: QuestionExample) -> bool:
-    """Whether the question is one that v2.0 wants answered."""
-    return bool(question.answers)
 
 
 def best_threshold(
@@ -128,10 +123,10 @@ def best_threshold(
     assert questions, "there is a question at least"
     by_score = sorted(questions, key=lambda question: no_answer_scores[question.id])
     lowest = no_answer_scores[by_score[0].id]
-    reached = float(sum(not has_answer(question) for question in questions))  # with every question unanswered
+    reached = float(sum(not question.answers for question in questions))  # with every question unanswered
     best = Threshold(reached, 0.0 if lowest > 0 else lowest - 1)
     for question in by_score:
-        if has_answer(question):
+        if question.answers:
             golds = [answer.text for answer in question.answers]
             reached += getattr(score_answer(predictions[question.id], golds, version_2=True), by)
         elif predictions[question.id]:

@@ -6,8 +6,8 @@ model; which belong together is known here, and each question's scores are compa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from finetune.data.choices import FIELDS, choice_examples, read_choices
 from finetune.data.data_options import ChoiceDataOptions
 from finetune.data.examples import ChoiceExample
-from finetune.data.splits import hold_out
-from finetune.data.tables import given_rows
-from finetune.data.tally import Tally
-from finetune.scoring.metrics import check_metric
 from finetune.tasks.task import Feature, Logits, Task, TaskBatch, to_numpy
 from minibert.heads import BertForMultipleChoice
-from minibert.tokenizer import Tokenizer
 
 Scores = NDArray[np.float32]  # (C,): a score for each choice of a question
 
@@ -37,30 +31,6 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     model_class = BertForMultipleChoice
     first_token_only = True
     data_options: ChoiceDataOptions
-
-    @classmethod
-    def read(
-        cls, data_options: ChoiceDataOptions, path: str, tally: Tally, *, labelled: bool = True
-    ) -> Iterator[ChoiceExample]:
-        return read_choices(path, labelled=labelled, tally=tally)
-
-    @classmethod
-    def given(cls, data_options: ChoiceDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[ChoiceExample]:
-        return choice_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
-
-    @classmethod
-    def found_in(
-        cls, data_options: ChoiceDataOptions, tokenizer: Tokenizer, examples: Sequence[ChoiceExample], path: str
-    ) -> Self:
-        return cls(data_options, tokenizer)
-
-    def hold_out(
-        self, examples: Sequence[ChoiceExample], *, share: float, generator: np.random.Generator
-    ) -> tuple[list[ChoiceExample], list[ChoiceExample]]:
-        return hold_out(examples, share=share, generator=generator)
-
-    def head(self) -> dict[str, Any]:
-        return {}
 
     def features(self, examples: Sequence[ChoiceExample], *, labelled: bool = True) -> list[Feature]:
         questions = [example.question for example in examples for _ in example.choices]
@@ -84,9 +54,6 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         """(B, 2): how many choices a question has, and which is right."""
         return torch.tensor([(len(feature.sequences), feature.target) for feature in features])
 
-    def count(self, targets: Tensor) -> int:
-        return len(targets)
-
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """Cross-entropy over each question's own choices."""
         counts, answers = targets.unbind(1)
@@ -99,11 +66,6 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         ends = np.cumsum([len(feature.sequences) for feature in features])
         return np.split(to_numpy(logits)[0], ends[:-1])
 
-    def predictions(
-        self, examples: Sequence[ChoiceExample], features: Sequence[Feature], outputs: Sequence[Scores]
-    ) -> list[Scores]:
-        return list(outputs)
-
     def metrics(self, examples: Sequence[ChoiceExample], predictions: Sequence[Scores]) -> dict[str, float]:
         """The share of questions answered right."""
         right = [scores.argmax() == example.answer for example, scores in zip(examples, predictions, strict=True)]
@@ -113,9 +75,6 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         chance = float(np.mean([1 / len(example.choices) for example in examples]))
         worse = self.metrics(examples, predictions)["accuracy"] <= chance
         return f"accuracy is no better than chance ({chance:.4f})" if worse else ""
-
-    def metric(self, name: str | None) -> str:
-        return check_metric(self.name, name)
 
     def answer(self, example: ChoiceExample, prediction: Scores) -> dict[str, Any]:
         """The choice with its index, and the score and probability of each."""

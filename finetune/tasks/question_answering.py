@@ -7,7 +7,7 @@ is read off the passage as it was written, by its characters.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -18,17 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finetune.data.data_options import QuestionDataOptions
-from finetune.data.examples import QuestionExample
+from finetune.data.examples import Id, QuestionExample
 from finetune.data.splits import hold_out_groups
-from finetune.data.squad import FIELDS, count_absent, question_examples, read_questions, read_squad, without_misplaced
-from finetune.data.tables import given_rows
-from finetune.data.tally import Tally
-from finetune.scoring.metrics import check_metric
-from finetune.scoring.squad_scores import best_threshold, has_answer, squad_scores
+from finetune.data.squad import count_absent, without_misplaced
+from finetune.scoring.squad_scores import best_threshold, squad_scores
 from finetune.tasks.task import Feature, Logits, Task, TaskBatch, outputs_by_example, to_numpy
 from finetune.tasks.token_classification import window_bounds
 from minibert.heads import BertForQuestionAnswering, SpanLogits
-from minibert.tokenizer import Tokenizer
 
 NO_ANSWER = 0  # the position of [CLS], which stands for "not in this window"
 
@@ -64,22 +60,6 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     windowed = True
     data_options: QuestionDataOptions
 
-    @classmethod
-    def read(
-        cls, data_options: QuestionDataOptions, path: str, tally: Tally, *, labelled: bool = True
-    ) -> Iterator[QuestionExample]:
-        return iter(read_squad(path, tally=tally).examples) if labelled else read_questions(path, tally=tally)
-
-    @classmethod
-    def given(cls, data_options: QuestionDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[QuestionExample]:
-        return question_examples(given_rows(items, FIELDS, tally, ["id"]), tally)
-
-    @classmethod
-    def found_in(
-        cls, data_options: QuestionDataOptions, tokenizer: Tokenizer, examples: Sequence[QuestionExample], path: str
-    ) -> Self:
-        return cls(data_options, tokenizer)
-
     def hold_out(
         self, examples: Sequence[QuestionExample], *, share: float, generator: np.random.Generator
     ) -> tuple[list[QuestionExample], list[QuestionExample]]:
@@ -93,19 +73,17 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     def checked(self, examples: Sequence[QuestionExample], *, training: bool) -> tuple[list[QuestionExample], str]:
         """To train on are questions whose answer stands where it should; scored are all."""
-        kept, misplaced = without_misplaced(examples)
-        if not misplaced.count:
-            return list(examples), ""
+        kept, first = without_misplaced(examples)
+        misplaced = len(examples) - len(kept)
+        if not misplaced:
+            return kept, ""
         if training:
-            return kept, f"{misplaced.count:,} question(s) left out of training: {misplaced.first}"
+            return kept, f"{misplaced:,} question(s) left out of training: {first}"
         return list(examples), (
-            f"{misplaced.count:,} question(s) have an answer that does not stand where answer_start says; scores go by "
-            f"its text, so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
-            f"{misplaced.first}"
+            f"{misplaced:,} question(s) have an answer that does not stand where answer_start says; scores go by its "
+            f"text, so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
+            f"{first}"
         )
-
-    def head(self) -> dict[str, Any]:
-        return {}
 
     def misfits(self, examples: Sequence[QuestionExample]) -> list[str]:
         """Questions that leave no room for the passage."""
@@ -161,7 +139,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     def _answer_tokens(self, example: QuestionExample, context: Encoded) -> tuple[int, int] | None:
         """The first and the last token of the first gold answer; None where there is none."""
-        if not has_answer(example):
+        if not example.answers:
             return None
         text, start = example.answers[0]
         touched = np.flatnonzero((context.offsets[:, 0] < start + len(text)) & (context.offsets[:, 1] > start))
@@ -180,9 +158,6 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
         """(B, 2) positions of the answer's first and last token."""
         return torch.tensor([feature.target for feature in features])
-
-    def count(self, targets: Tensor) -> int:
-        return len(targets)
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """The mean of the cross-entropies of begin and end."""
@@ -228,9 +203,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     def metrics(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> dict[str, float]:
         """exact and f1, with the threshold where there is one; where some questions have no answer, also those of
         either kind apart."""
-        texts = {example.id: found.text for example, found in zip(examples, predictions, strict=True)}
-        no_answer = {example.id: found.no_answer_score for example, found in zip(examples, predictions, strict=True)}
-        answered = all(map(has_answer, examples))
+        texts, no_answer = _by_id(examples, predictions)
+        answered = all(example.answers for example in examples)
         figures = squad_scores(
             examples, texts, version_2=not answered, no_answer_scores=no_answer,
             threshold=self.data_options.no_answer_threshold,
@@ -241,7 +215,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return figures | {"best_f1": best.best, "best_f1_threshold": best.threshold}
 
     def nothing_learned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> str:
-        wanted = [found for example, found in zip(examples, predictions, strict=True) if has_answer(example)]
+        wanted = [found for example, found in zip(examples, predictions, strict=True) if example.answers]
         return "no question was answered" if wanted and all(map(self._unanswered, wanted)) else ""
 
     def _unanswered(self, found: Found) -> bool:
@@ -250,27 +224,16 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     def tuned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> Self:
         """With the no-answer threshold that is best on these examples, where some have no answer."""
-        if self.data_options.no_answer_threshold is not None or all(map(has_answer, examples)):
+        if self.data_options.no_answer_threshold is not None or all(example.answers for example in examples):
             return self
-        texts = {example.id: found.text for example, found in zip(examples, predictions, strict=True)}
-        no_answer = {example.id: found.no_answer_score for example, found in zip(examples, predictions, strict=True)}
-        threshold = best_threshold(examples, texts, no_answer).threshold
+        threshold = best_threshold(examples, *_by_id(examples, predictions)).threshold
         return self.with_data_options(replace(self.data_options, no_answer_threshold=threshold))
-
-    def metric(self, name: str | None) -> str:
-        return check_metric(self.name, name)
 
     def answer(self, example: QuestionExample, prediction: Found) -> dict[str, Any]:
         """The answer with its characters, "" where there is none, and the n best with their probabilities."""
         scores = torch.tensor([span.score for span in prediction.spans], dtype=torch.float64)
         candidates = [
-            {
-                "text": example.context[span.start : span.end],
-                "start": span.start,
-                "end": span.end,
-                "score": span.score,
-                "probability": share,
-            }
+            {"text": example.context[span.start : span.end], **span._asdict(), "probability": share}
             for span, share in zip(prediction.spans, scores.softmax(-1).tolist(), strict=True)
         ]
         best = {"answer": "", "start": None, "end": None, "score": None}
@@ -279,6 +242,12 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         sureness = prediction.no_answer_score if prediction.spans else None  # infinite, which JSON cannot spell
         return {"id": example.id, "question": example.question, **best, "no_answer_score": sureness,
                 "n_best": candidates}  # fmt: skip
+
+
+def _by_id(examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> tuple[dict[Id, str], dict[Id, float]]:
+    """Texts and no-answer scores, as SQuAD's scores want them."""
+    found = {example.id: prediction for example, prediction in zip(examples, predictions, strict=True)}
+    return {id: one.text for id, one in found.items()}, {id: one.no_answer_score for id, one in found.items()}
 
 
 def best_spans(

@@ -7,7 +7,7 @@ and the answers of an example's features become its prediction. Shapes: S sequen
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from finetune.data.data_options import DataOptions
+from finetune.data.splits import hold_out
 from finetune.data.tally import Tally
-from finetune.scoring.metrics import ClassFigures
+from finetune.scoring.metrics import ClassFigures, check_metric
 from minibert.errors import InputError
 from minibert.heads import TaskModel
 from minibert.tokenizer import Tokenizer
@@ -92,37 +93,19 @@ class Task(ABC, Generic[Example, Prediction]):
     # ------------------------------------------------------------------ data
 
     @classmethod
-    @abstractmethod
-    def read(cls, data_options: Any, path: str, tally: Tally, *, labelled: bool = True) -> Iterator[Example]:
-        """The examples of a file.
-
-        Raises:
-            InputError: naming file and row; of a bad row, as the `tally` has it.
-        """
-
-    @classmethod
-    @abstractmethod
-    def given(cls, data_options: Any, items: Iterable[Any], tally: Tally) -> Iterator[Example]:
-        """Examples to be predicted that no file has but Python; see `finetune.data.tables.given_rows`.
-
-        Raises:
-            InputError: naming the row, as the `tally` has it.
-        """
-
-    @classmethod
-    @abstractmethod
     def found_in(cls, data_options: Any, tokenizer: Tokenizer, examples: Sequence[Example], path: str) -> Self:
-        """The task as the training file decides it: its labels, its tag scheme.
+        """The task as the training file decides it: its labels, its tag scheme, where it has such.
 
         Raises:
             InputError: naming file and row, where nothing can be learned from it.
         """
+        return cls(data_options, tokenizer)
 
-    @abstractmethod
     def hold_out(
         self, examples: Sequence[Example], *, share: float, generator: np.random.Generator
     ) -> tuple[list[Example], list[Example]]:
-        """Examples to train on, and a share of them to choose the best epoch on."""
+        """Examples to train on, and a share of them to choose the best epoch on: any, unless they belong together."""
+        return hold_out(examples, share=share, generator=generator)
 
     def checked(self, examples: Sequence[Example], *, training: bool) -> tuple[list[Example], str]:
         """The examples that can be trained on or scored, and a phrase for the user where some cannot.
@@ -149,9 +132,9 @@ class Task(ABC, Generic[Example, Prediction]):
         tally.check_left(found)
         return found
 
-    @abstractmethod
     def head(self) -> dict[str, Any]:
         """The arguments that the model's class takes beside its config."""
+        return {}
 
     @abstractmethod
     def features(self, examples: Sequence[Example], *, labelled: bool = True) -> list[Feature]:
@@ -169,9 +152,9 @@ class Task(ABC, Generic[Example, Prediction]):
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
         """The targets of a batch, whose sequences are padded to `width`."""
 
-    @abstractmethod
     def count(self, targets: Tensor) -> int:
-        """How many losses a batch sums up."""
+        """How many losses a batch sums up: one a feature, unless a feature has several."""
+        return len(targets)
 
     @abstractmethod
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
@@ -183,23 +166,24 @@ class Task(ABC, Generic[Example, Prediction]):
     def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[Any]:
         """What is kept of the model's answer, for each feature."""
 
-    @abstractmethod
     def predictions(
         self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Any]
     ) -> list[Prediction]:
-        """One for each example; features and outputs belong together, and name their example by its number."""
+        """One for each example; features and outputs belong together, and name their example by its number. Where an
+        example has one feature, it is the output."""
+        return list(outputs)
 
     @abstractmethod
     def metrics(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
         """Figures of merit, of labelled examples."""
 
-    @abstractmethod
     def metric(self, name: str | None) -> str:
         """The figure that the best epoch is chosen by, higher is better: `name`, or the usual one.
 
         Raises:
             InputError: the task has no such figure.
         """
+        return check_metric(self.name, name)
 
     @abstractmethod
     def answer(self, example: Example, prediction: Prediction) -> dict[str, Any]:

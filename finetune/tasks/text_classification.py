@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,21 +14,10 @@ from torch.nn import functional as F
 
 from finetune.data.data_options import TextDataOptions
 from finetune.data.examples import TextExample
-from finetune.data.labels import counted, find_labels, label_ids, label_vectors
+from finetune.data.labels import counted, find_labels, label_targets
 from finetune.data.splits import hold_out
-from finetune.data.tables import given_rows
-from finetune.data.tally import Tally
-from finetune.data.texts import read_texts, text_examples
 from finetune.scoring.confusion import draw_confusion
-from finetune.scoring.metrics import (
-    ClassFigures,
-    check_metric,
-    class_figures,
-    classification_metrics,
-    multi_label_figures,
-    multi_label_metrics,
-    regression_metrics,
-)
+from finetune.scoring.metrics import ClassFigures, check_metric, text_figures, text_metrics
 from finetune.tasks.task import Feature, Logits, Task, to_numpy
 from minibert.heads import BertForSequenceClassification
 from minibert.tokenizer import Tokenizer
@@ -45,20 +34,6 @@ class TextClassification(Task[TextExample, Scores]):
     data_options: TextDataOptions
 
     @classmethod
-    def read(
-        cls, data_options: TextDataOptions, path: str, tally: Tally, *, labelled: bool = True
-    ) -> Iterator[TextExample]:
-        return read_texts(
-            path, data_options.columns(labelled=labelled), data_options.table, problem_type=data_options.problem_type,
-            label_separator=data_options.label_separator, tally=tally,
-        )  # fmt: skip
-
-    @classmethod
-    def given(cls, data_options: TextDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[TextExample]:
-        columns = data_options.columns(labelled=False)
-        return text_examples(given_rows(items, columns.chosen, tally, ["id"]), columns, tally)
-
-    @classmethod
     def found_in(
         cls, data_options: TextDataOptions, tokenizer: Tokenizer, examples: Sequence[TextExample], path: str
     ) -> Self:
@@ -68,8 +43,9 @@ class TextClassification(Task[TextExample, Scores]):
     def hold_out(
         self, examples: Sequence[TextExample], *, share: float, generator: np.random.Generator
     ) -> tuple[list[TextExample], list[TextExample]]:
-        stratum = None if self.data_options.regression else (lambda example: example.label)
-        return hold_out(examples, share=share, generator=generator, stratum=stratum)
+        if self.data_options.regression:
+            return super().hold_out(examples, share=share, generator=generator)
+        return hold_out(examples, share=share, generator=generator, stratum=lambda example: example.label)
 
     def checked(self, examples: Sequence[TextExample], *, training: bool) -> tuple[list[TextExample], str]:
         self._targets(examples)
@@ -81,16 +57,12 @@ class TextClassification(Task[TextExample, Scores]):
     def features(self, examples: Sequence[TextExample], *, labelled: bool = True) -> list[Feature]:
         pairs = None if self.data_options.text_pair_column is None else [example.pair or "" for example in examples]
         texts = [example.text for example in examples]
-        targets: Sequence[Any] = self._targets(examples) if labelled else [None] * len(examples)
+        targets = self._targets(examples) if labelled else [None] * len(examples)
         found = self.tokenizer.encode(texts, pairs, max_length=self.data_options.max_length)
         return [Feature(number, (encoding,), targets[number]) for number, encoding in enumerate(found)]
 
-    def _targets(self, examples: Sequence[TextExample]) -> Sequence[Any]:
-        if self.data_options.regression:
-            return [float(example.label) for example in examples]  # type: ignore[arg-type]  # read as numbers
-        if self.data_options.multi_label:
-            return label_vectors(examples, self.labels)
-        return label_ids(examples, self.labels)
+    def _targets(self, examples: Sequence[TextExample]) -> list[Any]:
+        return label_targets(examples, self.labels, self.data_options.problem_type)
 
     # ------------------------------------------------------------------ learning
 
@@ -117,31 +89,24 @@ class TextClassification(Task[TextExample, Scores]):
     def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[Scores]:
         return list(to_numpy(logits))
 
-    def predictions(
-        self, examples: Sequence[TextExample], features: Sequence[Feature], outputs: Sequence[Scores]
-    ) -> list[Scores]:
-        return list(outputs)
-
     def metrics(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> dict[str, float]:
-        targets, answers = self._targets(examples), self._answers(predictions)
-        if self.data_options.regression:
-            return regression_metrics(targets, answers)
-        if self.data_options.multi_label:
-            return multi_label_metrics(targets, answers)
-        return classification_metrics(targets, answers, len(self.labels))
+        compared = self._compared(examples, predictions)
+        return text_metrics(self.data_options.problem_type, *compared, len(self.labels))
 
-    def _answers(self, predictions: Sequence[Scores]) -> list[Any]:
-        """Numbers, classes, or a 1 or 0 for each class."""
+    def _compared(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> tuple[list[Any], list[Any]]:
+        """The targets, and what the scores say in their place."""
         scores = np.stack(predictions)
         if self.data_options.regression:
-            return scores[:, 0].tolist()
-        return (scores > 0).astype(int).tolist() if self.data_options.multi_label else scores.argmax(axis=1).tolist()
+            answers = scores[:, 0]
+        else:
+            answers = (scores > 0).astype(int) if self.data_options.multi_label else scores.argmax(axis=1)
+        return self._targets(examples), answers.tolist()
 
     def metric(self, name: str | None) -> str:
         return check_metric(self.data_options.problem_type, name, classes=len(self.labels))
 
     def nothing_learned(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> str:
-        targets, answers = self._targets(examples), self._answers(predictions)
+        targets, answers = self._compared(examples, predictions)
         if self.data_options.regression:
             return "the scores hardly differ from row to row" if np.ptp(answers) < np.ptp(targets) / 100 else ""
         if self.data_options.multi_label:
@@ -150,15 +115,12 @@ class TextClassification(Task[TextExample, Scores]):
         return f"the class {self.labels[answers[0]]!r} was predicted for every row" if one else ""
 
     def figures(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> list[ClassFigures]:
-        if self.data_options.regression:
-            return []
-        compute = multi_label_figures if self.data_options.multi_label else class_figures
-        return compute(self._targets(examples), self._answers(predictions), self.labels)
+        return text_figures(self.data_options.problem_type, *self._compared(examples, predictions), self.labels)
 
     def draw(self, path: Path, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> bool:
         if self.data_options.problem_type != "single_label_classification":
             return False
-        draw_confusion(path, self._targets(examples), self._answers(predictions), self.labels)
+        draw_confusion(path, *self._compared(examples, predictions), self.labels)
         return True
 
     def answer(self, example: TextExample, prediction: Scores) -> dict[str, Any]:

@@ -6,7 +6,7 @@ is learned and predicted in the one that shows the most around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -16,18 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from finetune.data.conll import Names
 from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
-from finetune.data.sentences import given_sentences, read_sentences, read_tagged
-from finetune.data.splits import hold_out
 from finetune.data.tags import (
     OUTSIDE,
     Entity,
-    Scheme,
     check_tags,
     entities,
-    find_scheme,
     is_tag,
     other_name,
     plain,
@@ -35,7 +30,6 @@ from finetune.data.tags import (
     tag_ids,
     tag_labels,
 )
-from finetune.data.tally import Tally
 from finetune.scoring.metrics import ClassFigures, check_metric, entity_figures, entity_metrics
 from finetune.tasks.task import Feature, Logits, Task, outputs_by_example, to_numpy
 from minibert.heads import BertForTokenClassification
@@ -61,27 +55,13 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     data_options: TagDataOptions
 
     @classmethod
-    def read(
-        cls, data_options: TagDataOptions, path: str, tally: Tally, *, labelled: bool = True
-    ) -> Iterator[TaggedExample]:
-        """Columns, or JSON lines; without labels also running text, a sentence a line."""
-        names = Names(data_options.word_column, data_options.tag_column)
-        if labelled:
-            return read_tagged(path, names, tally=tally)
-        return read_sentences(path, names, layout=data_options.layout, tally=tally)
-
-    @classmethod
-    def given(cls, data_options: TagDataOptions, items: Iterable[Any], tally: Tally) -> Iterator[TaggedExample]:
-        return given_sentences(items, tally, Names(data_options.word_column))
-
-    @classmethod
     def found_in(
         cls, data_options: TagDataOptions, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str
     ) -> Self:
         if data_options.scheme == "none":
-            return cls(data_options, tokenizer, tag_classes(examples))
-        checked, scheme = in_scheme(data_options, examples)
-        return cls(replace(data_options, scheme=scheme), tokenizer, tag_labels(checked, scheme))
+            return cls(data_options, tokenizer, tag_classes(examples, path))
+        checked, scheme = check_tags(examples, data_options.scheme, fix=data_options.fix_tags)
+        return cls(replace(data_options, scheme=scheme), tokenizer, tag_labels(checked, scheme, path))
 
     @property
     def spells_entities(self) -> bool:
@@ -90,16 +70,11 @@ class TokenClassification(Task[TaggedExample, Tagged]):
             return all(map(is_tag, self.labels))
         return self.data_options.scheme != "none"
 
-    def hold_out(
-        self, examples: Sequence[TaggedExample], *, share: float, generator: np.random.Generator
-    ) -> tuple[list[TaggedExample], list[TaggedExample]]:
-        return hold_out(examples, share=share, generator=generator)
-
     def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
         if not self.spells_entities:
             tag_ids(examples, self.labels)
             return list(examples), "tags are of no scheme, each is a class" if training else ""
-        checked, scheme = in_scheme(self.data_options, examples)
+        checked, scheme = check_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
         self._tag_ids(checked)
         other = f", by its other name {name}" if (name := other_name(examples)) else ""
         return checked, f"tags are {scheme.upper()}{other}" if training else ""
@@ -217,17 +192,6 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         named = {} if example.id is None else {"id": example.id}
         return {**named, "text": example.text, "words": list(example.words), "tags": list(prediction.tags),
                 "entities": found}  # fmt: skip
-
-
-def in_scheme(data_options: TagDataOptions, examples: Sequence[TaggedExample]) -> tuple[list[TaggedExample], Scheme]:
-    """The examples, checked, and how they spell entities: as the reading says, or found out.
-
-    Raises:
-        InputError: as `check_tags`.
-    """
-    chosen: Any = data_options.scheme
-    scheme: Scheme = find_scheme(examples) if chosen == "auto" else chosen
-    return check_tags(examples, scheme, fix=data_options.fix_tags, chosen=chosen != "auto"), scheme
 
 
 def words_for_themselves(tags: Sequence[str]) -> list[Entity]:

@@ -20,6 +20,7 @@ from benchmarks.data import write_files
 from benchmarks.tasks import TASKS as PUBLIC
 from finetune.data.batches import make_batch
 from finetune.data.data_options import from_trained_on
+from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
 from finetune.tasks.registry import TASKS as KINDS
 from minibert.architectures import head_fields
@@ -111,7 +112,7 @@ def assert_same_answers(made: FineTuned, task: str, *, dtype: torch.dtype, toler
     model.to(dtype)
     said = head_fields(model)["trained_on"]
     ours = kind(from_trained_on(task, said), tokenizer, tuple(getattr(model, "labels", ())))
-    features = ours.features(list(kind.read(ours.data_options, str(made.inputs), Tally())))
+    features = ours.features(list(read_examples(str(made.inputs), ours.data_options, Tally())))
     auto = getattr(transformers, "AutoModelFor" + kind.model_class.__name__.removeprefix("BertFor"))
     reference = auto.from_pretrained(made.exported).to(dtype).eval()
 

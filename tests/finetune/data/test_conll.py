@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from finetune.data import conll
-from finetune.data.conll import Names, read_conll
+from finetune.data.conll import conll_sentences
+from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tags import check_tags, entities, find_scheme, tag_ids, tag_labels
 from finetune.data.tally import Tally
+from minibert.files.text import read_lines
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 
@@ -25,6 +28,16 @@ Blackburn NNP I-NP I-PER
 -DOCSTART- -X- -X- O
 BRUSSELS NNP I-NP I-LOC
 """
+
+
+def columns(word: str | None = None, tag: str | None = None) -> TagDataOptions:
+    return TagDataOptions(word_column=word, tag_column=tag)
+
+
+def read_conll(
+    path: str, options: TagDataOptions | None = None, *, labelled: bool = True, tally: Tally | None = None
+) -> Iterator[TaggedExample]:
+    return conll_sentences(read_lines(path), path, options or columns(), tally or Tally(), labelled=labelled)
 
 
 def read(path: str, *, labelled: bool = True) -> list[TaggedExample]:
@@ -185,15 +198,15 @@ def test_a_first_column_that_numbers_something_else_is_not_taken_for_words(
         "--word-column, and a blank line between sentences"
     )
     for name, words in {"1": numbers.split(), "2": ["Ann", "ran", "Bob", "ran"]}.items():
-        found = read_conll(path, labelled=labelled, names=Names(name))
+        found = read_conll(path, columns(name), labelled=labelled)
         assert [word for example in found for word in example.words] == words
 
 
-@pytest.mark.parametrize("names", [Names("2"), Names("2", "1"), Names("2", "3")])
+@pytest.mark.parametrize("names", [columns("2"), columns("2", "1"), columns("2", "3")])
 @pytest.mark.parametrize("labelled", [True, False])
-def test_a_column_of_tags_is_not_taken_for_words(names: Names, labelled: bool, tmp_path: Path) -> None:
+def test_a_column_of_tags_is_not_taken_for_words(names: TagDataOptions, labelled: bool, tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "Ann B-x O\nran O O\n\n")  # as where a model's own column was another file's
-    assert refusal(lambda: list(read_conll(path, labelled=labelled, names=names))) == (
+    assert refusal(lambda: list(read_conll(path, names, labelled=labelled))) == (
         f"{path}:1: column 2 has tags, expected words; see --word-column"
     )
 
@@ -230,19 +243,19 @@ def test_words_know_their_rows_between_rows_that_are_none(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("names", "words", "tags"),
     [
-        (Names(tag="xpos"), "Vamos nos a el mar", "V P S D N"),
-        (Names(tag="5"), "Vamos nos a el mar", "V P S D N"),
-        (Names(word="LEMMA", tag="deprel"), "ir nosotros a el mar", "root obj case det obl"),
+        (columns(tag="xpos"), "Vamos nos a el mar", "V P S D N"),
+        (columns(tag="5"), "Vamos nos a el mar", "V P S D N"),
+        (columns(word="LEMMA", tag="deprel"), "ir nosotros a el mar", "root obj case det obl"),
     ],
 )
-def test_columns_are_named_by_the_user(names: Names, words: str, tags: str, tmp_path: Path) -> None:
-    found = next(read_conll(write(tmp_path / "a.conllu", CONLL_U), names=names))
+def test_columns_are_named_by_the_user(names: TagDataOptions, words: str, tags: str, tmp_path: Path) -> None:
+    found = next(read_conll(write(tmp_path / "a.conllu", CONLL_U), names))
     assert (" ".join(found.words), " ".join(found.tags or ())) == (words, tags)
 
 
 def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "1\tCD\tO\n2\tCD\tO\n\nskip\tVB\tO\n")
-    assert [x.words for x in read_conll(path, names=Names(word="1"))] == [("1", "2"), ("skip",)]
+    assert [x.words for x in read_conll(path, columns(word="1"))] == [("1", "2"), ("skip",)]
     assert refusal(lambda: read(path)) == (
         f"{path}:4: 'skip' is no number, as those above it in the first column, which counts; expected one, or with "
         "--word-column 1 a column of words"
@@ -252,16 +265,16 @@ def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (Names(word="3"), "a.conll:1: --word-column 3: there are 2 column(s), expected a number from 1 to 2"),
-        (Names(tag="0"), "a.conll:1: --tag-column 0: there are 2 column(s), expected a number from 1 to 2"),
-        (Names(tag="upos"), "a.conll:1: --tag-column upos: there are 2 column(s), expected a number from 1 to 2"),
-        (Names(word="2"), "a.conll:1: column 2 for words and tags, expected two; see --tag-column"),
+        (columns(word="3"), "a.conll:1: --word-column 3: there are 2 column(s), expected a number from 1 to 2"),
+        (columns(tag="0"), "a.conll:1: --tag-column 0: there are 2 column(s), expected a number from 1 to 2"),
+        (columns(tag="upos"), "a.conll:1: --tag-column upos: there are 2 column(s), expected a number from 1 to 2"),
+        (columns(word="2"), "a.conll:1: column 2 for words and tags, expected two; see --tag-column"),
     ],
 )
-def test_columns_that_are_not_there(names: Names, message: str, tmp_path: Path) -> None:
+def test_columns_that_are_not_there(names: TagDataOptions, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "a\tO\n")
     whose = "" if "for words and tags" in message else " (given, or saved with the model)"
-    assert refusal(lambda: list(read_conll(path, names=names))) == message.replace("a.conll", path) + whose
+    assert refusal(lambda: list(read_conll(path, names))) == message.replace("a.conll", path) + whose
 
 
 @needs_data
@@ -327,8 +340,8 @@ def test_wnut17(name: str, sentences: int, count: int) -> None:
     examples = read(str(DATA / "wnut17" / f"{name}.conll"))
     assert len(examples) == sentences
     assert find_scheme(examples) == "iob2"
-    assert check_tags(examples, "iob2") == examples
+    assert check_tags(examples) == (examples, "iob2")
     assert sum(len(entities(x.tags or ())) for x in examples) == count
-    labels = tag_labels(read(str(DATA / "wnut17" / "train.conll")), "iob2")
+    labels = tag_labels(read(str(DATA / "wnut17" / "train.conll")), "iob2", "train.conll")
     assert len(labels) == 13
     assert sum(map(len, tag_ids(examples, labels))) == sum(len(x.words) for x in examples)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune.data.examples import Label, TextExample
-from finetune.data.labels import counted, find_labels, label_ids, label_vectors
+from finetune.data.labels import counted, find_labels, label_targets
 from tests.helpers import refusal
 
 
@@ -74,13 +74,16 @@ def test_one_class_cannot_be_learned(found: Any, message: str) -> None:
     assert refusal(lambda: find_labels(examples(*found), "train.csv")) == message
 
 
-def test_ids_are_places_in_the_order() -> None:
-    assert label_ids(examples("b", "a", "b"), ("a", "b")) == [1, 0, 1]
-    assert label_vectors(examples(("b",), (), ("b", "a")), ("a", "b")) == [[0, 1], [0, 0], [1, 1]]
+def test_targets_are_places_in_the_order_or_numbers() -> None:
+    assert label_targets(examples("b", "a", "b"), ("a", "b"), "single_label_classification") == [1, 0, 1]
+    several = examples(("b",), (), ("b", "a"))
+    assert label_targets(several, ("a", "b"), "multi_label_classification") == [[0, 1], [0, 0], [1, 1]]
+    assert label_targets(examples(0.5, 2.0), ("score",), "regression") == [0.5, 2.0]
 
 
-@pytest.mark.parametrize("ids", [label_ids, label_vectors])
-def test_a_label_that_training_never_had(ids: Any) -> None:
-    message = refusal(lambda: ids(examples("a", "c"), ("a", "b")))
+@pytest.mark.parametrize("kind", ["single_label_classification", "multi_label_classification"])
+def test_a_label_that_training_never_had(kind: str) -> None:
+    message = refusal(lambda: label_targets(examples("a", "c"), ("a", "b"), kind))
     assert message == "dev.csv:3: label 'c' is none of those in training: 'a', 'b'"
-    assert refusal(lambda: ids(examples("c"), tuple(map(str, range(50))))).endswith("'18', '19', ...")
+    many = tuple(map(str, range(50)))
+    assert refusal(lambda: label_targets(examples("c"), many, kind)).endswith("'18', '19', ...")

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from finetune.data.examples import ChoiceExample, QuestionExample, TaggedExample, TextExample
+from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
 from finetune.options import parse_options
 from finetune.setup import TrainingData, prepare
@@ -638,7 +639,7 @@ def to_be_predicted(found: Outcome) -> list[Any]:
     """What `predict` reads of the file: the same without labels, bad rows aside."""
     assert found.data is not None
     task = found.data.task
-    return list(task.read(task.data_options, found.path, Tally("skip"), labelled=False))
+    return list(read_examples(found.path, task.data_options, Tally("skip"), labelled=False))
 
 
 def prepared(form: Form, base: Path, path: str, options: list[str]) -> TrainingData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.data import sentences
-from finetune.data.conll import Names, read_conll
-from finetune.data.sentences import cut_words, given_sentences, read_sentences, read_tagged
+from finetune.data.data_options import FileForm, TagDataOptions
+from finetune.data.examples import TaggedExample
+from finetune.data.sentences import cut_words, given_sentences, read_sentences
 from finetune.data.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
+
+
+def columns(word: str | None = None, tag: str | None = None, form: FileForm | None = None) -> TagDataOptions:
+    return TagDataOptions(word_column=word, tag_column=tag, layout=form)
+
+
+def read_tagged(
+    path: str, options: TagDataOptions | None = None, *, tally: Tally | None = None
+) -> Iterator[TaggedExample]:
+    return read_sentences(path, options or columns(), tally=tally)
+
+
+def read_untagged(
+    path: str, options: TagDataOptions | None = None, *, tally: Tally | None = None
+) -> Iterator[TaggedExample]:
+    return read_sentences(path, options or columns(), labelled=False, tally=tally)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +67,7 @@ def test_words_are_all_that_is_no_white_space(text: str) -> None:
 def test_lines_of_text_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = "Ann ran.\r\n  Plan B it is\n"
     for path in (write(tmp_path / "a.txt", content), standard_input(monkeypatch, content)):
-        found = list(read_sentences(path))
+        found = list(read_untagged(path))
         assert [(x.words, x.text, x.offsets, x.row) for x in found] == [
             (("Ann", "ran", "."), "Ann ran.", ((0, 3), (4, 7), (7, 8)), 1),
             (("Plan", "B", "it", "is"), "  Plan B it is", ((2, 6), (7, 8), (9, 11), (12, 14)), 2),
@@ -63,7 +81,7 @@ def test_lines_of_text_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.conll", "-"])
 def test_columns_are_told_from_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str) -> None:
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
-    (found,) = read_sentences(path)
+    (found,) = read_untagged(path)
     assert (found.words, found.tags, found.text, found.offsets) == (("Ann", "ran"), None, "Ann ran", ((0, 3), (4, 7)))
 
 
@@ -87,7 +105,7 @@ def test_running_text_is_not_taken_for_columns(
 ) -> None:
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
     tally = Tally("skip")
-    found = list(read_sentences(path, tally=tally))
+    found = list(read_untagged(path, tally=tally))
     assert [x.text for x in found] == [line for line in content.splitlines() if line]
     assert [x.words[0] for x in found] == SENTENCES[content]
     assert len(tally.told) == 1 and ": running text, a sentence a line; first sentence: " in tally.told[0]
@@ -114,7 +132,7 @@ def test_columns_are_not_taken_for_running_text(
 ) -> None:
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
     tally = Tally()
-    found = list(read_sentences(path, tally=tally))
+    found = list(read_untagged(path, tally=tally))
     assert found[0].words[0] == ("New York" if content.startswith("New") else "Ann")
     assert ": words: column 1; first sentence: " in tally.told[-1]
     assert len(tally.told) == 1 + content.startswith("Word")
@@ -136,12 +154,12 @@ def test_columns_are_not_taken_for_running_text(
 )
 def test_what_may_be_one_or_the_other_is_for_the_user_to_say(tmp_path: Path, content: str, count: int) -> None:
     path = write(tmp_path / "a.txt", content)
-    assert refusal(lambda: list(read_sentences(path))) == (
+    assert refusal(lambda: list(read_untagged(path))) == (
         f"{path}: columns with a word a row, or running text? All lines have {count} column(s); expected --layout "
         "columns or --layout text"
     )
-    assert len(list(read_sentences(path, layout="columns"))) < len(content.splitlines())
-    assert next(read_sentences(path, layout="text")).text == content.splitlines()[0]
+    assert len(list(read_untagged(path, columns(form="columns")))) < len(content.splitlines())
+    assert next(read_untagged(path, columns(form="text"))).text == content.splitlines()[0]
 
 
 @pytest.mark.parametrize("content", ["word,tag\nAnn,B-x\n", ",Sentence #,Word,Tag\n0,Sentence: 1,Ann,B-x\n1,,ran,O\n"])
@@ -155,30 +173,30 @@ def test_commas_are_not_between_words_and_tags(tmp_path: Path, content: str) -> 
 
 def test_a_slip_does_not_make_columns_running_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "Ann NNP B-x\nran VBD O\n\n" * 10 + "ran O\n")
-    assert refusal(lambda: list(read_sentences(path))) == f"{path}:31: 2 column(s), expected 3, as in the first row"
+    assert refusal(lambda: list(read_untagged(path))) == f"{path}:31: 2 column(s), expected 3, as in the first row"
 
 
 def test_standard_input_is_decided_by_its_first_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentences, "FIRST_LINES", 2)
     text = "Vitamin B-12\nType O\nI ran\n"
-    assert next(read_sentences(standard_input(monkeypatch, text))).words == ("Vitamin", "Type", "I")  # as columns
+    assert next(read_untagged(standard_input(monkeypatch, text))).words == ("Vitamin", "Type", "I")  # as columns
     monkeypatch.setattr(sentences, "FIRST_LINES", 3)
-    assert next(read_sentences(standard_input(monkeypatch, text))).words == ("Vitamin", "B-12")
+    assert next(read_untagged(standard_input(monkeypatch, text))).words == ("Vitamin", "B-12")
 
 
 @pytest.mark.parametrize("content", ["Ann O\nran O", '{"text": "Ann"}'])
 def test_the_user_may_say_what_a_file_is(tmp_path: Path, content: str) -> None:
     for name in ("a.txt", "a.conll", "a.jsonl"):
         path = write(tmp_path / name, content)
-        assert next(read_sentences(path, layout="text")).text == content.splitlines()[0]
-    assert next(read_sentences(write(tmp_path / "a.txt", '{"text": "Ann"}'), layout="jsonl")).text == "Ann"
+        assert next(read_untagged(path, columns(form="text"))).text == content.splitlines()[0]
+    assert next(read_untagged(write(tmp_path / "a.txt", '{"text": "Ann"}'), columns(form="jsonl"))).text == "Ann"
 
 
-@pytest.mark.parametrize("names", [Names("2", "3"), Names("1")])
-def test_a_columns_number_says_nothing_of_json_lines(names: Names, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [columns("2", "3"), columns("1")])
+def test_a_columns_number_says_nothing_of_json_lines(names: TagDataOptions, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"tokens": ["Ann"], "ner_tags": ["B-x"]}\n')
-    (tagged,), (alone,) = read_tagged(path, names), read_sentences(path, names)
-    (given,) = given_sentences([{"tokens": ["Ann"]}], Tally(), names)
+    (tagged,), (alone,) = read_tagged(path, names), read_untagged(path, names)
+    (given,) = given_sentences([{"tokens": ["Ann"]}], names, Tally())
     assert (tagged.words, tagged.tags, alone.words, given.words) == (("Ann",), ("B-x",), ("Ann",), ("Ann",))
 
 
@@ -199,16 +217,16 @@ def test_json_lines_may_have_words_and_tags(tmp_path: Path, name: str) -> None:
     ]
     assert found[0].offsets == ((0, 8), (9, 10), (11, 13))
     assert tally.told == [f"{path}: words: tokens, tags: ner_tags; first sentence: New York # is (B-x O O)"]
-    assert [(x.words, x.tags, x.id) for x in read_sentences(path)] == [(x.words, None, x.id) for x in found]
+    assert [(x.words, x.tags, x.id) for x in read_untagged(path)] == [(x.words, None, x.id) for x in found]
 
 
 def test_fields_of_json_lines_are_named_by_the_user(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"words": ["Ann"], "pos": ["NNP"], "text": "x", "tokens": ["y"]}\n')
-    (found,) = read_tagged(path, Names("words", "pos"))
+    (found,) = read_tagged(path, columns("words", "pos"))
     assert (found.words, found.tags) == (("Ann",), ("NNP",))
-    assert [x.words for x in read_sentences(path, Names("words"))] == [("Ann",)]
-    assert [x.words for x in read_sentences(path, Names("text"))] == [("x",)]
-    assert [x.words for x in read_sentences(path)] == [("y",)]
+    assert [x.words for x in read_untagged(path, columns("words"))] == [("Ann",)]
+    assert [x.words for x in read_untagged(path, columns("text"))] == [("x",)]
+    assert [x.words for x in read_untagged(path)] == [("y",)]
 
 
 @pytest.mark.parametrize(
@@ -231,19 +249,19 @@ def test_lists_that_are_refused(tmp_path: Path, fields: dict[str, object], messa
 
 def test_a_csv_file_is_neither(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "text,label\nAnn ran,x\n")
-    assert f"{path}: expected .conll, .txt or .jsonl" in refusal(lambda: list(read_sentences(path)))
+    assert f"{path}: expected .conll, .txt or .jsonl" in refusal(lambda: list(read_untagged(path)))
 
 
 def test_other_files_are_columns_also_of_words_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "Ann\nran\n\nYes\n")
-    assert [x.words for x in read_sentences(path)] == [("Ann", "ran"), ("Yes",)]
+    assert [x.words for x in read_untagged(path)] == [("Ann", "ran"), ("Yes",)]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "-"])
 def test_texts_may_stand_in_json_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     content = '{"text": "Ann ran O"}\n\n{"text": " a\\tb", "more": 1}\n'
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
-    assert [(x.words, x.text, x.offsets, x.row) for x in read_sentences(path)] == [
+    assert [(x.words, x.text, x.offsets, x.row) for x in read_untagged(path)] == [
         (("Ann", "ran", "O"), "Ann ran O", ((0, 3), (4, 7), (8, 9)), 1),
         (("a", "b"), " a\tb", ((1, 2), (3, 4)), 3),
     ]
@@ -253,17 +271,17 @@ def test_texts_may_stand_in_json_objects(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_brace_begins_a_row_of_columns_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     content = "{\tO\nAnn\tB-per\n"
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
-    assert [x.words for x in read_sentences(path)] == [("{", "Ann")]
+    assert [x.words for x in read_untagged(path)] == [("{", "Ann")]
 
 
 def test_what_is_no_json_is_refused_where_the_input_begins_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     path = standard_input(monkeypatch, '{"text": "Ann ran."}\nYes.\n')
-    assert "standard input:2: expected one JSON object a line" in refusal(lambda: list(read_sentences(path)))
+    assert "standard input:2: expected one JSON object a line" in refusal(lambda: list(read_untagged(path)))
 
 
 def test_blank_lines_are_bad_rows_and_lines_are_counted(tmp_path: Path) -> None:
     path, tally = write(tmp_path / "a.txt", "Ann ran.\n\nYes, she did.\n"), Tally("skip")
-    assert [x.text for x in read_sentences(path, tally=tally)] == ["Ann ran.", "Yes, she did."]
+    assert [x.text for x in read_untagged(path, tally=tally)] == ["Ann ran.", "Yes, she did."]
     assert (tally.lines, tally.bad) == (3, [f"{path}:2: the text is empty, expected text"])
 
 
@@ -282,12 +300,12 @@ def test_blank_lines_are_bad_rows_and_lines_are_counted(tmp_path: Path) -> None:
 )
 def test_what_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
     path = write(tmp_path / name, content)
-    assert message in refusal(lambda: list(read_sentences(path)))
+    assert message in refusal(lambda: list(read_untagged(path)))
 
 
 @needs_data
 def test_words_of_tagged_text_are_mostly_found_again() -> None:
     """The words of WNUT17's dev set, joined by spaces and cut again."""
-    found = list(read_conll(str(DATA / "wnut17" / "dev.conll")))
+    found = list(read_tagged(str(DATA / "wnut17" / "dev.conll")))
     whole = sum(span in set(cut_words(x.text)) for x in found for span in x.offsets)
     assert whole > 0.97 * sum(len(x.words) for x in found)

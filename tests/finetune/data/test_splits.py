@@ -92,8 +92,3 @@ def test_both_sides_have_articles(sizes: list[int], share: float, seed: int) -> 
 def test_one_article_cannot_be_parted() -> None:
     message = refusal(lambda: hold_out_groups(articles(9), generator=seeded(1), group=lambda example: example[0]))
     assert "too little to hold out a part of it (9 example(s)), expected more or a --dev file" in message
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
-def test_shares_that_leave_nothing(share: float) -> None:
-    assert "between 0 and 1" in refusal(lambda: hold_out(EXAMPLES, share=share, generator=seeded(1)))

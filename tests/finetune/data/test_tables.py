@@ -137,8 +137,6 @@ def test_one_text_a_line(tmp_path: Path) -> None:
         ('{"text": "a"}\n{"text": "b"}\n', TableFormat(), ["a", "b"]),
         ("a, b\nc\n", TableFormat(), ["a, b", "c"]),
         ("text;x\na;1\n", TableFormat(delimiter=";"), ["a"]),
-        ("text\tx\na\t1\n", TableFormat(kind="tsv"), ["a"]),
-        ("{not json}\n", TableFormat(kind="txt"), ["{not json}"]),
     ],
 )
 def test_standard_input_shows_what_it_is(
@@ -423,7 +421,6 @@ def test_a_name_that_tells_no_format(tmp_path: Path) -> None:
         ({"delimiter": "\n"}, "delimiter: expected what stands between two fields"),
         ({"delimiter": '"'}, "delimiter: expected one character"),
         ({"delimiter": "||"}, "--no-quoting"),
-        ({"kind": "xlsx"}, "format: expected one of auto, csv, tsv, jsonl, txt, found 'xlsx'"),
     ],
 )
 def test_formats_that_there_are_not(options: dict[str, Any], message: str) -> None:

@@ -74,7 +74,7 @@ def test_entities_come_back_from_every_scheme(spans: list[tuple[str, int]]) -> N
 def test_tags_without_a_type_are_of_one_nameless_type() -> None:
     assert entities(list("BIOBB")) == [Entity("", 0, 2), Entity("", 3, 4), Entity("", 4, 5)]
     assert convert(list("BIOBB"), "bioes") == list("BEOSS")
-    assert tag_labels(tagged("B I O"), "iob2") == ("O", "B", "I")
+    assert tag_labels(tagged("B I O"), "iob2", "train.conll") == ("O", "B", "I")
 
 
 def test_labels_of_no_scheme_are_types_as_a_whole() -> None:
@@ -209,7 +209,7 @@ def test_what_is_no_tag_is_refused_and_not_mended(scheme: Scheme, sentence: str,
 )
 def test_fixing_mends_as_conlleval_reads(scheme: Scheme, tags: str, mended: str) -> None:
     good = SPELLED[scheme]
-    checked = check_tags(tagged(good, tags, good), scheme, fix=True)
+    checked, _ = check_tags(tagged(good, tags, good), scheme, fix=True)
     assert [" ".join(example.tags or ()) for example in checked] == [good, mended, good]
     assert entities(mended.split()) == entities(tags.split())
     assert [example.row for example in checked] == [example.row for example in tagged(good, tags, good)]
@@ -230,14 +230,14 @@ def test_bioes_has_other_names(name: str) -> None:
     plain = SPELLED["bioes"] + ("" if name == "BILOU" else " O B-per I-per E-per")
     assert entities(tags.split())[:4] == FOUND
     assert find_scheme(examples) == "bioes"
-    checked = check_tags(examples, "bioes")
+    checked, _ = check_tags(examples, "bioes")
     assert [" ".join(example.tags or ()) for example in checked] == [plain, "O O"]
-    assert tag_labels(checked, "bioes") == tag_labels(tagged(plain), "bioes")
+    assert tag_labels(checked, "bioes", "train.conll") == tag_labels(tagged(plain), "bioes", "train.conll")
     assert (other_name(examples), other_name(checked)) == (name, "")
 
 
 def test_words_of_chinese_texts_are_told_by_letters_alone() -> None:
-    (example,) = check_tags(tagged("B M E S"), "bioes")
+    (example,), _ = check_tags(tagged("B M E S"), "bioes")
     assert example.tags == ("B", "I", "E", "S")
 
 
@@ -250,7 +250,7 @@ def test_what_is_impossible_under_another_name() -> None:
 
 def test_a_scheme_that_nobody_chose_is_said_to_be_found() -> None:
     examples = tagged("B-per I-per", "O E-loc")
-    message = refusal(lambda: check_tags(examples, find_scheme(examples), chosen=False))
+    message = refusal(lambda: check_tags(examples))
     assert "train.conll:5: 'E-loc' is no tag of the scheme iob2, to which most sentences keep, expected O" in message
 
 
@@ -259,19 +259,19 @@ def test_a_scheme_that_nobody_chose_is_said_to_be_found() -> None:
 
 def test_classes_are_all_tags_of_all_types() -> None:
     examples = tagged("B-per", "O B-loc I-loc")
-    assert tag_labels(examples, "iob2") == ("O", "B-loc", "I-loc", "B-per", "I-per")
-    assert tag_labels(examples, "bioes")[:5] == ("O", "B-loc", "I-loc", "E-loc", "S-loc")
-    assert tag_ids(examples, tag_labels(examples, "iob2")) == [[3], [0, 1, 2]]
+    assert tag_labels(examples, "iob2", "train.conll") == ("O", "B-loc", "I-loc", "B-per", "I-per")
+    assert tag_labels(examples, "bioes", "train.conll")[:5] == ("O", "B-loc", "I-loc", "E-loc", "S-loc")
+    assert tag_ids(examples, tag_labels(examples, "iob2", "train.conll")) == [[3], [0, 1, 2]]
 
 
 def test_no_entity_at_all_cannot_be_learned() -> None:
-    message = refusal(lambda: tag_labels(tagged("O O"), "iob2"))
+    message = refusal(lambda: tag_labels(tagged("O O"), "iob2", "train.conll"))
     assert message == "train.conll: expected entities, found the tag O alone"
 
 
 def test_tags_that_spell_no_entities_are_the_classes() -> None:
-    assert tag_classes(tagged("NOUN VERB", "NOUN O L-x")) == ("L-x", "NOUN", "O", "VERB")
-    message = refusal(lambda: tag_classes(tagged("NOUN NOUN")))
+    assert tag_classes(tagged("NOUN VERB", "NOUN O L-x"), "train.conll") == ("L-x", "NOUN", "O", "VERB")
+    message = refusal(lambda: tag_classes(tagged("NOUN NOUN"), "train.conll"))
     assert message == "train.conll: expected two different tags or more, found 'NOUN'"
 
 
@@ -281,6 +281,6 @@ def test_a_word_may_stand_in_another_row_than_its_number_says() -> None:
 
 
 def test_a_type_that_training_never_had() -> None:
-    labels: Sequence[str] = tag_labels(tagged("B-per I-per"), "iob2")
+    labels: Sequence[str] = tag_labels(tagged("B-per I-per"), "iob2", "train.conll")
     message = refusal(lambda: tag_ids(tagged("B-per", "O B-loc"), labels))
     assert message == "train.conll:4: tag 'B-loc' is none of those in training: O, B-per, I-per"

@@ -43,6 +43,13 @@ def test_where_every_row_is_bad_there_is_nothing_to_go_on_with() -> None:
     assert refusal(lambda: tally.whole(read([1, 3], tally))) == "a: no row is left, 2 are bad: a:1: is odd"
 
 
+def test_nothing_at_all_is_refused_unless_bad_rows_are_why() -> None:
+    assert list(Tally("skip").nonempty([1, 2], "a: no row")) == [1, 2]
+    assert refusal(lambda: list(Tally("skip").nonempty([], "a: no row"))) == "a: no row"
+    tally = Tally("skip")
+    assert list(tally.nonempty(read([1, 3], tally), "a: no row")) == [] and len(tally.bad) == 2
+
+
 def test_reasons_stand_where_the_rows_stood() -> None:
     tally = Tally("skip", "a")
     assert list(tally.interleaved(read([1, 2, 3, 5, 6, 8, 9], tally))) == [

@@ -12,16 +12,23 @@ import pytest
 from finetune.data.data_options import TextDataOptions, from_trained_on
 from finetune.data.examples import TextExample
 from finetune.data.labels import find_labels
-from finetune.data.tables import TableFormat
 from finetune.data.tally import Tally
-from finetune.data.texts import TextColumns, read_texts
+from finetune.data.texts import read_texts
 from finetune.options import parse_options
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 
 
-def read(path: str, columns: TextColumns | None = None, **options: Any) -> list[TextExample]:
-    return list(read_texts(path, columns or TextColumns(), **options))
+def read(
+    path: str,
+    *,
+    problem_type: str = "single_label_classification",
+    labelled: bool = True,
+    tally: Tally | None = None,
+    **options: Any,
+) -> list[TextExample]:
+    kinds = {"regression": problem_type == "regression", "multi_label": problem_type == "multi_label_classification"}
+    return list(read_texts(path, TextDataOptions(**kinds, **options), labelled=labelled, tally=tally))
 
 
 def test_a_text_with_its_label_knows_its_row(tmp_path: Path) -> None:
@@ -31,17 +38,20 @@ def test_a_text_with_its_label_knows_its_row(tmp_path: Path) -> None:
 
 def test_pairs_and_texts_without_labels(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a,b\nOne.,Two.\n")
-    assert [(x.text, x.pair, x.label) for x in read(path, TextColumns("a", "b", None))] == [("One.", "Two.", None)]
+    found = read(path, text_column="a", text_pair_column="b", labelled=False)
+    assert [(x.text, x.pair, x.label) for x in found] == [("One.", "Two.", None)]
 
 
-def test_the_same_column_may_be_both_texts(tmp_path: Path) -> None:
+def test_the_same_column_is_not_both_texts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a\nOne.\n")
-    assert [(x.text, x.pair) for x in read(path, TextColumns("a", "a", None))] == [("One.", "One.")]
+    assert refusal(lambda: read(path, text_column="a", text_pair_column="a", labelled=False)) == (
+        "--text-column a, --text-pair-column a: expected different columns"
+    )
 
 
 def test_texts_from_standard_input_come_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     path = standard_input(monkeypatch, "One, two.\nThree.\n")
-    assert [(x.text, x.row, x.where) for x in read(path, TextColumns("review", None, None))] == [
+    assert [(x.text, x.row, x.where) for x in read(path, text_column="review", labelled=False)] == [
         ("One, two.", 1, "standard input:1"), ("Three.", 2, "standard input:2"),
     ]  # fmt: skip
 
@@ -228,7 +238,7 @@ def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -
     path = write(tmp_path / "a.tsv", 'text\tlabel\n"a\nb"\tx\n')
     data_options = from_trained_on("text-classification", {"task": "text-classification", "quoting": True})
     assert isinstance(data_options, TextDataOptions)
-    assert [x.text for x in read(path, table=data_options.table)] == ["a\nb"]
+    assert [x.text for x in read_texts(path, data_options)] == ["a\nb"]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +257,7 @@ def test_a_separator_of_labels_goes_with_several(options: dict[str, Any], messag
 
 @needs_data
 def test_waimai() -> None:
-    examples = read(str(DATA / "waimai_10k.csv"), TextColumns("review", None, "label"))
+    examples = read(str(DATA / "waimai_10k.csv"), text_column="review")
     assert Counter(x.label for x in examples) == {"1": 4000, "0": 7987}
     assert find_labels(examples, "waimai_10k.csv") == ("0", "1")
 
@@ -256,19 +266,21 @@ def test_waimai() -> None:
 @pytest.mark.parametrize("quoting", [False, True])
 @pytest.mark.parametrize(("name", "bad", "good"), [("train", 2528, 6023), ("dev", 322, 721)])
 def test_cola(name: str, bad: int, good: int, quoting: bool) -> None:
-    table = TableFormat(header=False, quoting=quoting)
-    examples = read(str(DATA / "cola" / f"{name}.tsv"), TextColumns("4", None, "2"), table=table)
+    columns = {"text_column": "4", "label_column": "2"}
+    examples = read(str(DATA / "cola" / f"{name}.tsv"), header=False, quoting=quoting, **columns)
     assert Counter(x.label for x in examples) == {"0": bad, "1": good}
 
 
 @needs_data
 @pytest.mark.parametrize(("name", "count"), [("train", 5749), ("dev", 1500), ("test", 1379)])
 def test_stsb(name: str, count: int) -> None:
-    path, columns = str(DATA / "stsb" / f"sts-{name}.csv"), TextColumns("6", "7", "5")
-    table = TableFormat(delimiter="\t", header=False, quoting=False)
-    targets = [x.label for x in read(path, columns, table=table, problem_type="regression")]
-    assert (len(targets), min(targets), max(targets)) == (count, 0.0, 5.0)  # type: ignore[type-var]
-    table = TableFormat(delimiter="\t", header=False)
-    assert [x.label for x in read(path, columns, table=table, problem_type="regression")] == targets
-    table = TableFormat(delimiter="\t", header=False, quoting=True)
-    assert "--no-quoting" in refusal(lambda: read(path, columns, table=table, problem_type="regression"))
+    columns = {"text_column": "6", "text_pair_column": "7", "label_column": "5"}
+
+    def scores(quoting: bool | None) -> list[Any]:
+        more = {"delimiter": "\t", "header": False, "quoting": quoting, "problem_type": "regression"}
+        return [x.label for x in read(str(DATA / "stsb" / f"sts-{name}.csv"), **columns, **more)]  # type: ignore[arg-type]
+
+    targets = scores(quoting=False)
+    assert (len(targets), min(targets), max(targets)) == (count, 0.0, 5.0)
+    assert scores(quoting=None) == targets
+    assert "--no-quoting" in refusal(lambda: scores(quoting=True))

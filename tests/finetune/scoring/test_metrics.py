@@ -22,14 +22,14 @@ from finetune.scoring.metrics import (
     METRICS,
     ClassFigures,
     check_metric,
-    class_figures,
     classification_metrics,
     entity_figures,
     entity_metrics,
     gather_in_order,
-    multi_label_figures,
     multi_label_metrics,
     regression_metrics,
+    text_figures,
+    text_metrics,
 )
 from minibert.training.processes import Processes
 from tests.finetune.data.test_tags import random_tags
@@ -70,7 +70,7 @@ def test_classes_as_scikit_learn_has_them(classes: int, right: float) -> None:
     assert ours == pytest.approx(theirs, abs=1e-12)
     assert matthews == pytest.approx(sklearn.metrics.matthews_corrcoef(targets, predictions), abs=2e-6)
     labels = [f"label {number}" for number in range(classes)]
-    each = class_figures(targets, predictions, labels)
+    each = text_figures("single_label_classification", targets, predictions, labels)
     assert [row.name for row in each] == labels
     reference = sklearn.metrics.precision_recall_fscore_support(targets, predictions, zero_division=0)
     for column, expected in zip(columns(each), reference, strict=True):
@@ -96,13 +96,15 @@ def test_matthews_of_something_constant_is_0(targets: list[int], predictions: li
 def test_one_class_alone() -> None:
     found = classification_metrics([0, 0], [0, 0], 1)
     assert (found["accuracy"], found["macro_f1"], found["mcc"]) == (1.0, 1.0, 0.0)
-    assert class_figures([0, 0], [0, 0], ["only"]) == [("only", 1.0, 1.0, 1.0, 2)]
+    assert text_figures("single_label_classification", [0, 0], [0, 0], ["only"]) == [("only", 1.0, 1.0, 1.0, 2)]
 
 
 def test_what_is_undefined_is_0() -> None:
     metrics = classification_metrics([0, 0, 0], [0, 0, 0], 2)
     assert (metrics["precision"], metrics["recall"], metrics["f1"]) == (0.0, 0.0, 0.0)
-    assert class_figures([0, 0], [0, 0], ["a", "b"])[1] == ClassFigures("b", 0.0, 0.0, 0.0, 0)
+    assert text_figures("single_label_classification", [0, 0], [0, 0], ["a", "b"])[1] == ClassFigures(
+        "b", 0.0, 0.0, 0.0, 0
+    )
 
 
 def test_classes_that_are_nowhere_are_left_out_of_the_means() -> None:
@@ -125,7 +127,7 @@ def test_several_labels_as_scikit_learn_has_them() -> None:
             score = getattr(sklearn.metrics, f"{name}_score")
             theirs[f"{average}_{name}"] = score(targets, predictions, average=average)
     assert multi_label_metrics(targets.tolist(), predictions.tolist()) == pytest.approx(theirs, abs=1e-12)
-    each = multi_label_figures(targets.tolist(), predictions.tolist(), list("abcde"))
+    each = text_figures("multi_label_classification", targets.tolist(), predictions.tolist(), list("abcde"))
     assert [row.name for row in each] == list("abcde")
     reference = sklearn.metrics.precision_recall_fscore_support(targets, predictions)
     for column, expected in zip(columns(each), reference, strict=True):
@@ -198,7 +200,7 @@ def test_an_entity_counts_only_when_type_start_and_end_match() -> None:
 def test_no_entity_at_all() -> None:
     assert entity_metrics([[]], [[]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
     assert entity_metrics([[Entity("per", 0, 1)]], [[]]) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
-    assert entity_figures([[]], [[]]) == []
+    assert entity_figures([[]], [[]]) == text_figures("regression", [0.5], [0.5], ["score"]) == []
 
 
 # --- Which metric ----------------------------------------------------------------------------------------------------
@@ -240,9 +242,9 @@ def test_metrics_that_a_task_does_not_have(task: str, name: str, classes: int, m
 
 def test_every_metric_that_can_be_named_is_computed() -> None:
     computed: dict[str, dict[str, Any]] = {
-        "single_label_classification": classification_metrics([0, 1], [0, 1], 2),
-        "multi_label_classification": multi_label_metrics([[0, 1]], [[0, 1]]),
-        "regression": regression_metrics([0.0, 1.0], [0.0, 1.0]),
+        "single_label_classification": text_metrics("single_label_classification", [0, 1], [0, 1], 2),
+        "multi_label_classification": text_metrics("multi_label_classification", [[0, 1]], [[0, 1]], 2),
+        "regression": text_metrics("regression", [0.0, 1.0], [0.0, 1.0], 1),
         "token-classification": entity_metrics([[]], [[]]),
     }
     for task, metrics in computed.items():
@@ -287,7 +289,8 @@ SCRIPT = """
         predictions = {str(n): word for n, word in answers.items()}
         figures = [
             classification_metrics([gold for gold, _ in classes], all_of([answer for _, answer in classes]), 4),
-            class_figures([gold for gold, _ in classes], all_of([answer for _, answer in classes]), list("abcd")),
+            text_figures("single_label_classification", [gold for gold, _ in classes],
+                         all_of([answer for _, answer in classes]), list("abcd")),
             regression_metrics([gold for gold, _ in numbers], all_of([answer for _, answer in numbers])),
             multi_label_metrics([gold for gold, _ in labels], all_of([answer for _, answer in labels])),
             entity_metrics([gold for gold, _ in tags], all_of([answer for _, answer in tags])),

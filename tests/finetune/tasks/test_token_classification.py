@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.data.conll import read_conll
 from finetune.data.data_options import TagDataOptions
-from finetune.data.tally import Tally
+from finetune.data.sentences import read_sentences
 from finetune.tasks.token_classification import NOT_SCORED, Tagged, TokenClassification, best_window, window_bounds
 from minibert.tokenizer import Tokenizer
 from tests.finetune.test_bad_input import write
@@ -42,7 +41,7 @@ def test_a_position_belongs_to_the_window_that_shows_the_most_around_it() -> Non
 
 def test_every_word_with_a_piece_is_learned_once_on_its_first_piece(task: TokenClassification, tmp_path: Path) -> None:
     path = write(tmp_path / "x.conll", SENTENCE * 6)
-    (example,) = read_conll(str(path))
+    (example,) = read_sentences(str(path), TagDataOptions())
     features = task.features([example])
     assert len(features) > 2 and all(feature.length <= 10 for feature in features)
     learned = np.concatenate([feature.place[0] for feature in features])
@@ -61,7 +60,7 @@ def test_tags_come_back_in_the_order_of_the_words_and_a_word_without_a_piece_is_
     task: TokenClassification, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "x.conll", SENTENCE * 4 + "\n" + SENTENCE)
-    examples = list(read_conll(str(path)))
+    examples = list(read_sentences(str(path), TagDataOptions()))
     features = task.features(examples)
     logits = torch.zeros(len(features), max(feature.length for feature in features), 3)
     for row, feature in enumerate(features):
@@ -84,7 +83,7 @@ def test_tags_come_back_in_the_order_of_the_words_and_a_word_without_a_piece_is_
 
 def test_a_sentence_without_any_piece_has_a_feature_and_no_loss(task: TokenClassification, tmp_path: Path) -> None:
     path = write(tmp_path / "x.conll", "\ufe0f\tO\n")
-    examples = list(read_conll(str(path)))
+    examples = list(read_sentences(str(path), TagDataOptions()))
     (feature,) = task.features(examples)
     targets = task.targets([feature], feature.length)
     logits = torch.zeros(1, feature.length, 3, requires_grad=True)
@@ -98,7 +97,7 @@ def test_the_scheme_of_a_file_is_found_where_the_model_has_none(tokenizer: Token
     labels = ("O", "B-A", "I-A", "E-A", "S-A")
     task = TokenClassification(TagDataOptions().fitted(64), tokenizer, labels)
     path = write(tmp_path / "x.conll", "the\tS-A\ncats\tB-A\nran\tE-A\n")
-    checked, _ = task.checked(list(read_conll(str(path))), training=False)
+    checked, _ = task.checked(list(read_sentences(str(path), TagDataOptions())), training=False)
     assert [example.tags for example in checked] == [("S-A", "B-A", "E-A")]
 
 
@@ -109,7 +108,7 @@ def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer
     path = write(
         tmp_path / "x.conllu", f"1\tthe\tthe\tDET\t{rest}2\tcats\tcat\tNOUN\t{rest}3\tmilk\tmilk\tNOUN\t{rest}"
     )
-    checked, _ = task.checked(list(task.read(task.data_options, str(path), Tally())), training=False)
+    checked, _ = task.checked(list(read_sentences(str(path), task.data_options)), training=False)
     predictions = [Tagged(("DET", "NOUN", "ADJ"), (1.0, 1.0, 1.0))]
     assert task.metrics(checked, predictions) == {"accuracy": 2 / 3}
     assert [(one.name, one.f1, one.support) for one in task.figures(checked, predictions)] == [
@@ -119,7 +118,7 @@ def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer
     assert "--metric: expected one of accuracy, found 'f1'" in refusal(lambda: task.metric("f1"))
     other = write(tmp_path / "y.conll", "the\tB-A\n")
     assert "y.conll:1: tag 'B-A' is none of those in training: ADJ, DET, NOUN" in refusal(
-        lambda: task.checked(list(task.read(task.data_options, str(other), Tally())), training=False)
+        lambda: task.checked(list(read_sentences(str(other), task.data_options)), training=False)
     )
 
 
@@ -128,7 +127,7 @@ def test_a_model_may_have_other_names_for_the_tags(tokenizer: Tokenizer, tmp_pat
     task = TokenClassification(TagDataOptions().fitted(64), tokenizer, ("O", "B-A", "I-A", "L-A", "U-A"))
     for tags in ("U-A B-A L-A", "S-A B-A E-A"):
         path = write(tmp_path / "x.conll", "".join(f"milk\t{tag}\n" for tag in tags.split()))
-        checked, _ = task.checked(list(read_conll(str(path))), training=False)
+        checked, _ = task.checked(list(read_sentences(str(path), TagDataOptions())), training=False)
         (feature,) = task.features(checked)
         assert feature.target.tolist() == [4, 1, 3]
         predictions = [Tagged(("U-A", "B-A", "L-A"), (1.0, 1.0, 1.0))]

@@ -1,0 +1,54 @@
+"""The examples of any task, of a file or of Python: the options of reading are of a task's own class, which decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from finetune.data import choices, squad
+from finetune.data.data_options import (
+    ChoiceDataOptions,
+    DataOptions,
+    QuestionDataOptions,
+    TagDataOptions,
+    TextDataOptions,
+)
+from finetune.data.sentences import given_sentences, read_sentences
+from finetune.data.tables import given_rows
+from finetune.data.tally import Tally
+from finetune.data.texts import read_texts, text_examples
+
+
+def read_examples(path: str, data_options: DataOptions, tally: Tally, *, labelled: bool = True) -> Iterator[Any]:
+    """The examples of a file, plain or .gz, or of standard input (`-`). Without labels, these are not looked at.
+
+    Raises:
+        InputError: naming file and row; of a bad row, as the `tally` has it.
+    """
+    match data_options:
+        case TextDataOptions():
+            return read_texts(path, data_options, labelled=labelled, tally=tally)
+        case TagDataOptions():
+            return read_sentences(path, data_options, labelled=labelled, tally=tally)
+        case QuestionDataOptions():
+            return squad.read_questions(path, labelled=labelled, tally=tally)
+        case ChoiceDataOptions():
+            return choices.read_choices(path, labelled=labelled, tally=tally)
+
+
+def given_examples(items: Iterable[Any], data_options: DataOptions, tally: Tally) -> Iterator[Any]:
+    """Examples to be predicted that no file has but Python; see `finetune.data.tables.given_rows`.
+
+    Raises:
+        InputError: naming the row, as the `tally` has it.
+    """
+    match data_options:
+        case TextDataOptions():
+            rows = given_rows(items, [*data_options.columns(labelled=False).values()], tally)
+            return text_examples(rows, data_options, tally, labelled=False)
+        case TagDataOptions():
+            return given_sentences(items, data_options, tally)
+        case QuestionDataOptions():
+            return squad.question_examples(given_rows(items, squad.FIELDS, tally), tally)
+        case ChoiceDataOptions():
+            return choices.choice_examples(given_rows(items, choices.FIELDS, tally), tally)
