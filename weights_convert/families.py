@@ -137,7 +137,53 @@ class Family:
         return {name: value for name, value in self.fixed.items() if getattr(config, name) != value}
 
 
-# --- BERT ------------------------------------------------------------------------------------------------------------
+# --- Their names -----------------------------------------------------------------------------------------------------
+
+# Module of ours -> what BERT, RoBERTa, DistilBERT and ALBERT call it; "" where there is none. In an encoder:
+_EMBEDDINGS = {
+    "token": 4 * ("embeddings.word_embeddings",),
+    "position": 4 * ("embeddings.position_embeddings",),
+    "segment": (*2 * ("embeddings.token_type_embeddings",), "", "embeddings.token_type_embeddings"),
+    "norm": 4 * ("embeddings.LayerNorm",),
+    "projection": ("", "", "", "encoder.embedding_hidden_mapping_in"),
+}
+# In a block; what has several names is their weights, one under the other.
+_BLOCKS = {
+    "attention.query_key_value": (*2 * ("attention.self.query attention.self.key attention.self.value",),
+                                  "attention.q_lin attention.k_lin attention.v_lin",
+                                  "attention.query attention.key attention.value"),
+    "attention.output": (*2 * ("attention.output.dense",), "attention.out_lin", "attention.dense"),
+    "attention_norm": (*2 * ("attention.output.LayerNorm",), "sa_layer_norm", "attention.LayerNorm"),
+    "feed_forward.inner": (*2 * ("intermediate.dense",), "ffn.lin1", "ffn"),
+    "feed_forward.output": (*2 * ("output.dense",), "ffn.lin2", "ffn_output"),
+    "feed_forward_norm": (*2 * ("output.LayerNorm",), "output_layer_norm", "full_layer_layer_norm"),
+}  # fmt: skip
+# Outside the encoder. Of the decoder only the bias is its own: the weight is the token embedding, see `Family.tied`.
+_HEADS = {
+    "pooler.dense": ("bert.pooler.dense", "roberta.pooler.dense", "pre_classifier", "albert.pooler"),
+    "mlm_head.dense": ("cls.predictions.transform.dense", "lm_head.dense", "vocab_transform", "predictions.dense"),
+    "mlm_head.norm": ("cls.predictions.transform.LayerNorm", "lm_head.layer_norm", "vocab_layer_norm",
+                      "predictions.LayerNorm"),
+    "mlm_head.decoder": ("cls.predictions", "lm_head", "vocab_projector", "predictions"),
+    "nsp_head": (*2 * ("cls.seq_relationship",), "", "sop_classifier.classifier"),  # RoBERTa's is only ever left out
+    "classifier.dense": 4 * ("classifier",),
+    "span_head": 4 * ("qa_outputs",),
+}  # fmt: skip
+
+
+def _table(column: int, *, encoder: str, block: str) -> Table:
+    """A family's column. Names in its encoder begin with `encoder`, those in a block with `block`."""
+    table = {}
+    for ours, theirs, rows in (
+        ("encoder.embeddings.", f"{encoder}.", _EMBEDDINGS),
+        ("encoder.blocks.{}.", f"{block}.", _BLOCKS),
+        ("", "", _HEADS),
+    ):
+        for name, row in rows.items():
+            if row[column]:
+                table[ours + name] = tuple(theirs + each for each in row[column].split())
+    return table
+
 
 _PLAIN: dict[str, Any] = {
     "positions_skip_padding": False,
@@ -153,33 +199,7 @@ def _without(entries: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {each: value for each, value in entries.items() if each != name}
 
 
-def _embeddings(encoder: str) -> Table:
-    """Alike in all families."""
-    return {
-        "encoder.embeddings.token": (f"{encoder}.embeddings.word_embeddings",),
-        "encoder.embeddings.position": (f"{encoder}.embeddings.position_embeddings",),
-        "encoder.embeddings.segment": (f"{encoder}.embeddings.token_type_embeddings",),
-        "encoder.embeddings.norm": (f"{encoder}.embeddings.LayerNorm",),
-    }
-
-
-def _of_bert(encoder: str) -> Table:
-    """The encoder and the pooler of BERT, which RoBERTa has under its own name."""
-    layer = f"{encoder}.encoder.layer.{{}}"
-    return {
-        **_embeddings(encoder),
-        "encoder.blocks.{}.attention.query_key_value": (
-            f"{layer}.attention.self.query",
-            f"{layer}.attention.self.key",
-            f"{layer}.attention.self.value",
-        ),
-        "encoder.blocks.{}.attention.output": (f"{layer}.attention.output.dense",),
-        "encoder.blocks.{}.attention_norm": (f"{layer}.attention.output.LayerNorm",),
-        "encoder.blocks.{}.feed_forward.inner": (f"{layer}.intermediate.dense",),
-        "encoder.blocks.{}.feed_forward.output": (f"{layer}.output.dense",),
-        "encoder.blocks.{}.feed_forward_norm": (f"{layer}.output.LayerNorm",),
-        "pooler.dense": (f"{encoder}.pooler.dense",),
-    }
+# --- BERT ------------------------------------------------------------------------------------------------------------
 
 
 def _places_of_bert(encoder: str) -> Places:
@@ -191,8 +211,6 @@ def _places_of_bert(encoder: str) -> Places:
     }
 
 
-_TASK_HEADS: Table = {"classifier.dense": ("classifier",), "span_head": ("qa_outputs",)}
-
 BERT = Family(
     model_type="bert",
     class_prefix="Bert",
@@ -200,14 +218,7 @@ BERT = Family(
     encoder="bert",
     encoder_parts="embeddings|encoder|pooler",
     decoder="cls.predictions.decoder",
-    table={
-        **_of_bert("bert"),
-        "mlm_head.dense": ("cls.predictions.transform.dense",),
-        "mlm_head.norm": ("cls.predictions.transform.LayerNorm",),
-        "mlm_head.decoder": ("cls.predictions",),  # its bias: the weight is the token embedding, see `tied`
-        "nsp_head": ("cls.seq_relationship",),
-        **_TASK_HEADS,
-    },
+    table=_table(0, encoder="bert", block="bert.encoder.layer.{}"),
     places=_places_of_bert("bert"),
     defaults=BertConfig(),
     fixed=_PLAIN,
@@ -223,14 +234,7 @@ ROBERTA = Family(
     encoder="roberta",
     encoder_parts="embeddings|encoder|pooler",
     decoder="lm_head.decoder",
-    table={
-        **_of_bert("roberta"),
-        "mlm_head.dense": ("lm_head.dense",),
-        "mlm_head.norm": ("lm_head.layer_norm",),
-        "mlm_head.decoder": ("lm_head",),
-        "nsp_head": ("cls.seq_relationship",),  # of no class of its own: where a file has it, it is left out
-        **_TASK_HEADS,
-    },
+    table=_table(1, encoder="roberta", block="roberta.encoder.layer.{}"),
     places=_places_of_bert("roberta"),
     others={
         "BertForSequenceClassification": Names(
@@ -256,24 +260,7 @@ DISTILBERT = Family(
     encoder="distilbert",
     encoder_parts="embeddings|transformer",
     decoder="vocab_projector",
-    table={
-        **_without(_embeddings("distilbert"), "encoder.embeddings.segment"),
-        "encoder.blocks.{}.attention.query_key_value": (
-            f"{_LAYER}.attention.q_lin",
-            f"{_LAYER}.attention.k_lin",
-            f"{_LAYER}.attention.v_lin",
-        ),
-        "encoder.blocks.{}.attention.output": (f"{_LAYER}.attention.out_lin",),
-        "encoder.blocks.{}.attention_norm": (f"{_LAYER}.sa_layer_norm",),
-        "encoder.blocks.{}.feed_forward.inner": (f"{_LAYER}.ffn.lin1",),
-        "encoder.blocks.{}.feed_forward.output": (f"{_LAYER}.ffn.lin2",),
-        "encoder.blocks.{}.feed_forward_norm": (f"{_LAYER}.output_layer_norm",),
-        "pooler.dense": ("pre_classifier",),
-        "mlm_head.dense": ("vocab_transform",),
-        "mlm_head.norm": ("vocab_layer_norm",),
-        "mlm_head.decoder": ("vocab_projector",),
-        **_TASK_HEADS,
-    },
+    table=_table(2, encoder="distilbert", block=_LAYER),
     places={
         "embeddings": ("distilbert.embeddings", "output"),
         "blocks.{}.attention.probabilities": (f"{_LAYER}.attention", 1),
@@ -312,26 +299,7 @@ ALBERT = Family(
     encoder="albert",
     encoder_parts="embeddings|encoder|pooler|pooler_activation",
     decoder="predictions.decoder",
-    table={
-        **_embeddings("albert"),
-        "encoder.embeddings.projection": ("albert.encoder.embedding_hidden_mapping_in",),
-        "encoder.blocks.{}.attention.query_key_value": (
-            f"{_BLOCK}.attention.query",
-            f"{_BLOCK}.attention.key",
-            f"{_BLOCK}.attention.value",
-        ),
-        "encoder.blocks.{}.attention.output": (f"{_BLOCK}.attention.dense",),
-        "encoder.blocks.{}.attention_norm": (f"{_BLOCK}.attention.LayerNorm",),
-        "encoder.blocks.{}.feed_forward.inner": (f"{_BLOCK}.ffn",),
-        "encoder.blocks.{}.feed_forward.output": (f"{_BLOCK}.ffn_output",),
-        "encoder.blocks.{}.feed_forward_norm": (f"{_BLOCK}.full_layer_layer_norm",),
-        "pooler.dense": ("albert.pooler",),
-        "mlm_head.dense": ("predictions.dense",),
-        "mlm_head.norm": ("predictions.LayerNorm",),
-        "mlm_head.decoder": ("predictions",),
-        "nsp_head": ("sop_classifier.classifier",),
-        **_TASK_HEADS,
-    },
+    table=_table(3, encoder="albert", block=_BLOCK),
     places={
         "embeddings": ("albert.encoder.embedding_hidden_mapping_in", "output"),
         "blocks.{}.attention.probabilities": (f"{_BLOCK}.attention", 1),

@@ -1,7 +1,7 @@
 """The batches on which two implementations are compared, and the loss of every class on them.
 
 Random tokens in sequences of ragged lengths, both segments, padded on the right, on the left, or of one length without
-padding; and for each class random targets under the reference's names for them.
+padding; and for each class random targets under their usual names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minibert.model import Bert
 PADDINGS = ("right", "left", "none")
 ROWS, CHOICES = 6, 3  # sequences in a batch; of a multiple-choice model, the choices of a question
 LONGEST = 40  # tokens
-IGNORED = -100  # a target that the reference leaves out of its loss
+IGNORED = -100  # a target that counts in no loss
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Sample:
     input_ids: Tensor  # (B, T)
     token_type_ids: Tensor  # (B, T)
     real: Tensor  # (B, T) bool, True at real tokens
-    targets: dict[str, Tensor]  # the reference's names for labels; {"hidden", "pooled"} for an encoder
+    targets: dict[str, Tensor]  # labels by their usual names; {"hidden", "pooled"} for an encoder
 
     def arguments(self, model: Model) -> dict[str, Tensor | None]:
-        """What a model of this class and the reference's are called with; no mask where nothing is padded."""
+        """What a model of this class is called with, whoever wrote it; no mask where nothing is padded."""
         arguments: dict[str, Tensor | None] = {
             "input_ids": self.input_ids,
             "token_type_ids": self.token_type_ids,
