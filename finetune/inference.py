@@ -22,12 +22,13 @@ from finetune.scoring.metrics import ClassFigures
 from finetune.setup import count_full, cut_note
 from finetune.tasks.registry import TASKS, task_of_model
 from finetune.tasks.task import Task
+from minibert.architectures import head_fields
 from minibert.checkpoint import Description, read_description
 from minibert.console import terminal
 from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.text import STANDARD_INPUT, shown
-from minibert.heads import Model, TaskModel, head_fields
+from minibert.heads import Model, TaskModel
 from minibert.loading import load
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision

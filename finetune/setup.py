@@ -22,6 +22,7 @@ from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError, naming
+from minibert.fast import accelerate
 from minibert.files import writing
 from minibert.heads import Model, TaskModel
 from minibert.training.device import choose_device, choose_precision
@@ -255,7 +256,7 @@ def put_on_head(options: TrainingOptions, data: TrainingData) -> tuple[TaskModel
     source = data.start.take()
     generator = torch.Generator().manual_seed(options.seed)
     model = data.task.model_class(source.config, **data.task.head(), generator=generator)
-    return model.train(), _copy_weights(source, model, new_head=options.new_head)
+    return accelerate(model).train(), _copy_weights(source, model, new_head=options.new_head)
 
 
 @torch.no_grad()

@@ -19,12 +19,13 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from minibert.architectures import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, head_fields, new_model
 from minibert.config import BertConfig, TextVectors
 from minibert.errors import InputError, naming
 from minibert.files.text import check_path, read_small
 from minibert.files.typed import typed
 from minibert.files.writing import sha256, written_whole
-from minibert.heads import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, Model, head_fields
+from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -90,7 +91,7 @@ def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any
     """
     try:
         with torch.device("meta"), Undrawn():
-            return ARCHITECTURES[architecture](config, **head)
+            return new_model(architecture, config, head)
     except (RuntimeError, TypeError) as error:  # of numbers beyond what 64 bits can count
         sizes = {name: value for name, value in config.to_dict().items() if type(value) is int}
         largest = max(sizes, key=lambda name: sizes[name])
@@ -139,7 +140,7 @@ class Description(NamedTuple):
 
     config: BertConfig
     architecture: str
-    head: dict[str, Any]  # see `minibert.heads.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
+    head: dict[str, Any]  # see `minibert.architectures.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
     checksums: dict[Path, str]  # file -> its SHA-256, of `CHECKSUMS` those that are given
     text_vectors: TextVectors | None = None
 

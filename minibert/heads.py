@@ -7,15 +7,15 @@ here also C, the classes or the choices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.fast.dropout import Dropout
-from minibert.model import ACTIVATION_MODULES, Bert, check_positions, initialize
+from minibert.model import ACTIVATIONS, Bert, check_positions, initialize
 
 
 class Pooler(nn.Module):
@@ -26,7 +26,7 @@ class Pooler(nn.Module):
 
     def __init__(self, config: BertConfig, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = {"tanh": torch.tanh, "relu": torch.relu}[config.pooler_act]
 
@@ -45,7 +45,7 @@ class MaskedLMHead(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.embedding_width)
-        self.activation = ACTIVATION_MODULES[config.hidden_act]
+        self.activation = ACTIVATIONS[config.hidden_act]()
         self.norm = nn.LayerNorm(config.embedding_width, eps=config.layer_norm_eps)
         self.decoder = nn.Linear(config.embedding_width, config.vocab_size)
 
@@ -72,7 +72,7 @@ class Classifier(nn.Module):
 
     def __init__(self, config: BertConfig, classes: int) -> None:
         super().__init__()
-        self.dropout = Dropout(config.dropout_before_classifier)
+        self.dropout = nn.Dropout(config.dropout_before_classifier)
         self.dense = nn.Linear(config.hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,6 +90,21 @@ class SpanHead(nn.Linear):
 # --- The encoder, and pretraining ------------------------------------------------------------------------------------
 
 
+class ModelWithHeads(nn.Module):
+    """An encoder, and on it the heads that a subclass makes."""
+
+    def __init__(self, config: BertConfig, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Bert(config, generator=generator)
+
+    def draw_heads(self, generator: torch.Generator | None) -> None:
+        """Draws the weights of what stands on the encoder, in the order in which it was made."""
+        for name, head in self.named_children():
+            if name != "encoder":
+                initialize(head, self.config.initializer_range, generator)
+
+
 class Pooled(NamedTuple):
     """What `BertWithPooler` answers."""
 
@@ -97,15 +112,13 @@ class Pooled(NamedTuple):
     pooled: Tensor  # (B, H)
 
 
-class BertWithPooler(nn.Module):
+class BertWithPooler(ModelWithHeads):
     """Encoder and pooler without a task: what published encoders are. Its encoder alone is `model.encoder`."""
 
     def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = Bert(config, generator=generator)
+        super().__init__(config, generator)
         self.pooler = Pooler(config)
-        initialize(self.pooler, config.initializer_range, generator)
+        self.draw_heads(generator)
 
     def forward(
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
@@ -120,14 +133,6 @@ def first_tokens(input_ids: Tensor) -> Tensor:
     return torch.arange(len(input_ids), device=input_ids.device) * input_ids.size(-1)
 
 
-def first_states(
-    encoder: Bert, input_ids: Tensor, *, token_type_ids: Tensor | None, attention_mask: Tensor | None
-) -> Tensor:
-    """The encoder's state of [CLS]: (B, T) -> (B, 1, H)"""
-    first = first_tokens(input_ids)
-    return encoder.states_at(input_ids, first, token_type_ids=token_type_ids, attention_mask=attention_mask)[:, None]
-
-
 # What the next-sentence head of a pretraining model tells apart: a B that follows from one from elsewhere, or two
 # segments in their order from the same two swapped.
 PAIR_OBJECTIVES = ("nsp", "sop")
@@ -140,7 +145,7 @@ class PreTrainingLogits(NamedTuple):
     nsp: Tensor  # (B, 2)
 
 
-class BertForPreTraining(nn.Module):
+class BertForPreTraining(ModelWithHeads):
     """Encoder, pooler, masked-LM head and next-sentence head: the model of the paper's section 3.1.
 
     `pair_objective` says what the last one learns, one of PAIR_OBJECTIVES; for sentence order there is, as in ALBERT,
@@ -153,18 +158,15 @@ class BertForPreTraining(nn.Module):
     def __init__(
         self, config: BertConfig, *, pair_objective: str = "nsp", generator: torch.Generator | None = None
     ) -> None:
-        super().__init__()
         if pair_objective not in PAIR_OBJECTIVES:
             raise InputError(f"pair_objective must be one of {', '.join(PAIR_OBJECTIVES)}, not {pair_objective!r}")
-        self.config = config
+        super().__init__(config, generator)
         self.pair_objective = pair_objective
-        self.encoder = Bert(config, generator=generator)
         self.pooler = Pooler(config)
         self.mlm_head = MaskedLMHead(config)
-        self.dropout = Dropout(config.dropout_before_classifier if pair_objective == "sop" else 0.0)
+        self.dropout = nn.Dropout(config.dropout_before_classifier if pair_objective == "sop" else 0.0)
         self.nsp_head = NextSentenceHead(config)
-        for head in (self.pooler, self.mlm_head, self.nsp_head):
-            initialize(head, config.initializer_range, generator)
+        self.draw_heads(generator)
         self.mlm_head.tie(self.encoder.embeddings.token)
 
     def forward(
@@ -178,9 +180,11 @@ class BertForPreTraining(nn.Module):
         """input_ids, token_type_ids, attention_mask: as `Bert`; masked_positions: (M,) flat, b·T + t."""
         check_positions(masked_positions)
         batch_size = len(input_ids)
-        wanted = torch.cat([first_tokens(input_ids), masked_positions])
         states = self.encoder.states_at(
-            input_ids, wanted, token_type_ids=token_type_ids, attention_mask=attention_mask
+            input_ids,
+            torch.cat([first_tokens(input_ids), masked_positions]),
+            token_type_ids=token_type_ids,
+            attention_mask=attention_mask,
         )  # (B + M, H)
         return PreTrainingLogits(
             mlm=self.mlm_head(states[batch_size:]),
@@ -188,15 +192,13 @@ class BertForPreTraining(nn.Module):
         )
 
 
-class BertForMaskedLM(nn.Module):
+class BertForMaskedLM(ModelWithHeads):
     """Encoder and masked-LM head: pretraining without next-sentence prediction."""
 
     def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = Bert(config, generator=generator)
+        super().__init__(config, generator)
         self.mlm_head = MaskedLMHead(config)
-        initialize(self.mlm_head, config.initializer_range, generator)
+        self.draw_heads(generator)
         self.mlm_head.tie(self.encoder.embeddings.token)
 
     def forward(
@@ -214,27 +216,48 @@ class BertForMaskedLM(nn.Module):
         return self.mlm_head(chosen)
 
 
-class BertForNextSentencePrediction(nn.Module):
-    """Encoder, pooler and next-sentence head: does B follow A?"""
+# --- Tasks -----------------------------------------------------------------------------------------------------------
 
-    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = Bert(config, generator=generator)
-        self.pooler = Pooler(config)
-        self.nsp_head = NextSentenceHead(config)
-        for head in (self.pooler, self.nsp_head):
-            initialize(head, config.initializer_range, generator)
+
+class TaskModel(ModelWithHeads):
+    """An encoder with a head that answers: `forward` is `head(states(...))`."""
+
+    first_token_only: ClassVar[bool] = True  # the head looks at the state of [CLS] alone
+    trained_on: Mapping[str, Any] = MappingProxyType({})  # see `minibert.architectures`
 
     def forward(
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> Any:
+        """Input as `Bert`; output as `head`."""
+        return self.head(self.states(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask))
+
+    def states(
+        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Tensor:
-        """Input as `Bert`; (B, 2) logits: class 0 says that B follows A."""
-        first = first_states(self.encoder, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-        return self.nsp_head(self.pooler(first))
+        """The encoder's states that the head looks at: (B, T) -> (B, 1, H), the first token's, or all, (B, T, H)."""
+        others = {"token_type_ids": token_type_ids, "attention_mask": attention_mask}
+        if self.first_token_only:
+            return self.encoder.states_at(input_ids, first_tokens(input_ids), **others)[:, None]
+        return self.encoder(input_ids, **others)
+
+    def head(self, hidden: Tensor) -> Any:
+        """What stands on the encoder."""
+        raise NotImplementedError
 
 
-# --- Tasks -----------------------------------------------------------------------------------------------------------
+class BertForNextSentencePrediction(TaskModel):
+    """Encoder, pooler and next-sentence head: does B follow A?"""
+
+    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__(config, generator)
+        self.pooler = Pooler(config)
+        self.nsp_head = NextSentenceHead(config)
+        self.draw_heads(generator)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(B, 1, H) -> (B, 2): class 0 says that B follows A."""
+        return self.nsp_head(self.pooler(hidden))
+
 
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
@@ -253,13 +276,12 @@ def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
-class BertForSequenceClassification(nn.Module):
+class BertForSequenceClassification(TaskModel):
     """Encoder, pooler and classifier: one answer for a text or a pair (BERT section 4.1).
 
     `labels` name the C outputs; `problem_type` tells what they are: scores of which exactly one holds
     (single_label_classification), of which any number hold (multi_label_classification), or numbers (regression,
     usually of one label alone).
-    `trained_on`, here and below: see `OPTIONAL_HEAD_FIELDS`.
 
     Raises:
         InputError: labels that repeat or are none, another problem type.
@@ -271,76 +293,41 @@ class BertForSequenceClassification(nn.Module):
         *,
         labels: Sequence[str],
         problem_type: str = "single_label_classification",
-        trained_on: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
         if problem_type not in PROBLEM_TYPES:
             raise InputError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {problem_type!r}")
-        self.config = config
-        self.labels = checked_labels(labels)
+        labels = checked_labels(labels)
+        super().__init__(config, generator)
+        self.labels = labels
         self.problem_type = problem_type
-        self.trained_on = dict(trained_on or {})
-        self.encoder = Bert(config, generator=generator)
         self.pooler = Pooler(config, dropout=config.dropout_before_classifier if config.pooler_input_dropout else 0.0)
         self.classifier = Classifier(config, len(labels))
-        for head in (self.pooler, self.classifier):
-            initialize(head, config.initializer_range, generator)
-
-    def forward(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
-    ) -> Tensor:
-        """Input as `Bert`; (B, C) logits, or numbers."""
-        return self.head(self.states(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask))
-
-    def states(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
-    ) -> Tensor:
-        """The encoder's states that the head looks at, the first token's: (B, T) -> (B, 1, H)."""
-        return first_states(self.encoder, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        self.draw_heads(generator)
 
     def head(self, hidden: Tensor) -> Tensor:
-        """What stands on the encoder: (B, 1 or T, H) -> (B, C); only the first token's state is looked at."""
+        """(B, 1 or T, H) -> (B, C) logits, or numbers; only the first token's state is looked at."""
         return self.classifier(self.pooler(hidden))
 
 
-class BertForTokenClassification(nn.Module):
+class BertForTokenClassification(TaskModel):
     """Encoder and classifier: one of C labels for every token (BERT section 5.3).
 
     Raises:
         InputError: labels that repeat or are none.
     """
 
-    def __init__(
-        self,
-        config: BertConfig,
-        *,
-        labels: Sequence[str],
-        trained_on: Mapping[str, Any] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.config = config
-        self.labels = checked_labels(labels)
-        self.trained_on = dict(trained_on or {})
-        self.encoder = Bert(config, generator=generator)
+    first_token_only = False
+
+    def __init__(self, config: BertConfig, *, labels: Sequence[str], generator: torch.Generator | None = None) -> None:
+        labels = checked_labels(labels)
+        super().__init__(config, generator)
+        self.labels = labels
         self.classifier = Classifier(config, len(labels))
-        initialize(self.classifier, config.initializer_range, generator)
-
-    def forward(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
-    ) -> Tensor:
-        """Input as `Bert`; (B, T, C) logits."""
-        return self.head(self.states(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask))
-
-    def states(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
-    ) -> Tensor:
-        """The encoder's states that the head looks at, all of them: (B, T) -> (B, T, H)."""
-        return self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        self.draw_heads(generator)
 
     def head(self, hidden: Tensor) -> Tensor:
-        """What stands on the encoder: (B, T, H) -> (B, T, C)."""
+        """(B, T, H) -> (B, T, C) logits"""
         return self.classifier(hidden)
 
 
@@ -351,60 +338,31 @@ class SpanLogits(NamedTuple):
     end: Tensor  # (B, T)
 
 
-class BertForQuestionAnswering(nn.Module):
+class BertForQuestionAnswering(TaskModel):
     """Encoder and span head: where in the second segment the answer to the first begins and ends (BERT section 4.2)."""
 
-    def __init__(
-        self,
-        config: BertConfig,
-        *,
-        trained_on: Mapping[str, Any] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.config = config
-        self.trained_on = dict(trained_on or {})
-        self.encoder = Bert(config, generator=generator)
-        self.dropout = Dropout(config.span_dropout)
+    first_token_only = False
+
+    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__(config, generator)
+        self.dropout = nn.Dropout(config.span_dropout)
         self.span_head = SpanHead(config)
-        initialize(self.span_head, config.initializer_range, generator)
-
-    def forward(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
-    ) -> SpanLogits:
-        """Input as `Bert`."""
-        return self.head(self.states(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask))
-
-    def states(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
-    ) -> Tensor:
-        """The encoder's states that the head looks at, all of them: (B, T) -> (B, T, H)."""
-        return self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        self.draw_heads(generator)
 
     def head(self, hidden: Tensor) -> SpanLogits:
-        """What stands on the encoder: (B, T, H) -> two of (B, T)."""
+        """(B, T, H) -> two of (B, T)"""
         start, end = self.span_head(self.dropout(hidden)).unbind(-1)
         return SpanLogits(start=start, end=end)
 
 
-class BertForMultipleChoice(nn.Module):
+class BertForMultipleChoice(TaskModel):
     """Encoder, pooler and one score: which of C endings goes with a text (BERT section 4.4)."""
 
-    def __init__(
-        self,
-        config: BertConfig,
-        *,
-        trained_on: Mapping[str, Any] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.config = config
-        self.trained_on = dict(trained_on or {})
-        self.encoder = Bert(config, generator=generator)
+    def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__(config, generator)
         self.pooler = Pooler(config)
         self.classifier = Classifier(config, 1)
-        for head in (self.pooler, self.classifier):
-            initialize(head, config.initializer_range, generator)
+        self.draw_heads(generator)
 
     def forward(
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
@@ -423,61 +381,12 @@ class BertForMultipleChoice(nn.Module):
             input_ids.flatten(0, 1),
             token_type_ids=None if token_type_ids is None else token_type_ids.flatten(0, 1),
             attention_mask=None if attention_mask is None else attention_mask.flatten(0, 1),
-        )
+        )  # (B·C, 1, H)
         return self.head(first.unflatten(0, input_ids.shape[:2]))
 
-    def states(
-        self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
-    ) -> Tensor:
-        """The encoder's states that the head looks at, the first token's: (B·C, T) -> (B·C, 1, H)."""
-        return first_states(self.encoder, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-
     def head(self, hidden: Tensor) -> Tensor:
-        """What stands on the encoder: (B, C, 1 or T, H) -> (B, C); only the first token's state is looked at."""
+        """(B, C, 1 or T, H) -> (B, C); only the first token's state is looked at."""
         return self.classifier(self.pooler(hidden.flatten(0, 1))).view(hidden.shape[:2])
 
 
-TaskModel = (
-    BertForSequenceClassification | BertForTokenClassification | BertForQuestionAnswering | BertForMultipleChoice
-)
-
-Model = (
-    Bert
-    | BertWithPooler
-    | BertForPreTraining
-    | BertForMaskedLM
-    | BertForNextSentencePrediction
-    | BertForSequenceClassification
-    | BertForTokenClassification
-    | BertForQuestionAnswering
-    | BertForMultipleChoice
-)
-
-# The classes that `config.json` may name as its architecture.
-ARCHITECTURES: dict[str, type[Model]] = {cls.__name__: cls for cls in get_args(Model)}
-
-# What `config.json` says of a head beside the encoder's fields: arguments of the class, attributes of the model.
-HEAD_FIELDS: dict[str, tuple[str, ...]] = {
-    "BertForSequenceClassification": ("labels", "problem_type"),
-    "BertForTokenClassification": ("labels",),
-}
-
-# The same, but missing where they have the class's own default. `trained_on`: how `finetune` read the data that this
-# model was trained on (columns, lengths, tag scheme and so on), an object that JSON can hold; predicting has its
-# defaults there.
-OPTIONAL_HEAD_FIELDS: dict[str, dict[str, Any]] = {
-    "BertForPreTraining": {"pair_objective": "nsp"},
-    "BertForSequenceClassification": {"trained_on": {}},
-    "BertForTokenClassification": {"trained_on": {}},
-    "BertForQuestionAnswering": {"trained_on": {}},
-    "BertForMultipleChoice": {"trained_on": {}},
-}
-
-
-def head_fields(model: Model) -> dict[str, Any]:
-    """The fields of a model's head by name, as they stand in `config.json`; {} where the class says everything."""
-    name = type(model).__name__
-    fields = {field: getattr(model, field) for field in HEAD_FIELDS.get(name, ())}
-    usual = OPTIONAL_HEAD_FIELDS.get(name, {})
-    said = {field: getattr(model, field) for field in usual}
-    return fields | {field: value for field, value in said.items() if value != usual[field]}
+Model = Bert | ModelWithHeads

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from minibert import checkpoint
+from minibert.fast import accelerate
 from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device
@@ -22,4 +23,4 @@ def load(directory: str | Path, *, device: str | torch.device = "cpu") -> tuple[
     """
     chosen = choose_device(device)
     model, tokenizer = checkpoint.load(directory)
-    return model.to(chosen), tokenizer
+    return accelerate(model).to(chosen), tokenizer

@@ -5,22 +5,22 @@ Devlin et al. 2018, "BERT" (arXiv 1810.04805); Vaswani et al. 2017, "Attention I
 Its relatives are the same code with other fields in their config; where one differs, its name stands beside the line.
 
 One legend for shapes everywhere: B batch, T tokens in a sequence, H hidden, N heads, D = H/N, V vocabulary,
-M masked positions in the batch, L layers, R positions that a block is given and W that it returns (see
-`minibert.fast.unpadding`; usually all B·T), E the width of the embeddings, which is H but in ALBERT.
+M masked positions in the batch, L layers, E the width of the embeddings, which is H but in ALBERT.
+
+What makes the same modules fast stands in `minibert.fast`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minibert.config import BertConfig, TextVectors
 from minibert.errors import InputError
-from minibert.fast.dropout import Dropout
-from minibert.fast.unpadding import PADDED, Layout, Unpadded
 
 
 class Embeddings(nn.Module):
@@ -36,7 +36,7 @@ class Embeddings(nn.Module):
         self.position = nn.Embedding(config.max_position_embeddings, width, padding_idx=self.not_counted)
         self.segment = nn.Embedding(config.type_vocab_size, width) if config.type_vocab_size else None
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.projection = nn.Linear(width, config.hidden_size) if config.embedding_size else None
 
     def forward(self, input_ids: Tensor, *, token_type_ids: Tensor) -> Tensor:
@@ -61,58 +61,25 @@ def position_ids(input_ids: Tensor, pad_token_id: int | None) -> Tensor:
 
 
 class DotProductAttention(nn.Module):
-    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1). The one place that decides how attention is computed.
-
-    It has no weights; being a module, it can be looked at from outside (see `minibert.tracing`).
-    """
+    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1). It has no weights; being a module, it can be looked at."""
 
     def __init__(self, dropout_prob: float) -> None:
         super().__init__()
-        self.dropout = Dropout(dropout_prob)
+        self.dropout = nn.Dropout(dropout_prob)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """By PyTorch's fused kernel where that is the fast way.
+        """query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True where a key may be looked at, or None.
 
-        query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True where a key may be looked at, or None.
         Returns (B, N, T, D).
         """
-        dropped = self.dropout.p if self.training else 0.0
-        if query.device.type == "cpu" and (dropped or (query.requires_grad and query.dtype == torch.bfloat16)):
-            # The fused kernel can't drop there, and its backward pass in bfloat16 takes several times as long as plain
-            # matrix products (torch 2.13).
-            return self.written_out(query, key, value, mask)[0]
-        if query.device.type == "cpu" and query.size(0) > 1:  # of a single text, the copies cost what is saved
-            key, value, mask = filled_up(key, value, mask)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropped)
+        return self.dropout(self.probabilities(query, key, mask)) @ value
 
-    def written_out(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The same, step by step.
-
-        Returns what `forward` returns, (B, N, T, D), and the probabilities before dropout, (B, N, T, T): row q, column
-        k is how much token q looks at token k.
-        """
+    def probabilities(self, query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+        """Row q, column k is how much token q looks at token k: (B, N, T, D) twice -> (B, N, T, T)."""
         scores = (query / math.sqrt(query.size(-1))) @ key.transpose(-2, -1)  # (B, N, T, T)
         if mask is not None:
-            scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -math.inf)
-        probabilities = scores.softmax(dim=-1)
-        return self.dropout(probabilities) @ value, probabilities
-
-
-def filled_up(
-    key: Tensor, value: Tensor, mask: Tensor | None, multiple: int = 16
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Keys and values up to a multiple of 16, with a mask that hides what was added: (B, N, T, D) -> (B, N, T', D).
-
-    The processor's fused kernel takes a query's scores 16 at a time, and those left over one by one (torch 2.13): of 15
-    keys it needs three times as long as of 16.
-    """
-    length = key.size(-2)
-    added = -length % multiple
-    if not added:
-        return key, value, mask
-    if mask is None:
-        mask = torch.ones(1, 1, 1, length, dtype=torch.bool)
-    return F.pad(key, (0, 0, 0, added)), F.pad(value, (0, 0, 0, added)), F.pad(mask, (0, added))
+            scores = scores + torch.where(mask, 0.0, -math.inf).to(scores.dtype)
+        return scores.softmax(dim=-1)
 
 
 class SelfAttention(nn.Module):
@@ -125,29 +92,25 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.num_heads = config.num_attention_heads
 
-    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
-        """(B, T, H), (B, 1, 1, T) -> (B, T, H); unpadded (R, H), (B, 1, 1, T) -> (W, H)"""
-        query, key, value = self.project(x, layout)
-        return self.merge(self.dot_product(query, key, value, mask), layout)
-
-    def project(self, x: Tensor, layout: Layout = PADDED) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value of each head: (B, T, H), or (R, H) -> three of (B, N, T, D)."""
-        query, key, value = layout.pad(self.query_key_value(x)).chunk(3, dim=-1)
-        return self.split_heads(query), self.split_heads(key), self.split_heads(value)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
+        query, key, value = map(self.split_heads, self.query_key_value(x).chunk(3, dim=-1))
+        return self.output(self.merge_heads(self.dot_product(query, key, value, mask)))
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, H) -> (B, N, T, D)"""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def merge(self, context: Tensor, layout: Layout = PADDED) -> Tensor:
-        """The heads side by side, then the output projection: (B, N, T, D) -> (B, T, H), or (W, H)."""
-        return self.output(layout.select(context.transpose(1, 2).flatten(-2)))
+    def merge_heads(self, context: Tensor) -> Tensor:
+        """(B, N, T, D) -> (B, T, H), the heads side by side"""
+        return context.transpose(1, 2).flatten(-2)
 
 
-ACTIVATION_MODULES: dict[str, nn.Module] = {
-    "gelu": nn.GELU(),
-    "gelu_new": nn.GELU(approximate="tanh"),
-    "relu": nn.ReLU(),
+# A new module at each call: one that two blocks shared would have its hooks called by both.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_new": partial(nn.GELU, approximate="tanh"),
+    "relu": nn.ReLU,
 }
 
 
@@ -157,7 +120,7 @@ class FeedForward(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.inner = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.activation = ACTIVATION_MODULES[config.hidden_act]
+        self.activation = ACTIVATIONS[config.hidden_act]()
         self.output = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -174,11 +137,11 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
-        """(B, T, H), (B, 1, 1, T) -> (B, T, H); unpadded (R, H), (B, 1, 1, T) -> (W, H)"""
-        x = self.attention_norm(layout.residual(x) + self.dropout(self.attention(x, mask, layout)))
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
@@ -227,25 +190,17 @@ class Bert(nn.Module):
         token_type_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """The same at some positions alone, in less time: the last block computes no others.
+        """The same at some positions alone, which is all that some heads look at.
 
-        positions: (W,) flat, b·T + t, in any order; the rest as in `forward`. Returns (W, H).
+        positions: (M,) flat, b·T + t, in any order; the rest as in `forward`. Returns (M, H).
 
         Raises:
             InputError: as `forward`; or positions of another shape or type.
             IndexError: a position outside the batch.
         """
         check_positions(positions)
-        x, mask = self.begin(input_ids, token_type_ids, attention_mask)
-        positions = positions.long()
-        # Padding is left out where most time goes, in training on a CPU: a GPU would have to be waited for, to count
-        # what is left, and tools that record a model as a graph can't have sizes that depend on its input.
-        keys = mask[:, 0, 0] if mask is not None and self.training and x.device.type == "cpu" else None
-        layout = Unpadded.of((x.size(0), x.size(1)), keys, positions)
-        x = layout.select(x)
-        for block in self.blocks[:-1]:
-            x = block(x, mask, layout)
-        return self.blocks[-1](x, mask, layout.returning(positions))
+        states = self(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return states.flatten(0, 1).index_select(0, positions)
 
     def begin(
         self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
@@ -256,11 +211,7 @@ class Bert(nn.Module):
         if self.config.type_vocab_size < 2:
             token_type_ids = torch.zeros_like(token_type_ids)
         mask = None if attention_mask is None else visible_keys(attention_mask)
-        x = self.embeddings(input_ids, token_type_ids=token_type_ids)
-        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            # Once here, or every sublayer would cast its sum anew. (On a GPU LayerNorm returns float32 in any case.)
-            x = x.to(torch.get_autocast_dtype("cpu"))
-        return x, mask
+        return self.embeddings(input_ids, token_type_ids=token_type_ids), mask
 
 
 def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None) -> None:

@@ -3,10 +3,9 @@
     record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))
     record["blocks.3.attention.probabilities"]      # (B, N, T, T)
 
-The model's own forward pass is watched from outside while it runs, and nothing stays on the modules. All is computed as
-usual but for one thing: of the last block all positions, where a head alone would have it compute those that it looks
-at (see `minibert.fast.unpadding`). Names are those of the modules, without `encoder.`, so that they are the same for
-every class; "{}" is the number of a block. In the order in which they are computed:
+The model's own forward pass is watched from outside while it runs, and nothing stays on the modules. Names are those of
+the modules, without `encoder.`, so that they are the same for every class; "{}" is the number of a block. In the order
+in which they are computed:
 
     embeddings.token, .segment      (B, T, E)       no .segment in DistilBERT
     embeddings.position             (T, E)          RoBERTa's (B, T, E)
@@ -47,7 +46,7 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, BertForMultipleChoice, BertForPreTraining, Model
-from minibert.model import Bert, DotProductAttention, check_positions
+from minibert.model import DotProductAttention
 from minibert.tokenizer import Batch
 
 # The end of a module's name -> what its input is called: sums and activations, which are no module's output.
@@ -102,25 +101,9 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
         real = batch.attention_mask.flatten().nonzero().flatten()
         inputs["masked_positions"] = real if masked_positions is None else masked_positions
-    with torch.no_grad(), every_position(model.encoder), watched(model) as calls:
+    with torch.no_grad(), watched(model) as calls:
         model(**inputs)
     return intermediates(model, calls)
-
-
-@contextlib.contextmanager
-def every_position(encoder: Bert) -> Iterator[None]:
-    """Has the encoder compute all positions, (B, T, H) after every block, also for a head that looks at some alone."""
-
-    def chosen_of_all(input_ids: Tensor, positions: Tensor, **others: Tensor | None) -> Tensor:
-        """(B, T), (W,) -> (W, H), as `Bert.states_at`"""
-        check_positions(positions)
-        return encoder(input_ids, **others).flatten(0, 1).index_select(0, positions)
-
-    encoder.states_at = chosen_of_all  # type: ignore[method-assign]  # of this one object
-    try:
-        yield
-    finally:
-        del encoder.states_at
 
 
 class Call(NamedTuple):

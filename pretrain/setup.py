@@ -16,6 +16,7 @@ from minibert import checkpoint
 from minibert.config import BertConfig, config_named
 from minibert.console import terminal
 from minibert.errors import InputError
+from minibert.fast import accelerate
 from minibert.files import writing
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
@@ -221,10 +222,10 @@ def build_model(
     else:
         model = BertForPreTraining(config, pair_objective=options.pair_objective, generator=generator)
     if options.init is not None:
-        return model.train(), _copy_weights(checkpoint.load(options.init)[0], model)
+        return accelerate(model).train(), _copy_weights(checkpoint.load(options.init)[0], model)
     if begin and options.first_weights == "neighbours":
         begin_at_neighbours(model, corpus.train.tokens, corpus.token_counts, generator=generator)
-    return model.train(), TakenOver([], [])
+    return accelerate(model).train(), TakenOver([], [])
 
 
 @torch.no_grad()

@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from minibert.architectures import ARCHITECTURES
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.heads import ARCHITECTURES, Model
+from minibert.heads import Model
 from pretrain.arrays.shards import TokenArrays
 
 REPOSITORY = Path(__file__).parents[1]

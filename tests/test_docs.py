@@ -12,8 +12,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import torch
@@ -137,12 +137,7 @@ def named_in_family(pattern: str) -> list[str]:
 
 @pytest.mark.parametrize("name", named_in_family(r"`((?:minibert|pretrain|weights_convert)\.\w[\w.]*)`"))
 def test_the_code_that_the_page_on_the_family_names_is_there(name: str) -> None:
-    pieces = name.split(".")
-    found = import_module(".".join(pieces[:2]))
-    assert found.__name__ == ".".join(pieces[:2])
-    for piece in pieces[2:]:
-        assert hasattr(found, piece), f"{found} has no {piece}"
-        found = getattr(found, piece)
+    assert resolve_name(name) is not None  # or an error that says which part is not there
 
 
 def test_the_fields_that_the_page_on_the_family_names_are_the_configs() -> None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minibert.architectures import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, head_fields
 from minibert.config import BertConfig
 from minibert.errors import InputError, naming
 from minibert.files.text import read_small
-from minibert.heads import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, BertForPreTraining, Model, head_fields
+from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer.directory import checked_class
 from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family, family_of
 

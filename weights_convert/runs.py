@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining, BertWithPooler, Model
 from minibert.model import Bert
-from minibert.tracing import Call, every_position, intermediates, watched
+from minibert.tracing import Call, intermediates, watched
 from weights_convert.families import FAMILIES, Family, Names
 from weights_convert.key_map import QUERY_KEY_VALUE, keys_of, module_of, parameters_of, values_of
 from weights_convert.samples import Sample, encoder_loss, loss_of
@@ -84,7 +84,7 @@ def run_ours(model: Model, sample: Sample) -> Run:
     gradients, from one as it is in use.
     """
     model.zero_grad()
-    with torch.no_grad(), every_position(model.encoder), watched(model) as calls:
+    with torch.no_grad(), watched(model) as calls:
         our_loss(model, sample)
     given: dict[str, Tensor] = {}
     for call in calls:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError
+from minibert.fast import accelerate
 from minibert.heads import Model
 from minibert.training.device import choose_device
 from minibert.training.room import out_of_memory
@@ -72,7 +73,7 @@ def verify(
         raise InputError("--steps needs float32 or float64: in bfloat16 the two runs drift apart by rounding alone")
     chosen = choose_device(device)
     hf = encoder_directory(directory_named(hf_directory))
-    model = read_hf(hf).model if model_directory is None else checkpoint.load(model_directory)[0]
+    model = accelerate(read_hf(hf).model if model_directory is None else checkpoint.load(model_directory)[0])
     described, ours = read_config(hf / "config.json"), type(model).__name__
     if described.reference_class not in (None, described.family.class_named(ours)):
         raise InputError(f"{hf} holds a {described.reference_class}, {model_directory} a {ours}: nothing to compare")

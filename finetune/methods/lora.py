@@ -21,6 +21,8 @@ PROJECTIONS = ("query", "key", "value")  # as they lie in `SelfAttention.query_k
 class AdaptedProjections(nn.Module):
     """Query, key and value of a layer, with adapters for some of the three. At first the adapters add nothing."""
 
+    is_position_wise = True  # for `minibert.fast`: what it answers at a position depends on that one alone
+
     def __init__(
         self, base: nn.Linear, *, rank: int, alpha: float, targets: Sequence[str], generator: torch.Generator
     ) -> None:

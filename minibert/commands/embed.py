@@ -12,12 +12,12 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from minibert import checkpoint
 from minibert.console import cli, terminal
 from minibert.embedding import BATCH_TOKENS, embed_tokenized, text_vectors, tokenize
 from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.text import read_texts
+from minibert.loading import load
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.memory import keep_freed_memory
 
@@ -76,7 +76,7 @@ def embed_command(args: Sequence[str]) -> None:
     keep_freed_memory()
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
-    model, tokenizer = checkpoint.load(options.directory)
+    model, tokenizer = load(options.directory)
     wanted = text_vectors(
         model,
         pooling=options.pooling,

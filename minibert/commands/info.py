@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
+from minibert.architectures import head_fields
 from minibert.console import cli
-from minibert.heads import head_fields
 from minibert.loading import load
 
 

@@ -18,28 +18,9 @@ from torch import Tensor
 STEPS = 16
 
 
-class Layout:
-    """How a block's input and output lie. Here: by sequences, padded, (B, T, H) both, so that nothing is moved."""
-
-    def pad(self, x: Tensor) -> Tensor:
-        """What was made of the input, by sequences, as attention takes it. Returns (B, T, ·)."""
-        return x
-
-    def select(self, x: Tensor) -> Tensor:
-        """The output's positions out of all: x is (B, T, ·)."""
-        return x
-
-    def residual(self, x: Tensor) -> Tensor:
-        """The output's positions out of the input: what is added to a sublayer's output."""
-        return x
-
-
-PADDED = Layout()
-
-
 @dataclass(frozen=True)
-class Unpadded(Layout):
-    """Input and output as lists of positions; each is flat, b·T + t."""
+class Unpadded:
+    """A block's input and output as lists of positions; each is flat, b·T + t."""
 
     size: tuple[int, int]  # B, T
     given: Tensor | None  # (R,) positions of the input, each once; None: all B·T
@@ -63,18 +44,18 @@ class Unpadded(Layout):
         return replace(self, returned=wanted)
 
     def pad(self, x: Tensor) -> Tensor:
-        """(R, ·) -> (B, T, ·), 0 at what was not given."""
+        """By sequences, as attention takes it: (R, ·) -> (B, T, ·), 0 at what is not given."""
         if self.given is not None:
             x = x.new_zeros(self.size[0] * self.size[1], x.size(-1)).index_copy(0, self.given, x)
         return x.unflatten(0, self.size)
 
     def select(self, x: Tensor) -> Tensor:
-        """(B, T, ·) -> (W, ·)"""
+        """The output's positions out of all: (B, T, ·) -> (W, ·)"""
         positions = self.given if self.returned is None else self.returned
         return x.flatten(0, 1) if positions is None else x.flatten(0, 1).index_select(0, positions)
 
     def residual(self, x: Tensor) -> Tensor:
-        """(R, ·) -> (W, ·)"""
+        """The output's positions out of the input: (R, ·) -> (W, ·), what is added to a sublayer's output."""
         if self.returned is None:
             return x
         if self.given is None:

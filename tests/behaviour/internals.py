@@ -10,7 +10,9 @@ from torch import Tensor
 
 from finetune.forward import caller
 from minibert import BertConfig
-from minibert.heads import ARCHITECTURES, Model
+from minibert.architectures import ARCHITECTURES
+from minibert.fast import accelerate
+from minibert.heads import Model
 from minibert.training.device import choose_precision
 from pretrain.batches.batch import PretrainBatch
 from pretrain.step import Pass
@@ -24,7 +26,7 @@ FINE_TUNED = (*LABELS, "BertForQuestionAnswering", "BertForMultipleChoice")
 def new_model(architecture: str, config: BertConfig) -> Model:
     """A model of any class."""
     labels = {"labels": LABELS[architecture]} if architecture in LABELS else {}
-    return ARCHITECTURES[architecture](config, **labels)
+    return accelerate(ARCHITECTURES[architecture](config, **labels))
 
 
 def asked_in_fine_tuning(model: Any, dtype: str, inputs: Mapping[str, Tensor | None]) -> Any:

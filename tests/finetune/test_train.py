@@ -10,7 +10,7 @@ import pytest
 import minibert
 from finetune.forward import predictions_of
 from finetune.tasks.registry import TASKS as KINDS
-from minibert.heads import head_fields
+from minibert.architectures import head_fields
 from tests.finetune.running import TASKS, file_name, lines, run_here
 from tests.pretrain.running import metrics, summary
 

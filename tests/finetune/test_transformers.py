@@ -22,7 +22,8 @@ from finetune.data.batches import make_batch
 from finetune.data.data_options import from_trained_on
 from finetune.data.tally import Tally
 from finetune.tasks.registry import TASKS as KINDS
-from minibert.heads import SpanLogits, head_fields
+from minibert.architectures import head_fields
+from minibert.heads import SpanLogits
 from tests.finetune.files import DATA, needs_data
 from tests.finetune.running import TASKS, file_name, lines, run_here, write_task
 from tests.finetune.test_train import LEARNING, arguments

@@ -18,10 +18,11 @@ from torch.nn import DataParallel
 from torch.testing import assert_close
 
 from minibert import checkpoint
+from minibert.architectures import ARCHITECTURES, OPTIONAL_HEAD_FIELDS, head_fields
 from minibert.config import TextVectors
 from minibert.console import cli
 from minibert.files import writing
-from minibert.heads import ARCHITECTURES, OPTIONAL_HEAD_FIELDS, BertForMaskedLM, BertForPreTraining, head_fields
+from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 from tests.helpers import FAMILY, HEADS, REPOSITORY, TINY, contents, full_disk, refusal, seeded, tiny_model

@@ -50,7 +50,8 @@ def test_a_head_begins_by_looking_at_its_neighbour(head: int, distance: int) -> 
     model = begun()
     hidden = model.encoder.embeddings(torch.full((1, 64), 5), token_type_ids=torch.zeros(1, 64, dtype=torch.long))
     attention = model.encoder.blocks[0].attention
-    _, probabilities = attention.dot_product.written_out(*attention.project(hidden), None)
+    query, key, _ = map(attention.split_heads, attention.query_key_value(hidden).chunk(3, -1))
+    probabilities = attention.dot_product.probabilities(query, key, None)
     inside = torch.arange(1, 63)
     assert (probabilities[0, head, inside].argmax(-1) == inside + distance).all()
     assert probabilities[0, head, inside, inside + distance].mean() > 0.5

@@ -14,12 +14,10 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining, PreTrainingLogit
 from pretrain.batches.batch import PretrainBatch
 from pretrain.loss import (
     NO_LABEL,
-    SummedCrossEntropy,
     Sums,
     loss_sums,
     predict,
     right_answers,
-    summed_cross_entropy,
 )
 from pretrain.step import tensors_of
 from tests.helpers import TINY, seeded
@@ -52,6 +50,10 @@ def test_sums_by_hand() -> None:
 def test_right_answers_by_hand() -> None:
     right = right_answers(PreTrainingLogits(MLM, NSP), batch([1, 0, 0], [1, 0]))
     assert (int(right.mlm), int(right.nsp)) == (2, 1)
+
+
+def test_rows_beyond_the_labels_are_not_asked_for() -> None:
+    assert int(right_answers(MLM, batch([1, 0], [0])).mlm) == 1
 
 
 def test_without_a_next_sentence_head_its_sums_are_0() -> None:
@@ -133,58 +135,6 @@ def test_the_model_gets_the_whole_batch() -> None:
     assert predict(Listens(), given) is MLM
     assert seen.keys() == {"input_ids", "token_type_ids", "attention_mask", "masked_positions"}
     assert all(value is getattr(given, name) for name, value in seen.items())
-
-
-@pytest.mark.parametrize("rows", [1, 64, 130])
-def test_the_written_cross_entropy_is_pytorchs_with_its_gradient(rows: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = (5 * torch.randn(rows, 97, dtype=torch.float64, generator=generator)).requires_grad_()
-    labels = torch.randint(0, 97, (rows,), generator=generator)
-    reference = logits.detach().clone().requires_grad_()
-    ours = SummedCrossEntropy.apply(logits, labels)
-    theirs = torch.nn.functional.cross_entropy(reference, labels, reduction="sum")
-    torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=0)
-    (ours / 3).backward()
-    (theirs / 3).backward()
-    torch.testing.assert_close(logits.grad, reference.grad, rtol=0, atol=1e-14)
-
-
-def test_rows_beyond_the_labels_change_nothing() -> None:
-    given = torch.randn(9, 7, generator=seeded(0), requires_grad=True)
-    labels = torch.tensor([3, 0, 6, 6])
-    SummedCrossEntropy.apply(given, labels).backward()
-    expected = torch.zeros(9, 7)
-    expected[:4] = given.detach()[:4].softmax(-1) - nn.functional.one_hot(labels, 7)
-    assert_close(given.grad, expected)
-    assert int(right_answers(MLM, batch([1, 0], [0])).mlm) == 1  # the third row is not asked for
-
-
-def test_a_second_backward_pass_is_refused() -> None:
-    given = torch.randn(3, 7, generator=seeded(0), requires_grad=True)
-    loss = SummedCrossEntropy.apply(given, torch.tensor([3, 0, 6]))
-    loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
-
-
-def test_no_chosen_token_costs_nothing() -> None:
-    assert SummedCrossEntropy.apply(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long)).item() == 0.0
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_a_gpus_loss_is_a_cpus_and_filling_does_not_count(dtype: torch.dtype) -> None:
-    """The last two of the seven rows are filling, whose labels say so."""
-    drawn = torch.randn(7, 11, generator=seeded(3)).to(dtype)
-    labels = torch.tensor([3, 0, 10, 5, 5])
-    ours, theirs = (drawn.clone().requires_grad_() for _ in range(2))
-    loss = summed_cross_entropy(ours, torch.cat([labels, torch.tensor([NO_LABEL, NO_LABEL])]))
-    expected = SummedCrossEntropy.apply(theirs, labels)
-    loss.backward()
-    expected.backward()
-    assert loss.dtype == expected.dtype
-    assert_close(loss, expected, rtol=1e-6, atol=0)
-    assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-2 if dtype == torch.bfloat16 else 1e-6)
-    assert ours.grad is not None and bool((ours.grad[5:] == 0).all())
 
 
 def test_labels_are_filled_up_where_shapes_count() -> None:

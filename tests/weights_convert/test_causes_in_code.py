@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert import checkpoint
-from minibert.fast.unpadding import PADDED, Layout, Unpadded
+from minibert.fast import accelerate
+from minibert.fast.unpadding import Unpadded
 from minibert.heads import BertForPreTraining, Pooler, PreTrainingLogits
 from minibert.model import Block, DotProductAttention, Embeddings, FeedForward, SelfAttention
 from weights_convert.families import BERT
@@ -21,20 +22,20 @@ from weights_convert.verification import compare, load_reference
 
 
 class PreNormBlock(Block):
-    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
-        x = layout.residual(x) + self.attention(self.attention_norm(x), mask, layout)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), mask)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
 class BlockWithoutResidual(Block):
-    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
-        x = self.attention_norm(self.attention(x, mask, layout))
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.attention_norm(self.attention(x, mask))
         return self.feed_forward_norm(x + self.feed_forward(x))
 
 
 class MaskIgnored(SelfAttention):
-    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
-        return super().forward(x, None, layout)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return super().forward(x, None)
 
 
 class Unscaled(DotProductAttention):
@@ -199,7 +200,7 @@ def test_a_fault_in_what_is_left_out_is_caught_though_it_is_not_there_when_all_i
 ) -> None:
     model, _ = checkpoint.load(directory)
     assert isinstance(model, BertForPreTraining)
-    model.to(torch.float64)
+    accelerate(model).to(torch.float64)
     right = Unpadded.residual
     monkeypatch.setattr(Unpadded, "residual", lambda layout, x: right(layout, x).flip(0))
     rows, _ = compare(model, lambda dtype: load_reference(hf_directory, BERT, model, dtype), dtype="float64")
@@ -220,16 +221,16 @@ def test_faults_in_code_are_named_in_bfloat16_too(fault: str, hf_directory: Path
 class LeftPaddingSeen(SelfAttention):
     """Takes padding for real where it stands on the left, and there alone."""
 
-    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         is_left = mask is not None and not bool(mask[..., 0].all())
-        return super().forward(x, None if is_left else mask, layout)
+        return super().forward(x, None if is_left else mask)
 
 
 class WrongWithoutAMask(SelfAttention):
     """Goes wrong where nothing is padded, in the last of the batches."""
 
-    def forward(self, x: Tensor, mask: Tensor | None, layout: Layout = PADDED) -> Tensor:
-        return super().forward(x if mask is not None else x.flip(1), mask, layout)
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return super().forward(x if mask is not None else x.flip(1), mask)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from torch.testing import assert_close
 
 import minibert
 from minibert import checkpoint
+from minibert.architectures import head_fields
 from minibert.config import BertConfig
 from minibert.console import cli
 from minibert.files import writing
-from minibert.heads import head_fields
 from minibert.tokenizer import Tokenizer
 from tests.helpers import FAMILY, REPOSITORY, contents, full_disk, randomize, refusal, seeded, tiny_model
 from tests.weights_convert.reference_models import (

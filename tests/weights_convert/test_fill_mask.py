@@ -12,9 +12,9 @@ import transformers
 import minibert
 from minibert import __main__ as program
 from minibert import checkpoint
+from minibert.architectures import ARCHITECTURES
 from minibert.console import cli
 from minibert.filling import mask_probabilities
-from minibert.heads import ARCHITECTURES
 from minibert.tokenizer import Tokenizer
 from tests.helpers import TINY, randomize, seeded
 from weights_convert.convert import to_hf

@@ -8,9 +8,10 @@ import transformers
 from torch import Tensor
 from torch.testing import assert_close
 
+from minibert.architectures import ARCHITECTURES
 from minibert.checkpoint import assign_weights
 from minibert.config import BertConfig
-from minibert.heads import ARCHITECTURES, Model
+from minibert.heads import Model
 from tests.helpers import FAMILY, HEADS, TINY, refusal, seeded, tiny_model
 from tests.reference import reference_config
 from tests.weights_convert.reference_models import KINDS, SMALL, family_of_kind, reference_model, shape_of_kind

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert import checkpoint
+from minibert.architectures import ARCHITECTURES
 from minibert.config import POOLINGS, BertConfig, TextVectors
-from minibert.heads import ARCHITECTURES, PROBLEM_TYPES, Model
+from minibert.heads import PROBLEM_TYPES, Model
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import Kind
 from tests.conftest import SENTENCES

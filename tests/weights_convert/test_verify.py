@@ -15,9 +15,10 @@ import torch
 import transformers
 
 from minibert import checkpoint
+from minibert.architectures import ARCHITECTURES
 from minibert.config import PRESETS, BertConfig
 from minibert.errors import InputError
-from minibert.heads import ARCHITECTURES, Model
+from minibert.heads import Model
 from tests.helpers import REPOSITORY, randomize, refusal
 from tests.reference import reference_config
 from tests.weights_convert.reference_models import (

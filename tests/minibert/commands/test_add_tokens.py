@@ -15,8 +15,9 @@ from torch.testing import assert_close
 
 import minibert
 from minibert import checkpoint
+from minibert.architectures import ARCHITECTURES
 from minibert.growing import Growth, NewToken, grow_vocabulary
-from minibert.heads import ARCHITECTURES, BertForMaskedLM, Model
+from minibert.heads import BertForMaskedLM, Model
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, TINY, contents, randomize, refusal, seeded, tiny_model
 from tests.minibert.running import error_line, run

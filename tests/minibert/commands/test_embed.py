@@ -18,9 +18,10 @@ from scipy.stats import spearmanr
 
 import minibert
 from minibert import checkpoint
+from minibert.architectures import ARCHITECTURES
 from minibert.commands import embed as embed_command
 from minibert.embedding import batches_by_length, embed
-from minibert.heads import ARCHITECTURES, BertForPreTraining, Model
+from minibert.heads import BertForPreTraining, Model
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, TINY, contents, full_disk, randomize, refusal, tiny_model

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 import minibert
 from minibert import checkpoint
+from minibert.architectures import ARCHITECTURES
 from minibert.explore.packing import Packed, pack, packed
 from minibert.explore.page import SCRIPTS, asset, html_page, json_text
 from minibert.explore.record import make_record
-from minibert.heads import ARCHITECTURES
 from minibert.tokenizer import Tokenizer
 from tests.helpers import contents, full_disk
 from tests.minibert.explore.conftest import A, B, random_model

@@ -9,9 +9,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from minibert.architectures import ARCHITECTURES
 from minibert.explore.attention import head_figures, strongest
 from minibert.explore.record import make_record
-from minibert.heads import ARCHITECTURES, BertForPreTraining
+from minibert.heads import BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.tracing import trace
 from tests.helpers import refusal

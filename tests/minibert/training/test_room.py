@@ -11,9 +11,10 @@ import psutil
 import pytest
 import torch
 
+from minibert.architectures import ARCHITECTURES
 from minibert.config import BertConfig
 from minibert.errors import InputError, RunStopped
-from minibert.heads import ARCHITECTURES
+from minibert.fast import accelerate
 from minibert.model import Bert
 from minibert.training import room
 from minibert.training.room import Passes, block_matrices, check_room, machine_memory, out_of_memory, parameter_count
@@ -51,7 +52,7 @@ def test_activations_are_what_a_pass_keeps(dtype: torch.dtype, dropout: float, k
         vocab_size=40, hidden_size=64, num_hidden_layers=4, num_attention_heads=4, intermediate_size=256,
         hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
     )  # fmt: skip
-    model = Bert(config).train().to(torch.float64 if dtype == torch.float64 else torch.float32)
+    model = accelerate(Bert(config)).train().to(torch.float64 if dtype == torch.float64 else torch.float32)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     found: dict[int, torch.Tensor] = {}
 

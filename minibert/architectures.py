@@ -1,0 +1,72 @@
+"""The classes of model that a `config.json` names as its architecture, and what it says of their heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minibert.config import BertConfig
+from minibert.heads import (
+    BertForMaskedLM,
+    BertForMultipleChoice,
+    BertForNextSentencePrediction,
+    BertForPreTraining,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertWithPooler,
+    Model,
+    TaskModel,
+)  # fmt: skip
+from minibert.model import Bert
+
+# The classes that may stand there.
+ARCHITECTURES: dict[str, type[Model]] = {
+    cls.__name__: cls
+    for cls in (
+        Bert,
+        BertWithPooler,
+        BertForPreTraining,
+        BertForMaskedLM,
+        BertForNextSentencePrediction,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+        BertForQuestionAnswering,
+        BertForMultipleChoice,
+    )
+}
+
+# Its fields for a head, beside the encoder's: arguments of the class, attributes of the model.
+HEAD_FIELDS: dict[str, tuple[str, ...]] = {
+    "BertForSequenceClassification": ("labels", "problem_type"),
+    "BertForTokenClassification": ("labels",),
+}
+
+# The same, but missing where they have the class's own default. `trained_on`, an attribute alone: how `finetune` read
+# the data that this model was trained on (columns, lengths, tag scheme and so on), an object that JSON can hold;
+# predicting has its defaults there.
+OPTIONAL_HEAD_FIELDS: dict[str, dict[str, Any]] = {
+    "BertForPreTraining": {"pair_objective": "nsp"},
+    "BertForSequenceClassification": {"trained_on": {}},
+    "BertForTokenClassification": {"trained_on": {}},
+    "BertForQuestionAnswering": {"trained_on": {}},
+    "BertForMultipleChoice": {"trained_on": {}},
+}
+
+
+def new_model(architecture: str, config: BertConfig, head: Mapping[str, Any]) -> Model:
+    """A model of the class of that name, with the fields of its head; its weights are still to be filled."""
+    arguments = {name: value for name, value in head.items() if name != "trained_on"}
+    model = ARCHITECTURES[architecture](config, **arguments)
+    if isinstance(model, TaskModel):
+        model.trained_on = head.get("trained_on", {})
+    return model
+
+
+def head_fields(model: Model) -> dict[str, Any]:
+    """The fields of a model's head by name, as they stand in `config.json`; {} where the class says everything."""
+    name = type(model).__name__
+    fields = {field: getattr(model, field) for field in HEAD_FIELDS.get(name, ())}
+    usual = OPTIONAL_HEAD_FIELDS.get(name, {})
+    said = {field: getattr(model, field) for field in usual}
+    return fields | {field: value for field, value in said.items() if value != usual[field]}

@@ -1,0 +1,28 @@
+"""Attention by the fused kernel and as it is written out are the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from minibert.fast import accelerate
+from minibert.model import DotProductAttention, visible_keys
+from tests.helpers import seeded
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17])  # the fused kernel is given keys by 16
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("masked", [False, True], ids=["no mask", "mask"])
+def test_the_fused_and_the_written_out_attention_agree(length: int, rows: int, masked: bool) -> None:
+    mask = visible_keys(torch.rand(rows, length, generator=seeded(3)) < 0.6) if masked else None
+    query, key, value = torch.randn(3, rows, 3, length, 8, generator=seeded(4), dtype=torch.float64)
+    fused, written_out = accelerate(DotProductAttention(0.1)).eval(), DotProductAttention(0.1).eval()
+    assert_close(fused(query, key, value, mask), written_out(query, key, value, mask), rtol=0, atol=1e-12)
+
+
+def test_it_drops_in_training() -> None:
+    uniform = torch.zeros(1, 1, 200, 200)  # all keys look alike: every probability is 1/200
+    torch.manual_seed(8)
+    got = accelerate(DotProductAttention(0.3)).train()(uniform, uniform, torch.eye(200)[None, None] * 200, None)
+    assert float((got == 0).double().mean()) == pytest.approx(0.3, abs=0.01)
