@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert.heads import PreTrainingLogits
-from pretrain.batches.batch import PretrainBatch
-
-NO_LABEL = -100  # of filling, where labels are filled up too (`pretrain.step.tensors_of`)
+from pretrain.batches.batch import NO_LABEL, PretrainBatch
 
 
 class Sums(NamedTuple):

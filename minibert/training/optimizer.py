@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.fast.cuda_graphs import Replayed
+from minibert.fast.cuda_graphs import graphed
 
 # Muon takes the matrices inside the blocks; embeddings and heads, where a row belongs to a word, go to AdamW.
 BLOCK_MARK = "blocks."
@@ -157,8 +157,8 @@ class Update:
 
     def _record_anew(self) -> None:
         self._with_gradient = [parameter for parameter in self.parameters if parameter.grad is not None]
-        self._norm = Replayed(self._total_norm, self.device)
-        self._clip_and_step = Replayed(self._clip_then_step, self.device)
+        self._norm = graphed(self._total_norm, self.device)
+        self._clip_and_step = graphed(self._clip_then_step, self.device)
 
     def clear(self) -> None:
         """Forgets the gradients. On a GPU they stay where they are, as zeros, since recordings write there: AdamW then

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -21,7 +20,6 @@ from pretrain.loss import (
     right_answers,
     summed_cross_entropy,
 )
-from pretrain.step import tensors_of
 from tests.helpers import TINY, seeded
 
 LN3 = math.log(3)
@@ -35,7 +33,7 @@ def batch(labels: list[int], classes: list[int]) -> PretrainBatch:
         masked_positions=torch.arange(len(labels)),
         masked_labels=torch.tensor(labels, dtype=torch.long),
         next_sentence_labels=torch.tensor(classes),
-        lengths=(4,) * len(classes),
+        lengths=torch.tensor([4] * len(classes)),
     )
 
 
@@ -110,7 +108,7 @@ def test_the_sums_of_micro_batches_add_up_to_those_of_the_batch(
             masked_positions=positions,
             masked_labels=input_ids[low:high, 3:5].flatten(),
             next_sentence_labels=torch.arange(low, high) % 2,
-            lengths=tuple(lengths[low:high].tolist()),
+            lengths=lengths[low:high],
         )
 
     def sums(part: PretrainBatch) -> Sums:
@@ -185,11 +183,3 @@ def test_a_gpus_loss_is_a_cpus_and_filling_does_not_count(dtype: torch.dtype) ->
     assert_close(loss, expected, rtol=1e-6, atol=0)
     assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-2 if dtype == torch.bfloat16 else 1e-6)
     assert ours.grad is not None and bool((ours.grad[5:] == 0).all())
-
-
-def test_labels_are_filled_up_where_shapes_count() -> None:
-    given = replace(batch([4, 2], [1]), masked_positions=torch.tensor([3, 1, 0, 0]))
-    assert [t.tolist() for t in tensors_of(given, filled=True)[3:5] if t is not None] == [
-        [3, 1, 0, 0], [4, 2, NO_LABEL, NO_LABEL],
-    ]  # fmt: skip
-    assert tensors_of(given, filled=False)[4] is given.masked_labels
