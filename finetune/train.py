@@ -155,6 +155,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
     unit: ClassVar[str] = "examples"
     run: FinetuneDirectory
     options: TrainingOptions
+    model: TaskModel
     progress: FinetuneProgress
 
     def __init__(
@@ -172,7 +173,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         narrow_to(model, data.train.features)
         layers = len(set(model.encoder.blocks))
         share = partial(layer_share, decay=options.layer_decay, layers=layers)
-        self.take(model, optimizer_options(options), rate_share=share)
+        self.set_up_model(model, optimizer_options(options), rate_share=share)
         self.training_part, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
         self.forward = caller(model, self.precision, states_known=options.freeze_encoder)
 
@@ -226,7 +227,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
 
     # ------------------------------------------------------------------ state
 
-    def go_back_to(self, state: State) -> None:
+    def load_extra_state(self, state: State) -> None:
         """
         Raises:
             InputError: a file is not the one that the run was begun with.
@@ -236,15 +237,11 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         # Copies, since those lie in the state's file, and Windows removes no file that is in use.
         self.best = {name: tensor.to(self.device, copy=True) for name, tensor in best.items()}
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The best epoch's weights, and the files that the run must find again."""
         return {BEST + name: tensor for name, tensor in self.best.items()}, {"checksums": self.data.checksums}
 
     # ------------------------------------------------------------------ a step
-
-    def begin(self, log: MetricsLog | None) -> None:
-        """Dropout is on, also of an encoder whose output was computed."""
-        self.model.train()
 
     def next_batches(self) -> list[TaskBatch]:
         """This process's part of a step's global batch."""
@@ -258,44 +255,36 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         return [make_batch([features[i] for i in part], self.task, labelled=True) for part in parts]
 
     def gradient(self, micro_batches: Sequence[TaskBatch]) -> FinetuneSums:
-        """Of the mean loss."""
         losses = sum(self.task.count(_targets(batch)) for batch in micro_batches)
         examples = sum(len(batch.features) for batch in micro_batches)
         tokens = sum(batch.tokens for batch in micro_batches)
         return FinetuneSums(*self.accumulate(micro_batches, (losses, examples, tokens)))
 
     def backward(self, batch: TaskBatch, counts: Tensor) -> tuple[Tensor]:
-        """Through the task's own loss."""
         batch = batch.to(self.device)
         loss = self.task.loss_sum(self.task.ask(self.forward, batch), _targets(batch))
         (loss / counts[0].clamp(min=1)).backward()
         return (loss.detach(),)
 
     def count(self, sums: FinetuneSums) -> None:
-        """Notes what was trained on."""
         self.progress.examples += round(sums.examples)
         self.progress.tokens += round(sums.tokens)
 
     def not_finite(self, sums: FinetuneSums, gradient_norm: float) -> str:
-        """Loss and norm."""
         return f"loss {sums.mean_loss:g}, gradient norm {gradient_norm:g}"
 
     # ------------------------------------------------------------------ figures
 
-    def figures(self, total: FinetuneSums) -> dict[str, float | None]:
-        """The mean loss."""
+    def log_entry(self, total: FinetuneSums) -> dict[str, float | None]:
         return {"loss": total.mean_loss}
 
-    def shown(self, sums: FinetuneSums) -> str:
-        """Epoch and mean loss."""
+    def bar_text(self, sums: FinetuneSums) -> str:
         return f"epoch {(self.progress.step - 1) // self.steps_per_epoch + 1}, loss {sums.mean_loss:.3f}"
 
     def ends_epoch(self) -> bool:
-        """Whether all training data was gone through once more."""
         return self.progress.step % self.steps_per_epoch == 0
 
     def evaluation_is_due(self) -> bool:
-        """After each epoch."""
         return self.progress.step == (self.progress.evaluated + 1) * self.steps_per_epoch
 
     def evaluate(self, log: MetricsLog | None) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +21,8 @@ from torch import Tensor
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError, RunStopped
-from minibert.training.device import choose_device
+from minibert.fast.cuda_graphs import graphed
+from minibert.training.device import Precision, choose_device
 from minibert.training.drawing import draw_or_say
 from minibert.training.flops import measured_peak, training_operations
 from minibert.training.loop import Progress, Training, opened
@@ -28,6 +30,7 @@ from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.optimizer import OptimizerOptions
 from minibert.training.processes import Processes, join_processes
+from minibert.training.snapshot import TakenOver
 from minibert.training.state import State, load_newest_state
 from pretrain.arrays.shards import MANIFEST, open_prepared
 from pretrain.batches.batch import BatchMaker, Prefetcher, PretrainBatch, data_seed
@@ -35,10 +38,10 @@ from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PairPlan
 from pretrain.curves import draw_run
 from pretrain.evaluate import HeldOut, HeldOutFigures
+from pretrain.loss import Sums, loss_sums, predict
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import PretrainDirectory
-from pretrain.setup import TakenOver, build_model, is_compiled, model_config, set_up
-from pretrain.step import Backward, backward_pass
+from pretrain.setup import PretrainModel, build_model, is_compiled, model_config, set_up
 
 
 def train(options: PretrainOptions) -> None:
@@ -93,6 +96,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     unit: ClassVar[str] = "tokens"
     run: PretrainDirectory
     options: PretrainOptions
+    model: PretrainModel
     progress: PretrainProgress
 
     def __init__(self, run: PretrainDirectory, options: PretrainOptions, processes: Processes) -> None:
@@ -108,7 +112,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         begin = state is None and processes.is_main  # the others are sent its weights
         model, taken = build_model(options, self.corpus, begin=begin)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
-        self.take(model, optimizer_options(options))
+        self.set_up_model(model, optimizer_options(options))
         self.compiled = is_compiled(options, self.device)
         self.progress = PretrainProgress()
         self.block_counts: Sequence[int] = ()
@@ -135,7 +139,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
 
     # ------------------------------------------------------------------ state
 
-    def go_back_to(self, state: State) -> None:
+    def load_extra_state(self, state: State) -> None:
         """
         Raises:
             InputError: the token arrays or the model's config are not those of the state.
@@ -149,7 +153,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             raise InputError(f"{self.run.path}: holds an unfinished run of another model: {'; '.join(differing)}")
         self.block_counts = state.facts["block_counts"]
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Where the data's plan is, and what the run must find again."""
         config = self.model.config.to_dict()
         return {}, {"block_counts": self.plan.block_counts, "data": self.data, "config": config}
@@ -192,7 +196,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
 
     # ------------------------------------------------------------------ a step
 
-    def begin(self, log: MetricsLog | None) -> None:
+    def before_training(self, log: MetricsLog | None) -> None:
         """What a model of --init can do before it is trained on, which the figures at the end are compared with; and
         compiling, which is not on the run's time.
         """
@@ -203,7 +207,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         if self.compiled:
             self.compile()
 
-    def new_pass(self) -> Backward:
+    def new_pass(self) -> Callable[[PretrainBatch, Tensor], Sums]:
         """The forward and backward pass, of which nothing is captured as yet."""
         return backward_pass(self.model, device=self.device, precision=self.precision, compiled=self.compiled)
 
@@ -241,7 +245,6 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         return PretrainSums(*self.accumulate(micro_batches, [sum(column) for column in zip(*counts, strict=True)]))
 
     def count(self, sums: PretrainSums) -> None:
-        """Notes what was trained on."""
         self.progress.pairs += self.options.batch_size
         self.progress.tokens += round(sums.tokens)
         self.progress.positions += round(sums.positions)
@@ -258,8 +261,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
 
     # ------------------------------------------------------------------ figures
 
-    def figures(self, total: PretrainSums) -> dict[str, float | None]:
-        """Mean losses."""
+    def log_entry(self, total: PretrainSums) -> dict[str, float | None]:
         pair_loss = total.nsp / total.pairs
         return {
             "tokens": self.progress.tokens,
@@ -268,8 +270,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             **({"sop_loss": pair_loss} if self.options.pair_objective == "sop" else {}),
         }
 
-    def shown(self, sums: PretrainSums) -> str:
-        """Step and mean losses."""
+    def bar_text(self, sums: PretrainSums) -> str:
         objective, losses = self.options.pair_objective, f"mlm {sums.mlm / sums.masked:.3f}"
         if objective != "none":
             losses += f", {objective} {sums.nsp / sums.pairs:.3f}"
@@ -299,13 +300,13 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             )
         if log:
             log.log(step=self.progress.step, **{f"heldout_{name}": value for name, value in figures.named().items()})
-        self.progress.evaluated, self.evaluated = self.evaluations_passed, figures
+        self.progress.evaluated = self.evaluations_passed
+        self.heldout_figures = figures
         return figures
 
     # ------------------------------------------------------------------ result
 
     def finish(self) -> None:
-        """Writes the model directory, the picture, and at last the summary."""
         if not self.processes.is_main:
             return
         kept = self.model.config
@@ -313,17 +314,16 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
         self.model.config = kept
         summary = self.summary()
-        drawn = draw_or_say(self.run.curves, self.draw, self.say)
+        draw = partial(
+            draw_run, metrics=self.run.metrics, report=self.say, unigram_loss=self.heldout.unigram_loss,
+            objective=self.options.pair_objective,
+        )  # fmt: skip
+        drawn = draw_or_say(self.run.curves, draw, self.say)
         checkpoint.write_whole_text(self.run.summary, json.dumps(summary, indent=2) + "\n")
         for name, value in summary.items():
             self.say(f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
         curves = f", curves in {self.run.curves}" if drawn else ""
         self.say(f"\nmodel and figures in {self.run.path}{curves}")
-
-    def draw(self, path: Path) -> None:
-        """The picture, from the log."""
-        unigram_loss, objective = self.heldout.unigram_loss, self.options.pair_objective
-        draw_run(path, self.run.metrics, self.say, unigram_loss=unigram_loss, objective=objective)
 
     def summary(self) -> dict[str, Any]:
         """The figures of a finished run."""
@@ -337,7 +337,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             **self.gpu_figures(),
             "parameters": self.parameters,
             "vocab_size": self.model.config.vocab_size,
-            **self.evaluated.named(),
+            **self.heldout_figures.named(),
             "unigram_loss": self.heldout.unigram_loss,
             "peak_rss_bytes": peak_rss_bytes(),
             **self.machine_figures(),
@@ -357,6 +357,31 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             "peak_gpu_bytes": peak,
             "model_flops_utilization": self.progress.operations / self.progress.seconds / ceiling,
         }
+
+
+def backward_pass(
+    model: PretrainModel, *, device: torch.device, precision: Precision, compiled: bool = False
+) -> Callable[[PretrainBatch, Tensor], Sums]:
+    """The forward and backward pass of a micro-batch, as a function of it and of the counts of the global batch, both
+    on the CPU. It adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own and returns the sums,
+    detached. On a GPU its kernels are captured.
+
+    compiled: by `torch.compile`, once for all shapes; it takes a minute and a C compiler.
+    """
+    compute = torch.compile(losses, dynamic=True) if compiled else losses
+
+    def backward(batch: PretrainBatch, counts: Tensor) -> Sums:
+        with precision.autocast():
+            sums = compute(model, batch)
+        (sums.mlm / counts[0] + sums.nsp / counts[1]).backward()
+        return Sums(sums.mlm.detach(), sums.nsp.detach())
+
+    return graphed(backward, device)
+
+
+def losses(model: PretrainModel, batch: PretrainBatch) -> Sums:
+    """The loss sums of a batch."""
+    return loss_sums(predict(model, batch), batch)
 
 
 def optimizer_options(options: PretrainOptions) -> OptimizerOptions:

@@ -76,7 +76,7 @@ Sums = TypeVar("Sums", bound=StepSums)
 
 
 class Training(ABC, Generic[Batch, Sums]):
-    """A run under way: model, optimizers and progress. A subclass's constructor calls `take` and `restore`."""
+    """A run under way: model, optimizers and progress. A subclass's constructor calls `set_up_model` and `restore`."""
 
     unit: ClassVar[str]  # in which speed is told: "tokens", a field of progress and sums
     options: Any  # of the subclass's kind
@@ -97,7 +97,9 @@ class Training(ABC, Generic[Batch, Sums]):
 
     # ------------------------------------------------------------------ before the first step
 
-    def take(self, model: Any, options: OptimizerOptions, rate_share: Callable[[str], float] = lambda _: 1.0) -> None:
+    def set_up_model(
+        self, model: Any, options: OptimizerOptions, rate_share: Callable[[str], float] = lambda _: 1.0
+    ) -> None:
         """Brings the model to its device, the same in all processes, and makes its optimizers."""
         self.model = model.to(self.device, self.precision.parameter_dtype)
         self.processes.broadcast_parameters(model)
@@ -114,7 +116,7 @@ class Training(ABC, Generic[Batch, Sums]):
             if self.options.resume:
                 self.say(f"{self.run.path}: no saved state: starting at step 0")
             return
-        self.go_back_to(state)
+        self.load_extra_state(state)
         restore(self.model, self.optimizers, state.tensors)
         self.progress = type(self.progress)(**state.facts["position"])
         self.say(f"{self.run.path}: going on from step {state.step}")
@@ -150,7 +152,8 @@ class Training(ABC, Generic[Batch, Sums]):
             stop_requested() as stop,
             self.bar() as bar,
         ):
-            self.begin(log)
+            self.model.train()
+            self.before_training(log)
             if self.evaluation_is_due():  # it was stopped after a step and before the evaluation that follows it
                 self.evaluate(log)
             while self.share_done() < 1:
@@ -160,7 +163,7 @@ class Training(ABC, Generic[Batch, Sums]):
                 if progress.step % options.log_every == 0 or stopping or self.ends_epoch():
                     self.log(log, window, gradient_norm, progress.seconds - window_started)
                     window, window_started = [], progress.seconds
-                self.move(bar, sums)
+                self.move_bar(bar, sums)
                 if stopping:
                     self.save()
                     self.processes.barrier()  # the first one is saving: torchrun ends all as soon as one has left
@@ -237,7 +240,7 @@ class Training(ABC, Generic[Batch, Sums]):
         log.log(
             step=self.progress.step,
             seconds=self.progress.seconds,
-            **self.figures(total),
+            **self.log_entry(total),
             gradient_norm=gradient_norm,
             learning_rate=max(float(group["lr"]) for group in self.optimizers[-1].param_groups),
             **{f"{self.unit}_per_second": getattr(total, self.unit) / seconds},
@@ -256,14 +259,14 @@ class Training(ABC, Generic[Batch, Sums]):
             disable=None if self.processes.is_main else True,
         )
 
-    def move(self, bar: tqdm, sums: Sums) -> None:
+    def move_bar(self, bar: tqdm, sums: Sums) -> None:
         """Loss and speed beside the time left."""
         if bar.disable:
             return
         now = self.progress.step if self.steps is not None else self.progress.seconds
         bar.n = min(round(now), bar.total)
         speed = getattr(self.progress, self.unit) / self.progress.seconds
-        bar.set_postfix_str(f"{self.shown(sums)}, {speed:,.0f} {self.unit}/s")
+        bar.set_postfix_str(f"{self.bar_text(sums)}, {speed:,.0f} {self.unit}/s")
 
     def save(self) -> None:
         """Saves the state; every process holds the same, so the first one writes.
@@ -274,7 +277,7 @@ class Training(ABC, Generic[Batch, Sums]):
         self.saved_at = self.progress.seconds
         check_finite(self.model, step=self.progress.step, last_good=self.run.newest_state)
         if self.processes.is_main:
-            tensors, facts = self.state()
+            tensors, facts = self.extra_state()
             tensors = snapshot(self.model, self.optimizers) | tensors
             save_state(self.run.state, self.progress.step, tensors, {"position": asdict(self.progress), **facts})
 
@@ -303,7 +306,7 @@ class Training(ABC, Generic[Batch, Sums]):
     # ------------------------------------------------------------------ what a subclass says
 
     @abstractmethod
-    def go_back_to(self, state: State) -> None:
+    def load_extra_state(self, state: State) -> None:
         """What `state` gave, taken up again, beside weights, optimizers and progress.
 
         Raises:
@@ -311,10 +314,10 @@ class Training(ABC, Generic[Batch, Sums]):
         """
 
     @abstractmethod
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and facts that a saved state holds beside weights, optimizers and progress."""
 
-    def begin(self, log: MetricsLog | None) -> None:
+    def before_training(self, log: MetricsLog | None) -> None:
         """What comes before the first step, in each part of the run."""
 
     def before_step(self) -> None:
@@ -337,11 +340,11 @@ class Training(ABC, Generic[Batch, Sums]):
         """The losses and the norm of a step that is not to be taken, in a phrase for the user."""
 
     @abstractmethod
-    def figures(self, total: Sums) -> dict[str, float | None]:
+    def log_entry(self, total: Sums) -> dict[str, float | None]:
         """What a line of the log has of the steps since the last one."""
 
     @abstractmethod
-    def shown(self, sums: Sums) -> str:
+    def bar_text(self, sums: Sums) -> str:
         """Place and losses of the step, for the bar."""
 
     def ends_epoch(self) -> bool:

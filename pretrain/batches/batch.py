@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -103,30 +103,18 @@ class Examples:
         )
 
 
+@dataclass(frozen=True)
 class BatchMaker:
     """Makes the examples and batches of one token array, given its plan of pairs."""
 
-    def __init__(
-        self,
-        arrays: TokenArrays,
-        tokenizer: Tokenizer,
-        pairs: PairOptions,
-        masker: Masker,
-        *,
-        seed: int,
-        scored: NDArray[np.bool_] | None = None,
-        few_shapes: bool = False,
-    ) -> None:
-        """scored: (n,) one flag a token of the array; a masked token that has it False is not asked for.
-        few_shapes: batches are filled up so that many have the same shapes, for a GPU.
-        """
-        self.arrays = arrays
-        self.tokenizer = tokenizer
-        self.options = pairs
-        self.masker = masker
-        self.seed = seed
-        self.scored = scored
-        self.few_shapes = few_shapes
+    arrays: TokenArrays
+    tokenizer: Tokenizer
+    options: PairOptions
+    masker: Masker
+    _: KW_ONLY
+    seed: int
+    scored: NDArray[np.bool_] | None = None  # (n,) for each token of the array: may it be asked for?
+    few_shapes: bool = False  # batches are filled up so that many have the same shapes, for a GPU
 
     def micro_batches(
         self, plan: PairPlan, *, start: int, stop: int, parts: int, share: slice = slice(None)

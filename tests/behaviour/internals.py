@@ -13,7 +13,7 @@ from minibert import BertConfig
 from minibert.heads import ARCHITECTURES, Model
 from minibert.training.device import choose_precision
 from pretrain.batches.batch import PretrainBatch
-from pretrain.step import backward_pass
+from pretrain.train import backward_pass
 
 CPU = torch.device("cpu")
 LABELS = {"BertForSequenceClassification": ("bad", "fair", "good"), "BertForTokenClassification": ("O", "B", "I", "E")}

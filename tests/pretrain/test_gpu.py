@@ -16,8 +16,7 @@ from minibert.heads import BertForPreTraining
 from minibert.training.device import choose_precision
 from pretrain.batches.batch import NO_LABEL, PretrainBatch
 from pretrain.options import parse_options
-from pretrain.step import backward_pass
-from pretrain.train import Pretraining, train
+from pretrain.train import Pretraining, backward_pass, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 GPU = torch.device("cuda")
