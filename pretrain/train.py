@@ -347,7 +347,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         """On GPUs: the most memory of one, and which share of what they multiply at best the model's products were."""
         if self.device.type != "cuda":
             return {}  # measuring it takes seconds there
-        peak = torch.cuda.max_memory_reserved(self.device)  # before the ceiling's matrices; with that of recordings
+        peak = torch.cuda.max_memory_reserved(self.device)  # before the ceiling's matrices; with that of graphs
         try:
             ceiling = self.processes.world_size * measured_peak(self.precision.dtype, self.device)
         except RuntimeError as error:  # no room left beside the model
