@@ -149,7 +149,7 @@ class PretrainBenchmark:
         total = 0
         batches = batches_of(self.work(seed))
         for batch in batches:
-            total += training_operations(config, batch.lengths, len(batch.masked_labels))
+            total += training_operations(config, batch.lengths.tolist(), batch.masked)
         return total / len(batches)
 
 

@@ -8,59 +8,15 @@ from typing import Any
 
 from finetune.curves import draw_run
 from finetune.data.data_options import to_trained_on
-from finetune.forward import Runtime
 from finetune.methods.embedding_rows import widen
 from finetune.methods.lora import merge_adapters
-from finetune.options import TrainingOptions
-from finetune.position import Position
 from finetune.run_directory import FinetuneDirectory
 from finetune.scoring.confusion import figures_table
-from finetune.setup import TrainingData
 from finetune.tasks.task import Task
 from minibert import checkpoint
 from minibert.files import writing
 from minibert.heads import TaskModel
-from minibert.training.device import device_name
 from minibert.training.drawing import draw_or_say
-from minibert.training.memory import peak_rss_bytes
-
-
-def summarize(
-    options: TrainingOptions,
-    data: TrainingData,
-    position: Position,
-    runtime: Runtime,
-    *,
-    parameters: int,
-    trained_parameters: int,
-    test_metrics: dict[str, float] | None,
-) -> dict[str, Any]:
-    """The figures of a finished run; `write_figures` adds those by class."""
-    return {
-        "task": data.task.name,
-        "method": options.method,
-        "metric": data.metric,
-        "metrics": position.best_metrics,
-        **({} if test_metrics is None else {"test_metrics": test_metrics}),
-        "best_epoch": position.best_epoch,
-        "epochs": options.epochs,
-        "steps": position.step,
-        "train_examples": len(data.train.examples),
-        "dev_examples": len(data.dev.examples),
-        "skipped_rows": len(data.skipped),
-        "train_features": len(data.train.features),
-        "tokens": position.tokens,
-        "seconds": position.seconds,
-        "examples_per_second": position.examples / position.seconds,
-        "parameters": parameters,
-        "trained_parameters": trained_parameters,
-        "peak_rss_bytes": peak_rss_bytes(),
-        "learning_rate": options.peak_rate,
-        "dtype": str(runtime.precision.dtype).removeprefix("torch."),
-        "device": device_name(runtime.device),
-        "processes": runtime.processes.world_size,
-        "seed": options.seed,
-    }
 
 
 def write_model(run: FinetuneDirectory, model: TaskModel, task: Task[Any, Any], *, write: bool) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from finetune.data.batches import make_batch
 from finetune.scoring.metrics import gather_in_order
@@ -21,46 +21,29 @@ from minibert.training.processes import Processes
 SEQUENCES_AT_ONCE = 64
 
 
-class Forward(nn.Module):
-    """The model as it is called here: the encoder in the format that is fast, its head in that of the parameters.
+def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> Callable[..., Any]:
+    """The model as it is called here: the encoder in the format that is fast, its head in that of the parameters. Where
+    the encoder's states are known, the head alone.
 
     A head is small, and its answers are compared with one another: in bfloat16, whose third digit is rounded, many
     would be equal.
     """
 
-    def __init__(self, model: TaskModel, precision: Precision) -> None:
-        super().__init__()
-        self.model = model
-        self.precision = precision
+    def head(hidden: Tensor) -> Any:
+        """(S, T or 1, H), or (1, S, 1, H) of choices -> what the model answers."""
+        return model.head(hidden.to(precision.parameter_dtype))
 
-    def forward(self, input_ids: Tensor, *, token_type_ids: Tensor, attention_mask: Tensor | None) -> Any:
+    def whole(input_ids: Tensor, *, token_type_ids: Tensor, attention_mask: Tensor | None) -> Any:
         """As the model's own: (S, T) each, or (1, S, T) of choices."""
-        shape = input_ids.shape[:-1]
-        with self.precision.autocast():
-            hidden = self.model.states(
+        with precision.autocast():
+            hidden = model.states(
                 input_ids.flatten(0, -2),
                 token_type_ids=token_type_ids.flatten(0, -2),
                 attention_mask=None if attention_mask is None else attention_mask.flatten(0, -2),
             )
-        return self.model.head(hidden.to(self.precision.parameter_dtype).unflatten(0, shape))
+        return head(hidden.unflatten(0, input_ids.shape[:-1]))
 
-
-class Head(nn.Module):
-    """What stands on the encoder, as a module of its own: it is given the encoder's states."""
-
-    def __init__(self, model: TaskModel, precision: Precision) -> None:
-        super().__init__()
-        self.model = model
-        self.precision = precision
-
-    def forward(self, hidden: Tensor) -> Any:
-        """(S, T or 1, H), or (1, S, 1, H) of choices -> what the model answers."""
-        return self.model.head(hidden.to(self.precision.parameter_dtype))
-
-
-def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> nn.Module:
-    """The model, or its head where the encoder's states are known."""
-    return Head(model, precision) if states_known else Forward(model, precision)
+    return head if states_known else whole
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from minibert.files import writing
 from minibert.heads import Model, TaskModel
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.room import Passes, check_room, needs, parameter_count
+from minibert.training.snapshot import take_over
 
 
 class StartingModel:
@@ -257,20 +258,8 @@ def put_on_head(options: TrainingOptions, data: TrainingData) -> tuple[TaskModel
     source = data.start.take()
     generator = torch.Generator().manual_seed(options.seed)
     model = data.task.model_class(source.config, **data.task.head(), generator=generator)
-    return accelerate(model).train(), _copy_weights(source, model, new_head=options.new_head)
-
-
-@torch.no_grad()
-def _copy_weights(source: Model, target: TaskModel, *, new_head: bool) -> list[str]:
-    known = checkpoint.weights_of(source)
-    if source is source.encoder:
-        known = {f"encoder.{name}": tensor for name, tensor in known.items()}
-    if new_head or type(source) is not type(target):
-        known = {name: tensor for name, tensor in known.items() if name.startswith(("encoder.", "pooler."))}
-    parameters = dict(target.named_parameters())
-    for name in parameters.keys() & known.keys():
-        parameters[name].copy_(known[name])
-    return sorted(parameters.keys() - known.keys())
+    other_head = options.new_head or type(source) is not type(model)
+    return accelerate(model).train(), take_over(source, model, without_head=other_head).fresh
 
 
 def layer_share(name: str, *, decay: float, layers: int) -> float:

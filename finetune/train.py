@@ -1,8 +1,5 @@
-"""Fine-tuning, from options to a model directory: choose a model, put on a head, prepare the data, train with a small
-learning rate, evaluate on held-out data. Read downward: things stand in the order in which they happen.
-
-Losses are normalised over the global batch, batches depend on seed, epoch and step alone, and dropout is seeded by the
-step: a run that was stopped and resumed is bit-identical to one that was not.
+"""A fine-tuning run: choose a model, put on a head, prepare the data, train with a small learning rate, evaluate on
+held-out data. What its batches, losses, evaluations and result are; the loop is `minibert.training.loop`.
 
     python -m finetune text-classification --model models/base --train reviews.csv --out runs/reviews
     torchrun --nproc-per-node 2 -m finetune text-classification ...
@@ -10,48 +7,41 @@ step: a run that was stopped and resumed is bit-identical to one that was not.
 
 from __future__ import annotations
 
-import contextlib
-import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from finetune.data.batches import batches_in_epoch, epoch_order, make_batch
 from finetune.data.data_options import from_trained_on, to_trained_on
-from finetune.finish import summarize, write_figures, write_model
+from finetune.finish import write_figures, write_model
 from finetune.forward import Runtime, caller, predictions_of, with_states
 from finetune.methods.embedding_rows import narrow_to
 from finetune.methods.lora import add_adapters
 from finetune.options import TrainingOptions
-from finetune.position import Position
 from finetune.run_directory import FinetuneDirectory
 from finetune.scoring.doubts import doubts
 from finetune.seeds import check_result, keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
-from finetune.step import StepSums, accumulate_gradients
 from finetune.tasks.task import Task, TaskBatch
-from minibert.errors import InputError, Interrupted, RunStopped
+from minibert.errors import InputError
 from minibert.files import writing
-from minibert.training.contention import Contention
-from minibert.training.device import choose_device, choose_precision, device_name
-from minibert.training.interrupts import stop_requested
-from minibert.training.metrics_log import MetricsLog, open_log, read_metrics
-from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
-from minibert.training.processes import Processes, decided_by_first, join_processes, say, seed_dropout
-from minibert.training.room import out_of_memory
+from minibert.heads import TaskModel
+from minibert.training.device import choose_device
+from minibert.training.loop import Progress, Training, opened
+from minibert.training.memory import peak_rss_bytes
+from minibert.training.metrics_log import MetricsLog, read_metrics
+from minibert.training.optimizer import OptimizerOptions
+from minibert.training.processes import Processes, decided_by_first, join_processes, say
 from minibert.training.run_directory import RunStatus
-from minibert.training.schedule import learning_rate_factor
-from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
-from minibert.training.state import State, load_newest_state, save_state, tidy
+from minibert.training.snapshot import put_back, trained
+from minibert.training.state import State, load_newest_state, tidy
 
 BEST = "best/"  # before the names of the weights of the best epoch so far, in a saved state
 
@@ -61,20 +51,15 @@ def finetune(options: TrainingOptions) -> None:
 
     Raises:
         InputError: options, data, model or directory are unusable; nothing is left behind.
-        RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept.
-        Interrupted: by a signal; the state was saved.
+        RunStopped, Interrupted: as `Training.go`.
     """
     run = FinetuneDirectory(Path(options.out))
     with join_processes(choose_device(options.device).type) as processes:
         data = lru_cache(lambda: prepare(options, processes=processes.world_size))
-        status = decided_by_first(processes, lambda: begin(run, options, data))
-        if status is RunStatus.FINISHED:
-            say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
-            return
-        with run.locked() if processes.is_main else contextlib.nullcontext():
-            if options.seeds == 1:
-                train_once(run, options, data(), processes)
-            else:
+        with opened(run, processes, lambda: begin(run, options, data)) as unfinished:
+            if unfinished and options.seeds == 1:
+                Finetuning(run, options, data(), processes).go()
+            elif unfinished:
                 train_several(run, options, data(), processes)
 
 
@@ -94,20 +79,6 @@ def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], T
     if status is not RunStatus.FINISHED and (skipped := data().skipped):
         writing.write_whole_text(run.skipped, "".join(f"{why}\n" for why in skipped))
     return status
-
-
-def train_once(run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
-    """One run from one seed."""
-    if processes.is_main:
-        writing.clear_leftovers(run.path)
-    tuning = Finetuning(run, options, data, processes)
-    try:
-        tuning.go()
-        processes.barrier()  # the first one is still writing the model: no process leaves before the others
-    except Exception as error:
-        if ending := out_of_memory(error, step=tuning.position.step, last_good=run.newest_state):
-            raise ending from error
-        raise
 
 
 def train_several(run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
@@ -130,7 +101,7 @@ def train_seed(
     status = decided_by_first(processes, lambda: begin(place, options, lambda: data))
     if status is not RunStatus.FINISHED:
         say(processes, f"\nseed {options.seed}")
-        train_once(place, options, data, processes)
+        Finetuning(place, options, data, processes).go()
         return place
     decided_by_first(processes, lambda: read_summary(place, data.metric))  # now, and not after the other seeds
     if state := load_newest_state(place.state, lambda line: say(processes, line)):
@@ -150,53 +121,80 @@ def check_same_files(run: FinetuneDirectory, state: State, data: TrainingData) -
             raise InputError(f"{path}: not what {run.path} was trained on so far")
 
 
-class Finetuning:
-    """A run under way: model, optimizers, data and position."""
+@dataclass
+class FinetuneProgress(Progress):
+    """What a run has trained on, and what its best epoch reached."""
+
+    examples: int = 0  # trained on, or windows of them
+    tokens: int = 0  # real ones
+    evaluated: int = 0  # epochs
+    best_epoch: int = 0  # from 1
+    best_metrics: dict[str, float] = field(default_factory=dict)  # on dev
+    best_reading: dict[str, Any] = field(default_factory=dict)  # with what was chosen on dev
+
+
+class FinetuneSums(NamedTuple):
+    """A `StepSums`."""
+
+    loss: float
+    losses: float  # in that sum; 0 of a batch that teaches nothing: words without a piece
+    examples: float
+    tokens: float
+
+    @property
+    def mean_loss(self) -> float:
+        """What is learned from; 0 where there is nothing to learn."""
+        return self.loss / max(self.losses, 1)
+
+
+class Finetuning(Training[TaskBatch, FinetuneSums]):
+    """A fine-tuning under way."""
+
+    unit: ClassVar[str] = "examples"
+    run: FinetuneDirectory
+    options: TrainingOptions
+    model: TaskModel
+    progress: FinetuneProgress
 
     def __init__(
         self, run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes
     ) -> None:
-        self.run = run
-        self.options = options
+        super().__init__(run, options, processes)
         self.data = data
-        self.processes = processes
-        self.device = choose_device(options.device, processes.local_rank)
-        self.precision = choose_precision(options.dtype, self.device)
         self.runtime = Runtime(self.device, self.precision, processes)
         self.task: Task[Any, Any] = data.task
 
-        state = load_newest_state(run.state, lambda line: say(processes, line))
-        self.model, fresh = put_on_head(options, data)
-        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self.freeze()
-        narrow_to(self.model, data.train.features)
-        self.model.to(self.device, self.precision.parameter_dtype)
-        processes.broadcast_parameters(self.model)
-        self.train, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
-        self.optimizers = build_optimizers(self.model, optimizer_options(options), rate_share=self.rate_share)
-        self.update = Update(self.model.parameters(), self.optimizers, clip_norm=options.clip_norm)
-        self.contention = Contention(self.device, processes=processes.world_size)
+        state = load_newest_state(run.state, self.say)
+        model, fresh = put_on_head(options, data)
+        self.parameters = sum(parameter.numel() for parameter in model.parameters())
+        self.freeze(model)
+        narrow_to(model, data.train.features)
+        layers = len(set(model.encoder.blocks))
+        share = partial(layer_share, decay=options.layer_decay, layers=layers)
+        self.set_up_model(model, optimizer_options(options), rate_share=share)
+        self.training_part, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
+        self.forward = caller(model, self.precision, states_known=options.freeze_encoder)
 
-        self.lengths = np.array([feature.length for feature in self.train.features])
+        self.lengths = np.array([feature.length for feature in self.training_part.features])
         self.steps_per_epoch = batches_in_epoch(len(self.lengths), options.batch_size)
-        self.steps = options.epochs * self.steps_per_epoch
+        self.steps, self.minutes = options.epochs * self.steps_per_epoch, None
+        self.decay_share = 1 - options.warmup_share
         self.order: tuple[int, list[NDArray[np.intp]]] = (-1, [])  # an epoch, and its batches
-        self.position = Position()
+        self.progress = FinetuneProgress()
         self.best: dict[str, Tensor] = {}  # the weights of the best epoch
         self.best_predictions: Sequence[Any] | None = None  # on dev; not saved: after a resume they are made anew
         self.restore(state)
-        self.forward = caller(self.model, self.precision, states_known=options.freeze_encoder)
         self.introduce(fresh)
 
-    def freeze(self) -> None:
+    def freeze(self, model: TaskModel) -> None:
         """Leaves to training what the options say: all, adapters and head, or the head alone."""
         options = self.options
         if options.freeze_encoder:
-            self.model.encoder.requires_grad_(False)
+            model.encoder.requires_grad_(False)
         elif options.lora_rank is not None:
             generator = torch.Generator().manual_seed(options.seed + 1)
             add_adapters(
-                self.model, rank=options.lora_rank, alpha=options.lora_alpha, targets=options.lora_targets,
+                model, rank=options.lora_rank, alpha=options.lora_alpha, targets=options.lora_targets,
                 generator=generator,
             )  # fmt: skip
 
@@ -204,12 +202,8 @@ class Finetuning:
         """With the encoder's output computed once, where the encoder is not trained."""
         if not self.options.freeze_encoder:
             return part
-        say(self.processes, f"computing the encoder's output to {len(part.features):,} features, once")
+        self.say(f"computing the encoder's output to {len(part.features):,} features, once")
         return Part(part.examples, with_states(self.model, self.task, part.features, self.runtime))
-
-    def rate_share(self, name: str) -> float:
-        """The share of the peak learning rate for a parameter."""
-        return layer_share(name, decay=self.options.layer_decay, layers=len(set(self.model.encoder.blocks)))
 
     def introduce(self, fresh: Sequence[str]) -> None:
         """Says what is about to be trained, on what, and how."""
@@ -221,190 +215,103 @@ class Finetuning:
             f"model    {options.model} for {options.task}: {size}",
             f"data     {len(data.train.examples):,} examples to train on, {len(data.dev.examples):,} to choose the "
             f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if len(self.task.labels) > 1 else ""),
-            f"machine  {device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}",
+            f"machine  {self.on_machine()}",
             f"steps    {self.steps:,} in {options.epochs} epoch(s), peak learning rate {options.peak_rate:g}",
             *(f"note     {note}" for note in data.notes),
         ]
         if fresh:
             lines.append(f"fresh    not in {options.model}: {', '.join(fresh)}")
-        say(self.processes, "\n".join(lines))
+        self.say("\n".join(lines))
 
-    # ------------------------------------------------------------------ loop
+    # ------------------------------------------------------------------ state
 
-    def go(self) -> None:
-        """Trains to the end, evaluating after each epoch, and writes the model directory."""
-        options, position = self.options, self.position
-        saved_at = position.seconds
-        window: list[StepSums] = []
-        window_started = position.seconds
-        with (
-            open_log(self.run.metrics, self.processes, step=position.step) as log,
-            stop_requested() as stop,
-            self.bar() as bar,
-        ):
-            self.model.train()
-            while True:
-                if position.step == (position.evaluated + 1) * self.steps_per_epoch:
-                    self.evaluate(log)
-                    self.save()
-                    saved_at = position.seconds
-                if position.step == self.steps:
-                    break
-                sums, gradient_norm, stopping = self.step(stop)
-                window.append(sums)
-                if position.step % options.log_every == 0 or stopping or position.step % self.steps_per_epoch == 0:
-                    self.log(log, window, gradient_norm, position.seconds - window_started)
-                    window, window_started = [], position.seconds
-                self.move_bar(bar, sums)
-                if stopping:
-                    self.save()
-                    self.processes.barrier()  # the first one is saving: torchrun ends all as soon as one has left
-                    raise Interrupted(f"stopped at step {position.step}; go on with --resume")
-                if position.step % options.save_every == 0 or position.seconds - saved_at >= options.save_seconds:
-                    self.save()
-                    saved_at = position.seconds
-        self.finish()
+    def load_extra_state(self, state: State) -> None:
+        """
+        Raises:
+            InputError: a file is not the one that the run was begun with.
+        """
+        check_same_files(self.run, state, self.data)
+        best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
+        # Copies, since those lie in the state's file, and Windows removes no file that is in use.
+        self.best = {name: tensor.to(self.device, copy=True) for name, tensor in best.items()}
 
-    def step(self, stop: Callable[[], bool]) -> tuple[StepSums, float, bool]:
-        """One optimizer step. Returns its sums, the gradient's norm before clipping, and whether to stop now."""
-        started = time.perf_counter()
-        options, position = self.options, self.position
-        seed_dropout(options.seed, position.step, self.processes)
-        micro_batches = self.micro_batches(position.step)
-        warmup = options.warmup_share
-        progress = (position.step + 0.5) / self.steps
-        factor = learning_rate_factor(progress, warmup_share=warmup, decay_share=1 - warmup)
-        set_learning_rate(self.optimizers, factor)
-        self.update.clear()
-        sums = accumulate_gradients(self.forward, self.task, micro_batches, self.runtime)
-        norm = self.update.norm()
-        gradient_norm = float(norm)
-        self.stop_unless_finite(sums, gradient_norm)
-        self.update.apply(norm)
+    def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The best epoch's weights, and the files that the run must find again."""
+        return {BEST + name: tensor for name, tensor in self.best.items()}, {"checksums": self.data.checksums}
 
-        seconds, stopping = self.processes.agree(seconds=time.perf_counter() - started, stop=stop())
-        position.step += 1
-        position.seconds += seconds
-        position.examples += round(sums.examples)
-        position.tokens += round(sums.tokens)
-        return sums, gradient_norm, stopping
+    # ------------------------------------------------------------------ a step
 
-    def micro_batches(self, step: int) -> list[TaskBatch]:
+    def next_batches(self) -> list[TaskBatch]:
         """This process's part of a step's global batch."""
-        epoch, place = divmod(step, self.steps_per_epoch)
+        epoch, place = divmod(self.progress.step, self.steps_per_epoch)
         if self.order[0] != epoch:
             batches = epoch_order(self.lengths, seed=self.options.seed, epoch=epoch, batch_size=self.options.batch_size)
             self.order = epoch, batches
         mine = self.order[1][place][self.processes.rank :: self.processes.world_size]
         parts = np.array_split(mine, self.options.accumulate)
-        return [make_batch([self.train.features[i] for i in part], self.task, labelled=True) for part in parts]
+        features = self.training_part.features
+        return [make_batch([features[i] for i in part], self.task, labelled=True) for part in parts]
 
-    def stop_unless_finite(self, sums: StepSums, gradient_norm: float) -> None:
-        """
-        Raises:
-            RunStopped: before the step is applied, naming the step and the last good state.
-        """
-        if not (math.isfinite(sums.loss) and math.isfinite(gradient_norm)):
-            raise RunStopped(
-                f"step {self.position.step + 1}: not finite: loss {sums.mean_loss:g}, gradient norm "
-                f"{gradient_norm:g}; last good state: {self.run.newest_state}"
-            )
+    def gradient(self, micro_batches: Sequence[TaskBatch]) -> FinetuneSums:
+        losses = sum(self.task.count(_targets(batch)) for batch in micro_batches)
+        examples = sum(len(batch.features) for batch in micro_batches)
+        tokens = sum(batch.tokens for batch in micro_batches)
+        return FinetuneSums(*self.accumulate(micro_batches, (losses, examples, tokens)))
+
+    def backward(self, batch: TaskBatch, counts: Tensor) -> tuple[Tensor]:
+        batch = batch.to(self.device)
+        loss = self.task.loss_sum(self.task.ask(self.forward, batch), _targets(batch))
+        (loss / counts[0].clamp(min=1)).backward()
+        return (loss.detach(),)
+
+    def count(self, sums: FinetuneSums) -> None:
+        self.progress.examples += round(sums.examples)
+        self.progress.tokens += round(sums.tokens)
+
+    def not_finite(self, sums: FinetuneSums, gradient_norm: float) -> str:
+        return f"loss {sums.mean_loss:g}, gradient norm {gradient_norm:g}"
 
     # ------------------------------------------------------------------ figures
 
+    def log_entry(self, total: FinetuneSums) -> dict[str, float | None]:
+        return {"loss": total.mean_loss}
+
+    def bar_text(self, sums: FinetuneSums) -> str:
+        return f"epoch {(self.progress.step - 1) // self.steps_per_epoch + 1}, loss {sums.mean_loss:.3f}"
+
+    def ends_epoch(self) -> bool:
+        return self.progress.step % self.steps_per_epoch == 0
+
+    def evaluation_is_due(self) -> bool:
+        return self.progress.step == (self.progress.evaluated + 1) * self.steps_per_epoch
+
     def evaluate(self, log: MetricsLog | None) -> None:
         """Figures on dev after an epoch; the weights are set aside where it is the best so far."""
-        position, dev = self.position, self.dev
+        progress, dev = self.progress, self.dev
         predictions = predictions_of(self.model, self.task, dev.examples, dev.features, self.runtime)
         task = self.task.tuned(dev.examples, predictions)
         metrics = task.metrics(dev.examples, predictions)
-        position.evaluated += 1
-        is_best = not position.best_epoch or metrics[self.data.metric] > position.best_metrics[self.data.metric]
+        progress.evaluated += 1
+        is_best = not progress.best_epoch or metrics[self.data.metric] > progress.best_metrics[self.data.metric]
         if is_best:
-            position.best_epoch, position.best_metrics = position.evaluated, metrics
-            position.best_reading = to_trained_on(task.name, task.data_options)
+            progress.best_epoch, progress.best_metrics = progress.evaluated, metrics
+            progress.best_reading = to_trained_on(task.name, task.data_options)
             self.best = {name: tensor.clone() for name, tensor in trained(self.model).items()}
             self.best_predictions = predictions
         if log:
             figures = {f"dev_{name}": value for name, value in metrics.items()}
-            log.log(step=position.step, epoch=position.evaluated, **figures)
+            log.log(step=progress.step, epoch=progress.evaluated, **figures)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        with tqdm.external_write_mode():
-            say(self.processes, f"epoch {position.evaluated}: {shown}{'  (best so far)' if is_best else ''}")
+        self.say_beside_bar(f"epoch {progress.evaluated}: {shown}{'  (best so far)' if is_best else ''}")
+        self.save()
 
-    def log(self, log: MetricsLog | None, window: list[StepSums], gradient_norm: float, seconds: float) -> None:
-        """Means over the steps since the last line; and, once, that other programs slow them down."""
-        if not log:
-            return
-        total = sum(window[1:], window[0])
-        log.log(
-            step=self.position.step,
-            seconds=self.position.seconds,
-            loss=total.mean_loss,
-            gradient_norm=gradient_norm,
-            learning_rate=max(float(group["lr"]) for group in self.optimizers[-1].param_groups),
-            examples_per_second=total.examples / seconds,
-        )
-        if note := self.contention.note(total.tokens / seconds, "tokens/s"):
-            with tqdm.external_write_mode():
-                say(self.processes, note)
-
-    def bar(self) -> tqdm:
-        """The progress bar, over steps."""
-        return tqdm(
-            total=self.steps, initial=self.position.step, unit="step", desc="fine-tuning",
-            disable=None if self.processes.is_main else True,
-        )  # fmt: skip
-
-    def move_bar(self, bar: tqdm, sums: StepSums) -> None:
-        """Loss and speed beside the time left."""
-        if bar.disable:
-            return
-        position = self.position
-        epoch = (position.step - 1) // self.steps_per_epoch + 1
-        speed = position.examples / position.seconds
-        bar.set_postfix_str(f"epoch {epoch}, loss {sums.mean_loss:.3f}, {speed:,.0f} examples/s", refresh=False)
-        bar.update(position.step - bar.n)
-
-    # ------------------------------------------------------------------ state and result
-
-    def save(self) -> None:
-        """Saves the state; every process holds the same, so the first one writes.
-
-        Raises:
-            RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
-        """
-        check_finite(self.model, step=self.position.step, last_good=self.run.newest_state)
-        if self.processes.is_main:
-            tensors = snapshot(self.model, self.optimizers)
-            tensors |= {BEST + name: tensor for name, tensor in self.best.items()}
-            facts = {"position": asdict(self.position), "checksums": self.data.checksums}
-            save_state(self.run.state, self.position.step, tensors, facts)
-
-    def restore(self, state: State | None) -> None:
-        """Goes back to a saved state, where there is one.
-
-        Raises:
-            InputError: a file is not the one that the run was begun with.
-        """
-        if state is None:
-            if self.options.resume:
-                say(self.processes, f"{self.run.path}: no saved state: starting at step 0")
-            return
-        check_same_files(self.run, state, self.data)
-        restore(self.model, self.optimizers, state.tensors)
-        best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
-        # Copies, since those lie in the state's file, and Windows removes no file that is in use.
-        self.best = {name: tensor.to(self.device, copy=True) for name, tensor in best.items()}
-        self.position = Position(**state.facts["position"])
-        say(self.processes, f"{self.run.path}: going on from step {state.step}")
+    # ------------------------------------------------------------------ result
 
     def finish(self) -> None:
         """With the best epoch's weights: writes the model directory, scores the test file, and writes the figures."""
-        options, data, position = self.options, self.data, self.position
+        data, progress = self.data, self.progress
         put_back(self.model, self.best)
-        learning = sum(tensor.numel() for tensor in self.best.values())
-        task = self.task.with_data_options(from_trained_on(self.task.name, position.best_reading))
+        task = self.task.with_data_options(from_trained_on(self.task.name, progress.best_reading))
         predictions = self.best_predictions
         if predictions is None:  # by the model as it was when it was evaluated: merged adapters round otherwise
             predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.runtime)
@@ -416,15 +323,44 @@ class Finetuning:
             test_metrics = task.metrics(test.examples, answers)
         if not self.processes.is_main:
             return
-        figures = summarize(
-            options, data, position, self.runtime, parameters=self.parameters, trained_parameters=learning,
-            test_metrics=test_metrics,
-        )  # fmt: skip
+        summary = self.summary(test_metrics)
         tidy(self.run.state)  # of a save that was cut off, where none came after it
         log = read_metrics(self.run.metrics, lambda _: None) if self.run.metrics.is_file() else []
         losses = [line["loss"] for line in log if "loss" in line]
-        found = list(doubts(task, self.dev.examples, predictions, trained_on=self.train.features, losses=losses))
-        write_figures(self.run, task, self.dev.examples, predictions, figures, found, partial(say, self.processes))
+        features = self.training_part.features
+        found = list(doubts(task, self.dev.examples, predictions, trained_on=features, losses=losses))
+        write_figures(self.run, task, self.dev.examples, predictions, summary, found, self.say)
+
+    def summary(self, test_metrics: dict[str, float] | None) -> dict[str, Any]:
+        """The figures of a finished run; `write_figures` adds those by class."""
+        options, data, progress = self.options, self.data, self.progress
+        return {
+            "task": data.task.name,
+            "method": options.method,
+            "metric": data.metric,
+            "metrics": progress.best_metrics,
+            **({} if test_metrics is None else {"test_metrics": test_metrics}),
+            "best_epoch": progress.best_epoch,
+            "epochs": options.epochs,
+            "steps": progress.step,
+            "train_examples": len(data.train.examples),
+            "dev_examples": len(data.dev.examples),
+            "skipped_rows": len(data.skipped),
+            "train_features": len(data.train.features),
+            "tokens": progress.tokens,
+            "seconds": progress.seconds,
+            "examples_per_second": progress.examples / progress.seconds,
+            "parameters": self.parameters,
+            "trained_parameters": sum(tensor.numel() for tensor in self.best.values()),
+            "peak_rss_bytes": peak_rss_bytes(),
+            "learning_rate": options.peak_rate,
+            **self.machine_figures(),
+        }
+
+
+def _targets(batch: TaskBatch) -> Tensor:
+    assert batch.targets is not None, "what is trained on has targets"
+    return batch.targets
 
 
 def optimizer_options(options: TrainingOptions) -> OptimizerOptions:

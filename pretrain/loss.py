@@ -14,11 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from minibert.fast.cross_entropy import IGNORED, summed_cross_entropy
+from minibert.fast.cross_entropy import summed_cross_entropy
 from minibert.heads import PreTrainingLogits
 from pretrain.batches.batch import PretrainBatch
-
-NO_LABEL = IGNORED  # of filling, where labels are filled up too (`pretrain.step.tensors_of`)
 
 
 class Sums(NamedTuple):

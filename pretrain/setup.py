@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +17,12 @@ from minibert.console import terminal
 from minibert.errors import InputError
 from minibert.fast import accelerate
 from minibert.files import writing
-from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
+from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision, missing_for_compiling
 from minibert.training.room import Passes, block_matrices, check_room, needs, parameter_count
 from minibert.training.run_directory import RunStatus, gone_on_bad_input
+from minibert.training.snapshot import TakenOver, take_over
 from pretrain import evaluate
 from pretrain.arrays.prepare import prepare
 from pretrain.arrays.shards import PreparedCorpus, TokenArrays, open_prepared
@@ -197,13 +197,6 @@ def _config(options: PretrainOptions, **defaults: int) -> BertConfig:
     return config_named(options.model, **defaults)
 
 
-class TakenOver(NamedTuple):
-    """Where a run and the model of its --init differ: names of parameters."""
-
-    fresh: list[str]  # of the run alone
-    left: list[str]  # of that model alone
-
-
 def build_model(
     options: PretrainOptions, corpus: PreparedCorpus, *, begin: bool = True
 ) -> tuple[PretrainModel, TakenOver]:
@@ -222,19 +215,7 @@ def build_model(
     else:
         model = BertForPreTraining(config, pair_objective=options.pair_objective, generator=generator)
     if options.init is not None:
-        return accelerate(model).train(), _copy_weights(checkpoint.load(options.init)[0], model)
+        return accelerate(model).train(), take_over(checkpoint.load(options.init)[0], model)
     if begin and options.first_weights == "neighbours":
         begin_at_neighbours(model, corpus.train.tokens, corpus.token_counts, generator=generator)
     return accelerate(model).train(), TakenOver([], [])
-
-
-@torch.no_grad()
-def _copy_weights(source: Model, target: PretrainModel) -> TakenOver:
-    """Takes over every parameter that both have; a bare encoder fills the target's encoder."""
-    known = checkpoint.weights_of(source)
-    if source is source.encoder:
-        known = {f"encoder.{name}": tensor for name, tensor in known.items()}
-    parameters = dict(target.named_parameters())
-    for name in parameters.keys() & known.keys():
-        parameters[name].copy_(known[name])
-    return TakenOver(fresh=sorted(parameters.keys() - known.keys()), left=sorted(known.keys() - parameters.keys()))

@@ -84,7 +84,7 @@ def main() -> None:
     going_on = Pretraining.step
 
     def step(self: Pretraining, stop: Callable[[], bool]) -> Any:
-        if self.position.step == killed_before:
+        if self.progress.step == killed_before:
             os._exit(9)
         return going_on(self, stop)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
@@ -43,7 +43,7 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
 
     # ------------------------------------------------------------------ learning
 
-    def ask(self, forward: nn.Module, batch: TaskBatch) -> Logits:
+    def ask(self, forward: Any, batch: TaskBatch) -> Logits:
         """(1, S): the score of every choice in the batch."""
         if batch.hidden is not None:
             return forward(batch.hidden[None])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from finetune.data.data_options import QuestionDataOptions
@@ -147,7 +147,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     # ------------------------------------------------------------------ learning
 
-    def ask(self, forward: nn.Module, batch: TaskBatch) -> SpanLogits:
+    def ask(self, forward: Any, batch: TaskBatch) -> SpanLogits:
         """Padding is no possible answer, so that a question's loss does not depend on what it is batched with."""
         start, end = super().ask(forward, batch)
         if batch.attention_mask is None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from finetune.data.data_options import DataOptions
 from finetune.data.splits import hold_out
@@ -142,8 +142,11 @@ class Task(ABC, Generic[Example, Prediction]):
 
     # ------------------------------------------------------------------ learning
 
-    def ask(self, forward: nn.Module, batch: TaskBatch) -> Logits:
-        """What the model (or, where the encoder's output is known, its head) answers to a batch."""
+    def ask(self, forward: Any, batch: TaskBatch) -> Logits:
+        """What the model (or, where the encoder's output is known, its head) answers to a batch.
+
+        forward: as `finetune.forward.caller` gives it.
+        """
         if batch.hidden is not None:
             return forward(batch.hidden)
         return forward(batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask)

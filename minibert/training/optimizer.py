@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.fast.cuda_graphs import Replayed
+from minibert.fast.cuda_graphs import graphed
 
 # Muon takes the matrices inside the blocks; embeddings and heads, where a row belongs to a word, go to AdamW.
 BLOCK_MARK = "blocks."
@@ -109,7 +109,7 @@ def build_optimizers(
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
-            if on_gpu:  # a recorded step (see `Update`) reads its rate from there; the fused kernel takes float32 alone
+            if on_gpu:  # a captured step (see `Update`) reads its rate from there; the fused kernel takes float32 alone
                 group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
     assert_complete(model, optimizers)
     return optimizers
@@ -143,7 +143,7 @@ def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float
 
 
 class Update:
-    """What follows the gradient: its norm, clipping, and the optimizers' step; on a GPU recorded and replayed."""
+    """What follows the gradient: its norm, clipping, and the optimizers' step; on a GPU captured and replayed."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], optimizers: Sequence[torch.optim.Optimizer], *, clip_norm: float
@@ -153,15 +153,15 @@ class Update:
         self.optimizers = optimizers
         self.clip_norm = clip_norm
         self.device = self.parameters[0].device
-        self._record_anew()
+        self._capture_anew()
 
-    def _record_anew(self) -> None:
+    def _capture_anew(self) -> None:
         self._with_gradient = [parameter for parameter in self.parameters if parameter.grad is not None]
-        self._norm = Replayed(self._total_norm, self.device)
-        self._clip_and_step = Replayed(self._clip_then_step, self.device)
+        self._norm = graphed(self._total_norm, self.device)
+        self._clip_and_step = graphed(self._clip_then_step, self.device)
 
     def clear(self) -> None:
-        """Forgets the gradients. On a GPU they stay where they are, as zeros, since recordings write there: AdamW then
+        """Forgets the gradients. On a GPU they stay where they are, as zeros, since graphs write there: AdamW then
         goes on moving a parameter that had one in an earlier step alone, which none of ours does.
         """
         for optimizer in self.optimizers:
@@ -170,7 +170,7 @@ class Update:
     def norm(self) -> Tensor:
         """Of all gradients together, before clipping: ()"""
         if len(self._with_gradient) != sum(parameter.grad is not None for parameter in self.parameters):
-            self._record_anew()  # a recording knows of no gradient that came later
+            self._capture_anew()  # a graph knows of no gradient that came later
         return self._norm()[0]
 
     def apply(self, norm: Tensor) -> None:

@@ -1,16 +1,43 @@
-"""A training under way as named tensors, and back: its weights and the state of its optimizers."""
+"""A training under way as named tensors, and back: its weights and the state of its optimizers; and where it begins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from minibert import checkpoint
 from minibert.errors import RunStopped
+from minibert.heads import Model
 from minibert.training.optimizer import load_optimizer_tensors, named_optimizer_tensors
 
 WEIGHTS = "model/"  # before the names of weights; those of the optimizers' tensors begin otherwise
+
+
+class TakenOver(NamedTuple):
+    """Where the model to train and the one that it begins with differ: names of parameters, sorted."""
+
+    fresh: list[str]  # of the model to train alone
+    left: list[str]  # of the other alone
+
+
+@torch.no_grad()
+def take_over(source: Model, target: nn.Module, *, without_head: bool = False) -> TakenOver:
+    """Takes over every parameter that both have; a bare encoder fills the target's encoder.
+
+    without_head: encoder and pooler alone.
+    """
+    known = checkpoint.weights_of(source)
+    if source is source.encoder:
+        known = {f"encoder.{name}": tensor for name, tensor in known.items()}
+    if without_head:
+        known = {name: tensor for name, tensor in known.items() if name.startswith(("encoder.", "pooler."))}
+    parameters = dict(target.named_parameters())
+    for name in parameters.keys() & known.keys():
+        parameters[name].copy_(known[name])
+    return TakenOver(fresh=sorted(parameters.keys() - known.keys()), left=sorted(known.keys() - parameters.keys()))
 
 
 def snapshot(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
+from minibert.fast.cross_entropy import IGNORED
 from minibert.tokenizer import Tokenizer
 from pretrain.arrays.shards import TokenArrays
 from pretrain.batches.masking import Draws, Masker
@@ -30,22 +32,30 @@ MASKED_MULTIPLE = 64
 LENGTHS, MASKED_COUNTS = 8, 64
 
 
-@dataclass(frozen=True)
-class PretrainBatch:
+# Where labels are filled up too, for a GPU: what is not asked.
+NO_LABEL = IGNORED
+
+
+class PretrainBatch(NamedTuple):
     """What one forward and backward pass needs."""
 
     input_ids: Tensor  # (B, T) int64, masked
     token_type_ids: Tensor  # (B, T) int64
     attention_mask: Tensor | None  # (B, T) bool, True at real tokens; None when nothing is padded
     masked_positions: Tensor  # (M',) int64, flat: b·T + t; what comes after the first M only fills up to M'
-    masked_labels: Tensor  # (M,) int64, the tokens that stood there
+    masked_labels: Tensor  # (M,) int64, the tokens that stood there; of few shapes (M',), filled up with `NO_LABEL`
     next_sentence_labels: Tensor  # (B,) int64, 0: B follows A, 1: it does not
-    lengths: tuple[int, ...]  # the real tokens of each of the B sequences, special tokens included
+    lengths: Tensor  # (B,) int64, the real tokens of each sequence, special tokens included
+
+    @property
+    def masked(self) -> int:
+        """M: the tokens that are asked for."""
+        return int((self.masked_labels != NO_LABEL).sum())
 
     @property
     def tokens(self) -> int:
         """Real ones."""
-        return sum(self.lengths)
+        return int(self.lengths.sum())
 
     @property
     def positions(self) -> int:
@@ -56,15 +66,11 @@ class PretrainBatch:
         """The same batch on another device."""
         if device.type == "cpu":
             return self
-        return self._with(lambda tensor: tensor.pin_memory().to(device, non_blocking=True))
+        return tree_map_only(Tensor, lambda tensor: tensor.pin_memory().to(device, non_blocking=True), self)
 
     def pinned(self) -> PretrainBatch:
         """The same in memory that a GPU reads from while the processor goes on."""
-        return self._with(Tensor.pin_memory)
-
-    def _with(self, change: Callable[[Tensor], Tensor]) -> PretrainBatch:
-        tensors: dict[str, Any] = {name: change(v) for name, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **tensors)
+        return tree_map_only(Tensor, Tensor.pin_memory, self)
 
 
 @dataclass(frozen=True)
@@ -83,42 +89,33 @@ class Examples:
         positions = np.flatnonzero(self.asked)
         multiple = max(MASKED_MULTIPLE, self.ids.size // MASKED_COUNTS) if few_shapes else MASKED_MULTIPLE
         filling = np.zeros(-len(positions) % multiple, np.int64)
+        labels = self.ids[self.asked]
+        if few_shapes:
+            labels = np.concatenate([labels, filling + NO_LABEL])
         real = np.arange(self.ids.shape[1]) < self.lengths[:, None]
         return PretrainBatch(
             input_ids=torch.from_numpy(self.seen),
             token_type_ids=torch.from_numpy(self.segments),
             attention_mask=None if real.all() else torch.from_numpy(real),
             masked_positions=torch.from_numpy(np.concatenate([positions, filling])),
-            masked_labels=torch.from_numpy(self.ids[self.asked]),
+            masked_labels=torch.from_numpy(labels),
             next_sentence_labels=torch.from_numpy(self.not_next.astype(np.int64)),
-            lengths=tuple(self.lengths.tolist()),
+            lengths=torch.from_numpy(self.lengths),
         )
 
 
+@dataclass(frozen=True)
 class BatchMaker:
     """Makes the examples and batches of one token array, given its plan of pairs."""
 
-    def __init__(
-        self,
-        arrays: TokenArrays,
-        tokenizer: Tokenizer,
-        pairs: PairOptions,
-        masker: Masker,
-        *,
-        seed: int,
-        scored: NDArray[np.bool_] | None = None,
-        few_shapes: bool = False,
-    ) -> None:
-        """scored: (n,) one flag a token of the array; a masked token that has it False is not asked for.
-        few_shapes: batches are filled up so that many have the same shapes, for a GPU.
-        """
-        self.arrays = arrays
-        self.tokenizer = tokenizer
-        self.options = pairs
-        self.masker = masker
-        self.seed = seed
-        self.scored = scored
-        self.few_shapes = few_shapes
+    arrays: TokenArrays
+    tokenizer: Tokenizer
+    options: PairOptions
+    masker: Masker
+    _: KW_ONLY
+    seed: int
+    scored: NDArray[np.bool_] | None = None  # (n,) for each token of the array: may it be asked for?
+    few_shapes: bool = False  # batches are filled up so that many have the same shapes, for a GPU
 
     def micro_batches(
         self, plan: PairPlan, *, start: int, stop: int, parts: int, share: slice = slice(None)

@@ -15,7 +15,7 @@ from minibert.fast import accelerate
 from minibert.heads import Model
 from minibert.training.device import choose_precision
 from pretrain.batches.batch import PretrainBatch
-from pretrain.step import Pass
+from pretrain.train import backward_pass
 
 CPU = torch.device("cpu")
 LABELS = {"BertForSequenceClassification": ("bad", "fair", "good"), "BertForTokenClassification": ("O", "B", "I", "E")}
@@ -40,6 +40,6 @@ def pretraining_losses(
     """The sums of a batch's losses, and the gradient of their means in the parameters, as `python -m pretrain` makes
     them. `labels` are those of the first of the masked positions; the others fill up."""
     precision = choose_precision(dtype, CPU)
-    batch = PretrainBatch(**inputs, masked_labels=labels, next_sentence_labels=not_next, lengths=())  # type: ignore[arg-type]
+    batch = PretrainBatch(**inputs, masked_labels=labels, next_sentence_labels=not_next, lengths=torch.tensor([]))  # type: ignore[arg-type]
     counts = torch.tensor([len(labels), len(not_next)], dtype=precision.parameter_dtype)
-    return Pass(model, device=CPU, precision=precision)(batch, counts)._asdict()
+    return backward_pass(model, device=CPU, precision=precision)(batch, counts)._asdict()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def run_until(step: int, *args: object, kill: bool = True) -> int:
     original = Finetuning.step
 
     def cut(self: Finetuning, stop: Any) -> Any:
-        if self.position.step == step:
+        if self.progress.step == step:
             if kill:
                 raise Cut
             signal.raise_signal(signal.SIGTERM)
@@ -234,7 +233,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_state(
     original = Finetuning.stop_unless_finite
 
     def spoilt(self: Finetuning, sums: Any, gradient_norm: float) -> None:
-        original(self, replace(sums, loss=float("nan")) if self.position.step == 8 else sums, gradient_norm)
+        original(self, sums._replace(loss=float("nan")) if self.progress.step == 8 else sums, gradient_norm)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Finetuning, "stop_unless_finite", spoilt)

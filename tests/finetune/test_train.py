@@ -10,6 +10,7 @@ import pytest
 import minibert
 from finetune.forward import predictions_of
 from finetune.tasks.registry import TASKS as KINDS
+from finetune.train import FinetuneSums
 from minibert.architectures import head_fields
 from tests.finetune.running import TASKS, file_name, lines, run_here
 from tests.pretrain.running import metrics, summary
@@ -134,6 +135,11 @@ def test_lists_of_ones_and_zeros_are_learned_and_scored_by_their_numbers(
     assert run_here(monkeypatch, *args) == 0
     expected = [["0", "2"] if row.endswith("animal") else ["1"] for row in rows]
     assert [answer["labels"] for answer in lines(tmp_path / "answers.jsonl")] == expected
+
+
+def test_a_batch_that_teaches_nothing_has_no_loss() -> None:
+    assert FinetuneSums(loss=0.0, losses=0.0, examples=2.0, tokens=7.0).mean_loss == 0.0  # of words without a piece
+    assert FinetuneSums(loss=6.0, losses=4.0, examples=4.0, tokens=16.0).mean_loss == 1.5
 
 
 def test_dev_is_answered_once_an_epoch_and_not_again_for_the_pictures(

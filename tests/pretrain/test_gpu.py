@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from minibert import checkpoint
 from minibert.config import BertConfig
+from minibert.fast.cuda_graphs import Graphed
 from minibert.heads import BertForPreTraining
 from minibert.training.device import choose_precision
-from pretrain.batches.batch import PretrainBatch
+from pretrain.batches.batch import NO_LABEL, PretrainBatch
 from pretrain.options import parse_options
-from pretrain.step import Pass
-from pretrain.train import Pretraining, train
+from pretrain.train import Pretraining, backward_pass, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 GPU = torch.device("cuda")
@@ -25,21 +26,23 @@ CONFIG = BertConfig(
 )  # fmt: skip
 
 
-def batch(seed: int, masked: int) -> PretrainBatch:
-    """Four sequences of 16 tokens, the last one of 9."""
+def batch(seed: int, masked: int, *, filled: bool) -> PretrainBatch:
+    """Four sequences of 16 tokens, the last one of 9; filled: as a GPU gets it."""
     draw = torch.Generator().manual_seed(seed)
     mask = torch.ones(4, 16, dtype=torch.bool)
     mask[3, 9:] = False
     positions = torch.zeros(64, dtype=torch.long)
     positions[:masked] = torch.randperm(48, generator=draw)[:masked]
+    labels = torch.full((64,), NO_LABEL)
+    labels[:masked] = torch.randint(5, 50, (masked,), generator=draw)
     return PretrainBatch(
         input_ids=torch.randint(5, 50, (4, 16), generator=draw),
         token_type_ids=torch.randint(2, (4, 16), generator=draw),
         attention_mask=mask,
         masked_positions=positions,
-        masked_labels=torch.randint(5, 50, (masked,), generator=draw),
+        masked_labels=labels if filled else labels[:masked],
         next_sentence_labels=torch.randint(2, (4,), generator=draw),
-        lengths=(16, 16, 16, 9),
+        lengths=torch.tensor([16, 16, 16, 9]),
     )
 
 
@@ -47,12 +50,8 @@ def passes(dtype: str, *, device: torch.device, recorded: bool, dropout: bool) -
     """The sums and gradients of five batches of one kind, one after the other."""
     config = CONFIG if dropout else CONFIG.replace(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model = BertForPreTraining(config, generator=torch.Generator().manual_seed(0)).train().to(device)
-    run = Pass(model, device=device, precision=choose_precision(dtype, device))
-    if not recorded:
-        given = run.replayed.function
-        run.replayed = lambda *inputs: given(  # type: ignore[assignment]
-            *(None if i is None else i.to(device) for i in inputs)
-        )
+    run = backward_pass(model, device=device, precision=choose_precision(dtype, device))
+    on_gpu = device.type == "cuda"
     found = []
     for number in range(5):
         for parameter in model.parameters():
@@ -60,7 +59,12 @@ def passes(dtype: str, *, device: torch.device, recorded: bool, dropout: bool) -
                 parameter.grad.zero_()
         torch.manual_seed(number)
         masked = 7 + number
-        sums = run(batch(number, masked), torch.tensor([masked, 4.0]))
+        inputs = (batch(number, masked, filled=on_gpu), torch.tensor([masked, 4.0]))
+        if on_gpu and not recorded:
+            assert isinstance(run, Graphed)
+            sums = run.function(*tree_map_only(Tensor, lambda tensor: tensor.to(device), inputs))
+        else:
+            sums = run(*inputs)
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         found.append([one.detach().float().cpu().clone() for one in (*sums, *gradients)])
     return found
@@ -100,7 +104,7 @@ def test_a_resumed_run_is_bit_identical(arrays: Path, shape: Path, tmp_path: Pat
     with pytest.MonkeyPatch.context() as patch:
 
         def stopped(self: Pretraining, stop: object) -> object:
-            if self.position.step == 7:
+            if self.progress.step == 7:
                 raise KeyboardInterrupt
             return step(self, stop)  # type: ignore[arg-type]
 

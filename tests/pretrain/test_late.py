@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pretrain.evaluate import HeldOut
 from pretrain.train import Pretraining
 from tests.pretrain.running import run_here, states, summary
 
@@ -18,7 +19,7 @@ def before_step(monkeypatch: pytest.MonkeyPatch, step: int, happens: Any) -> Non
     original = Pretraining.step
 
     def changed(self: Pretraining, stop: Any) -> Any:
-        if self.position.step == step:
+        if self.progress.step == step:
             happens()
         return original(self, stop)
 
@@ -83,7 +84,7 @@ def test_a_picture_that_fails_and_files_that_are_gone_cost_nothing(
 def test_the_last_state_is_there_before_it_is_scored(
     common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pretraining, "evaluate", lambda *_: cut())
+    monkeypatch.setattr(HeldOut, "figures", lambda *_, **__: cut())
     with pytest.raises(Cut):
         run_here(monkeypatch, *common, "--evaluations", 1, "--steps", 2, "--out", tmp_path / "run")
     assert states(tmp_path / "run") == ["step-00000002"]

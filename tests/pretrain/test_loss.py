@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -13,13 +12,11 @@ from torch.testing import assert_close
 from minibert.heads import BertForMaskedLM, BertForPreTraining, PreTrainingLogits
 from pretrain.batches.batch import PretrainBatch
 from pretrain.loss import (
-    NO_LABEL,
     Sums,
     loss_sums,
     predict,
     right_answers,
 )
-from pretrain.step import tensors_of
 from tests.helpers import TINY, seeded
 
 LN3 = math.log(3)
@@ -33,7 +30,7 @@ def batch(labels: list[int], classes: list[int]) -> PretrainBatch:
         masked_positions=torch.arange(len(labels)),
         masked_labels=torch.tensor(labels, dtype=torch.long),
         next_sentence_labels=torch.tensor(classes),
-        lengths=(4,) * len(classes),
+        lengths=torch.tensor([4] * len(classes)),
     )
 
 
@@ -112,7 +109,7 @@ def test_the_sums_of_micro_batches_add_up_to_those_of_the_batch(
             masked_positions=positions,
             masked_labels=input_ids[low:high, 3:5].flatten(),
             next_sentence_labels=torch.arange(low, high) % 2,
-            lengths=tuple(lengths[low:high].tolist()),
+            lengths=lengths[low:high],
         )
 
     def sums(part: PretrainBatch) -> Sums:
@@ -135,11 +132,3 @@ def test_the_model_gets_the_whole_batch() -> None:
     assert predict(Listens(), given) is MLM
     assert seen.keys() == {"input_ids", "token_type_ids", "attention_mask", "masked_positions"}
     assert all(value is getattr(given, name) for name, value in seen.items())
-
-
-def test_labels_are_filled_up_where_shapes_count() -> None:
-    given = replace(batch([4, 2], [1]), masked_positions=torch.tensor([3, 1, 0, 0]))
-    assert [t.tolist() for t in tensors_of(given, filled=True)[3:5] if t is not None] == [
-        [3, 1, 0, 0], [4, 2, NO_LABEL, NO_LABEL],
-    ]  # fmt: skip
-    assert tensors_of(given, filled=False)[4] is given.masked_labels

@@ -56,7 +56,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_at_its_last_good_state(
     original = Pretraining.stop_unless_finite
 
     def spoilt(self: Pretraining, sums: Any, gradient_norm: float) -> None:
-        original(self, sums, float("nan") if self.position.step == 7 else gradient_norm)
+        original(self, sums, float("nan") if self.progress.step == 7 else gradient_norm)
 
     run = tmp_path / "run"
     common = (*common, "--steps", 12, "--save-every", 3, "--out", run)

@@ -17,8 +17,7 @@ from minibert.training.processes import Processes
 from pretrain.options import parse_options
 from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import set_up
-from pretrain.step import StepSums, accumulate_gradients
-from pretrain.train import Pretraining
+from pretrain.train import Pretraining, PretrainSums
 from tests.helpers import REPOSITORY
 from tests.pretrain.running import finished, metrics, start, states, summary
 from tests.pretrain.test_resume import run_until
@@ -34,13 +33,13 @@ def options(arrays: Path, shape: Path, out: Path, *args: object) -> list[str]:
     return [*map(str, (*common, *args))]
 
 
-def gradients(args: list[str]) -> tuple[dict[str, Tensor], StepSums]:
+def gradients(args: list[str]) -> tuple[dict[str, Tensor], PretrainSums]:
     """Those of a run's second global batch, before clipping."""
     parsed = parse_options(args)
     directory = PretrainDirectory(Path(parsed.out))
     set_up(directory, parsed, processes=1)
     run = Pretraining(directory, parsed, Processes())
-    sums = accumulate_gradients(run.backward, run.micro_batches(16), processes=run.processes)
+    sums = run.gradient(run.micro_batches(16))
     return {name: parameter.grad for name, parameter in run.model.named_parameters()}, sums  # type: ignore[misc]
 
 
@@ -75,19 +74,18 @@ SCRIPT = """
     from safetensors.torch import save_file
     from minibert.training.processes import decided_by_first, join_processes
     from pretrain.options import parse_options
-    from pretrain.run_directory import RunDirectory
+    from pretrain.run_directory import PretrainDirectory
     from pretrain.setup import set_up
-    from pretrain.step import accumulate_gradients
     from pretrain.train import Pretraining
 
     with join_processes("cpu") as processes:
         for dtype in ("float32", "float64"):
             options = parse_options([*sys.argv[1:], "--dtype", dtype])
             object.__setattr__(options, "out", options.out + dtype)
-            run = RunDirectory(Path(options.out))
+            run = PretrainDirectory(Path(options.out))
             decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
             training = Pretraining(run, options, processes)
-            sums = accumulate_gradients(training.backward, training.micro_batches(16), processes=processes)
+            sums = training.gradient(training.micro_batches(16))
             save_file({name: parameter.grad for name, parameter in training.model.named_parameters()},
                       run.path / f"gradients-{processes.rank}.safetensors")
             if processes.is_main:

@@ -49,7 +49,7 @@ def cut_before_step(monkeypatch: pytest.MonkeyPatch, step: int, kill: bool = Tru
     original = Pretraining.step
 
     def cut(self: Pretraining, stop: Any) -> Any:
-        if self.position.step == step:
+        if self.progress.step == step:
             if kill:
                 raise Cut
             signal.raise_signal(signal.SIGTERM)
@@ -125,7 +125,7 @@ def test_a_state_of_before_a_field_was_in_the_config_is_gone_on_from(
         save_state(directory, step, tensors, facts | {"config": config})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretrain.train.save_state", older)
+        patch.setattr("minibert.training.loop.save_state", older)
         assert run_until(4, *common, "--out", tmp_path / "cut") == -9
     assert run_here(monkeypatch, *common, "--out", tmp_path / "cut", "--resume") == 0
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")

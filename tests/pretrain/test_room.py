@@ -145,7 +145,7 @@ if os.environ.get("RANK") == "1":
     import pretrain.train
     step = pretrain.train.Pretraining.step
     def failing(self, stop):
-        if self.position.step == 5:
+        if self.progress.step == 5:
             raise MemoryError
         return step(self, stop)
     pretrain.train.Pretraining.step = failing
@@ -165,7 +165,7 @@ def test_an_allocation_that_fails_keeps_the_state(
     step = Pretraining.step
 
     def failing(self: Pretraining, stop: Any) -> Any:
-        if self.position.step == 5:
+        if self.progress.step == 5:
             raise error
         return step(self, stop)
 

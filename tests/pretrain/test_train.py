@@ -25,7 +25,7 @@ from pretrain.evaluate import HeldOut
 from pretrain.options import parse_options
 from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import set_up
-from pretrain.train import EvaluationTimes, Position, Pretraining
+from pretrain.train import Pretraining, PretrainProgress
 from tests.helpers import FAMILY
 from tests.pretrain.running import (
     documents,
@@ -38,6 +38,7 @@ from tests.pretrain.running import (
     write_shape,
     write_text,
 )
+from tests.pretrain.test_resume import run_until
 
 MODEL_FILES = {"config.json", "model.safetensors", "tokenizer.json", "vocab.txt"}
 RUN_FILES = MODEL_FILES | {"run.toml", "state", "metrics.jsonl", "curves.png", "summary.json"}
@@ -115,13 +116,13 @@ def test_the_summarys_figures_are_those_of_the_saved_model(run: Path, arrays: Pa
 
 def test_a_gpus_share_of_its_ceiling_is_in_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     """6e12 operations in 2 seconds on two GPUs that can do 4e12 a second each; a processor has no such figure."""
-    monkeypatch.setattr(train_module, "measured_ceiling", lambda dtype, device: 4e12)
+    monkeypatch.setattr(train_module, "measured_peak", lambda dtype, device: 4e12)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 5_000)
     run = SimpleNamespace(
         device=torch.device("cuda", 0),
         precision=choose_precision("bfloat16", torch.device("cuda", 0)),
         processes=SimpleNamespace(world_size=2),
-        position=Position(seconds=2.0, operations=6e12),
+        progress=PretrainProgress(seconds=2.0, operations=6e12),
     )
     found = Pretraining.gpu_figures(run)  # type: ignore[arg-type]
     assert found == {"peak_gpu_bytes": 5_000, "model_flops_utilization": 0.375}
@@ -319,8 +320,8 @@ def seen_batches(run: Pretraining) -> list[tuple[int, int]]:
     step = run.step
 
     def noted(stop: Any) -> Any:
-        batches = run.micro_batches(run.position.pairs)
-        seen.append((run.position.phase, max(batch.input_ids.shape[1] for batch in batches)))
+        batches = run.micro_batches(run.progress.pairs)
+        seen.append((run.progress.phase, max(batch.input_ids.shape[1] for batch in batches)))
         return step(stop)
 
     run.step = noted  # type: ignore[method-assign]
@@ -357,12 +358,22 @@ def test_a_run_of_minutes_ends_by_its_training_time(
     assert len([line for line in metrics(tmp_path / "run") if "heldout_mlm_loss" in line]) == 3
 
 
-def test_evaluations_are_spread_over_the_run() -> None:
-    due = EvaluationTimes(5, 0)
-    assert [step for step in range(1, 21) if due.now(step / 20)] == [4, 8, 12, 16]
-    resumed = EvaluationTimes(5, 2)
-    assert [step for step in range(10, 21) if resumed.now(step / 20)] == [12, 16]
-    assert not any(EvaluationTimes(1, 0).now(step / 20) for step in range(21))
+def test_evaluations_are_spread_over_the_run(
+    common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: None
+) -> None:
+    """After a resume too, which may ask for another number of them."""
+
+    def evaluated(name: str, evaluations: int, *more: object) -> list[int]:
+        args = (*common, "--steps", 20, "--evaluations", evaluations, "--out", tmp_path / name, *more)
+        assert run_here(monkeypatch, *args) == 0
+        return [line["step"] for line in metrics(tmp_path / name) if "heldout_mlm_loss" in line]
+
+    assert evaluated("five", 5) == [4, 8, 12, 16, 20]
+    assert evaluated("one", 1) == [20]
+    for evaluations, rest in ((10, [12, 14, 16, 18, 20]), (20, [*range(12, 21)]), (5, [16, 20]), (2, [20])):
+        args = (*common, "--steps", 20, "--evaluations", 10, "--out", tmp_path / f"to-{evaluations}")
+        assert run_until(11, *args, kill=False) == 130  # saved at step 12, before its evaluation
+        assert evaluated(f"to-{evaluations}", evaluations, "--resume") == [2, 4, 6, 8, 10, *rest]
 
 
 # --- Batches ---------------------------------------------------------------------------------------------------------
@@ -373,7 +384,7 @@ def same(a: list[PretrainBatch], b: list[PretrainBatch]) -> bool:
         return torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y
 
     return len(a) == len(b) and all(
-        equal(value, vars(y)[name]) for x, y in zip(a, b, strict=True) for name, value in vars(x).items()
+        equal(ours, theirs) for x, y in zip(a, b, strict=True) for ours, theirs in zip(x, y, strict=True)
     )
 
 

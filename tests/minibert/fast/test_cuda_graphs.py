@@ -1,18 +1,19 @@
-"""A recorded function does what the function does: on a GPU bit for bit, on a CPU because it is called."""
+"""A captured function does what the function does: on a GPU bit for bit, on a CPU because it is called."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from minibert.fast import cuda_graphs
-from minibert.fast.cuda_graphs import Replayed
+from minibert.fast.cuda_graphs import Graphed, graphed
 from minibert.training import optimizer as optimizer_module
 from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
 
@@ -27,56 +28,51 @@ def test_on_a_cpu_the_function_is_called_every_time() -> None:
         calls.append(x.item())
         return (x + 1,)
 
-    replayed = Replayed(function, CPU)
-    assert [replayed(torch.tensor(n), None)[0].item() for n in (1.0, 2.0, 3.0)] == [2.0, 3.0, 4.0]
+    assert graphed(function, CPU) is function
+    run = graphed(function, CPU)
+    assert [run(torch.tensor(n), None)[0].item() for n in (1.0, 2.0, 3.0)] == [2.0, 3.0, 4.0]
     assert calls == [1.0, 2.0, 3.0]
 
 
-pools: list[Any] = []  # that recordings were given
+pools: list[Any] = []  # that graphs were given
 
 
 class Pretended:
-    """What stands in a recording's place where there is no GPU: it calls the function on inputs of its own."""
+    """What stands in a graph's place where there is no GPU: it calls the function on inputs of its own."""
 
     graph = SimpleNamespace(pool=lambda: (0, 1))
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], inputs: list[Tensor | None], pool: Any) -> None:
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]], inputs: Any, pool: Any) -> None:
         pools.append(pool)
         self.function = function
-        self.inputs = [None if given is None else given.clone() for given in inputs]
+        self.inputs = tree_map_only(Tensor, Tensor.clone, inputs)
         function(*self.inputs)
 
-    def replay(self, inputs: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
-        for own, given in zip(self.inputs, inputs, strict=True):
-            if own is not None and given is not None:
+    def replay(self, inputs: Any) -> tuple[Tensor, ...]:
+        for own, given in zip(tree_leaves(self.inputs), tree_leaves(inputs), strict=True):
+            if own is not None:
                 own.copy_(given)
         return self.function(*self.inputs)
 
 
 @pytest.fixture(params=["pretended", pytest.param("cuda", marks=needs_gpu)])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
-    """A GPU, or a CPU on which recordings are pretended."""
+    """A GPU, or a CPU on which graphs are pretended."""
     if request.param == "cuda":
         return torch.device("cuda")
-    monkeypatch.setattr(cuda_graphs, "Recording", Pretended)
+    monkeypatch.setattr(cuda_graphs, "Graph", Pretended)
     pools.clear()
     return CPU
 
 
-def replayed(function: Callable[..., tuple[Tensor, ...]], device: torch.device) -> Replayed:
-    made = Replayed(function, device)
-    made.records = True
-    return made
-
-
-def test_recorded_once_for_each_kind_of_inputs_and_right_for_any_values(device: torch.device) -> None:
+def test_captured_once_for_each_kind_of_inputs_and_right_for_any_values(device: torch.device) -> None:
     seen: list[tuple[int, bool]] = []
 
     def function(x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         seen.append((len(x), y is None))
         return (x.sum() if y is None else (x * y).sum(),)
 
-    run = replayed(function, device)
+    run = Graphed(function, device)
     found = []
     for number in range(1, 5):
         for length in (2, 3):
@@ -84,31 +80,47 @@ def test_recorded_once_for_each_kind_of_inputs_and_right_for_any_values(device: 
             found += [run(x, None)[0].item(), run(x.to(device), x)[0].item()]
     assert found == [value for n in range(1, 5) for length in (2, 3) for value in (n * length, n * n * length)]
     assert set(seen) == {(length, alone) for length in (2, 3) for alone in (True, False)}
-    assert len(run.recordings) == 4
+    assert len(run.graphs) == 4
     if device.type == "cpu":
         assert pools == [None, (0, 1), (0, 1), (0, 1)]  # the first one's memory is the others'
     if device.type == "cuda":
-        assert len(seen) == 4 * 2  # once as it is, once to be recorded
+        assert len(seen) == 4 * 2  # once as it is, once to be captured
 
 
-def test_kinds_beyond_the_most_are_computed_without_a_recording(
+class Pair(NamedTuple):
+    """A batch."""
+
+    x: Tensor
+    y: Tensor | None
+
+
+def test_a_tuple_of_tensors_is_taken_whole(device: torch.device) -> None:
+    run = Graphed(lambda pair, factor: (factor * (pair.x if pair.y is None else pair.x * pair.y),), device)
+    for number in range(1, 4):
+        x, factor = torch.tensor(float(number)), torch.tensor(10.0)
+        assert run(Pair(x, None), factor)[0].item() == 10 * number
+        assert run(Pair(x, x), factor)[0].item() == 10 * number**2
+    assert len(run.graphs) == 2
+
+
+def test_kinds_beyond_the_most_are_computed_without_a_graph(
     device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_graphs, "MOST_RECORDINGS", 2)
-    run = replayed(lambda x: (x.sum(),), device)
+    monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
+    run = Graphed(lambda x: (x.sum(),), device)
     for _ in range(3):
         assert [run(torch.ones(length))[0].item() for length in (1, 2, 3)] == [1, 2, 3]
-    assert len(run.recordings) == 2
+    assert len(run.graphs) == 2
 
 
 @needs_gpu
 def test_dropout_goes_by_the_seed_that_is_set_before() -> None:
-    replayed = Replayed(lambda x: (F.dropout(x, 0.5),), torch.device("cuda"))
+    run = graphed(lambda x: (F.dropout(x, 0.5),), torch.device("cuda"))
     x = torch.ones(64, device="cuda")
     found = []
-    for seed in (1, 1, 2, 1):  # as it is, recorded, replayed, replayed
+    for seed in (1, 1, 2, 1):  # as it is, captured, replayed, replayed
         torch.manual_seed(seed)
-        found.append(replayed(x)[0].tolist())
+        found.append(run(x)[0].tolist())
     assert found[0] == found[1] == found[3] != found[2]
 
 
@@ -124,7 +136,7 @@ def steps(optimizer: str, *, recorded: bool) -> list[Tensor]:
     optimizers = build_optimizers(model, options)
     with pytest.MonkeyPatch.context() as patch:
         if not recorded:
-            patch.setattr(optimizer_module, "Replayed", lambda function, device: function)
+            patch.setattr(optimizer_module, "graphed", lambda function, device: function)
         update = Update(model.parameters(), optimizers, clip_norm=1.0)
         for step in range(6):
             set_learning_rate(optimizers, (step + 1) / 6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from minibert.tokenizer import Tokenizer
 from pretrain.arrays.shards import TokenArrays
-from pretrain.batches.batch import MASKED_MULTIPLE, BatchMaker, Examples, Prefetcher, PretrainBatch
+from pretrain.batches.batch import MASKED_MULTIPLE, NO_LABEL, BatchMaker, Examples, Prefetcher, PretrainBatch
 from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PAIR, PairObjective, PairOptions, PairPlan
 from tests.helpers import arrays_of
@@ -191,6 +190,13 @@ def test_for_a_gpu_masked_positions_are_a_multiple_of_a_64th_of_all() -> None:
     assert len(ONE.batch(few_shapes=True).masked_positions) == 64
 
 
+def test_for_a_gpu_labels_are_filled_up_too() -> None:
+    """A batch is then of few shapes altogether, and still tells how many tokens it asks for."""
+    examples = side_by_side(([2, 10, 11, 3], [0] * 4, [1, 2], False))
+    assert examples.batch(few_shapes=True).masked_labels.tolist() == [10, 11] + [NO_LABEL] * (MASKED_MULTIPLE - 2)
+    assert examples.batch(few_shapes=True).masked == 2
+
+
 def test_a_batch_is_its_examples_as_tensors() -> None:
     batch = side_by_side(
         ([2, 10, 11, 3, 20, 3], [0, 0, 0, 0, 1, 1], [2, 4], True), ([2, 12, 3], [0, 0, 0], [1], False)
@@ -203,7 +209,8 @@ def test_a_batch_is_its_examples_as_tensors() -> None:
     assert batch.masked_positions.tolist() == [2, 4, 7] + [0] * (MASKED_MULTIPLE - 3)
     assert batch.masked_labels.tolist() == [11, 20, 12]
     assert batch.next_sentence_labels.tolist() == [1, 0]
-    assert (batch.lengths, batch.tokens, batch.positions) == ((6, 3), 9, 12)
+    assert batch.lengths.tolist() == [6, 3]
+    assert (batch.masked, batch.tokens, batch.positions) == (3, 9, 12)
 
 
 def test_without_padding_there_is_no_mask() -> None:
@@ -213,9 +220,9 @@ def test_without_padding_there_is_no_mask() -> None:
 
 def test_batches_are_of_integers(tokenizer: Tokenizer) -> None:
     batch = maker(tokenizer, ARRAYS, PairOptions(16)).examples(pair(1, 4, 6, 3), np.array([0])).batch()
-    tensors = {name: value.dtype for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+    tensors = {name: value.dtype for name, value in batch._asdict().items() if isinstance(value, torch.Tensor)}
     assert set(tensors.values()) == {torch.int64}
-    assert len(tensors) == 5
+    assert len(tensors) == 6
 
 
 def test_a_batch_may_ask_for_nothing() -> None:
@@ -292,7 +299,7 @@ def test_the_prefetcher_hands_out_what_was_asked_for_and_makes_the_next() -> Non
 
     def make(start: int) -> list[PretrainBatch]:
         made.append(start)
-        return [replace(EMPTY, lengths=(start,))]
+        return [EMPTY._replace(lengths=torch.tensor([start]))]
 
     prefetcher = Prefetcher(make)
     tokens = [prefetcher.get(start, then=then)[0].tokens for start, then in ((0, 8), (8, 16), (100, 108), (108, 116))]

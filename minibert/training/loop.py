@@ -1,0 +1,369 @@
+"""The training loop: from a run's directory to its result, whatever is trained.
+
+Read downward: things stand in the order in which they happen. What is particular to a run, its batches, losses,
+evaluations and result, a subclass of `Training` says; what it has to say stands at the end.
+
+Losses are normalised over the global batch, batches depend on the seed and the step alone, and dropout is seeded by the
+step: a run that was stopped and resumed is bit-identical to one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import add
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from minibert.errors import Interrupted, RunStopped
+from minibert.files import writing
+from minibert.training.contention import Contention
+from minibert.training.device import choose_device, choose_precision, device_name
+from minibert.training.interrupts import stop_requested
+from minibert.training.metrics_log import MetricsLog, open_log
+from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
+from minibert.training.processes import Processes, decided_by_first, say, seed_dropout
+from minibert.training.room import out_of_memory
+from minibert.training.run_directory import RunDirectory, RunStatus
+from minibert.training.schedule import learning_rate_factor
+from minibert.training.snapshot import check_finite, restore, snapshot
+from minibert.training.state import State, save_state
+
+
+@contextlib.contextmanager
+def opened(run: RunDirectory, processes: Processes, check: Callable[[], RunStatus]) -> Iterator[bool]:
+    """A run's directory, looked at by `check` and then locked. Gives whether there is anything left to do.
+
+    Raises:
+        InputError: as `check`, or another process is training there.
+    """
+    if decided_by_first(processes, check) is RunStatus.FINISHED:
+        say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
+        yield False
+        return
+    with run.locked() if processes.is_main else contextlib.nullcontext():
+        yield True
+
+
+@dataclass
+class Progress:
+    """How far a run has come; saved with its state."""
+
+    step: int = 0  # optimizer steps done
+    seconds: float = 0.0  # spent in them, over all parts of the run
+
+
+class StepSums(Protocol):
+    """Sums over one or more global batches, the same in every process: a NamedTuple, the losses before the counts."""
+
+    @property
+    def tokens(self) -> float:
+        """Real ones."""
+
+    def __iter__(self) -> Iterator[float]: ...
+
+
+Batch = TypeVar("Batch")
+Sums = TypeVar("Sums", bound=StepSums)
+
+
+class Training(ABC, Generic[Batch, Sums]):
+    """A run under way: model, optimizers and progress. A subclass's constructor calls `set_up_model` and `restore`."""
+
+    unit: ClassVar[str]  # in which speed is told: "tokens", a field of progress and sums
+    options: Any  # of the subclass's kind
+    progress: Any  # a subclass's `Progress`
+    steps: int | None  # how long the run is, or
+    minutes: float | None
+    decay_share: float  # of the run, at its end, in which the learning rate falls
+    # Adds the gradient of a micro-batch's losses, over the counts of the global batch, to the parameters' own. Returns
+    # the sums of the losses, detached.
+    backward: Callable[[Batch, Tensor], tuple[Tensor, ...]]
+
+    def __init__(self, run: RunDirectory, options: Any, processes: Processes) -> None:
+        self.run = run
+        self.options = options
+        self.processes = processes
+        self.device = choose_device(options.device, processes.local_rank)
+        self.precision = choose_precision(options.dtype, self.device)
+
+    # ------------------------------------------------------------------ before the first step
+
+    def set_up_model(
+        self, model: Any, options: OptimizerOptions, rate_share: Callable[[str], float] = lambda _: 1.0
+    ) -> None:
+        """Brings the model to its device, the same in all processes, and makes its optimizers."""
+        self.model = model.to(self.device, self.precision.parameter_dtype)
+        self.processes.broadcast_parameters(model)
+        self.optimizers = build_optimizers(model, options, muon_dtype=self.precision.dtype, rate_share=rate_share)
+        self.update = Update(model.parameters(), self.optimizers, clip_norm=self.options.clip_norm)
+
+    def restore(self, state: State | None) -> None:
+        """Goes back to a saved state, where there is one.
+
+        Raises:
+            InputError: it is that of another run.
+        """
+        if state is None:
+            if self.options.resume:
+                self.say(f"{self.run.path}: no saved state: starting at step 0")
+            return
+        self.load_extra_state(state)
+        restore(self.model, self.optimizers, state.tensors)
+        self.progress = type(self.progress)(**state.facts["position"])
+        self.say(f"{self.run.path}: going on from step {state.step}")
+
+    # ------------------------------------------------------------------ the loop
+
+    def go(self) -> None:
+        """From where the run stands to its result.
+
+        Raises:
+            RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept.
+            Interrupted: by a signal; the state was saved.
+        """
+        if self.processes.is_main:
+            writing.clear_leftovers(self.run.path)
+        try:
+            self.train()
+            self.finish()
+            self.processes.barrier()  # the first one is still writing the model: no process leaves before the others
+        except Exception as error:
+            if ending := out_of_memory(error, step=self.progress.step, last_good=self.run.newest_state):
+                raise ending from error
+            raise
+
+    def train(self) -> None:
+        """Every step that is left, with what belongs between two of them."""
+        options, progress = self.options, self.progress
+        self.contention = Contention(self.device, processes=self.processes.world_size)
+        self.saved_at = window_started = progress.seconds
+        window: list[Sums] = []
+        with (
+            open_log(self.run.metrics, self.processes, step=progress.step) as log,
+            stop_requested() as stop,
+            self.bar() as bar,
+        ):
+            self.model.train()
+            self.before_training(log)
+            if self.evaluation_is_due():  # it was stopped after a step and before the evaluation that follows it
+                self.evaluate(log)
+            while self.share_done() < 1:
+                self.before_step()
+                sums, gradient_norm, stopping = self.step(stop)
+                window.append(sums)
+                if progress.step % options.log_every == 0 or stopping or self.ends_epoch():
+                    self.log(log, window, gradient_norm, progress.seconds - window_started)
+                    window, window_started = [], progress.seconds
+                self.move_bar(bar, sums)
+                if stopping:
+                    self.save()
+                    self.processes.barrier()  # the first one is saving: torchrun ends all as soon as one has left
+                    raise Interrupted(f"stopped at step {progress.step}; go on with --resume")
+                if progress.step % options.save_every == 0 or progress.seconds - self.saved_at >= options.save_seconds:
+                    self.save()
+                if self.evaluation_is_due():
+                    self.evaluate(log)
+
+    def share_done(self, steps_ahead: float = 0.0) -> float:
+        """The share of the run that is done, by steps or by time."""
+        progress = self.progress
+        if self.steps is not None:
+            return min(1.0, (progress.step + steps_ahead) / self.steps)
+        assert self.minutes is not None
+        ahead = steps_ahead * progress.seconds / max(progress.step, 1)
+        return min(1.0, (progress.seconds + ahead) / (60 * self.minutes))
+
+    def step(self, stop: Callable[[], bool]) -> tuple[Sums, float, bool]:
+        """One optimizer step. Returns its sums, the gradient's norm before clipping, and whether to stop now."""
+        started = time.perf_counter()
+        options, progress = self.options, self.progress
+        seed_dropout(options.seed, progress.step, self.processes)
+        micro_batches = self.next_batches()
+        factor = learning_rate_factor(
+            self.share_done(0.5), warmup_share=options.warmup_share, decay_share=self.decay_share
+        )
+        set_learning_rate(self.optimizers, factor)
+        self.update.clear()
+        sums = self.gradient(micro_batches)
+        norm = self.update.norm()
+        gradient_norm = float(norm)
+        self.stop_unless_finite(sums, gradient_norm)
+        self.update.apply(norm)
+
+        seconds, stopping = self.processes.agree(seconds=time.perf_counter() - started, stop=stop())
+        progress.step += 1
+        progress.seconds += seconds
+        self.count(sums)
+        return sums, gradient_norm, stopping
+
+    def accumulate(self, micro_batches: Sequence[Batch], counts: Sequence[float]) -> list[float]:
+        """Adds the gradient of the global batch's losses to the parameters: this process's parts, and then the others'.
+
+        counts: what there is in this process's parts, those first over which the losses are means.
+        Returns the sums of the losses over the global batch, and then the counts.
+        """
+        counts = self.processes.sum(counts)
+        divisors = torch.tensor(counts, dtype=self.precision.parameter_dtype)
+        losses = torch.zeros((), device=self.device, dtype=torch.float64)
+        for batch in micro_batches:
+            losses = losses + torch.stack(self.backward(batch, divisors)).double()
+        self.processes.add_up_gradients(self.model.parameters())
+        return [*self.processes.sum(losses.tolist()), *counts]
+
+    def stop_unless_finite(self, sums: Sums, gradient_norm: float) -> None:
+        """
+        Raises:
+            RunStopped: before the step is applied, naming step, losses and the last good state.
+        """
+        if not all(map(math.isfinite, (*sums, gradient_norm))):
+            raise RunStopped(
+                f"step {self.progress.step + 1}: not finite: {self.not_finite(sums, gradient_norm)}; last good state: "
+                f"{self.run.newest_state}"
+            )
+
+    # ------------------------------------------------------------------ between two steps
+
+    def log(self, log: MetricsLog | None, window: Sequence[Sums], gradient_norm: float, seconds: float) -> None:
+        """Means over the steps since the last line; and, once, that other programs slow them down."""
+        if not log:
+            return
+        total = added(window)
+        log.log(
+            step=self.progress.step,
+            seconds=self.progress.seconds,
+            **self.log_entry(total),
+            gradient_norm=gradient_norm,
+            learning_rate=max(float(group["lr"]) for group in self.optimizers[-1].param_groups),
+            **{f"{self.unit}_per_second": getattr(total, self.unit) / seconds},
+        )
+        if note := self.contention.note(total.tokens / seconds, "tokens/s"):
+            self.say_beside_bar(note)
+
+    def bar(self) -> tqdm:
+        """The progress bar: over steps, or over seconds where the run is measured in minutes."""
+        by_steps = self.steps is not None
+        return tqdm(
+            total=self.steps if by_steps else round(60 * (self.minutes or 0)),
+            initial=self.progress.step if by_steps else round(self.progress.seconds),
+            unit="step" if by_steps else "s",
+            desc=self.run.kind,
+            disable=None if self.processes.is_main else True,
+        )
+
+    def move_bar(self, bar: tqdm, sums: Sums) -> None:
+        """Loss and speed beside the time left."""
+        if bar.disable:
+            return
+        now = self.progress.step if self.steps is not None else self.progress.seconds
+        bar.n = min(round(now), bar.total)
+        speed = getattr(self.progress, self.unit) / self.progress.seconds
+        bar.set_postfix_str(f"{self.bar_text(sums)}, {speed:,.0f} {self.unit}/s")
+
+    def save(self) -> None:
+        """Saves the state; every process holds the same, so the first one writes.
+
+        Raises:
+            RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
+        """
+        self.saved_at = self.progress.seconds
+        check_finite(self.model, step=self.progress.step, last_good=self.run.newest_state)
+        if self.processes.is_main:
+            tensors, facts = self.extra_state()
+            tensors = snapshot(self.model, self.optimizers) | tensors
+            save_state(self.run.state, self.progress.step, tensors, {"position": asdict(self.progress), **facts})
+
+    def say(self, line: str) -> None:
+        """A line for the user."""
+        say(self.processes, line)
+
+    def say_beside_bar(self, line: str) -> None:
+        """A line for the user while the bar is there."""
+        with tqdm.external_write_mode():
+            self.say(line)
+
+    def on_machine(self) -> str:
+        """What is computed on, for the user."""
+        return f"{device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}"
+
+    def machine_figures(self) -> dict[str, Any]:
+        """The same for a summary, and the seed."""
+        return {
+            "dtype": str(self.precision.dtype).removeprefix("torch."),
+            "device": device_name(self.device),
+            "processes": self.processes.world_size,
+            "seed": self.options.seed,
+        }
+
+    # ------------------------------------------------------------------ what a subclass says
+
+    @abstractmethod
+    def load_extra_state(self, state: State) -> None:
+        """What `state` gave, taken up again, beside weights, optimizers and progress.
+
+        Raises:
+            InputError: the state is that of another run.
+        """
+
+    @abstractmethod
+    def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and facts that a saved state holds beside weights, optimizers and progress."""
+
+    def before_training(self, log: MetricsLog | None) -> None:
+        """What comes before the first step, in each part of the run."""
+
+    def before_step(self) -> None:
+        """What comes before a step and is not on the run's time."""
+
+    @abstractmethod
+    def next_batches(self) -> list[Batch]:
+        """This process's part of the next global batch."""
+
+    @abstractmethod
+    def gradient(self, micro_batches: Sequence[Batch]) -> Sums:
+        """Adds the gradient of the global batch to the parameters' own, by `accumulate`."""
+
+    @abstractmethod
+    def count(self, sums: Sums) -> None:
+        """Notes a step that was done in `progress`, but for its number and its seconds."""
+
+    @abstractmethod
+    def not_finite(self, sums: Sums, gradient_norm: float) -> str:
+        """The losses and the norm of a step that is not to be taken, in a phrase for the user."""
+
+    @abstractmethod
+    def log_entry(self, total: Sums) -> dict[str, float | None]:
+        """What a line of the log has of the steps since the last one."""
+
+    @abstractmethod
+    def bar_text(self, sums: Sums) -> str:
+        """Place and losses of the step, for the bar."""
+
+    def ends_epoch(self) -> bool:
+        """Whether the last step was an epoch's last, after which a line is logged. Else the run is one epoch."""
+        return self.share_done() >= 1
+
+    @abstractmethod
+    def evaluation_is_due(self) -> bool:
+        """Whether the evaluation that belongs behind the last step has still to be made."""
+
+    @abstractmethod
+    def evaluate(self, log: MetricsLog | None) -> Any:
+        """Figures on data that is not trained on, into the log."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Writes the model directory, the pictures, and at last the summary. All processes come here."""
+
+
+def added(steps: Sequence[Sums]) -> Sums:
+    """The sums over some steps."""
+    return type(steps[0])(*(reduce(add, column) for column in zip(*steps, strict=True)))
