@@ -44,8 +44,7 @@ def suite(args: Sequence[str]) -> None:
 def _compare(name: str, kind: Any, description: str, args: Sequence[str], *, command: str | None = None) -> None:
     """Reads the options and has `compare` of the module of that name do the work.
 
-    Raises:
-        InputError, RunStopped, CheckFailed: as that does.
+    Raises InputError, RunStopped, CheckFailed: as that does.
     """
     needs_some = any(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))
     given = list(args) or (["--help"] if needs_some else [])

@@ -26,8 +26,7 @@ def write_files(
 ) -> tuple[Path, Path]:
     """Writes train and dev below `out`; limits draw that many examples, in their order.
 
-    Raises:
-        InputError: a file is not there, or is none of the task's.
+    Raises InputError: a file is not there, or is none of the task's.
     """
     names, suffix = BENCHMARK_TASKS[task].sources, BENCHMARK_TASKS[task].suffix
     sources = [data / name for name in names]
@@ -90,8 +89,7 @@ def choices_of(questions: Sequence[QuestionExample]) -> tuple[list[str], list[st
     Whole articles go to dev, a tenth of them, so that none is on both sides. Answers that differ in capitals alone are
     one; articles with too few answers are left out.
 
-    Raises:
-        InputError: fewer than two articles are left.
+    Raises InputError: fewer than two articles are left.
     """
     rng = random.Random(SEED)
     articles: dict[str, list[QuestionExample]] = {}

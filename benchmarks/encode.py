@@ -36,9 +36,7 @@ MODULE, EXPORT = "benchmarks.peers.encoders", "benchmarks.peers.onnx_export"
 def compare(options: EncodeOptions) -> None:
     """Runs what is not yet in the results, and prints the table.
 
-    Raises:
-        InputError, RunStopped: files or a run are unusable.
-        CheckFailed: the two sides did not do the same work.
+    Raises InputError, RunStopped: files or a run are unusable; CheckFailed: the two sides did not do the same work.
     """
     contents = {"model": weights_checksum(options.model)}
     examples = list(read_texts(options.data, STS_B))
@@ -133,8 +131,7 @@ def run_line(run: Run) -> str:
 def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     """The table, and how far the two sides' vectors are from each other.
 
-    Raises:
-        CheckFailed: the two sides did not read the same tokens.
+    Raises CheckFailed: the two sides did not read the same tokens.
     """
     runs = [run for found in sides.values() for run in found]
     if different := differences_in_work(runs):

@@ -22,9 +22,7 @@ POINTS = 100
 def compare(options: FinetuneOptions) -> None:
     """Runs what is not yet in the results, and prints the table.
 
-    Raises:
-        InputError, RunStopped: files or a run are unusable.
-        CheckFailed: the two sides did not do the same work.
+    Raises InputError, RunStopped: files or a run are unusable; CheckFailed: the two sides did not do the same work.
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=(options.peer,))
@@ -42,8 +40,7 @@ def compare(options: FinetuneOptions) -> None:
 def plan(options: FinetuneOptions, scratch: Path) -> FinetuneWork:
     """The work of both sides, its files written.
 
-    Raises:
-        InputError: the files or the model are not there.
+    Raises InputError: the files or the model are not there.
     """
     weights_checksum(options.model)
     task = BENCHMARK_TASKS[options.task]
@@ -109,8 +106,7 @@ def run_line(run: Run) -> str:
 def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
     """The table and what follows from it.
 
-    Raises:
-        CheckFailed: the two sides did not do the same work.
+    Raises CheckFailed: the two sides did not do the same work.
     """
     runs = [run for found in sides.values() for run in found]
     if different := differences_in_work(runs):

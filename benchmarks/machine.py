@@ -18,8 +18,7 @@ def usable_cores() -> int:
 def describe_machine(*, threads: int, device: str, packages: tuple[str, ...]) -> dict[str, Any]:
     """Processor, cores, threads, device, and the versions of Python, torch and `packages`.
 
-    Raises:
-        InputError: there is no such device.
+    Raises InputError: there is no such device.
     """
     return {
         "processor": processor_name(),

@@ -57,10 +57,7 @@ class FinetuneOptions:
     """a file to keep each run's results in; runs that are in it already are not repeated"""
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range, or two that exclude each other.
-        """
+        """Raises InputError: an option out of range, or two that exclude each other."""
         for name in ("seeds", "epochs", "batch_size", "train_limit", "dev_limit", "threads"):
             cli.check_range(self, name, low=1)
         cli.check_range(self, "learning_rate", above=0, high=1)
@@ -104,10 +101,7 @@ class EncodeOptions:
     """a file to keep each run's results in; runs that are in it already are not repeated"""
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
+        """Raises InputError: an option out of range."""
         for name in ("repeats", "passes", "singles", "batch_size", "threads"):
             cli.check_range(self, name, low=1)
 
@@ -161,10 +155,7 @@ class PretrainBenchmarkOptions:
     """a file to keep each run's results in; runs that are in it already are not repeated"""
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
+        """Raises InputError: an option out of range."""
         for name in ("batch_size", "repeats", "threads", "vocab_size"):
             cli.check_range(self, name, low=1)
         cli.check_range(self, "seq_len", low=8)
@@ -216,10 +207,7 @@ class QualityOptions:
     """a file to keep each run's results in; runs that are in it already are not repeated"""
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
+        """Raises InputError: an option out of range."""
         for name in ("batch_size", "repeats", "threads", "vocab_size"):
             cli.check_range(self, name, low=1)
         cli.check_range(self, "seq_len", low=8)
@@ -258,10 +246,7 @@ class PrepareBenchmarkOptions:
     """a file to keep each run's results in; runs that are in it already are not repeated"""
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option out of range.
-        """
+        """Raises InputError: an option out of range."""
         for name in ("vocab_size", "processes", "batch_size", "batches", "repeats"):
             cli.check_range(self, name, low=1)
         cli.check_range(self, "seq_len", low=8)
@@ -300,10 +285,7 @@ class SuiteOptions:
         return self.only or (ON_GPU if self.device == "cuda" else get_args(Section))
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: a benchmark that has nothing to do with the device.
-        """
+        """Raises InputError: a benchmark that has nothing to do with the device."""
         if self.device == "cuda" and (others := [name for name in self.only if name not in ON_GPU]):
             raise InputError(f"--only {others[0]}: measures the processor, so it goes without --device cuda")
 

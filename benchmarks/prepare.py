@@ -23,8 +23,7 @@ SIDE = "prepare"
 def compare(options: PrepareBenchmarkOptions) -> None:
     """Runs what is not yet in the results, and prints the table.
 
-    Raises:
-        InputError, RunStopped: the corpus is unusable.
+    Raises InputError, RunStopped: the corpus is unusable.
     """
     corpus = Path(options.corpus)
     if not corpus.is_file():

@@ -33,9 +33,8 @@ SAME_LOSS = 1e-4  # in float32 without dropout, in nats
 def compare(options: PretrainBenchmarkOptions) -> None:
     """Runs what is not yet in the results, and prints the table.
 
-    Raises:
-        InputError, RunStopped: the corpus or a run is unusable.
-        CheckFailed: the two sides did not do the same work, or in float32 without dropout not with the same losses.
+    Raises InputError, RunStopped: the corpus or a run is unusable; CheckFailed: the two sides did not do the same work,
+    or in float32 without dropout not with the same losses.
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=("transformers",))
@@ -185,8 +184,7 @@ def run_line(run: Run) -> str:
 def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     """The table.
 
-    Raises:
-        CheckFailed: the two sides did not train on the same tokens.
+    Raises CheckFailed: the two sides did not train on the same tokens.
     """
     for runs in zip(*sides.values(), strict=True):
         if different := differences_in_work(runs):
@@ -211,10 +209,7 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
 
 
 def check_losses(sides: Mapping[str, Sequence[Run]], options: PretrainBenchmarkOptions) -> None:
-    """
-    Raises:
-        CheckFailed: in float32 without dropout, where nothing but rounding differs, losses are further apart.
-    """
+    """Raises CheckFailed: in float32 without dropout, where nothing but rounding differs, losses are further apart."""
     largest = largest_difference(*sides.values())
     print(f"losses of all steps differ by at most {largest:.2g}")
     exact = options.dtype == "float32" and options.peer == "transformers" and options.dropout == 0

@@ -24,8 +24,7 @@ from pretrain.evaluate import HeldOut, HeldOutFigures
 def compare(options: QualityOptions) -> None:
     """Runs what is not yet in the results, and prints what was reached when.
 
-    Raises:
-        InputError, RunStopped: the corpus or a run is unusable.
+    Raises InputError, RunStopped: the corpus or a run is unusable.
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=("transformers",))

@@ -41,8 +41,7 @@ class Results:
     def __init__(self, json_file: str | None, facts: Mapping[str, Any]) -> None:
         """facts: machine and settings, in which all runs of a file must agree.
 
-        Raises:
-            InputError: the file is none of ours, or its runs were made otherwise.
+        Raises InputError: the file is none of ours, or its runs were made otherwise.
         """
         self.path = path = None if json_file is None else Path(json_file)
         self.facts: dict[str, Any] = json.loads(json.dumps(facts))  # as they come back from a file
@@ -98,9 +97,8 @@ def workplace(results: str | None, settings: Mapping[str, Any]) -> Iterator[Path
 
     settings: what decides the content of those files; what was made for others is not gone on with.
 
-    Raises:
-        InputError: that directory is there and is none of ours or was made for other settings, or no results can be
-            written.
+    Raises InputError: that directory is there and is none of ours or was made for other settings, or no results can be
+    written.
     """
     if results is None:
         with tempfile.TemporaryDirectory(prefix="minibert-benchmark-") as name:
@@ -124,8 +122,7 @@ def workplace(results: str | None, settings: Mapping[str, Any]) -> Iterator[Path
 def run_python(args: Sequence[object], log: Path, *, threads: int) -> float:
     """`python -m ARGS` in a process of its own, what it prints going to a file. Returns its seconds.
 
-    Raises:
-        InputError, RunStopped: it did not end well; its last line says why.
+    Raises InputError, RunStopped: it did not end well; its last line says why.
     """
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     started = time.perf_counter()

@@ -20,8 +20,7 @@ CODE = ("minibert", "finetune")  # what decides how ours runs; benchmarks are ru
 def weights_checksum(model: str) -> str:
     """Of the weights of a Hugging Face directory.
 
-    Raises:
-        InputError: it is none.
+    Raises InputError: it is none.
     """
     if not (Path(model) / "config.json").is_file():
         raise InputError(f"{model}: expected a Hugging Face directory, with config.json in it")
@@ -31,8 +30,7 @@ def weights_checksum(model: str) -> str:
 def convert(model: str, out: Path, *, threads: int) -> Path:
     """A Hugging Face directory as a model directory.
 
-    Raises:
-        InputError: it is none that we read.
+    Raises InputError: it is none that we read.
     """
     run_python(["weights_convert", "from-hf", model, out], out.with_suffix(".log"), threads=threads)
     return out
@@ -41,8 +39,7 @@ def convert(model: str, out: Path, *, threads: int) -> Path:
 def run_ours(work: FinetuneWork, directory: Path, seed: int, out: Path, *, dtype: str, threads: int) -> Run:
     """Fine-tunes `directory`, the converted model, into `out`, and scores what the epoch it keeps answers to dev.
 
-    Raises:
-        InputError, RunStopped: a command did not end well.
+    Raises InputError, RunStopped: a command did not end well.
     """
     code = checksum([path for package in CODE for path in sorted(Path(package).rglob("*.py"))])
     task, resumed = BENCHMARK_TASKS[work.task], out.exists()
@@ -97,9 +94,7 @@ def run_ours(work: FinetuneWork, directory: Path, seed: int, out: Path, *, dtype
 def run_peer(name: str, work: FinetuneWork, seed: int, out: Path, *, threads: int) -> Run:
     """A peer's run, in a process of its own.
 
-    Raises:
-        InputError: `out` holds an unfinished run of something else.
-        RunStopped: it did not end well.
+    Raises InputError: `out` holds an unfinished run of something else; RunStopped: it did not end well.
     """
     resumed = out.exists()
     out.mkdir(exist_ok=True)

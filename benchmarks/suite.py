@@ -123,9 +123,8 @@ SUITE = (
 def compare(options: SuiteOptions) -> None:
     """Runs what has no results yet, and writes the tables.
 
-    Raises:
-        InputError, RunStopped: files or a run are unusable.
-        CheckFailed: a comparison's two sides did not do the same work; the others were run all the same.
+    Raises InputError, RunStopped: files or a run are unusable; CheckFailed: a comparison's two sides did not do the
+    same work; the others were run all the same.
     """
     directory = Path(options.out) / options.device
     directory.mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,7 @@ Row = Callable[[dict[str, Any]], list[str]]  # a results file -> the other cells
 def put_tables(path: Path, tables: dict[str, list[str]]) -> None:
     """Writes each table between its marks, `<!-- table: NAME -->` and `<!-- end -->`.
 
-    Raises:
-        InputError: a table has no place in the file.
+    Raises InputError: a table has no place in the file.
     """
     text = path.read_text(encoding="utf-8")
     for name, lines in tables.items():
@@ -40,8 +39,7 @@ def put_tables(path: Path, tables: dict[str, list[str]]) -> None:
 def markdown(head: Sequence[str], found: Found, row: Row) -> list[str]:
     """Table and machine; nothing where none of its comparisons was run.
 
-    Raises:
-        InputError: the comparisons are of several machines.
+    Raises InputError: the comparisons are of several machines.
     """
     measured = [content for _, content in found if content is not None]
     if not measured:

@@ -101,8 +101,7 @@ class FinetuneWork:
 def read_examples(task: str, path: str) -> Iterator[Any]:
     """The examples of a file of a task, read by the very options that ours is given.
 
-    Raises:
-        InputError: naming file and row.
+    Raises InputError: naming file and row.
     """
     found = BENCHMARK_TASKS[task]
     reading = cli.parse(DATA_OPTIONS[found.command], found.reading.split(), prog="reading", description=task)

@@ -61,8 +61,8 @@ def predict(
     command's. data_options: options of the command that say how texts are read, such as max_length=64, in place of
     those that the model was trained with. Of a row that is none (from 1) the answer says why, as `error`.
 
-    Raises:
-        InputError: no model of a task, not one row that can be answered, an option that is impossible or does not fit.
+    Raises InputError: no model of a task, not one row that can be answered, an option that is impossible or does not
+    fit.
     """
     found, task, runtime = _at_work(model, device, dtype, data_options)
     tally = Tally("skip", "rows")
@@ -83,8 +83,7 @@ def evaluate(
 
     on_bad_row: as the command's. The other arguments are those of `predict`.
 
-    Raises:
-        InputError: as `predict`; the file is no labelled data for the task.
+    Raises InputError: as `predict`; the file is no labelled data for the task.
     """
     if on_bad_row not in get_args(OnBadRow):
         raise InputError(f"on_bad_row: {on_bad_row!r} is not one of {', '.join(get_args(OnBadRow))}")
@@ -114,8 +113,7 @@ def load_for_task(
 ) -> tuple[TaskModel, Task[Any, Any], Runtime]:
     """The model on its device, and its task.
 
-    Raises:
-        InputError: the directory is damaged, or the options do not fit the model.
+    Raises InputError: the directory is damaged, or the options do not fit the model.
     """
     device = choose_device(device)
     model, tokenizer = load(directory, device=device)
@@ -128,8 +126,7 @@ def for_task(
 ) -> tuple[TaskModel, Task[Any, Any], Runtime]:
     """The model, which stays as it is, and its task; `place` names it in messages.
 
-    Raises:
-        InputError: the options do not fit the model.
+    Raises InputError: the options do not fit the model.
     """
     model, tokenizer = loaded
     weight = model.encoder.embeddings.token.weight
@@ -149,8 +146,7 @@ def for_task(
 def evaluate_command(options: EvaluateOptions) -> None:
     """Prints the figures, and writes them where asked to.
 
-    Raises:
-        InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
+    Raises InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
     """
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.directory))
@@ -198,9 +194,8 @@ def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], runtime: Ru
 def predict_command(options: PredictOptions) -> None:
     """Writes an answer for each row, in their order, as they come; to a bad one it is why it is bad.
 
-    Raises:
-        InputError: as `load_for_task`; the file is no data for the task or has not one row that can be answered, of
-            which no output file is left then; the answers cannot be written.
+    Raises InputError: as `load_for_task`; the file is no data for the task or has not one row that can be answered, of
+    which no output file is left then; the answers cannot be written.
     """
     if options.output != STANDARD_INPUT:
         writing.check_writable(Path(options.output), reads=(options.input, options.directory))
@@ -240,8 +235,7 @@ def answers(
 
     tally: of the examples, which skips bad rows.
 
-    Raises:
-        InputError: as the examples; every row is bad.
+    Raises InputError: as the examples; every row is bad.
     """
     full = answered = unanswered = 0
     first: list[str] = []  # of the reasons

@@ -116,8 +116,7 @@ class UnknownDataOptions:
 def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options:
     """The options; files are read as the model says, unless the command line does.
 
-    Raises:
-        InputError: an unknown or impossible option, or no model directory of a task.
+    Raises InputError: an unknown or impossible option, or no model directory of a task.
     """
     prog = f"python -m finetune {command}"
     if not args or args[0].startswith("-"):
@@ -135,8 +134,7 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options
 def parse_score(args: Sequence[str]) -> ScoreOptions:
     """The options of `evaluate --predictions`.
 
-    Raises:
-        InputError: an unknown or impossible option; a model's directory, which has no part in it.
+    Raises InputError: an unknown or impossible option; a model's directory, which has no part in it.
     """
     prog = "python -m finetune evaluate"
     if not args[0].startswith("-"):

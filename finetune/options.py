@@ -129,10 +129,7 @@ class TrainingOptions:
         return LEARNING_RATES[self.method] if self.learning_rate is None else self.learning_rate
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option is missing, out of range, or contradicts another; the message names it.
-        """
+        """Raises InputError: an option is missing, out of range, or contradicts another; the message names it."""
         for name in ("model", "train", "out"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is missing (see python -m finetune {self.task} --help)")
@@ -169,8 +166,7 @@ NOT_DECISIVE = {"out", "resume", "on_bad_row", "save_every", "save_seconds", "lo
 def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
     """The options of a run.
 
-    Raises:
-        InputError: an unknown or impossible option, or one that would change nothing.
+    Raises InputError: an unknown or impossible option, or one that would change nothing.
     """
     options = cli.parse(
         TrainingOptions,

@@ -39,8 +39,7 @@ def statistics_of(values: Sequence[float]) -> Statistics:
 def read_summary(place: RunDirectory, metric: str) -> dict[str, Any]:
     """What a finished run came to. Its model is looked at too: it may be the one that is kept.
 
-    Raises:
-        InputError: one of them is damaged; the message says what helps.
+    Raises InputError: one of them is damaged; the message says what helps.
     """
     try:
         checkpoint.load(place.path)
@@ -60,8 +59,7 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     A median, since the best of several is a matter of luck; the lower one, since it must be one of them.
     Returns lines for the user.
 
-    Raises:
-        InputError: a run's summary, or the model that is kept, was damaged since.
+    Raises InputError: a run's summary, or the model that is kept, was damaged since.
     """
     summaries = [read_summary(place, metric) for place in places]
     values = [summary["metrics"][metric] for summary in summaries]
@@ -102,8 +100,7 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
 def check_result(place: RunDirectory, metric: str, best_metrics: dict[str, float]) -> None:
     """That a finished run can be taken as it is.
 
-    Raises:
-        InputError: as `read_summary`, or its figures are others than `best_metrics`, those of its state.
+    Raises InputError: as `read_summary`, or its figures are others than `best_metrics`, those of its state.
     """
     if read_summary(place, metric)["metrics"] != best_metrics:
         raise InputError(f"{place.summary}: not the figures of the saved state{REMEDY.format(place.summary)}")

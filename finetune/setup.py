@@ -71,8 +71,7 @@ class TrainingData:
 def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     """Reads and checks everything that the options name.
 
-    Raises:
-        InputError: as `finetune.train.finetune`.
+    Raises InputError: as `finetune.train.finetune`.
     """
     start = StartingModel(options.model)
     source = Path(options.model)
@@ -144,10 +143,8 @@ def cut_note(count: int, max_length: int | None) -> str:
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:
-    """
-    Raises:
-        InputError: a batch that is too small for all to have a part of it, or adapters that are no smaller than what
-            they adapt.
+    """Raises InputError: a batch that is too small for all to have a part of it, or adapters that are no smaller than
+    what they adapt.
     """
     if options.lora_rank is not None and options.lora_rank > config.hidden_size:
         raise InputError(
@@ -172,8 +169,7 @@ def check_memory(
 
     parts: the features of each file, those to train on first.
 
-    Raises:
-        InputError: it needs more than there is; with the figures.
+    Raises InputError: it needs more than there is; with the figures.
     """
     device = choose_device(options.device)
     precision, on_gpu = choose_precision(options.dtype, device), device.type == "cuda"
@@ -221,10 +217,7 @@ def check_memory(
 
 
 def check_head(options: TrainingOptions, description: checkpoint.Description, task: Task[Any, Any]) -> None:
-    """
-    Raises:
-        InputError: the model has a head of another task, or of this one with other labels, and no --new-head.
-    """
+    """Raises InputError: the model has a head of another task, or of this one with other labels, and no --new-head."""
     task_classes = {kind.model_class.__name__ for kind in TASKS.values()}
     if options.new_head or description.architecture not in task_classes:
         return

@@ -49,9 +49,8 @@ BEST = "best/"  # before the names of the weights of the best epoch so far, in a
 def finetune(options: TrainingOptions) -> None:
     """Takes a fine-tuning run from wherever its directory stands to the end.
 
-    Raises:
-        InputError: options, data, model or directory are unusable; nothing is left behind.
-        RunStopped, Interrupted: as `Training.go`.
+    Raises InputError: options, data, model or directory are unusable; nothing is left behind; RunStopped, Interrupted:
+    as `Training.go`.
     """
     run = FinetuneDirectory(Path(options.out))
     with join_processes(choose_device(options.device).type) as processes:
@@ -66,8 +65,7 @@ def finetune(options: TrainingOptions) -> None:
 def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], TrainingData]) -> RunStatus:
     """Checks everything, and only then writes the directory's first file.
 
-    Raises:
-        InputError: as `finetune`.
+    Raises InputError: as `finetune`.
     """
     options.check()
     status = run.status(options)
@@ -112,10 +110,7 @@ def train_seed(
 
 
 def check_same_files(run: FinetuneDirectory, state: State, data: TrainingData) -> None:
-    """
-    Raises:
-        InputError: a file is not the one that the run was begun with.
-    """
+    """Raises InputError: a file is not the one that the run was begun with."""
     for path, checksum in state.facts["checksums"].items():
         if data.checksums.get(path) != checksum:
             raise InputError(f"{path}: not what {run.path} was trained on so far")
@@ -226,10 +221,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
     # ------------------------------------------------------------------ state
 
     def load_extra_state(self, state: State) -> None:
-        """
-        Raises:
-            InputError: a file is not the one that the run was begun with.
-        """
+        """Raises InputError: a file is not the one that the run was begun with."""
         check_same_files(self.run, state, self.data)
         best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
         # Copies, since those lie in the state's file, and Windows removes no file that is in use.

@@ -40,9 +40,7 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
 
     Of what torch.compile or data parallelism made of a model, the model itself is written.
 
-    Raises:
-        InputError: as `check_tokenizer`.
-        OSError: the directory can't be written; then nothing is left behind.
+    Raises InputError: as `check_tokenizer`; OSError: the directory can't be written; then nothing is left behind.
     """
     while (wrapped := getattr(model, "_orig_mod", getattr(model, "module", None))) is not None:
         model = wrapped
@@ -57,8 +55,7 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
 def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     """The model, of the class that `config.json` names and in evaluation mode, and its tokenizer.
 
-    Raises:
-        InputError: not a model directory, or a damaged one; the message names the file, field or key.
+    Raises InputError: not a model directory, or a damaged one; the message names the file, field or key.
     """
     check_path(directory)
     directory = Path(directory)
@@ -86,8 +83,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
 def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any]) -> Model:
     """A model of shapes alone: every parameter is then to be filled from a file.
 
-    Raises:
-        InputError: fields that the class refuses, or a size beyond counting.
+    Raises InputError: fields that the class refuses, or a size beyond counting.
     """
     try:
         with torch.device("meta"), Undrawn():
@@ -120,8 +116,7 @@ def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
     Where padding has no position (RoBERTa), the model has to know it by its id, too: any other token of that id would
     have none.
 
-    Raises:
-        InputError: a token has no row, or the tokenizer pads with another token.
+    Raises InputError: a token has no row, or the tokenizer pads with another token.
     """
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
@@ -148,8 +143,7 @@ class Description(NamedTuple):
 def read_description(directory: Path) -> Description:
     """Reads `config.json`.
 
-    Raises:
-        InputError: missing, unreadable, an architecture or a field that we don't know, a field of the head missing.
+    Raises InputError: missing, unreadable, an architecture or a field that we don't know, a field of the head missing.
     """
     path = directory / CONFIG
     try:
@@ -189,8 +183,7 @@ def weights_of(model: Model) -> dict[str, Tensor]:
 def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) -> None:
     """Makes `tensors` the parameters of the model, all of them and nothing else; ties stay ties.
 
-    Raises:
-        InputError: missing or surplus names (`MOST_NAMES` are named), or a shape that differs.
+    Raises InputError: missing or surplus names (`MOST_NAMES` are named), or a shape that differs.
     """
     expected = dict(model.named_parameters())
     missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())

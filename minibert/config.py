@@ -28,8 +28,7 @@ MOST_LAYERS = 1_000  # more would be a damaged file, and fill the memory before 
 class BertConfig:
     """Everything that decides the parameters and the forward pass. The defaults are bert-base-uncased's.
 
-    Raises:
-        InputError: a field has the wrong type or an impossible value; the message names the field.
+    Raises InputError: a field has the wrong type or an impossible value; the message names the field.
     """
 
     vocab_size: int = 30522  # V
@@ -122,8 +121,7 @@ class BertConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> BertConfig:
         """A config from the fields of a `config.json`; those not given keep their defaults.
 
-        Raises:
-            InputError: an unknown field (all of them are named), or an impossible value.
+        Raises InputError: an unknown field (all of them are named), or an impossible value.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - known)
@@ -136,8 +134,7 @@ class BertConfig:
     def from_json(cls, path: Path, **defaults: Any) -> BertConfig:
         """A config from a JSON file that holds its fields and nothing else; `defaults` are for those not given.
 
-        Raises:
-            InputError: the file can't be read, is no JSON object, or its fields are refused; the message names it.
+        Raises InputError: the file can't be read, is no JSON object, or its fields are refused; the message names it.
         """
         try:
             fields = json.loads(read_small(path))
@@ -156,8 +153,7 @@ POOLINGS = ("mean", "cls", "max")
 class TextVectors:
     """How a text becomes a vector, where who trained the model says so: `embed` does it unless told otherwise.
 
-    Raises:
-        InputError: a field has the wrong type or an impossible value; the message names the field.
+    Raises InputError: a field has the wrong type or an impossible value; the message names the field.
     """
 
     pooling: str = "mean"  # of the last block's states, one of POOLINGS
@@ -184,8 +180,7 @@ class TextVectors:
     def from_dict(cls, fields: object) -> TextVectors:
         """What `config.json` says under text_vectors.
 
-        Raises:
-            InputError: no object, an unknown field, or an impossible value.
+        Raises InputError: no object, an unknown field, or an impossible value.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(fields, dict) or not fields.keys() <= known:
@@ -214,8 +209,7 @@ PRESETS: dict[str, BertConfig] = {
 def config_named(name: str, **defaults: Any) -> BertConfig:
     """The config of a preset, or of a JSON file; `defaults` are for fields that a file does not give, or a preset.
 
-    Raises:
-        InputError: neither a preset nor a readable config file.
+    Raises InputError: neither a preset nor a readable config file.
     """
     if name in PRESETS:
         return PRESETS[name].replace(**defaults)

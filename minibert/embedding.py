@@ -53,10 +53,9 @@ def embed(
     The model computes where it is and in the number format it has; `model.to("cuda", torch.bfloat16)` beforehand is
     the fast way there. Pooling is done in float32.
 
-    Raises:
-        InputError: batches of less than one token, a max length that the model has no positions for or that leaves no
-            room for a token, an unknown pooling, none where the model's vectors are made as minibert does not, a text
-            that is not valid Unicode.
+    Raises InputError: batches of less than one token, a max length that the model has no positions for or that leaves
+    no room for a token, an unknown pooling, none where the model's vectors are made as minibert does not, a text that
+    is not valid Unicode.
     """
     vectors = text_vectors(model, pooling=pooling, normalize=normalize, max_length=max_length)
     tokenized = tokenize(model, tokenizer, texts, max_length=vectors.max_length, progress=progress)

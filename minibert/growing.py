@@ -50,9 +50,8 @@ def grow_vocabulary(
     has beyond the tokenizer's last token are used first and written over; only then does `vocab_size` grow. Every other
     row stays as it is, and the decoder stays tied. An optimizer made before does not know the new parameters.
 
-    Raises:
-        InputError: no word, one that `Tokenizer.add_tokens` refuses, or one that would still be cut into pieces since
-            it holds a token like [MASK]; then nothing has changed.
+    Raises InputError: no word, one that `Tokenizer.add_tokens` refuses, or one that would still be cut into pieces
+    since it holds a token like [MASK]; then nothing has changed.
     """
     words = [words] if isinstance(words, str) else words
     if not words:

@@ -151,8 +151,7 @@ class BertForPreTraining(ModelWithHeads):
     `pair_objective` says what the last one learns, one of PAIR_OBJECTIVES; for sentence order there is, as in ALBERT,
     a classifier's dropout before it.
 
-    Raises:
-        InputError: another pair objective.
+    Raises InputError: another pair objective.
     """
 
     def __init__(
@@ -265,8 +264,7 @@ PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "r
 def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     """The names of a classifier's outputs, in their order.
 
-    Raises:
-        InputError: no label, one that is no string, or one that stands twice.
+    Raises InputError: no label, one that is no string, or one that stands twice.
     """
     if not isinstance(labels, list | tuple) or not labels or not all(isinstance(label, str) for label in labels):
         raise InputError(f"labels must be a list of at least one string, not {labels!r}")
@@ -283,8 +281,7 @@ class BertForSequenceClassification(TaskModel):
     (single_label_classification), of which any number hold (multi_label_classification), or numbers (regression,
     usually of one label alone).
 
-    Raises:
-        InputError: labels that repeat or are none, another problem type.
+    Raises InputError: labels that repeat or are none, another problem type.
     """
 
     def __init__(
@@ -313,8 +310,7 @@ class BertForSequenceClassification(TaskModel):
 class BertForTokenClassification(TaskModel):
     """Encoder and classifier: one of C labels for every token (BERT section 5.3).
 
-    Raises:
-        InputError: labels that repeat or are none.
+    Raises InputError: labels that repeat or are none.
     """
 
     first_token_only = False
@@ -369,8 +365,7 @@ class BertForMultipleChoice(TaskModel):
     ) -> Tensor:
         """input_ids, token_type_ids, attention_mask: (B, C, T), each choice a sequence of its own. Returns (B, C).
 
-        Raises:
-            InputError: input_ids of another rank, or one of the others of another shape.
+        Raises InputError: input_ids of another rank, or one of the others of another shape.
         """
         if input_ids.ndim != 3:
             raise InputError(f"input_ids must have the shape (B, C, T), not {tuple(input_ids.shape)}")

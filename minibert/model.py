@@ -174,8 +174,7 @@ class Bert(nn.Module):
         two segments (RoBERTa, DistilBERT) all is A, and the separators alone tell where B begins;
         attention_mask: (B, T) bool, True at real tokens, None when nothing is padded. Returns (B, T, H).
 
-        Raises:
-            InputError: shapes or types don't fit, or T is more than the config's `longest`.
+        Raises InputError: shapes or types don't fit, or T is more than the config's `longest`.
         """
         x, mask = self.begin(input_ids, token_type_ids, attention_mask)
         for block in self.blocks:
@@ -194,9 +193,8 @@ class Bert(nn.Module):
 
         positions: (M,) flat, b·T + t, in any order; the rest as in `forward`. Returns (M, H).
 
-        Raises:
-            InputError: as `forward`; or positions of another shape or type.
-            IndexError: a position outside the batch.
+        Raises InputError: as `forward`; or positions of another shape or type; IndexError: a position outside the
+        batch.
         """
         check_positions(positions)
         states = self(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)

@@ -86,9 +86,8 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
     masked_positions: (M,) flat positions b·T + t at which a masked-LM head is asked; None: at every real token, in
     order. A multiple-choice model takes the texts of `batch` as the choices of one question.
 
-    Raises:
-        InputError: the model is in training mode; or as the model's `forward`.
-        IndexError: `masked_positions` outside the batch.
+    Raises InputError: the model is in training mode; or as the model's `forward`; IndexError: `masked_positions`
+    outside the batch.
     """
     check_evaluation(model)
     inputs: dict[str, Tensor] = {
@@ -120,7 +119,8 @@ def watched(model: nn.Module) -> Iterator[list[Call]]:
     """Fills a list with the calls of every module, in the order in which they end.
 
     Works on any model of PyTorch's. A module that stands at several places, as the block that all of ALBERT's layers
-    are, is taken to be called at each of them in turn, in the order of their names.
+    are, is taken to be called at each of them in turn, in the order of their names. Dropout, which in evaluation mode
+    hands on what it is given, is not watched: a fused kernel would have to give way to it.
     """
     calls: list[Call] = []
 
@@ -138,7 +138,11 @@ def watched(model: nn.Module) -> Iterator[list[Call]]:
     names: dict[nn.Module, list[str]] = defaultdict(list)
     for name, module in model.named_modules(remove_duplicate=False):
         names[module].append(name)
-    handles = [module.register_forward_hook(note(places)) for module, places in names.items()]
+    handles = [
+        module.register_forward_hook(note(places))
+        for module, places in names.items()
+        if not isinstance(module, nn.Dropout)
+    ]
     try:
         yield calls
     finally:
@@ -155,8 +159,7 @@ def _detached(value: Any) -> Any:
 def intermediates(model: Model, calls: list[Call]) -> Record:
     """The calls of one forward pass of `model`, by the names above.
 
-    Raises:
-        InputError: as `check_evaluation`.
+    Raises InputError: as `check_evaluation`.
     """
     check_evaluation(model)
     record = Record()
@@ -179,9 +182,8 @@ def intermediates(model: Model, calls: list[Call]) -> Record:
 
 
 def check_evaluation(model: Model) -> None:
-    """
-    Raises:
-        InputError: the model is in training mode, where the probabilities that dropout left can't be asked for again.
+    """Raises InputError: the model is in training mode, where the probabilities that dropout left can't be asked for
+    again.
     """
     if model.training:
         raise InputError("trace: the model is in training mode; call model.eval() first")

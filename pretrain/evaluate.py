@@ -50,10 +50,7 @@ class HeldOut:
     """The held-out batches, made once and kept, and the baseline on the same targets."""
 
     def __init__(self, corpus: PreparedCorpus, *, seq_len: int, objective: PairObjective) -> None:
-        """
-        Raises:
-            InputError: nothing is left to score.
-        """
+        """Raises InputError: nothing is left to score."""
         self.batches = _batches(corpus, PairOptions(seq_len, objective, separators=corpus.tokenizer.separators))
         self.objective = objective
         labels = np.concatenate([batch.masked_labels.numpy() for batch in self.batches])

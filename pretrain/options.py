@@ -163,10 +163,7 @@ class PretrainOptions:
         )
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: an option is missing, out of range, or contradicts another; the message names it.
-        """
+        """Raises InputError: an option is missing, out of range, or contradicts another; the message names it."""
         if not self.out:
             raise InputError("--out is missing: the directory that the run is written to")
         if bool(self.corpus) == (self.data is not None):
@@ -222,10 +219,7 @@ VOCABULARY_OPTIONS = ("--vocab-size", "--tokenizer-kind", *FOLDING_OPTIONS, *CHI
 
 
 def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) -> None:
-    """
-    Raises:
-        InputError: an option that changes nothing of a vocabulary that is there already, or of this kind.
-    """
+    """Raises InputError: an option that changes nothing of a vocabulary that is there already, or of this kind."""
     if made:
         cli.refuse(given, VOCABULARY_OPTIONS, "the vocabulary is there already")
     if kind == "bpe":
@@ -241,8 +235,7 @@ NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
 def parse_options(args: Sequence[str]) -> PretrainOptions:
     """The options of a run: a recipe's values, overridden by the command line.
 
-    Raises:
-        InputError: an unknown or impossible option, an unreadable recipe.
+    Raises InputError: an unknown or impossible option, an unreadable recipe.
     """
     given = cli.given_options(args)
     # The recipe must be known before the other options are read, since it gives their defaults.
@@ -295,8 +288,7 @@ def resolve(options: PretrainOptions) -> PretrainOptions:
 def read_recipe(name: str) -> dict[str, Any]:
     """The fields that a recipe sets: one of ours by name, or a .toml file by path.
 
-    Raises:
-        InputError: no such recipe, no valid TOML, or a key that is no option or has a value of the wrong type.
+    Raises InputError: no such recipe, no valid TOML, or a key that is no option or has a value of the wrong type.
     """
     path = resources.files("pretrain") / "recipes" / f"{name}.toml" if name in RECIPES else Path(name)
     try:

@@ -47,8 +47,7 @@ BATCH_OBJECTS = 3_000  # bytes of the tensors of a micro-batch, without what the
 def set_up(run: PretrainDirectory, options: PretrainOptions, *, processes: int) -> RunStatus:
     """Makes sure that the run can be trained: its directory, configuration and token arrays are there and fit.
 
-    Raises:
-        InputError: as `pretrain.train.train`.
+    Raises InputError: as `pretrain.train.train`.
     """
     options.check()
     if options.batch_size < processes * options.accumulate:
@@ -82,8 +81,7 @@ def set_up(run: PretrainDirectory, options: PretrainOptions, *, processes: int) 
 def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
     """Whether the steps go through `torch.compile`: where that is asked for, or pays after what it takes itself.
 
-    Raises:
-        InputError: it is asked for where it can't be had.
+    Raises InputError: it is asked for where it can't be had.
     """
     missing = missing_for_compiling(device)
     if options.compile == "yes" and missing:
@@ -94,10 +92,7 @@ def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
 
 
 def check_lengths(config: BertConfig, options: PretrainOptions) -> None:
-    """
-    Raises:
-        InputError: a phase has longer sequences than the model has positions for.
-    """
+    """Raises InputError: a phase has longer sequences than the model has positions for."""
     longest = max(seq_len for seq_len, _ in options.phases)
     if longest > config.longest:
         raise InputError(f"--seq-len {longest} is more than the model's {config.longest} positions")
@@ -106,9 +101,8 @@ def check_lengths(config: BertConfig, options: PretrainOptions) -> None:
 def check_fit(corpus: PreparedCorpus, options: PretrainOptions, *, processes: int) -> str | None:
     """A line for the user, where the run will need nearly all of the memory.
 
-    Raises:
-        InputError: the arrays are too few for next-sentence prediction, leave nothing to score, their tokenizer is not
-            the model's, or the run needs more memory than there is.
+    Raises InputError: the arrays are too few for next-sentence prediction, leave nothing to score, their tokenizer is
+    not the model's, or the run needs more memory than there is.
     """
     config = model_config(options, corpus.tokenizer)
     check_lengths(config, options)
@@ -133,8 +127,7 @@ def check_memory(
     """A line for the user, where the run will need nearly all of the memory. Without the corpus, its documents are
     taken to be as long as the sequences.
 
-    Raises:
-        InputError: it needs more than there is; with the figures.
+    Raises InputError: it needs more than there is; with the figures.
     """
     device = choose_device(options.device)
     precision, on_gpu = choose_precision(options.dtype, device), device.type == "cuda"
@@ -181,8 +174,7 @@ def mean_length(arrays: TokenArrays, pairs: PairOptions) -> int:
 def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
     """The config to train: it takes the tokenizer's vocabulary, where a file or a model directory does not say another.
 
-    Raises:
-        InputError: its vocabulary is smaller than the tokenizer's.
+    Raises InputError: its vocabulary is smaller than the tokenizer's.
     """
     config = _config(options, vocab_size=tokenizer.vocab_size)
     if config.vocab_size < tokenizer.vocab_size:

@@ -48,9 +48,8 @@ from pretrain.setup import PretrainModel, build_model, is_compiled, model_config
 def train(options: PretrainOptions) -> None:
     """Takes a pretraining run from wherever its directory stands to the end.
 
-    Raises:
-        InputError: options, corpus, config or directory are unusable; nothing is left behind.
-        RunStopped, Interrupted: as `Training.go`.
+    Raises InputError: options, corpus, config or directory are unusable; nothing is left behind; RunStopped,
+    Interrupted: as `Training.go`.
     """
     run = PretrainDirectory(Path(options.out))
     device = choose_device(options.device)
@@ -141,10 +140,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     # ------------------------------------------------------------------ state
 
     def load_extra_state(self, state: State) -> None:
-        """
-        Raises:
-            InputError: the token arrays or the model's config are not those of the state.
-        """
+        """Raises InputError: the token arrays or the model's config are not those of the state."""
         if state.facts["data"] != self.data:
             raise InputError(f"{self.corpus.directory}: not the arrays that {self.run.path} was trained on so far")
         # Through BertConfig: a state of before a field was there means its default.
@@ -215,8 +211,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     def compile(self) -> None:
         """Has the pass compiled on a first batch, whose gradients are forgotten.
 
-        Raises:
-            RunStopped: it is asked for and can't be done. Where it is not asked for the run goes on without.
+        Raises RunStopped: it is asked for and can't be done. Where it is not asked for the run goes on without.
         """
         batches = self.micro_batches(self.progress.pairs)
         try:

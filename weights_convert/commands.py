@@ -59,10 +59,7 @@ class FromHfOptions:
 
 
 def from_hf_command(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError: as `weights_convert.convert.from_hf`.
-    """
+    """Raises InputError: as `weights_convert.convert.from_hf`."""
     options = cli.parse(FromHfOptions, args, prog="python -m weights_convert from-hf", description=FROM_HF)
     conversion = from_hf(
         options.directory, options.out, new_head=torch.Generator().manual_seed(0) if options.new_head else None
@@ -95,10 +92,7 @@ class ToHfOptions:
 
 
 def to_hf_command(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError: as `weights_convert.convert.to_hf`.
-    """
+    """Raises InputError: as `weights_convert.convert.to_hf`."""
     options = cli.parse(ToHfOptions, args, prog="python -m weights_convert to-hf", description=TO_HF)
     model = to_hf(options.directory, options.out)
     family = family_of(model.config)
@@ -152,11 +146,7 @@ class VerifyOptions:
 
 
 def verify_command(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError: as `weights_convert.parity.verify`.
-        CheckFailed: the two differ; the report was printed.
-    """
+    """Raises InputError: as `weights_convert.parity.verify`; CheckFailed: the two differ; the report was printed."""
     options = cli.parse(VerifyOptions, args, prog="python -m weights_convert verify", description=VERIFY)
     report = verify(
         options.hf_directory,

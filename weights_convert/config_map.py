@@ -68,8 +68,7 @@ class Described:
     def config_in(self, architecture: str) -> BertConfig:
         """The config of a model of one of our classes.
 
-        Raises:
-            InputError: the family's class computes something else than ours would with this config.
+        Raises InputError: the family's class computes something else than ours would with this config.
         """
         check_masked_lm(self.family, architecture, self.config)
         without_its_own = architecture in self.family.drops_as_hidden
@@ -77,10 +76,7 @@ class Described:
 
 
 def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> None:
-    """
-    Raises:
-        InputError: the family's masked-LM head has another activation than the blocks, which ours never has.
-    """
+    """Raises InputError: the family's masked-LM head has another activation than the blocks, which ours never has."""
     if family.masked_lm_act not in (None, config.hidden_act) and architecture in MASKED_LM:
         raise InputError(
             f"hidden_act {config.hidden_act!r}: the masked-LM head of a {family.model_type} has "
@@ -91,8 +87,7 @@ def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> No
 def read_config(path: Path) -> Described:
     """Reads a Hugging Face `config.json`.
 
-    Raises:
-        InputError: missing, unreadable, another kind of model, a field that asks for what minibert does not compute.
+    Raises InputError: missing, unreadable, another kind of model, a field that asks for what minibert does not compute.
     """
     try:
         fields = json.loads(read_small(path))
@@ -112,8 +107,7 @@ def read_config(path: Path) -> Described:
 def describe(fields: Mapping[str, Any]) -> Described:
     """The fields of a Hugging Face config in our terms. Those not given have the reference's defaults.
 
-    Raises:
-        InputError: as `read_config`.
+    Raises InputError: as `read_config`.
     """
     family = _family(fields)
     for name, value in (FIXED | dict(family.constants)).items():
@@ -138,8 +132,8 @@ def describe(fields: Mapping[str, Any]) -> Described:
 def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
     """The shape that a Hugging Face config of this family gives.
 
-    Raises:
-        InputError: a value that is impossible, or that minibert does not compute; the message has the family's names.
+    Raises InputError: a value that is impossible, or that minibert does not compute; the message has the family's
+    names.
     """
     known = {name: fields[theirs] for name, theirs in _names(family).items() if theirs in fields}
     activation = known.get("hidden_act")
@@ -174,8 +168,7 @@ def _names(family: Family) -> dict[str, str]:
 def _family(fields: Mapping[str, Any]) -> Family:
     """The first published configs don't say their kind; then it is told by what only it has.
 
-    Raises:
-        InputError: a kind of model that minibert does not do.
+    Raises InputError: a kind of model that minibert does not do.
     """
     if "model_type" not in fields:
         if "n_layers" in fields:
@@ -218,8 +211,7 @@ def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
 def to_fields(model: Model) -> dict[str, Any]:
     """The way back: a Hugging Face config for `model`.
 
-    Raises:
-        InputError: no class of the reference computes what `model` does.
+    Raises InputError: no class of the reference computes what `model` does.
     """
     architecture, config, head = type(model).__name__, model.config, head_fields(model)
     family = family_of(config)

@@ -44,9 +44,8 @@ def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator
     Weights keep their number format. `new_head` draws those of a head (or pooler) that the directory has none for;
     None: that is an error.
 
-    Raises:
-        InputError: as `read_hf`, or `out` is there already.
-        OSError: `out` can't be written; then nothing is left behind.
+    Raises InputError: as `read_hf`, or `out` is there already; OSError: `out` can't be written; then nothing is left
+    behind.
     """
     writing.check_new(out)
     conversion = read_hf(directory, new_head=new_head)
@@ -57,10 +56,8 @@ def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator
 def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
     """What `from_hf` writes, without writing it; the model is in evaluation mode.
 
-    Raises:
-        InputError: not a Hugging Face directory, another kind of model, damaged weights, keys that the map does not
-            know or misses, config fields that contradict the weights or the vocabulary, damaged files of
-            sentence-transformers.
+    Raises InputError: not a Hugging Face directory, another kind of model, damaged weights, keys that the map does not
+    know or misses, config fields that contradict the weights or the vocabulary, damaged files of sentence-transformers.
     """
     place = directory_named(directory)
     directory = encoder_directory(place)
@@ -91,8 +88,7 @@ def _others(place: Path, encoder: Path, used: Collection[Path]) -> tuple[str, ..
 def choose_architecture(described: Described, keys: Iterable[str], *, source: str) -> str:
     """The name of our class: of the one that the config names, or else of the one that the weights are those of.
 
-    Raises:
-        InputError: the config names none and the weights leave it open, or the decoder's weight is nowhere.
+    Raises InputError: the config names none and the weights leave it open, or the decoder's weight is nowhere.
     """
     family = described.family
     modules = {family.in_table_spelling(key).rpartition(".")[0] for key in keys}
@@ -127,10 +123,8 @@ def _class_of(modules: set[str], family: Family, source: str) -> str | None:
 def to_hf(directory: str | Path, out: str | Path) -> Model:
     """Writes `out`, which transformers' `from_pretrained` loads, from a model directory; returns its model.
 
-    Raises:
-        InputError: not a model directory, a damaged one, a model or a tokenizer that the reference has no class for, or
-            `out` is there already.
-        OSError: `out` can't be written; then nothing is left behind.
+    Raises InputError: not a model directory, a damaged one, a model or a tokenizer that the reference has no class for,
+    or `out` is there already; OSError: `out` can't be written; then nothing is left behind.
     """
     writing.check_new(out)
     model, tokenizer = checkpoint.load(directory)
@@ -155,8 +149,7 @@ def tokenizer_fields(tokenizer: Tokenizer, config: BertConfig) -> dict[str, obje
     of id 1 for <unk>, whatever `tokenizer.json` says; where that says otherwise, the generic class is named, which goes
     by the file.
 
-    Raises:
-        InputError: an option that the reference's tokenizer does not have.
+    Raises InputError: an option that the reference's tokenizer does not have.
     """
     normalization, kind = tokenizer.normalization, tokenizer.kind
     options: dict[str, bool] = {

@@ -82,8 +82,7 @@ class Family:
     def reference_class(self, architecture: str) -> str:
         """Its class for one of ours.
 
-        Raises:
-            InputError: it has none.
+        Raises InputError: it has none.
         """
         if architecture not in self.classes:
             raise InputError(
@@ -330,8 +329,7 @@ FAMILIES = {family.model_type: family for family in (BERT, ROBERTA, DISTILBERT, 
 def family_of(config: BertConfig) -> Family:
     """The family that has models of this config.
 
-    Raises:
-        InputError: none has; the message names the fields in which it differs from the nearest.
+    Raises InputError: none has; the message names the fields in which it differs from the nearest.
     """
     if config.share_layers or config.embedding_size is not None:
         family = ALBERT

@@ -19,8 +19,7 @@ ALL_BUT_WEIGHTS = ["config.json", *vocabulary_directory.ALL_FILES, *sentence_fil
 def directory_named(name: str | Path) -> Path:
     """The directory `name`; where there is none, the downloaded files of the hub's model of that name.
 
-    Raises:
-        InputError: there is neither, the hub can't be reached, or the extra `hub` is not installed.
+    Raises InputError: there is neither, the hub can't be reached, or the extra `hub` is not installed.
     """
     check_path(name)
     if Path(name).is_dir():

@@ -97,10 +97,9 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
 
     With `new_head`, parameters outside the encoder may be without keys; they are listed as fresh.
 
-    Raises:
-        InputError: keys that are unknown or missing (as many are named as `checkpoint.listed` does), two keys of one
-            meaning that differ, an untied decoder, another number of layers, or a shape that differs (both names and
-            shapes are given).
+    Raises InputError: keys that are unknown or missing (as many are named as `checkpoint.listed` does), two keys of one
+    meaning that differ, an untied decoder, another number of layers, or a shape that differs (both names and shapes are
+    given).
     """
     family, parameters = family_of(model.config), parameters_of(model)
     check_layers(tensors, model.config, family, source)
@@ -146,8 +145,7 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
 def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, family: Family, source: str) -> None:
     """One message in place of sixteen missing or unknown keys for every layer.
 
-    Raises:
-        InputError: the keys are those of another number of layers than the config says.
+    Raises InputError: the keys are those of another number of layers than the config says.
     """
     numbers = (re.search(r"(encoder|transformer)\.layer\.(\d+)\.", key) for key in tensors)
     layers = {int(found[2]): found[0].removesuffix(".") for found in numbers if found}
@@ -218,8 +216,7 @@ def to_parameters(
 def to_keys(model: Model) -> dict[str, Tensor]:
     """The way back: every weight of `model` under its key, as the reference's class for it writes them.
 
-    Raises:
-        InputError: as `weights_convert.families.family_of`.
+    Raises InputError: as `weights_convert.families.family_of`.
     """
     architecture, family = type(model).__name__, family_of(model.config)
     table = family.names_in(architecture).table

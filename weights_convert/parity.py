@@ -47,9 +47,8 @@ def verify(
     both for so many AdamW steps on the same batches. device: "cpu", "cuda", "auto" or a `torch.device`. The report's
     `agrees` is the verdict, its `lines()` are the table that the command prints.
 
-    Raises:
-        InputError: a directory that can't be read by its side, two models that can't be compared, transformers
-            missing, `steps` with bfloat16.
+    Raises InputError: a directory that can't be read by its side, two models that can't be compared, transformers
+    missing, `steps` with bfloat16.
     """
     if steps and dtype == "bfloat16":
         raise InputError("--steps needs float32 or float64: in bfloat16 the two runs drift apart by rounding alone")
@@ -86,8 +85,7 @@ def compare(
 
     `load` gives the reference's model in a number format. With bfloat16 the truth is the reference in float32.
 
-    Raises:
-        InputError: as `check_comparable`.
+    Raises InputError: as `check_comparable`.
     """
     reference = load(getattr(torch, dtype))
     check_comparable(model, reference)
@@ -102,10 +100,7 @@ def compare(
 
 
 def check_comparable(model: Model, reference: ReferenceModel) -> None:
-    """
-    Raises:
-        InputError: the two differ in a size that every value has, or answer to different numbers of labels.
-    """
+    """Raises InputError: the two differ in a size that every value has, or answer to different numbers of labels."""
     sizes = {"hidden_size": (model.config.hidden_size, reference.config.hidden_size)}
     if (labels := getattr(model, "labels", None)) is not None:
         sizes["labels"] = (len(labels), reference.config.num_labels)

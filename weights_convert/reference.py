@@ -32,8 +32,7 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
     """The reference's model of the family's class for `model`, in evaluation mode, its attention written out so that
     it shows its probabilities. An encoder has a pooler where the directory has weights for one.
 
-    Raises:
-        InputError: transformers is not installed, does not load the directory, or does not find all weights there.
+    Raises InputError: transformers is not installed, does not load the directory, or does not find all weights there.
     """
     try:
         import transformers

@@ -63,8 +63,7 @@ class Module(NamedTuple):
 def read_modules(directory: Path) -> list[Module]:
     """The steps, in their order; none where the directory is not one of sentence-transformers.
 
-    Raises:
-        InputError: a damaged `modules.json`, or one that leads out of the directory.
+    Raises InputError: a damaged `modules.json`, or one that leads out of the directory.
     """
     path = directory / MODULES
     if not path.is_file():
@@ -90,8 +89,7 @@ def _is_inside(place: str) -> bool:
 def encoder_directory(directory: Path) -> Path:
     """Where config, tokenizer and weights are: the same directory, or of the first versions one within it.
 
-    Raises:
-        InputError: as `read_modules`.
+    Raises InputError: as `read_modules`.
     """
     modules = read_modules(directory)
     return directory / modules[0].path if modules and modules[0].kind in ENCODER_KINDS else directory
@@ -100,8 +98,7 @@ def encoder_directory(directory: Path) -> Path:
 def read_text_vectors(directory: Path, config: BertConfig, tokenizer: Tokenizer) -> TextVectors | None:
     """What the directory says of vectors; None where it is not one of sentence-transformers.
 
-    Raises:
-        InputError: as `read_modules`; a module's file is missing or damaged.
+    Raises InputError: as `read_modules`; a module's file is missing or damaged.
     """
     modules = read_modules(directory)
     if not modules:
@@ -144,8 +141,7 @@ def encoder_file(encoder: Path) -> Path:
 def _modes(directory: Path) -> list[str]:
     """The poolings that a module's file asks for, in the order in which they stand side by side.
 
-    Raises:
-        InputError: it is missing, or damaged.
+    Raises InputError: it is missing, or damaged.
     """
     path = directory / "config.json"
     if not path.is_file():
@@ -165,8 +161,7 @@ def _max_length(encoder: Path, fields: dict[str, Any], config: BertConfig) -> in
 
     New versions leave it to the tokenizer's config.
 
-    Raises:
-        InputError: no number.
+    Raises InputError: no number.
     """
     for place, name in ((encoder_file(encoder), "max_seq_length"), (encoder / TOKENIZER_CONFIG, "model_max_length")):
         length = (fields if name == "max_seq_length" else _object(place)).get(name)
@@ -186,8 +181,7 @@ def _object(path: Path) -> dict[str, Any]:
 def used_paths(directory: Path) -> list[Path]:
     """What of a directory `read_text_vectors` follows.
 
-    Raises:
-        InputError: as `read_modules`.
+    Raises InputError: as `read_modules`.
     """
     modules = read_modules(directory)
     followed = [directory / module.path for module in modules if module.kind in (POOLING, NORMALIZE)]

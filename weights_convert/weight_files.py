@@ -27,8 +27,7 @@ INDEX = 2**27  # bytes; a model of a thousand layers has far less
 def find_weights(directory: Path) -> Path:
     """The file, or index of shards, that holds the weights.
 
-    Raises:
-        InputError: none of the four is there.
+    Raises InputError: none of the four is there.
     """
     for form in FORMS:
         if (directory / form).is_file():
@@ -39,8 +38,7 @@ def find_weights(directory: Path) -> Path:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Every tensor by its key, in the number format of the file.
 
-    Raises:
-        InputError: damaged, an index and its shards that don't fit together, anything in it but tensors.
+    Raises InputError: damaged, an index and its shards that don't fit together, anything in it but tensors.
     """
     if not _is_index(path):
         return _read_file(path)

@@ -21,9 +21,8 @@ def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None
     Each may have its own number of choices, two at least. answer is the right one's index, from 0; it is not looked at
     where the examples are not `labelled`.
 
-    Raises:
-        InputError, naming file and row: a table; as `tables.jsonl_rows`; an empty question or choice, fewer
-        than two choices, an answer that is no index of them.
+    Raises InputError, naming file and row: a table; as `tables.jsonl_rows`; an empty question or choice, fewer than two
+    choices, an answer that is no index of them.
     """
     columns, tally = [*FIELDS, *(["answer"] if labelled else [])], tally or Tally()
     if suffix(path) in (".csv", ".tsv"):

@@ -57,10 +57,9 @@ def conll_sentences(
     numbered all lines that begin with "#", else at a sentence's beginning those that begin with "# " and are no row
     like the others. As the text of a sentence count its words with single spaces between them.
 
-    Raises:
-        InputError, naming file and row: a sentence that doesn't end, a column that is not there, no sentence at all;
-        and, as the `tally` has it, a sentence with a bad row: one of another number of columns than the first, an empty
-        word or tag, a number that is none.
+    Raises InputError, naming file and row: a sentence that doesn't end, a column that is not there, no sentence at
+    all;; and, as the `tally` has it, a sentence with a bad row: one of another number of columns than the first, an
+    empty word or tag, a number that is none.
     """
     tally.what, lines = "sentences", _without_header(tally.counted(lines), path, tally)
     first = _first_sentence(lines)
@@ -233,11 +232,9 @@ def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
 
 
 def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOptions, *, labelled: bool) -> Table:
-    """
-    Raises:
-        InputError: a column that is not there, one alone where words are labelled, the same for word and tag, tags in
-            that of the words; and where nobody said which one has the words, a first column that numbers something
-            else.
+    """Raises InputError: a column that is not there, one alone where words are labelled, the same for word and tag,
+    tags in that of the words; and where nobody said which one has the words, a first column that numbers something
+    else.
     """
     lines = [(row, line) for row, line in first if not ends_sentence(line)]
     rows = [(row, line) for row, line in lines if not line.startswith("#")] or lines[:1]

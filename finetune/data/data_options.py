@@ -62,8 +62,7 @@ class TextDataOptions:
     def columns(self, *, labelled: bool) -> dict[str, str]:
         """Option -> the column that it names, of those to read: text, second text, label, as far as there are such.
 
-        Raises:
-            InputError: two of them are the same.
+        Raises InputError: two of them are the same.
         """
         columns = {"--text-column": self.text_column}
         if self.text_pair_column is not None:
@@ -169,10 +168,7 @@ class ChoiceDataOptions:
 
 
 def check_fields(given: Container[str], data_options: DataOptions, paths: Iterable[str]) -> None:
-    """
-    Raises:
-        InputError: one of the options `given` is a column's number, and all files have fields, which have names.
-    """
+    """Raises InputError: an option `given` is a column's number, and all files have fields, which have names."""
     if not isinstance(data_options, TagDataOptions) or not all(suffix(path) in JSON_FILES for path in paths):
         return
     for name, value in {"--word-column": data_options.word_column, "--tag-column": data_options.tag_column}.items():
@@ -183,8 +179,7 @@ def check_fields(given: Container[str], data_options: DataOptions, paths: Iterab
 def fitting_length(asked: int | None, usual: int, positions: int) -> int:
     """The length asked for, or the usual one as far as the model reaches.
 
-    Raises:
-        InputError: the model has fewer positions than were asked for.
+    Raises InputError: the model has fewer positions than were asked for.
     """
     if asked is None:
         return min(usual, positions)
@@ -196,8 +191,7 @@ def fitting_length(asked: int | None, usual: int, positions: int) -> int:
 def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
     """The stride asked for, or the usual one; room: the tokens of the text that a window has.
 
-    Raises:
-        InputError: it leaves nothing new in a window.
+    Raises InputError: it leaves nothing new in a window.
     """
     stride = usual if asked is None else asked
     if stride >= room:
@@ -224,8 +218,7 @@ def to_trained_on(task: str, data_options: DataOptions) -> dict[str, Any]:
 def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
     """The way back; fields that are not given have their defaults.
 
-    Raises:
-        InputError: a field that the task does not have, or with a value of another type.
+    Raises InputError: a field that the task does not have, or with a value of another type.
     """
     known = {name: value for name, value in fields.items() if name != "task"}
     types = get_type_hints(DATA_OPTIONS[task])

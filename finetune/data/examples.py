@@ -78,8 +78,7 @@ class ChoiceExample:
 def check_id(value: Any, what: str) -> Id:
     """`value` itself; `what` names it in the message ("a.jsonl:17: field 'id'").
 
-    Raises:
-        InputError: it is neither text nor a whole number.
+    Raises InputError: it is neither text nor a whole number.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value

@@ -18,9 +18,8 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
     """All labels of the training file: by value where all are integers, otherwise sorted by code points.
 
-    Raises:
-        InputError: there is one label alone, where two or more are needed to tell them apart, or no example; or any
-            number of labels may hold, and all of them do in every row, or in each row 0 or 1 alone does.
+    Raises InputError: there is one label alone, where two or more are needed to tell them apart, or no example; or any
+    number of labels may hold, and all of them do in every row, or in each row 0 or 1 alone does.
     """
     found = {label for example in examples for label in _several(example.label)}
     if len(found) < 2:
@@ -49,8 +48,7 @@ def label_targets(examples: Sequence[TextExample], labels: Sequence[str], proble
     """What a model is to say of each example: a number for regression, for single_label_classification the index of its
     label, for multi_label_classification a 1 for each label that holds, else a 0.
 
-    Raises:
-        InputError, naming file and row: a label that is not among `labels`.
+    Raises InputError, naming file and row: a label that is not among `labels`.
     """
     if problem_type == "regression":
         return [example.label for example in examples]

@@ -22,8 +22,7 @@ from finetune.data.texts import read_texts, text_examples
 def read_examples(path: str, data_options: DataOptions, tally: Tally, *, labelled: bool = True) -> Iterator[Any]:
     """The examples of a file, plain or .gz, or of standard input (`-`). Without labels, these are not looked at.
 
-    Raises:
-        InputError: naming file and row; of a bad row, as the `tally` has it.
+    Raises InputError: naming file and row; of a bad row, as the `tally` has it.
     """
     match data_options:
         case TextDataOptions():
@@ -39,8 +38,7 @@ def read_examples(path: str, data_options: DataOptions, tally: Tally, *, labelle
 def given_examples(items: Iterable[Any], data_options: DataOptions, tally: Tally) -> Iterator[Any]:
     """Examples to be predicted that no file has but Python; see `finetune.data.tables.given_rows`.
 
-    Raises:
-        InputError: naming the row, as the `tally` has it.
+    Raises InputError: naming the row, as the `tally` has it.
     """
     match data_options:
         case TextDataOptions():

@@ -61,10 +61,9 @@ def read_sentences(
     standard input or a pipe can't be read twice, and is decided by its first `FIRST_LINES` lines. What begins with a
     JSON object, and is no .txt file, is JSON lines. The `tally` is told what was decided.
 
-    Raises:
-        InputError, naming file and row: a .csv file; as `conll_sentences` or `tables.jsonl_rows`; no line at all; what
-        may be one or the other; and, as the `tally` has it, a field that is no list of strings, lists of different
-        lengths, an empty line of running text.
+    Raises InputError, naming file and row: a .csv file; as `conll_sentences` or `tables.jsonl_rows`; no line at all;
+    what may be one or the other; and, as the `tally` has it, a field that is no list of strings, lists of different;
+    lengths, an empty line of running text.
     """
     read = _read_labelled if labelled else _read_unlabelled
     return read(path, data_options, tally or Tally())
@@ -155,8 +154,7 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     (The tenth row is a slip, which is refused where it stands.) A single row is columns where it has a tab and a tag,
     and no space.
 
-    Raises:
-        InputError: all lines are alike, as in columns, but that is all that speaks for them.
+    Raises InputError: all lines are alike, as in columns, but that is all that speaks for them.
     """
     counts, tags = Counter[int](), Counter[str]()  # of columns, and of the last ones that are tags
     rows, spaced, header = 0, 0, False

@@ -34,9 +34,8 @@ def spelled(cell: str) -> str:
 def parts_of(cell: str, what: str, separator: str | None) -> Any:
     """The classes of a table's cell, or what JSON it is, which is as in `.jsonl` then.
 
-    Raises:
-        InputError: it begins as a list or an object and is none, or has another separator than the one asked for, which
-            stands between ones and zeros too.
+    Raises InputError: it begins as a list or an object and is none, or has another separator than the one asked for,
+    which stands between ones and zeros too.
     """
     text = cell.strip()
     if text.startswith(("[", "{")) or _LIST.fullmatch(text):
@@ -77,8 +76,7 @@ class Spelling:
     def classes(self, words: list[str], what: str) -> tuple[str, ...]:
         """The classes that hold, each once; where each has a 1 or 0, they are named by their numbers, from 0.
 
-        Raises:
-            InputError: the row is spelled otherwise than those before, or nobody can say how.
+        Raises InputError: the row is spelled otherwise than those before, or nobody can say how.
         """
         digits = any(set(words) <= pair for pair in _ONES_AND_ZEROS) and len(set(words)) < len(words)
         if digits and len(words) == 2:

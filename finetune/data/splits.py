@@ -26,8 +26,7 @@ def hold_out(
     unless there are so many of these, as with sets of labels, that not half the share would be held out: then the share
     is filled up with them.
 
-    Raises:
-        InputError: too few examples for both parts.
+    Raises InputError: too few examples for both parts.
     """
     strata = _indices_by(examples, stratum)
     held: set[int] = set()
@@ -53,8 +52,7 @@ def hold_out_groups(
     Groups are drawn as long as they come nearer to the share than without them; where every one is too large for that,
     the smallest is held out.
 
-    Raises:
-        InputError: fewer than two groups.
+    Raises InputError: fewer than two groups.
     """
     groups = _indices_by(examples, group)
     drawn = [groups[number] for number in generator.permutation(len(groups))]

@@ -39,10 +39,9 @@ def read_squad(path: str, *, labelled: bool = True, tally: Tally | None = None) 
 
     labelled: every question has answers, or in v2.0 none. Otherwise answers are not looked at.
 
-    Raises:
-        InputError, naming the file and the article, paragraph or question: no JSON, or not SQuAD's; and, as the `tally`
-        has it, a question with a field missing or of another type; an empty question, context or answer; an id that
-        stands twice; a question of v1.1 without an answer, one of v2.0 with answers that is marked is_impossible.
+    Raises InputError, naming the file and the article, paragraph or question: no JSON, or not SQuAD's; and, as the
+    `tally` has it, a question with a field missing or of another type; an empty question, context or answer; an id that
+    stands twice; a question of v1.1 without an answer, one of v2.0 with answers that is marked is_impossible.
     """
     examples, version_2 = _read(path, labelled=labelled, tally=tally or Tally())
     return Questions(tuple(examples), version_2)
@@ -77,8 +76,7 @@ def read_questions(path: str, *, labelled: bool = False, tally: Tally | None = N
 
     Lines have the fields question and context, and may have an id; else it is the row's number.
 
-    Raises:
-        InputError: as `read_squad` or `finetune.data.tables.jsonl_rows`; an empty question or context.
+    Raises InputError: as `read_squad` or `finetune.data.tables.jsonl_rows`; an empty question or context.
     """
     tally = tally or Tally()
     if labelled or (path != STANDARD_INPUT and suffix(path) != ".jsonl"):

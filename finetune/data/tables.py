@@ -27,8 +27,7 @@ LONGEST_ROW = 2**24  # characters
 class TableFormat:
     """How to read a table; the defaults go by the file's name.
 
-    Raises:
-        InputError: a delimiter that is empty or breaks lines, or has several characters with quoting.
+    Raises InputError: a delimiter that is empty or breaks lines, or has several characters with quoting.
     """
 
     delimiter: str | None = None  # None: a comma, in .tsv a tab; \t spelled out, as a shell passes it on, is a tab too
@@ -86,10 +85,9 @@ def read_rows(
     Rows must have as many fields as the header. Without a header they need at least the columns chosen: what stands
     after them is nobody's business. Blank lines are no rows, except in .txt.
 
-    Raises:
-        InputError, naming file and row: what cannot be read or is not UTF-8, no row at all, columns that are not there
-        (with those that are), quotation marks that do not close; and, as the `tally` has it, a bad row: one of another
-        number of fields, a line that is no JSON object or lacks a field.
+    Raises InputError, naming file and row: what cannot be read or is not UTF-8, no row at all, columns that are not
+    there (with those that are), quotation marks that do not close; and, as the `tally` has it, a bad row: one of
+    another number of fields, a line that is no JSON object or lacks a field.
     """
     table, tally = table or TableFormat(), tally or Tally()
     kind, lines = _kind(path, table, columns)
@@ -262,9 +260,8 @@ def given_rows(items: Iterable[Any], columns: Sequence[str], tally: Tally) -> It
     """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
     order, or, where one column is asked for, that value alone.
 
-    Raises:
-        InputError, naming the row, from 1, as the `tally` has it: a column that a mapping does not have, or another
-        number of values.
+    Raises InputError, naming the row, from 1, as the `tally` has it: a column that a mapping does not have, or another
+    number of values.
     """
 
     def chosen_of(numbered: tuple[int, Any]) -> Row:

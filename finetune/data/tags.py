@@ -75,8 +75,7 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 def tags_of(found: Sequence[Entity], length: int, scheme: Scheme) -> list[str]:
     """The tags that spell these entities in a sentence of `length` words.
 
-    Raises:
-        ValueError: entities that are not in the order of the words, overlap, or reach over the sentence's end.
+    Raises ValueError: entities that are not in the order of the words, overlap, or reach over the sentence's end.
     """
     tags = [OUTSIDE] * length
     before = Entity("", -1, 0)  # ends at the first word, but is no entity
@@ -139,8 +138,7 @@ def check_tags(
     With `fix`, what is impossible is read as conlleval reads it and written again. What is a tag in no scheme stays
     refused.
 
-    Raises:
-        InputError, naming file and row: a tag that the scheme does not allow there.
+    Raises InputError, naming file and row: a tag that the scheme does not allow there.
     """
     scheme: Any = find_scheme(examples) if asked == "auto" else asked
     checked = [replace(example, tags=tuple(map(plain, _tags(example)))) for example in examples]
@@ -216,8 +214,7 @@ def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme, path: str) -> 
 
     All, so that a sentence in dev may use I-x where training had entities of one word only.
 
-    Raises:
-        InputError: there is no entity at all.
+    Raises InputError: there is no entity at all.
     """
     kinds = sorted({entity.type for example in examples for entity in entities(_tags(example))})
     if not kinds:
@@ -228,8 +225,7 @@ def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme, path: str) -> 
 def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]:
     """The classes of a tagger whose tags spell no entities, such as parts of speech: the training file's, sorted.
 
-    Raises:
-        InputError: they are all the same.
+    Raises InputError: they are all the same.
     """
     found = sorted({tag for example in examples for tag in _tags(example)})
     if len(found) < 2:
@@ -240,8 +236,7 @@ def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]
 def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[list[int]]:
     """The index of each word's tag.
 
-    Raises:
-        InputError, naming file and row: a tag that is not among `labels`.
+    Raises InputError, naming file and row: a tag that is not among `labels`.
     """
     ids = {label: index for index, label in enumerate(labels)}
     for example in examples:

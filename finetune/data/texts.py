@@ -25,9 +25,8 @@ def read_texts(
     between `label_separator`s (None: commas; ; and | are refused), a list as JSON or Python writes it, a list with a 1
     or 0 for each class, whose name is its number then, or an object of classes with a 1 or 0 for each.
 
-    Raises:
-        InputError, naming file and row: as `read_rows`; an empty text or label; a label of another spelling; a target
-        that is no finite number.
+    Raises InputError, naming file and row: as `read_rows`; an empty text or label; a label of another spelling; a
+    target that is no finite number.
     """
     columns, tally = data_options.columns(labelled=labelled), tally or Tally()
     see = f"see {', '.join(columns)}".replace(", --label-column", " and --label-column")

@@ -32,8 +32,7 @@ def draw_confusion(path: Path, targets: Sequence[int], predictions: Sequence[int
     Colours are shares of the row, numbers are counts; where there is none the cell is empty. A label that no font here
     can write is drawn as its number, from 0. Above 80 classes the colours must do without numbers.
 
-    Raises:
-        OSError: it cannot be written.
+    Raises OSError: it cannot be written.
     """
     names = _names(labels)
     cell, font = (float(np.interp(len(labels), (FEW, MANY), sizes)) for sizes in (CELL_INCHES, FONT_POINTS))

@@ -50,9 +50,8 @@ def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
 
     What counts and correlates is imported here, which takes seconds: before the first step, and not after an epoch.
 
-    Raises:
-        InputError: the task has no such metric (with those that it has), or f1 is asked for where there are not two
-            classes, or torchmetrics is missing or broken.
+    Raises InputError: the task has no such metric (with those that it has), or f1 is asked for where there are not two
+    classes, or torchmetrics is missing or broken.
     """
     if task in COUNTED:
         import_torchmetrics()
@@ -67,10 +66,7 @@ def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
 
 
 def import_torchmetrics() -> None:
-    """
-    Raises:
-        InputError: it is missing or broken, or what it imports is: matplotlib, with settings of its own.
-    """
+    """Raises InputError: it is missing or broken, or what it imports is: matplotlib, with settings of its own."""
     try:
         importlib.import_module("torchmetrics.functional.classification")
     except Exception as error:  # of any library: there is no telling which

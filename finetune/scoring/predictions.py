@@ -32,8 +32,7 @@ Figures = dict[str, Any]  # how many examples, the metrics of all together, and 
 def score_command(options: ScoreOptions) -> None:
     """Prints the figures, and writes them where asked to.
 
-    Raises:
-        InputError: one of the files is not what it should be, or they don't belong together.
+    Raises InputError: one of the files is not what it should be, or they don't belong together.
     """
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.predictions))

@@ -24,8 +24,7 @@ def task_of_model(description: Description, directory: str) -> tuple[str, DataOp
 
     What was not fine-tuned here does not say so; then the class tells the task, and files are read in the usual way.
 
-    Raises:
-        InputError: it has no head of any task, or says what we don't know.
+    Raises InputError: it has no head of any task, or says what we don't know.
     """
     by_class = {task.model_class.__name__: name for name, task in TASKS.items()}
     if description.architecture not in by_class:

@@ -96,8 +96,7 @@ class Task(ABC, Generic[Example, Prediction]):
     def found_in(cls, data_options: Any, tokenizer: Tokenizer, examples: Sequence[Example], path: str) -> Self:
         """The task as the training file decides it: its labels, its tag scheme, where it has such.
 
-        Raises:
-            InputError: naming file and row, where nothing can be learned from it.
+        Raises InputError: naming file and row, where nothing can be learned from it.
         """
         return cls(data_options, tokenizer)
 
@@ -110,8 +109,7 @@ class Task(ABC, Generic[Example, Prediction]):
     def checked(self, examples: Sequence[Example], *, training: bool) -> tuple[list[Example], str]:
         """The examples that can be trained on or scored, and a phrase for the user where some cannot.
 
-        Raises:
-            InputError: naming file and row: a label that training never had.
+        Raises InputError: naming file and row: a label that training never had.
         """
         return list(examples), ""
 
@@ -122,8 +120,7 @@ class Task(ABC, Generic[Example, Prediction]):
     def fitting(self, examples: Sequence[Example], tally: Tally) -> list[Example]:
         """Those that the model can be asked.
 
-        Raises:
-            InputError: one cannot, as the `tally` has it.
+        Raises InputError: one cannot, as the `tally` has it.
         """
         reasons = self.misfits(examples)
         for reason in filter(None, reasons):
@@ -183,8 +180,7 @@ class Task(ABC, Generic[Example, Prediction]):
     def metric(self, name: str | None) -> str:
         """The figure that the best epoch is chosen by, higher is better: `name`, or the usual one.
 
-        Raises:
-            InputError: the task has no such figure.
+        Raises InputError: the task has no such figure.
         """
         return check_metric(self.name, name)
 

@@ -46,10 +46,7 @@ class AddTokensOptions:
 
 
 def add_tokens_command(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError: not a model directory, `out` is there already, no word, or one that can't be a token.
-    """
+    """Raises InputError: not a model directory, `out` is there already, no word, or one that can't be a token."""
     options = cli.parse(AddTokensOptions, args, prog="python -m minibert add-tokens", description=DESCRIPTION)
     writing.check_new(options.out)
     if not 0 <= options.seed < 2**32:
@@ -67,8 +64,7 @@ def add_tokens_command(args: Sequence[str]) -> None:
 def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     """The words of the command line, or of the one file that it names.
 
-    Raises:
-        InputError: no word, or one that can't be added; that of a file is named with its line.
+    Raises InputError: no word, or one that can't be added; that of a file is named with its line.
     """
     # The name of a text file that is not there would else become a token itself, as would that of a pipe or a device.
     files = [token for token in tokens if _is_no_directory(token) or token.endswith((".txt", ".gz"))]

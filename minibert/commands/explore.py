@@ -55,10 +55,8 @@ class ExploreOptions:
 
 
 def explore_command(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError: not a model directory, an empty or too long text, a file that can't be written, a second model of
-            another shape.
+    """Raises InputError: not a model directory, an empty or too long text, a file that can't be written, a second model
+    of another shape.
     """
     options = cli.parse(ExploreOptions, args, prog="python -m minibert explore", description=DESCRIPTION)
     cli.check_range(options, "max_tokens", low=SHORTEST)

@@ -35,8 +35,7 @@ class FillMaskOptions:
 def fill_mask_command(args: Sequence[str]) -> None:
     """Prints, for every [MASK], the likeliest tokens with their probabilities.
 
-    Raises:
-        InputError: no [MASK] in the text, no masked-LM head in the model, or more tokens than it has positions.
+    Raises InputError: no [MASK] in the text, no masked-LM head in the model, or more tokens than it has positions.
     """
     options = cli.parse(
         FillMaskOptions,

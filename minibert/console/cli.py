@@ -47,8 +47,7 @@ def parse(
     tyro.MISSING, must be given; where it is a dataclass, the fields of that are options as well.
     groups: what `--help` shows together, after all other options: title -> names of fields.
 
-    Raises:
-        InputError: an unknown option, a missing or malformed value: one line, with what was probably meant.
+    Raises InputError: an unknown option, a missing or malformed value: one line, with what was probably meant.
     """
     from minibert.console import parser  # here, so that importing a command costs nothing
 
@@ -67,10 +66,7 @@ def given_options(args: Sequence[str]) -> dict[str, str]:
 
 
 def refuse(given: Container[str], names: Iterable[str], because: str) -> None:
-    """
-    Raises:
-        InputError: one of `names` is among the options given.
-    """
+    """Raises InputError: one of `names` is among the options given."""
     for name in names:
         if name in given:
             raise InputError(f"{name} has no effect here: {because}")
@@ -88,8 +84,7 @@ class Range:
     def check(self, name: str, value: float) -> None:
         """That the option of the field `name` may be `value`, which `MOST` bounds as well.
 
-        Raises:
-            InputError: it may not; the message names the option and its bounds.
+        Raises InputError: it may not; the message names the option and its bounds.
         """
         if self.low <= value <= self.high and self.above < value < self.below and -MOST <= value <= MOST:
             return
@@ -112,8 +107,7 @@ BetweenZeroAndOne = Annotated[float, Range(above=0, below=1)]
 def check_ranges(options: object) -> None:
     """That every number of `options`, a dataclass, is within its `Range`; one that is None was not given.
 
-    Raises:
-        InputError: one is not.
+    Raises InputError: one is not.
     """
     for name, kind in get_type_hints(type(options), include_extras=True).items():
         value = getattr(options, name)
@@ -127,8 +121,7 @@ def check_ranges(options: object) -> None:
 def check_range(options: object, name: str, **bounds: float) -> None:
     """That the field `name` of `options` is within bounds that are not known beforehand, or None.
 
-    Raises:
-        InputError: as `Range.check`.
+    Raises InputError: as `Range.check`.
     """
     if (value := getattr(options, name)) is not None:
         Range(**bounds).check(name, value)
@@ -180,8 +173,7 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
 
     commands: name -> (its function as "module:function", imported only when asked for; what it does, in a line).
 
-    Raises:
-        InputError: there is no such command; and whatever the command raises.
+    Raises InputError: there is no such command; and whatever the command raises.
     """
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):

@@ -26,8 +26,7 @@ class Stream(io.RawIOBase):
     def write(self, data) -> int:  # type: ignore[no-untyped-def]  # any kind of bytes
         """As every raw stream's.
 
-        Raises:
-            OSError: once, naming the stream; what is written after that is for nobody and passed over.
+        Raises OSError: once, naming the stream; what is written after that is for nobody and passed over.
         """
         try:
             if self._raw is None:
@@ -53,8 +52,7 @@ class Stream(io.RawIOBase):
     def fileno(self) -> int:
         """The system's number of the stream.
 
-        Raises:
-            OSError: it has none, being closed.
+        Raises OSError: it has none, being closed.
         """
         if self._raw is None:
             raise io.UnsupportedOperation("fileno")

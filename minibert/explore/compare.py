@@ -16,9 +16,8 @@ from minibert.heads import Model
 def check_comparable(
     model: Model, other: Model, pieces: Sequence[str], other_pieces: Sequence[str], *, name: str, other_name: str
 ) -> None:
-    """
-    Raises:
-        InputError: another number of layers, of heads or of hidden dimensions, or the text is cut into other tokens.
+    """Raises InputError: another number of layers, of heads or of hidden dimensions, or the text is cut into other
+    tokens.
     """
     for field in ("num_hidden_layers", "num_attention_heads", "hidden_size"):
         ours, theirs = getattr(model.config, field), getattr(other.config, field)

@@ -39,9 +39,8 @@ def make_record(
     name: of the model, for the page's head; other: a second model of the same shape, its tokenizer and its name;
     progress: a bar on standard error while heads are switched off, where that is a terminal.
 
-    Raises:
-        InputError: an empty text, more tokens than the model has positions or than `max_tokens`, a text that is not
-            valid Unicode, a model in training mode, a second model that can't be compared.
+    Raises InputError: an empty text, more tokens than the model has positions or than `max_tokens`, a text that is not
+    valid Unicode, a model in training mode, a second model that can't be compared.
     """
     config = model.config
     batch, traced = traced_text(model, tokenizer, text, second, max_tokens)
@@ -73,8 +72,7 @@ def traced_text(
 ) -> tuple[Batch, dict[str, Tensor]]:
     """The batch of one, and every intermediate on it; a masked-LM head is asked at each [MASK].
 
-    Raises:
-        InputError: as `make_record`; or an intermediate is not finite, as after a training run that diverged.
+    Raises InputError: as `make_record`; or an intermediate is not finite, as after a training run that diverged.
     """
     batch = encode(tokenizer, model.config, text, second, max_tokens=max_tokens)
     batch = batch.to(model.encoder.embeddings.token.weight.device)

@@ -17,9 +17,8 @@ LONGEST_SHOWN = 2_000  # characters of a text; longer ones are cut on the page, 
 def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | None, *, max_tokens: int) -> Batch:
     """One text or pair as a batch of one, uncut.
 
-    Raises:
-        InputError: a text of which no token is left, or that is not valid Unicode; more tokens than the model has
-            positions, or than `max_tokens`.
+    Raises InputError: a text of which no token is left, or that is not valid Unicode; more tokens than the model has
+    positions, or than `max_tokens`.
     """
     batch = tokenizer(text, second)
     for number, (name, given) in enumerate((("text", text), ("second text", second))):

@@ -66,11 +66,11 @@ class Bert(model.Bert):
 def block_at(block: nn.Module, x: Tensor, mask: Tensor | None, layout: Unpadded) -> Tensor:
     """`Block.forward` with `SelfAttention.forward` in it, on lists of positions: (R, H), (B, 1, 1, T) -> (W, H)"""
     assert isinstance(block, Block)
-    attention = block.attention
+    attention, residual = block.attention, layout.residual(x)
     projected = layout.pad(attention.query_key_value(x))  # (B, T, 3H)
     query, key, value = map(attention.split_heads, projected.chunk(3, dim=-1))
     context = attention.merge_heads(attention.dot_product(query, key, value, mask))  # (B, T, H)
-    x = block.attention_norm(layout.residual(x) + block.dropout(attention.output(layout.select(context))))
+    x = block.attention_norm(residual + block.dropout(attention.output(layout.select(context))))
     return block.feed_forward_norm(x + block.dropout(block.feed_forward(x)))
 
 

@@ -64,9 +64,8 @@ def suffix(path: str) -> str:
 def check_path(path: str | Path) -> None:
     """Before the work is done, not after it: that it can be a path at all, of something that is there or is to be.
 
-    Raises:
-        InputError: it is empty, which would be the current directory, has a NUL, or the system takes no such path: too
-            long, a loop of links, not permitted.
+    Raises InputError: it is empty, which would be the current directory, has a NUL, or the system takes no such path:
+    too long, a loop of links, not permitted.
     """
     if not str(path):
         raise InputError("an empty name, expected a path")
@@ -84,10 +83,8 @@ def is_open_already(path: str | Path) -> bool:
 
 
 def check_file(path: str | Path) -> None:
-    """
-    Raises:
-        InputError: it is a directory, device, socket or named pipe, unless it `is_open_already`.
-        OSError, ValueError: as `open`.
+    """Raises InputError: it is a directory, device, socket or named pipe, unless it `is_open_already`; OSError,
+    ValueError: as `open`.
     """
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind in _NO_FILES and not is_open_already(path):
@@ -103,9 +100,8 @@ def open_file(path: str | Path) -> io.BufferedReader:
 def read_small(path: str | Path, *, limit: int = SMALL_FILE) -> str:
     """The text of a UTF-8 file that is to be held as a whole; a byte-order mark is left out.
 
-    Raises:
-        InputError: as `check_file`, or it has more than `limit` bytes.
-        OSError, ValueError: it can't be opened, or is not UTF-8; who reads it says what was expected.
+    Raises InputError: as `check_file`, or it has more than `limit` bytes; OSError, ValueError: it can't be opened, or
+    is not UTF-8; who reads it says what was expected.
     """
     content = read_small_bytes(path, limit=limit)
     try:
@@ -129,9 +125,8 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
 
     Lines end with a line feed, and with nothing else that Unicode calls a line break: texts are full of those.
 
-    Raises:
-        InputError: the file cannot be read, is damaged gzip, has a line of more than `LONGEST_LINE` bytes, ends its
-            lines with carriage returns alone, or is not UTF-8: then the first bad byte is named.
+    Raises InputError: the file cannot be read, is damaged gzip, has a line of more than `LONGEST_LINE` bytes, ends its
+    lines with carriage returns alone, or is not UTF-8: then the first bad byte is named.
     """
     for row, line, is_whole in _pieces(path):
         if not is_whole:
@@ -217,8 +212,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 def read_texts(path: str) -> list[str]:
     """The lines of a file of one text a line, without their ends; an empty line is an empty text.
 
-    Raises:
-        InputError: as `read_lines`, or not one line in it; its name is that of a table or of JSON lines.
+    Raises InputError: as `read_lines`, or not one line in it; its name is that of a table or of JSON lines.
     """
     if suffix(path) in (*NO_TEXT_SUFFIXES, ".jsonl"):
         raise InputError(f"{path}: {suffix(path)} is not read, expected one text a line and nothing else, as in .txt")
@@ -270,8 +264,7 @@ def _command(path: str, mend: str, prefix: str) -> str:
 def parse_json(text: str) -> Any:
     """What JSON says, and no more: Python's reader takes NaN and Infinity too, which other programs refuse.
 
-    Raises:
-        ValueError, RecursionError: as `json.loads`.
+    Raises ValueError, RecursionError: as `json.loads`.
     """
 
     def refuse(word: str) -> None:
@@ -283,8 +276,7 @@ def parse_json(text: str) -> Any:
 def parse_object(line: str, where: str) -> dict[str, Any]:
     """The object in a line of a .jsonl file.
 
-    Raises:
-        InputError: it is none; the message begins with `where`.
+    Raises InputError: it is none; the message begins with `where`.
     """
     try:
         record = parse_json(line)
@@ -301,8 +293,8 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
 def check_text(value: object, what: str) -> str:
     """`value` itself; `what` names it in the message ("reviews.csv:17: column 'review'").
 
-    Raises:
-        InputError: it is no string, or nothing but white space, or holds half a surrogate pair, which JSON can spell.
+    Raises InputError: it is no string, or nothing but white space, or holds half a surrogate pair, which JSON can
+    spell.
     """
     if not isinstance(value, str):
         raise InputError(f"{what} is {json_type(value)}, expected a string")

@@ -10,10 +10,7 @@ from minibert.errors import InputError
 
 
 def check_fields(instance: Any) -> None:
-    """
-    Raises:
-        InputError: a field of the dataclass has a value of another type, as `typed`.
-    """
+    """Raises InputError: a field of the dataclass has a value of another type, as `typed`."""
     for name, kind in get_type_hints(type(instance)).items():
         value = getattr(instance, name)
         typed(float(value) if isinstance(value, float) else value, kind, name)  # NumPy's float64 is a float as well
@@ -22,8 +19,7 @@ def check_fields(instance: Any) -> None:
 def typed(value: Any, kind: Any, name: str = "") -> Any:
     """`value` as `kind`: a whole number as a float, a list as a tuple, an object as a dataclass; 1.0 or true is no 1.
 
-    Raises:
-        InputError: it is something else; the message begins with `name`, and the place inside that.
+    Raises InputError: it is something else; the message begins with `name`, and the place inside that.
     """
     import msgspec  # here: `--help` does without
 

@@ -34,10 +34,7 @@ def sha256(path: Path) -> str:
 
 
 def check_new(directory: str | Path) -> None:
-    """
-    Raises:
-        InputError: something is there already, or as `check_path`.
-    """
+    """Raises InputError: something is there already, or as `check_path`."""
     check_path(directory)
     if os.path.lexists(directory):
         raise InputError(f"{directory}: is there already; give a directory that is not")
@@ -47,9 +44,8 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
     """
     reads: the files (- is standard input) and directories that the work is made of, by whatever name.
 
-    Raises:
-        InputError: `path` is a directory, or in one that is not there or may not be written to, or writing it would
-            replace one of those files, or one that belongs to one of those directories; or as `check_path`.
+    Raises InputError: `path` is a directory, or in one that is not there or may not be written to, or writing it would
+    replace one of those files, or one that belongs to one of those directories; or as `check_path`.
     """
     check_path(path)
     if path.is_dir():

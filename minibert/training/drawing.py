@@ -27,8 +27,7 @@ def figure_for(
     Text is no markup: `$`, `_`, `^` and a backslash are drawn as they stand. The user's own settings of matplotlib have
     no say: they may ask for LaTeX, or for fonts that are not there.
 
-    Raises:
-        OSError: it cannot be written.
+    Raises OSError: it cannot be written.
     """
     # Here and not above: importing matplotlib takes longer than many a command that draws nothing. No pyplot: its
     # global state wants a display and keeps figures alive.

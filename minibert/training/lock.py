@@ -19,9 +19,7 @@ class Held(InputError):
 def hold(path: Path, *, busy: str) -> Iterator[None]:
     """Holds the lock that the file `path` stands for. A kill leaves the file, and the next holder takes it away.
 
-    Raises:
-        Held: another process holds it; `busy` is the message.
-        OSError: the file can't be made.
+    Raises Held: another process holds it; `busy` is the message; OSError: the file can't be made.
     """
     lock = FileLock(path, mode=0o644)  # else it might try out first, with a file of its own, what the disk can do
     try:

@@ -42,8 +42,7 @@ from minibert.training.state import State, save_state
 def opened(run: RunDirectory, processes: Processes, check: Callable[[], RunStatus]) -> Iterator[bool]:
     """A run's directory, looked at by `check` and then locked. Gives whether there is anything left to do.
 
-    Raises:
-        InputError: as `check`, or another process is training there.
+    Raises InputError: as `check`, or another process is training there.
     """
     if decided_by_first(processes, check) is RunStatus.FINISHED:
         say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
@@ -109,8 +108,7 @@ class Training(ABC, Generic[Batch, Sums]):
     def restore(self, state: State | None) -> None:
         """Goes back to a saved state, where there is one.
 
-        Raises:
-            InputError: it is that of another run.
+        Raises InputError: it is that of another run.
         """
         if state is None:
             if self.options.resume:
@@ -126,9 +124,8 @@ class Training(ABC, Generic[Batch, Sums]):
     def go(self) -> None:
         """From where the run stands to its result.
 
-        Raises:
-            RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept.
-            Interrupted: by a signal; the state was saved.
+        Raises RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept;
+        Interrupted: by a signal; the state was saved.
         """
         if self.processes.is_main:
             writing.clear_leftovers(self.run.path)
@@ -220,10 +217,7 @@ class Training(ABC, Generic[Batch, Sums]):
         return [*self.processes.sum(losses.tolist()), *counts]
 
     def stop_unless_finite(self, sums: Sums, gradient_norm: float) -> None:
-        """
-        Raises:
-            RunStopped: before the step is applied, naming step, losses and the last good state.
-        """
+        """Raises RunStopped: before the step is applied, naming step, losses and the last good state."""
         if not all(map(math.isfinite, (*sums, gradient_norm))):
             raise RunStopped(
                 f"step {self.progress.step + 1}: not finite: {self.not_finite(sums, gradient_norm)}; last good state: "
@@ -271,8 +265,7 @@ class Training(ABC, Generic[Batch, Sums]):
     def save(self) -> None:
         """Saves the state; every process holds the same, so the first one writes.
 
-        Raises:
-            RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
+        Raises RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
         """
         self.saved_at = self.progress.seconds
         check_finite(self.model, step=self.progress.step, last_good=self.run.newest_state)
@@ -309,8 +302,7 @@ class Training(ABC, Generic[Batch, Sums]):
     def load_extra_state(self, state: State) -> None:
         """What `state` gave, taken up again, beside weights, optimizers and progress.
 
-        Raises:
-            InputError: the state is that of another run.
+        Raises InputError: the state is that of another run.
         """
 
     @abstractmethod

@@ -169,8 +169,7 @@ def check_room(parts: Mapping[str, int], device: torch.device, *, processes: int
 
     parts: as `needs`; processes: of the run; smaller: what the user may change, to need less.
 
-    Raises:
-        InputError: it needs more than there is.
+    Raises InputError: it needs more than there is.
     """
     if device.type == "cuda":
         import torch

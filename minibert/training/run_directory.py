@@ -70,8 +70,7 @@ class RunDirectory:
     def is_finished(self) -> bool:
         """Whether the summary is there, and whole: of a damaged one, a resume makes another from the last state.
 
-        Raises:
-            InputError: no file stands there, but something that could not be replaced by one.
+        Raises InputError: no file stands there, but something that could not be replaced by one.
         """
         try:
             return isinstance(json.loads(read_small(self.summary)), dict)
@@ -81,16 +80,12 @@ class RunDirectory:
     def locked(self) -> AbstractContextManager[None]:
         """Keeps a second run out of the directory as long as this process lives.
 
-        Raises:
-            InputError: another process is at it, such as a worker that outlived its killed `torchrun`.
+        Raises InputError: another process is at it, such as a worker that outlived its killed `torchrun`.
         """
         return hold(self.lock, busy=f"{self.path}: another process is training there")
 
     def status(self, options: RunOptions) -> RunStatus:
-        """
-        Raises:
-            InputError: the directory holds something else, another run, or an unfinished one and no `--resume`.
-        """
+        """Raises InputError: it holds something else, another run, or an unfinished one and there is no `--resume`."""
         check_path(self.path)
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return RunStatus.NEW

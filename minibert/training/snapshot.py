@@ -58,8 +58,7 @@ def trained(model: nn.Module) -> dict[str, Tensor]:
 def restore(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
     """Puts back what `snapshot` took.
 
-    Raises:
-        InputError: optimizer state that does not fit.
+    Raises InputError: optimizer state that does not fit.
     """
     put_back(model, {name.removeprefix(WEIGHTS): t for name, t in tensors.items() if name.startswith(WEIGHTS)})
     load_optimizer_tensors(model, optimizers, tensors)
@@ -76,8 +75,7 @@ def put_back(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def check_finite(model: nn.Module, *, step: int, last_good: str) -> None:
     """That no parameter holds an infinity or NaN: such a state is not worth keeping.
 
-    Raises:
-        RunStopped: one does; the message names it, the step, and the state that is kept, `last_good`.
+    Raises RunStopped: one does; the message names it, the step, and the state that is kept, `last_good`.
     """
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():

@@ -55,8 +55,7 @@ CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the
 class PrepareOptions:
     """What decides the content of the arrays, and how many processes make them.
 
-    Raises:
-        InputError: an option has the wrong type or is out of range; the message names it.
+    Raises InputError: an option has the wrong type or is out of range; the message names it.
     """
 
     corpus: tuple[str, ...]
@@ -119,10 +118,9 @@ def prepare(options: PrepareOptions, directory: str | Path) -> None:
     SIGINT, SIGTERM and SIGHUP stop it at the next document. As processes are spawned, a script that calls this needs
     the usual `if __name__ == "__main__"`.
 
-    Raises:
-        InputError: the corpus is refused, has too few documents, or `directory` is there already and not empty.
-        RunStopped: the disk is full, or a worker process was killed.
-        Interrupted: by a signal. Then, as after any other error, nothing is left behind.
+    Raises InputError: the corpus is refused, has too few documents, or `directory` is there already and not empty;
+    RunStopped: the disk is full, or a worker process was killed; Interrupted: by a signal. Then, as after any other
+    error, nothing is left behind.
     """
     check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
     check_path(directory)
@@ -330,8 +328,7 @@ def _built_aside(directory: Path) -> Iterator[Path]:
     What a killed run left there is removed first; a run that goes on is told by its lock, which dies with it. The lock
     is a file beside both, since Windows renames no directory that holds an open file.
 
-    Raises:
-        InputError: `directory` is there and not empty, can't be made, or is being made by another run.
+    Raises InputError: `directory` is there and not empty, can't be made, or is being made by another run.
     """
     target = real_path(directory)
     partial, leftover, lock = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "leftover", "lock"))

@@ -89,8 +89,7 @@ class Manifest:
     def read(cls, directory: Path) -> Manifest:
         """Reads and checks `manifest.json`.
 
-        Raises:
-            InputError: missing, unreadable, of another format version, or with a field missing or malformed.
+        Raises InputError: missing, unreadable, of another format version, or with a field missing or malformed.
         """
         path = directory / MANIFEST
         try:
@@ -150,8 +149,7 @@ def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpu
         directory: where `prepare` wrote.
         check: compares every file's checksum (about a second for a gigabyte); sizes are compared in any case.
 
-    Raises:
-        InputError: not a prepared directory, of another format, damaged, or made with another tokenizer.
+    Raises InputError: not a prepared directory, of another format, damaged, or made with another tokenizer.
     """
     check_path(directory)
     directory = Path(directory)

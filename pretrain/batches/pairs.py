@@ -53,10 +53,7 @@ class PairOptions:
         return self.objective != "none"
 
     def check_room(self) -> None:
-        """
-        Raises:
-            InputError: sequences so short that nothing can be asked of a text in them.
-        """
+        """Raises InputError: sequences so short that nothing can be asked of a text in them."""
         if self.room < 2:
             shortest = self.seq_len - self.room + 2
             raise InputError(f"--seq-len must be at least {shortest}: special tokens and some text, not {self.seq_len}")

@@ -57,10 +57,7 @@ class InspectOptions:
 
 
 def inspect_command(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError: bad options, or `--data` is no whole directory of token arrays.
-    """
+    """Raises InputError: bad options, or `--data` is no whole directory of token arrays."""
     options = cli.parse(InspectOptions, args, prog=PROG, description=DESCRIPTION)
     cli.check_ranges(options)
     if options.no_nsp:

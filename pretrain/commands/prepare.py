@@ -32,10 +32,7 @@ class PrepareCommand:
 
 
 def prepare_command(args: Sequence[str]) -> None:
-    """
-    Raises:
-        InputError: bad options or text; nothing is left behind.
-    """
+    """Raises InputError: bad options or text; nothing is left behind."""
     command = cli.parse(PrepareCommand, args, prog=PROG, description=DESCRIPTION)
     made, kind = command.options.tokenizer is not None, command.options.tokenizer_kind
     refuse_vocabulary_options(cli.given_options(args), kind=kind, made=made)

@@ -20,8 +20,7 @@ CutWords = Callable[[str], Iterator[tuple[int, int]]]  # text -> the [start, end
 def word_cutter(segmenter: Segmenter) -> CutWords:
     """What cuts a text into words, of which none is left out.
 
-    Raises:
-        InputError: the segmenter is not installed.
+    Raises InputError: the segmenter is not installed.
     """
     try:
         import jieba

@@ -265,8 +265,7 @@ def _watch(place: Path, seen: Any, cut: Cut | None) -> None:
 def spread(keys: Sequence[Any], work: Callable[[Any], Any], jobs: int) -> Iterator[tuple[Any, Any]]:
     """Each key with what `work` makes of it, as it comes; each in a process of its own, `jobs` at a time.
 
-    Raises:
-        RuntimeError: with the traceback of what `work` raised.
+    Raises RuntimeError: with the traceback of what `work` raised.
     """
     waiting, running = list(reversed(keys)), {}
     while waiting or running:

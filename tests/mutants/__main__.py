@@ -96,8 +96,7 @@ def copy_tree(to: Path) -> Path:
 def pytest(copy: Path, arguments: list[str], seconds: float | None = None, **notes: object) -> list[dict[str, Any]]:
     """Runs pytest in a copy of the tree; returns how each phase of each test ended.
 
-    Raises:
-        TimeoutError: it took longer than `seconds`, and was killed.
+    Raises TimeoutError: it took longer than `seconds`, and was killed.
     """
     outcomes = copy.with_name(f"{copy.name}.jsonl")
     outcomes.write_text("")
