@@ -6,10 +6,7 @@ import sys
 
 from minibert.console import cli
 
-COMMANDS = {
-    "prepare": "only the vocabulary and the token arrays",
-    "inspect": "what the model will be shown",
-}
+COMMANDS = {"prepare": "only the vocabulary and the token arrays", "inspect": "what the model will be shown"}
 
 
 def command() -> None:

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from minibert.training.curves import Line, Panel, draw_curves
 from minibert.training.metrics_log import read_metrics
-from pretrain.batches.pairs import PairObjective
+from pretrain.evaluate import HeldOut
 
 
-def draw_run(
-    path: Path, metrics: Path, report: Callable[[str], None], *, unigram_loss: float, objective: PairObjective
-) -> None:
+def draw_run(path: Path, metrics: Path, report: Callable[[str], None], heldout: HeldOut) -> None:
     """Masked-LM loss with the unigram baseline, held-out accuracy, the pairs' loss, learning rate, throughput.
 
     What is damaged in the log is told to `report`.
@@ -24,17 +22,17 @@ def draw_run(
             "Masked language model",
             "loss, nats a token",
             [line("training", "mlm_loss", smoothed=True), line("held out", "heldout_mlm_loss", points=True)],
-            baselines=[("unigram baseline", unigram_loss)],
+            baselines=[("unigram baseline", heldout.unigram_loss)],
         ),
         Panel("Masked tokens told right", "share, held out", [line("held out", "heldout_mlm_accuracy", points=True)]),
     ]
-    if objective != "none":
-        training, heldout = f"{objective}_loss", f"heldout_{objective}_loss"
+    if (objective := heldout.objective) != "none":
+        training, evaluated = f"{objective}_loss", f"heldout_{objective}_loss"
         panels.append(
             Panel(
                 "Next-sentence prediction" if objective == "nsp" else "Sentence order",
                 "loss, nats a pair",
-                [line("training", training, smoothed=True), line("held out", heldout, points=True)],
+                [line("training", training, smoothed=True), line("held out", evaluated, points=True)],
                 baselines=[("chance", 0.6931)],
             )
         )

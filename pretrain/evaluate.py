@@ -36,8 +36,8 @@ class HeldOutFigures:
     mlm_loss: float  # nats a masked token
     mlm_loss_per_byte: float | None  # nats a UTF-8 byte of those tokens; None where all are unknown to the vocabulary
     mlm_accuracy: float
-    nsp_accuracy: float | None  # None where next-sentence prediction is not learned
-    nsp_loss: float | None  # nats a pair
+    nsp_accuracy: float | None = None  # None where next-sentence prediction is not learned
+    nsp_loss: float | None = None  # nats a pair
     sop_accuracy: float | None = None  # the same of sentence order
     sop_loss: float | None = None
 
@@ -71,14 +71,13 @@ class HeldOut:
                 sums += batch_sums(model, held.to(device))
         model.train(was_training)
         mlm, nsp, mlm_right, nsp_right, masked, pairs = processes.sum(sums.tolist())
+        name = self.objective
+        of_pairs = {f"{name}_loss": nsp / pairs, f"{name}_accuracy": nsp_right / pairs} if name != "none" else {}
         return HeldOutFigures(
             mlm_loss=mlm / masked,
             mlm_loss_per_byte=mlm / masked / self.bytes_a_target if self.bytes_a_target else None,
             mlm_accuracy=mlm_right / masked,
-            nsp_loss=nsp / pairs if self.objective == "nsp" else None,
-            nsp_accuracy=nsp_right / pairs if self.objective == "nsp" else None,
-            sop_loss=nsp / pairs if self.objective == "sop" else None,
-            sop_accuracy=nsp_right / pairs if self.objective == "sop" else None,
+            **of_pairs,
         )
 
 
@@ -96,8 +95,7 @@ def _batches(corpus: PreparedCorpus, options: PairOptions) -> list[PretrainBatch
     masker = Masker.of(corpus.tokenizer, rate=MASK_RATE, whole_words=False)
     scored = np.repeat(arrays.scored, np.diff(arrays.sentence_starts))
     maker = BatchMaker(arrays, corpus.tokenizer, options, masker, seed=SEED, scored=scored)
-    pairs = sum(len(block) for block in plan.epoch(0))
-    pairs = min(pairs, max(BATCH_SIZE, MOST_TOKENS // options.seq_len))
+    pairs = min(sum(map(len, plan.epoch(0))), max(BATCH_SIZE, MOST_TOKENS // options.seq_len))
     parts = -(-pairs // BATCH_SIZE)
     return maker.micro_batches(plan, start=0, stop=pairs, parts=parts)
 

@@ -158,9 +158,8 @@ class PretrainOptions:
 
     def pairs(self, phase: int, tokenizer: Tokenizer) -> PairOptions:
         """What decides the pairs of a phase."""
-        return PairOptions(
-            self.phases[phase][0], self.pair_objective, short_share=self.short_share, separators=tokenizer.separators
-        )
+        seq_len, separators = self.phases[phase][0], tokenizer.separators
+        return PairOptions(seq_len, self.pair_objective, short_share=self.short_share, separators=separators)
 
     def check(self) -> None:
         """Raises InputError: an option is missing, out of range, or contradicts another; the message names it."""
@@ -180,10 +179,8 @@ class PretrainOptions:
     def _check_phases(self) -> None:
         if not self.phases:
             raise InputError("--phases is empty: give at least one sequence length with its share of the run")
-        smallest = 4 if self.pair_objective == "none" else 5
         for seq_len, share in self.phases:
-            if seq_len < smallest:
-                raise InputError(f"--seq-len must be at least {smallest}: special tokens and some text, not {seq_len}")
+            PairOptions(seq_len, self.pair_objective).check_room()
             if not 0 < share <= 1:
                 raise InputError(f"--phases: a share must be above 0 and at most 1, not {share}")
         total = sum(share for _, share in self.phases)
@@ -205,11 +202,10 @@ class PretrainOptions:
         return plain_values(self, without=NOT_DECISIVE)
 
 
-# Where a run lives, how it is computed, how often it reports, and what `resolve` has worked into other fields.
-NOT_DECISIVE = {
-    "out", "resume", "recipe", "seq_len", "no_nsp", "save_every", "save_seconds", "evaluations", "log_every", "device",
-    "compile",
-}  # fmt: skip
+# What belongs to one run alone, and shorthands that `resolve` works into other fields.
+NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
+# That, and how a run is computed, and how often it reports.
+NOT_DECISIVE = NOT_IN_RECIPES | {"save_every", "save_seconds", "evaluations", "log_every", "device", "compile"}
 
 
 # What decides a vocabulary that is still to be trained.
@@ -228,10 +224,6 @@ def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) 
         cli.refuse(given, CHINESE_OPTIONS, "only a wordpiece vocabulary makes characters words")
 
 
-# What belongs to one run alone, and shorthands for other keys.
-NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
-
-
 def parse_options(args: Sequence[str]) -> PretrainOptions:
     """The options of a run: a recipe's values, overridden by the command line.
 
@@ -245,9 +237,8 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
                            ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip
         if name in given:
             defaults.pop(replaced, None)
-    options = resolve(
-        cli.parse(PretrainOptions, args, prog=PROG, description=DESCRIPTION, defaults=defaults, groups=GROUPS)
-    )
+    parsed = cli.parse(PretrainOptions, args, prog=PROG, description=DESCRIPTION, defaults=defaults, groups=GROUPS)
+    options = resolve(parsed)
     options.check()
     _refuse_without_effect(options, given)
     return options
@@ -270,8 +261,7 @@ def _refuse_without_effect(options: PretrainOptions, given: Container[str]) -> N
     for applies, names, because in pointless:
         if applies:
             cli.refuse(given, names, because)
-    made = bool(options.init or options.tokenizer)
-    refuse_vocabulary_options(given, kind=options.tokenizer_kind, made=made)
+    refuse_vocabulary_options(given, kind=options.tokenizer_kind, made=bool(options.init or options.tokenizer))
 
 
 def resolve(options: PretrainOptions) -> PretrainOptions:
@@ -299,8 +289,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{name}: no readable TOML ({error})") from error
     types = get_type_hints(PretrainOptions)
-    unknown = sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES)
-    if unknown:
+    if unknown := sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES):
         near = did_you_mean(unknown[0], types.keys() - NOT_IN_RECIPES)
         raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set{near}")
     with naming(name):

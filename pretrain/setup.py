@@ -110,8 +110,7 @@ def check_fit(corpus: PreparedCorpus, options: PretrainOptions, *, processes: in
         raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {options.init}")
     for phase in range(len(options.phases)):
         options.pairs(phase, corpus.tokenizer).check_room()
-    documents = min(corpus.train.documents, corpus.heldout.documents)
-    if options.nsp and documents < 2:
+    if options.nsp and min(corpus.train.documents, corpus.heldout.documents) < 2:
         raise InputError(
             f"{corpus.directory}: next-sentence prediction needs at least two documents to train on and two held out; "
             "add documents or use --no-nsp"
@@ -135,9 +134,7 @@ def check_memory(
     weights = parameter_count(config, "BertForMaskedLM" if options.pair_objective == "none" else "BertForPreTraining")
     activations, batches = [], []
     for phase, (seq_len, _) in enumerate(options.phases):
-        length = seq_len
-        if corpus is not None:
-            length = mean_length(corpus.train, options.pairs(phase, corpus.tokenizer))
+        length = seq_len if corpus is None else mean_length(corpus.train, options.pairs(phase, corpus.tokenizer))
         sequences = options.batch_size // (processes * options.accumulate)
         masked = int(options.mask_rate * sequences * (length - 3))
         passes = Passes(sequences, length, sequences + masked, number, dropout=options.dropout > 0, on_gpu=on_gpu)
@@ -158,9 +155,8 @@ def check_memory(
     )
     if not on_gpu:
         parts["batches"] = max(batches)
-    smaller = (
-        f"a smaller {'--init' if options.init else '--model'}, --batch-size or --seq-len, or a larger --accumulate,"
-    )
+    model = "--init" if options.init else "--model"
+    smaller = f"a smaller {model}, --batch-size or --seq-len, or a larger --accumulate,"
     return check_room(parts, device, processes=processes, smaller=smaller)
 
 
@@ -196,8 +192,7 @@ def build_model(
 
     begin: give it its first weights; where a saved state or another process will bring them, that would be in vain.
     """
-    config = model_config(options, corpus.tokenizer)
-    config = config.replace(
+    config = model_config(options, corpus.tokenizer).replace(
         hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout, classifier_dropout=None
     )
     generator = torch.Generator().manual_seed(options.seed)

@@ -1,8 +1,4 @@
-"""A pretraining run: what its batches, losses, evaluations and result are. The loop is `minibert.training.loop`.
-
-python -m pretrain --corpus pydocs --out runs/first
-torchrun --nproc-per-node 2 -m pretrain --corpus pydocs --out runs/first
-"""
+"""A pretraining run: what its batches, losses, evaluations and result are. The loop is `minibert.training.loop`."""
 
 from __future__ import annotations
 
@@ -152,8 +148,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
 
     def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Where the data's plan is, and what the run must find again."""
-        config = self.model.config.to_dict()
-        return {}, {"block_counts": self.plan.block_counts, "data": self.data, "config": config}
+        return {}, {"block_counts": self.plan.block_counts, "data": self.data, "config": self.model.config.to_dict()}
 
     # ------------------------------------------------------------------ data
 
@@ -229,15 +224,10 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         """Of the mean loss of the chosen tokens plus that of the pairs."""
         config = self.model.config
         counts = [
-            (
-                batch.masked,
-                len(batch.next_sentence_labels),
-                batch.tokens,
-                batch.positions,
-                training_operations(config, batch.lengths.tolist(), batch.masked),
-            )
+            (batch.masked, len(batch.next_sentence_labels), batch.tokens, batch.positions,
+             training_operations(config, batch.lengths.tolist(), batch.masked))
             for batch in micro_batches
-        ]
+        ]  # fmt: skip
         return PretrainSums(*self.accumulate(micro_batches, [sum(column) for column in zip(*counts, strict=True)]))
 
     def count(self, sums: PretrainSums) -> None:
@@ -310,10 +300,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
         self.model.config = kept
         summary = self.summary()
-        draw = partial(
-            draw_run, metrics=self.run.metrics, report=self.say, unigram_loss=self.heldout.unigram_loss,
-            objective=self.options.pair_objective,
-        )  # fmt: skip
+        draw = partial(draw_run, metrics=self.run.metrics, report=self.say, heldout=self.heldout)
         drawn = draw_or_say(self.run.curves, draw, self.say)
         writing.write_whole_text(self.run.summary, json.dumps(summary, indent=2) + "\n")
         for name, value in summary.items():
@@ -343,16 +330,14 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         """On GPUs: the most memory of one, and which share of what they multiply at best the model's products were."""
         if self.device.type != "cuda":
             return {}  # measuring it takes seconds there
-        peak = torch.cuda.max_memory_reserved(self.device)  # before the ceiling's matrices; with that of graphs
+        # Before the ceiling's matrices; with the memory of graphs.
+        figures: dict[str, float] = {"peak_gpu_bytes": torch.cuda.max_memory_reserved(self.device)}
         try:
             ceiling = self.processes.world_size * measured_peak(self.precision.dtype, self.device)
+            figures["model_flops_utilization"] = self.progress.operations / self.progress.seconds / ceiling
         except RuntimeError as error:  # no room left beside the model
             self.say(f"model_flops_utilization: not measured: {str(error).splitlines()[0]}")
-            return {"peak_gpu_bytes": peak}
-        return {
-            "peak_gpu_bytes": peak,
-            "model_flops_utilization": self.progress.operations / self.progress.seconds / ceiling,
-        }
+        return figures
 
 
 def backward_pass(

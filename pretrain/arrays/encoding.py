@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import in_running_text
 from pretrain.arrays.heldout import text_hash
+from pretrain.arrays.shards import Tokens
 from pretrain.text.word_bounds import Segmenter, goes_on, word_cutter
 
 REMEMBERED_WORDS = 2**16  # in a worker, 15 MB or so ...
@@ -24,7 +25,7 @@ REMEMBERED_CHARACTERS = 2**22  # ... in any case
 class TokenBlock:
     """One side's documents of one chunk, tokenised. Sentences without a token are dropped, and then empty documents."""
 
-    tokens: NDArray[np.unsignedinteger]  # (n,)
+    tokens: Tokens  # (n,)
     sentence_lengths: NDArray[np.int64]  # (S,)
     document_sentences: NDArray[np.int64]  # (D,) sentences of each document
     paragraph_sentences: NDArray[np.int64]  # (P,) sentences of each paragraph, 0 possible
@@ -46,9 +47,7 @@ class Encoder:
         self._goes_on: dict[str, list[bool]] = {}  # the same parts
         self._characters = 0  # of these
 
-    def __call__(
-        self, sentences: list[str], dtype: str
-    ) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64], NDArray[np.bool_] | None]:
+    def __call__(self, sentences: list[str], dtype: str) -> tuple[Tokens, NDArray[np.int64], NDArray[np.bool_] | None]:
         """Tokens (n,) of all sentences, how many each has (S,), and with a segmenter which go on with a word (n,)."""
         split = [self._tokenizer.parts(sentence) for sentence in sentences]
         parts = list(itertools.chain.from_iterable(split))

@@ -22,28 +22,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minibert.console.cli import NO_ROOM
+from minibert.console.cli import NO_ROOM, option_name
 from minibert.errors import InputError, RunStopped
 from minibert.files.text import check_path
-from minibert.files.writing import new_directory, parents_made, real_path
+from minibert.files.writing import new_directory, parents_made, real_path, sha256
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import Kind
 from minibert.training.lock import hold
+from pretrain.arrays import shards
 from pretrain.arrays.encoding import TokenBlock, encode, encoder_of, running_sentences
 from pretrain.arrays.heldout import HeldOutChoice, are_unseen, text_hash
-from pretrain.arrays.shards import (
-    CONTINUES_WORD,
-    FILES,
-    FORMAT,
-    NOT_ALWAYS,
-    POSITION_DTYPE,
-    TOKEN_DTYPES,
-    Manifest,
-    SideCounts,
-    SideWriter,
-    append_array,
-    file_record,
-)
 from pretrain.arrays.workers import Workers, peak_rss_bytes, stop_requests
 from pretrain.text.corpus import check_corpus, read_documents, split_document
 from pretrain.text.word_bounds import Segmenter, word_cutter
@@ -94,8 +82,8 @@ class PrepareOptions:
         for name, lowest, highest in (("vocab_size", smallest, 2**24), ("workers", 0, 1024)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-                option = "--" + name.replace("_", "-")
-                raise InputError(f"{option}: expected a whole number from {lowest} to {highest}, not {value!r}")
+                expected = f"expected a whole number from {lowest} to {highest}"
+                raise InputError(f"{option_name(name)}: {expected}, not {value!r}")
 
     def vocabulary_options(self) -> dict[str, Any]:
         """What `Tokenizer.train` is given beside the size: the options that this kind of vocabulary has."""
@@ -154,15 +142,15 @@ def _build(options: PrepareOptions, tokenizer: Tokenizer | None, directory: Path
             )
         tokenizer.save(directory)
     with _timed(seconds, "tokenise"):
-        dtype = TOKEN_DTYPES[tokenizer.vocab_size > 2**16]
+        dtype = shards.TOKEN_DTYPES[tokenizer.vocab_size > 2**16]
         train, heldout = _tokenise(options, spool, tokenizer, dtype, directory, workers)
     with _timed(seconds, "checksum"):
         spool.path.unlink()
-        there = (*FILES, *(name for name in NOT_ALWAYS if (directory / name).exists()))
-        files = {name: file_record(directory / name) for name in there}
+        there = (*shards.FILES, *(name for name in shards.NOT_ALWAYS if (directory / name).exists()))
+        files = {name: shards.FileRecord((directory / name).stat().st_size, sha256(directory / name)) for name in there}
     seconds["total"] = sum(seconds.values())
-    Manifest(
-        format=FORMAT,
+    shards.Manifest(
+        format=shards.FORMAT,
         options={name: value for name, value in asdict(options).items() if name != "workers"},
         vocab_size=tokenizer.vocab_size,
         tokenizer_fingerprint=tokenizer.fingerprint,
@@ -200,10 +188,8 @@ def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
     choice = HeldOutChoice(options.documents_a_side)
     blocks: list[tuple[int, int]] = []
     offset = 0
-    documents = read_documents(
-        options.corpus, text_field=options.text_field, document_per_line=options.document_per_line
-    )
-    chunks = _chunks(documents)
+    corpus = read_documents(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
+    chunks = _chunks(corpus)
     tasks = ((texts, options.sentence_per_line) for texts in chunks)
     # Closed at once after an error, since `pydocs` is read by processes of its own.
     with contextlib.closing(chunks), path.open("wb") as file, _bar("reading", None) as bar:
@@ -269,15 +255,14 @@ def _is_held_out(line: bytes, threshold: int) -> bool:
 
 
 def _paragraphs(line: bytes) -> list[list[str]]:
-    paragraphs: list[list[str]] = json.loads(line[16:])
-    return paragraphs
+    return json.loads(line[16:])
 
 
 def _tokenise(
     options: PrepareOptions, spool: _Spool, tokenizer: Tokenizer, dtype: str, directory: Path, workers: Workers
-) -> tuple[SideCounts, SideCounts]:
+) -> tuple[shards.SideCounts, shards.SideCounts]:
     """Writes the arrays of both sides, and returns their counts (training, held out)."""
-    train, heldout = (SideWriter(directory / side, dtype, tokenizer.vocab_size) for side in ("train", "heldout"))
+    train, heldout = (shards.SideWriter(directory / side, dtype, tokenizer.vocab_size) for side in ("train", "heldout"))
     passed = directory / "paragraphs"  # uint64 hashes of the training side's, too many to remember
     hashes, sentences = [], []  # of the held-out side's paragraphs
     tasks = ((spool.path, *block, spool.threshold, directory, dtype, options.word_segmenter) for block in spool.blocks)
@@ -285,9 +270,9 @@ def _tokenise(
         for train_block, heldout_block in workers.map(_tokenise_block, tasks):
             train.append(train_block.tokens, train_block.sentence_lengths, train_block.document_sentences)
             heldout.append(heldout_block.tokens, heldout_block.sentence_lengths, heldout_block.document_sentences)
-            append_array(passed, train_block.paragraph_hashes, "<u8")
+            shards.append_array(passed, train_block.paragraph_hashes, "<u8")
             if train_block.continues_word is not None:
-                append_array(directory / "train" / CONTINUES_WORD, train_block.continues_word, "?")
+                shards.append_array(directory / "train" / shards.CONTINUES_WORD, train_block.continues_word, "?")
             hashes.append(heldout_block.paragraph_hashes)
             sentences.append(heldout_block.paragraph_sentences)
             bar.set_postfix_str(f"{train.tokens + heldout.tokens:,} tokens", refresh=False)
@@ -299,8 +284,8 @@ def _tokenise(
     if not scored.any():
         raise InputError("every paragraph held out also stands in a training document: nothing is left to evaluate on")
     passed.unlink()
-    append_array(directory / "heldout" / "scored.bin", scored, "?")
-    append_array(directory / "train" / "token_counts.bin", train.token_counts, POSITION_DTYPE)
+    shards.append_array(directory / "heldout" / "scored.bin", scored, "?")
+    shards.append_array(directory / "train" / "token_counts.bin", train.token_counts, shards.POSITION_DTYPE)
     return train.counts(tokenizer.unk_id, train.sentences), heldout.counts(tokenizer.unk_id, int(scored.sum()))
 
 

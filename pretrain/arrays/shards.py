@@ -34,6 +34,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 POSITION_DTYPE = "<i8"
 TOKEN_DTYPES = ("<u2", "<u4")
+Tokens = NDArray[np.unsignedinteger]  # of one of these
 
 _SIDE_FILES = ("tokens.bin", "sentence_starts.bin", "document_starts.bin")
 FILES = (
@@ -113,7 +114,7 @@ class Manifest:
 class TokenArrays:
     """One side of the corpus. The arrays are mapped from disk and can't be written to."""
 
-    tokens: NDArray[np.unsignedinteger]  # (n,)
+    tokens: Tokens  # (n,)
     sentence_starts: NDArray[np.int64]  # (S+1,) positions in `tokens`
     document_starts: NDArray[np.int64]  # (D+1,) positions in `sentence_starts`
     scored: NDArray[np.bool_]  # (S,) whether the held-out loss counts the sentence; all True on the training side
@@ -123,11 +124,6 @@ class TokenArrays:
     def documents(self) -> int:
         """D, the number of documents."""
         return len(self.document_starts) - 1
-
-    @property
-    def sentences(self) -> int:
-        """S, the number of sentences of all documents."""
-        return len(self.sentence_starts) - 1
 
 
 @dataclass(frozen=True)
@@ -145,9 +141,7 @@ class PreparedCorpus:
 def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpus:
     """Opens what `prepare` wrote. Nothing but the tokenizer is read into memory.
 
-    Args:
-        directory: where `prepare` wrote.
-        check: compares every file's checksum (about a second for a gigabyte); sizes are compared in any case.
+    check: compares every file's checksum (about a second for a gigabyte); sizes are compared in any case.
 
     Raises InputError: not a prepared directory, of another format, damaged, or made with another tokenizer.
     """
@@ -181,9 +175,7 @@ class SideWriter:
         for name in ("sentence_starts.bin", "document_starts.bin"):
             append_array(directory / name, np.zeros(1), POSITION_DTYPE)
 
-    def append(
-        self, tokens: NDArray[np.unsignedinteger], lengths: NDArray[np.int64], document_sentences: NDArray[np.int64]
-    ) -> None:
+    def append(self, tokens: Tokens, lengths: NDArray[np.int64], document_sentences: NDArray[np.int64]) -> None:
         """Appends tokens (n,), the tokens of each sentence (S,), and the sentences of each document (D,)."""
         sentence_starts = self.tokens + np.cumsum(lengths)  # of the sentences that follow
         document_starts = self.sentences + np.cumsum(document_sentences)
@@ -204,11 +196,6 @@ def append_array(path: Path, array: NDArray[Any], dtype: str) -> None:
     """Appends raw numbers to a file, which is made where there is none."""
     with path.open("ab") as file:
         file.write(np.ascontiguousarray(array, dtype).data)
-
-
-def file_record(path: Path) -> FileRecord:
-    """Size and checksum of a file as it is now."""
-    return FileRecord(path.stat().st_size, sha256(path))
 
 
 def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:

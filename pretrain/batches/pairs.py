@@ -29,6 +29,7 @@ PairObjective = Literal["nsp", "sop", "none"]
 
 # One pair: where its two ranges of tokens begin, how long they are, and whether B is not what follows A.
 PAIR = np.dtype([("a_start", "i8"), ("a_length", "i4"), ("b_start", "i8"), ("b_length", "i4"), ("not_next", "?")])
+Pair = tuple[int, int, int, int, bool]  # the same, while a block is planned
 
 DOCUMENTS_IN_A_BLOCK = 4096
 
@@ -126,17 +127,18 @@ def plan_block(
     arrays: TokenArrays, documents: NDArray[np.int64], options: PairOptions, rng: random.Random
 ) -> NDArray[np.void]:
     """The pairs of some documents, in random order."""
-    pairs: list[tuple[int, int, int, int, bool]] = []
+    pairs: list[Pair] = []
     coin = NextCoin(rng)
     for document in documents.tolist():
         first, last = arrays.document_starts[document : document + 2].tolist()
         starts = arrays.sentence_starts[first : last + 1].tolist()
         if options.objective == "nsp":
-            pairs.extend(_document_pairs(arrays, document, starts, options, rng, coin))
+            pairs += _document_pairs(arrays, document, starts, options, rng, coin)
         elif options.objective == "sop":
-            pairs.extend(_document_orders(starts, options, rng))
-        else:
-            pairs.extend(_document_segments(starts, options, rng))
+            pairs += _document_orders(starts, options, rng)
+        else:  # each chunk is an A without a B
+            for begin, end in _chunks(starts, options, rng):
+                pairs.append((*_truncate(starts[begin], starts[end] - starts[begin], 0, 0, options.room, rng), False))
     rng.shuffle(pairs)
     return np.array(pairs, PAIR)
 
@@ -167,7 +169,7 @@ class NextCoin:
 
 def _document_pairs(
     arrays: TokenArrays, document: int, starts: list[int], options: PairOptions, rng: random.Random, coin: NextCoin
-) -> Iterator[tuple[int, int, int, int, bool]]:
+) -> Iterator[Pair]:
     """The pairs of one document; `starts` are its sentences' first tokens, and one past its last."""
     sentence, sentences = 0, len(starts) - 1
     while sentence < sentences:
@@ -185,17 +187,12 @@ def _document_pairs(
         yield *_truncate(a_start, a_length, b_start, b_length, options.room, rng), is_random
 
 
-def _document_orders(
-    starts: list[int], options: PairOptions, rng: random.Random
-) -> Iterator[tuple[int, int, int, int, bool]]:
+def _document_orders(starts: list[int], options: PairOptions, rng: random.Random) -> Iterator[Pair]:
     """For sentence order: the chunks of one document, each as two segments in their order or swapped.
 
     A chunk of one sentence is split within it, so that all text is learned from.
     """
-    sentence, sentences = 0, len(starts) - 1
-    while sentence < sentences:
-        target = _target_length(options, rng)
-        end = min(bisect_left(starts, starts[sentence] + target, lo=sentence + 1), sentences)
+    for sentence, end in _chunks(starts, options, rng):
         first, last = starts[sentence], starts[end]
         if end - sentence > 1:
             middle = starts[rng.randrange(sentence + 1, end)]
@@ -205,18 +202,15 @@ def _document_orders(
         is_swapped = rng.random() < 0.5
         (a_start, a_length), (b_start, b_length) = reversed(pair) if is_swapped else pair
         yield *_truncate(a_start, a_length, b_start, b_length, options.room, rng), is_swapped
-        sentence = end
 
 
-def _document_segments(
-    starts: list[int], options: PairOptions, rng: random.Random
-) -> Iterator[tuple[int, int, int, int, bool]]:
-    """Without pairs: the chunks of one document as they are, each an A without a B."""
+def _chunks(starts: list[int], options: PairOptions, rng: random.Random) -> Iterator[tuple[int, int]]:
+    """The sentences [begin, end) of one document that fill a target length, one chunk after another."""
     sentence, sentences = 0, len(starts) - 1
     while sentence < sentences:
         target = _target_length(options, rng)
         end = min(bisect_left(starts, starts[sentence] + target, lo=sentence + 1), sentences)
-        yield *_truncate(starts[sentence], starts[end] - starts[sentence], 0, 0, options.room, rng), False
+        yield sentence, end
         sentence = end
 
 

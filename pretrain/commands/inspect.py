@@ -50,11 +50,6 @@ class InspectOptions:
     seed: cli.Seed = 0
     """of pairs and masks; as in the run"""
 
-    def pairs(self, tokenizer: Tokenizer) -> PairOptions:
-        """What decides the pairs."""
-        objective: PairObjective = "none" if self.no_nsp else self.pair_objective
-        return PairOptions(self.seq_len, objective, short_share=self.short_share, separators=tokenizer.separators)
-
 
 def inspect_command(args: Sequence[str]) -> None:
     """Raises InputError: bad options, or `--data` is no whole directory of token arrays."""
@@ -63,7 +58,9 @@ def inspect_command(args: Sequence[str]) -> None:
     if options.no_nsp:
         cli.refuse(cli.given_options(args), ("--pair-objective",), "--no-nsp stands for --pair-objective none")
     corpus = open_prepared(options.data)
-    pairs = options.pairs(corpus.tokenizer)
+    objective: PairObjective = "none" if options.no_nsp else options.pair_objective
+    separators = corpus.tokenizer.separators
+    pairs = PairOptions(options.seq_len, objective, short_share=options.short_share, separators=separators)
     pairs.check_room()
     if pairs.objective == "nsp" and corpus.train.documents < 2:
         raise InputError(f"{options.data}: pairs need at least two documents; use --no-nsp")

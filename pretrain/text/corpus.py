@@ -16,11 +16,10 @@ from tqdm import tqdm
 
 from minibert.errors import InputError
 from minibert.files.text import (
-    LONE_SURROGATE,
     LONGEST_LINE,
     NO_TEXT_SUFFIXES,
     check_file,
-    json_type,
+    check_text,
     parse_object,
     read_lines,
     read_pieces,
@@ -64,10 +63,6 @@ def read_documents(
 def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_per_line: bool = False) -> None:
     """Checks a corpus without reading it: InputError names the path that is missing, empty or without text, or an
     option for files of another kind than there are."""
-    if not corpus:
-        raise InputError("--corpus: nothing given, expected 'pydocs' or paths of text")
-    if not text_field:
-        raise InputError("--text-field: empty, expected the name of the field that holds the text")
     for entry in corpus:
         if entry == EMBEDDED:
             continue
@@ -156,7 +151,9 @@ def _text_documents(path: Path, *, document_per_line: bool) -> Iterator[str]:
         if lines and (ends or too_long):
             yield "\n".join(lines)
             if not (ends or noted):
-                _note_split(path, row)
+                limit = f"{LONGEST_DOCUMENT:,} bytes without a blank line"
+                note = f"note     {path}:{row}: {limit}; a document ends here, as after as many more"
+                tqdm.write(note, file=sys.stderr)
                 noted = True
             lines, size = [], 0
         if text:
@@ -165,14 +162,6 @@ def _text_documents(path: Path, *, document_per_line: bool) -> Iterator[str]:
         last = row
     if lines:
         yield "\n".join(lines)
-
-
-def _note_split(path: Path, row: int) -> None:
-    where = (
-        f"{path}:{row}: {LONGEST_DOCUMENT:,} bytes without a blank line; a document ends here, as after as many more"
-    )
-    with tqdm.external_write_mode(sys.stderr):
-        print(f"note     {where}", file=sys.stderr)
 
 
 def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:
@@ -184,11 +173,6 @@ def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:
             present = ", ".join(repr(name) for name in list(record)[:5]) or "none"
             raise InputError(f"{path}:{number}: no field {text_field!r}, the fields are {present} (see --text-field)")
         text = record[text_field]
-        if not isinstance(text, str):
-            raise InputError(f"{path}:{number}: field {text_field!r} is {json_type(text)}, expected a string")
-        if LONE_SURROGATE.search(text):
-            raise InputError(
-                f"{path}:{number}: field {text_field!r} holds half a surrogate pair, expected whole characters"
-            )
-        if text.strip():
+        if not isinstance(text, str) or text.strip():
+            text = check_text(text, f"{path}:{number}: field {text_field!r}")
             yield text.replace("\r\n", "\n").strip()

@@ -99,10 +99,9 @@ def _topics() -> Iterator[list[Piece]]:
 
 def _pieces_of_files(files: list[Path]) -> Iterator[list[Piece]]:
     # Spawned, not forked: the caller may hold torch's threads. The workers import this module and nothing heavy.
-    workers = min(usable_cores(), 8)
-    unparsed = 0
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
+    unparsed = 0
+    with ProcessPoolExecutor(min(usable_cores(), 8), context, initializer=start_worker) as pool:
         for pieces in pool.map(pieces_of_file, files, chunksize=16):
             unparsed += pieces is None
             yield pieces or []

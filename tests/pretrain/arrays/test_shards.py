@@ -47,10 +47,11 @@ def edit_manifest(directory: Path, **fields: Any) -> None:
 def test_opened_arrays_have_the_counts_of_the_manifest(prepared: Path) -> None:
     corpus = open_prepared(prepared)
     for side, counts in ((corpus.train, corpus.manifest.train), (corpus.heldout, corpus.manifest.heldout)):
-        assert (side.documents, side.sentences, len(side.tokens)) == (counts.documents, counts.sentences, counts.tokens)
+        assert (side.documents, len(side.tokens)) == (counts.documents, counts.tokens)
+        assert side.sentence_starts.shape == (counts.sentences + 1,)
         assert side.sentence_starts[-1] == len(side.tokens)
-        assert side.document_starts[-1] == side.sentences
-        assert side.scored.shape == (side.sentences,)
+        assert side.document_starts[-1] == counts.sentences
+        assert side.scored.shape == (counts.sentences,)
     assert corpus.train.documents + corpus.heldout.documents == 40
     assert corpus.token_counts.tolist() == np.bincount(corpus.train.tokens, minlength=60).tolist()
 

@@ -191,13 +191,6 @@ def test_cheap_checks_name_the_path(tmp_path: Path, name: str, problem: str) -> 
         check_corpus([str(tmp_path / name)])
 
 
-def test_an_empty_corpus_or_field_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^--corpus: nothing given"):
-        check_corpus([])
-    with pytest.raises(InputError, match=r"^--text-field: empty"):
-        check_corpus(["pydocs"], text_field="")
-
-
 @pytest.mark.parametrize("name", ["a.txt.gz", "a.jsonl"])
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, name: str) -> None:
     document = "Some words of a document. " * 40
