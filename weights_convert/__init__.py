@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["from_hf", "to_hf", "verify"]
 
-_HOMES = {
-    "from_hf": "weights_convert.convert",
-    "to_hf": "weights_convert.convert",
-    "verify": "weights_convert.parity",
-}
+_HOMES = {"from_hf": "weights_convert.convert", "to_hf": "weights_convert.convert", "verify": "weights_convert.parity"}
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

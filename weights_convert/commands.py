@@ -61,9 +61,8 @@ class FromHfOptions:
 def from_hf_command(args: Sequence[str]) -> None:
     """Raises InputError: as `weights_convert.convert.from_hf`."""
     options = cli.parse(FromHfOptions, args, prog="python -m weights_convert from-hf", description=FROM_HF)
-    conversion = from_hf(
-        options.directory, options.out, new_head=torch.Generator().manual_seed(0) if options.new_head else None
-    )
+    new_head = torch.Generator().manual_seed(0) if options.new_head else None
+    conversion = from_hf(options.directory, options.out, new_head=new_head)
     if conversion.prefix:
         terminal.say(f"{conversion.prefix} is taken off every key")
     terminal.say(*conversion.ledger.lines())
@@ -158,7 +157,6 @@ def verify_command(args: Sequence[str]) -> None:
     )
     terminal.say(*report.lines())
     if options.json is not None:
-        content = json.dumps(report.to_json(), indent=2) + "\n"
-        write_whole_text(Path(options.json), content)
+        write_whole_text(Path(options.json), json.dumps(report.to_json(), indent=2) + "\n")
     if not report.agrees:
         raise CheckFailed(f"{report.model} does not give the numbers of {report.reference}: see the table")

@@ -166,10 +166,7 @@ def _names(family: Family) -> dict[str, str]:
 
 
 def _family(fields: Mapping[str, Any]) -> Family:
-    """The first published configs don't say their kind; then it is told by what only it has.
-
-    Raises InputError: a kind of model that minibert does not do.
-    """
+    """The first published configs don't say their kind; then it is told by what only it has."""
     if "model_type" not in fields:
         if "n_layers" in fields:
             return DISTILBERT

@@ -92,10 +92,8 @@ def choose_architecture(described: Described, keys: Iterable[str], *, source: st
     """
     family = described.family
     modules = {family.in_table_spelling(key).rpartition(".")[0] for key in keys}
-    if described.reference_class is not None:
-        name = family.our_class(described.reference_class)
-    else:
-        name = _class_of(modules, family, source)
+    named = described.reference_class
+    name = _class_of(modules, family, source) if named is None else family.our_class(named)
     if name in MASKED_LM and not described.tied and family.decoder not in modules:
         raise InputError(f"{source}/config.json: tie_word_embeddings is false, but the weights have no decoder")
     if name is None:

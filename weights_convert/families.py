@@ -48,11 +48,10 @@ class Names:
 class Family:
     """One of the reference's kinds of model."""
 
-    model_type: str  # as `config.json` has it
+    model_type: str  # as `config.json` has it; also the encoder's name in a model with a head
     class_prefix: str  # of its classes' names
     classes: tuple[str, ...]  # those of ours that it has
-    encoder: str  # the encoder's name in a model with a head; the keys of an encoder's own files lack it
-    encoder_parts: str  # a pattern: what those keys begin with
+    encoder_parts: str  # a pattern: what the keys of an encoder's own files begin with, without its name before them
     decoder: str  # the masked-LM head's last layer, whose weight is the token embedding
     table: Table
     places: Places  # beside what the modules of the table show: their outputs, and what they are given
@@ -110,7 +109,7 @@ class Family:
     def in_table_spelling(self, key: str) -> str:
         """A file's key as the table spells it; one that means nothing to it stays unknown."""
         for pattern, replacement in (
-            (rf"^(?=({self.encoder_parts})\.)", f"{self.encoder}."),  # the files of an encoder without a head
+            (rf"^(?=({self.encoder_parts})\.)", f"{self.model_type}."),  # of an encoder without a head
             (r"LayerNorm\.gamma$", "LayerNorm.weight"),  # converted from the original TensorFlow weights
             (r"LayerNorm\.beta$", "LayerNorm.bias"),
             (rf"^{re.escape(self.decoder)}\.bias$", f"{self.table['mlm_head.decoder'][0]}.bias"),
@@ -127,13 +126,9 @@ class Family:
     def dropped(self) -> dict[str, str]:
         """Keys that hold no weights -> why they are left out."""
         return {
-            f"{self.encoder}.embeddings.position_ids": "a buffer: positions are counted in the forward pass",
-            f"{self.encoder}.embeddings.token_type_ids": "a buffer: segments are all A where none are given",
+            f"{self.model_type}.embeddings.position_ids": "a buffer: positions are counted in the forward pass",
+            f"{self.model_type}.embeddings.token_type_ids": "a buffer: segments are all A where none are given",
         }
-
-    def differing(self, config: BertConfig) -> dict[str, Any]:
-        """The fields in which this family could not have `config`, with the values that it has."""
-        return {name: value for name, value in self.fixed.items() if getattr(config, name) != value}
 
 
 # --- Their names -----------------------------------------------------------------------------------------------------
@@ -214,7 +209,6 @@ BERT = Family(
     model_type="bert",
     class_prefix="Bert",
     classes=(*ENCODERS, "BertForPreTraining", "BertForMaskedLM", "BertForNextSentencePrediction", *TASK_MODELS[1:]),
-    encoder="bert",
     encoder_parts="embeddings|encoder|pooler",
     decoder="cls.predictions.decoder",
     table=_table(0, encoder="bert", block="bert.encoder.layer.{}"),
@@ -230,7 +224,6 @@ ROBERTA = Family(
     model_type="roberta",
     class_prefix="Roberta",
     classes=(*ENCODERS, *TASK_MODELS),
-    encoder="roberta",
     encoder_parts="embeddings|encoder|pooler",
     decoder="lm_head.decoder",
     table=_table(1, encoder="roberta", block="roberta.encoder.layer.{}"),
@@ -256,7 +249,6 @@ DISTILBERT = Family(
     model_type="distilbert",
     class_prefix="DistilBert",
     classes=("Bert", *TASK_MODELS),
-    encoder="distilbert",
     encoder_parts="embeddings|transformer",
     decoder="vocab_projector",
     table=_table(2, encoder="distilbert", block=_LAYER),
@@ -295,7 +287,6 @@ ALBERT = Family(
     model_type="albert",
     class_prefix="Albert",
     classes=(*ENCODERS, "BertForPreTraining", *TASK_MODELS),
-    encoder="albert",
     encoder_parts="embeddings|encoder|pooler|pooler_activation",
     decoder="predictions.decoder",
     table=_table(3, encoder="albert", block=_BLOCK),
@@ -337,8 +328,8 @@ def family_of(config: BertConfig) -> Family:
         family = ROBERTA
     else:
         family = BERT if config.type_vocab_size else DISTILBERT
-    apart = [f"{name} {getattr(config, name)!r} where it has {value!r}" for name, value in
-             family.differing(config).items()]  # fmt: skip
+    apart = [f"{name} {getattr(config, name)!r} where it has {value!r}" for name, value in family.fixed.items()
+             if getattr(config, name) != value]  # fmt: skip
     if family is ALBERT and config.embedding_size is None:
         apart.append("no embedding_size")
     if apart:

@@ -3,8 +3,8 @@
 The map is total both ways. Every key of a file is mapped, repeats another key's numbers, or is dropped with a reason;
 any other key is an error. Every parameter of ours is filled exactly once, or drawn afresh where that was asked for.
 
-"Key" is a name of theirs, "parameter" one of ours, always as in a model with heads (`encoder.…`, `bert.…`): the names
-in an encoder's own files are completed to that first. A block that all layers share has the names of the first.
+"Key" is a name of theirs, "parameter" one of ours, always as in a model with heads (`bert.…`, `encoder.…`). A block
+that all layers share has the names of the first.
 """
 
 from __future__ import annotations
@@ -226,5 +226,5 @@ def to_keys(model: Model) -> dict[str, Tensor]:
         for key, part in zip(keys_of(name, table), parameter.chunk(len(keys_of(name, table))), strict=True)
     }
     if architecture in ENCODERS:  # the reference's class for these has no `bert.` within it
-        return {key.removeprefix(f"{family.encoder}."): tensor for key, tensor in weights.items()}
+        return {key.removeprefix(f"{family.model_type}."): tensor for key, tensor in weights.items()}
     return weights

@@ -1,6 +1,5 @@
 """The same batches through the reference implementation and ours, compared value by value, down to every gradient.
 
-Both run on seeded batches of ragged lengths and both segments, padded right, left and not at all, without dropout.
 What is compared, how nearly the two must agree and why: docs/verification.md.
 """
 

@@ -25,13 +25,7 @@ KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", 
 ENCODER_FILES = tuple(f"sentence_{kind}_config.json" for kind in KINDS)
 ALL_FILES = (MODULES, SETTINGS, *ENCODER_FILES, "*/config.json")
 
-ENCODER_KINDS = (
-    "Transformer",
-    "BERT",
-    "RoBERTa",
-    "DistilBERT",
-    "ALBERT",
-)  # the first classes had a name for each family
+ENCODER_KINDS = ("Transformer", "BERT", "RoBERTa", "DistilBERT", "ALBERT")  # the first had a name for each family
 POOLING, NORMALIZE = "Pooling", "Normalize"
 # Of old files a flag each; several together are vectors side by side.
 FLAGS = {
@@ -139,10 +133,7 @@ def encoder_file(encoder: Path) -> Path:
 
 
 def _modes(directory: Path) -> list[str]:
-    """The poolings that a module's file asks for, in the order in which they stand side by side.
-
-    Raises InputError: it is missing, or damaged.
-    """
+    """The poolings that a module's file asks for, in the order in which they stand side by side."""
     path = directory / "config.json"
     if not path.is_file():
         raise InputError(f"{path}: missing; {MODULES} says that the pooling is told there")
@@ -157,20 +148,16 @@ def _modes(directory: Path) -> list[str]:
 
 
 def _max_length(encoder: Path, fields: dict[str, Any], config: BertConfig) -> int | None:
-    """The most tokens of a text; None where that is as many as the model has positions, or more.
-
-    New versions leave it to the tokenizer's config.
-
-    Raises InputError: no number.
-    """
-    for place, name in ((encoder_file(encoder), "max_seq_length"), (encoder / TOKENIZER_CONFIG, "model_max_length")):
-        length = (fields if name == "max_seq_length" else _object(place)).get(name)
-        if length is None:
-            continue
-        if isinstance(length, bool) or not isinstance(length, int | float) or length < 1:
-            raise InputError(f"{place}, {name}: expected a number of tokens, found {length!r}")
-        return int(length) if length < config.longest else None
-    return None
+    """The most tokens of a text; None where that is as many as the model has positions, or more."""
+    place, name = encoder_file(encoder), "max_seq_length"
+    if (length := fields.get(name)) is None:  # new versions leave it to the tokenizer's config
+        place, name = encoder / TOKENIZER_CONFIG, "model_max_length"
+        length = _object(place).get(name)
+    if length is None:
+        return None
+    if isinstance(length, bool) or not isinstance(length, int | float) or length < 1:
+        raise InputError(f"{place}, {name}: expected a number of tokens, found {length!r}")
+    return int(length) if length < config.longest else None
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -40,7 +40,6 @@ def likely_cause(divergence: Divergence) -> str | None:
 
 
 def _not_there(divergence: Divergence) -> str:
-    """A value that one side lacks."""
     ours, theirs = (run.config.num_hidden_layers for run in (divergence.ours, divergence.theirs))
     if divergence.name.startswith("blocks.") and ours != theirs:
         return f"ours has {ours} blocks, the reference {theirs}"
@@ -49,7 +48,6 @@ def _not_there(divergence: Divergence) -> str:
 
 
 def _not_finite(divergence: Divergence) -> str | None:
-    """A value that is no number: where it comes from."""
     name = divergence.name
     for side, run in (("the reference's", divergence.theirs), ("our", divergence.ours)):
         if not all(each.isfinite().all() for each in run.weight_and_bias(name) if each is not None):
@@ -172,7 +170,6 @@ KNOWN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _activation(divergence: Divergence) -> Predictions:
-    """Another activation."""
     owner, _, last = divergence.name.rpartition(".")
     before = {"pooler": "pooler.dense", "mlm_head": "mlm_head.dense"}.get(owner or last, f"{owner}.inner")
     given, wanted = divergence.theirs.values[before], divergence.theirs.values[divergence.name]

@@ -6,15 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from minibert.verification.causes import likely_cause
-from minibert.verification.differences import (
-    Divergence,
-    Row,
-    differences,
-    judged,
-    judged_by_cost,
-    weight_rows,
-    worst,
-)
+from minibert.verification.differences import Divergence, Row, differences, judged, judged_by_cost, weight_rows, worst
 from minibert.verification.runs import Run
 from minibert.verification.samples import Sample
 from minibert.verification.weight_causes import weights_not_reached

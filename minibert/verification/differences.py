@@ -93,7 +93,7 @@ def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:
     for name in in_one_order(theirs.values, ours.values):
         mine, wanted = (sample.real_part(run.values[name]) if name in run.values else None for run in (ours, theirs))
         found["value", name] = difference(mine, wanted)
-    largest = max(largest_entry(gradient) for gradient in theirs.gradients.values() if gradient is not None)
+    largest = max(float(gradient.abs().max()) for gradient in theirs.gradients.values() if gradient is not None)
     for name in in_one_order(theirs.parameters, ours.parameters):
         found["gradient", name] = difference(ours.gradients.get(name), theirs.gradients.get(name), scale=largest)
     return found
@@ -132,13 +132,8 @@ def difference(ours: Tensor | None, theirs: Tensor | None, scale: float | None =
     else:
         apart = (ours.double() - theirs.double()).abs()
         largest, mean = float(apart.max()), float(apart.mean())
-    scale = largest_entry(measured) if scale is None else scale
+    scale = float(measured.abs().max()) if scale is None else scale
     return Difference(largest, mean, measured.numel(), scale, spread=float(measured.abs().double().mean()), note=note)
-
-
-def largest_entry(tensor: Tensor) -> float:
-    """Without its sign."""
-    return float(tensor.abs().max())
 
 
 # --- Verdicts --------------------------------------------------------------------------------------------------------

@@ -23,10 +23,3 @@ def values_of(module: str) -> tuple[str, ...]:
     name = module.removeprefix("encoder.")
     owner, _, last = name.rpartition(".")
     return tuple(f"{owner}.{part}" for part in QUERY_KEY_VALUE) if last == "query_key_value" else (name,)
-
-
-def module_of(value: str) -> str:
-    """The way back: the module that makes an intermediate."""
-    owner, _, last = value.rpartition(".")
-    module = f"{owner}.query_key_value" if last in QUERY_KEY_VALUE else value
-    return f"encoder.{module}" if module.startswith(("embeddings", "blocks")) else module

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from minibert.config import BertConfig
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tracing import intermediates, watched
-from minibert.verification.names import QUERY_KEY_VALUE, module_of, parameters_of, values_of
+from minibert.verification.names import QUERY_KEY_VALUE, parameters_of, values_of
 from minibert.verification.samples import Sample, loss_of
 
 
@@ -28,7 +28,10 @@ class Run:
 
     def module_of(self, value: str) -> str:
         """The module that makes an intermediate, as `parameters` has it."""
-        module = module_of(value)
+        owner, _, last = value.rpartition(".")
+        module = f"{owner}.query_key_value" if last in QUERY_KEY_VALUE else value
+        if module.startswith(("embeddings", "blocks")):
+            module = f"encoder.{module}"
         if self.config.share_layers and f"{module}.weight" not in self.parameters:
             return re.sub(r"\.blocks\.\d+\.", ".blocks.0.", module)
         return module
@@ -89,10 +92,7 @@ def run_ours(model: Model, sample: Sample) -> Run:
     model.zero_grad()
     with torch.no_grad(), watched(model) as calls:
         our_loss(model, sample)
-    given: dict[str, Tensor] = {}
-    for call in calls:
-        if call.inputs:
-            given |= dict.fromkeys(values_of(call.name), call.inputs[0])
+    given = {value: call.inputs[0] for call in calls if call.inputs for value in values_of(call.name)}
     parameters = {name: [parameter] for name, parameter in parameters_of(model).items()}
     return finished(model.config, intermediates(model, calls), given, our_loss(model, sample), parameters)
 

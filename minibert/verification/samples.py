@@ -7,24 +7,16 @@ padding; and for each class random targets under their usual names.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minibert import heads
 from minibert.config import BertConfig
-from minibert.heads import (
-    BertForMaskedLM,
-    BertForMultipleChoice,
-    BertForNextSentencePrediction,
-    BertForPreTraining,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    BertWithPooler,
-    Model,
-)
+from minibert.heads import Model
 from minibert.model import Bert
 
 PADDINGS = ("right", "left", "none")
@@ -45,25 +37,20 @@ class Sample:
 
     def arguments(self, model: Model) -> dict[str, Tensor | None]:
         """What a model of this class is called with, whoever wrote it; no mask where nothing is padded."""
-        arguments: dict[str, Tensor | None] = {
-            "input_ids": self.input_ids,
-            "token_type_ids": self.token_type_ids,
-            "attention_mask": None if self.padding == "none" else self.real,
-        }
-        if isinstance(model, BertForMultipleChoice):
-            return {
-                name: None if given is None else given.unflatten(0, (-1, CHOICES)) for name, given in arguments.items()
-            }
-        return arguments
+        ids, segments, real = self.input_ids, self.token_type_ids, self.real
+        if isinstance(model, heads.BertForMultipleChoice):
+            ids, segments, real = (each.unflatten(0, (-1, CHOICES)) for each in (ids, segments, real))
+        mask = None if self.padding == "none" else real
+        return {"input_ids": ids, "token_type_ids": segments, "attention_mask": mask}
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Sample:
         """The same batch on a device, targets that are numbers in a number format."""
-        targets = {
-            name: target.to(device, dtype if target.is_floating_point() else None)
-            for name, target in self.targets.items()
-        }
-        ids, segments = self.input_ids.to(device), self.token_type_ids.to(device)
-        return Sample(self.padding, ids, segments, self.real.to(device), targets)
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+        targets = {name: moved(target) for name, target in self.targets.items()}
+        return Sample(self.padding, moved(self.input_ids), moved(self.token_type_ids), moved(self.real), targets)
 
     def real_part(self, value: Tensor) -> Tensor:
         """A value's part at real tokens, (tokens, …); what stands for whole sequences, (B, …), or for all stays whole.
@@ -84,9 +71,7 @@ def draw_sample(model: Model, config: BertConfig, padding: str, *, seed: int) ->
     """A batch for models of this class; `config` bounds tokens, segments and positions."""
     generator = torch.Generator().manual_seed(seed)
 
-    def whole_numbers(low: int, high: int, shape: tuple[int, ...]) -> Tensor:
-        return torch.randint(low, high, shape, generator=generator)
-
+    whole_numbers = partial(torch.randint, generator=generator)
     longest = min(LONGEST, config.longest)
     # From a full sequence down to a single token.
     lengths = torch.linspace(longest, 1, ROWS).long() if padding != "none" else torch.full((ROWS,), longest)
@@ -108,12 +93,10 @@ def draw_sample(model: Model, config: BertConfig, padding: str, *, seed: int) ->
 def _targets(model: Model, input_ids: Tensor, real: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Random targets for a model of this class; those that are numbers, in float64."""
     rows, longest = real.shape
+    numbers = partial(torch.randn, generator=generator, dtype=torch.float64)
 
     def classes(count: int, *shape: int) -> Tensor:
         return torch.randint(0, count, shape, generator=generator)
-
-    def numbers(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     def at(places: Tensor, targets: Tensor) -> Tensor:
         return torch.where(places, targets, IGNORED)
@@ -121,24 +104,24 @@ def _targets(model: Model, input_ids: Tensor, real: Tensor, generator: torch.Gen
     shares = torch.rand((2, rows, longest), generator=generator) * real
     chosen = shares[0] > 0.7 * shares[0].amax(dim=1, keepdim=True)  # at least one token of every sequence
     match model:
-        case BertForPreTraining():
+        case heads.BertForPreTraining():
             return {"labels": at(chosen, input_ids), "next_sentence_label": classes(2, rows)}
-        case BertForMaskedLM():
+        case heads.BertForMaskedLM():
             return {"labels": at(chosen, input_ids)}
-        case BertForNextSentencePrediction():
+        case heads.BertForNextSentencePrediction():
             return {"labels": classes(2, rows)}
-        case BertForSequenceClassification(problem_type="multi_label_classification", labels=labels):
+        case heads.BertForSequenceClassification(problem_type="multi_label_classification", labels=labels):
             return {"labels": classes(2, rows, len(labels)).double()}
-        case BertForSequenceClassification(problem_type="regression", labels=labels):
+        case heads.BertForSequenceClassification(problem_type="regression", labels=labels):
             return {"labels": numbers(rows, len(labels)) if len(labels) > 1 else numbers(rows)}
-        case BertForSequenceClassification(labels=labels):
+        case heads.BertForSequenceClassification(labels=labels):
             return {"labels": classes(len(labels), rows)}
-        case BertForTokenClassification(labels=labels):
+        case heads.BertForTokenClassification(labels=labels):
             return {"labels": at(real, classes(len(labels), rows, longest))}
-        case BertForQuestionAnswering():
+        case heads.BertForQuestionAnswering():
             start, end = shares.argmax(dim=-1)
             return {"start_positions": start, "end_positions": end}
-        case BertForMultipleChoice():
+        case heads.BertForMultipleChoice():
             return {"labels": classes(CHOICES, rows // CHOICES)}
         case _:  # an encoder, which has no task: random numbers that its states are to come near
             hidden_size = model.config.hidden_size
@@ -153,23 +136,23 @@ def loss_of(model: Model, answer: Any, sample: Sample) -> Tensor:
     """
     targets = sample.targets
     match model:
-        case BertForPreTraining():
+        case heads.BertForPreTraining():
             mlm = F.cross_entropy(answer.mlm, targets["labels"][sample.real], ignore_index=IGNORED)
             return mlm + F.cross_entropy(answer.nsp, targets["next_sentence_label"])
-        case BertForMaskedLM():
+        case heads.BertForMaskedLM():
             return F.cross_entropy(answer, targets["labels"][sample.real], ignore_index=IGNORED)
-        case BertForSequenceClassification(problem_type="multi_label_classification"):
+        case heads.BertForSequenceClassification(problem_type="multi_label_classification"):
             return F.binary_cross_entropy_with_logits(answer, targets["labels"])
-        case BertForSequenceClassification(problem_type="regression"):
+        case heads.BertForSequenceClassification(problem_type="regression"):
             return F.mse_loss(answer.squeeze(-1) if answer.size(-1) == 1 else answer, targets["labels"])
-        case BertForTokenClassification():
+        case heads.BertForTokenClassification():
             return F.cross_entropy(answer.flatten(0, 1), targets["labels"].flatten(), ignore_index=IGNORED)
-        case BertForQuestionAnswering():
+        case heads.BertForQuestionAnswering():
             start = F.cross_entropy(answer.start, targets["start_positions"])
             return (start + F.cross_entropy(answer.end, targets["end_positions"])) / 2
         case Bert():
             return encoder_loss(answer, None, sample)
-        case BertWithPooler():
+        case heads.BertWithPooler():
             return encoder_loss(answer.hidden, answer.pooled, sample)
         case _:  # one right class of several: next sentence, a single label, a choice
             return F.cross_entropy(answer, targets["labels"])

@@ -110,7 +110,7 @@ def test_every_class_of_the_reference_is_covered_exactly(kind: str) -> None:
         model = ARCHITECTURES[ours](shape, **arguments)
     keys = {key for parameter in parameters_of(model) for key in keys_of(parameter, family, ours)}
     if name.endswith("Model"):
-        keys = {key.removeprefix(f"{family.encoder}.") for key in keys}
+        keys = {key.removeprefix(f"{family.model_type}.") for key in keys}
     assert keys == {key for key, _ in reference.named_parameters()}  # there too a tied one is named once
 
 
