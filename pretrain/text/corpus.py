@@ -30,8 +30,8 @@ from pretrain.text import pydocs
 from pretrain.text.sentences import fold, split_sentences
 
 EMBEDDED = "pydocs"
-_TEXT_SUFFIXES = (".txt", ".txt.gz")
 _JSONL_SUFFIXES = (".jsonl", ".jsonl.gz")
+_SUFFIXES = (".txt", ".txt.gz", *_JSONL_SUFFIXES)
 LONGEST_DOCUMENT = LONGEST_LINE  # bytes: memory holds several copies of one
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
@@ -63,9 +63,8 @@ def read_documents(
 def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_per_line: bool = False) -> None:
     """Checks a corpus without reading it: InputError names the path that is missing, empty or without text, or an
     option for files of another kind than there are."""
-    for entry in corpus:
-        if entry == EMBEDDED:
-            continue
+    given = [entry for entry in corpus if entry != EMBEDDED]
+    for entry in given:
         path = Path(entry)
         try:
             if path.is_dir():
@@ -92,7 +91,7 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_pe
             raise InputError(f"{entry}: cannot be read ({reason(error)})") from error
     if not document_per_line and text_field == "text":
         return  # nothing asks which kinds of files there are, and a large directory takes its time
-    in_lines = {_is_jsonl(file) for entry in corpus if entry != EMBEDDED for file in _files_of(Path(entry))}
+    in_lines = {_is_jsonl(file) for entry in given for file in _files_of(Path(entry))}
     if document_per_line and False not in in_lines:
         raise InputError("--document-per-line has no effect here: no text file is among these, only they have lines")
     if text_field != "text" and True not in in_lines:
@@ -130,9 +129,8 @@ def _is_jsonl(file: Path) -> bool:
 
 def _text_files(directory: Path) -> list[Path]:
     files = [Path(folder, name) for folder, _, names in os.walk(directory, onerror=_refuse) for name in names]
-    suffixes = _TEXT_SUFFIXES + _JSONL_SUFFIXES
     # By parts and not as one string, so that the order does not depend on how "/" compares with other characters.
-    return sorted((f for f in files if f.name.lower().endswith(suffixes) and f.is_file()), key=lambda f: f.parts)
+    return sorted((f for f in files if f.name.lower().endswith(_SUFFIXES) and f.is_file()), key=lambda f: f.parts)
 
 
 def _refuse(error: OSError) -> None:
