@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,20 +26,17 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._path = path
         # Unbuffered: what was logged is in the system's hands, whatever becomes of this process.
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - it lives as long as the log does
-        self._drop_torn_line()
-
-    def log(self, *, step: int, **values: float | int | None) -> None:
-        """Append the values after `step` steps of training."""
-        self._append({"step": step, **values})
-
-    def log_resume(self, step: int) -> None:
-        """Append that training goes on after `step` steps: later entries that stand above are computed again."""
-        self._append({"event": "resume", "step": step})
+        if path.stat().st_size:  # /dev/full has none, and is read without end
+            self._file.seek(0)
+            self._file.truncate(self._file.read().rfind(b"\n") + 1)
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _append(self, entry: dict[str, Any]) -> None:
+    def log(self, **entry: float | str | None) -> None:
+        """Append the values after `step` steps; or, with the `event` "resume", that training goes on after them:
+        later entries that stand above are computed again.
+        """
         # JSON has no NaN: a value that is not finite is the caller's to handle, and a ValueError here.
         line = memoryview(json.dumps(entry, allow_nan=False).encode() + b"\n")
         try:
@@ -48,14 +44,6 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
                 line = line[self._file.write(line) :]  # a disk that is nearly full takes a part of the line first
         except OSError as error:
             raise RunStopped(f"{self._path}: could not be written: {error.strerror}") from error
-
-    def _drop_torn_line(self) -> None:
-        size = self._file.seek(0, os.SEEK_END)
-        self._file.seek(0)
-        content = self._file.read() if size else b""
-        whole = content.rfind(b"\n") + 1
-        if whole < size:
-            self._file.truncate(whole)
 
 
 def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextManager[MetricsLog | None]:
@@ -74,7 +62,7 @@ def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextM
     log = MetricsLog(path)
     if path.stat().st_size:  # also at step 0, after a kill that came before the first state
         read_metrics(path, lambda line: say(processes, line))
-        log.log_resume(step)
+        log.log(event="resume", step=step)
     elif step and not was_there:
         say(processes, f"{path}: was not there; what was logged up to step {step} is lost")
     return log

@@ -148,10 +148,8 @@ def decided_by_first(processes: Processes, decide: Callable[[], T]) -> T:
     if processes.is_main:
         try:
             outcome = decide()
-        except MinibertError as error:
-            outcome = error
-        except OSError as error:  # `cli.run` would have made the same of it
-            outcome = cli.as_ending(error)
+        except (MinibertError, OSError) as error:
+            outcome = cli.as_ending(error) if isinstance(error, OSError) else error  # as `cli.run` would have
     outcome = processes.broadcast(outcome)
     if isinstance(outcome, MinibertError):
         raise outcome

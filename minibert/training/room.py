@@ -117,12 +117,10 @@ def needs(
         "weights": weights * numbers,
         "optimizer": moments * numbers,
     }
-    if gradients_stay:
-        return parts | {"gradients": learned * numbers, "activations": activations}
-    # Else an activation has gone when the gradients that it leads to are there.
-    if learned * numbers > activations:
-        return parts | {"gradients": learned * numbers}
-    return parts | {"activations": activations}
+    passes = {"gradients": learned * numbers, "activations": activations}
+    if not gradients_stay:  # an activation has gone when the gradients that it leads to are there
+        del passes[min(passes, key=lambda part: passes[part])]
+    return parts | passes
 
 
 # --- What there is ---------------------------------------------------------------------------------------------------

@@ -54,7 +54,6 @@ def trained(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-@torch.no_grad()
 def restore(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
     """Puts back what `snapshot` took.
 
