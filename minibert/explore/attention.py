@@ -37,11 +37,12 @@ def opening_of(
     probabilities: NDArray[np.float32], batch: Batch, tokenizer: Tokenizer, pieces: Sequence[str]
 ) -> dict[str, Any]:
     """The head and the two tokens that the page opens with, and a sentence that says why; pieces: T, as shown."""
-    masked = batch.input_ids[0].cpu().numpy() == tokenizer.mask_id
+    ids = batch.input_ids[0].cpu().numpy()
     lettered = np.array([any(letter.isalnum() for letter in piece) for piece in pieces])
     words = lettered & ~batch.special_tokens_mask[0].cpu().numpy()
+    masked = ids == tokenizer.mask_id
     asked = int(masked.argmax()) if masked.any() else None
-    goes_on = tokenizer.continuation_mask[batch.input_ids[0].cpu().numpy()]
+    goes_on = tokenizer.continuation_mask[ids]
     (layer, head, looking, seen), among = strongest(probabilities, words=words, goes_on=goes_on, asked=asked)
     value = float(probabilities[layer, head, looking, seen])
     kind = "word" if among == "words" else "token"
@@ -58,11 +59,7 @@ def opening_of(
 
 
 def strongest(
-    probabilities: NDArray[np.float32],
-    *,
-    words: NDArray[np.bool_],
-    goes_on: NDArray[np.bool_],
-    asked: int | None,
+    probabilities: NDArray[np.float32], *, words: NDArray[np.bool_], goes_on: NDArray[np.bool_], asked: int | None
 ) -> tuple[tuple[int, int, int, int], str]:
     """Which attention says most about a text: (layer, head, the token that looks, the one looked at), "words" or "all".
 
@@ -102,8 +99,8 @@ def head_figures(
     figures = {"entropy": entropy(probabilities).mean(-1)}
     for name, shift in (("self", 0), ("previous", -1), ("next", 1)):
         figures[name] = np.diagonal(probabilities, shift, axis1=-2, axis2=-1).mean(-1)
-    figures["cls"] = probabilities[..., cls].sum(-1).mean(-1)
-    figures["sep"] = probabilities[..., sep].sum(-1).mean(-1)
+    for name, kind in (("cls", cls), ("sep", sep)):
+        figures[name] = probabilities[..., kind].sum(-1).mean(-1)
     if (sequence_ids == 1).any():
         texts = {"a": sequence_ids == 0, "b": sequence_ids == 1}
         for looking, queries in texts.items():

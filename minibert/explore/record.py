@@ -94,7 +94,7 @@ def facts(model: Model, name: str) -> dict[str, Any]:
         "layers": config.num_hidden_layers,
         "heads": config.num_attention_heads,
         "hidden": config.hidden_size,
-        "head_size": config.head_size,
+        "head_size": config.hidden_size // config.num_attention_heads,
         "intermediate": config.intermediate_size,
         "activation": config.hidden_act,
     }

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from minibert.heads import Model
+from minibert.model import Bert
+from minibert.tokenizer import Batch
 
 Array = NDArray[np.float32]
 
@@ -56,6 +58,15 @@ def block_states(model: Model, record: Mapping[str, Tensor]) -> dict[str, Any]:
 def states_between(layers: int) -> list[str]:
     """Where the residual stream is read off: before the first block, and after each; L + 1 names."""
     return ["embeddings", *(f"blocks.{layer}" for layer in range(layers))]
+
+
+def states_of_copies(encoder: Bert, batch: Batch, rows: int) -> Tensor:
+    """(rows, T, H), the last block's output for a batch of one that is repeated: a hook can treat each row its way."""
+    return encoder(
+        batch.input_ids.expand(rows, -1),
+        token_type_ids=batch.token_type_ids.expand(rows, -1),
+        attention_mask=batch.attention_mask.expand(rows, -1),
+    )
 
 
 def stacked(record: Mapping[str, Tensor], name: str, layers: int) -> Array:
