@@ -23,18 +23,10 @@ from minibert.model import Bert
 # The classes that may stand there.
 ARCHITECTURES: dict[str, type[Model]] = {
     cls.__name__: cls
-    for cls in (
-        Bert,
-        BertWithPooler,
-        BertForPreTraining,
-        BertForMaskedLM,
-        BertForNextSentencePrediction,
-        BertForSequenceClassification,
-        BertForTokenClassification,
-        BertForQuestionAnswering,
-        BertForMultipleChoice,
-    )
-}
+    for cls in (Bert, BertWithPooler, BertForPreTraining, BertForMaskedLM, BertForNextSentencePrediction,
+                BertForSequenceClassification, BertForTokenClassification, BertForQuestionAnswering,
+                BertForMultipleChoice)
+}  # fmt: skip
 
 # Its fields for a head, beside the encoder's: arguments of the class, attributes of the model.
 HEAD_FIELDS: dict[str, tuple[str, ...]] = {

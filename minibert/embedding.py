@@ -107,13 +107,8 @@ def tokenize(
         )
     texts = [texts] if isinstance(texts, str) else texts
     sequences, cut = [], 0
-    for ids in tqdm(
-        tokenizer.encode_whole(texts, tokens=max_length),
-        desc="tokenizing",
-        total=len(texts),
-        unit=" texts",
-        disable=None if progress else True,
-    ):
+    encoded = tokenizer.encode_whole(texts, tokens=max_length)
+    for ids in tqdm(encoded, desc="tokenizing", total=len(texts), unit=" texts", disable=None if progress else True):
         if len(ids) > max_length:
             ids, cut = [*ids[: max_length - 1], *ids[-1:]], cut + 1
         sequences.append(np.array(ids, dtype=np.int32))
@@ -134,13 +129,8 @@ def embed_tokenized(
         raise InputError(f"the tokens of a batch must be at least 1, not {batch_tokens}")
     encoder = model.encoder
     found = np.empty((len(tokenized.sequences), model.config.hidden_size), dtype=np.float32)
-    bar = tqdm(
-        desc="embedding",
-        total=sum(map(len, tokenized.sequences)),
-        unit=" tokens",
-        unit_scale=True,
-        disable=None if progress else True,
-    )
+    total = sum(map(len, tokenized.sequences))
+    bar = tqdm(desc="embedding", total=total, unit=" tokens", unit_scale=True, disable=None if progress else True)
     with without_dropout(encoder), bar:
         for rows in batches_by_length(tokenized.sequences, batch_tokens):
             sequences = [tokenized.sequences[row] for row in rows]
