@@ -71,11 +71,8 @@ def states_of_copies(encoder: Bert, batch: Batch, rows: int) -> Tensor:
 
 def stacked(record: Mapping[str, Tensor], name: str, layers: int) -> Array:
     """One intermediate of all blocks: (L, T, …); of one that is there for every head, (L, T, H)."""
-    parts = []
-    for layer in range(layers):
-        part = record[f"blocks.{layer}.{name}"]
-        parts.append(as_array(part.transpose(1, 2).flatten(2) if part.ndim == 4 else part))
-    return np.stack(parts)
+    parts = [record[f"blocks.{layer}.{name}"] for layer in range(layers)]
+    return np.stack([as_array(part.transpose(1, 2).flatten(2) if part.ndim == 4 else part) for part in parts])
 
 
 def as_array(tensor: Tensor) -> Array:

@@ -17,8 +17,7 @@ LONGEST_SHOWN = 2_000  # characters of a text; longer ones are cut on the page, 
 def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | None, *, max_tokens: int) -> Batch:
     """One text or pair as a batch of one, uncut.
 
-    Raises InputError: a text of which no token is left, or that is not valid Unicode; more tokens than the model has
-    positions, or than `max_tokens`.
+    Raises InputError: a text without a token, or that is no valid Unicode; more tokens than positions or `max_tokens`.
     """
     batch = tokenizer(text, second)
     for number, (name, given) in enumerate((("text", text), ("second text", second))):
@@ -64,6 +63,4 @@ def visible(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    if len(text) <= LONGEST_SHOWN:
-        return text
-    return f"{text[:LONGEST_SHOWN]}… ({len(text):,} characters)"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}… ({len(text):,} characters)"

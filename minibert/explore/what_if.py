@@ -84,8 +84,7 @@ def what_if(
     *,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the place
-    of the answer to follow.
+    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
 
     Returns moved: (L, N + 1), how far the last block's output is from what it was, a mean over tokens of the distance
     as a share of its norm; values: (Q, L, N + 1), of the chosen answer; answers: [Q][L][N + 1], the best ones then. In
