@@ -59,6 +59,5 @@ def head_fields(model: Model) -> dict[str, Any]:
     """The fields of a model's head by name, as they stand in `config.json`; {} where the class says everything."""
     name = type(model).__name__
     fields = {field: getattr(model, field) for field in HEAD_FIELDS.get(name, ())}
-    usual = OPTIONAL_HEAD_FIELDS.get(name, {})
-    said = {field: getattr(model, field) for field in usual}
-    return fields | {field: value for field, value in said.items() if value != usual[field]}
+    optional = OPTIONAL_HEAD_FIELDS.get(name, {}).items()
+    return fields | {field: value for field, usual in optional if (value := getattr(model, field)) != usual}

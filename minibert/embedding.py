@@ -7,7 +7,8 @@ Mean and maximum count [CLS] and [SEP] and leave padding out: Reimers & Gurevych
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -53,9 +54,8 @@ def embed(
     The model computes where it is and in the number format it has; `model.to("cuda", torch.bfloat16)` beforehand is
     the fast way there. Pooling is done in float32.
 
-    Raises InputError: batches of less than one token, a max length that the model has no positions for or that leaves
-    no room for a token, an unknown pooling, none where the model's vectors are made as minibert does not, a text that
-    is not valid Unicode.
+    Raises InputError: batches of less than one token, a max length without positions or without room for a token, an
+    unknown pooling, none where the model's vectors are made as minibert does not, a text that is not valid Unicode.
     """
     vectors = text_vectors(model, pooling=pooling, normalize=normalize, max_length=max_length)
     tokenized = tokenize(model, tokenizer, texts, max_length=vectors.max_length, progress=progress)
@@ -72,11 +72,8 @@ def text_vectors(
             f"the vectors of this model are made with what minibert does not do ({said.not_done}); give a --pooling "
             "to get others"
         )
-    return TextVectors(
-        pooling=said.pooling if pooling is None else pooling,
-        normalize=said.normalize if normalize is None else normalize,
-        max_length=said.max_length if max_length is None else max_length,
-    )
+    asked: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+    return replace(said, not_done=None, **{name: value for name, value in asked.items() if value is not None})
 
 
 class Tokenized(NamedTuple):

@@ -38,7 +38,7 @@ import contextlib
 import difflib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import torch
@@ -122,12 +122,10 @@ def watched(model: nn.Module) -> Iterator[list[Call]]:
     calls: list[Call] = []
 
     def note(names: list[str]) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        earlier = 0
+        earlier = count()
 
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            nonlocal earlier
-            number, place = divmod(earlier, len(names))
-            earlier += 1
+            number, place = divmod(next(earlier), len(names))
             calls.append(Call(names[place], number, tuple(map(_detached, inputs)), _detached(output)))
 
         return hook

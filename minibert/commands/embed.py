@@ -61,9 +61,7 @@ class EmbedOptions:
 
 
 def embed_command(args: Sequence[str]) -> None:
-    """Raises InputError: not a model directory, an input that can't be read, an output that can't be written, an option
-    out of range.
-    """
+    """Raises InputError: no model directory, an unreadable input, an unwritable output, an option out of range."""
     options = cli.parse(EmbedOptions, args, prog="python -m minibert embed", description=DESCRIPTION)
     output = Path(options.output)
     if output.suffix != ".npy":

@@ -55,9 +55,7 @@ class ExploreOptions:
 
 
 def explore_command(args: Sequence[str]) -> None:
-    """Raises InputError: not a model directory, an empty or too long text, a file that can't be written, a second model
-    of another shape.
-    """
+    """Raises InputError: no model directory, an empty or too long text, an unwritable file, models of two shapes."""
     options = cli.parse(ExploreOptions, args, prog="python -m minibert explore", description=DESCRIPTION)
     cli.check_range(options, "max_tokens", low=SHORTEST)
     outputs = [Path(name) for name in (options.out, options.json) if name is not None]

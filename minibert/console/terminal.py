@@ -42,18 +42,13 @@ class Stream(io.RawIOBase):
             raise
 
     def writable(self) -> bool:
-        """It is, in one way or another."""
         return True
 
     def isatty(self) -> bool:
-        """Whether a person is looking."""
         return self._raw is not None and self._raw.isatty()
 
     def fileno(self) -> int:
-        """The system's number of the stream.
-
-        Raises OSError: it has none, being closed.
-        """
+        """Raises OSError: the stream is closed."""
         if self._raw is None:
             raise io.UnsupportedOperation("fileno")
         return self._raw.fileno()
@@ -82,10 +77,8 @@ def _lasting(stream: TextIO | None, name: str, *, forgiving: bool) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.RawIOBase) or isinstance(raw, Stream):
         return stream
     stream.flush()
-    unbuffered = raw is stream.buffer  # PYTHONUNBUFFERED
-    return _text(
-        Stream(raw, name, forgiving=forgiving), stream.encoding, line_buffering=stream.line_buffering or unbuffered
-    )
+    at_once = stream.line_buffering or raw is stream.buffer  # PYTHONUNBUFFERED
+    return _text(Stream(raw, name, forgiving=forgiving), stream.encoding, line_buffering=at_once)
 
 
 def _text(raw: Stream, encoding: str, *, line_buffering: bool) -> TextIO:

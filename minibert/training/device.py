@@ -23,8 +23,7 @@ BFLOAT16_CAPABILITY = (8, 0)
 def choose_device(name: str | torch.device, local_rank: int = 0) -> torch.device:
     """The device called `name` ("auto", "cpu" or "cuda"); with CUDA, the GPU number `local_rank` of this machine.
 
-    What is a device already comes back. Raises InputError for another name, and where CUDA is asked for but this
-    process has no GPU.
+    A device comes back as it is. Raises InputError for another name, or where this process has not the GPU asked for.
     """
     if isinstance(name, torch.device):
         return name

@@ -49,8 +49,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
 def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextManager[MetricsLog | None]:
     """The first process's log, which says so where training goes on after `step` steps; the others have none.
 
-    What is damaged in it, or that it is gone, is said here, before the first step, and not only when it is drawn at the
-    end.
+    What is damaged in it, or that it is gone, is said before the first step, and not only when it is drawn at the end.
 
     Raises RunStopped, as `MetricsLog`; InputError, where it is no file.
     """
@@ -68,10 +67,6 @@ def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextM
     return log
 
 
-class Damaged(Exception):
-    """A line that is no entry; the message is the reason."""
-
-
 def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, Any]]:
     """The logged entries in the order of their steps, each step once: what a resume computed again counts in its later
     form, and the resumes themselves are left out. A torn last line is passed over.
@@ -84,7 +79,7 @@ def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, An
     for number, line in enumerate(lines[:-1], start=1):  # behind the last newline stands nothing, or a torn line
         try:
             entry = _read_entry(line)
-        except Damaged as damage:
+        except ValueError as damage:
             damaged.append(f"line {number}: damaged, passed over: {damage}")
             continue
         if entry.get("event") == "resume":
@@ -98,19 +93,19 @@ def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, An
 
 
 def _read_entry(line: bytes) -> dict[str, Any]:
-    """A line of the log, as `MetricsLog` writes them. Raises Damaged."""
+    """A line of the log, as `MetricsLog` writes them. Raises ValueError: it is none; the message is the reason."""
     try:
         entry = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Damaged("no JSON") from error
+        raise ValueError("no JSON") from error
     if not isinstance(entry, dict):
-        raise Damaged("no JSON object")
+        raise ValueError("no JSON object")
     step = entry.get("step")
     if type(step) is not int or not 0 <= step < 2**53:
-        raise Damaged(f"step is {step!r:.40}")
+        raise ValueError(f"step is {step!r:.40}")
     for name, value in entry.items():
         # By its type, since True is an int as well; NaN is in no range.
         is_figure = value is None or (type(value) in (int, float) and -LARGEST < value < LARGEST)
         if not is_figure and (name, value) != ("event", "resume"):
-            raise Damaged(f"{name!r:.40} is {value!r:.40}")
+            raise ValueError(f"{name!r:.40} is {value!r:.40}")
     return entry

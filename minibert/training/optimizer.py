@@ -78,10 +78,7 @@ def build_optimizers(
     groups = [{"params": group, "lr": rate, "weight_decay": decayed} for (rate, decayed), group in by_rule.items()]
     if groups:
         # Fused: one pass over the memory instead of one for each operation, on CPU and GPU alike.
-        adamw = torch.optim.AdamW(
-            groups, lr=options.learning_rate, betas=options.betas, eps=options.eps, fused=True,
-            capturable=on_gpu,
-        )  # fmt: skip
+        adamw = torch.optim.AdamW(groups, betas=options.betas, eps=options.eps, fused=True, capturable=on_gpu)
         optimizers.append(adamw)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -221,8 +218,7 @@ def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], *,
 def named_optimizer_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """All optimizer state as 'optimizer/<parameter name>/<key>' -> tensor; the tensors are the live ones, not copies.
 
-    A parameter that has had no gradient yet appears with the zeros that its optimizer would start from, so that the
-    names depend on model and options alone.
+    A parameter without a gradient so far has the zeros that it starts from: names depend on model and options alone.
     """
     return {
         f"optimizer/{name}/{key}": value
@@ -236,7 +232,7 @@ def load_optimizer_tensors(
 ) -> None:
     """Put the values of `named_optimizer_tensors` back. Names in `tensors` that begin otherwise are not looked at.
 
-    Raises InputError, with the tensor's name, where one is missing, is left over, or has another shape or type. The
+    Raises InputError, with the tensor's name, where one is missing, is left over, or has another shape or type; the
     optimizers are then not to be used.
     """
     surplus = {name for name in tensors if name.startswith("optimizer/")}
@@ -273,9 +269,6 @@ def _state_of(parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> dict
     if parameter in optimizer.state:
         return optimizer.state[parameter]
     if isinstance(optimizer, torch.optim.Muon):
-        return {"momentum_buffer": torch.zeros_like(parameter, requires_grad=False)}
-    return {
-        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-        "exp_avg": torch.zeros_like(parameter, requires_grad=False),
-        "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
-    }
+        return {"momentum_buffer": torch.zeros_like(parameter)}
+    step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+    return {"step": step, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}

@@ -73,8 +73,7 @@ class Processes:
     def add_up_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Each gradient summed over all processes, bit for bit the same in each; in one message.
 
-        This stands in the place of `DistributedDataParallel`, which keeps the process group alive to the end of the
-        process (see `join_processes`).
+        Not by `DistributedDataParallel`, which keeps the process group alive to the end (see `join_processes`).
         """
         if self.world_size == 1:
             return

@@ -187,8 +187,7 @@ def tidy(directory: Path) -> None:
 
 
 def _remove_old(directory: Path, step: int, keep: int) -> None:
-    """Keep the newest `keep` states up to `step`. Damaged ones don't count, nor do later ones: a resume that went back
-    to an earlier step has passed those over."""
+    """Keep the newest `keep` whole states up to `step`. A resume that went back to it has passed later ones over."""
     states = _states(directory)
     whole = [known for known in sorted(states) if known <= step and _is_plausible(states[known])]
     for known, path in states.items():
