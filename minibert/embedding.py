@@ -86,12 +86,7 @@ class Tokenized(NamedTuple):
 
 
 def tokenize(
-    model: Model,
-    tokenizer: Tokenizer,
-    texts: Sequence[str] | str,
-    *,
-    max_length: int | None = None,
-    progress: bool = False,
+    model: Model, tokenizer: Tokenizer, texts: Sequence[str] | str, *, max_length: int | None, progress: bool
 ) -> Tokenized:
     """The first half of `embed`, with its arguments and errors."""
     positions = model.config.longest
@@ -114,12 +109,7 @@ def tokenize(
 
 @torch.inference_mode()
 def embed_tokenized(
-    model: Model,
-    tokenized: Tokenized,
-    vectors: TextVectors,
-    *,
-    batch_tokens: int = BATCH_TOKENS,
-    progress: bool = False,
+    model: Model, tokenized: Tokenized, vectors: TextVectors, *, batch_tokens: int, progress: bool
 ) -> NDArray[np.float32]:
     """The second half of `embed`, with its arguments and errors."""
     if batch_tokens < 1:

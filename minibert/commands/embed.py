@@ -73,12 +73,8 @@ def embed_command(args: Sequence[str]) -> None:
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
     model, tokenizer = load(options.directory)
-    wanted = text_vectors(
-        model,
-        pooling=options.pooling,
-        normalize=True if options.normalize else False if options.no_normalize else None,
-        max_length=options.max_length,
-    )
+    normalize = True if options.normalize else False if options.no_normalize else None
+    wanted = text_vectors(model, pooling=options.pooling, normalize=normalize, max_length=options.max_length)
     texts = read_texts(options.input)
     # The weights are cast once, which autocast would do at every use.
     encoder = model.encoder.to(device, precision.dtype)

@@ -24,12 +24,9 @@ def attention_of(record: Mapping[str, Tensor], batch: Batch, tokenizer: Tokenize
         [record[f"blocks.{layer}.attention.probabilities"][0].float().cpu().numpy() for layer in range(layers)]
     )
     ids = batch.input_ids[0].cpu().numpy()
-    figures = head_figures(
-        probabilities.astype(np.float64),
-        cls=ids == tokenizer.cls_id,
-        sep=ids == tokenizer.sep_id,
-        sequence_ids=batch.sequence_ids[0].cpu().numpy(),
-    )
+    cls, sep = ids == tokenizer.cls_id, ids == tokenizer.sep_id
+    texts = batch.sequence_ids[0].cpu().numpy()
+    figures = head_figures(probabilities.astype(np.float64), cls=cls, sep=sep, sequence_ids=texts)
     return {"probabilities": probabilities, "figures": figures}
 
 

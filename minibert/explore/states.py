@@ -12,6 +12,7 @@ from torch import Tensor
 from minibert.heads import Model
 from minibert.model import Bert
 from minibert.tokenizer import Batch
+from minibert.tracing import MODEL_INPUTS
 
 Array = NDArray[np.float32]
 
@@ -62,11 +63,7 @@ def states_between(layers: int) -> list[str]:
 
 def states_of_copies(encoder: Bert, batch: Batch, rows: int) -> Tensor:
     """(rows, T, H), the last block's output for a batch of one that is repeated: a hook can treat each row its way."""
-    return encoder(
-        batch.input_ids.expand(rows, -1),
-        token_type_ids=batch.token_type_ids.expand(rows, -1),
-        attention_mask=batch.attention_mask.expand(rows, -1),
-    )
+    return encoder(**{name: getattr(batch, name).expand(rows, -1) for name in MODEL_INPUTS})
 
 
 def stacked(record: Mapping[str, Tensor], name: str, layers: int) -> Array:

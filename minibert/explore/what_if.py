@@ -76,13 +76,7 @@ def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:
 
 @torch.inference_mode()
 def what_if(
-    model: Model,
-    batch: Batch,
-    hidden: Tensor,
-    questions: Sequence[Question],
-    chosen: Sequence[int],
-    *,
-    progress: bool = False,
+    model: Model, batch: Batch, hidden: Tensor, questions: Sequence[Question], chosen: Sequence[int], *, progress: bool
 ) -> dict[str, Any]:
     """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
 

@@ -69,8 +69,7 @@ def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
     width, height = PANEL_INCHES
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.05)
     with figure_for(path, inches=(columns * width, rows * height + 0.5), layout=layout) as figure:
-        title = as_drawn(title, longest=LONGEST_TITLE)
-        figure.suptitle(title, fontsize=13, fontweight="bold", color=TEXT_COLOUR)
+        figure.suptitle(as_drawn(title, longest=LONGEST_TITLE), fontsize=13, fontweight="bold", color=TEXT_COLOUR)
         for number, panel in enumerate(panels, start=1):
             end = rows * columns if number == len(panels) else number  # the last of an odd count fills its row
             _draw_panel(figure.add_subplot(rows, columns, (number, end)), panel, _step_limits(panels))

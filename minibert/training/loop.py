@@ -242,7 +242,7 @@ class Training(ABC, Generic[Batch, Sums]):
             **{f"{self.unit}_per_second": getattr(total, self.unit) / seconds},
         )
         if note := self.contention.note(total.tokens / seconds, "tokens/s"):
-            self.say_beside_bar(note)
+            self.say(note)
 
     def bar(self) -> tqdm:
         """The progress bar: over steps, or over seconds where the run is measured in minutes."""
@@ -277,13 +277,9 @@ class Training(ABC, Generic[Batch, Sums]):
             save_state(self.run.state, self.progress.step, tensors, {"position": asdict(self.progress), **facts})
 
     def say(self, line: str) -> None:
-        """A line for the user."""
-        say(self.processes, line)
-
-    def say_beside_bar(self, line: str) -> None:
-        """A line for the user while the bar is there."""
+        """A line for the user, above the bar where one is there."""
         with tqdm.external_write_mode():
-            self.say(line)
+            say(self.processes, line)
 
     def on_machine(self) -> str:
         """What is computed on, for the user."""
