@@ -5,27 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minibert import heads
 from minibert.config import BertConfig
-from minibert.heads import (
-    BertForMaskedLM,
-    BertForMultipleChoice,
-    BertForNextSentencePrediction,
-    BertForPreTraining,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    BertWithPooler,
-    Model,
-    TaskModel,
-)  # fmt: skip
+from minibert.heads import Model, TaskModel
 from minibert.model import Bert
 
 # The classes that may stand there.
 ARCHITECTURES: dict[str, type[Model]] = {
     cls.__name__: cls
-    for cls in (Bert, BertWithPooler, BertForPreTraining, BertForMaskedLM, BertForNextSentencePrediction,
-                BertForSequenceClassification, BertForTokenClassification, BertForQuestionAnswering,
-                BertForMultipleChoice)
+    for cls in (Bert, heads.BertWithPooler, heads.BertForPreTraining, heads.BertForMaskedLM,
+                heads.BertForNextSentencePrediction, heads.BertForSequenceClassification,
+                heads.BertForTokenClassification, heads.BertForQuestionAnswering, heads.BertForMultipleChoice)
 }  # fmt: skip
 
 # Its fields for a head, beside the encoder's: arguments of the class, attributes of the model.

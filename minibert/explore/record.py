@@ -43,9 +43,8 @@ def make_record(
     Raises InputError: an empty text, more tokens than the model has positions or than `max_tokens`, a text that is not
     valid Unicode, a model in training mode, a second model that can't be compared.
     """
-    config = model.config
     batch, traced = traced_text(model, tokenizer, text, second, max_tokens)
-    layers = config.num_hidden_layers
+    layers = model.config.num_hidden_layers
     record: dict[str, Any] = {
         "model": facts(model, name),
         "special_tokens": {"cls": tokenizer.special_tokens.cls, "sep": tokenizer.special_tokens.sep},

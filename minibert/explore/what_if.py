@@ -60,16 +60,11 @@ def each_head_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManage
     return changed_at(attention, call_of(encoder, layer), without_own_head)
 
 
-def block_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManager[None]:
-    """The layer hands on what it is given."""
-    return changed_at(encoder.blocks[layer], call_of(encoder, layer), lambda inputs, _: inputs[0])
-
-
 def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:
     """(N + 1, T, H): the last block's output without head n of the layer, and in the last row without the layer."""
     with each_head_off(encoder, layer):
         without_heads = states_of_copies(encoder, batch, encoder.config.num_attention_heads)
-    with block_off(encoder, layer):
+    with changed_at(encoder.blocks[layer], call_of(encoder, layer), lambda inputs, _: inputs[0]):
         without_block = states_of_copies(encoder, batch, 1)
     return torch.cat([without_heads, without_block])
 

@@ -25,8 +25,7 @@ def peak_rss_bytes() -> int:
         return memory.peak_wset
     import resource  # here, since Windows has no such module
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def keep_freed_memory() -> None:

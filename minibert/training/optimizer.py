@@ -159,9 +159,7 @@ class Muon(torch.optim.Muon):
     bfloat16, which takes seconds a step on a processor that has no instructions for it.
     """
 
-    def __init__(
-        self, groups: list[dict[str, Any]], *, lr: float, weight_decay: float, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, groups: list[dict[str, Any]], *, lr: float, weight_decay: float, dtype: torch.dtype) -> None:
         super().__init__(groups, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self.dtype = dtype
 

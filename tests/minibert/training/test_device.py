@@ -65,7 +65,7 @@ def test_unknown_names_are_refused() -> None:
 def test_auto_on_a_processor_goes_by_its_unit(
     monkeypatch: pytest.MonkeyPatch, amx: bool, facts: str, reason: str
 ) -> None:
-    monkeypatch.setattr(device_module, "processor_has_amx", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(device_module, "_processor_facts", lambda: facts)
     precision = choose_precision("auto", CPU)
     assert precision.reason == reason

@@ -224,8 +224,8 @@ def test_a_stacked_weight_moves_as_its_parts_would_alone() -> None:
     parts = [nn.Parameter(part.clone()) for part in whole.detach().chunk(3)]
     for part, gradient in zip(parts, whole.grad.chunk(3), strict=True):
         part.grad = gradient.clone()
-    together = Muon([{"params": [stacked], "parts": 3}], lr=0.02, weight_decay=0.1)
-    apart = Muon([{"params": parts, "parts": 1}], lr=0.02, weight_decay=0.1)
+    together = Muon([{"params": [stacked], "parts": 3}], lr=0.02, weight_decay=0.1, dtype=torch.float32)
+    apart = Muon([{"params": parts, "parts": 1}], lr=0.02, weight_decay=0.1, dtype=torch.float32)
     for _ in range(3):
         together.step()
         apart.step()
@@ -235,9 +235,9 @@ def test_a_stacked_weight_moves_as_its_parts_would_alone() -> None:
 def test_muons_matrices_do_not_depend_on_how_many_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = [(16, 16)] * 5
     together, one_by_one = matrices_with_gradients(shapes), matrices_with_gradients(shapes)
-    Muon([{"params": together, "parts": 1}], lr=0.02, weight_decay=0.0).step()
+    Muon([{"params": together, "parts": 1}], lr=0.02, weight_decay=0.0, dtype=torch.float32).step()
     monkeypatch.setattr("minibert.training.optimizer.BATCH_NUMBERS", 1)
-    Muon([{"params": one_by_one, "parts": 1}], lr=0.02, weight_decay=0.0).step()
+    Muon([{"params": one_by_one, "parts": 1}], lr=0.02, weight_decay=0.0, dtype=torch.float32).step()
     for a, b in zip(together, one_by_one, strict=True):
         assert (a - b).abs().max() < 1e-6
 
