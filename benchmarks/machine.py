@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from minibert.training.device import choose_device, device_name, processor_has_amx, processor_name
+from minibert.training.device import bfloat16_unit, choose_device, device_name, processor_name
 
 
 def usable_cores() -> int:
@@ -22,7 +22,7 @@ def describe_machine(*, threads: int, device: str, packages: tuple[str, ...]) ->
     """
     return {
         "processor": processor_name(),
-        "amx": processor_has_amx(),
+        "amx": bfloat16_unit() == "AMX",
         "cores": usable_cores(),
         "threads": threads,
         "device": device_name(choose_device(device)),

@@ -294,7 +294,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
             figures = {f"dev_{name}": value for name, value in metrics.items()}
             log.log(step=progress.step, epoch=progress.evaluated, **figures)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self.say_beside_bar(f"epoch {progress.evaluated}: {shown}{'  (best so far)' if is_best else ''}")
+        self.say(f"epoch {progress.evaluated}: {shown}{'  (best so far)' if is_best else ''}")
         self.save()
 
     # ------------------------------------------------------------------ result

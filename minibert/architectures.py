@@ -5,36 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minibert import heads
 from minibert.config import BertConfig
-from minibert.heads import (
-    BertForMaskedLM,
-    BertForMultipleChoice,
-    BertForNextSentencePrediction,
-    BertForPreTraining,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    BertWithPooler,
-    Model,
-    TaskModel,
-)  # fmt: skip
+from minibert.heads import Model, TaskModel
 from minibert.model import Bert
 
 # The classes that may stand there.
 ARCHITECTURES: dict[str, type[Model]] = {
     cls.__name__: cls
-    for cls in (
-        Bert,
-        BertWithPooler,
-        BertForPreTraining,
-        BertForMaskedLM,
-        BertForNextSentencePrediction,
-        BertForSequenceClassification,
-        BertForTokenClassification,
-        BertForQuestionAnswering,
-        BertForMultipleChoice,
-    )
-}
+    for cls in (Bert, heads.BertWithPooler, heads.BertForPreTraining, heads.BertForMaskedLM,
+                heads.BertForNextSentencePrediction, heads.BertForSequenceClassification,
+                heads.BertForTokenClassification, heads.BertForQuestionAnswering, heads.BertForMultipleChoice)
+}  # fmt: skip
 
 # Its fields for a head, beside the encoder's: arguments of the class, attributes of the model.
 HEAD_FIELDS: dict[str, tuple[str, ...]] = {
@@ -67,6 +49,5 @@ def head_fields(model: Model) -> dict[str, Any]:
     """The fields of a model's head by name, as they stand in `config.json`; {} where the class says everything."""
     name = type(model).__name__
     fields = {field: getattr(model, field) for field in HEAD_FIELDS.get(name, ())}
-    usual = OPTIONAL_HEAD_FIELDS.get(name, {})
-    said = {field: getattr(model, field) for field in usual}
-    return fields | {field: value for field, value in said.items() if value != usual[field]}
+    optional = OPTIONAL_HEAD_FIELDS.get(name, {}).items()
+    return fields | {field: value for field, usual in optional if (value := getattr(model, field)) != usual}

@@ -7,7 +7,7 @@ and tokenizer, so a directory whose writing was cut off, or of which one was cha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,23 +98,14 @@ class Undrawn(TorchFunctionMode):
     """Draws no numbers for weights that have no memory: for them PyTorch would load its compiler, which takes longer
     than all else in a short command, and fails where TORCHINDUCTOR_CACHE_DIR is no directory."""
 
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **kwargs)
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **(kwargs or {}))
 
 
 def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
-    """That every token has a row of the embedding. Rows without a token are no error: published models often have
-    some, to make their number a round one.
+    """That every token has a row of the embedding. Published models often have some more, for a round number.
 
-    Where padding has no position (RoBERTa), the model has to know it by its id, too: any other token of that id would
-    have none.
+    Where padding has no position (RoBERTa), the model has to know its id, too: another token with it would have none.
 
     Raises InputError: a token has no row, or the tokenizer pads with another token.
     """

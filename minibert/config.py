@@ -66,10 +66,9 @@ class BertConfig:
             raise InputError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
-        if self.hidden_act not in ACTIVATIONS:
-            raise InputError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}, not {self.hidden_act!r}")
-        if self.pooler_act not in POOLER_ACTIVATIONS:
-            raise InputError(f"pooler_act must be one of {', '.join(POOLER_ACTIVATIONS)}, not {self.pooler_act!r}")
+        for name, known in (("hidden_act", ACTIVATIONS), ("pooler_act", POOLER_ACTIVATIONS)):
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "span_dropout"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, not {value}")
@@ -83,11 +82,6 @@ class BertConfig:
                 f"max_position_embeddings {self.max_position_embeddings} leaves no position after that of pad_token_id "
                 f"{self.pad_token_id}"
             )
-
-    @property
-    def head_size(self) -> int:
-        """D, the dimensions of one attention head."""
-        return self.hidden_size // self.num_attention_heads
 
     @property
     def embedding_width(self) -> int:

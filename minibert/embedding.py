@@ -7,7 +7,8 @@ Mean and maximum count [CLS] and [SEP] and leave padding out: Reimers & Gurevych
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -53,9 +54,8 @@ def embed(
     The model computes where it is and in the number format it has; `model.to("cuda", torch.bfloat16)` beforehand is
     the fast way there. Pooling is done in float32.
 
-    Raises InputError: batches of less than one token, a max length that the model has no positions for or that leaves
-    no room for a token, an unknown pooling, none where the model's vectors are made as minibert does not, a text that
-    is not valid Unicode.
+    Raises InputError: batches of less than one token, a max length without positions or without room for a token, an
+    unknown pooling, none where the model's vectors are made as minibert does not, a text that is not valid Unicode.
     """
     vectors = text_vectors(model, pooling=pooling, normalize=normalize, max_length=max_length)
     tokenized = tokenize(model, tokenizer, texts, max_length=vectors.max_length, progress=progress)
@@ -72,11 +72,8 @@ def text_vectors(
             f"the vectors of this model are made with what minibert does not do ({said.not_done}); give a --pooling "
             "to get others"
         )
-    return TextVectors(
-        pooling=said.pooling if pooling is None else pooling,
-        normalize=said.normalize if normalize is None else normalize,
-        max_length=said.max_length if max_length is None else max_length,
-    )
+    asked: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+    return replace(said, not_done=None, **{name: value for name, value in asked.items() if value is not None})
 
 
 class Tokenized(NamedTuple):
@@ -89,12 +86,7 @@ class Tokenized(NamedTuple):
 
 
 def tokenize(
-    model: Model,
-    tokenizer: Tokenizer,
-    texts: Sequence[str] | str,
-    *,
-    max_length: int | None = None,
-    progress: bool = False,
+    model: Model, tokenizer: Tokenizer, texts: Sequence[str] | str, *, max_length: int | None, progress: bool
 ) -> Tokenized:
     """The first half of `embed`, with its arguments and errors."""
     positions = model.config.longest
@@ -107,13 +99,8 @@ def tokenize(
         )
     texts = [texts] if isinstance(texts, str) else texts
     sequences, cut = [], 0
-    for ids in tqdm(
-        tokenizer.encode_whole(texts, tokens=max_length),
-        desc="tokenizing",
-        total=len(texts),
-        unit=" texts",
-        disable=None if progress else True,
-    ):
+    encoded = tokenizer.encode_whole(texts, tokens=max_length)
+    for ids in tqdm(encoded, desc="tokenizing", total=len(texts), unit=" texts", disable=None if progress else True):
         if len(ids) > max_length:
             ids, cut = [*ids[: max_length - 1], *ids[-1:]], cut + 1
         sequences.append(np.array(ids, dtype=np.int32))
@@ -122,25 +109,15 @@ def tokenize(
 
 @torch.inference_mode()
 def embed_tokenized(
-    model: Model,
-    tokenized: Tokenized,
-    vectors: TextVectors,
-    *,
-    batch_tokens: int = BATCH_TOKENS,
-    progress: bool = False,
+    model: Model, tokenized: Tokenized, vectors: TextVectors, *, batch_tokens: int, progress: bool
 ) -> NDArray[np.float32]:
     """The second half of `embed`, with its arguments and errors."""
     if batch_tokens < 1:
         raise InputError(f"the tokens of a batch must be at least 1, not {batch_tokens}")
     encoder = model.encoder
     found = np.empty((len(tokenized.sequences), model.config.hidden_size), dtype=np.float32)
-    bar = tqdm(
-        desc="embedding",
-        total=sum(map(len, tokenized.sequences)),
-        unit=" tokens",
-        unit_scale=True,
-        disable=None if progress else True,
-    )
+    total = sum(map(len, tokenized.sequences))
+    bar = tqdm(desc="embedding", total=total, unit=" tokens", unit_scale=True, disable=None if progress else True)
     with without_dropout(encoder), bar:
         for rows in batches_by_length(tokenized.sequences, batch_tokens):
             sequences = [tokenized.sequences[row] for row in rows]

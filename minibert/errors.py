@@ -19,8 +19,6 @@ class MinibertError(Exception):
 class CheckFailed(MinibertError):
     """A check that the user asked for did not hold."""
 
-    exit_code = 1
-
 
 class InputError(MinibertError):
     """Bad input: the message names the file, line or field, and what was expected."""

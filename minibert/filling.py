@@ -28,8 +28,8 @@ def fill_mask(model: Model, tokenizer: Tokenizer, text: str, *, top_k: int = 5) 
 
     The model computes where it is and in the number format it has.
 
-    Raises InputError: no [MASK] in the text, no masked-LM head in the model, more tokens than the model has positions
-    or the tokenizer has tokens.
+    Raises InputError: no [MASK] in the text, no masked-LM head in the model, more tokens than positions, a `top_k`
+    beyond the vocabulary.
     """
     if not isinstance(model, BertForPreTraining | BertForMaskedLM):
         raise InputError(f"a {type(model).__name__} has no masked-LM head")

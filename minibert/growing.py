@@ -101,6 +101,5 @@ def _write_rows(
 
 def _with_rows(old: Tensor, rows: Tensor, first: int) -> nn.Parameter:
     """(V, ...), (n, ...) -> (at least first + n, ...): `rows` written from the row `first` on, the others kept."""
-    return nn.Parameter(
-        torch.cat([old[:first], rows.to(old), old[first + len(rows) :]]), requires_grad=old.requires_grad
-    )
+    new = torch.cat([old[:first], rows.to(old), old[first + len(rows) :]])
+    return nn.Parameter(new, requires_grad=old.requires_grad)

@@ -18,8 +18,7 @@ def load(directory: str | Path, *, device: str | torch.device = "cpu") -> tuple[
 
     device: "cpu", "cuda", "auto" (a GPU where there is one), or a `torch.device`.
 
-    Raises InputError: not a model directory, or a damaged one: the message names the file, field or key; no such
-    device.
+    Raises InputError: no such device; not a model directory, or a damaged one: the message names file, field or key.
     """
     chosen = choose_device(device)
     model, tokenizer = checkpoint.load(directory)

@@ -38,7 +38,7 @@ import contextlib
 import difflib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +49,7 @@ from minibert.heads import BertForMaskedLM, BertForMultipleChoice, BertForPreTra
 from minibert.model import DotProductAttention
 from minibert.tokenizer import Batch
 
+MODEL_INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 # The end of a module's name -> what its input is called: sums and activations, which are no module's output.
 INPUT_NAMES = {
     "embeddings.norm": "embeddings.sum",
@@ -90,11 +91,7 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
     outside the batch.
     """
     check_evaluation(model)
-    inputs: dict[str, Tensor] = {
-        "input_ids": batch.input_ids,
-        "token_type_ids": batch.token_type_ids,
-        "attention_mask": batch.attention_mask,
-    }
+    inputs: dict[str, Tensor] = {name: getattr(batch, name) for name in MODEL_INPUTS}
     if isinstance(model, BertForMultipleChoice):
         inputs = {name: tensor[None] for name, tensor in inputs.items()}
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
@@ -125,12 +122,10 @@ def watched(model: nn.Module) -> Iterator[list[Call]]:
     calls: list[Call] = []
 
     def note(names: list[str]) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        earlier = 0
+        earlier = count()
 
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            nonlocal earlier
-            number, place = divmod(earlier, len(names))
-            earlier += 1
+            number, place = divmod(next(earlier), len(names))
             calls.append(Call(names[place], number, tuple(map(_detached, inputs)), _detached(output)))
 
         return hook
@@ -182,9 +177,7 @@ def intermediates(model: Model, calls: list[Call]) -> Record:
 
 
 def check_evaluation(model: Model) -> None:
-    """Raises InputError: the model is in training mode, where the probabilities that dropout left can't be asked for
-    again.
-    """
+    """Raises InputError: in training mode, where the probabilities that dropout left can't be asked for again."""
     if model.training:
         raise InputError("trace: the model is in training mode; call model.eval() first")
 

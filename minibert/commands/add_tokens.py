@@ -12,7 +12,7 @@ import tyro
 
 from minibert import checkpoint
 from minibert.console import cli, terminal
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
 from minibert.files import writing
 from minibert.files.text import is_open_already, read_texts
 from minibert.growing import Growth, grow_vocabulary
@@ -76,10 +76,8 @@ def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
     words = []
     for number, line in enumerate(read_texts(path), start=1):
         if line.strip():
-            try:
+            with naming(f"{path}, line {number}"):
                 tokenizer.as_found_in_text(line)
-            except InputError as error:
-                raise InputError(f"{path}, line {number}: {error}") from None
             words.append(line)
     if not words:
         raise InputError(f"{path}: expected one word a line, found none")

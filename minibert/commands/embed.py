@@ -61,9 +61,7 @@ class EmbedOptions:
 
 
 def embed_command(args: Sequence[str]) -> None:
-    """Raises InputError: not a model directory, an input that can't be read, an output that can't be written, an option
-    out of range.
-    """
+    """Raises InputError: no model directory, an unreadable input, an unwritable output, an option out of range."""
     options = cli.parse(EmbedOptions, args, prog="python -m minibert embed", description=DESCRIPTION)
     output = Path(options.output)
     if output.suffix != ".npy":
@@ -75,12 +73,8 @@ def embed_command(args: Sequence[str]) -> None:
     device = choose_device(options.device)
     precision = choose_precision(options.dtype, device)
     model, tokenizer = load(options.directory)
-    wanted = text_vectors(
-        model,
-        pooling=options.pooling,
-        normalize=True if options.normalize else False if options.no_normalize else None,
-        max_length=options.max_length,
-    )
+    normalize = True if options.normalize else False if options.no_normalize else None
+    wanted = text_vectors(model, pooling=options.pooling, normalize=normalize, max_length=options.max_length)
     texts = read_texts(options.input)
     # The weights are cast once, which autocast would do at every use.
     encoder = model.encoder.to(device, precision.dtype)

@@ -29,8 +29,6 @@ Open the file in any browser: it needs no network and no server. It shows the em
 every head, what the model answers and how the answer forms from block to block, what changes when a head is switched
 off, and which tokens the answer hangs on. Two texts become one pair, [CLS] A [SEP] B [SEP]."""
 
-SHORTEST = 3  # [CLS], one token, [SEP]
-
 
 @dataclass(frozen=True)
 class ExploreOptions:
@@ -55,11 +53,9 @@ class ExploreOptions:
 
 
 def explore_command(args: Sequence[str]) -> None:
-    """Raises InputError: not a model directory, an empty or too long text, a file that can't be written, a second model
-    of another shape.
-    """
+    """Raises InputError: no model directory, an empty or too long text, an unwritable file, models of two shapes."""
     options = cli.parse(ExploreOptions, args, prog="python -m minibert explore", description=DESCRIPTION)
-    cli.check_range(options, "max_tokens", low=SHORTEST)
+    cli.check_range(options, "max_tokens", low=3)  # [CLS], one token, [SEP]
     outputs = [Path(name) for name in (options.out, options.json) if name is not None]
     for output in outputs:
         writing.check_writable(output, reads=(options.directory, options.compare))

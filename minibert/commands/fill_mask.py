@@ -15,6 +15,8 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.loading import load
 from minibert.training.device import choose_device, choose_precision
 
+DESCRIPTION = 'Ask a model for the words behind [MASK]: fill-mask runs/demo "Return a [MASK] of tuples."'
+
 
 @dataclass(frozen=True)
 class FillMaskOptions:
@@ -37,12 +39,7 @@ def fill_mask_command(args: Sequence[str]) -> None:
 
     Raises InputError: no [MASK] in the text, no masked-LM head in the model, or more tokens than it has positions.
     """
-    options = cli.parse(
-        FillMaskOptions,
-        args,
-        prog="python -m minibert fill-mask",
-        description='Ask a model for the words behind [MASK]: fill-mask runs/demo "Return a [MASK] of tuples."',
-    )
+    options = cli.parse(FillMaskOptions, args, prog="python -m minibert fill-mask", description=DESCRIPTION)
     device = choose_device(options.device)
     model, tokenizer = load(options.directory, device=device)
     if not isinstance(model, BertForPreTraining | BertForMaskedLM):

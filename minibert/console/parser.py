@@ -55,8 +55,7 @@ def in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[s
         if dataclasses.is_dataclass(default):
             kind = Annotated[type(default), tyro.conf.arg(name=field.name.removesuffix("_options"))]
         kind = Annotated[kind, tyro.conf.arg(help=meanings.get(field.name))]
-        declared = (field.name, kind, dataclasses.field(default=default))
-        fields[group_of.get(field.name, "")].append(declared)
+        fields[group_of.get(field.name, "")].append((field.name, kind, dataclasses.field(default=default)))
     for group in groups:
         part = make_dataclass(group, fields[group], kw_only=True, namespace={"__doc__": ""})
         fields[""].append((group, Annotated[part, tyro.conf.arg(name=group.replace("_", " "))]))

@@ -42,18 +42,13 @@ class Stream(io.RawIOBase):
             raise
 
     def writable(self) -> bool:
-        """It is, in one way or another."""
         return True
 
     def isatty(self) -> bool:
-        """Whether a person is looking."""
         return self._raw is not None and self._raw.isatty()
 
     def fileno(self) -> int:
-        """The system's number of the stream.
-
-        Raises OSError: it has none, being closed.
-        """
+        """Raises OSError: the stream is closed."""
         if self._raw is None:
             raise io.UnsupportedOperation("fileno")
         return self._raw.fileno()
@@ -76,22 +71,15 @@ def take_over() -> None:
 
 def _lasting(stream: TextIO | None, name: str, *, forgiving: bool) -> TextIO:
     """The stream as `take_over` leaves it; one that is not a process's own, but a test's or a notebook's, as it is."""
-    if stream is None:
-        return _text(Stream(None, name, forgiving=forgiving), "utf-8", line_buffering=True)
-    raw = getattr(getattr(stream, "buffer", None), "raw", getattr(stream, "buffer", None))
-    if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.RawIOBase) or isinstance(raw, Stream):
-        return stream
-    stream.flush()
-    unbuffered = raw is stream.buffer  # PYTHONUNBUFFERED
-    return _text(
-        Stream(raw, name, forgiving=forgiving), stream.encoding, line_buffering=stream.line_buffering or unbuffered
-    )
-
-
-def _text(raw: Stream, encoding: str, *, line_buffering: bool) -> TextIO:
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding, errors="backslashreplace", newline=None, line_buffering=line_buffering
-    )
+    raw, encoding, by_line = None, "utf-8", True
+    if stream is not None:
+        raw = getattr(getattr(stream, "buffer", None), "raw", getattr(stream, "buffer", None))
+        if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.RawIOBase) or isinstance(raw, Stream):
+            return stream
+        stream.flush()
+        encoding, by_line = stream.encoding, stream.line_buffering or raw is stream.buffer  # PYTHONUNBUFFERED
+    lasting = io.BufferedWriter(Stream(raw, name, forgiving=forgiving))
+    return io.TextIOWrapper(lasting, encoding, errors="backslashreplace", line_buffering=by_line)
 
 
 def say(*lines: str) -> None:

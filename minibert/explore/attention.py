@@ -24,12 +24,9 @@ def attention_of(record: Mapping[str, Tensor], batch: Batch, tokenizer: Tokenize
         [record[f"blocks.{layer}.attention.probabilities"][0].float().cpu().numpy() for layer in range(layers)]
     )
     ids = batch.input_ids[0].cpu().numpy()
-    figures = head_figures(
-        probabilities.astype(np.float64),
-        cls=ids == tokenizer.cls_id,
-        sep=ids == tokenizer.sep_id,
-        sequence_ids=batch.sequence_ids[0].cpu().numpy(),
-    )
+    cls, sep = ids == tokenizer.cls_id, ids == tokenizer.sep_id
+    texts = batch.sequence_ids[0].cpu().numpy()
+    figures = head_figures(probabilities.astype(np.float64), cls=cls, sep=sep, sequence_ids=texts)
     return {"probabilities": probabilities, "figures": figures}
 
 
@@ -37,11 +34,12 @@ def opening_of(
     probabilities: NDArray[np.float32], batch: Batch, tokenizer: Tokenizer, pieces: Sequence[str]
 ) -> dict[str, Any]:
     """The head and the two tokens that the page opens with, and a sentence that says why; pieces: T, as shown."""
-    masked = batch.input_ids[0].cpu().numpy() == tokenizer.mask_id
+    ids = batch.input_ids[0].cpu().numpy()
     lettered = np.array([any(letter.isalnum() for letter in piece) for piece in pieces])
     words = lettered & ~batch.special_tokens_mask[0].cpu().numpy()
+    masked = ids == tokenizer.mask_id
     asked = int(masked.argmax()) if masked.any() else None
-    goes_on = tokenizer.continuation_mask[batch.input_ids[0].cpu().numpy()]
+    goes_on = tokenizer.continuation_mask[ids]
     (layer, head, looking, seen), among = strongest(probabilities, words=words, goes_on=goes_on, asked=asked)
     value = float(probabilities[layer, head, looking, seen])
     kind = "word" if among == "words" else "token"
@@ -58,11 +56,7 @@ def opening_of(
 
 
 def strongest(
-    probabilities: NDArray[np.float32],
-    *,
-    words: NDArray[np.bool_],
-    goes_on: NDArray[np.bool_],
-    asked: int | None,
+    probabilities: NDArray[np.float32], *, words: NDArray[np.bool_], goes_on: NDArray[np.bool_], asked: int | None
 ) -> tuple[tuple[int, int, int, int], str]:
     """Which attention says most about a text: (layer, head, the token that looks, the one looked at), "words" or "all".
 
@@ -102,8 +96,8 @@ def head_figures(
     figures = {"entropy": entropy(probabilities).mean(-1)}
     for name, shift in (("self", 0), ("previous", -1), ("next", 1)):
         figures[name] = np.diagonal(probabilities, shift, axis1=-2, axis2=-1).mean(-1)
-    figures["cls"] = probabilities[..., cls].sum(-1).mean(-1)
-    figures["sep"] = probabilities[..., sep].sum(-1).mean(-1)
+    for name, kind in (("cls", cls), ("sep", sep)):
+        figures[name] = probabilities[..., kind].sum(-1).mean(-1)
     if (sequence_ids == 1).any():
         texts = {"a": sequence_ids == 0, "b": sequence_ids == 1}
         for looking, queries in texts.items():

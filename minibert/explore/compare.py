@@ -10,17 +10,18 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.explore.states import as_array, lengths, states_between
-from minibert.heads import Model
 
 
 def check_comparable(
-    model: Model, other: Model, pieces: Sequence[str], other_pieces: Sequence[str], *, name: str, other_name: str
+    model: Mapping[str, Any], other: Mapping[str, Any], pieces: Sequence[str], other_pieces: Sequence[str]
 ) -> None:
-    """Raises InputError: another number of layers, of heads or of hidden dimensions, or the text is cut into other
-    tokens.
+    """model, other: as `record.facts`; pieces, other_pieces: the text's tokens, as shown.
+
+    Raises InputError: other numbers of layers, heads or hidden dimensions, or the text is cut into other tokens.
     """
-    for field in ("num_hidden_layers", "num_attention_heads", "hidden_size"):
-        ours, theirs = getattr(model.config, field), getattr(other.config, field)
+    name, other_name = model["name"], other["name"]
+    for field, fact in (("num_hidden_layers", "layers"), ("num_attention_heads", "heads"), ("hidden_size", "hidden")):
+        ours, theirs = model[fact], other[fact]
         if ours != theirs:
             raise InputError(f"{field} is {theirs} in {other_name}, {ours} in {name}: only models of one shape compare")
     if list(pieces) != list(other_pieces):
@@ -30,11 +31,7 @@ def check_comparable(
 
 
 def differences(
-    record: Mapping[str, Tensor],
-    other: Mapping[str, Tensor],
-    probabilities: np.ndarray,
-    others: np.ndarray,
-    layers: int,
+    record: Mapping[str, Tensor], other: Mapping[str, Tensor], probabilities: np.ndarray, others: np.ndarray
 ) -> dict[str, Any]:
     """Of two traces on the same tokens; probabilities, others: (L, N, T, T).
 
@@ -44,7 +41,7 @@ def differences(
     attention_mean: (L, N), its mean over the tokens.
     """
     hidden = []
-    for place in states_between(layers):
+    for place in states_between(len(probabilities)):
         ours, theirs = as_array(record[place]), as_array(other[place])
         hidden.append(lengths(ours - theirs) / ((lengths(ours) + lengths(theirs)) / 2))
     attention = np.abs(probabilities - others).sum(-1) / 2

@@ -86,9 +86,8 @@ def packed(record: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             return {key: walk(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, np.ndarray) and (steps := steps_of(path, value)) is not None:
-            found = pack(value, steps)
+            columns[path[-1]] = found = pack(value, steps)
             rounding.append({"name": " ".join(path), "step": max(steps), "largest_error": found.largest_error})
-            columns[path[-1]] = found
             return found.to_json()
         if path == COMPRESSED:
             return {"json": compressed(json.dumps(plain(value), separators=(",", ":")).encode())}

@@ -22,15 +22,12 @@ from minibert.explore.packing import packed, plain
 SCRIPTS = ("data.js", "drawing.js", "heatmap.js", "choice.js", "address.js", "picture.js", "attention.js", "pair.js",
            "lines.js", "neuron.js", "way.js", "predictions.js", "what_if.js", "saliency.js", "compare.js",
            "main.js")  # fmt: skip
-STYLE = "page.css"
-SKELETON = "page.html"
-
 LONGEST_TITLE = 60  # characters of the text in the window's title
 
 
 def html_page(record: Mapping[str, Any]) -> str:
     """The page of a record, as `record.make_record` makes it."""
-    style = asset(STYLE)
+    style = asset("page.css")
     script = '"use strict";\n' + "\n".join(asset(name) for name in SCRIPTS)
     text = record["texts"][0]
     shown = text if len(text) <= LONGEST_TITLE else f"{text[:LONGEST_TITLE]}…"
@@ -42,7 +39,7 @@ def html_page(record: Mapping[str, Any]) -> str:
         "data": script_safe(packed(record)),
     }
     # In one pass: what one part holds is never taken for a place of another.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], asset(SKELETON))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], asset("page.html"))
 
 
 def asset(name: str) -> str:

@@ -77,13 +77,8 @@ def questions_about(model: Model, tokenizer: Tokenizer, batch: Batch) -> list[Qu
     return found
 
 
-def ask(model: Model, hidden: Tensor, questions: Sequence[Question]) -> list[Tensor]:
-    """The scores before softmax: (B, T, H) -> a (B, C) for each question."""
-    return [ask_one(model, hidden, question) for question in questions]
-
-
-def ask_one(model: Model, hidden: Tensor, question: Question) -> Tensor:
-    """(B, T, H) -> (B, C). Rows of the embedding beyond the tokenizer's words are no answers."""
+def ask(model: Model, hidden: Tensor, question: Question) -> Tensor:
+    """The scores before softmax: (B, T, H) -> (B, C). Embedding rows beyond the tokenizer's words are no answers."""
     if question.head == "heads.MaskedLMHead":
         assert isinstance(model, BertForPreTraining | BertForMaskedLM)
         return model.mlm_head(hidden[:, question.position])[:, : len(question.answers)]
@@ -119,9 +114,8 @@ def predictions_of(
     states: (L + 1, T, H), the embeddings and every block's output; the last row is what the heads are made for.
     """
     entries, followed = [], []
-    for question, scores in zip(questions, ask(model, states, questions), strict=True):
-        shares = values(question, scores)  # (L + 1, C)
-        best = best_answers(question, shares[-1], MOST_ANSWERS)
+    for question in questions:
+        shares = values(question, ask(model, states, question))  # (L + 1, C)
         chosen = 0 if question.scale == "number" else int(shares[-1].topk(1).indices)
         layers = [
             {
@@ -137,7 +131,7 @@ def predictions_of(
                 "head": question.head,
                 "scale": question.scale,
                 "position": question.position,
-                "answers": best,
+                "answers": best_answers(question, shares[-1], MOST_ANSWERS),
                 "layers": layers,
             }
         )

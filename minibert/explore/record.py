@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +19,8 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Batch, Tokenizer
 from minibert.tracing import trace
 
+Other = tuple[Model, Tokenizer, str]  # a second model, its tokenizer and its name
+
 MAX_TOKENS = 128  # by default; the page grows with the square
 
 
@@ -30,21 +31,20 @@ def make_record(
     second: str | None = None,
     *,
     name: str,
-    other: tuple[Model, Tokenizer, str] | None = None,
+    other: Other | None = None,
     max_tokens: int = MAX_TOKENS,
     progress: bool = False,
 ) -> dict[str, Any]:
     """What `page.html_page` shows, for one text, or a pair of texts as [CLS] A [SEP] B [SEP].
 
-    name: of the model, for the page's head; other: a second model of the same shape, its tokenizer and its name;
+    name: of the model, for the page's head; other: a second model of the same shape;
     progress: a bar on standard error while heads are switched off, where that is a terminal.
 
     Raises InputError: an empty text, more tokens than the model has positions or than `max_tokens`, a text that is not
     valid Unicode, a model in training mode, a second model that can't be compared.
     """
-    config = model.config
     batch, traced = traced_text(model, tokenizer, text, second, max_tokens)
-    layers = config.num_hidden_layers
+    layers = model.config.num_hidden_layers
     record: dict[str, Any] = {
         "model": facts(model, name),
         "special_tokens": {"cls": tokenizer.special_tokens.cls, "sep": tokenizer.special_tokens.sep},
@@ -63,7 +63,7 @@ def make_record(
     record["saliency"] = saliency(model, batch, questions, chosen)
     record["left_out"] = left_out(model, record, mask=tokenizer.special_tokens.mask)
     if other is not None:
-        record["compare"] = compared(model, record, traced, text, second, other=other, max_tokens=max_tokens)
+        record["compare"] = compared(record, traced, text, second, other, max_tokens)
     return record
 
 
@@ -94,7 +94,7 @@ def facts(model: Model, name: str) -> dict[str, Any]:
         "layers": config.num_hidden_layers,
         "heads": config.num_attention_heads,
         "hidden": config.hidden_size,
-        "head_size": config.head_size,
+        "head_size": config.hidden_size // config.num_attention_heads,
         "intermediate": config.intermediate_size,
         "activation": config.hidden_act,
     }
@@ -116,34 +116,21 @@ def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
 
 
 def compared(
-    model: Model,
-    record: dict[str, Any],
-    traced: dict[str, Tensor],
-    text: str,
-    second: str | None,
-    *,
-    other: tuple[Model, Tokenizer, str],
-    max_tokens: int,
+    record: dict[str, Any], traced: dict[str, Tensor], text: str, second: str | None, other: Other, max_tokens: int
 ) -> dict[str, Any]:
     """The part of the record on a second model: its own attention and predictions, and the differences."""
-    other_model, other_tokenizer, other_name = other
-    batch, other_traced = traced_text(other_model, other_tokenizer, text, second, max_tokens)
-    compare.check_comparable(
-        model,
-        other_model,
-        [token["piece"] for token in record["tokens"]],
-        [other_tokenizer.shown(token) for token in batch.input_ids[0].tolist()],
-        name=record["model"]["name"],
-        other_name=other_name,
-    )
+    model, tokenizer, name = other
+    batch, other_traced = traced_text(model, tokenizer, text, second, max_tokens)
+    described_model = facts(model, name)
+    pieces = [token["piece"] for token in record["tokens"]]
+    other_pieces = [tokenizer.shown(token) for token in batch.input_ids[0].tolist()]
+    compare.check_comparable(record["model"], described_model, pieces, other_pieces)
     layers = model.config.num_hidden_layers
-    questions = questions_about(other_model, other_tokenizer, batch)
     states = torch.cat([other_traced[place] for place in states_between(layers)])
-    probabilities: np.ndarray = attention_of(other_traced, batch, other_tokenizer, layers)["probabilities"]
-    ours: np.ndarray = record["attention"]["probabilities"]
+    ours, theirs = record["attention"]["probabilities"], attention_of(other_traced, batch, tokenizer, layers)
     return {
-        "model": facts(other_model, other_name),
-        "probabilities": probabilities,
-        "predictions": predictions_of(other_model, states, questions)[0],
-        **compare.differences(traced, other_traced, ours, probabilities, layers),
+        "model": described_model,
+        "probabilities": theirs["probabilities"],
+        "predictions": predictions_of(model, states, questions_about(model, tokenizer, batch))[0],
+        **compare.differences(traced, other_traced, ours, theirs["probabilities"]),
     }

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from minibert.explore.predictions import Question, ask_one
+from minibert.explore.predictions import Question, ask
+from minibert.explore.states import states_of_copies
 from minibert.heads import Model
 from minibert.tokenizer import Batch
 
@@ -43,17 +44,12 @@ def gradient_times_input(model: Model, batch: Batch, questions: Sequence[Questio
         embedded.append(output.detach().requires_grad_())
         return embedded[0]
 
-    encoder = model.encoder
-    handle = encoder.embeddings.token.register_forward_hook(keep)
+    handle = model.encoder.embeddings.token.register_forward_hook(keep)
     try:
         with torch.enable_grad():
-            hidden = encoder(
-                batch.input_ids.expand(rows, -1),
-                token_type_ids=batch.token_type_ids.expand(rows, -1),
-                attention_mask=batch.attention_mask.expand(rows, -1),
-            )
+            hidden = states_of_copies(model.encoder, batch, rows)
             scores = [
-                ask_one(model, hidden[row : row + 1], question)[0, place]
+                ask(model, hidden[row : row + 1], question)[0, place]
                 for row, (question, place) in enumerate(zip(questions, chosen, strict=True))
             ]
             (gradient,) = torch.autograd.grad(torch.stack(scores).sum(), embedded[0])

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from minibert.heads import Model
+from minibert.model import Bert
+from minibert.tokenizer import Batch
+from minibert.tracing import MODEL_INPUTS
 
 Array = NDArray[np.float32]
 
@@ -58,13 +61,15 @@ def states_between(layers: int) -> list[str]:
     return ["embeddings", *(f"blocks.{layer}" for layer in range(layers))]
 
 
+def states_of_copies(encoder: Bert, batch: Batch, rows: int) -> Tensor:
+    """(rows, T, H), the last block's output for a batch of one that is repeated: a hook can treat each row its way."""
+    return encoder(**{name: getattr(batch, name).expand(rows, -1) for name in MODEL_INPUTS})
+
+
 def stacked(record: Mapping[str, Tensor], name: str, layers: int) -> Array:
     """One intermediate of all blocks: (L, T, …); of one that is there for every head, (L, T, H)."""
-    parts = []
-    for layer in range(layers):
-        part = record[f"blocks.{layer}.{name}"]
-        parts.append(as_array(part.transpose(1, 2).flatten(2) if part.ndim == 4 else part))
-    return np.stack(parts)
+    parts = [record[f"blocks.{layer}.{name}"] for layer in range(layers)]
+    return np.stack([as_array(part.transpose(1, 2).flatten(2) if part.ndim == 4 else part) for part in parts])
 
 
 def as_array(tensor: Tensor) -> Array:

@@ -17,8 +17,7 @@ LONGEST_SHOWN = 2_000  # characters of a text; longer ones are cut on the page, 
 def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | None, *, max_tokens: int) -> Batch:
     """One text or pair as a batch of one, uncut.
 
-    Raises InputError: a text of which no token is left, or that is not valid Unicode; more tokens than the model has
-    positions, or than `max_tokens`.
+    Raises InputError: a text without a token, or that is no valid Unicode; more tokens than positions or `max_tokens`.
     """
     batch = tokenizer(text, second)
     for number, (name, given) in enumerate((("text", text), ("second text", second))):
@@ -35,29 +34,27 @@ def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | No
 def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None) -> list[dict[str, Any]]:
     """One entry a token, T in all."""
     texts = (text, second or "")
-    entries = []
     ids = batch.input_ids[0].tolist()
     segments = batch.token_type_ids[0].tolist()
     frame = (batch.sequence_ids[0] < 0).tolist()  # so is no [SEP] that the text itself spells
     of_second = (batch.sequence_ids[0] == 1).cummax(0).values.int().tolist()  # [CLS] and [SEP] with what they follow
     offsets = batch.offsets[0].tolist()
-    rows = zip(ids, map(tokenizer.shown, ids), segments, of_second, offsets, strict=True)
-    for position, (token_id, piece, segment, number, (start, end)) in enumerate(rows):
-        entries.append(
-            {
-                "position": position,
-                "piece": piece,
-                "id": token_id,
-                "segment": segment,
-                "text": number,
-                # [CLS] and [SEP] stand for no character of a text; their offsets are (0, 0).
-                "characters": visible(texts[number][start:end]),
-                "start": start,
-                "end": end,
-                "frame": frame[position],
-            }
-        )
-    return entries
+    rows = zip(ids, segments, of_second, offsets, frame, strict=True)
+    return [
+        {
+            "position": position,
+            "piece": tokenizer.shown(token_id),
+            "id": token_id,
+            "segment": segment,
+            "text": number,
+            # [CLS] and [SEP] stand for no character of a text; their offsets are (0, 0).
+            "characters": visible(texts[number][start:end]),
+            "start": start,
+            "end": end,
+            "frame": is_frame,
+        }
+        for position, (token_id, segment, number, (start, end), is_frame) in enumerate(rows)
+    ]
 
 
 def visible(text: str) -> str:
@@ -66,6 +63,4 @@ def visible(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    if len(text) <= LONGEST_SHOWN:
-        return text
-    return f"{text[:LONGEST_SHOWN]}… ({len(text):,} characters)"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}… ({len(text):,} characters)"

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minibert.explore.predictions import Question, ask_one, best_answers, values
+from minibert.explore.predictions import Question, ask, best_answers, values
+from minibert.explore.states import states_of_copies
 from minibert.heads import Model
 from minibert.model import Bert
 from minibert.tokenizer import Batch
@@ -49,52 +50,30 @@ def call_of(encoder: Bert, layer: int) -> int:
 
 def each_head_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManager[None]:
     """For a batch of N rows: in row n, head n of the layer adds nothing."""
-    heads = encoder.config.num_attention_heads
 
     def without_own_head(inputs: tuple[Any, ...], context: Tensor) -> Tensor:
         """(N, N, T, D), rows first, then heads"""
-        off = torch.eye(heads, dtype=torch.bool, device=context.device)
+        off = torch.eye(len(context), dtype=torch.bool, device=context.device)
         return context.masked_fill(off[:, :, None, None], 0.0)
 
     attention = encoder.get_submodule(f"blocks.{layer}.attention.dot_product")
     return changed_at(attention, call_of(encoder, layer), without_own_head)
 
 
-def block_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManager[None]:
-    """The layer hands on what it is given."""
-    return changed_at(encoder.blocks[layer], call_of(encoder, layer), lambda inputs, _: inputs[0])
-
-
 def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:
     """(N + 1, T, H): the last block's output without head n of the layer, and in the last row without the layer."""
-    heads = encoder.config.num_attention_heads
-
-    def run(rows: int) -> Tensor:
-        return encoder(
-            batch.input_ids.expand(rows, -1),
-            token_type_ids=batch.token_type_ids.expand(rows, -1),
-            attention_mask=batch.attention_mask.expand(rows, -1),
-        )
-
     with each_head_off(encoder, layer):
-        without_heads = run(heads)
-    with block_off(encoder, layer):
-        without_block = run(1)
+        without_heads = states_of_copies(encoder, batch, encoder.config.num_attention_heads)
+    with changed_at(encoder.blocks[layer], call_of(encoder, layer), lambda inputs, _: inputs[0]):
+        without_block = states_of_copies(encoder, batch, 1)
     return torch.cat([without_heads, without_block])
 
 
 @torch.inference_mode()
 def what_if(
-    model: Model,
-    batch: Batch,
-    hidden: Tensor,
-    questions: Sequence[Question],
-    chosen: Sequence[int],
-    *,
-    progress: bool = False,
+    model: Model, batch: Batch, hidden: Tensor, questions: Sequence[Question], chosen: Sequence[int], *, progress: bool
 ) -> dict[str, Any]:
-    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the place
-    of the answer to follow.
+    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
 
     Returns moved: (L, N + 1), how far the last block's output is from what it was, a mean over tokens of the distance
     as a share of its norm; values: (Q, L, N + 1), of the chosen answer; answers: [Q][L][N + 1], the best ones then. In
@@ -105,13 +84,12 @@ def what_if(
     moved = np.zeros((layers, columns), np.float32)
     followed = np.zeros((len(questions), layers, columns), np.float32)
     answers: list[list[list[list[dict[str, Any]]]]] = [[] for _ in questions]
-    bar = tqdm(desc="switching heads off", total=layers * columns, unit="", disable=None if progress else True)
-    with bar:
+    with tqdm(desc="switching heads off", total=layers * columns, unit="", disable=None if progress else True) as bar:
         for layer in range(layers):
             states = states_without(encoder, batch, layer)
             moved[layer] = ((states - hidden).norm(dim=-1) / hidden.norm(dim=-1)).mean(-1).float().cpu().numpy()
             for number, (question, place) in enumerate(zip(questions, chosen, strict=True)):
-                shares = values(question, ask_one(model, states, question))  # (N + 1, C)
+                shares = values(question, ask(model, states, question))  # (N + 1, C)
                 followed[number, layer] = shares[:, place].cpu().numpy()
                 answers[number].append([best_answers(question, row, MOST_ANSWERS) for row in shares])
             bar.update(columns)

@@ -251,8 +251,7 @@ def _likely(content: bytes, path: str, *, begins: bool = True) -> str:
 
 
 def _command(path: str, mend: str, prefix: str) -> str:
-    """For messages: the shell command that makes another file of this one, beside the shell, by what reads standard
-    input and mends it."""
+    """For messages: the shell command that makes another file of this one by `mend`, which reads standard input."""
     name, made = shlex.quote(path), shlex.quote(f"{prefix}-{Path(path).name}")
     if path == STANDARD_INPUT:
         return f"... | {mend}"
@@ -293,8 +292,7 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
 def check_text(value: object, what: str) -> str:
     """`value` itself; `what` names it in the message ("reviews.csv:17: column 'review'").
 
-    Raises InputError: it is no string, or nothing but white space, or holds half a surrogate pair, which JSON can
-    spell.
+    Raises InputError: it is no string, or but white space, or holds half a surrogate pair, which JSON can spell.
     """
     if not isinstance(value, str):
         raise InputError(f"{what} is {json_type(value)}, expected a string")

@@ -176,8 +176,7 @@ def _remove_empty(directory: Path) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Returns once a file's content, or a directory's entries, are on the disk itself; of a directory, where the system
-    opens one at all."""
+    """Returns once a file's content, or a directory's entries where the system opens one, are on the disk itself."""
     if not path.is_dir():
         descriptor = os.open(path, os.O_RDWR)  # to write, else Windows refuses
     elif hasattr(os, "O_DIRECTORY"):

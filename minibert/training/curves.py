@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 BASELINE_COLOUR = "#6B6B6B"
 TEXT_COLOUR = "#333333"
 GRID_COLOUR = "#E6E6E6"
+POINTS = {"linewidth": 1.2, "marker": "o", "markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.8,
+          "zorder": 3}  # fmt: skip
 PANEL_INCHES = (5.6, 3.5)  # width, height
 SMOOTHING_SHARE = 0.02  # the width of the smoothing, as a share of a line's points
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -66,8 +69,7 @@ def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
     width, height = PANEL_INCHES
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.05)
     with figure_for(path, inches=(columns * width, rows * height + 0.5), layout=layout) as figure:
-        title = as_drawn(title, longest=LONGEST_TITLE)
-        figure.suptitle(title, fontsize=13, fontweight="bold", color=TEXT_COLOUR)
+        figure.suptitle(as_drawn(title, longest=LONGEST_TITLE), fontsize=13, fontweight="bold", color=TEXT_COLOUR)
         for number, panel in enumerate(panels, start=1):
             end = rows * columns if number == len(panels) else number  # the last of an odd count fills its row
             _draw_panel(figure.add_subplot(rows, columns, (number, end)), panel, _step_limits(panels))
@@ -83,8 +85,7 @@ def _step_limits(panels: Sequence[Panel]) -> tuple[float, float]:
 
 
 def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> None:
-    colours = _colours(len(panel.lines))
-    drawn = [_draw_line(axes, line, colour) for line, colour in zip(panel.lines, colours, strict=True)]
+    drawn = [_draw_line(axes, line, colour) for line, colour in zip(panel.lines, cycle(COLOURS), strict=False)]
     for _, y in panel.baselines:
         drawn.append(axes.axhline(y, color=BASELINE_COLOUR, linestyle=(0, (5, 3)), linewidth=1.3, zorder=1.5))
 
@@ -93,8 +94,7 @@ def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> N
     axes.set_ylabel(panel.y_label, color=TEXT_COLOUR)
     axes.margins(y=0.08)
     axes.set_xlim(*step_limits)
-    _mark_steps(axes)
-    _mark_values(axes)
+    _mark_axes(axes)
     axes.grid(color=GRID_COLOUR, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=9)
@@ -113,15 +113,14 @@ def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> N
 
 def _draw_line(axes: Axes, line: Line, colour: str) -> Artist:
     """Returns what stands for it in a legend."""
+    y = line.y
+    style: dict[str, Any] = {"linewidth": 1.9}
     if line.smoothed:
-        axes.plot(line.x, line.y, color=colour, alpha=0.25, linewidth=0.8)
-        return axes.plot(line.x, smooth(line.y), color=colour, linewidth=1.9)[0]
-    if line.points:
-        return axes.plot(
-            line.x, line.y, color=colour, linewidth=1.2, marker="o", markersize=5.5, markeredgecolor="white",
-            markeredgewidth=0.8, zorder=3,
-        )[0]  # fmt: skip
-    return axes.plot(line.x, line.y, color=colour, linewidth=1.9)[0]
+        axes.plot(line.x, y, color=colour, alpha=0.25, linewidth=0.8)
+        y = smooth(y)
+    elif line.points:
+        style = POINTS
+    return axes.plot(line.x, y, color=colour, **style)[0]
 
 
 def smooth(values: Sequence[float]) -> list[float]:
@@ -146,18 +145,12 @@ def smooth(values: Sequence[float]) -> list[float]:
     return ((s2 * t0 - s1 * t1) / (s0 * s2 - s1**2)).tolist()
 
 
-def _mark_steps(axes: Axes) -> None:
-    """Whole numbers along x, 12k for 12000."""
-    from matplotlib.ticker import EngFormatter, MaxNLocator
+def _mark_axes(axes: Axes) -> None:
+    """Whole numbers along x, round ones along y: 12k for 12000; of small ones a power of ten goes into the label."""
+    from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-
-
-def _mark_values(axes: Axes) -> None:
-    """Round numbers along y: 12k for 12000, and for small ones a power of ten that goes into the axis label."""
-    from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
-
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     largest = max(abs(limit) for limit in axes.get_ylim())
     if largest >= 1000:
@@ -166,7 +159,3 @@ def _mark_values(axes: Axes) -> None:
         power = math.floor(math.log10(largest))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y / 10**power:.4g}"))
         axes.set_ylabel(f"{axes.get_ylabel()} (in 10{str(power).translate(SUPERSCRIPTS)})")
-
-
-def _colours(count: int) -> list[str]:
-    return [COLOURS[number % len(COLOURS)] for number in range(count)]

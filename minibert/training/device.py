@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,7 @@ BFLOAT16_CAPABILITY = (8, 0)
 def choose_device(name: str | torch.device, local_rank: int = 0) -> torch.device:
     """The device called `name` ("auto", "cpu" or "cuda"); with CUDA, the GPU number `local_rank` of this machine.
 
-    What is a device already comes back. Raises InputError for another name, and where CUDA is asked for but this
-    process has no GPU.
+    A device comes back as it is. Raises InputError for another name, or where this process has not the GPU asked for.
     """
     if isinstance(name, torch.device):
         return name
@@ -67,8 +65,7 @@ class Precision:
 def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision called `name` ("auto", "float32", "bfloat16" or "float64") on `device`.
 
-    "auto" takes bfloat16 only where it is the faster one: on a GPU from Ampere on, and on a processor with
-    `bfloat16_unit`.
+    "auto" takes bfloat16 where it is the faster one: on a GPU from Ampere on, and on a processor with `bfloat16_unit`.
 
     Raises InputError for another name.
     """
@@ -91,23 +88,15 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 def bfloat16_unit() -> str | None:
     """What makes bfloat16 products faster than float32 ones on this processor; None where they are not.
 
-    That is AMX, or the AVX-512 instructions of an AMD: on two cores of Zen 4 one large product runs at 430 GFLOP/s, in
-    float32 at 178 (torch 2.13). The same instructions without AMX on an Intel are not known to pay.
+    That is AMX, about eight times as fast, or the AVX-512 instructions of an AMD: on two cores of Zen 4 one large
+    product runs at 430 GFLOP/s, in float32 at 178 (torch 2.13). Without AMX they are not known to pay on an Intel.
     """
-    if processor_has_amx():
+    if torch.cpu._is_amx_tile_supported():
         return "AMX"
     facts = _processor_facts()
-    if "AuthenticAMD" in facts and "avx512_bf16" in _flags(facts):
+    if "AuthenticAMD" in facts and re.search(r"^flags\s*:.*\bavx512_bf16\b", facts, re.MULTILINE):
         return "AMD's bfloat16 instructions"
     return None
-
-
-def processor_has_amx() -> bool:
-    """Whether the processor has the AMX tile unit, which multiplies bfloat16 about eight times as fast as float32."""
-    torch_answer: Callable[[], bool] | None = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    if torch_answer is not None:
-        return torch_answer()
-    return {"amx_tile", "amx_bf16"} <= _flags(_processor_facts())
 
 
 def missing_for_compiling(device: torch.device) -> str | None:
@@ -129,11 +118,6 @@ def processor_name() -> str:
     """The processor's name as its maker writes it, or its architecture where the system does not say."""
     model = re.search(r"^model name\s*:\s*(.+)$", _processor_facts(), re.MULTILINE)
     return model[1].strip() if model else platform.processor() or platform.machine()
-
-
-def _flags(facts: str) -> set[str]:
-    flags = re.search(r"^flags\s*:(.*)$", facts, re.MULTILINE)
-    return set(flags[1].split()) if flags else set()
 
 
 def _processor_facts() -> str:

@@ -19,9 +19,7 @@ FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC",
 
 
 @contextmanager
-def figure_for(
-    path: Path, *, inches: tuple[float, float], layout: Any = "constrained", dpi: float = 130
-) -> Iterator[Figure]:
+def figure_for(path: Path, *, inches: tuple[float, float], layout: Any = "constrained") -> Iterator[Figure]:
     """A figure to draw into; at the end of the block it becomes the PNG file `path`, whole or not at all.
 
     Text is no markup: `$`, `_`, `^` and a backslash are drawn as they stand. The user's own settings of matplotlib have
@@ -41,7 +39,7 @@ def figure_for(
         figure = Figure(figsize=inches, layout=layout, facecolor="white")
         FigureCanvasAgg(figure)
         yield figure
-        write_whole(path, partial(figure.savefig, format="png", dpi=dpi))
+        write_whole(path, partial(figure.savefig, format="png", dpi=130))
 
 
 def draw_or_say(path: Path, draw: Callable[[Path], object], say: Callable[[str], None]) -> bool:

@@ -28,6 +28,7 @@ from minibert.files import writing
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
 from minibert.training.interrupts import stop_requested
+from minibert.training.lock import hold
 from minibert.training.metrics_log import MetricsLog, open_log
 from minibert.training.optimizer import OptimizerOptions, Update, build_optimizers, set_learning_rate
 from minibert.training.processes import Processes, decided_by_first, say, seed_dropout
@@ -48,7 +49,8 @@ def opened(run: RunDirectory, processes: Processes, check: Callable[[], RunStatu
         say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
         yield False
         return
-    with run.locked() if processes.is_main else contextlib.nullcontext():
+    busy = f"{run.path}: another process is training there"  # such as a worker that outlived its killed `torchrun`
+    with hold(run.lock, busy=busy) if processes.is_main else contextlib.nullcontext():
         yield True
 
 
@@ -240,7 +242,7 @@ class Training(ABC, Generic[Batch, Sums]):
             **{f"{self.unit}_per_second": getattr(total, self.unit) / seconds},
         )
         if note := self.contention.note(total.tokens / seconds, "tokens/s"):
-            self.say_beside_bar(note)
+            self.say(note)
 
     def bar(self) -> tqdm:
         """The progress bar: over steps, or over seconds where the run is measured in minutes."""
@@ -275,13 +277,9 @@ class Training(ABC, Generic[Batch, Sums]):
             save_state(self.run.state, self.progress.step, tensors, {"position": asdict(self.progress), **facts})
 
     def say(self, line: str) -> None:
-        """A line for the user."""
-        say(self.processes, line)
-
-    def say_beside_bar(self, line: str) -> None:
-        """A line for the user while the bar is there."""
+        """A line for the user, above the bar where one is there."""
         with tqdm.external_write_mode():
-            self.say(line)
+            say(self.processes, line)
 
     def on_machine(self) -> str:
         """What is computed on, for the user."""

@@ -25,8 +25,7 @@ def peak_rss_bytes() -> int:
         return memory.peak_wset
     import resource  # here, since Windows has no such module
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def keep_freed_memory() -> None:
@@ -36,13 +35,9 @@ def keep_freed_memory() -> None:
     cleared page by page: a tenth of a pretraining step's processor time, and no less memory at its peak.
     """
     if "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", ()):  # a question that only glibc answers
-        library = ctypes.CDLL(None)
-        for parameter, size in ((_MMAP_THRESHOLD, _NEVER // 2), (_TRIM_THRESHOLD, _NEVER)):
-            library.mallopt(parameter, size)
-
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h: from how many bytes on memory is given back
-_NEVER = 2**31 - 1  # the largest number that mallopt takes
+        mallopt, never = ctypes.CDLL(None).mallopt, 2**31 - 1  # the largest number of bytes that it takes
+        mallopt(-3, never // 2)  # M_MMAP_THRESHOLD of malloc.h: from how many bytes on memory is given back
+        mallopt(-1, never)  # M_TRIM_THRESHOLD: the same, of what is free at the heap's end
 
 
 def bound_kernel_cache() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,20 +26,17 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._path = path
         # Unbuffered: what was logged is in the system's hands, whatever becomes of this process.
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - it lives as long as the log does
-        self._drop_torn_line()
-
-    def log(self, *, step: int, **values: float | int | None) -> None:
-        """Append the values after `step` steps of training."""
-        self._append({"step": step, **values})
-
-    def log_resume(self, step: int) -> None:
-        """Append that training goes on after `step` steps: later entries that stand above are computed again."""
-        self._append({"event": "resume", "step": step})
+        if path.stat().st_size:  # /dev/full has none, and is read without end
+            self._file.seek(0)
+            self._file.truncate(self._file.read().rfind(b"\n") + 1)
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _append(self, entry: dict[str, Any]) -> None:
+    def log(self, **entry: float | str | None) -> None:
+        """Append the values after `step` steps; or, with the `event` "resume", that training goes on after them:
+        later entries that stand above are computed again.
+        """
         # JSON has no NaN: a value that is not finite is the caller's to handle, and a ValueError here.
         line = memoryview(json.dumps(entry, allow_nan=False).encode() + b"\n")
         try:
@@ -49,20 +45,11 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         except OSError as error:
             raise RunStopped(f"{self._path}: could not be written: {error.strerror}") from error
 
-    def _drop_torn_line(self) -> None:
-        size = self._file.seek(0, os.SEEK_END)
-        self._file.seek(0)
-        content = self._file.read() if size else b""
-        whole = content.rfind(b"\n") + 1
-        if whole < size:
-            self._file.truncate(whole)
-
 
 def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextManager[MetricsLog | None]:
     """The first process's log, which says so where training goes on after `step` steps; the others have none.
 
-    What is damaged in it, or that it is gone, is said here, before the first step, and not only when it is drawn at the
-    end.
+    What is damaged in it, or that it is gone, is said before the first step, and not only when it is drawn at the end.
 
     Raises RunStopped, as `MetricsLog`; InputError, where it is no file.
     """
@@ -74,14 +61,10 @@ def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextM
     log = MetricsLog(path)
     if path.stat().st_size:  # also at step 0, after a kill that came before the first state
         read_metrics(path, lambda line: say(processes, line))
-        log.log_resume(step)
+        log.log(event="resume", step=step)
     elif step and not was_there:
         say(processes, f"{path}: was not there; what was logged up to step {step} is lost")
     return log
-
-
-class Damaged(Exception):
-    """A line that is no entry; the message is the reason."""
 
 
 def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -96,7 +79,7 @@ def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, An
     for number, line in enumerate(lines[:-1], start=1):  # behind the last newline stands nothing, or a torn line
         try:
             entry = _read_entry(line)
-        except Damaged as damage:
+        except ValueError as damage:
             damaged.append(f"line {number}: damaged, passed over: {damage}")
             continue
         if entry.get("event") == "resume":
@@ -110,19 +93,19 @@ def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, An
 
 
 def _read_entry(line: bytes) -> dict[str, Any]:
-    """A line of the log, as `MetricsLog` writes them. Raises Damaged."""
+    """A line of the log, as `MetricsLog` writes them. Raises ValueError: it is none; the message is the reason."""
     try:
         entry = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Damaged("no JSON") from error
+        raise ValueError("no JSON") from error
     if not isinstance(entry, dict):
-        raise Damaged("no JSON object")
+        raise ValueError("no JSON object")
     step = entry.get("step")
     if type(step) is not int or not 0 <= step < 2**53:
-        raise Damaged(f"step is {step!r:.40}")
+        raise ValueError(f"step is {step!r:.40}")
     for name, value in entry.items():
         # By its type, since True is an int as well; NaN is in no range.
         is_figure = value is None or (type(value) in (int, float) and -LARGEST < value < LARGEST)
         if not is_figure and (name, value) != ("event", "resume"):
-            raise Damaged(f"{name!r:.40} is {value!r:.40}")
+            raise ValueError(f"{name!r:.40} is {value!r:.40}")
     return entry

@@ -24,7 +24,7 @@ BATCH_NUMBERS = 1 << 25
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """What a recipe says about optimization. Raises InputError, naming the field, for a value out of its range."""
+    """What a run's options, which were checked, say about optimization."""
 
     optimizer: Literal["adamw", "muon"]
     learning_rate: float  # peak rate of AdamW
@@ -33,37 +33,14 @@ class OptimizerOptions:
     eps: float
     weight_decay: float  # on matrices, embeddings included; never on biases and LayerNorm
 
-    def __post_init__(self) -> None:
-        if self.optimizer not in ("adamw", "muon"):
-            raise InputError(f"optimizer: expected adamw or muon, found {self.optimizer!r}")
-        for field in ("learning_rate", "muon_learning_rate", "eps"):
-            _require(field, getattr(self, field), lambda value: 0 < value <= 1, "above 0 and at most 1")
-        if len(self.betas) != 2:
-            raise InputError(f"betas: expected two numbers, found {len(self.betas)}")
-        for beta in self.betas:
-            _require("betas", beta, lambda value: 0 <= value < 1, "from 0 to below 1")
-        _require("weight_decay", self.weight_decay, lambda value: 0 <= value <= 1, "from 0 to 1")
 
-
-def _require(field: str, value: object, holds: Callable[[float], bool], expected: str) -> None:
-    # NaN and the infinities fail every one of these comparisons.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not holds(value):
-        raise InputError(f"{field}: expected a number {expected}, found {value!r}")
-
-
-def decay_groups(
-    named_parameters: Iterable[tuple[str, nn.Parameter]],
-) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+def decay_groups(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
     """The trainable parameters that decay, and the others, by name; tied ones once, at their first name.
 
     Matrices decay, embeddings included. Vectors (biases, LayerNorm) don't. The rule goes by rank: one that goes by name
     excludes nothing as soon as the names differ.
     """
-    first_names: dict[nn.Parameter, str] = {}  # parameters are told apart as objects, not by their values
-    for name, parameter in named_parameters:
-        if parameter.requires_grad:
-            first_names.setdefault(parameter, name)
-    trainable = {name: parameter for parameter, name in first_names.items()}
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     decay = {name: parameter for name, parameter in trainable.items() if parameter.ndim >= 2}
     no_decay = {name: parameter for name, parameter in trainable.items() if parameter.ndim < 2}
     return decay, no_decay
@@ -82,7 +59,7 @@ def build_optimizers(
     bfloat16 only where that is fast.
     `rate_share`: a parameter's name -> the share of AdamW's learning rate that it is trained with.
     """
-    decay, no_decay = decay_groups(model.named_parameters())
+    decay, no_decay = decay_groups(model)
     optimizers: list[torch.optim.Optimizer] = []
     if options.optimizer == "muon":
         matrices = {name: decay.pop(name) for name in list(decay) if BLOCK_MARK in name and decay[name].ndim == 2}
@@ -101,34 +78,14 @@ def build_optimizers(
     groups = [{"params": group, "lr": rate, "weight_decay": decayed} for (rate, decayed), group in by_rule.items()]
     if groups:
         # Fused: one pass over the memory instead of one for each operation, on CPU and GPU alike.
-        adamw = torch.optim.AdamW(
-            groups, lr=options.learning_rate, betas=options.betas, eps=options.eps, fused=True,
-            capturable=on_gpu,
-        )  # fmt: skip
+        adamw = torch.optim.AdamW(groups, betas=options.betas, eps=options.eps, fused=True, capturable=on_gpu)
         optimizers.append(adamw)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
             if on_gpu:  # a captured step (see `Update`) reads its rate from there; the fused kernel takes float32 alone
                 group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
-    assert_complete(model, optimizers)
     return optimizers
-
-
-def assert_complete(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """Raise AssertionError, with the names, unless every trainable parameter of `model` is in exactly one group."""
-    held: dict[int, int] = defaultdict(int)
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                held[id(parameter)] += 1
-    wrong = {
-        name: count
-        for name, parameter in model.named_parameters()
-        if (count := held.pop(id(parameter), 0)) != int(parameter.requires_grad)
-    }
-    assert not wrong, f"parameters that are not in exactly one optimizer group (name: groups): {wrong}"
-    assert not held, f"{len(held)} optimized parameters do not belong to the model"
 
 
 def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
@@ -202,19 +159,13 @@ class Muon(torch.optim.Muon):
     bfloat16, which takes seconds a step on a processor that has no instructions for it.
     """
 
-    def __init__(
-        self, groups: list[dict[str, Any]], *, lr: float, weight_decay: float, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, groups: list[dict[str, Any]], *, lr: float, weight_decay: float, dtype: torch.dtype) -> None:
         super().__init__(groups, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step, on the matrices that have a gradient. Returns the closure's loss where one is given."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:  # type: ignore[override]
+        """One step, on the matrices that have a gradient."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for parameter in group["params"]:
@@ -235,14 +186,11 @@ class Muon(torch.optim.Muon):
                 matrices_at_once = max(1, BATCH_NUMBERS // math.prod(shape))
                 for start in range(0, len(pairs), matrices_at_once):
                     self._apply(pairs[start : start + matrices_at_once], group)
-        return loss
 
     def _apply(self, pairs: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> None:
         """Move matrices of one shape, views of the parameters, along their orthogonalised directions."""
         directions = torch.stack([direction.to(self.dtype) for _, direction in pairs])
-        directions = orthogonalize(
-            directions, coefficients=group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"]
-        )
+        directions = orthogonalize(directions, group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"])
         # An orthogonal (R, C) matrix has entries of size max(R, C)^-0.5: this brings all to 0.2, the size of AdamW's.
         rate = 0.2 * math.sqrt(max(directions.shape[1:])) * group["lr"]
         kept = 1 - group["lr"] * group["weight_decay"]
@@ -250,7 +198,7 @@ class Muon(torch.optim.Muon):
             matrix.mul_(kept).sub_(direction.to(matrix.dtype) * rate)
 
 
-def orthogonalize(matrices: Tensor, *, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float) -> Tensor:
     """Bring the singular values of each (R, C) matrix of a batch (B, R, C), R <= C, near 1: quintic Newton-Schulz.
 
     With the usual coefficients and 5 steps they end between about 0.5 and 1.5, which is as good for training as 1.
@@ -268,8 +216,7 @@ def orthogonalize(matrices: Tensor, *, coefficients: tuple[float, float, float],
 def named_optimizer_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """All optimizer state as 'optimizer/<parameter name>/<key>' -> tensor; the tensors are the live ones, not copies.
 
-    A parameter that has had no gradient yet appears with the zeros that its optimizer would start from, so that the
-    names depend on model and options alone.
+    A parameter without a gradient so far has the zeros that it starts from: names depend on model and options alone.
     """
     return {
         f"optimizer/{name}/{key}": value
@@ -283,7 +230,7 @@ def load_optimizer_tensors(
 ) -> None:
     """Put the values of `named_optimizer_tensors` back. Names in `tensors` that begin otherwise are not looked at.
 
-    Raises InputError, with the tensor's name, where one is missing, is left over, or has another shape or type. The
+    Raises InputError, with the tensor's name, where one is missing, is left over, or has another shape or type; the
     optimizers are then not to be used.
     """
     surplus = {name for name in tensors if name.startswith("optimizer/")}
@@ -320,9 +267,6 @@ def _state_of(parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> dict
     if parameter in optimizer.state:
         return optimizer.state[parameter]
     if isinstance(optimizer, torch.optim.Muon):
-        return {"momentum_buffer": torch.zeros_like(parameter, requires_grad=False)}
-    return {
-        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-        "exp_avg": torch.zeros_like(parameter, requires_grad=False),
-        "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
-    }
+        return {"momentum_buffer": torch.zeros_like(parameter)}
+    step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+    return {"step": step, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}

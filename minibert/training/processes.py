@@ -73,8 +73,7 @@ class Processes:
     def add_up_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Each gradient summed over all processes, bit for bit the same in each; in one message.
 
-        This stands in the place of `DistributedDataParallel`, which keeps the process group alive to the end of the
-        process (see `join_processes`).
+        Not by `DistributedDataParallel`, which keeps the process group alive to the end (see `join_processes`).
         """
         if self.world_size == 1:
             return
@@ -148,10 +147,8 @@ def decided_by_first(processes: Processes, decide: Callable[[], T]) -> T:
     if processes.is_main:
         try:
             outcome = decide()
-        except MinibertError as error:
-            outcome = error
-        except OSError as error:  # `cli.run` would have made the same of it
-            outcome = cli.as_ending(error)
+        except (MinibertError, OSError) as error:
+            outcome = cli.as_ending(error) if isinstance(error, OSError) else error  # as `cli.run` would have
     outcome = processes.broadcast(outcome)
     if isinstance(outcome, MinibertError):
         raise outcome

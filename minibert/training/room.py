@@ -36,8 +36,7 @@ MEMBERSHIP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def block_matrices(config: BertConfig) -> int:
-    """Numbers in the matrices of all blocks: query, key, value and output 4H², feed-forward 2HI. A shared one counts
-    once."""
+    """Numbers in the matrices of all blocks, a shared one once: query, key, value, output 4H², feed-forward 2HI."""
     hidden, inner = config.hidden_size, config.intermediate_size
     return (1 if config.share_layers else config.num_hidden_layers) * (4 * hidden**2 + 2 * hidden * inner)
 
@@ -117,12 +116,10 @@ def needs(
         "weights": weights * numbers,
         "optimizer": moments * numbers,
     }
-    if gradients_stay:
-        return parts | {"gradients": learned * numbers, "activations": activations}
-    # Else an activation has gone when the gradients that it leads to are there.
-    if learned * numbers > activations:
-        return parts | {"gradients": learned * numbers}
-    return parts | {"activations": activations}
+    passes = {"gradients": learned * numbers, "activations": activations}
+    if not gradients_stay:  # an activation has gone when the gradients that it leads to are there
+        del passes[min(passes, key=lambda part: passes[part])]
+    return parts | passes
 
 
 # --- What there is ---------------------------------------------------------------------------------------------------

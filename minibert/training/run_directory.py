@@ -18,14 +18,13 @@ import shutil
 import tomllib
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from minibert.errors import InputError
 from minibert.files.text import check_path, read_small
 from minibert.files.writing import leftovers
-from minibert.training.lock import Held, hold
+from minibert.training.lock import Held
 
 
 class RunOptions(Protocol):
@@ -76,13 +75,6 @@ class RunDirectory:
             return isinstance(json.loads(read_small(self.summary)), dict)
         except (OSError, ValueError, RecursionError):
             return False
-
-    def locked(self) -> AbstractContextManager[None]:
-        """Keeps a second run out of the directory as long as this process lives.
-
-        Raises InputError: another process is at it, such as a worker that outlived its killed `torchrun`.
-        """
-        return hold(self.lock, busy=f"{self.path}: another process is training there")
 
     def status(self, options: RunOptions) -> RunStatus:
         """Raises InputError: it holds something else, another run, or an unfinished one and there is no `--resume`."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 
 def learning_rate_factor(progress: float, *, warmup_share: float, decay_share: float) -> float:
-    """The share of the peak rate at `progress`: linear from 0 over `warmup_share` of the run, then 1, then linear to 0
-    over the last `decay_share` of it.
+    """The share of the peak rate: linear from 0 over `warmup_share`, then 1, then linear to 0 over `decay_share`.
 
     `decay_share = 1 - warmup_share` is the paper's schedule (Devlin et al. 2018, A.2), which decays from the end of the
     warm-up on. Shares that overlap give the lower of the two lines. Outside 0 to 1 the factor is 0. A step is judged at

@@ -42,19 +42,15 @@ def take_over(source: Model, target: nn.Module, *, without_head: bool = False) -
 
 def snapshot(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """What training changes: trainable parameters, a tied one once, and optimizer state; live tensors, not copies."""
-    return {f"{WEIGHTS}{name}": tensor for name, tensor in trained(model).items()} | named_optimizer_tensors(
-        model, optimizers
-    )
+    weights = {f"{WEIGHTS}{name}": tensor for name, tensor in trained(model).items()}
+    return weights | named_optimizer_tensors(model, optimizers)
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
     """The weights that training changes, by name."""
-    return {
-        name: parameter.detach().contiguous() for name, parameter in model.named_parameters() if parameter.requires_grad
-    }
+    return {name: weight.detach().contiguous() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-@torch.no_grad()
 def restore(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
     """Puts back what `snapshot` took.
 

@@ -31,6 +31,7 @@ from minibert.files.writing import new_directory, sha256, to_disk
 TENSORS = "tensors.safetensors"
 RECORD = "state.json"
 FORMAT = 1
+KEPT = 2  # states
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,8 @@ class Damaged(Exception):
     """A state that is not whole; the message is the reason."""
 
 
-def save_state(
-    directory: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int = 2
-) -> Path:
-    """Save the state after `step` steps below `directory` and return its path; then remove all but `keep` states.
+def save_state(directory: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
+    """Save the state after `step` steps below `directory` and return its path; then remove all but `KEPT` states.
 
     `facts` is anything that JSON can hold; no two of `tensors` may share memory. With safetensors 0.8, tensors on the
     CPU are written from where they lie; earlier ones copy them first.
@@ -74,7 +73,7 @@ def save_state(
         last = f"the last good state is that of step {good[-1]}" if good else "no state was saved before"
         raise RunStopped(f"{final}: could not be written ({reason}); {last}") from error
     tidy(directory)
-    _remove_old(directory, step, keep)
+    _remove_old(directory, step)
     return final
 
 
@@ -186,13 +185,12 @@ def tidy(directory: Path) -> None:
             replaced.rename(final)
 
 
-def _remove_old(directory: Path, step: int, keep: int) -> None:
-    """Keep the newest `keep` states up to `step`. Damaged ones don't count, nor do later ones: a resume that went back
-    to an earlier step has passed those over."""
+def _remove_old(directory: Path, step: int) -> None:
+    """Keep the newest `KEPT` whole states up to `step`. A resume that went back to it has passed later ones over."""
     states = _states(directory)
     whole = [known for known in sorted(states) if known <= step and _is_plausible(states[known])]
     for known, path in states.items():
-        if known not in whole[-keep:]:
+        if known not in whole[-KEPT:]:
             shutil.rmtree(path)
 
 

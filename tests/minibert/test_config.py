@@ -71,10 +71,6 @@ def test_the_defaults_are_those_of_bert_base_uncased() -> None:
     assert BertConfig() == PRESETS["base"]
 
 
-def test_a_head_has_its_share_of_the_hidden_size() -> None:
-    assert BertConfig(hidden_size=24, num_attention_heads=3).head_size == 8
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -82,7 +82,7 @@ def test_nothing_stays_on_the_model_after_an_error(tokenizer: Tokenizer, monkeyp
     before = status(model)
     monkeypatch.setattr(type(model.encoder.blocks[1].feed_forward), "forward", lambda self, x: x / ())
     with pytest.raises(TypeError):
-        what_if(model, batch, torch.zeros(1, 12, 24), [], [])
+        what_if(model, batch, torch.zeros(1, 12, 24), [], [], progress=False)
     with pytest.raises(TypeError):
         saliency(model, batch, questions_about(model, tokenizer, batch), [0, 0, 0])
     assert status(model) == before

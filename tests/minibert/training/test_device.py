@@ -9,7 +9,6 @@ from minibert.training.device import (
     choose_device,
     choose_precision,
     missing_for_compiling,
-    processor_has_amx,
     processor_name,
 )
 
@@ -66,7 +65,7 @@ def test_unknown_names_are_refused() -> None:
 def test_auto_on_a_processor_goes_by_its_unit(
     monkeypatch: pytest.MonkeyPatch, amx: bool, facts: str, reason: str
 ) -> None:
-    monkeypatch.setattr(device_module, "processor_has_amx", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(device_module, "_processor_facts", lambda: facts)
     precision = choose_precision("auto", CPU)
     assert precision.reason == reason
@@ -79,22 +78,6 @@ def test_auto_on_a_gpu_goes_by_its_generation(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert choose_precision("auto", torch.device("cuda", 0)).dtype == dtype
-
-
-@pytest.mark.parametrize(
-    ("facts", "expected"),
-    [
-        ("flags\t\t: fpu amx_bf16 avx512_bf16 amx_tile amx_int8\n", True),
-        ("flags\t\t: fpu avx512_bf16\n", False),
-        ("", False),
-    ],
-)
-def test_amx_is_read_from_the_system_where_torch_does_not_say(
-    monkeypatch: pytest.MonkeyPatch, facts: str, expected: bool
-) -> None:
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
-    monkeypatch.setattr(device_module, "_processor_facts", lambda: facts)
-    assert processor_has_amx() is expected
 
 
 def test_bfloat16_multiplies_in_bfloat16_and_leaves_parameters_in_float32() -> None:

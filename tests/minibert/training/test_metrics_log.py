@@ -29,7 +29,7 @@ def test_opening_mends_a_torn_last_line(tmp_path: Path) -> None:
     path.write_text('{"step": 1, "a": 1}\n{"step": 2, "a')
     assert read_metrics(path, nothing) == [{"step": 1, "a": 1}]
     with MetricsLog(path) as log:
-        log.log_resume(1)
+        log.log(event="resume", step=1)
     assert path.read_text() == '{"step": 1, "a": 1}\n{"event": "resume", "step": 1}\n'
 
 
@@ -68,9 +68,9 @@ def test_what_a_resume_computed_again_counts_once(tmp_path: Path) -> None:
     with MetricsLog(path) as log:
         for step, value in ((10, 1.0), (20, 2.0), (30, 3.0)):
             log.log(step=step, loss=value)
-        log.log_resume(15)
+        log.log(event="resume", step=15)
         log.log(step=20, loss=2.5)
-        log.log_resume(20)
+        log.log(event="resume", step=20)
         log.log(step=30, loss=3.5)
     assert read_metrics(path, nothing) == [
         {"step": 10, "loss": 1.0},

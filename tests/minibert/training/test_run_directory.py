@@ -11,7 +11,9 @@ import pytest
 
 from minibert.errors import InputError, Interrupted
 from minibert.training.lock import Held
-from minibert.training.run_directory import RunDirectory, gone_on_bad_input
+from minibert.training.loop import opened
+from minibert.training.processes import Processes
+from minibert.training.run_directory import RunDirectory, RunStatus, gone_on_bad_input
 from tests.helpers import refusal
 
 
@@ -36,8 +38,9 @@ def test_bad_input_empties_a_directory_that_was_empty(tmp_path: Path) -> None:
 
 def test_a_second_process_is_kept_out_and_nothing_is_left_of_the_lock(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    with run.locked():
-        assert refusal(lambda: run.locked().__enter__()) == f"{tmp_path}: another process is training there"
+    with opened(run, Processes(), lambda: RunStatus.NEW) as unfinished:
+        second = opened(run, Processes(), lambda: RunStatus.NEW)
+        assert unfinished and refusal(second.__enter__) == f"{tmp_path}: another process is training there"
     assert not any(tmp_path.iterdir())
 
 
