@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finetune.data.batches import make_batch
 from finetune.scoring.metrics import gather_in_order
+from finetune.tasks.batches import make_batch
 from finetune.tasks.task import Example, Feature, Prediction, Task
 from minibert.heads import TaskModel
 from minibert.training.device import Precision

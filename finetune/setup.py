@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.data.batches import POOL_BATCHES, smallest_batch
 from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
 from finetune.forward import SEQUENCES_AT_ONCE
 from finetune.options import TrainingOptions
+from finetune.tasks.batches import POOL_BATCHES, smallest_batch
 from finetune.tasks.registry import TASKS
 from finetune.tasks.task import Feature, Task
 from minibert import checkpoint

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finetune.data.batches import batches_in_epoch, epoch_order, make_batch
 from finetune.data.data_options import from_trained_on, to_trained_on
 from finetune.finish import write_figures, write_model
 from finetune.forward import Runtime, caller, predictions_of, with_states
@@ -29,6 +28,7 @@ from finetune.run_directory import FinetuneDirectory
 from finetune.scoring.doubts import doubts
 from finetune.seeds import check_result, keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
+from finetune.tasks.batches import batches_in_epoch, epoch_order, make_batch
 from finetune.tasks.task import Task, TaskBatch
 from minibert.errors import InputError
 from minibert.files import writing

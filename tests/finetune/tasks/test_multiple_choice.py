@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from finetune.data.batches import make_batch
 from finetune.data.data_options import ChoiceDataOptions
 from finetune.data.examples import ChoiceExample
+from finetune.tasks.batches import make_batch
 from finetune.tasks.multiple_choice import MultipleChoice
 from minibert.heads import BertForMultipleChoice
 from minibert.tokenizer import Tokenizer

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.data.batches import make_batch
 from finetune.data.data_options import QuestionDataOptions
 from finetune.data.examples import Answer, QuestionExample
 from finetune.data.tally import Tally
 from finetune.forward import caller
+from finetune.tasks.batches import make_batch
 from finetune.tasks.question_answering import NO_ANSWER, Found, QuestionAnswering, Span, best_spans
 from finetune.tasks.task import Feature
 from minibert.heads import SpanLogits
