@@ -26,7 +26,7 @@ def write_model(run: FinetuneDirectory, model: TaskModel, task: Task[Any, Any], 
     """
     merge_adapters(model)
     widen(model)
-    model.trained_on = to_trained_on(task.name, task.data_options)
+    model.trained_on = to_trained_on(task.data_options)
     if write:
         checkpoint.save(model, task.tokenizer, run.path)
 

@@ -69,14 +69,11 @@ class TrainingData:
 
 
 def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
-    """Reads and checks everything that the options name.
-
-    Raises InputError: as `finetune.train.finetune`.
-    """
+    """Reads and checks everything that the options name. Raises InputError: as `finetune.train.finetune`."""
     start = StartingModel(options.model)
     source = Path(options.model)
     description = checkpoint.read_description(source)
-    kind = TASKS[options.task]
+    kind = TASKS[options.data_options.task]
     data_options = options.data_options.fitted(description.config.longest)
 
     tallies = {
@@ -114,8 +111,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     notes += [nearly] if nearly else []
     notes += cut_notes(made, data_options.max_length, windowed=task.windowed)
     notes += [note for tally in tallies.values() for note in tally.notes(always=True)]
-    files = [path for path in (options.train, options.dev, options.test) if path is not None]
-    checksums = {path: writing.sha256(Path(path)) for path in files}
+    checksums = {tally.place: writing.sha256(Path(tally.place)) for tally in tallies.values()}
     checksums[options.model] = writing.sha256(source / checkpoint.WEIGHTS)
     skipped = [why for tally in tallies.values() for why in tally.bad]
     return TrainingData(start, task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
@@ -150,8 +146,7 @@ def check_fit(features: Sequence[Feature], config: BertConfig, options: Training
         raise InputError(
             f"--lora-rank must be at most {config.hidden_size}, the model's hidden_size, not {options.lora_rank}"
         )
-    smallest = smallest_batch(len(features), options.batch_size)
-    if smallest < processes * options.accumulate:
+    if (smallest := smallest_batch(len(features), options.batch_size)) < processes * options.accumulate:
         raise InputError(
             f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
             f"small for {processes} process(es) with {options.accumulate} micro-batches each"
@@ -193,9 +188,7 @@ def check_memory(
         sequences, length, sequences if task.first_token_only else sequences * length, number,
         dropout=config.hidden_dropout_prob > 0, on_gpu=on_gpu,
     )  # fmt: skip
-    activations = 0
-    if options.method != "frozen":
-        activations = passes.activations(config, learns=options.method == "full")
+    activations = 0 if options.method == "frozen" else passes.activations(config, learns=options.method == "full")
     evaluated = replace(passes, sequences=min(SEQUENCES_AT_ONCE, len(lengths))).outputs(config)
     needed = needs(
         weights=weights,
@@ -223,19 +216,16 @@ def check_head(options: TrainingOptions, description: checkpoint.Description, ta
         return
     if description.architecture != task.model_class.__name__:
         raise InputError(
-            f"{options.model}: has the head of a {description.architecture}, {options.task} needs that of a "
+            f"{options.model}: has the head of a {description.architecture}, {task.name} needs that of a "
             f"{task.model_class.__name__}; --new-head replaces it"
         )
     for name, wanted in task.head().items():
-        if name in ("labels", "problem_type") and (has := _plain(description.head[name])) != _plain(wanted):
+        wanted = list(wanted) if isinstance(wanted, tuple) else wanted  # as JSON has it
+        if (has := description.head[name]) != wanted:
             raise InputError(
-                f"{options.model}: its head has {name} {_short(has)}, {options.train} has {_short(_plain(wanted))}; "
+                f"{options.model}: its head has {name} {_short(has)}, {options.train} has {_short(wanted)}; "
                 "--new-head replaces it"
             )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple | list) else value
 
 
 def _short(value: Any) -> str:

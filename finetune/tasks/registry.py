@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from finetune.data.data_options import DATA_OPTIONS, DataOptions, TextDataOptions, from_trained_on
@@ -19,14 +18,14 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
 }
 
 
-def task_of_model(description: Description, directory: str) -> tuple[str, DataOptions]:
-    """The task that a model directory is for, and how it reads its files.
+def data_options_of(description: Description, directory: str) -> DataOptions:
+    """How the task that a model directory is for reads its files.
 
     What was not fine-tuned here does not say so; then the class tells the task, and files are read in the usual way.
 
     Raises InputError: it has no head of any task, or says what we don't know.
     """
-    by_class = {task.model_class.__name__: name for name, task in TASKS.items()}
+    by_class = {kind.model_class.__name__: name for name, kind in TASKS.items()}
     if description.architecture not in by_class:
         raise InputError(f"{directory}: a {description.architecture}, which is for none of {', '.join(TASKS)}")
     task = by_class[description.architecture]
@@ -37,7 +36,5 @@ def task_of_model(description: Description, directory: str) -> tuple[str, DataOp
         raise InputError(f"{directory}/config.json: {error}") from None
     if isinstance(data_options, TextDataOptions) and not said:
         kind = description.head["problem_type"]
-        data_options = dataclasses.replace(
-            data_options, regression=kind == "regression", multi_label=kind == "multi_label_classification"
-        )
-    return task, data_options
+        return TextDataOptions(regression=kind == "regression", multi_label=kind == "multi_label_classification")
+    return data_options
