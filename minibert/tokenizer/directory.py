@@ -6,7 +6,6 @@ Beside it transformers keeps options and added tokens, in files that changed wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -217,20 +216,15 @@ def _checked_added(source: Path, found: Found, beside: _Beside) -> list[tuple[in
     for token in beside.specials:
         if token.content in ids or token.content not in found.special_tokens:
             added.setdefault(token.content, (ids.setdefault(token.content, len(ids)), token))
-    _check_tokens(source, ids, found)
-    return list(added.values())
-
-
-def _check_tokens(source: Path, ids: Iterable[str], found: Found) -> None:
     unk = found.special_tokens.unk
     missing = [token for token in found.special_tokens if token not in ids]
     if missing or unk not in found.ids:
         raise InputError(
             f"{source}: expected the special tokens in the vocabulary, missing: {' '.join(missing or [unk])}"
         )
-    broken = [token for token in ids if LONE_SURROGATE.search(token)]
-    if broken:
+    if broken := [token for token in ids if LONE_SURROGATE.search(token)]:
         raise InputError(f"{source}: token {broken[0]!r}: expected Unicode text, found a lone surrogate")
     spread = [token for token in ids if "\n" in token]
     if spread and found.kind == "wordpiece":
         raise InputError(f"{source}: token {spread[0]!r} spans lines, which vocab.txt cannot hold")
+    return list(added.values())

@@ -261,8 +261,7 @@ def _checked_merges(path: Path, pairs: list[Any], ids_path: Path, ids: dict[str,
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise InputError(f"{path}: expected merges of two pieces, found {pair!r}")
-        missing = [token for token in (*pair, "".join(pair)) if token not in ids]
-        if missing:
+        if missing := [token for token in (*pair, "".join(pair)) if token not in ids]:
             raise InputError(f"{path}: merge {' '.join(pair)!r}: {missing[0]!r} is not in the vocabulary")
         merges.append((pair[0], pair[1]))
     if lacking := sorted(set(BYTES).difference(ids)):

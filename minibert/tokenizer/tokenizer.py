@@ -44,7 +44,6 @@ class Tokenizer:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        """Users call `train` or `load`, which make the vocabulary."""
         self.kind = vocabulary.kind  # "wordpiece" (BERT), "bpe" (byte-level: RoBERTa) or "unigram" (ALBERT)
         self.normalization = vocabulary.normalization
         self.special_tokens = vocabulary.special_tokens  # as they are spelled
@@ -182,7 +181,9 @@ class Tokenizer:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None
     ) -> Iterator[Encoding]:
         """The rows of a call, one by one and without padding: for many texts. Raises InputError, as a call."""
-        return map(Encoding.of, self._encodings(texts, pairs, max_length=max_length))
+        for each in self._encodings(texts, pairs, max_length=max_length):
+            ids = np.array(each.ids, np.int32)
+            yield Encoding(ids, len(ids) - sum(each.type_ids))
 
     def encode_with_offsets(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
         """Each text's own ids (T,), [CLS] and [SEP] left out, and the [start, end) characters of each token, (T, 2).

@@ -273,7 +273,6 @@ def unusable_text(texts: Sequence[str], error: TypeError) -> InputError:
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str):
             return InputError(f"text {number}: expected a string, found {type(text).__name__}")
-        lone = LONE_SURROGATE.search(text)
-        if lone:
+        if lone := LONE_SURROGATE.search(text):
             return InputError(f"text {number}, character {lone.start()}: expected Unicode text, found a lone surrogate")
     return InputError(f"texts: {error}")
