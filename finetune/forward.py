@@ -94,8 +94,7 @@ def predictions_of(
     mine = range(processes.rank, len(examples), processes.world_size)
     place = {number: index for index, number in enumerate(mine)}
     own = [replace(feature, example=place[feature.example]) for feature in features if feature.example in place]
-    outputs = outputs_of(model, task, own, runtime)
-    predictions = task.predictions([examples[number] for number in mine], own, outputs)
+    predictions = task.predictions([examples[number] for number in mine], own, outputs_of(model, task, own, runtime))
     return gather_in_order(processes, list(zip(mine, predictions, strict=True)))
 
 

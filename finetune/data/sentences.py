@@ -62,7 +62,7 @@ def read_sentences(
     JSON object, and is no .txt file, is JSON lines. The `tally` is told what was decided.
 
     Raises InputError, naming file and row: a .csv file; as `conll_sentences` or `tables.jsonl_rows`; no line at all;
-    what may be one or the other; and, as the `tally` has it, a field that is no list of strings, lists of different;
+    what may be one or the other; and, as the `tally` has it, a field that is no list of strings, lists of different
     lengths, an empty line of running text.
     """
     read = _read_labelled if labelled else _read_unlabelled

@@ -62,8 +62,7 @@ def hold_out_groups(
         if len(indices) < 2 * missing:
             held.update(indices)
     if not held and len(drawn) > 1:
-        smallest = min(drawn, key=len)
-        held.update(smallest)
+        held.update(min(drawn, key=len))
     return _parted(examples, held)
 
 

@@ -15,7 +15,6 @@ from minibert.errors import InputError
 from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
 
 JSON_FILES = {".jsonl", ".json"}  # with an object a line
-KINDS = ("csv", "tsv", "jsonl", "txt")
 NO_ROW = "no row in it, expected at least one"
 COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
@@ -66,12 +65,7 @@ class Row(NamedTuple):
 
 
 def read_rows(
-    path: str,
-    columns: Sequence[str],
-    table: TableFormat | None = None,
-    *,
-    tally: Tally | None = None,
-    see: str = "",
+    path: str, columns: Sequence[str], table: TableFormat | None = None, *, tally: Tally | None = None, see: str = ""
 ) -> Iterator[Row]:
     """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
 
@@ -113,7 +107,7 @@ def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, I
         first = list(islice(lines, 1))
         tabbed = table.delimiter == "\t" and any("\t" in line for _, line in first)  # which texts hardly have
         return "csv" if tabbed or len(columns) > 1 else known, chain(first, lines)
-    if known in KINDS:
+    if known in ("csv", "tsv", "jsonl", "txt"):
         return known, lines
     if table.delimiter:
         return "csv", lines

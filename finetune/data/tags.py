@@ -73,23 +73,16 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
 
 def tags_of(found: Sequence[Entity], length: int, scheme: Scheme) -> list[str]:
-    """The tags that spell these entities in a sentence of `length` words.
-
-    Raises ValueError: entities that are not in the order of the words, overlap, or reach over the sentence's end.
-    """
+    """The tags that spell these entities, in the order of the words, in a sentence of `length` words."""
     tags = [OUTSIDE] * length
-    before = Entity("", -1, 0)  # ends at the first word, but is no entity
+    ends = {(entity.end, entity.type) for entity in found}
     for entity in found:
-        if not before.end <= entity.start < entity.end <= length:
-            raise ValueError(f"{entity}: expected words after {before.end} and before {length}")
         prefixes = ["I"] * (entity.end - entity.start)
-        touches = before.start >= 0 and before.end == entity.start and before.type == entity.type
-        if scheme != "iob1" or touches:
+        if scheme != "iob1" or (entity.start, entity.type) in ends:
             prefixes[0] = "B"
         if scheme == "bioes":
             prefixes[-1] = "S" if len(prefixes) == 1 else "E"
         tags[entity.start : entity.end] = [_tag(prefix, entity.type) for prefix in prefixes]
-        before = entity
     return tags
 
 
@@ -163,8 +156,7 @@ def other_name(examples: Sequence[TaggedExample]) -> str:
 def _impossible(examples: Sequence[TaggedExample], scheme: Scheme) -> Iterator[tuple[int, int]]:
     """(index of the sentence, of the first word in it that the scheme does not allow) of each that has one."""
     for index, example in enumerate(examples):
-        word = first_impossible(_tags(example), scheme)
-        if word is not None:
+        if (word := first_impossible(_tags(example), scheme)) is not None:
             yield index, word
 
 
@@ -234,10 +226,7 @@ def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]
 
 
 def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[list[int]]:
-    """The index of each word's tag.
-
-    Raises InputError, naming file and row: a tag that is not among `labels`.
-    """
+    """The index of each word's tag. Raises InputError, naming file and row: a tag that is not among `labels`."""
     ids = {label: index for index, label in enumerate(labels)}
     for example in examples:
         for word, tag in enumerate(_tags(example)):

@@ -11,7 +11,6 @@ recall without an example, a correlation with something constant.
 from __future__ import annotations
 
 import importlib
-import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -210,15 +209,13 @@ def regression_metrics(targets: Sequence[float], predictions: Sequence[float]) -
     """pearson and spearman, to six decimals: torchmetrics ranks in float32."""
     from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
-    metrics = {"pearson": 0.0, "spearman": 0.0}
     if len(set(targets)) < 2 or len(set(predictions)) < 2:
-        return metrics
+        return {"pearson": 0.0, "spearman": 0.0}
     answers, truth = torch.tensor(predictions, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numbers that are nearly constant: the answer is NaN, which is seen to here
-        metrics |= {"pearson": float(pearson_corrcoef(answers, truth))}
-        metrics |= {"spearman": float(spearman_corrcoef(answers, truth))}
-    return {name: 0.0 if math.isnan(value) else round(value, 6) for name, value in metrics.items()}
+        found = {"pearson": pearson_corrcoef(answers, truth), "spearman": spearman_corrcoef(answers, truth)}
+    return {name: round(float(value.nan_to_num()), 6) for name, value in found.items()}
 
 
 # --- Entities --------------------------------------------------------------------------------------------------------

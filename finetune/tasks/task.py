@@ -118,10 +118,7 @@ class Task(ABC, Generic[Example, Prediction]):
         return [""] * len(examples)
 
     def fitting(self, examples: Sequence[Example], tally: Tally) -> list[Example]:
-        """Those that the model can be asked.
-
-        Raises InputError: one cannot, as the `tally` has it.
-        """
+        """Those that the model can be asked. Raises InputError: one cannot, as the `tally` has it."""
         reasons = self.misfits(examples)
         for reason in filter(None, reasons):
             tally.refuse(InputError(reason))
