@@ -37,14 +37,10 @@ def choice_example(row: Row) -> ChoiceExample:
     if not isinstance(choices, list) or len(choices) < 2:
         there = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
         raise InputError(f"{where}: field 'choices' is {there}, expected a list of two strings or more")
-    return ChoiceExample(
-        question=check_text(question, f"{where}: field 'question'"),
-        choices=tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices)),
-        answer=_index(answer[0], len(choices), where) if answer else None,
-        row=row.row,
-        where=where,
-        id=row.id,
-    )
+    question = check_text(question, f"{where}: field 'question'")
+    choices = tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices))
+    right = _index(answer[0], len(choices), where) if answer else None
+    return ChoiceExample(question, choices, right, where, row.id)
 
 
 def _index(answer: Any, count: int, where: str) -> int:

@@ -87,10 +87,9 @@ def read_questions(path: str, *, labelled: bool = False, tally: Tally | None = N
 def question_to_predict(row: Row) -> QuestionExample:
     """The question of a row of `FIELDS`; errors as `read_questions`."""
     id = str(row.row) if row.id is None else row.id
-    question, context = (
-        check_text(cell, f"{row.where}: field {field!r}") for field, cell in zip(FIELDS, row.cells, strict=True)
-    )
-    return QuestionExample(id, question, context, answers=(), is_impossible=False, title="", where=row.where)
+    cells = zip(FIELDS, row.cells, strict=True)
+    question, context = (check_text(cell, f"{row.where}: field {field!r}") for field, cell in cells)
+    return QuestionExample(id, question, context, answers=(), title="", where=row.where)
 
 
 class _Question(NamedTuple):
@@ -130,15 +129,8 @@ def _example(question: _Question, path: str, *, labelled: bool, version_2: bool)
     if labelled and is_impossible == bool(answers):
         there = f"{len(answers)} answer(s), though it is_impossible" if is_impossible else "no answer"
         raise InputError(f"{where}: {there}; expected an answer, or in v2.0 none and is_impossible")
-    return QuestionExample(
-        id=fields["id"],
-        question=check_text(fields.get("question"), f"{where}: field 'question'"),
-        context=context,
-        answers=answers,
-        is_impossible=is_impossible,
-        title=title,
-        where=where,
-    )
+    asked = check_text(fields.get("question"), f"{where}: field 'question'")
+    return QuestionExample(fields["id"], asked, context, answers, title, where)
 
 
 def _answer(answer: Any, where: str) -> Answer:
@@ -189,7 +181,5 @@ def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[Questi
 
 def count_absent(questions: Sequence[QuestionExample]) -> int:
     """How many have answers of which none is anywhere in the passage."""
-    return sum(
-        bool(question.answers) and not any(answer.text in question.context for answer in question.answers)
-        for question in questions
-    )
+    answered = [question for question in questions if question.answers]
+    return sum(not any(answer.text in question.context for answer in question.answers) for question in answered)

@@ -17,7 +17,7 @@ from tests.finetune.files import DATA, needs_data
 
 def questions(golds: dict[str, list[str]]) -> list[QuestionExample]:
     return [
-        QuestionExample(id, "?", "context", tuple(Answer(gold, 0) for gold in texts), not texts, "title", f"q {id}")
+        QuestionExample(id, "?", "context", tuple(Answer(gold, 0) for gold in texts), "title", f"q {id}")
         for id, texts in golds.items()
     ]
 

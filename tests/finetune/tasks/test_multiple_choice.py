@@ -16,9 +16,9 @@ from minibert.tokenizer import Tokenizer
 from tests.helpers import TINY, randomize
 
 EXAMPLES = [
-    ChoiceExample("the cat sat on", ("the mat", "bread"), 0, 1, "x.jsonl:1"),
-    ChoiceExample("he bought", ("milk", "the house", "the dogs ran", "home"), 2, 2, "x.jsonl:2"),
-    ChoiceExample("she went", ("home running and the cat", "to the mat", "he"), 1, 3, "x.jsonl:3"),
+    ChoiceExample("the cat sat on", ("the mat", "bread"), 0, "x.jsonl:1"),
+    ChoiceExample("he bought", ("milk", "the house", "the dogs ran", "home"), 2, "x.jsonl:2"),
+    ChoiceExample("she went", ("home running and the cat", "to the mat", "he"), 1, "x.jsonl:3"),
 ]
 
 

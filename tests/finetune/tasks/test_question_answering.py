@@ -28,7 +28,7 @@ READING = QuestionDataOptions(max_length=20, stride=6).fitted(64)
 
 def example(answer: str | None, context: str = CONTEXT, id: str = "q") -> QuestionExample:
     answers = () if answer is None else (Answer(answer, context.index(answer)),)
-    return QuestionExample(id, "the dog ran", context, answers, answer is None, "t", f"x.json: question {id}")
+    return QuestionExample(id, "the dog ran", context, answers, "t", f"x.json: question {id}")
 
 
 @pytest.fixture
