@@ -60,8 +60,7 @@ def predict(
     command's. data_options: options of the command that say how texts are read, such as max_length=64, in place of
     those that the model was trained with. Of a row that is none (from 1) the answer says why, as `error`.
 
-    Raises InputError: no model of a task, not one row that can be answered, an option that is impossible or does not
-    fit.
+    Raises InputError: no model of a task, not one row that can be answered, an option that is impossible or unfit.
     """
     found, task, runtime = _at_work(model, device, dtype, data_options)
     tally = Tally("skip", "rows")
@@ -144,13 +143,9 @@ def evaluate_command(options: EvaluateOptions) -> None:
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.directory))
     figures = evaluate(
-        options.directory,
-        options.data,
-        device=options.device,
-        dtype=options.dtype,
-        on_bad_row=options.on_bad_row,
+        options.directory, options.data, device=options.device, dtype=options.dtype, on_bad_row=options.on_bad_row,
         **vars(options.data_options),
-    )
+    )  # fmt: skip
     show_figures(figures, options.json)
 
 

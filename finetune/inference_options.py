@@ -59,8 +59,6 @@ class UseOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(UseOptions):
-    """Figures."""
-
     data: str
     """the labelled file"""
     on_bad_row: OnBadRow = "stop"
@@ -71,8 +69,6 @@ class EvaluateOptions(UseOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(UseOptions):
-    """Answers."""
-
     input: str
     """the file, with labels or without, or one text a line; -: standard input, lines of text or of JSON objects, with a --delimiter rows of a table"""  # noqa: E501
     output: str

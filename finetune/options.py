@@ -120,7 +120,6 @@ class TrainingOptions:
 
     @property
     def peak_rate(self) -> float:
-        """The peak learning rate."""
         return LEARNING_RATES[self.method] if self.learning_rate is None else self.learning_rate
 
     def check(self) -> None:

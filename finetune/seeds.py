@@ -32,7 +32,6 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(values: Sequence[float]) -> Statistics:
-    """Median, mean and standard deviation."""
     std = statistics.stdev(values) if len(values) > 1 else 0.0
     return Statistics(statistics.median(values), statistics.fmean(values), std)
 
@@ -40,8 +39,7 @@ def statistics_of(values: Sequence[float]) -> Statistics:
 def read_summary(place: RunDirectory, metric: str, best_metrics: dict[str, float] | None = None) -> dict[str, Any]:
     """What a finished run came to. Its model is looked at too: it may be the one that is kept.
 
-    Raises InputError: one of them is damaged, or the figures are others than `best_metrics`, those of the run's state;
-    the message says what helps.
+    Raises InputError, with what helps: one is damaged, or the figures are not `best_metrics`, those of the run's state.
     """
     try:
         checkpoint.load(place.path)
@@ -94,8 +92,5 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
         for name, figures in names.items():
             label = f"{part.removesuffix('metrics')}{name}"
             lines.append(f"  {label:24}" + "".join(f"{figure:10.4f}" for figure in figures))
-    return [
-        *lines,
-        *notes,
-        f"kept: seed {summaries[kept]['seed']}, the lower median by {metric}; model and figures in {run.path}",
-    ]
+    which = f"seed {summaries[kept]['seed']}, the lower median by {metric}"
+    return [*lines, *notes, f"kept: {which}; model and figures in {run.path}"]

@@ -5,7 +5,7 @@ All that can be wrong with a user's input is found here, before anything is writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,15 +117,13 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     return TrainingData(start, task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
 
 
-def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> list[str]:
+def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> Iterator[str]:
     """What the user should know about lengths."""
-    notes = []
     for name, part in parts.items():
         if windowed and len(part.features) > len(part.examples):
-            notes.append(f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows")
+            yield f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows"
         if not windowed and (long := count_full(part.features, max_length)):
-            notes.append(f"{name}: {cut_note(long, max_length)}")
-    return notes
+            yield f"{name}: {cut_note(long, max_length)}"
 
 
 def count_full(features: Sequence[Feature], max_length: int | None) -> int:
@@ -134,14 +132,11 @@ def count_full(features: Sequence[Feature], max_length: int | None) -> int:
 
 
 def cut_note(count: int, max_length: int | None) -> str:
-    """What the user should know of them."""
     return f"{count:,} examples have {max_length} tokens or more; what is over that is cut"
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:
-    """Raises InputError: a batch that is too small for all to have a part of it, or adapters that are no smaller than
-    what they adapt.
-    """
+    """Raises InputError: a batch too small for each to have a part, or adapters no smaller than what they adapt."""
     if options.lora_rank is not None and options.lora_rank > config.hidden_size:
         raise InputError(
             f"--lora-rank must be at most {config.hidden_size}, the model's hidden_size, not {options.lora_rank}"
@@ -201,12 +196,8 @@ def check_memory(
     if options.method == "frozen" and not on_gpu:  # what the encoder answers is kept
         kept = sum(1 if task.first_token_only else feature.tokens for features in parts for feature in features)
         needed["the encoder's answers"] = kept * config.hidden_size * number
-    return check_room(
-        needed,
-        device,
-        processes=processes,
-        smaller="a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank",
-    )
+    smaller = "a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank"
+    return check_room(needed, device, processes=processes, smaller=smaller)
 
 
 def check_head(options: TrainingOptions, description: checkpoint.Description, task: Task[Any, Any]) -> None:

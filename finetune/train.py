@@ -217,7 +217,6 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
     # ------------------------------------------------------------------ state
 
     def load_extra_state(self, state: State) -> None:
-        """Raises InputError: a file is not the one that the run was begun with."""
         check_same_files(self.run, state, self.data)
         best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
         # Copies, since those lie in the state's file, and Windows removes no file that is in use.

@@ -72,8 +72,7 @@ def conll_sentences(
 
 
 def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: str = "") -> Iterator[TaggedExample]:
-    """The same sentences. The tally is told how they were read, with the first, by which a user sees whether words and
-    tags are what they should be."""
+    """The same sentences. The tally is told how they were read, and the first: so a user sees whether that is right."""
     for number, example in enumerate(sentences):
         if number == 0:
             dots = " ..." if len(example.words) > _SHOWN_WORDS else ""
@@ -229,8 +228,7 @@ def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
 
 def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOptions, *, labelled: bool) -> Table:
     """Raises InputError: a column that is not there, one alone where words are labelled, the same for word and tag,
-    tags in that of the words; and where nobody said which one has the words, a first column that numbers something
-    else.
+    tags in that of the words; and where nobody said which has the words, a first column that numbers something else.
     """
     lines = [(row, line) for row, line in first if not ends_sentence(line)]
     rows = [(row, line) for row, line in lines if not line.startswith("#")] or lines[:1]

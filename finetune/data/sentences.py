@@ -151,8 +151,7 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     Columns begin with -DOCSTART-, or nine of ten rows, and two at least, have as many. With tabs, nine of ten have a
     tag in the last, or most have no cell with a space. With spaces, nine of ten have a tag in the last, O and another
     among them, and there is a blank line, or three columns at most; with a blank line and `MANY_ROWS` any tags will do.
-    (The tenth row is a slip, which is refused where it stands.) A single row is columns where it has a tab and a tag,
-    and no space.
+    (The tenth row is a slip, which is refused where it stands.) A single row is columns with a tab, a tag and no space.
 
     Raises InputError: all lines are alike, as in columns, but that is all that speaks for them.
     """

@@ -40,8 +40,7 @@ def plain(tag: str) -> str:
 
 
 def parts(tag: str) -> tuple[str, str]:
-    """A tag's prefix and type, by the names of BIOES: "B-per" -> ("B", "per"), "U-per" -> ("S", "per"), "O" -> ("O",
-    "").
+    """A tag's prefix, as BIOES has it, and type: "B-per" -> ("B", "per"), "U-per" -> ("S", "per"), "O" -> ("O", "").
 
     What is a tag in no scheme, such as the NOUN of a model that was trained elsewhere, is a type as a whole, and goes
     on from word to word as with I-: so transformers' pipelines have it.
@@ -128,8 +127,7 @@ def check_tags(
     """The examples, every one of which spells its entities as the scheme wants, by the names of BIOES; and the scheme,
     which is the one that was asked for or found ("auto").
 
-    With `fix`, what is impossible is read as conlleval reads it and written again. What is a tag in no scheme stays
-    refused.
+    With `fix`, what is impossible is read as conlleval reads it and written again; a tag of no scheme stays refused.
 
     Raises InputError, naming file and row: a tag that the scheme does not allow there.
     """

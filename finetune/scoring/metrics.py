@@ -100,13 +100,10 @@ class ClassFigures(NamedTuple):
 
 def _figures(name: str, right: int, predicted: int, real: int) -> ClassFigures:
     """Of `real` ones and `predicted` ones, `right` are both."""
-    return ClassFigures(
-        name=name,
-        precision=right / predicted if predicted else 0.0,
-        recall=right / real if real else 0.0,
-        f1=2 * right / (predicted + real) if predicted + real else 0.0,
-        support=real,
-    )
+    precision = right / predicted if predicted else 0.0
+    recall = right / real if real else 0.0
+    f1 = 2 * right / (predicted + real) if predicted + real else 0.0
+    return ClassFigures(name, precision, recall, f1, support=real)
 
 
 def _together(counts: Sequence[tuple[int, int, int]]) -> ClassFigures:
@@ -188,8 +185,8 @@ def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[
     """exact_match (all labels of an example right), accuracy (of the single yes-or-no answers), micro_precision,
     micro_recall, micro_f1, and macro_precision, macro_recall, macro_f1.
 
-    targets, predictions: (examples, labels) of 0 and 1. Labels that hold nowhere and are never predicted are left out
-    of the macro means.
+    targets, predictions: (examples, labels) of 0 and 1. Macro means leave out labels that hold nowhere and are never
+    predicted.
     """
     answers, truth = torch.tensor(predictions), torch.tensor(targets)
     right = answers == truth

@@ -11,7 +11,7 @@ from finetune.tasks.task import Task
 from finetune.tasks.text_classification import TextClassification
 from finetune.tasks.token_classification import TokenClassification
 from minibert.checkpoint import Description
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
     task.name: task for task in (TextClassification, TokenClassification, QuestionAnswering, MultipleChoice)
@@ -30,10 +30,8 @@ def data_options_of(description: Description, directory: str) -> DataOptions:
         raise InputError(f"{directory}: a {description.architecture}, which is for none of {', '.join(TASKS)}")
     task = by_class[description.architecture]
     said = description.head.get("trained_on") or {}
-    try:
+    with naming(f"{directory}/config.json"):
         data_options = from_trained_on(task, said) if said else DATA_OPTIONS[task]()
-    except InputError as error:
-        raise InputError(f"{directory}/config.json: {error}") from None
     if isinstance(data_options, TextDataOptions) and not said:
         kind = description.head["problem_type"]
         return TextDataOptions(regression=kind == "regression", multi_label=kind == "multi_label_classification")

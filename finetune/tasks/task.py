@@ -69,7 +69,6 @@ class TaskBatch:
         return sum(feature.tokens for feature in self.features)
 
     def to(self, device: torch.device) -> TaskBatch:
-        """The same batch on another device."""
         if device.type == "cpu":
             return self
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}

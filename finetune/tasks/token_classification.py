@@ -203,8 +203,7 @@ def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:
 
 
 def best_window(positions: NDArray[Any], windows: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
-    """For each position the window in which the fewer of its neighbours before and after are the most; the first of
-    equals."""
+    """For each position the (first) window in which the fewer of its neighbours before and after are the most."""
     before = np.array([positions - start for start, _ in windows])
     after = np.array([end - 1 - positions for _, end in windows])
     return np.minimum(before, after).argmax(axis=0)

@@ -46,7 +46,6 @@ class Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def __len__(self) -> int:
-        """The number of texts, B."""
         return len(self.input_ids)
 
     def __repr__(self) -> str:

@@ -72,12 +72,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
         normalization = replace(AS_WRITTEN, lowercase=lowercase, strip_accents=not options["keep_accents"])
         return Unigram(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
     accents = options["strip_accents"]
-    normalization = Normalization(
-        lowercase=lowercase,
-        strip_accents=lowercase if accents is None else accents,
-        chinese_chars=bool(options["tokenize_chinese_chars"]),
-        clean_text=bool(options["clean_text"]),
-    )
+    chinese_chars, clean_text = bool(options["tokenize_chinese_chars"]), bool(options["clean_text"])
+    normalization = Normalization(lowercase, lowercase if accents is None else accents, chinese_chars, clean_text)
     return WordPiece(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
 
 
@@ -126,9 +122,8 @@ def _read_beside(source: Path, found: Found) -> _Beside:
         raise InputError(f"{config_path}, split_special_tokens: expected false, found {config['split_special_tokens']}")
     specials = _special_tokens(config_path, config, found.special_tokens)
     if "added_tokens_decoder" in config:
-        listed = config["added_tokens_decoder"]
         try:
-            added = [(int(token_id), added_token(entry)) for token_id, entry in listed.items()]
+            added = [(int(token_id), added_token(entry)) for token_id, entry in config["added_tokens_decoder"].items()]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             expected = "expected an object of ids and tokens with their flags"
             raise InputError(f"{config_path}, added_tokens_decoder: {expected}") from error

@@ -229,11 +229,8 @@ def _albert_steps(path: Path, normalizer: dict[str, Any]) -> tuple[Options, byte
     # Old files end with one that makes several spaces one: without effect, as words are split at white space after it.
     spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
     kinds = [_type(step) for step in steps if step != spaces][2:]
-    if steps[:2] != quotes or kinds != [
-        *(["NFKD", "StripAccents"] if "StripAccents" in kinds else []),
-        *(["Lowercase"] if "Lowercase" in kinds else []),
-        *(["Precompiled"] if "Precompiled" in kinds else []),
-    ]:
+    in_order = [kind for kind in ("NFKD", "StripAccents", "Lowercase", "Precompiled") if kind in kinds]
+    if steps[:2] != quotes or kinds != in_order or ("NFKD" in kinds) != ("StripAccents" in kinds):
         raise InputError(f"{path}, normalizer: expected ALBERT's steps: quotation marks, accents, case, characters")
     options: Options = {"keep_accents": "StripAccents" not in kinds, "do_lower_case": "Lowercase" in kinds}
     tables = [step.get("precompiled_charsmap") for step in steps if _type(step) == "Precompiled"]

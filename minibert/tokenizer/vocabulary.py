@@ -141,14 +141,11 @@ class WordPiece(Vocabulary):
     kind: ClassVar[Kind] = "wordpiece"
 
     def pipeline(self) -> tokenizers.Tokenizer:
-        tokenizer = tokenizers.Tokenizer(
-            models.WordPiece(
-                self.ids,
-                unk_token=self.special_tokens.unk,
-                continuing_subword_prefix=CONTINUATION,
-                max_input_chars_per_word=self.max_word_chars,
-            )
-        )
+        model = models.WordPiece(
+            self.ids, unk_token=self.special_tokens.unk, continuing_subword_prefix=CONTINUATION,
+            max_input_chars_per_word=self.max_word_chars,
+        )  # fmt: skip
+        tokenizer = tokenizers.Tokenizer(model)
         tokenizer.normalizer = bert_normalizer(self.normalization)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
@@ -246,7 +243,6 @@ def in_running_text(texts: Sequence[str]) -> list[str]:
 
 
 def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
-    """The library's normaliser with these options."""
     each = normalization
     return normalizers.BertNormalizer(each.clean_text, each.chinese_chars, each.strip_accents, each.lowercase)
 
