@@ -47,7 +47,7 @@ def run_ours(work: FinetuneWork, directory: Path, seed: int, out: Path, *, dtype
     seconds = run_python(
         [
             "finetune", task.command, "--model", directory, "--train", work.train, "--dev", work.dev, "--out", out,
-            *task.reading.split(), "--max-length", task.max_length, *stride, "--metric", task.metrics[-1],
+            *task.data_options.split(), "--max-length", task.max_length, *stride, "--metric", task.metrics[-1],
             "--epochs", work.epochs, "--learning-rate", work.learning_rate, "--batch-size", work.batch_size,
             "--warmup-share", work.warmup_share, "--weight-decay", work.weight_decay, "--clip-norm", work.clip_norm,
             "--seed", seed, "--device", work.device, "--dtype", dtype, "--resume",

@@ -19,7 +19,7 @@ class BenchmarkTask:
     command: str  # of python -m finetune
     sources: tuple[str, str]  # the files in the data directory: to train on, and dev; one twice where it is to be split
     suffix: str  # of the files that both sides get
-    reading: str  # the options by which ours reads them
+    data_options: str  # the options by which ours reads them
     answer: str  # the field of what ours predicts
     metrics: tuple[str, ...]  # those that are compared; by the last one the best epoch is kept
     max_length: int
@@ -34,7 +34,7 @@ BENCHMARK_TASKS = {
         command="text-classification",
         sources=("train.tsv", "dev.tsv"),
         suffix=".tsv",
-        reading="--no-header --no-quoting --text-column 4 --label-column 2",
+        data_options="--no-header --no-quoting --text-column 4 --label-column 2",
         answer="label",
         metrics=("mcc",),
         max_length=128,
@@ -43,7 +43,7 @@ BENCHMARK_TASKS = {
         command="text-classification",
         sources=("sts-train.csv", "sts-dev.csv"),
         suffix=".tsv",
-        reading="--no-header --no-quoting --text-column 6 --text-pair-column 7 --label-column 5 --regression",
+        data_options="--no-header --no-quoting --text-column 6 --text-pair-column 7 --label-column 5 --regression",
         answer="score",
         metrics=("pearson", "spearman"),
         max_length=128,
@@ -52,7 +52,7 @@ BENCHMARK_TASKS = {
         command="token-classification",
         sources=("train.conll", "dev.conll"),
         suffix=".conll",
-        reading="",
+        data_options="",
         answer="tags",
         metrics=("f1",),
         max_length=128,
@@ -61,7 +61,7 @@ BENCHMARK_TASKS = {
         command="question-answering",
         sources=("train-v1.1-subset44.json.gz", "dev-v1.1.json.gz"),
         suffix=".json",
-        reading="--max-answer-length 30 --n-best 20",
+        data_options="--max-answer-length 30 --n-best 20",
         answer="answer",
         metrics=("exact", "f1"),
         max_length=384,
@@ -72,7 +72,7 @@ BENCHMARK_TASKS = {
         command="multiple-choice",
         sources=("train-v1.1-subset44.json.gz", "train-v1.1-subset44.json.gz"),
         suffix=".jsonl",
-        reading="",
+        data_options="",
         answer="answer",
         metrics=("accuracy",),
         max_length=128,
@@ -104,5 +104,5 @@ def read_examples(task: str, path: str) -> Iterator[Any]:
     Raises InputError: naming file and row.
     """
     found = BENCHMARK_TASKS[task]
-    reading = cli.parse(DATA_OPTIONS[found.command], found.reading.split(), prog="reading", description=task)
-    return readers.read_examples(path, reading, Tally())
+    data_options = cli.parse(DATA_OPTIONS[found.command], found.data_options.split(), prog="reading", description=task)
+    return readers.read_examples(path, data_options, Tally())

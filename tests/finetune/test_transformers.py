@@ -17,7 +17,7 @@ import transformers
 
 import minibert
 from benchmarks.data import write_files
-from benchmarks.tasks import TASKS as PUBLIC
+from benchmarks.tasks import BENCHMARK_TASKS as PUBLIC
 from finetune.data.data_options import from_trained_on
 from finetune.data.reading import read_examples
 from finetune.data.tally import Tally

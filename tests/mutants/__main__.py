@@ -35,8 +35,9 @@ from tests.mutants.drawing import Mutant, draw
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = (
-    "minibert/model.py", "minibert/heads.py", "pretrain/batches/masking.py", "pretrain/batches/pairs.py",
-    "pretrain/loss.py", "weights_convert/key_map.py", "weights_convert/families.py",
+    "minibert/model.py", "minibert/heads.py", "minibert/fast/encoder.py", "minibert/fast/attention.py",
+    "minibert/fast/cross_entropy.py", "pretrain/batches/masking.py", "pretrain/batches/pairs.py", "pretrain/loss.py",
+    "weights_convert/key_map.py", "weights_convert/families.py",
 )  # fmt: skip
 OUTCOMES = ("killed", "timed out", "survived", "not covered")
 START, FACTOR = 90, 10  # seconds that pytest may take to begin, and how many times as long as before its tests

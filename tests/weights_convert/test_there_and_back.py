@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert import checkpoint
-from minibert.architectures import ARCHITECTURES
+from minibert.architectures import ARCHITECTURES, OPTIONAL_HEAD_FIELDS
 from minibert.config import POOLINGS, BertConfig, TextVectors
 from minibert.heads import PROBLEM_TYPES, Model
 from minibert.tokenizer import Tokenizer
@@ -66,10 +66,10 @@ def models(draw: st.DrawFn, family: Family, architecture: str, tokenizer: Tokeni
         head["problem_type"] = draw(st.sampled_from(PROBLEM_TYPES))
     if architecture == "BertForPreTraining":
         head["pair_objective"] = draw(st.sampled_from(["nsp", "sop"]))
-    if architecture in ("BertForQuestionAnswering", "BertForMultipleChoice") or "labels" in head:
-        head["trained_on"] = draw(TRAINED_ON)
     config = draw(configs(family, architecture, tokenizer))
     model = ARCHITECTURES[architecture](config, **head, generator=seeded(draw(st.integers(0, 9))))
+    if "trained_on" in OPTIONAL_HEAD_FIELDS.get(architecture, {}):
+        model.trained_on = draw(TRAINED_ON)
     limits = st.integers(3, config.longest - 1) | st.none()
     vectors = st.builds(TextVectors, st.sampled_from(POOLINGS), normalize=st.booleans(), max_length=limits)
     model.encoder.text_vectors = draw(st.none() | vectors)
