@@ -10,7 +10,6 @@ from minibert.training.memory import keep_freed_memory
 
 
 def _train(task: str, args: Sequence[str]) -> None:
-    """Trains a model for a task."""
     from finetune.options import parse_options
 
     options = parse_options(task, args)

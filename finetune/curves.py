@@ -14,9 +14,8 @@ def draw_run(path: Path, metrics: Path, metric: str, report: Callable[[str], Non
     """Training loss, the figures on dev, learning rate, throughput. What is damaged in the log is told to `report`."""
     entries = read_metrics(metrics, report)
     line = partial(Line.logged, entries)
-    names = [f"dev_{metric}"]
-    names += [name for entry in entries for name in entry if name.startswith("dev_") and name not in names]
-    few = [name for name in dict.fromkeys(names) if not name.endswith("threshold")][:4]
+    names = dict.fromkeys([f"dev_{metric}", *(name for entry in entries for name in entry if name.startswith("dev_"))])
+    few = [name for name in names if not name.endswith("threshold")][:4]
     panels = [
         Panel("Training loss", "a mean of the batch", [line("loss", "loss", smoothed=True)]),
         Panel("Dev", "after each epoch", [line(name.removeprefix("dev_"), name, points=True) for name in few]),

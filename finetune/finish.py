@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from finetune.curves import draw_run
@@ -26,7 +26,7 @@ def write_model(run: FinetuneDirectory, model: TaskModel, task: Task[Any, Any], 
     """
     merge_adapters(model)
     widen(model)
-    model.trained_on = to_trained_on(task.name, task.data_options)
+    model.trained_on = to_trained_on(task.data_options)
     if write:
         checkpoint.save(model, task.tokenizer, run.path)
 
@@ -56,13 +56,11 @@ def write_figures(
     say(f"\nmodel and figures in {run.path}{curves}")
 
 
-def summary_lines(summary: dict[str, Any]) -> list[str]:
+def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
     """The figures for people."""
-    lines = []
     for name, value in summary.items():
         if isinstance(value, dict):
-            lines += [f"{name.removesuffix('metrics') + key:20} {figure:,.4f}" for key, figure in value.items()]
+            yield from (f"{name.removesuffix('metrics') + key:20} {figure:,.4f}" for key, figure in value.items())
         else:
             shown = f"{value:,.4f}" if isinstance(value, float) and value >= 0.01 else f"{value}"
-            lines.append(f"{name:20} {shown}")
-    return lines
+            yield f"{name:20} {shown}"

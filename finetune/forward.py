@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finetune.data.batches import make_batch
 from finetune.scoring.metrics import gather_in_order
+from finetune.tasks.batches import make_batch
 from finetune.tasks.task import Example, Feature, Prediction, Task
 from minibert.heads import TaskModel
 from minibert.training.device import Precision
@@ -25,8 +25,7 @@ def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> Cal
     """The model as it is called here: the encoder in the format that is fast, its head in that of the parameters. Where
     the encoder's states are known, the head alone.
 
-    A head is small, and its answers are compared with one another: in bfloat16, whose third digit is rounded, many
-    would be equal.
+    A head is small, and its answers are compared: in bfloat16, which rounds the third digit, many would be equal.
     """
 
     def head(hidden: Tensor) -> Any:
@@ -36,11 +35,9 @@ def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> Cal
     def whole(input_ids: Tensor, *, token_type_ids: Tensor, attention_mask: Tensor | None) -> Any:
         """As the model's own: (S, T) each, or (1, S, T) of choices."""
         with precision.autocast():
-            hidden = model.states(
-                input_ids.flatten(0, -2),
-                token_type_ids=token_type_ids.flatten(0, -2),
-                attention_mask=None if attention_mask is None else attention_mask.flatten(0, -2),
-            )
+            ids, segments = input_ids.flatten(0, -2), token_type_ids.flatten(0, -2)
+            mask = None if attention_mask is None else attention_mask.flatten(0, -2)
+            hidden = model.states(ids, token_type_ids=segments, attention_mask=mask)
         return head(hidden.unflatten(0, input_ids.shape[:-1]))
 
     return head if states_known else whole
@@ -94,8 +91,7 @@ def predictions_of(
     mine = range(processes.rank, len(examples), processes.world_size)
     place = {number: index for index, number in enumerate(mine)}
     own = [replace(feature, example=place[feature.example]) for feature in features if feature.example in place]
-    outputs = outputs_of(model, task, own, runtime)
-    predictions = task.predictions([examples[number] for number in mine], own, outputs)
+    predictions = task.predictions([examples[number] for number in mine], own, outputs_of(model, task, own, runtime))
     return gather_in_order(processes, list(zip(mine, predictions, strict=True)))
 
 

@@ -13,7 +13,6 @@ from typing import Any, get_args
 import torch
 from tqdm import tqdm
 
-from finetune.data.data_options import DataOptions
 from finetune.data.reading import given_examples, read_examples
 from finetune.data.tally import NAMED, OnBadRow, Tally, first_of
 from finetune.forward import Runtime, outputs_of, predictions_of
@@ -21,7 +20,7 @@ from finetune.inference_options import EvaluateOptions, PredictOptions
 from finetune.scoring.confusion import figures_table
 from finetune.scoring.metrics import ClassFigures
 from finetune.setup import count_full, cut_note
-from finetune.tasks.registry import TASKS, task_of_model
+from finetune.tasks.registry import TASKS, data_options_of
 from finetune.tasks.task import Task
 from minibert.architectures import head_fields
 from minibert.checkpoint import Description, read_description
@@ -61,8 +60,7 @@ def predict(
     command's. data_options: options of the command that say how texts are read, such as max_length=64, in place of
     those that the model was trained with. Of a row that is none (from 1) the answer says why, as `error`.
 
-    Raises InputError: no model of a task, not one row that can be answered, an option that is impossible or does not
-    fit.
+    Raises InputError: no model of a task, not one row that can be answered, an option that is impossible or unfit.
     """
     found, task, runtime = _at_work(model, device, dtype, data_options)
     tally = Tally("skip", "rows")
@@ -87,92 +85,8 @@ def evaluate(
     """
     if on_bad_row not in get_args(OnBadRow):
         raise InputError(f"on_bad_row: {on_bad_row!r} is not one of {', '.join(get_args(OnBadRow))}")
-    return figures_on(Tally(on_bad_row, str(data)), *_at_work(model, device, dtype, data_options))
-
-
-def _at_work(
-    source: str | Path | Loaded, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
-) -> tuple[TaskModel, Task[Any, Any], Runtime]:
-    if isinstance(source, tuple):
-        if device is not None:
-            raise InputError(f"device {device!r}: a model that is loaded computes where it is")
-        place = "the model"
-        description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), {})
-    else:
-        place, description = str(source), read_description(Path(source))
-    task, data_options = task_of_model(description, place)
-    data_options = dataclasses.replace(data_options, **changes)
-    data_options.check()
-    if isinstance(source, tuple):
-        return for_task(source, task, data_options, dtype=dtype, place=place)
-    return load_for_task(source, task, data_options, device=device or "auto", dtype=dtype)
-
-
-def load_for_task(
-    directory: str | Path, task: str, data_options: DataOptions, *, device: str | torch.device, dtype: str
-) -> tuple[TaskModel, Task[Any, Any], Runtime]:
-    """The model on its device, and its task.
-
-    Raises InputError: the directory is damaged, or the options do not fit the model.
-    """
-    device = choose_device(device)
-    model, tokenizer = load(directory, device=device)
-    model.to(choose_precision(dtype, device).parameter_dtype)
-    return for_task((model, tokenizer), task, data_options, dtype=dtype, place=str(directory))
-
-
-def for_task(
-    loaded: Loaded, task: str, data_options: DataOptions, *, dtype: str, place: str
-) -> tuple[TaskModel, Task[Any, Any], Runtime]:
-    """The model, which stays as it is, and its task; `place` names it in messages.
-
-    Raises InputError: the options do not fit the model.
-    """
-    model, tokenizer = loaded
-    weight = model.encoder.embeddings.token.weight
-    precision = choose_precision(dtype, weight.device)
-    if weight.dtype != (wanted := precision.parameter_dtype):
-        raise InputError(f"{place}: its weights are {weight.dtype}, expected {wanted} for dtype {dtype}")
-    data_options = data_options.fitted(model.config.longest)
-    kind = TASKS[task]
-    assert isinstance(model, kind.model_class)  # `task_of_model` saw to it
-    made = kind(data_options, tokenizer, tuple(getattr(model, "labels", ())))
-    problem, asked = getattr(model, "problem_type", None), made.head().get("problem_type")
-    if problem != asked:
-        raise InputError(f"{place}: its head is for {problem}, which {asked} is not")
-    return model, made, Runtime(weight.device, precision, Processes())
-
-
-def evaluate_command(options: EvaluateOptions) -> None:
-    """Prints the figures, and writes them where asked to.
-
-    Raises InputError: as `load_for_task`; the file is no labelled data for the task, or the figures cannot be written.
-    """
-    if options.json is not None:
-        writing.check_writable(Path(options.json), reads=(options.data, options.directory))
-    loaded = load_for_task(
-        options.directory, options.task, options.data_options, device=options.device, dtype=options.dtype
-    )
-    show_figures(figures_on(Tally(options.on_bad_row, options.data), *loaded), options.json)
-
-
-def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
-    """Prints figures, and writes them where asked to."""
-    if json_path is not None:
-        text = json.dumps(result, indent=2) + "\n"
-        writing.write_whole_text(Path(json_path), text)
-    tell = print if json_path is None else terminal.say  # what a file has need not be seen as well
-    if result["by_class"]:
-        tell(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
-    for name, value in result["metrics"].items():
-        tell(f"{name:20} {value:.4f}")
-    for name in ("examples", "skipped", "missing"):
-        if name in result:
-            tell(f"{name:20} {result[name]}")
-
-
-def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], runtime: Runtime) -> dict[str, Any]:
-    """The figures on the labelled file of `tally`, as they are written as JSON."""
+    found, task, runtime = _at_work(model, device, dtype, data_options)
+    tally = Tally(on_bad_row, str(data))
     task.metric(None)  # has what computes the metrics imported
     read = tally.whole(read_examples(tally.place, task.data_options, tally))
     examples, note = task.checked(read, training=False)
@@ -180,7 +94,7 @@ def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], runtime: Ru
     note_all([*([f"{tally.place}: {note}"] if note else []), *tally.notes(always=False)])
     features = task.features(examples)
     note_cut(task, count_full(features, task.data_options.max_length))
-    predictions = predictions_of(model, task, examples, features, runtime)
+    predictions = predictions_of(found, task, examples, features, runtime)
     return {
         "task": task.name,
         "data": tally.place,
@@ -191,19 +105,74 @@ def figures_on(tally: Tally, model: TaskModel, task: Task[Any, Any], runtime: Ru
     }
 
 
+def _at_work(
+    source: str | Path | Loaded, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
+) -> tuple[TaskModel, Task[Any, Any], Runtime]:
+    """The model of a directory on its device, or one that is loaded as it is; and its task, with changed options."""
+    if isinstance(source, tuple):
+        if device is not None:
+            raise InputError(f"device {device!r}: a model that is loaded computes where it is")
+        place = "the model"
+        description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), {})
+    else:
+        place, description = str(source), read_description(Path(source))
+    data_options = dataclasses.replace(data_options_of(description, place), **changes)
+    data_options.check()
+    if isinstance(source, tuple):
+        model, tokenizer = source
+    else:
+        device = choose_device(device or "auto")
+        model, tokenizer = load(source, device=device)
+        model.to(choose_precision(dtype, device).parameter_dtype)
+    weight = model.encoder.embeddings.token.weight
+    precision = choose_precision(dtype, weight.device)
+    if weight.dtype != (wanted := precision.parameter_dtype):
+        raise InputError(f"{place}: its weights are {weight.dtype}, expected {wanted} for dtype {dtype}")
+    data_options = data_options.fitted(model.config.longest)
+    kind = TASKS[data_options.task]
+    assert isinstance(model, kind.model_class)  # `data_options_of` saw to it
+    task = kind(data_options, tokenizer, tuple(getattr(model, "labels", ())))
+    problem, asked = getattr(model, "problem_type", None), task.head().get("problem_type")
+    if problem != asked:
+        raise InputError(f"{place}: its head is for {problem}, which {asked} is not")
+    return model, task, Runtime(weight.device, precision, Processes())
+
+
+def evaluate_command(options: EvaluateOptions) -> None:
+    """Prints the figures, and writes them where asked to. Raises InputError: as `evaluate`; they cannot be written."""
+    if options.json is not None:
+        writing.check_writable(Path(options.json), reads=(options.data, options.directory))
+    figures = evaluate(
+        options.directory, options.data, device=options.device, dtype=options.dtype, on_bad_row=options.on_bad_row,
+        **vars(options.data_options),
+    )  # fmt: skip
+    show_figures(figures, options.json)
+
+
+def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
+    """Prints figures, and writes them where asked to."""
+    if json_path is not None:
+        writing.write_whole_text(Path(json_path), json.dumps(result, indent=2) + "\n")
+    tell = print if json_path is None else terminal.say  # what a file has need not be seen as well
+    if result["by_class"]:
+        tell(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
+    for name, value in result["metrics"].items():
+        tell(f"{name:20} {value:.4f}")
+    for name in ("examples", "skipped", "missing"):
+        if name in result:
+            tell(f"{name:20} {result[name]}")
+
+
 def predict_command(options: PredictOptions) -> None:
     """Writes an answer for each row, in their order, as they come; to a bad one it is why it is bad.
 
-    Raises InputError: as `load_for_task`; the file is no data for the task or has not one row that can be answered, of
-    which no output file is left then; the answers cannot be written.
+    Raises InputError: as `predict`, and no output file is left then; the answers cannot be written.
     """
     if options.output != STANDARD_INPUT:
         writing.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: is closed, expected somewhere to write to")
-    model, task, runtime = load_for_task(
-        options.directory, options.task, options.data_options, device=options.device, dtype=options.dtype
-    )
+    model, task, runtime = _at_work(options.directory, options.device, options.dtype, vars(options.data_options))
     tally = Tally("skip", shown(options.input))
     examples = read_examples(options.input, task.data_options, tally, labelled=False)
     found = answers(model, task, runtime, examples, tally, progress=options.input != STANDARD_INPUT)
@@ -212,14 +181,13 @@ def predict_command(options: PredictOptions) -> None:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
         for line in lines:
             print(line, end="", flush=True)  # whoever reads it line by line shall not wait
-    else:
-        writing.write_whole(Path(options.output), lambda path: write_lines(path, lines))
+        return
 
+    def write(path: Path) -> None:
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(lines)
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes lines as they come."""
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines)
+    writing.write_whole(Path(options.output), write)
 
 
 def answers(
@@ -241,7 +209,8 @@ def answers(
     first: list[str] = []  # of the reasons
     with tqdm(unit="example", desc="predicting", disable=None if progress else True) as bar:
         for some in batched(tally.interleaved(examples), EXAMPLES_AT_ONCE):
-            reasons = reasons_against(task, some)
+            misfits = iter(task.misfits([one for one in some if not isinstance(one, str)]))
+            reasons = [one if isinstance(one, str) else next(misfits) for one in some]
             asked = [one for one, reason in zip(some, reasons, strict=True) if not reason]
             features = task.features(asked, labelled=False)
             full += count_full(features, task.data_options.max_length)
@@ -261,12 +230,6 @@ def answers(
     note_cut(task, full)
     told = [f"{tally.place}: no answer to {first_of(first, count=unanswered)}"] if unanswered else []
     note_all([*tally.notes(always=False), *told])
-
-
-def reasons_against(task: Task[Any, Any], some: Sequence[Any]) -> list[str]:
-    """Why each cannot be answered, "" where it can: `some` are examples and what makes rows bad."""
-    misfits = iter(task.misfits([one for one in some if not isinstance(one, str)]))
-    return [one if isinstance(one, str) else next(misfits) for one in some]
 
 
 def note_cut(task: Task[Any, Any], full: int) -> None:

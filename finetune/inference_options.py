@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from finetune.data.data_options import DATA_OPTIONS, TASK_OF_DATA_OPTIONS, DataOptions, check_fields
+from finetune.data.data_options import DATA_OPTIONS, DataOptions, check_fields
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
-from minibert.files.text import suffix
+from minibert.files.text import check_path, suffix
 
 DESCRIPTIONS = {
     "evaluate": """Give the figures of a fine-tuned model on a file.
@@ -55,16 +56,9 @@ class UseOptions:
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     """of matrix products; auto: bfloat16 where the machine multiplies it fast"""
 
-    @property
-    def task(self) -> str:
-        """The model's task, a key of `DATA_OPTIONS`."""
-        return TASK_OF_DATA_OPTIONS[type(self.data_options)]
-
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(UseOptions):
-    """Figures."""
-
     data: str
     """the labelled file"""
     on_bad_row: OnBadRow = "stop"
@@ -75,8 +69,6 @@ class EvaluateOptions(UseOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(UseOptions):
-    """Answers."""
-
     input: str
     """the file, with labels or without, or one text a line; -: standard input, lines of text or of JSON objects, with a --delimiter rows of a table"""  # noqa: E501
     output: str
@@ -100,10 +92,7 @@ class ScoreOptions:
 
 
 # What the name of a labelled file says of its task; any other is of tags.
-TASK_OF_SUFFIX = {
-    ".json": "question-answering", ".csv": "text-classification", ".tsv": "text-classification",
-    ".jsonl": "text-classification",
-}  # fmt: skip
+TASK_OF_SUFFIX = {".json": "question-answering", **dict.fromkeys((".csv", ".tsv", ".jsonl"), "text-classification")}
 
 Options = TypeVar("Options", EvaluateOptions, PredictOptions)
 
@@ -124,7 +113,11 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options
             raise InputError(f"the model's directory is missing: it stands before {args[0]} (see {prog} --help)")
         unknown = {"data_options": UnknownDataOptions()}
         cli.parse(kind, ["--help"], prog=prog, description=f"{DESCRIPTIONS[command]}\n\n{LATER}", defaults=unknown)
-    saved = _said_by_model(args[0])
+    from finetune.tasks.registry import data_options_of
+    from minibert.checkpoint import read_description
+
+    check_path(args[0])
+    saved = data_options_of(read_description(Path(args[0])), args[0])
     options = cli.parse(kind, args, prog=prog, description=DESCRIPTIONS[command], defaults={"data_options": saved})
     path = options.input if isinstance(options, PredictOptions) else options.data
     _check(options.data_options, args, command, path)
@@ -154,14 +147,3 @@ def _check(data_options: DataOptions, args: Sequence[str], command: str, path: s
         cli.refuse(given, (name,), because)
     check_fields(given, data_options, [path])
     data_options.check()
-
-
-def _said_by_model(directory: str) -> DataOptions:
-    from pathlib import Path
-
-    from finetune.tasks.registry import task_of_model
-    from minibert.checkpoint import read_description
-    from minibert.files.text import check_path
-
-    check_path(directory)
-    return task_of_model(read_description(Path(directory)), directory)[1]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from finetune.data.data_options import DATA_OPTIONS, TASK_OF_DATA_OPTIONS, DataOptions, check_fields
+from finetune.data.data_options import DATA_OPTIONS, DataOptions, check_fields
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
@@ -114,25 +114,19 @@ class TrainingOptions:
     """how the task reads its files"""
 
     @property
-    def task(self) -> str:
-        """The task's name, a key of `DATA_OPTIONS`."""
-        return TASK_OF_DATA_OPTIONS[type(self.data_options)]
-
-    @property
     def method(self) -> str:
         """What is trained: full, lora or frozen."""
         return "frozen" if self.freeze_encoder else "lora" if self.lora_rank is not None else "full"
 
     @property
     def peak_rate(self) -> float:
-        """The peak learning rate."""
         return LEARNING_RATES[self.method] if self.learning_rate is None else self.learning_rate
 
     def check(self) -> None:
         """Raises InputError: an option is missing, out of range, or contradicts another; the message names it."""
         for name in ("model", "train", "out"):
             if not getattr(self, name):
-                raise InputError(f"--{name} is missing (see python -m finetune {self.task} --help)")
+                raise InputError(f"--{name} is missing (see python -m finetune {self.data_options.task} --help)")
         for name in ("train", "dev", "test"):
             if getattr(self, name) == STANDARD_INPUT:
                 raise InputError(f"--{name} {STANDARD_INPUT}: expected a file, which a resumed run reads again")
@@ -155,7 +149,7 @@ class TrainingOptions:
         """The options that decide the result, as plain values: what a resumed run must agree in."""
         fields = plain_values(self, without=NOT_DECISIVE)
         data_options = fields.pop("data_options")
-        return {"task": self.task, **fields, **data_options}
+        return {"task": self.data_options.task, **fields, **data_options}
 
 
 # Where a run lives, and how often it reports; and whether a bad row ends it: one that has gone on had none to skip, or
@@ -164,10 +158,7 @@ NOT_DECISIVE = {"out", "resume", "on_bad_row", "save_every", "save_seconds", "lo
 
 
 def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
-    """The options of a run.
-
-    Raises InputError: an unknown or impossible option, or one that would change nothing.
-    """
+    """The options of a run. Raises InputError: an unknown or impossible option, or one that would change nothing."""
     options = cli.parse(
         TrainingOptions,
         args or ["--help"],

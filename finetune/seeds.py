@@ -8,6 +8,7 @@ import os
 import shutil
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,15 +32,14 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(values: Sequence[float]) -> Statistics:
-    """Median, mean and standard deviation."""
     std = statistics.stdev(values) if len(values) > 1 else 0.0
     return Statistics(statistics.median(values), statistics.fmean(values), std)
 
 
-def read_summary(place: RunDirectory, metric: str) -> dict[str, Any]:
+def read_summary(place: RunDirectory, metric: str, best_metrics: dict[str, float] | None = None) -> dict[str, Any]:
     """What a finished run came to. Its model is looked at too: it may be the one that is kept.
 
-    Raises InputError: one of them is damaged; the message says what helps.
+    Raises InputError, with what helps: one is damaged, or the figures are not `best_metrics`, those of the run's state.
     """
     try:
         checkpoint.load(place.path)
@@ -50,6 +50,8 @@ def read_summary(place: RunDirectory, metric: str) -> dict[str, Any]:
     except (InputError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         what = str(error) if isinstance(error, InputError) else f"{place.summary}: damaged ({error})"
         raise InputError(what + REMEDY.format(place.summary)) from error
+    if best_metrics is not None and summary["metrics"] != best_metrics:
+        raise InputError(f"{place.summary}: not the figures of the saved state{REMEDY.format(place.summary)}")
     return summary
 
 
@@ -66,8 +68,8 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     kept = values.index(statistics.median_low(values))
     checkpoint.save(*checkpoint.load(places[kept].path), run.path)
     sources = [places[kept].path / name for name in COPIED]
-    for source in sources:
-        copy_whole(source, run.path / source.name)
+    for source in filter(Path.is_file, sources):
+        writing.write_whole(run.path / source.name, partial(shutil.copyfile, source))
     notes = [f"{path}: is no file, left out" for path in sources if os.path.lexists(path) and not path.is_file()]
     if not os.path.lexists(places[kept].metrics):  # of all that is copied, every run has this
         notes.append(f"{places[kept].metrics}: is not there, left out")
@@ -90,23 +92,5 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
         for name, figures in names.items():
             label = f"{part.removesuffix('metrics')}{name}"
             lines.append(f"  {label:24}" + "".join(f"{figure:10.4f}" for figure in figures))
-    return [
-        *lines,
-        *notes,
-        f"kept: seed {summaries[kept]['seed']}, the lower median by {metric}; model and figures in {run.path}",
-    ]
-
-
-def check_result(place: RunDirectory, metric: str, best_metrics: dict[str, float]) -> None:
-    """That a finished run can be taken as it is.
-
-    Raises InputError: as `read_summary`, or its figures are others than `best_metrics`, those of its state.
-    """
-    if read_summary(place, metric)["metrics"] != best_metrics:
-        raise InputError(f"{place.summary}: not the figures of the saved state{REMEDY.format(place.summary)}")
-
-
-def copy_whole(source: Path, destination: Path) -> None:
-    """Copies a file, whole or not at all, where there is one."""
-    if source.is_file():
-        writing.write_whole(destination, lambda path: shutil.copyfile(source, path))
+    which = f"seed {summaries[kept]['seed']}, the lower median by {metric}"
+    return [*lines, *notes, f"kept: {which}; model and figures in {run.path}"]

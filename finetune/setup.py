@@ -5,7 +5,7 @@ All that can be wrong with a user's input is found here, before anything is writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.data.batches import POOL_BATCHES, smallest_batch
 from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
 from finetune.forward import SEQUENCES_AT_ONCE
 from finetune.options import TrainingOptions
+from finetune.tasks.batches import POOL_BATCHES, smallest_batch
 from finetune.tasks.registry import TASKS
 from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
@@ -69,14 +69,11 @@ class TrainingData:
 
 
 def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
-    """Reads and checks everything that the options name.
-
-    Raises InputError: as `finetune.train.finetune`.
-    """
+    """Reads and checks everything that the options name. Raises InputError: as `finetune.train.finetune`."""
     start = StartingModel(options.model)
     source = Path(options.model)
     description = checkpoint.read_description(source)
-    kind = TASKS[options.task]
+    kind = TASKS[options.data_options.task]
     data_options = options.data_options.fitted(description.config.longest)
 
     tallies = {
@@ -114,22 +111,19 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     notes += [nearly] if nearly else []
     notes += cut_notes(made, data_options.max_length, windowed=task.windowed)
     notes += [note for tally in tallies.values() for note in tally.notes(always=True)]
-    files = [path for path in (options.train, options.dev, options.test) if path is not None]
-    checksums = {path: writing.sha256(Path(path)) for path in files}
+    checksums = {tally.place: writing.sha256(Path(tally.place)) for tally in tallies.values()}
     checksums[options.model] = writing.sha256(source / checkpoint.WEIGHTS)
     skipped = [why for tally in tallies.values() for why in tally.bad]
     return TrainingData(start, task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
 
 
-def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> list[str]:
+def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> Iterator[str]:
     """What the user should know about lengths."""
-    notes = []
     for name, part in parts.items():
         if windowed and len(part.features) > len(part.examples):
-            notes.append(f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows")
+            yield f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows"
         if not windowed and (long := count_full(part.features, max_length)):
-            notes.append(f"{name}: {cut_note(long, max_length)}")
-    return notes
+            yield f"{name}: {cut_note(long, max_length)}"
 
 
 def count_full(features: Sequence[Feature], max_length: int | None) -> int:
@@ -138,20 +132,16 @@ def count_full(features: Sequence[Feature], max_length: int | None) -> int:
 
 
 def cut_note(count: int, max_length: int | None) -> str:
-    """What the user should know of them."""
     return f"{count:,} examples have {max_length} tokens or more; what is over that is cut"
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:
-    """Raises InputError: a batch that is too small for all to have a part of it, or adapters that are no smaller than
-    what they adapt.
-    """
+    """Raises InputError: a batch too small for each to have a part, or adapters no smaller than what they adapt."""
     if options.lora_rank is not None and options.lora_rank > config.hidden_size:
         raise InputError(
             f"--lora-rank must be at most {config.hidden_size}, the model's hidden_size, not {options.lora_rank}"
         )
-    smallest = smallest_batch(len(features), options.batch_size)
-    if smallest < processes * options.accumulate:
+    if (smallest := smallest_batch(len(features), options.batch_size)) < processes * options.accumulate:
         raise InputError(
             f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
             f"small for {processes} process(es) with {options.accumulate} micro-batches each"
@@ -193,9 +183,7 @@ def check_memory(
         sequences, length, sequences if task.first_token_only else sequences * length, number,
         dropout=config.hidden_dropout_prob > 0, on_gpu=on_gpu,
     )  # fmt: skip
-    activations = 0
-    if options.method != "frozen":
-        activations = passes.activations(config, learns=options.method == "full")
+    activations = 0 if options.method == "frozen" else passes.activations(config, learns=options.method == "full")
     evaluated = replace(passes, sequences=min(SEQUENCES_AT_ONCE, len(lengths))).outputs(config)
     needed = needs(
         weights=weights,
@@ -208,12 +196,8 @@ def check_memory(
     if options.method == "frozen" and not on_gpu:  # what the encoder answers is kept
         kept = sum(1 if task.first_token_only else feature.tokens for features in parts for feature in features)
         needed["the encoder's answers"] = kept * config.hidden_size * number
-    return check_room(
-        needed,
-        device,
-        processes=processes,
-        smaller="a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank",
-    )
+    smaller = "a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank"
+    return check_room(needed, device, processes=processes, smaller=smaller)
 
 
 def check_head(options: TrainingOptions, description: checkpoint.Description, task: Task[Any, Any]) -> None:
@@ -223,19 +207,16 @@ def check_head(options: TrainingOptions, description: checkpoint.Description, ta
         return
     if description.architecture != task.model_class.__name__:
         raise InputError(
-            f"{options.model}: has the head of a {description.architecture}, {options.task} needs that of a "
+            f"{options.model}: has the head of a {description.architecture}, {task.name} needs that of a "
             f"{task.model_class.__name__}; --new-head replaces it"
         )
     for name, wanted in task.head().items():
-        if name in ("labels", "problem_type") and (has := _plain(description.head[name])) != _plain(wanted):
+        wanted = list(wanted) if isinstance(wanted, tuple) else wanted  # as JSON has it
+        if (has := description.head[name]) != wanted:
             raise InputError(
-                f"{options.model}: its head has {name} {_short(has)}, {options.train} has {_short(_plain(wanted))}; "
+                f"{options.model}: its head has {name} {_short(has)}, {options.train} has {_short(wanted)}; "
                 "--new-head replaces it"
             )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple | list) else value
 
 
 def _short(value: Any) -> str:

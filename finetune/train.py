@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finetune.data.batches import batches_in_epoch, epoch_order, make_batch
 from finetune.data.data_options import from_trained_on, to_trained_on
 from finetune.finish import write_figures, write_model
 from finetune.forward import Runtime, caller, predictions_of, with_states
@@ -27,8 +26,9 @@ from finetune.methods.lora import add_adapters
 from finetune.options import TrainingOptions
 from finetune.run_directory import FinetuneDirectory
 from finetune.scoring.doubts import doubts
-from finetune.seeds import check_result, keep_lower_median, read_summary
+from finetune.seeds import keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
+from finetune.tasks.batches import batches_in_epoch, epoch_order, make_batch
 from finetune.tasks.task import Task, TaskBatch
 from minibert.errors import InputError
 from minibert.files import writing
@@ -63,10 +63,7 @@ def finetune(options: TrainingOptions) -> None:
 
 
 def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], TrainingData]) -> RunStatus:
-    """Checks everything, and only then writes the directory's first file.
-
-    Raises InputError: as `finetune`.
-    """
+    """Checks everything, and only then writes the directory's first file. Raises InputError: as `finetune`."""
     options.check()
     status = run.status(options)
     if status is not RunStatus.FINISHED:
@@ -105,7 +102,7 @@ def train_seed(
     if state := load_newest_state(place.state, lambda line: say(processes, line)):
         check_same_files(place, state, data)  # else figures of different data would be averaged
         best = state.facts["position"]["best_metrics"]
-        decided_by_first(processes, lambda: check_result(place, data.metric, best))
+        decided_by_first(processes, lambda: read_summary(place, data.metric, best))
     return place
 
 
@@ -164,8 +161,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.freeze(model)
         narrow_to(model, data.train.features)
-        layers = len(set(model.encoder.blocks))
-        share = partial(layer_share, decay=options.layer_decay, layers=layers)
+        share = partial(layer_share, decay=options.layer_decay, layers=len(set(model.encoder.blocks)))
         self.set_up_model(model, optimizer_options(options), rate_share=share)
         self.training_part, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
         self.forward = caller(model, self.precision, states_known=options.freeze_encoder)
@@ -207,7 +203,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         test = f", {len(data.test.examples):,} to be tested on" if data.test else ""
         size = f"{self.parameters:,} parameters, {learning:,} of them trained"
         lines = [
-            f"model    {options.model} for {options.task}: {size}",
+            f"model    {options.model} for {data.task.name}: {size}",
             f"data     {len(data.train.examples):,} examples to train on, {len(data.dev.examples):,} to choose the "
             f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if len(self.task.labels) > 1 else ""),
             f"machine  {self.on_machine()}",
@@ -221,7 +217,6 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
     # ------------------------------------------------------------------ state
 
     def load_extra_state(self, state: State) -> None:
-        """Raises InputError: a file is not the one that the run was begun with."""
         check_same_files(self.run, state, self.data)
         best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
         # Copies, since those lie in the state's file, and Windows removes no file that is in use.
@@ -287,7 +282,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         is_best = not progress.best_epoch or metrics[self.data.metric] > progress.best_metrics[self.data.metric]
         if is_best:
             progress.best_epoch, progress.best_metrics = progress.evaluated, metrics
-            progress.best_reading = to_trained_on(task.name, task.data_options)
+            progress.best_reading = to_trained_on(task.data_options)
             self.best = {name: tensor.clone() for name, tensor in trained(self.model).items()}
             self.best_predictions = predictions
         if log:

@@ -1,1 +1,1 @@
-"""Data files -> rows -> examples -> batches."""
+"""Data files -> rows -> examples."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from finetune.data.examples import ChoiceExample
@@ -28,27 +28,19 @@ def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None
     if suffix(path) in (".csv", ".tsv"):
         raise InputError(f"{path}: {suffix(path)} is not read, expected .jsonl: {EXPECTED}")
     see = f"expected {EXPECTED}" if labelled else ""
-    return choice_examples(jsonl_rows(path, read_lines(path), columns, tally, see), tally)
+    return tally.made(jsonl_rows(path, read_lines(path), columns, tally, see), choice_example)
 
 
-def choice_examples(rows: Iterable[Row], tally: Tally) -> Iterator[ChoiceExample]:
-    """The questions of rows of `FIELDS`, and of the answer where there is one; errors as `read_choices`."""
-    return tally.made(rows, _example)
-
-
-def _example(row: Row) -> ChoiceExample:
+def choice_example(row: Row) -> ChoiceExample:
+    """The question of a row of `FIELDS`, and of the answer where there is one; errors as `read_choices`."""
     where, (question, choices, *answer) = row.where, row.cells
     if not isinstance(choices, list) or len(choices) < 2:
         there = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
         raise InputError(f"{where}: field 'choices' is {there}, expected a list of two strings or more")
-    return ChoiceExample(
-        question=check_text(question, f"{where}: field 'question'"),
-        choices=tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices)),
-        answer=_index(answer[0], len(choices), where) if answer else None,
-        row=row.row,
-        where=where,
-        id=row.id,
-    )
+    question = check_text(question, f"{where}: field 'question'")
+    choices = tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices))
+    right = _index(answer[0], len(choices), where) if answer else None
+    return ChoiceExample(question, choices, right, where, row.id)
 
 
 def _index(answer: Any, count: int, where: str) -> int:

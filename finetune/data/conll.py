@@ -58,7 +58,7 @@ def conll_sentences(
     like the others. As the text of a sentence count its words with single spaces between them.
 
     Raises InputError, naming file and row: a sentence that doesn't end, a column that is not there, no sentence at
-    all;; and, as the `tally` has it, a sentence with a bad row: one of another number of columns than the first, an
+    all; and, as the `tally` has it, a sentence with a bad row: one of another number of columns than the first, an
     empty word or tag, a number that is none.
     """
     tally.what, lines = "sentences", _without_header(tally.counted(lines), path, tally)
@@ -72,8 +72,7 @@ def conll_sentences(
 
 
 def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: str = "") -> Iterator[TaggedExample]:
-    """The same sentences. The tally is told how they were read, with the first, by which a user sees whether words and
-    tags are what they should be."""
+    """The same sentences. The tally is told how they were read, and the first: so a user sees whether that is right."""
     for number, example in enumerate(sentences):
         if number == 0:
             dots = " ..." if len(example.words) > _SHOWN_WORDS else ""
@@ -88,36 +87,33 @@ def _examples(
 ) -> Iterator[TaggedExample]:
     """The sentences that the rows make up; those with a bad row, as the tally has it, are refused."""
     bad: InputError | None = None  # why the sentence can't be read
-    rows: list[int] = []
-    words: list[str] = []
-    tags: list[str] = []
+    read: list[tuple[int, str, str | None]] = []  # row, word, tag
     size = 0  # the characters of words and tags
     for row, columns in found:
         if isinstance(columns, InputError):
             bad = bad or columns
         elif columns:
             word, tag = columns[table.word], None if table.tag is None else columns[table.tag]
-            rows.append(row)
-            words.append(word)
-            tags += [] if tag is None else [tag]
+            read.append((row, word, tag))
             size += len(word) + len(tag or "")
             if size > LONGEST_SENTENCE:
                 raise InputError(
-                    f"{shown(path)}:{rows[0]}: a sentence of more than {LONGEST_SENTENCE:,} characters, expected a "
+                    f"{shown(path)}:{read[0][0]}: a sentence of more than {LONGEST_SENTENCE:,} characters, expected a "
                     "blank line behind each"
                 )
             if not word or tag == "":
                 hint = "see --word-column" + ("" if tag is None else " and --tag-column")
                 bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag; {hint}")
-        elif bad or words:
+        elif bad or read:
             if bad:
                 tally.refuse(bad)
             else:
+                rows, words, tags = zip(*read, strict=True)
                 yield TaggedExample(
-                    tuple(words), tuple(tags) if tags else None, rows[0], f"{shown(path)}:{rows[0]}", *joined(words),
-                    rows=None if rows[-1] - rows[0] < len(rows) else tuple(rows),
+                    words, None if table.tag is None else tags, rows[0], f"{shown(path)}:{rows[0]}", *joined(words),
+                    rows=None if rows[-1] - rows[0] < len(rows) else rows,
                 )  # fmt: skip
-            bad, rows, words, tags, size = None, [], [], [], 0
+            bad, read, size = None, [], 0
 
 
 def joined(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
@@ -154,8 +150,7 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator
         columns = split_columns(line, tabs=table.tabs)
         if _is_comment(line, columns, table, inside=inside):
             continue
-        bad = _badness(columns, table)
-        if bad:
+        if bad := _badness(columns, table):
             inside = True
             yield row, InputError(f"{shown(path)}:{row}: {bad}")
             continue
@@ -233,8 +228,7 @@ def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
 
 def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOptions, *, labelled: bool) -> Table:
     """Raises InputError: a column that is not there, one alone where words are labelled, the same for word and tag,
-    tags in that of the words; and where nobody said which one has the words, a first column that numbers something
-    else.
+    tags in that of the words; and where nobody said which has the words, a first column that numbers something else.
     """
     lines = [(row, line) for row, line in first if not ends_sentence(line)]
     rows = [(row, line) for row, line in lines if not line.startswith("#")] or lines[:1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import tyro
 
@@ -25,6 +25,8 @@ FileForm = Literal["columns", "text", "jsonl"]  # of sentences to be tagged
 @dataclass(frozen=True)
 class TextDataOptions:
     """Text classification: columns of a table."""
+
+    task: ClassVar[str] = "text-classification"
 
     text_column: str = "text"
     """the column of the text: a name, or a number from 1 with --no-header"""
@@ -92,6 +94,8 @@ class TextDataOptions:
 class TagDataOptions:
     """Token classification: columns, a word a row, or .jsonl with lists of words and tags."""
 
+    task: ClassVar[str] = "token-classification"
+
     word_column: str | None = None
     """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; none: the first that does not merely count, in .jsonl tokens"""  # noqa: E501
     tag_column: str | None = None
@@ -102,15 +106,14 @@ class TagDataOptions:
     """how tags spell entities; auto: the scheme that the file keeps to; none: they spell none, each is a class"""
     fix_tags: bool = False
     """read impossible tag sequences as conlleval does, in place of refusing them"""
-    max_length: int | None = None
+    max_length: Annotated[int | None, cli.Range(low=4)] = None
     """tokens of a window, special ones included; a longer sentence has several; none: 128, or the model's positions where those are fewer"""  # noqa: E501
-    stride: int | None = None
+    stride: Annotated[int | None, cli.Range(low=0)] = None
     """tokens that two windows of a sentence share; none: a quarter of a window"""
 
     def check(self) -> None:
         """Raises InputError: an option out of range."""
-        cli.check_range(self, "max_length", low=4)
-        cli.check_range(self, "stride", low=0)
+        cli.check_ranges(self)
         if self.fix_tags and self.scheme == "none":
             raise InputError("--fix-tags and --scheme none exclude each other: where there is no scheme none is broken")
 
@@ -125,24 +128,22 @@ class TagDataOptions:
 class QuestionDataOptions:
     """Question answering: SQuAD's JSON."""
 
-    max_length: int | None = None
+    task: ClassVar[str] = "question-answering"
+
+    max_length: Annotated[int | None, cli.Range(low=8)] = None
     """tokens of a window, question and special ones included; a longer passage has several; none: 384, or the model's positions where those are fewer"""  # noqa: E501
-    stride: int | None = None
+    stride: Annotated[int | None, cli.Range(low=0)] = None
     """tokens of the passage that two windows share, half of what a long question leaves of a window at most; none: a third of a window"""  # noqa: E501
-    max_answer_length: int = 30
+    max_answer_length: cli.Count = 30
     """tokens of an answer"""
-    n_best: int = 5
+    n_best: cli.Count = 5
     """answers that `predict` writes for a question"""
-    no_answer_threshold: float | None = None
+    no_answer_threshold: Annotated[float | None, cli.Range()] = None
     """left unanswered are questions whose no-answer score is above it; none: it is chosen on dev, where some have no answer"""  # noqa: E501
 
     def check(self) -> None:
         """Raises InputError: an option out of range."""
-        cli.check_range(self, "max_length", low=8)
-        cli.check_range(self, "stride", low=0)
-        cli.check_range(self, "max_answer_length", low=1)
-        cli.check_range(self, "n_best", low=1)
-        cli.check_range(self, "no_answer_threshold")
+        cli.check_ranges(self)
 
     def fitted(self, positions: int) -> QuestionDataOptions:
         """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
@@ -155,12 +156,14 @@ class QuestionDataOptions:
 class ChoiceDataOptions:
     """Multiple choice: .jsonl with question, choices and answer."""
 
-    max_length: int | None = None
+    task: ClassVar[str] = "multiple-choice"
+
+    max_length: Annotated[int | None, cli.Range(low=5)] = None
     """tokens of a question with one of its choices, special ones included; what is longer is cut, the longer part first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
 
     def check(self) -> None:
         """Raises InputError: an option out of range."""
-        cli.check_range(self, "max_length", low=5)
+        cli.check_ranges(self)
 
     def fitted(self, positions: int) -> ChoiceDataOptions:
         """With lengths for a model of so many positions; see `fitting_length`."""
@@ -202,17 +205,13 @@ def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
 DataOptions = TextDataOptions | TagDataOptions | QuestionDataOptions | ChoiceDataOptions
 
 DATA_OPTIONS: dict[str, type[DataOptions]] = {
-    "text-classification": TextDataOptions,
-    "token-classification": TagDataOptions,
-    "question-answering": QuestionDataOptions,
-    "multiple-choice": ChoiceDataOptions,
+    kind.task: kind for kind in (TextDataOptions, TagDataOptions, QuestionDataOptions, ChoiceDataOptions)
 }
-TASK_OF_DATA_OPTIONS = {kind: task for task, kind in DATA_OPTIONS.items()}
 
 
-def to_trained_on(task: str, data_options: DataOptions) -> dict[str, Any]:
+def to_trained_on(data_options: DataOptions) -> dict[str, Any]:
     """What `config.json` says of the data that a model was trained on."""
-    return {"task": task, **dataclasses.asdict(data_options)}
+    return {"task": data_options.task, **dataclasses.asdict(data_options)}
 
 
 def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
@@ -222,8 +221,7 @@ def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
     """
     known = {name: value for name, value in fields.items() if name != "task"}
     types = get_type_hints(DATA_OPTIONS[task])
-    unknown = sorted(known.keys() - types.keys())
-    if unknown:
+    if unknown := sorted(known.keys() - types.keys()):
         raise InputError(f"trained_on: {', '.join(unknown)} is nothing that {task} knows")
     for name, value in known.items():
         typed(value, types[name], f"trained_on: {name}")

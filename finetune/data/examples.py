@@ -1,7 +1,7 @@
 """What a row of labelled data becomes: one frozen dataclass for each task.
 
-Each example knows its place: `row` is the line of the file at which it begins, counted from 1, and `where` is how a
-message names it ("reviews.csv:17"). Without labels, as `predict` reads, what would be the label is None.
+Each example knows its place: `where` is how a message names it ("reviews.csv:17"), with the line of the file at which
+it begins. Without labels, as `predict` reads, what would be the label is None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ class TextExample:
     text: str
     pair: str | None
     label: Label | None  # a class; a number for regression; any number of classes where several may hold at once
-    row: int
     where: str
     id: Id | None = None
 
@@ -35,7 +34,7 @@ class TaggedExample:
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
-    row: int  # of the first word
+    row: int  # the line of the file at which it begins, from 1
     where: str
     text: str = ""  # what the words were cut from
     offsets: tuple[tuple[int, int], ...] = ()  # the [start, end) characters of each word in the text
@@ -58,7 +57,6 @@ class QuestionExample:
     question: str
     context: str
     answers: tuple[Answer, ...]  # none: there is no answer in the context, or none is known
-    is_impossible: bool  # said to have no answer (SQuAD v2.0)
     title: str  # the article's
     where: str
 
@@ -70,7 +68,6 @@ class ChoiceExample:
     question: str
     choices: tuple[str, ...]
     answer: int | None  # the right one's index, from 0
-    row: int
     where: str
     id: Id | None = None
 

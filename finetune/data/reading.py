@@ -47,6 +47,6 @@ def given_examples(items: Iterable[Any], data_options: DataOptions, tally: Tally
         case TagDataOptions():
             return given_sentences(items, data_options, tally)
         case QuestionDataOptions():
-            return squad.question_examples(given_rows(items, squad.FIELDS, tally), tally)
+            return tally.made(given_rows(items, squad.FIELDS, tally), squad.question_to_predict)
         case ChoiceDataOptions():
-            return choices.choice_examples(given_rows(items, choices.FIELDS, tally), tally)
+            return tally.made(given_rows(items, choices.FIELDS, tally), choices.choice_example)

@@ -62,7 +62,7 @@ def read_sentences(
     JSON object, and is no .txt file, is JSON lines. The `tally` is told what was decided.
 
     Raises InputError, naming file and row: a .csv file; as `conll_sentences` or `tables.jsonl_rows`; no line at all;
-    what may be one or the other; and, as the `tally` has it, a field that is no list of strings, lists of different;
+    what may be one or the other; and, as the `tally` has it, a field that is no list of strings, lists of different
     lengths, an empty line of running text.
     """
     read = _read_labelled if labelled else _read_unlabelled
@@ -151,8 +151,7 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     Columns begin with -DOCSTART-, or nine of ten rows, and two at least, have as many. With tabs, nine of ten have a
     tag in the last, or most have no cell with a space. With spaces, nine of ten have a tag in the last, O and another
     among them, and there is a blank line, or three columns at most; with a blank line and `MANY_ROWS` any tags will do.
-    (The tenth row is a slip, which is refused where it stands.) A single row is columns where it has a tab and a tag,
-    and no space.
+    (The tenth row is a slip, which is refused where it stands.) A single row is columns with a tab, a tag and no space.
 
     Raises InputError: all lines are alike, as in columns, but that is all that speaks for them.
     """

@@ -19,8 +19,6 @@ _ARRAY = re.compile(rf"\[\s*{_VALUE}(?:\s+{_VALUE})+\s*\]")  # as numpy shows it
 _OBJECT = re.compile(rf"\{{{_ELEMENT}:.*\}}", re.DOTALL)
 _SPACED = re.compile("[01](?: +[01])+")
 _ONES_AND_ZEROS = ({"0", "1"}, {"0.0", "1.0"}, {"false", "true"})
-# What stands between classes in other files, where nobody said that it may be a part of their names.
-_OTHER_SEPARATORS = (";", "|")
 
 
 def spelled(cell: str) -> str:
@@ -40,7 +38,8 @@ def parts_of(cell: str, what: str, separator: str | None) -> Any:
     text = cell.strip()
     if text.startswith(("[", "{")) or _LIST.fullmatch(text):
         return _list_of(text, what)
-    other = next((mark for mark in _OTHER_SEPARATORS if separator is None and mark in text), None)
+    # What stands between classes in other files, where nobody said that it may be a part of their names.
+    other = next((mark for mark in (";", "|") if separator is None and mark in text), None)
     if other is not None:
         raise InputError(
             f"{what} is {text!r:.60}, expected commas between classes; --label-separator {other!r} takes that, "

@@ -23,8 +23,7 @@ def hold_out(
 
     stratum: of examples with the same value, a text's label say, the same share is held out, to the nearest whole
     number; of two or more, one at least stays on each side. One that is alone with its value stays to be trained on,
-    unless there are so many of these, as with sets of labels, that not half the share would be held out: then the share
-    is filled up with them.
+    unless there are so many, as with sets of labels, that not half the share would be held out: then they fill it up.
 
     Raises InputError: too few examples for both parts.
     """
@@ -49,8 +48,7 @@ def hold_out_groups(
 ) -> tuple[list[Example], list[Example]]:
     """As `hold_out`, but a group stays together: all questions of an article, so that no passage is on both sides.
 
-    Groups are drawn as long as they come nearer to the share than without them; where every one is too large for that,
-    the smallest is held out.
+    Groups are drawn while they come nearer to the share than without them; if each is too large, the smallest is drawn.
 
     Raises InputError: fewer than two groups.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from finetune.data.examples import Answer, QuestionExample, check_id
@@ -81,20 +81,15 @@ def read_questions(path: str, *, labelled: bool = False, tally: Tally | None = N
     tally = tally or Tally()
     if labelled or (path != STANDARD_INPUT and suffix(path) != ".jsonl"):
         return _read(path, labelled=labelled, tally=tally)[0]
-    return question_examples(jsonl_rows(path, read_lines(path), FIELDS, tally), tally)
+    return tally.made(jsonl_rows(path, read_lines(path), FIELDS, tally), question_to_predict)
 
 
-def question_examples(rows: Iterable[Row], tally: Tally) -> Iterator[QuestionExample]:
-    """The questions of rows of `FIELDS`; errors as `read_questions`."""
-    return tally.made(rows, _asked)
-
-
-def _asked(row: Row) -> QuestionExample:
+def question_to_predict(row: Row) -> QuestionExample:
+    """The question of a row of `FIELDS`; errors as `read_questions`."""
     id = str(row.row) if row.id is None else row.id
-    question, context = (
-        check_text(cell, f"{row.where}: field {field!r}") for field, cell in zip(FIELDS, row.cells, strict=True)
-    )
-    return QuestionExample(id, question, context, answers=(), is_impossible=False, title="", where=row.where)
+    cells = zip(FIELDS, row.cells, strict=True)
+    question, context = (check_text(cell, f"{row.where}: field {field!r}") for field, cell in cells)
+    return QuestionExample(id, question, context, answers=(), title="", where=row.where)
 
 
 class _Question(NamedTuple):
@@ -134,15 +129,8 @@ def _example(question: _Question, path: str, *, labelled: bool, version_2: bool)
     if labelled and is_impossible == bool(answers):
         there = f"{len(answers)} answer(s), though it is_impossible" if is_impossible else "no answer"
         raise InputError(f"{where}: {there}; expected an answer, or in v2.0 none and is_impossible")
-    return QuestionExample(
-        id=fields["id"],
-        question=check_text(fields.get("question"), f"{where}: field 'question'"),
-        context=context,
-        answers=answers,
-        is_impossible=is_impossible,
-        title=title,
-        where=where,
-    )
+    asked = check_text(fields.get("question"), f"{where}: field 'question'")
+    return QuestionExample(fields["id"], asked, context, answers, title, where)
 
 
 def _answer(answer: Any, where: str) -> Answer:
@@ -179,11 +167,13 @@ def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[Questi
     kept: list[QuestionExample] = []
     first = ""
     for question in questions:
-        wrong = next((one for one in question.answers if not _stands(one, question.context)), None)
+        context = question.context
+        misplaced = (one for one in question.answers if one.start < 0 or not context.startswith(one.text, one.start))
+        wrong = next(misplaced, None)
         if wrong is None:
             kept.append(question)
         elif not first:
-            there = question.context[max(wrong.start, 0) :][: len(wrong.text)]
+            there = context[max(wrong.start, 0) :][: len(wrong.text)]
             first = f"{question.where}: the answer {wrong.text!r:.60} is said to start at {wrong.start}, where "
             first += f"{there!r:.60} stands"
     return kept, first
@@ -191,11 +181,5 @@ def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[Questi
 
 def count_absent(questions: Sequence[QuestionExample]) -> int:
     """How many have answers of which none is anywhere in the passage."""
-    return sum(
-        bool(question.answers) and not any(answer.text in question.context for answer in question.answers)
-        for question in questions
-    )
-
-
-def _stands(answer: Answer, context: str) -> bool:
-    return answer.start >= 0 and context.startswith(answer.text, answer.start)
+    answered = [question for question in questions if question.answers]
+    return sum(not any(answer.text in question.context for answer in question.answers) for question in answered)

@@ -15,7 +15,6 @@ from minibert.errors import InputError
 from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
 
 JSON_FILES = {".jsonl", ".json"}  # with an object a line
-KINDS = ("csv", "tsv", "jsonl", "txt")
 NO_ROW = "no row in it, expected at least one"
 COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
@@ -66,12 +65,7 @@ class Row(NamedTuple):
 
 
 def read_rows(
-    path: str,
-    columns: Sequence[str],
-    table: TableFormat | None = None,
-    *,
-    tally: Tally | None = None,
-    see: str = "",
+    path: str, columns: Sequence[str], table: TableFormat | None = None, *, tally: Tally | None = None, see: str = ""
 ) -> Iterator[Row]:
     """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
 
@@ -79,8 +73,7 @@ def read_rows(
     see: for messages, what to do where a column is not there.
     A .txt file has one column, the line, and takes any one name, unless a delimiter is given and several columns are
     asked for, or its first line has the tab that is given: then it is as .csv. Standard input is .jsonl where its first
-    character is "{", csv where a delimiter is given, and otherwise one text a line. A .json file is read as .jsonl,
-    which others call so.
+    character is "{", csv where a delimiter is given, and otherwise one text a line. A .json file is read as .jsonl.
 
     Rows must have as many fields as the header. Without a header they need at least the columns chosen: what stands
     after them is nobody's business. Blank lines are no rows, except in .txt.
@@ -113,7 +106,7 @@ def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, I
         first = list(islice(lines, 1))
         tabbed = table.delimiter == "\t" and any("\t" in line for _, line in first)  # which texts hardly have
         return "csv" if tabbed or len(columns) > 1 else known, chain(first, lines)
-    if known in KINDS:
+    if known in ("csv", "tsv", "jsonl", "txt"):
         return known, lines
     if table.delimiter:
         return "csv", lines
@@ -260,8 +253,7 @@ def given_rows(items: Iterable[Any], columns: Sequence[str], tally: Tally) -> It
     """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
     order, or, where one column is asked for, that value alone.
 
-    Raises InputError, naming the row, from 1, as the `tally` has it: a column that a mapping does not have, or another
-    number of values.
+    Raises InputError, naming the row, from 1, as the `tally` has it: a column not there, another number of values.
     """
 
     def chosen_of(numbered: tuple[int, Any]) -> Row:

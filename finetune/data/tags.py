@@ -40,8 +40,7 @@ def plain(tag: str) -> str:
 
 
 def parts(tag: str) -> tuple[str, str]:
-    """A tag's prefix and type, by the names of BIOES: "B-per" -> ("B", "per"), "U-per" -> ("S", "per"), "O" -> ("O",
-    "").
+    """A tag's prefix, as BIOES has it, and type: "B-per" -> ("B", "per"), "U-per" -> ("S", "per"), "O" -> ("O", "").
 
     What is a tag in no scheme, such as the NOUN of a model that was trained elsewhere, is a type as a whole, and goes
     on from word to word as with I-: so transformers' pipelines have it.
@@ -73,23 +72,16 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
 
 def tags_of(found: Sequence[Entity], length: int, scheme: Scheme) -> list[str]:
-    """The tags that spell these entities in a sentence of `length` words.
-
-    Raises ValueError: entities that are not in the order of the words, overlap, or reach over the sentence's end.
-    """
+    """The tags that spell these entities, in the order of the words, in a sentence of `length` words."""
     tags = [OUTSIDE] * length
-    before = Entity("", -1, 0)  # ends at the first word, but is no entity
+    ends = {(entity.end, entity.type) for entity in found}
     for entity in found:
-        if not before.end <= entity.start < entity.end <= length:
-            raise ValueError(f"{entity}: expected words after {before.end} and before {length}")
         prefixes = ["I"] * (entity.end - entity.start)
-        touches = before.start >= 0 and before.end == entity.start and before.type == entity.type
-        if scheme != "iob1" or touches:
+        if scheme != "iob1" or (entity.start, entity.type) in ends:
             prefixes[0] = "B"
         if scheme == "bioes":
             prefixes[-1] = "S" if len(prefixes) == 1 else "E"
         tags[entity.start : entity.end] = [_tag(prefix, entity.type) for prefix in prefixes]
-        before = entity
     return tags
 
 
@@ -135,8 +127,7 @@ def check_tags(
     """The examples, every one of which spells its entities as the scheme wants, by the names of BIOES; and the scheme,
     which is the one that was asked for or found ("auto").
 
-    With `fix`, what is impossible is read as conlleval reads it and written again. What is a tag in no scheme stays
-    refused.
+    With `fix`, what is impossible is read as conlleval reads it and written again; a tag of no scheme stays refused.
 
     Raises InputError, naming file and row: a tag that the scheme does not allow there.
     """
@@ -163,8 +154,7 @@ def other_name(examples: Sequence[TaggedExample]) -> str:
 def _impossible(examples: Sequence[TaggedExample], scheme: Scheme) -> Iterator[tuple[int, int]]:
     """(index of the sentence, of the first word in it that the scheme does not allow) of each that has one."""
     for index, example in enumerate(examples):
-        word = first_impossible(_tags(example), scheme)
-        if word is not None:
+        if (word := first_impossible(_tags(example), scheme)) is not None:
             yield index, word
 
 
@@ -234,10 +224,7 @@ def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]
 
 
 def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[list[int]]:
-    """The index of each word's tag.
-
-    Raises InputError, naming file and row: a tag that is not among `labels`.
-    """
+    """The index of each word's tag. Raises InputError, naming file and row: a tag that is not among `labels`."""
     ids = {label: index for index, label in enumerate(labels)}
     for example in examples:
         for word, tag in enumerate(_tags(example)):

@@ -10,7 +10,6 @@ from minibert.errors import InputError
 
 OnBadRow = Literal["stop", "skip"]
 
-REMEDY = "--on-bad-row skip leaves such rows out"
 NAMED = 3  # bad rows in a note
 
 Row = TypeVar("Row")
@@ -32,7 +31,7 @@ class Tally:
     delimited: int = 0  # lines that are one text, though they have a table's delimiter, or a tab
     quoted: int = 0  # fields in quotation marks that were taken for text, as nobody said otherwise
     bad: list[str] = field(default_factory=list)  # why, in the order of the rows
-    remedy: str = REMEDY  # where a bad row ends the reading
+    remedy: str = "--on-bad-row skip leaves such rows out"  # where a bad row ends the reading
     told: list[str] = field(default_factory=list)  # what the user should know of how the file was taken
 
     def counted(self, lines: Iterable[Row]) -> Iterator[Row]:
@@ -90,10 +89,7 @@ class Tally:
         yield from self.bad
 
     def notes(self, *, always: bool) -> list[str]:
-        """For the user: rows read against lines seen, and the bad rows.
-
-        always: also where every line was a row.
-        """
+        """For the user: rows read against lines seen, and the bad rows. always: also where every line was a row."""
         counts = {
             "field(s) span lines": self.spanning,
             "line(s) are blank": self.blank,

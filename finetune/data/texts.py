@@ -48,18 +48,10 @@ def text_examples(
         return _word(cell, what, "; --multi-label reads lists")
 
     def example_of(row: Row) -> TextExample:
-        text, *pair = (
-            check_text(cell, f"{row.where}: column {column!r}")
-            for column, cell in zip(texts, row.cells, strict=not labelled)
-        )
-        return TextExample(
-            text=text,
-            pair=pair[0] if pair else None,
-            label=label_of(row.cells[-1], f"{row.where}: label") if labelled else None,
-            row=row.row,
-            where=row.where,
-            id=row.id,
-        )
+        cells = zip(texts, row.cells, strict=not labelled)
+        text, *pair = (check_text(cell, f"{row.where}: column {column!r}") for column, cell in cells)
+        label = label_of(row.cells[-1], f"{row.where}: label") if labelled else None
+        return TextExample(text, pair[0] if pair else None, label, row.where, row.id)
 
     return tally.made(rows, example_of)
 

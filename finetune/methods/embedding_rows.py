@@ -61,8 +61,7 @@ def narrow_to(model: TaskModel, features: Iterable[Feature]) -> None:
     for feature in features:
         for sequence in feature.sequences:
             used[sequence.ids] = True
-    rows = torch.from_numpy(np.flatnonzero(used))
-    model.encoder.embeddings.add_module("token", RowsInUse(whole, rows))
+    model.encoder.embeddings.add_module("token", RowsInUse(whole, torch.from_numpy(np.flatnonzero(used))))
 
 
 def widen(model: TaskModel) -> None:

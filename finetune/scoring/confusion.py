@@ -91,11 +91,11 @@ def _short(count: int) -> str:
     return str(count) if count < 10_000 else f"{count / 1000:.0f}k"
 
 
-def figures_table(figures: Sequence[ClassFigures], head: str = "class") -> str:
+def figures_table(figures: Sequence[ClassFigures]) -> str:
     """Precision, recall, F1 and support, a line each, in columns of equal width; a type without a name is a dash."""
     names = [row.name or "-" for row in figures]
-    width = max(map(len, [head, *names]))
-    lines = [f"{head:{width}}  precision  recall      f1  support"]
+    width = max(map(len, ["class", *names]))
+    lines = [f"{'class':{width}}  precision  recall      f1  support"]
     for name, (_, precision, recall, f1, support) in zip(names, figures, strict=True):
         lines.append(f"{name:{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {support:7,}")
     return "\n".join(lines)

@@ -11,7 +11,6 @@ recall without an example, a correlation with something constant.
 from __future__ import annotations
 
 import importlib
-import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -101,13 +100,10 @@ class ClassFigures(NamedTuple):
 
 def _figures(name: str, right: int, predicted: int, real: int) -> ClassFigures:
     """Of `real` ones and `predicted` ones, `right` are both."""
-    return ClassFigures(
-        name=name,
-        precision=right / predicted if predicted else 0.0,
-        recall=right / real if real else 0.0,
-        f1=2 * right / (predicted + real) if predicted + real else 0.0,
-        support=real,
-    )
+    precision = right / predicted if predicted else 0.0
+    recall = right / real if real else 0.0
+    f1 = 2 * right / (predicted + real) if predicted + real else 0.0
+    return ClassFigures(name, precision, recall, f1, support=real)
 
 
 def _together(counts: Sequence[tuple[int, int, int]]) -> ClassFigures:
@@ -189,8 +185,8 @@ def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[
     """exact_match (all labels of an example right), accuracy (of the single yes-or-no answers), micro_precision,
     micro_recall, micro_f1, and macro_precision, macro_recall, macro_f1.
 
-    targets, predictions: (examples, labels) of 0 and 1. Labels that hold nowhere and are never predicted are left out
-    of the macro means.
+    targets, predictions: (examples, labels) of 0 and 1. Macro means leave out labels that hold nowhere and are never
+    predicted.
     """
     answers, truth = torch.tensor(predictions), torch.tensor(targets)
     right = answers == truth
@@ -210,15 +206,13 @@ def regression_metrics(targets: Sequence[float], predictions: Sequence[float]) -
     """pearson and spearman, to six decimals: torchmetrics ranks in float32."""
     from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
-    metrics = {"pearson": 0.0, "spearman": 0.0}
     if len(set(targets)) < 2 or len(set(predictions)) < 2:
-        return metrics
+        return {"pearson": 0.0, "spearman": 0.0}
     answers, truth = torch.tensor(predictions, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numbers that are nearly constant: the answer is NaN, which is seen to here
-        metrics |= {"pearson": float(pearson_corrcoef(answers, truth))}
-        metrics |= {"spearman": float(spearman_corrcoef(answers, truth))}
-    return {name: 0.0 if math.isnan(value) else round(value, 6) for name, value in metrics.items()}
+        found = {"pearson": pearson_corrcoef(answers, truth), "spearman": spearman_corrcoef(answers, truth)}
+    return {name: round(float(value.nan_to_num()), 6) for name, value in found.items()}
 
 
 # --- Entities --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 from finetune.data.choices import read_choices
 from finetune.data.conll import ends_sentence
-from finetune.data.data_options import TASK_OF_DATA_OPTIONS, DataOptions, TagDataOptions, TextDataOptions
+from finetune.data.data_options import DataOptions, TagDataOptions, TextDataOptions
 from finetune.data.labels import find_labels, label_targets
 from finetune.data.sentences import read_sentences
 from finetune.data.squad import read_squad
@@ -36,7 +36,7 @@ def score_command(options: ScoreOptions) -> None:
     """
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.predictions))
-    task = TASK_OF_DATA_OPTIONS[type(options.data_options)]
+    task = options.data_options.task
     files = {"task": task, "data": options.data, "predictions": options.predictions}
     try:
         figures = SCORES[task](options.data, options.predictions, options.data_options)
@@ -71,8 +71,7 @@ def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
         note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
     if len(given) > len(answers):
         note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) to no question of {data}"])
-    means = squad_scores(questions, answers, version_2=version_2)
-    return _figures(count, means) | {"missing": missing}
+    return _figures(count, squad_scores(questions, answers, version_2=version_2)) | {"missing": missing}
 
 
 def _answers_by_id(path: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from finetune.data.examples import Id, QuestionExample
 
@@ -109,10 +109,8 @@ def best_threshold(
     questions: Sequence[QuestionExample],
     predictions: Mapping[Id, str],
     no_answer_scores: Mapping[Id, float],
-    *,
-    by: Literal["exact", "f1"] = "f1",
 ) -> Threshold:
-    """The threshold that scores best on questions of v2.0, chosen as the authors' script chooses it.
+    """The threshold that has the best F1 on questions of v2.0, chosen as the authors' script chooses it.
 
     predictions: id -> the answer to give if one is given, so better not ""; no_answer_scores: as in `squad_scores`.
 
@@ -128,7 +126,7 @@ def best_threshold(
     for question in by_score:
         if question.answers:
             golds = [answer.text for answer in question.answers]
-            reached += getattr(score_answer(predictions[question.id], golds, version_2=True), by)
+            reached += score_answer(predictions[question.id], golds, version_2=True).f1
         elif predictions[question.id]:
             reached -= 1
         # Without a single span to choose the score is infinite: with or without a threshold the answer is "".

@@ -109,10 +109,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         contexts = self._encode([example.context for example in examples])
         return [
             feature
-            for number, example in enumerate(examples)
-            for feature in self._windows(
-                number, example, questions[example.question], contexts[example.context], labelled=labelled
-            )
+            for number, each in enumerate(examples)
+            for feature in self._windows(number, each, questions[each.question], contexts[each.context], labelled)
         ]
 
     def _encode(self, texts: Sequence[str]) -> dict[str, Encoded]:
@@ -122,7 +120,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return {text: Encoded(*each) for text, each in zip(different, found, strict=True)}
 
     def _windows(
-        self, number: int, example: QuestionExample, question: Encoded, context: Encoded, *, labelled: bool
+        self, number: int, example: QuestionExample, question: Encoded, context: Encoded, labelled: bool
     ) -> Iterator[Feature]:
         stride = self.data_options.stride
         assert stride is not None  # `fitted` saw to it
@@ -201,8 +199,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return predictions
 
     def metrics(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> dict[str, float]:
-        """exact and f1, with the threshold where there is one; where some questions have no answer, also those of
-        either kind apart."""
+        """exact and f1, with the threshold if there is one; where some questions have no answer, also for each kind."""
         texts, no_answer = _by_id(examples, predictions)
         answered = all(example.answers for example in examples)
         figures = squad_scores(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from finetune.data.data_options import DATA_OPTIONS, DataOptions, TextDataOptions, from_trained_on
@@ -12,32 +11,28 @@ from finetune.tasks.task import Task
 from finetune.tasks.text_classification import TextClassification
 from finetune.tasks.token_classification import TokenClassification
 from minibert.checkpoint import Description
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
 
 TASKS: dict[str, type[Task[Any, Any]]] = {
     task.name: task for task in (TextClassification, TokenClassification, QuestionAnswering, MultipleChoice)
 }
 
 
-def task_of_model(description: Description, directory: str) -> tuple[str, DataOptions]:
-    """The task that a model directory is for, and how it reads its files.
+def data_options_of(description: Description, directory: str) -> DataOptions:
+    """How the task that a model directory is for reads its files.
 
     What was not fine-tuned here does not say so; then the class tells the task, and files are read in the usual way.
 
     Raises InputError: it has no head of any task, or says what we don't know.
     """
-    by_class = {task.model_class.__name__: name for name, task in TASKS.items()}
+    by_class = {kind.model_class.__name__: name for name, kind in TASKS.items()}
     if description.architecture not in by_class:
         raise InputError(f"{directory}: a {description.architecture}, which is for none of {', '.join(TASKS)}")
     task = by_class[description.architecture]
     said = description.head.get("trained_on") or {}
-    try:
+    with naming(f"{directory}/config.json"):
         data_options = from_trained_on(task, said) if said else DATA_OPTIONS[task]()
-    except InputError as error:
-        raise InputError(f"{directory}/config.json: {error}") from None
     if isinstance(data_options, TextDataOptions) and not said:
         kind = description.head["problem_type"]
-        data_options = dataclasses.replace(
-            data_options, regression=kind == "regression", multi_label=kind == "multi_label_classification"
-        )
-    return task, data_options
+        return TextDataOptions(regression=kind == "regression", multi_label=kind == "multi_label_classification")
+    return data_options

@@ -69,7 +69,6 @@ class TaskBatch:
         return sum(feature.tokens for feature in self.features)
 
     def to(self, device: torch.device) -> TaskBatch:
-        """The same batch on another device."""
         if device.type == "cpu":
             return self
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
@@ -118,10 +117,7 @@ class Task(ABC, Generic[Example, Prediction]):
         return [""] * len(examples)
 
     def fitting(self, examples: Sequence[Example], tally: Tally) -> list[Example]:
-        """Those that the model can be asked.
-
-        Raises InputError: one cannot, as the `tally` has it.
-        """
+        """Those that the model can be asked. Raises InputError: one cannot, as the `tally` has it."""
         reasons = self.misfits(examples)
         for reason in filter(None, reasons):
             tally.refuse(InputError(reason))

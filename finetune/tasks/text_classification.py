@@ -90,8 +90,7 @@ class TextClassification(Task[TextExample, Scores]):
         return list(to_numpy(logits))
 
     def metrics(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> dict[str, float]:
-        compared = self._compared(examples, predictions)
-        return text_metrics(self.data_options.problem_type, *compared, len(self.labels))
+        return text_metrics(self.data_options.problem_type, *self._compared(examples, predictions), len(self.labels))
 
     def _compared(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> tuple[list[Any], list[Any]]:
         """The targets, and what the scores say in their place."""

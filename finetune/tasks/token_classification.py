@@ -87,18 +87,15 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return {"labels": self.labels}
 
     def features(self, examples: Sequence[TaggedExample], *, labelled: bool = True) -> list[Feature]:
-        pieces = self._pieces(examples)
+        words = sorted({word for example in examples for word in example.words})
+        # Some words have no piece at all, such as a lone variation selector.
+        pieces = dict(zip(words, self.tokenizer.encode_plain(in_running_text(words)), strict=True))
         tags = self._tag_ids(examples) if labelled else [[0] * len(example.words) for example in examples]
         return [
             feature
             for number, example in enumerate(examples)
             for feature in self._windows(number, [pieces[word] for word in example.words], tags[number])
         ]
-
-    def _pieces(self, examples: Sequence[TaggedExample]) -> dict[str, list[int]]:
-        """The ids of each word; some have none at all, such as a lone variation selector."""
-        words = sorted({word for example in examples for word in example.words})
-        return dict(zip(words, self.tokenizer.encode_plain(in_running_text(words)), strict=True))
 
     def _windows(self, number: int, words: Sequence[Sequence[int]], tags: Sequence[int]) -> Iterator[Feature]:
         max_length, stride = self.data_options.max_length, self.data_options.stride
@@ -148,11 +145,8 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         for number, example in enumerate(examples):
             tags, sure = [OUTSIDE] * len(example.words), [1.0] * len(example.words)
             for feature, scores in found[number]:
-                shares = torch.from_numpy(scores).softmax(-1)
-                best = shares.max(-1)
-                for word, label, share in zip(
-                    feature.place[0].tolist(), best.indices.tolist(), best.values.tolist(), strict=True
-                ):
+                shares, labels = torch.from_numpy(scores).softmax(-1).max(-1)
+                for word, label, share in zip(feature.place[0].tolist(), labels.tolist(), shares.tolist(), strict=True):
                     tags[word], sure[word] = self.labels[label], share
             predictions.append(Tagged(tuple(tags), tuple(sure)))
         return predictions
@@ -209,8 +203,7 @@ def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:
 
 
 def best_window(positions: NDArray[Any], windows: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
-    """For each position the window in which the fewer of its neighbours before and after are the most; the first of
-    equals."""
+    """For each position the (first) window in which the fewer of its neighbours before and after are the most."""
     before = np.array([positions - start for start, _ in windows])
     after = np.array([end - 1 - positions for _, end in windows])
     return np.minimum(before, after).argmax(axis=0)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    import tokenizers
     import torch
 
 
@@ -22,12 +21,6 @@ class Encoding(NamedTuple):
 
     ids: NDArray[np.int32]  # (T,)
     second: int  # where the second segment begins; T where there is none
-
-    @classmethod
-    def of(cls, encoding: tokenizers.Encoding) -> Encoding:
-        """The library's, without what the model does not read."""
-        ids = np.array(encoding.ids, np.int32)
-        return cls(ids, len(ids) - sum(encoding.type_ids))
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,7 +46,6 @@ class Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def __len__(self) -> int:
-        """The number of texts, B."""
         return len(self.input_ids)
 
     def __repr__(self) -> str:

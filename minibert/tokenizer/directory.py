@@ -6,7 +6,6 @@ Beside it transformers keeps options and added tokens, in files that changed wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,12 +72,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
         normalization = replace(AS_WRITTEN, lowercase=lowercase, strip_accents=not options["keep_accents"])
         return Unigram(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
     accents = options["strip_accents"]
-    normalization = Normalization(
-        lowercase=lowercase,
-        strip_accents=lowercase if accents is None else accents,
-        chinese_chars=bool(options["tokenize_chinese_chars"]),
-        clean_text=bool(options["clean_text"]),
-    )
+    chinese_chars, clean_text = bool(options["tokenize_chinese_chars"]), bool(options["clean_text"])
+    normalization = Normalization(lowercase, lowercase if accents is None else accents, chinese_chars, clean_text)
     return WordPiece(ids=found.ids, normalization=normalization, added=added, **found.of_kind)
 
 
@@ -127,9 +122,8 @@ def _read_beside(source: Path, found: Found) -> _Beside:
         raise InputError(f"{config_path}, split_special_tokens: expected false, found {config['split_special_tokens']}")
     specials = _special_tokens(config_path, config, found.special_tokens)
     if "added_tokens_decoder" in config:
-        listed = config["added_tokens_decoder"]
         try:
-            added = [(int(token_id), added_token(entry)) for token_id, entry in listed.items()]
+            added = [(int(token_id), added_token(entry)) for token_id, entry in config["added_tokens_decoder"].items()]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             expected = "expected an object of ids and tokens with their flags"
             raise InputError(f"{config_path}, added_tokens_decoder: {expected}") from error
@@ -217,20 +211,15 @@ def _checked_added(source: Path, found: Found, beside: _Beside) -> list[tuple[in
     for token in beside.specials:
         if token.content in ids or token.content not in found.special_tokens:
             added.setdefault(token.content, (ids.setdefault(token.content, len(ids)), token))
-    _check_tokens(source, ids, found)
-    return list(added.values())
-
-
-def _check_tokens(source: Path, ids: Iterable[str], found: Found) -> None:
     unk = found.special_tokens.unk
     missing = [token for token in found.special_tokens if token not in ids]
     if missing or unk not in found.ids:
         raise InputError(
             f"{source}: expected the special tokens in the vocabulary, missing: {' '.join(missing or [unk])}"
         )
-    broken = [token for token in ids if LONE_SURROGATE.search(token)]
-    if broken:
+    if broken := [token for token in ids if LONE_SURROGATE.search(token)]:
         raise InputError(f"{source}: token {broken[0]!r}: expected Unicode text, found a lone surrogate")
     spread = [token for token in ids if "\n" in token]
     if spread and found.kind == "wordpiece":
         raise InputError(f"{source}: token {spread[0]!r} spans lines, which vocab.txt cannot hold")
+    return list(added.values())

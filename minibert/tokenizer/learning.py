@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -73,11 +73,9 @@ def learn_vocabulary(
 
 
 def _learn_wordpiece(texts: Iterable[str], normalization: Normalization, vocab_size: int, max_words: int) -> WordPiece:
-    """Special tokens, characters, then the merged pieces in the order of their making."""
     special = list(WordPiece.special_tokens)
     _check_room(vocab_size, len(special), "the 5 special tokens")
-    words_of = _words(bert_normalizer(normalization), pre_tokenizers.BertPreTokenizer())
-    counts = _count_words(_count_chunks(_lines_and_tabs_as_spaces(texts)), words_of, max_words)
+    counts = _count_words(texts, max_words, bert_normalizer(normalization), pre_tokenizers.BertPreTokenizer())
     given = [*special, *_choose_alphabet(counts, vocab_size - len(special), inside_prefix=CONTINUATION)]
     trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=given, show_progress=False)
     learned = _train(models.WordPiece(unk_token=WordPiece.special_tokens.unk), trainer, counts, given)
@@ -85,12 +83,10 @@ def _learn_wordpiece(texts: Iterable[str], normalization: Normalization, vocab_s
 
 
 def _learn_bpe(texts: Iterable[str], normalization: Normalization, vocab_size: int, max_words: int) -> ByteLevelBPE:
-    """Special tokens, <pad> being 1 and <mask> the last of the five, the 256 bytes, then the merged pieces."""
     pad, unk, cls, sep, mask = ByteLevelBPE.special_tokens
     special = [cls, pad, sep, unk, mask]  # fairseq's order: RoBERTa's positions begin behind the id of <pad>
     _check_room(vocab_size, len(special) + len(BYTES), "the 5 special tokens and the 256 bytes")
-    words_of = _words(None, pre_tokenizers.ByteLevel(add_prefix_space=False))
-    counts = _count_words(_count_chunks(texts, with_space=True), words_of, max_words)
+    counts = _count_words(texts, max_words, None, pre_tokenizers.ByteLevel(add_prefix_space=False))
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=special, initial_alphabet=BYTES, show_progress=False
     )
@@ -110,8 +106,7 @@ def _learn_unigram(texts: Iterable[str], normalization: Normalization, vocab_siz
     """
     special = list(Unigram.special_tokens)
     _check_room(vocab_size, len(special) + 1, f"the 5 special tokens and {SPACE_MARK}")
-    words_of = _words(albert_normalizer(normalization, None), albert_words())
-    counts = _count_words(_count_chunks(_lines_and_tabs_as_spaces(texts)), words_of, max_words)
+    counts = _count_words(texts, max_words, albert_normalizer(normalization, None), albert_words())
     alphabet = _choose_alphabet(counts, vocab_size - len(special), inside_prefix=None)
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=special, unk_token=Unigram.special_tokens.unk, show_progress=False
@@ -138,37 +133,26 @@ def _check_room(vocab_size: int, given: int, what: str) -> None:
         raise InputError(f"vocab_size {vocab_size}: expected more than {what}")
 
 
-def _lines_and_tabs_as_spaces(texts: Iterable[str]) -> Iterator[str]:
-    return (text.replace("\n", " ").replace("\t", " ") for text in texts)
-
-
-def _words(
-    normalizer: normalizers.Normalizer | None, splitter: pre_tokenizers.PreTokenizer
-) -> Callable[[str], list[str]]:
-    """What makes words of a text."""
-
-    def words_of(text: str) -> list[str]:
-        normalized = text if normalizer is None else normalizer.normalize_str(text)
-        return [word for word, _ in splitter.pre_tokenize_str(normalized)]
-
-    return words_of
-
-
 def _count_words(
-    chunks_of: Iterable[Counter[str]], words_of: Callable[[str], list[str]], max_words: int
+    texts: Iterable[str],
+    max_words: int,
+    normalizer: normalizers.Normalizer | None,
+    splitter: pre_tokenizers.PreTokenizer,
 ) -> Counter[str]:
     """How often each word stands in the texts, in at most about `max_words` words.
 
     Chunks between spaces are counted first, and each different one is normalised and split into words once: several
     times faster on English, and the same result, since neither step looks across a space. A chunk that no word is as
     long as is cut, wherever that is, lest it fill the memory.
+    normalizer: None, where a text is taken as it is written, and the space before a word is a part of it.
 
     Raises InputError where there is no word.
     """
     counts: Counter[str] = Counter()
-    for chunks in chunks_of:
+    for chunks in _count_chunks(texts, as_written=normalizer is None):
         for chunk, count in chunks.items():
-            for word in words_of(chunk):
+            normalized = chunk if normalizer is None else normalizer.normalize_str(chunk)
+            for word, _ in splitter.pre_tokenize_str(normalized):
                 if len(word) <= MAX_WORD_CHARS:
                     counts[word] += count
         if len(counts) > max_words:
@@ -178,17 +162,18 @@ def _count_words(
     return counts
 
 
-def _count_chunks(texts: Iterable[str], *, with_space: bool = False) -> Iterator[Counter[str]]:
-    """with_space: each chunk has the space that stands before it, where the kind makes it a part of the word."""
+def _count_chunks(texts: Iterable[str], *, as_written: bool) -> Iterator[Counter[str]]:
+    """as_written: each chunk has the space that stands before it, and line ends and tabs stay: parts of words."""
     chunks: Counter[str] = Counter()
     for text in texts:
         if LONE_SURROGATE.search(text):
             raise unusable_text([text], TypeError())
+        text = text if as_written else text.replace("\n", " ").replace("\t", " ")
         first, *others = text.split(" ")
         if len(text) > LONGEST_CHUNK:
             first, *others = itertools.chain.from_iterable(map(_cut, [first, *others]))
         chunks[first] += 1
-        chunks.update([f" {chunk}" for chunk in others] if with_space else others)
+        chunks.update([f" {chunk}" for chunk in others] if as_written else others)
         if len(chunks) >= CHUNKS_AT_ONCE:
             yield chunks
             chunks = Counter()

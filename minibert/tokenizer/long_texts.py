@@ -75,8 +75,7 @@ class Seams:
     def beginning(self, text: str, tokens: int | None, count: Callable[[str], int]) -> str:
         """`text`, or as much of it as has more than `tokens` tokens, the first of which are the text's; None: all.
 
-        count: what tells how many tokens a text has, [CLS] and [SEP] among them. A text without a place where it can
-        be cut stays whole.
+        count: tells how many tokens a text has, [CLS] and [SEP] among them. A text that can be cut nowhere stays whole.
         """
         if tokens is None or self.spaces_matter or not isinstance(text, str):
             return text

@@ -229,11 +229,8 @@ def _albert_steps(path: Path, normalizer: dict[str, Any]) -> tuple[Options, byte
     # Old files end with one that makes several spaces one: without effect, as words are split at white space after it.
     spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
     kinds = [_type(step) for step in steps if step != spaces][2:]
-    if steps[:2] != quotes or kinds != [
-        *(["NFKD", "StripAccents"] if "StripAccents" in kinds else []),
-        *(["Lowercase"] if "Lowercase" in kinds else []),
-        *(["Precompiled"] if "Precompiled" in kinds else []),
-    ]:
+    in_order = [kind for kind in ("NFKD", "StripAccents", "Lowercase", "Precompiled") if kind in kinds]
+    if steps[:2] != quotes or kinds != in_order or ("NFKD" in kinds) != ("StripAccents" in kinds):
         raise InputError(f"{path}, normalizer: expected ALBERT's steps: quotation marks, accents, case, characters")
     options: Options = {"keep_accents": "StripAccents" not in kinds, "do_lower_case": "Lowercase" in kinds}
     tables = [step.get("precompiled_charsmap") for step in steps if _type(step) == "Precompiled"]
@@ -261,8 +258,7 @@ def _checked_merges(path: Path, pairs: list[Any], ids_path: Path, ids: dict[str,
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise InputError(f"{path}: expected merges of two pieces, found {pair!r}")
-        missing = [token for token in (*pair, "".join(pair)) if token not in ids]
-        if missing:
+        if missing := [token for token in (*pair, "".join(pair)) if token not in ids]:
             raise InputError(f"{path}: merge {' '.join(pair)!r}: {missing[0]!r} is not in the vocabulary")
         merges.append((pair[0], pair[1]))
     if lacking := sorted(set(BYTES).difference(ids)):

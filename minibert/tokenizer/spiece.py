@@ -42,13 +42,10 @@ def read_spiece(path: Path) -> tuple[list[tuple[str, float]], bytes | None]:
             raise InputError(f"{path}: expected a SentencePiece model")
         if entry.type not in (kinds.NORMAL, kinds.UNKNOWN, kinds.CONTROL, kinds.USER_DEFINED):
             raise InputError(f"{path}: piece {piece!r} is of the type {entry.type}, which ALBERT does not have")
-        pieces.append((piece, entry.score + (UNLIKELY if _ends_in_number_and_comma(piece) else 0.0)))
+        number_and_comma = len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+        pieces.append((piece, entry.score + (UNLIKELY if number_and_comma else 0.0)))
     if (model_type := model.trainer_spec.model_type) != TrainerSpec.UNIGRAM:
         raise InputError(f"{path}: expected a unigram model, found SentencePiece's model type {model_type}")
     if not pieces:
         raise InputError(f"{path}: expected a SentencePiece model, found no piece")
     return pieces, model.normalizer_spec.precompiled_charsmap or None
-
-
-def _ends_in_number_and_comma(piece: str) -> bool:
-    return len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()

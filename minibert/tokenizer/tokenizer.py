@@ -39,12 +39,10 @@ from minibert.tokenizer.vocabulary import (
 class Tokenizer:
     """Made by `Tokenizer.train` or `Tokenizer.load`, called to encode.
 
-    The five special tokens are recognised wherever a text spells them out, also when lower-casing: `[MASK]` in a
-    text is one token.
+    The five special tokens are recognised wherever a text spells them out, lower-casing or not: `[MASK]` is one token.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        """Users call `train` or `load`, which make the vocabulary."""
         self.kind = vocabulary.kind  # "wordpiece" (BERT), "bpe" (byte-level: RoBERTa) or "unigram" (ALBERT)
         self.normalization = vocabulary.normalization
         self.special_tokens = vocabulary.special_tokens  # as they are spelled
@@ -116,15 +114,13 @@ class Tokenizer:
         `minibert.tokenizer.spiece`.
 
         Raises InputError, naming the file: missing, not UTF-8, not parseable, pieces or a normaliser of another kind,
-        another class of tokenizer, other special tokens than the kind's five, one of them missing, a token twice, ids
-        with gaps.
+        another class of tokenizer, other special tokens than the kind's five or fewer, a token twice, ids with gaps.
         """
         check_path(path)
         return cls(read_vocabulary(Path(path)))
 
     def save(self, directory: str | Path) -> None:
-        """Write `tokenizer.json` (all there is to know) and, of WordPiece, `vocab.txt` (one token a line, added ones
-        too).
+        """Write `tokenizer.json` (all there is to know) and for WordPiece `vocab.txt` (a token a line, added ones too).
 
         The same tokenizer gives the same bytes. `vocab.txt` alone carries no options, and finds an added word
         only where it stands between spaces.
@@ -182,7 +178,9 @@ class Tokenizer:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None
     ) -> Iterator[Encoding]:
         """The rows of a call, one by one and without padding: for many texts. Raises InputError, as a call."""
-        return map(Encoding.of, self._encodings(texts, pairs, max_length=max_length))
+        for each in self._encodings(texts, pairs, max_length=max_length):
+            ids = np.array(each.ids, np.int32)
+            yield Encoding(ids, len(ids) - sum(each.type_ids))
 
     def encode_with_offsets(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
         """Each text's own ids (T,), [CLS] and [SEP] left out, and the [start, end) characters of each token, (T, 2).
@@ -257,13 +255,11 @@ class Tokenizer:
         Here the text cannot spell a special token: "[SEP]" in a corpus is the words "[", "sep", "]", so that no
         training sequence gets a separator in its middle. Raises InputError on text that is not valid Unicode.
         """
-        return [encoding.ids for encoding in self._plain_encodings(texts, self._tokenizer.encode_batch_fast)]
+        return [each.ids for each in self._plain_encodings(texts, self._tokenizer.encode_batch_fast)]
 
     def encode_plain_with_offsets(self, texts: list[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """`encode_plain`, each text's ids with the [start, end) characters of each token. Raises InputError as that."""
-        return [
-            (encoding.ids, encoding.offsets) for encoding in self._plain_encodings(texts, self._tokenizer.encode_batch)
-        ]
+        return [(each.ids, each.offsets) for each in self._plain_encodings(texts, self._tokenizer.encode_batch)]
 
     def _plain_encodings(self, texts: list[str], encode: Any) -> list[tokenizers.Encoding]:
         usual_model = self._tokenizer.model
@@ -313,7 +309,7 @@ class Tokenizer:
     def encode_words(self, words: Sequence[str]) -> list[list[int]]:
         """The ids of each word as it stands in running text, special tokens recognised."""
         encodings = self._tokenizer.encode_batch_fast(in_running_text(words), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return [each.ids for each in encodings]
 
     def add_tokens(self, words: Sequence[str]) -> int:
         """Make each word one token from now on; returns how many ids are new (a word that is one already adds none).
@@ -322,8 +318,7 @@ class Tokenizer:
         word bounds, so that "cat" leaves "concatenate" alone; a word with Chinese characters or kana is found
         exactly as written, anywhere, since such text has no spaces.
 
-        Raises InputError, nothing being added: an empty word, one that spans lines, one that begins with "##",
-        one that is not valid Unicode.
+        Raises InputError, and adds nothing: a word that is empty, spans lines, begins with "##" or is no valid Unicode.
         """
         before = self.vocab_size
         written = [self.as_found_in_text(word) for word in words]

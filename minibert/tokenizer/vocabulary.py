@@ -141,14 +141,11 @@ class WordPiece(Vocabulary):
     kind: ClassVar[Kind] = "wordpiece"
 
     def pipeline(self) -> tokenizers.Tokenizer:
-        tokenizer = tokenizers.Tokenizer(
-            models.WordPiece(
-                self.ids,
-                unk_token=self.special_tokens.unk,
-                continuing_subword_prefix=CONTINUATION,
-                max_input_chars_per_word=self.max_word_chars,
-            )
-        )
+        model = models.WordPiece(
+            self.ids, unk_token=self.special_tokens.unk, continuing_subword_prefix=CONTINUATION,
+            max_input_chars_per_word=self.max_word_chars,
+        )  # fmt: skip
+        tokenizer = tokenizers.Tokenizer(model)
         tokenizer.normalizer = bert_normalizer(self.normalization)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
@@ -246,7 +243,6 @@ def in_running_text(texts: Sequence[str]) -> list[str]:
 
 
 def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
-    """The library's normaliser with these options."""
     each = normalization
     return normalizers.BertNormalizer(each.clean_text, each.chinese_chars, each.strip_accents, each.lowercase)
 
@@ -273,7 +269,6 @@ def unusable_text(texts: Sequence[str], error: TypeError) -> InputError:
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str):
             return InputError(f"text {number}: expected a string, found {type(text).__name__}")
-        lone = LONE_SURROGATE.search(text)
-        if lone:
+        if lone := LONE_SURROGATE.search(text):
             return InputError(f"text {number}, character {lone.start()}: expected Unicode text, found a lone surrogate")
     return InputError(f"texts: {error}")

@@ -54,9 +54,9 @@ def task_of(architecture: str, tokenizer: Tokenizer) -> tuple[Task, list[Feature
     texts = ("the cat", "he ran home", "the dogs sat on the mat")
     if architecture == "BertForMultipleChoice":
         choices = MultipleChoice(ChoiceDataOptions().fitted(TINY.max_position_embeddings), tokenizer)
-        return choices, choices.features([ChoiceExample("he", texts, 1, 1, "x.jsonl:1")])
+        return choices, choices.features([ChoiceExample("he", texts, 1, "x.jsonl:1")])
     task = TextClassification(TextDataOptions().fitted(TINY.max_position_embeddings), tokenizer, ("no", "yes"))
-    return task, task.features([TextExample(text, None, "yes", 1, "x.tsv:1") for text in texts])
+    return task, task.features([TextExample(text, None, "yes", "x.tsv:1") for text in texts])
 
 
 @pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "BertForMultipleChoice"])

@@ -25,7 +25,7 @@ def test_every_answer_is_read_off_its_window_again(tokenizer: Tokenizer) -> None
     task = QuestionAnswering(QuestionDataOptions(max_length=24, stride=6).fitted(64), tokenizer)
     for answer in ANSWERS:
         gold = (Answer(answer, CONTEXT.index(answer)),)
-        question = QuestionExample("q", "the dog ran", CONTEXT, gold, False, "t", "x.json: question q")
+        question = QuestionExample("q", "the dog ran", CONTEXT, gold, "t", "x.json: question q")
         features = task.features([question])
         targets = [feature for feature in features if feature.target != (NO_ANSWER, NO_ANSWER)]
         assert len(features) > 1 and targets
@@ -38,7 +38,7 @@ def test_every_answer_is_read_off_its_window_again(tokenizer: Tokenizer) -> None
 
 def test_a_window_is_what_the_tokenizer_makes_of_a_pair(tokenizer: Tokenizer) -> None:
     task = QuestionAnswering(QuestionDataOptions(max_length=200, stride=12).fitted(256), tokenizer)
-    question = QuestionExample("q", "the dog ran", CONTEXT, (), True, "t", "x.json: question q")
+    question = QuestionExample("q", "the dog ran", CONTEXT, (), "t", "x.json: question q")
     (feature,) = task.features([question])
     batch = tokenizer("the dog ran", CONTEXT)
     (tokens,) = feature.sequences

@@ -18,10 +18,10 @@ import transformers
 import minibert
 from benchmarks.data import write_files
 from benchmarks.tasks import BENCHMARK_TASKS as PUBLIC
-from finetune.data.batches import make_batch
 from finetune.data.data_options import from_trained_on
 from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
+from finetune.tasks.batches import make_batch
 from finetune.tasks.registry import TASKS as KINDS
 from minibert.architectures import head_fields
 from minibert.heads import SpanLogits

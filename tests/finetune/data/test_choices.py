@@ -22,8 +22,8 @@ def test_questions_may_have_any_number_of_choices(tmp_path: Path, name: str) -> 
     more = {"question": "Where?", "choices": ["Here.", "There."], "answer": 0, "id": "extra"}
     path = write(tmp_path / name, f"{json.dumps(GOOD)}\n{json.dumps(more)}\n")
     assert list(read_choices(path)) == [
-        ChoiceExample("Who?", ("A cat.", "A dog.", "He."), 2, row=1, where=f"{path}:1"),
-        ChoiceExample("Where?", ("Here.", "There."), 0, row=2, where=f"{path}:2", id="extra"),
+        ChoiceExample("Who?", ("A cat.", "A dog.", "He."), 2, where=f"{path}:1"),
+        ChoiceExample("Where?", ("Here.", "There."), 0, where=f"{path}:2", id="extra"),
     ]
 
 
@@ -59,7 +59,7 @@ def test_lines_that_are_refused(tmp_path: Path, fields: dict[str, Any], message:
 def test_bad_lines_are_left_out_and_named(tmp_path: Path) -> None:
     lines = (GOOD | {"question": " "}, GOOD, {"question": "Who?", "choices": ["a", "b"]}, GOOD | {"answer": 7})
     path, tally = write(tmp_path / "a.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines)), Tally("skip")
-    assert [x.row for x in read_choices(path, tally=tally)] == [2]
+    assert [x.where for x in read_choices(path, tally=tally)] == [f"{path}:2"]
     assert tally.bad == [
         f"{path}:1: field 'question' is empty, expected text",
         f"{path}:3: field 'answer' is not there; the object's are 'question', 'choices'; expected a question, a list "

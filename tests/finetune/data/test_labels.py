@@ -13,7 +13,7 @@ from tests.helpers import refusal
 
 
 def examples(*labels: Label) -> list[TextExample]:
-    return [TextExample("a", None, label, row=n, where=f"dev.csv:{n}") for n, label in enumerate(labels, start=2)]
+    return [TextExample("a", None, label, where=f"dev.csv:{n}") for n, label in enumerate(labels, start=2)]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_question_of_version_1(tmp_path: Path, name: str) -> None:
         examples=(
             QuestionExample(
                 id="q1", question=" Who? ", context=CONTEXT, answers=(Answer("Zoë", 0), Answer("🐈", 4)),
-                is_impossible=False, title="Cats", where=f"{tmp_path / name}: question q1",
+                title="Cats", where=f"{tmp_path / name}: question q1",
             ),
         ),
         version_2=False,
@@ -58,7 +58,6 @@ def test_a_question_of_version_1(tmp_path: Path, name: str) -> None:
 def test_questions_of_version_2_may_have_no_answer(tmp_path: Path, content: object, impossible: list[bool]) -> None:
     found = read(tmp_path, content)
     assert found.version_2
-    assert [x.is_impossible for x in found.examples] == impossible
     assert [bool(x.answers) for x in found.examples] == [not value for value in impossible]
 
 
@@ -66,8 +65,8 @@ def test_answers_are_not_looked_at_where_they_are_to_be_predicted(tmp_path: Path
     content = squad({"id": "q1", "question": "Who?"}, question("q2", answers="nonsense"))
     del content["version"], content["data"][0]["title"]
     found = read(tmp_path, content, labelled=False)
-    assert [(x.id, x.answers, x.is_impossible, x.title) for x in found.examples] == [
-        ("q1", (), False, "article 0"), ("q2", (), False, "article 0"),
+    assert [(x.id, x.answers, x.title) for x in found.examples] == [
+        ("q1", (), "article 0"), ("q2", (), "article 0"),
     ]  # fmt: skip
     assert list(read_questions(str(tmp_path / "a.json"))) == list(found.examples)
 
@@ -231,6 +230,6 @@ def test_squad(name: str, count: int, impossible: int, articles: int) -> None:
     found = read_squad(str(DATA / "squad" / f"{name}.json.gz"))
     assert found.version_2 == (impossible > 0)
     assert len(found.examples) == count
-    assert sum(x.is_impossible for x in found.examples) == impossible
+    assert sum(not x.answers for x in found.examples) == impossible
     assert len({x.title for x in found.examples}) == articles
     assert without_misplaced(found.examples) == (list(found.examples), "")

@@ -84,12 +84,6 @@ def test_labels_of_no_scheme_are_types_as_a_whole() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("found", [[Entity("a", 0, 3), Entity("a", 2, 4)], [Entity("a", 3, 5)], [Entity("a", 1, 1)]])
-def test_spans_that_no_tags_can_spell(found: list[Entity]) -> None:
-    with pytest.raises(ValueError, match="expected words"):
-        tags_of(found, 4, "iob2")
-
-
 # --- Against seqeval -------------------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ def read(
 
 def test_a_text_with_its_label_knows_its_row(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "label,text\n good ,Very nice. \n")
-    assert read(path) == [TextExample("Very nice. ", None, "good", row=2, where=f"{path}:2")]
+    assert read(path) == [TextExample("Very nice. ", None, "good", where=f"{path}:2")]
 
 
 def test_pairs_and_texts_without_labels(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_the_same_column_is_not_both_texts(tmp_path: Path) -> None:
 
 def test_texts_from_standard_input_come_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     path = standard_input(monkeypatch, "One, two.\nThree.\n")
-    assert [(x.text, x.row, x.where) for x in read(path, text_column="review", labelled=False)] == [
-        ("One, two.", 1, "standard input:1"), ("Three.", 2, "standard input:2"),
+    assert [(x.text, x.where) for x in read(path, text_column="review", labelled=False)] == [
+        ("One, two.", "standard input:1"), ("Three.", "standard input:2"),
     ]  # fmt: skip
 
 

@@ -56,8 +56,8 @@ def test_an_earlier_picture_stays_where_a_new_one_fails(tmp_path: Path) -> None:
 
 def test_a_table_stands_in_columns() -> None:
     figures = [ClassFigures("person", 0.5, 1.0, 2 / 3, 1234), ClassFigures("creative-work", 0.0, 0.0, 0.0, 0)]
-    assert figures_table(figures, "type").splitlines() == [
-        "type           precision  recall      f1  support",
+    assert figures_table(figures).splitlines() == [
+        "class          precision  recall      f1  support",
         "person            0.5000  1.0000  0.6667    1,234",
         "creative-work     0.0000  0.0000  0.0000        0",
     ]

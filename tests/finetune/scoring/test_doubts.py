@@ -26,7 +26,7 @@ NUMBER = TextDataOptions(regression=True), ("score",)
 
 
 def texts(*labels: Any) -> list[TextExample]:
-    return [TextExample("a", None, label, row=1, where="dev.csv:1") for label in labels]
+    return [TextExample("a", None, label, where="dev.csv:1") for label in labels]
 
 
 def scores(*rows: list[float]) -> list[Any]:
@@ -70,7 +70,7 @@ def test_of_tags_that_spell_no_entities(tokenizer: Tokenizer) -> None:
 
 def test_of_questions(tokenizer: Tokenizer) -> None:
     task = QuestionAnswering(QuestionDataOptions(no_answer_threshold=0.0), tokenizer)
-    examples = [QuestionExample(name, "who", "a", answers, not answers, "t", "dev.json")
+    examples = [QuestionExample(name, "who", "a", answers, "t", "dev.json")
                 for name, answers in (("q1", (Answer("a", 0),)), ("q2", ()))]  # fmt: skip
     unsure, sure = Found((Span(0, 1, 1.0),), "a", 1.0), Found((Span(0, 1, 1.0),), "a", -1.0)
     assert task.nothing_learned(examples, [unsure, sure]) == "no question was answered"

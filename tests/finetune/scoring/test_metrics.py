@@ -276,7 +276,7 @@ SCRIPT = """
     labels = [[[rng.randrange(2) for _ in range(3)] for _ in range(2)] for _ in range(COUNT)]
     tags = [[[Entity(rng.choice("ab"), 0, rng.randrange(1, 3))] for _ in range(2)] for _ in range(COUNT)]
     words = [rng.choice(["red fox", "fox", "", "the cat"]) for _ in range(COUNT)]
-    asked = [QuestionExample(str(n), "?", "", (Answer("red fox", 0),) * (n % 3 > 0), n % 3 == 0, "", "")
+    asked = [QuestionExample(str(n), "?", "", (Answer("red fox", 0),) * (n % 3 > 0), "", "")
              for n in range(COUNT)]
     surer = {str(n): rng.random() for n in range(COUNT)}
 

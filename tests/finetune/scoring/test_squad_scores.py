@@ -17,7 +17,7 @@ from tests.finetune.files import DATA, needs_data
 
 def questions(golds: dict[str, list[str]]) -> list[QuestionExample]:
     return [
-        QuestionExample(id, "?", "context", tuple(Answer(gold, 0) for gold in texts), not texts, "title", f"q {id}")
+        QuestionExample(id, "?", "context", tuple(Answer(gold, 0) for gold in texts), "title", f"q {id}")
         for id, texts in golds.items()
     ]
 
@@ -114,15 +114,13 @@ def test_above_the_threshold_a_question_is_left_unanswered() -> None:
 
 
 def test_the_best_threshold_counted_by_hand() -> None:
-    """None answered: 2. Answering a (0.1): 3; b: 3; e: 2; d: 2 exact, 2 2/3 F1; c: 1 and 1 2/3."""
-    assert best_threshold(ASKED, ANSWERED, NO_ANSWER, by="exact") == (pytest.approx(3 / 5), 0.1)
-    assert best_threshold(ASKED, ANSWERED, NO_ANSWER, by="f1") == (pytest.approx(3 / 5), 0.1)
+    """None answered: 2. Answering a (0.1): 3; b: 3; e: 2; d: 2 2/3; c: 1 2/3."""
+    assert best_threshold(ASKED, ANSWERED, NO_ANSWER) == (pytest.approx(3 / 5), 0.1)
     surer = NO_ANSWER | {"e": 0.95}
-    assert best_threshold(ASKED, ANSWERED, surer, by="exact") == (pytest.approx(3 / 5), 0.1)
-    assert best_threshold(ASKED, ANSWERED, surer, by="f1") == (pytest.approx((3 + 2 / 3) / 5), 0.4)
-    for threshold, by in ((0.1, "exact"), (0.4, "f1")):
-        scores = squad_scores(ASKED, ANSWERED, version_2=True, no_answer_scores=surer, threshold=threshold)
-        assert scores[by] == pytest.approx(best_threshold(ASKED, ANSWERED, surer, by=by).best)  # type: ignore[arg-type]
+    best = best_threshold(ASKED, ANSWERED, surer)
+    assert best == (pytest.approx((3 + 2 / 3) / 5), 0.4)
+    scores = squad_scores(ASKED, ANSWERED, version_2=True, no_answer_scores=surer, threshold=best.threshold)
+    assert scores["f1"] == pytest.approx(best.best)
 
 
 def test_empty_answers_cost_nothing() -> None:

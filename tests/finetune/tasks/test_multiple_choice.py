@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from finetune.data.batches import make_batch
 from finetune.data.data_options import ChoiceDataOptions
 from finetune.data.examples import ChoiceExample
+from finetune.tasks.batches import make_batch
 from finetune.tasks.multiple_choice import MultipleChoice
 from minibert.heads import BertForMultipleChoice
 from minibert.tokenizer import Tokenizer
 from tests.helpers import TINY, randomize
 
 EXAMPLES = [
-    ChoiceExample("the cat sat on", ("the mat", "bread"), 0, 1, "x.jsonl:1"),
-    ChoiceExample("he bought", ("milk", "the house", "the dogs ran", "home"), 2, 2, "x.jsonl:2"),
-    ChoiceExample("she went", ("home running and the cat", "to the mat", "he"), 1, 3, "x.jsonl:3"),
+    ChoiceExample("the cat sat on", ("the mat", "bread"), 0, "x.jsonl:1"),
+    ChoiceExample("he bought", ("milk", "the house", "the dogs ran", "home"), 2, "x.jsonl:2"),
+    ChoiceExample("she went", ("home running and the cat", "to the mat", "he"), 1, "x.jsonl:3"),
 ]
 
 

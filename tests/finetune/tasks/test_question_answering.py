@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.data.batches import make_batch
 from finetune.data.data_options import QuestionDataOptions
 from finetune.data.examples import Answer, QuestionExample
 from finetune.data.tally import Tally
 from finetune.forward import caller
+from finetune.tasks.batches import make_batch
 from finetune.tasks.question_answering import NO_ANSWER, Found, QuestionAnswering, Span, best_spans
 from finetune.tasks.task import Feature
 from minibert.heads import SpanLogits
@@ -28,7 +28,7 @@ READING = QuestionDataOptions(max_length=20, stride=6).fitted(64)
 
 def example(answer: str | None, context: str = CONTEXT, id: str = "q") -> QuestionExample:
     answers = () if answer is None else (Answer(answer, context.index(answer)),)
-    return QuestionExample(id, "the dog ran", context, answers, answer is None, "t", f"x.json: question {id}")
+    return QuestionExample(id, "the dog ran", context, answers, "t", f"x.json: question {id}")
 
 
 @pytest.fixture

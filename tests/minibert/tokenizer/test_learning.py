@@ -94,12 +94,10 @@ def test_special_tokens_in_the_text_teach_nothing_special() -> None:
 def test_chunks_between_spaces_give_the_words_of_the_whole_text() -> None:
     text = "It's  a\ttest,\r\na TEST:e\u0301\u00a0x\x1cy\u2028z 中国人\x85b \n.\n" * 3
     for lowercase in (True, False):
-        words_of = learning._words(
-            bert_normalizer(Normalization(lowercase, lowercase)), pre_tokenizers.BertPreTokenizer()
-        )
-        chunks = learning._count_chunks(learning._lines_and_tabs_as_spaces([text, "it"]))
-        counts = learning._count_words(chunks, words_of, max_words=1000)
-        assert counts == Counter(words_of(text + " it"))
+        normalizer, splitter = bert_normalizer(Normalization(lowercase, lowercase)), pre_tokenizers.BertPreTokenizer()
+        words = splitter.pre_tokenize_str(normalizer.normalize_str(text + " it"))
+        counts = learning._count_words([text, "it"], 1000, normalizer, splitter)
+        assert counts == Counter(word for word, _ in words)
 
 
 def test_a_word_too_long_to_be_encoded_teaches_nothing() -> None:
@@ -109,14 +107,14 @@ def test_a_word_too_long_to_be_encoded_teaches_nothing() -> None:
 def test_many_words_are_cut_to_the_more_frequent_half(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "CHUNKS_AT_ONCE", 1)
     texts = ["often often", "d c b a", "often e"]
-    counts = learning._count_words(learning._count_chunks(texts), str.split, max_words=4)
+    counts = learning._count_words(texts, 4, None, pre_tokenizers.WhitespaceSplit())
     assert counts == {"often": 3, "a": 1, "e": 1}
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
 def test_a_chunk_without_end_is_counted_in_parts(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "LONGEST_CHUNK", 4)
-    found = [*learning._count_chunks(["ab abcdefghij a", "k"], with_space=kind == "bpe")]
+    found = [*learning._count_chunks(["ab abcdefghij a", "k"], as_written=kind == "bpe")]
     space = " " if kind == "bpe" else ""
     assert found == [Counter({"ab": 1, f"{space}abcd": 1, f"{space}efgh": 1, f"{space}ij": 1, f"{space}a": 1, "k": 1})]
 

@@ -26,7 +26,6 @@ LENGTHS_PER_OCTAVE = 8
 
 
 def batches_in_epoch(features: int, batch_size: int) -> int:
-    """How many batches an epoch has."""
     return -(-features // batch_size)
 
 
@@ -78,24 +77,9 @@ def collate(sequences: Sequence[Encoding], *, pad_id: int, limit: int | None) ->
 
 
 def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> TaskBatch:
-    """The tensors of some features."""
     sequences = [sequence for feature in features for sequence in feature.sequences]
     input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id, limit=task.data_options.max_length)
-    return TaskBatch(
-        features=features,
-        input_ids=input_ids,
-        token_type_ids=segments,
-        attention_mask=mask,
-        targets=task.targets(features, input_ids.size(1)) if labelled else None,
-        hidden=_side_by_side(
-            [feature.hidden for feature in features if feature.hidden is not None],
-            length=1 if task.first_token_only else input_ids.size(1),
-        ),
-    )
-
-
-def _side_by_side(states: Sequence[Tensor], *, length: int) -> Tensor | None:
-    """States padded with zeros: several (s, t, H) -> (S, length, H), None where there are none."""
-    if not states:
-        return None
-    return torch.cat([F.pad(state, (0, 0, 0, length - state.size(1))) for state in states])
+    width = 1 if task.first_token_only else input_ids.size(1)
+    hidden = [F.pad(it, (0, 0, 0, width - it.size(1))) for it in (each.hidden for each in features) if it is not None]
+    targets = task.targets(features, input_ids.size(1)) if labelled else None
+    return TaskBatch(features, input_ids, segments, mask, targets, torch.cat(hidden) if hidden else None)

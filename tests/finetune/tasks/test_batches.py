@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.data.batches import batches_in_epoch, collate, epoch_order, make_batch, padded_length, smallest_batch
 from finetune.data.data_options import TagDataOptions
+from finetune.tasks.batches import batches_in_epoch, collate, epoch_order, make_batch, padded_length, smallest_batch
 from finetune.tasks.task import Feature
 from finetune.tasks.token_classification import TokenClassification
 from minibert.tokenizer import Tokenizer
