@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 from minibert import __version__
 from minibert.console import environment, terminal
-from minibert.console.typed import SCRIPTS, as_typed, import_from_here_last
+from minibert.console.typed import SCRIPTS, as_typed, import_from_here_last, option_name
 from minibert.errors import InputError, Interrupted, MinibertError, OutOfMemory, RunStopped, did_you_mean
 
 MOST = 1e18  # of any option: beyond it, numbers are not counted exactly, and soon not at all
@@ -52,11 +52,6 @@ def parse(
     from minibert.console import parser  # here, so that importing a command costs nothing
 
     return parser.parse(options, args, as_typed(prog), as_typed(description), defaults or {}, groups or {})
-
-
-def option_name(name: str) -> str:
-    """The option of a field, or of a word on a command line: "batch_size", "--batch_size=3" -> "--batch-size"."""
-    return "--" + name.split("=")[0].lstrip("-").replace("_", "-")
 
 
 def given_options(args: Sequence[str]) -> dict[str, str]:

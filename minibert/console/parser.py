@@ -17,7 +17,7 @@ import tyro
 from docstring_parser import parse_from_object
 from tyro import _errors
 
-from minibert.console.cli import option_name
+from minibert.console.typed import option_name
 from minibert.errors import InputError, did_you_mean
 
 

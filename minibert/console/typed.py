@@ -1,4 +1,4 @@
-"""How our programs are started: `python -m finetune`, or the console script `minibert-finetune`, which is the same."""
+"""What is typed: `python -m finetune`, or the console script `minibert-finetune`, which is the same, and options."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def as_typed(text: str) -> str:
     if name not in SCRIPTS.values():
         return text
     return re.sub(rf"python -m ({'|'.join(SCRIPTS)})\b", lambda found: SCRIPTS[found[1]], text)
+
+
+def option_name(name: str) -> str:
+    """The option of a field, or of a word on a command line: "batch_size", "--batch_size=3" -> "--batch-size"."""
+    return "--" + name.split("=")[0].lstrip("-").replace("_", "-")
 
 
 def import_from_here_last() -> None:

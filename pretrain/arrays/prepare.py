@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minibert.console.cli import NO_ROOM, option_name
+from minibert.console.cli import NO_ROOM
+from minibert.console.typed import option_name
 from minibert.errors import InputError, RunStopped
 from minibert.files.text import check_path
 from minibert.files.writing import new_directory, parents_made, real_path, sha256
