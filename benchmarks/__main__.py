@@ -1,7 +1,5 @@
 """python -m benchmarks: ours against what people use, on the same work, in one run side by side."""
 
-from __future__ import annotations
-
 import signal
 
 from minibert.console import cli

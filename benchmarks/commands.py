@@ -1,7 +1,5 @@
 """The commands of `python -m benchmarks`, each from its options to what it prints."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The files that both sides get: in the task's own format, of as many examples as asked for."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Iterator, Sequence

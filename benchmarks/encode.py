@@ -1,7 +1,5 @@
 """Encoding: vectors of the same texts by ours and by a peer, each in a process of its own, in turns."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Fine-tuning: ours beside the transformers Trainer, same files, hyperparameters, seeds, threads and machine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path

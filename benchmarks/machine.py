@@ -1,7 +1,5 @@
 """What a figure was measured on. Two machines' figures don't belong in one table."""
 
-from __future__ import annotations
-
 import os
 import platform
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """The options of the benchmarks. Imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 

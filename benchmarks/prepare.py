@@ -1,7 +1,5 @@
 """Text to token arrays, and token arrays to batches: tokens a second of each, and whether training would wait."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Mapping, Sequence

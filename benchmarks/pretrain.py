@@ -1,7 +1,5 @@
 """Pretraining: steps from the same weights on the same batches, our command's and those of a loop around the peer."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence

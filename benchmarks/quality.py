@@ -1,7 +1,5 @@
 """Time to quality: the held-out loss that a loop around the peer reaches in so many minutes, and ours in fewer."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """From runs to what is printed: whether both did the same work, a table, and whether ours is good enough."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Ours and a peer in turns, each run in a process of its own, so that memory and threads are clean; results kept."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

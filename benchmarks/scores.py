@@ -3,8 +3,6 @@
 Ours scores itself while it trains (`finetune.scoring.metrics`); here its answers are scored again, beside the peer's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A run of either side of the fine-tuning benchmark; ours is the commands that a user gives."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path

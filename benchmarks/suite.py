@@ -1,7 +1,5 @@
 """The comparisons behind the tables of docs/performance.md. `benchmarks all` runs them and writes these."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import time

@@ -1,7 +1,5 @@
 """The tables of docs/performance.md, as Markdown, from what the benchmarks kept of their runs."""
 
-from __future__ import annotations
-
 import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence

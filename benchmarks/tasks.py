@@ -1,7 +1,5 @@
 """The tasks of the fine-tuning benchmark: their files, how ours reads them, and what both sides are given."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -7,8 +7,6 @@
 Training is a command, `python -m finetune TASK`. torch is imported by the first of these that is used.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from minibert.lazy import lazy_names

@@ -1,7 +1,5 @@
 """python -m finetune: train a model for a task of the paper, `evaluate` it, let it `predict`."""
 
-from __future__ import annotations
-
 from minibert.console import cli
 
 COMMANDS = {

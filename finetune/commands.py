@@ -1,7 +1,5 @@
 """The commands of `python -m finetune`, each from its options to what it writes and prints."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The end of a fine-tuning run: the best epoch's model as a plain model directory, its pictures, and its figures."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Asking a model: the outputs to any number of features, and the encoder's states where those are all that is asked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

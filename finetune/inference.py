@@ -1,7 +1,5 @@
 """A fine-tuned model at work: `evaluate` gives its figures on a file, `predict` its answers."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

@@ -1,7 +1,5 @@
 """The options of `evaluate` and `predict`: the model, the files, and how they are read, by default as it says."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

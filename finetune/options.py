@@ -1,7 +1,5 @@
 """The options of fine-tuning: one dataclass for all tasks, and for each task how it reads its files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal

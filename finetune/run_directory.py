@@ -1,8 +1,6 @@
 """A fine-tuning run's directory: as every run's, `confusion.png` where the task has a confusion matrix, and
 `skipped.txt` where bad rows were left out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar
 

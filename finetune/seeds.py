@@ -1,7 +1,5 @@
 """Several runs that differ in their seed alone: what they come to together, and the one that is kept."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

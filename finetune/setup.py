@@ -3,8 +3,6 @@
 All that can be wrong with a user's input is found here, before anything is written.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

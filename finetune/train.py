@@ -5,8 +5,6 @@ held-out data. What its batches, losses, evaluations and result are; the loop is
     torchrun --nproc-per-node 2 -m finetune text-classification ...
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial

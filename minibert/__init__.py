@@ -11,8 +11,6 @@
 torch is imported by the first of these that is used, not by `import minibert`: commands answer `--help` at once.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from minibert.lazy import lazy_names

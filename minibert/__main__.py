@@ -1,7 +1,5 @@
 """python -m minibert: look at a model directory, ask it for words or vectors, give it words, see inside."""
 
-from __future__ import annotations
-
 from minibert.console import cli
 
 COMMANDS = {

@@ -1,7 +1,5 @@
 """The classes of model that a `config.json` names as its architecture, and what it says of their heads."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

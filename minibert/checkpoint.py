@@ -4,8 +4,6 @@ Written whole or not at all, refused when damaged. `config.json` is written last
 and tokenizer, so a directory whose writing was cut off, or of which one was changed, is never taken for a good one.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -4,8 +4,6 @@ Mean and maximum count [CLS] and [SEP] and leave padding out: Reimers & Gurevych
 1908.10084), section 3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple

@@ -3,8 +3,6 @@
 Every command raises one of these; `console.cli.run` turns it into one line on standard error and the exit code.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 from collections.abc import Iterable, Iterator

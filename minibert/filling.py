@@ -1,7 +1,5 @@
 """The words behind [MASK]: what a masked-LM head holds likely there (Devlin et al. 2018, section 3.1, task 1)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

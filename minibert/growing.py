@@ -4,8 +4,6 @@ A word that the vocabulary lacks is cut into pieces, and the model has to put it
 reads it. As a token it has a row of its own, which training can fill; here is only where that row begins.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

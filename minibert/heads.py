@@ -4,8 +4,6 @@ Every model has its encoder as `model.encoder`; losses live with the training co
 here also C, the classes or the choices.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple

@@ -1,7 +1,5 @@
 """Public names of a package that are imported when first asked for, so that `import minibert` needs no torch."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """A model directory -> a model that is ready for use, on the device where it is to compute."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

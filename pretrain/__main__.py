@@ -1,7 +1,5 @@
 """python -m pretrain: train, or only `prepare` the token arrays, or `inspect` what the model will be shown."""
 
-from __future__ import annotations
-
 import sys
 
 from minibert.console import cli

@@ -7,8 +7,6 @@ Embedding as Implicit Matrix Factorization", and Levy, Goldberg & Dagan 2015 (TA
 vectors by random projection: Halko, Martinsson & Tropp 2011 (arXiv 0909.4061), algorithm 4.4.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """curves.png: what happened in a pretraining run, at a glance."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

@@ -6,8 +6,6 @@ across vocabularies as well: whoever cuts words finely has more tokens, each eas
 also stand word for word in the training documents are seen but not asked for.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 
 import numpy as np

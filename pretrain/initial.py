@@ -20,8 +20,6 @@ Sinusoids and turns: Vaswani et al. 2017, section 3.5; beginning from structure 
 2023, "Mimetic initialization" (arXiv 2305.09828).
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -7,8 +7,6 @@ M' >= M rows of logits answer M labels: what comes after is filling (see `batche
 does, on a GPU, a label that is `NO_LABEL`.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

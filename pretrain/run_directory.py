@@ -1,7 +1,5 @@
 """A pretraining run's directory: as every run's, and `data/`, the token arrays, when the run was given text."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar
 

@@ -3,8 +3,6 @@
 All that can be wrong with a user's input is found here, and a directory that was not there before is not there after.
 """
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A pretraining run: what its batches, losses, evaluations and result are. The loop is `minibert.training.loop`."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

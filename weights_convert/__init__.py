@@ -8,8 +8,6 @@
 torch is imported by the first of these that is used.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from minibert.lazy import lazy_names

@@ -1,7 +1,5 @@
 """python -m weights_convert: from Hugging Face's directories (`from-hf`), back (`to-hf`), and the proof (`verify`)."""
 
-from __future__ import annotations
-
 from minibert.console import cli
 
 COMMANDS = {

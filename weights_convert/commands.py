@@ -1,7 +1,5 @@
 """The commands of `python -m weights_convert`, each from its options to what it prints."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Hugging Face's `config.json` and ours: the fields, the class of the model, and the labels of its head."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

@@ -1,7 +1,5 @@
 """A Hugging Face directory becomes a model directory (`from_hf`), and the way back (`to_hf`)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ and the heads are one code (docs/family.md). A module or key of theirs is named 
 names in an encoder's own files are completed to that first.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A model's name on the Hugging Face hub, where a directory is asked for (extra `hub`)."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -7,8 +7,6 @@ any other key is an error. Every parameter of ours is filled exactly once, or dr
 that all layers share has the names of the first.
 """
 
-from __future__ import annotations
-
 import copy
 import itertools
 import re

@@ -3,8 +3,6 @@
 What is compared, how nearly the two must agree and why: docs/verification.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal

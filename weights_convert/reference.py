@@ -3,8 +3,6 @@
 transformers is imported only here, inside the function that loads it.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

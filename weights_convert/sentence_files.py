@@ -5,8 +5,6 @@ does of them becomes the model's `TextVectors`. Whatever else changes the vector
 where it would make others.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, NamedTuple

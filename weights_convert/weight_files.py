@@ -1,7 +1,5 @@
 """The tensors of a Hugging Face directory, whichever of its four forms they are in. No code in a file is ever run."""
 
-from __future__ import annotations
-
 import json
 import re
 import warnings

@@ -4,8 +4,6 @@ pooling and vectors of length 1. Run by `benchmarks.encode`, in a process of its
     python -m benchmarks.peers.encoders WORK.json RESULT.json
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import sys

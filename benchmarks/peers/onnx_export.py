@@ -3,8 +3,6 @@
 python -m benchmarks.peers.onnx_export HF_DIR GRAPH.onnx
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 """How transformers' own examples prepare each task, and how they read the model's answers: its tokenizer, its model
 classes, its collators. Files are read by our readers; nothing else of ours takes part."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ AdamW, our schedule, gradients clipped. It is given our batches, made beforehand
     python -m benchmarks.peers.transformers_pretraining WORK.json RESULT.json
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import sys

@@ -4,8 +4,6 @@ AdamW, a linear schedule, gradients clipped, dropout on. Run by `benchmarks.side
     python -m benchmarks.peers.transformers_trainer WORK.json RESULT.json
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

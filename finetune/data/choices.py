@@ -1,7 +1,5 @@
 """Multiple choice: .jsonl with the fields question, choices and answer -> `ChoiceExample`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

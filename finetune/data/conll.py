@@ -1,7 +1,5 @@
 """Token classification: columns, a word a row -> `TaggedExample`. CoNLL's form, and its relatives that number words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise

@@ -4,8 +4,6 @@ Each example knows its place: `where` is how a message names it ("reviews.csv:17
 it begins. Without labels, as `predict` reads, what would be the label is None.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The classes of a classifier: found in the training file, in an order that does not depend on the rows' order."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The examples of any task, of a file or of Python: the options of reading are of a task's own class, which decides."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

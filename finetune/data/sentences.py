@@ -1,7 +1,5 @@
 """Sentences with tags, or to be tagged: columns, running text, a sentence a line, or JSON lines -> `TaggedExample`."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

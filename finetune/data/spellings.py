@@ -1,7 +1,5 @@
 """How files spell the classes that hold together: names between commas, a list, a 1 or 0 for each class, or refused."""
 
-from __future__ import annotations
-
 import ast
 import re
 from contextlib import suppress

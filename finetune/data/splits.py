@@ -1,7 +1,5 @@
 """Holding out a part of the training examples, where there is no dev file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Question answering: SQuAD v1.1 and v2.0 files, or lines to be predicted -> `QuestionExample`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 

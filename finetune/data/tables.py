@@ -1,7 +1,5 @@
 """Rows of .csv, .tsv and .jsonl files, or one text a line: whatever the file, the chosen columns of a row."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

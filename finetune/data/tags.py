@@ -6,8 +6,6 @@ L- and U-, in BMES I- is M-, in BMEWO S- is W-: other names, which are read too.
 the type "": there may be just one kind of thing to find.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """What became of a file's lines and rows: how many were read, and those that could not be."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar

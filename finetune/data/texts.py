@@ -1,7 +1,5 @@
 """Text classification, pairs and regression: rows of a table -> `TextExample`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -6,8 +6,6 @@ use become a matrix of their own for as long as training lasts. The rest stay as
 draw them toward 0 by a thousandth over a run, leaves them alone too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

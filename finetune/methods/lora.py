@@ -4,8 +4,6 @@ Our query, key and value are one matrix (3H, H), of which each adapter changes H
 and the model is a plain one again.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What makes a finished run's figures worth little, each with its likely cause: nothing learned, or too little seen."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -8,8 +8,6 @@ All are shares from 0 to 1, or correlations from -1 to 1. Undefined values are 0
 recall without an example, a correlation with something constant.
 """
 
-from __future__ import annotations
-
 import importlib
 import warnings
 from collections import Counter

@@ -1,7 +1,5 @@
 """`evaluate --predictions`: the figures of answers that stand in a file, whoever gave them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

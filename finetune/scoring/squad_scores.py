@@ -4,8 +4,6 @@ Sources: Rajpurkar et al. 2016 (arXiv 1606.05250), section 6.1; Rajpurkar et al.
 scripts that the authors score submissions with, whose results these are. All are shares from 0 to 1, not percent.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import string

@@ -4,8 +4,6 @@ The order is a function of the features' lengths, the seed, the epoch and the gl
 difference how many processes take part or how often a run was interrupted.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ Questions may have different numbers of choices. All choices of a batch are sequ
 model; which belong together is known here, and each question's scores are compared among themselves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ A passage that is too long for the model has several windows, which overlap; the
 is read off the passage as it was written, by its characters.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

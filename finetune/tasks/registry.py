@@ -1,7 +1,5 @@
 """The tasks by name, and which of them a model directory is for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from finetune.data.data_options import DATA_OPTIONS, DataOptions, TextDataOptions, from_trained_on

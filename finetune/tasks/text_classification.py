@@ -1,7 +1,5 @@
 """Text classification: one class, several classes or a number for a text or a pair of texts (BERT section 4.1)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self

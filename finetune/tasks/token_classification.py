@@ -4,8 +4,6 @@ The label stands on a word's first piece. A sentence that is longer than a windo
 is learned and predicted in the one that shows the most around it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self

@@ -1,7 +1,5 @@
 """python -m minibert add-tokens: a model directory -> one that knows more words."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

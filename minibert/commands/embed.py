@@ -1,7 +1,5 @@
 """python -m minibert embed: a file of texts -> a file of vectors."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """python -m minibert explore: a model directory and a text -> a page that shows the forward pass."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Sequence

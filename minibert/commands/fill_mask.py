@@ -1,7 +1,5 @@
 """python -m minibert fill-mask: the words behind [MASK]."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal

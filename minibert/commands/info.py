@@ -1,7 +1,5 @@
 """python -m minibert info: what a model directory holds."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Bad input ends with one line on standard error and the code that `minibert.error
 with MINIBERT_DEBUG=1.
 """
 
-from __future__ import annotations
-
 import errno
 import importlib
 import math

@@ -1,7 +1,5 @@
 """What libraries read from the environment when they are loaded, decided before any is. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import os
 
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"

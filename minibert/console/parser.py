@@ -3,8 +3,6 @@
 Its objections come from a hook of its own, `tyro._errors`, which is why pyproject.toml asks for one version of it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 import sys

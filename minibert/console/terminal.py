@@ -4,8 +4,6 @@ A stream may be closed (`2>&-`), its terminal gone, its disk full, or its encodi
 its answer with `print`, which then fails, and what it says about its work with `say`, which does not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

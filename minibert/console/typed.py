@@ -1,7 +1,5 @@
 """What is typed: `python -m finetune`, or the console script `minibert-finetune`, which is the same, and options."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -4,8 +4,6 @@ Vaswani et al. 2017, equation 1. The figures are those by which Clark et al. 201
 1906.04341, section 3), describe heads: how broad a head looks, and how much at neighbours and special tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Two models of one shape on one text: where their states and their attention differ."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

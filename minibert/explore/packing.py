@@ -4,8 +4,6 @@ A page of 128 tokens, 12 layers and 12 heads would take over 100 MB as decimal n
 array is stands beside it, measured and not promised, and the page says so.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

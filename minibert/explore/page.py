@@ -5,8 +5,6 @@ The text that is shown was written by others. It reaches the page as JSON in an 
 the page's policy names the one script and the one style that may be used, by their SHA-256, and allows no network.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

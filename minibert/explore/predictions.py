@@ -5,8 +5,6 @@ Every head is asked in one way, by its states: so it can as well be asked what i
 gradients are wanted for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Everything that the page shows, computed from a model and a text or a pair: a dictionary of arrays and of words."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 Simonyan et al. 2013 (arXiv 1312.6034) take the gradient, Denil et al. 2014 (1412.6815) its product with the vector.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The path of a token: the embeddings and their sum, then what each part of each block makes of every token."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

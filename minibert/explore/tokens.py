@@ -1,7 +1,5 @@
 """What the model is given: each token with its piece, id, segment, position and the characters that it stands for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from minibert.config import BertConfig

@@ -5,8 +5,6 @@ A head is switched off by making its context zero, so that it adds nothing to it
 The model is watched from outside while it runs; nothing stays on its modules.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence

@@ -5,8 +5,6 @@
 `minibert.load` and every command do so. Without it a model runs as `minibert.model` is written.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from minibert.lazy import lazy_names

@@ -1,7 +1,5 @@
 """Attention by PyTorch's fused kernel where that is the fast way, and else as it is written out."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

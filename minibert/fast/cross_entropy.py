@@ -1,7 +1,5 @@
 """The cross-entropy of a large vocabulary, summed over targets: -Σ log softmax(logits)[label]."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

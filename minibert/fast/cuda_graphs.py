@@ -4,8 +4,6 @@ A step of a small BERT is some 550 kernels of a few microseconds each, and Pytho
 to run it. A graph is started as a whole. On a CPU a function is simply called.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 

@@ -4,8 +4,6 @@ PyTorch draws a CPU's masks number by number on one thread. In attention, where 
 head, that took longer than the matrix products. Here one random number of 64 bits decides on four elements.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

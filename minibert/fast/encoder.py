@@ -4,8 +4,6 @@ The modules stay the same, weights and names too: each becomes an instance of a 
 another way to them, `Bert` of this file, `DotProductAttention` of `attention.py`, `Dropout` of `dropout.py`.
 """
 
-from __future__ import annotations
-
 from itertools import chain
 from typing import TypeVar
 

@@ -5,8 +5,6 @@ no other needs more than its key and value. Everything but attention treats each
 a list of them, (R, H), in place of (B, T, H): R positions go in, W come out. What comes out at one is the same.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Self
 

@@ -1,7 +1,5 @@
 """What bytes that are no UTF-8 probably are, for messages: another encoding, or no text at all."""
 
-from __future__ import annotations
-
 import re
 
 # How files begin that are no text at all, whatever their names say.

@@ -4,8 +4,6 @@ Memory is bounded by what stands here, whatever a file holds: by the longest lin
 once. What would never end or never answer, a device or a named pipe, is not opened at all.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -1,7 +1,5 @@
 """What JSON and TOML hold, against the types that a dataclass declares."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin, get_type_hints

@@ -3,8 +3,6 @@
 What a killed process has written aside stays behind as `.NAME.PROCESS.partial`, until the next one that writes there.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

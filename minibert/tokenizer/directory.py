@@ -4,8 +4,6 @@ Beside it transformers keeps options and added tokens, in files that changed wit
 `special_tokens_map.json`, `added_tokens.json`. What changes ids there is heeded or refused.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ Words are counted first, in bounded memory; then the library's trainers, which a
 process, are handed the words in such a way that they give one result. Nothing here needs torch.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """Many texts and long ones, in bounded memory: batches of texts, and where a text can be cut without other pieces."""
 
-from __future__ import annotations
-
 import re
 import string
 from collections.abc import Callable, Collection, Iterable, Iterator

@@ -4,8 +4,6 @@
 BPE's, `spiece.model` the unigram model's. What such a file may not hold is refused, with its name and the place in it.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

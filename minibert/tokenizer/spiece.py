@@ -8,8 +8,6 @@ always cut out of a word. transformers 5 does neither when it reads the file: it
 words, which puts a space before what follows them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from minibert.errors import InputError

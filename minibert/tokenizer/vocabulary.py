@@ -9,8 +9,6 @@ Learners", section 2.2 (byte-level BPE, which RoBERTa takes over); Kudo 2018 (th
 which ALBERT uses through SentencePiece).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """Whether other programs take the processor from a run: a slow run is then no riddle."""
 
-from __future__ import annotations
-
 import torch
 
 from minibert.fast.threads import TAKEN, ProcessorTimes, cores, crowded

@@ -1,7 +1,5 @@
 """Which device a run uses, in which number format it multiplies, and what the machine is called in a report."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os

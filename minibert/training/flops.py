@@ -4,8 +4,6 @@ Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B): what the model has t
 over what the device multiplies at best. Here that best is measured, by one large product: not the maker's figure.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Stopping between two steps: a signal sets a flag that the training loop reads, so that it can save first."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Callable, Iterator

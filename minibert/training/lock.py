@@ -1,7 +1,5 @@
 """A lock between processes: an empty file, there as long as it is held. Imports nothing heavy, for `prepare`."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path

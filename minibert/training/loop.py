@@ -7,8 +7,6 @@ Losses are normalised over the global batch, batches depend on the seed and the 
 step: a run that was stopped and resumed is bit-identical to one that was not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

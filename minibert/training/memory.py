@@ -1,7 +1,5 @@
 """This process's memory: how much it had, and what would let it grow. Imports nothing heavy: workers need it."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

@@ -1,7 +1,5 @@
 """metrics.jsonl: one JSON object a logged step, appended line by line, whole again after any kind of end."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Callable

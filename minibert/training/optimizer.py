@@ -1,7 +1,5 @@
 """The optimizers: which parameter gets which rule, rate and decay; Muon for the matrices; their state by name."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

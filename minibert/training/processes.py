@@ -1,7 +1,5 @@
 """Data-parallel processes under torchrun: who this one is, and the few things that processes say to one another."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import re

@@ -8,8 +8,6 @@ curves.png, summary.json                                       summary.json last
 .lock               there while a process trains, and after a kill until the next one has
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import enum

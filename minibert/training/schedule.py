@@ -1,7 +1,5 @@
 """The learning rate over a run, as pure functions of the run's progress from 0 (start) to 1 (end)."""
 
-from __future__ import annotations
-
 
 def learning_rate_factor(progress: float, *, warmup_share: float, decay_share: float) -> float:
     """The share of the peak rate: linear from 0 over `warmup_share`, then 1, then linear to 0 over `decay_share`.

@@ -1,7 +1,5 @@
 """A training under way as named tensors, and back: its weights and the state of its optimizers; and where it begins."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

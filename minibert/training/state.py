@@ -9,8 +9,6 @@ Files are written aside, brought to the disk and renamed, in this order, so that
 new one. Reading changes nothing, so that several processes may read at once; only one of them may save.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -5,8 +5,6 @@ Everything before that value agrees, so what it is made of is known, and a cause
 weights gives exactly those, and our weights are the transpose of the reference's. Where nothing fits, nothing is named.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """Two implementations on the same batches: a row for every value, and the likely cause of the first that differs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 

@@ -3,8 +3,6 @@
 The tolerances and the reasons for them: docs/verification.md.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

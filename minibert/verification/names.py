@@ -3,8 +3,6 @@
 A parameter has the name that it has in a model with heads (`encoder.…`), an intermediate that of `minibert.tracing`.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from minibert.heads import Model

@@ -1,7 +1,5 @@
 """What a comparison found: as a table for people, and as JSON."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field

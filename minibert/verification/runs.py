@@ -1,7 +1,5 @@
 """One forward and backward pass of an implementation, by our names and in our shapes; and that of our own models."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What is likely wrong with our weights, or with their gradients, seen from the reference's."""
 
-from __future__ import annotations
-
 import re
 
 import torch

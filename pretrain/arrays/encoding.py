@@ -1,7 +1,5 @@
 """Documents -> token ids, in a worker process of `prepare`: each different part between spaces is tokenised once."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Both go by 64-bit hashes of the text: the same text is always on the same side, wherever it stands in the corpus.
 """
 
-from __future__ import annotations
-
 import hashlib
 import heapq
 from pathlib import Path

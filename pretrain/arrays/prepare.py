@@ -7,8 +7,6 @@ the corpus: memory does not grow with it, and the result does not depend on the 
 Nothing is written half: all is built in a hidden directory beside the one asked for, which is renamed at the end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

@@ -3,8 +3,6 @@
 Imports nothing heavy, since every worker imports it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

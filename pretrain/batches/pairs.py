@@ -9,8 +9,6 @@ A pair is two ranges of the token array, so planning reads no token, only where 
 is planned block by block of documents, each block with a generator of its own: what comes before is never drawn again.
 """
 
-from __future__ import annotations
-
 import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence

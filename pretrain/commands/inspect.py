@@ -1,7 +1,5 @@
 """python -m pretrain inspect: what the model will be shown, decoded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,7 +1,5 @@
 """python -m pretrain prepare: only the vocabulary and the token arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

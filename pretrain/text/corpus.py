@@ -3,8 +3,6 @@
 Documents are streamed in a defined order; memory holds one of them at a time, and none is longer than a limit.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -5,8 +5,6 @@ of which most is symbols: unmarked code, grammars, formulas, lists of names. The
 with its backquotes, lists and names of parameters: the English that documentation is written in.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterable, Iterator

@@ -5,8 +5,6 @@ Sources are read with `ast`, never imported. From the top down: which documents 
 How a docstring becomes paragraphs is said in `docstrings.py`.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import itertools

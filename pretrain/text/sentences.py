@@ -3,8 +3,6 @@
 Nothing is lost and nothing moves: the sentences of a text, joined, are the text less its white space.
 """
 
-from __future__ import annotations
-
 import re
 
 # Ideographs, kana, their punctuation and the full-width forms: scripts that put no space between words. (Hangul does.)

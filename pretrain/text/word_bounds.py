@@ -5,8 +5,6 @@ of one word are hidden together: Cui et al. 2019, "Pre-Training with Whole Word 
 1906.08101). The segmenter only says what is hidden together; what the model reads stays as the tokenizer cuts it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
