@@ -17,7 +17,7 @@ from tests.helpers import refusal
 
 
 def question(title: str, number: int, answer: str) -> QuestionExample:
-    return QuestionExample(f"{title}{number}", f"what is {number}", answer, (Answer(answer, 0),), False, title, "")
+    return QuestionExample(f"{title}{number}", f"what is {number}", answer, (Answer(answer, 0),), title, "")
 
 
 @pytest.mark.parametrize(("task", "train", "dev"), [("cola", 14, 6), ("stsb", 14, 6), ("wnut17", 14, 6),
