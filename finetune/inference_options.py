@@ -57,6 +57,8 @@ class UseOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(UseOptions):
+    """Figures of a model on labelled data."""
+
     data: str
     """the labelled file"""
     on_bad_row: OnBadRow = "stop"
@@ -67,6 +69,8 @@ class EvaluateOptions(UseOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(UseOptions):
+    """A model's answers to a file."""
+
     input: str
     """the file, with labels or without, or one text a line; -: standard input, lines of text or of JSON objects, with a --delimiter rows of a table"""  # noqa: E501
     output: str

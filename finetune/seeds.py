@@ -30,6 +30,7 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(values: Sequence[float]) -> Statistics:
+    """Median, mean and standard deviation of one figure or more."""
     std = statistics.stdev(values) if len(values) > 1 else 0.0
     return Statistics(statistics.median(values), statistics.fmean(values), std)
 

@@ -130,6 +130,7 @@ def count_full(features: Sequence[Feature], max_length: int | None) -> int:
 
 
 def cut_note(count: int, max_length: int | None) -> str:
+    """What the user should know of them."""
     return f"{count:,} examples have {max_length} tokens or more; what is over that is cut"
 
 

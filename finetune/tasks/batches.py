@@ -24,6 +24,7 @@ LENGTHS_PER_OCTAVE = 8
 
 
 def batches_in_epoch(features: int, batch_size: int) -> int:
+    """How many batches an epoch has; no feature is left out."""
     return -(-features // batch_size)
 
 
@@ -75,6 +76,7 @@ def collate(sequences: Sequence[Encoding], *, pad_id: int, limit: int | None) ->
 
 
 def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> TaskBatch:
+    """The tensors of some features, (S, T) of S sequences; with targets where they are labelled."""
     sequences = [sequence for feature in features for sequence in feature.sequences]
     input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id, limit=task.data_options.max_length)
     width = 1 if task.first_token_only else input_ids.size(1)

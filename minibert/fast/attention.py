@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
 
 from minibert import model
 from minibert.fast.dropout import Dropout
@@ -45,7 +46,8 @@ def filled_up(
 def is_bare(module: nn.Module) -> bool:
     """Whether nothing is attached to a module that calling it would call."""
     return not (
-        module._forward_hooks
+        _has_any_global_hook()
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from minibert import model
 from minibert.fast.attention import DotProductAttention, is_bare
@@ -28,9 +27,8 @@ class Bert(model.Bert):
     ) -> tuple[Tensor, Tensor | None]:
         """As there; under autocast on a CPU, x in its format: else every sublayer would cast its sum anew."""
         x, mask = super().begin(input_ids, token_type_ids, attention_mask)
-        if x.device.type == "cpu" and torch.is_autocast_enabled(
-            "cpu"
-        ):  # on a GPU LayerNorm returns float32 in any case
+        # On a GPU LayerNorm returns float32 in any case.
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
         return x, mask
 
@@ -102,7 +100,7 @@ def is_as_written(encoder: Bert) -> bool:
 
     A class can say of itself, by `is_position_wise`, that it treats each position alone.
     """
-    return not _has_any_global_hook() and all(
+    return all(
         (type(module) in KNOWN or getattr(module, "is_position_wise", False)) and is_bare(module)
         for module in chain([encoder], encoder.blocks.modules())
     )

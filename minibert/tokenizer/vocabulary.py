@@ -241,6 +241,7 @@ def in_running_text(texts: Sequence[str]) -> list[str]:
 
 
 def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
+    """BERT's steps: control characters, Chinese ones as words, accents, case."""
     each = normalization
     return normalizers.BertNormalizer(each.clean_text, each.chinese_chars, each.strip_accents, each.lowercase)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
 
 from minibert.fast import accelerate
@@ -19,6 +20,16 @@ def test_the_fused_and_the_written_out_attention_agree(length: int, rows: int, m
     query, key, value = torch.randn(3, rows, 3, length, 8, generator=seeded(4), dtype=torch.float64)
     fused, written_out = accelerate(DotProductAttention(0.1)).eval(), DotProductAttention(0.1).eval()
     assert_close(fused(query, key, value, mask), written_out(query, key, value, mask), rtol=0, atol=1e-12)
+
+
+def test_a_hook_on_all_modules_sees_its_dropout() -> None:
+    attention, seen = accelerate(DotProductAttention(0.1)).eval(), []
+    handle = register_module_forward_hook(lambda module, *_: seen.append(module))
+    try:
+        attention(*torch.randn(3, 1, 3, 5, 8, generator=seeded(4)), None)
+    finally:
+        handle.remove()
+    assert seen == [attention.dropout, attention]
 
 
 def test_it_drops_in_training() -> None:

@@ -93,7 +93,7 @@ def test_refuses_a_manifest_that_is_none(damaged: Path, content: str) -> None:
 def test_other_files_that_a_manifest_names_are_left_alone(damaged: Path) -> None:
     files = json.loads((damaged / "manifest.json").read_text())["files"]
     edit_manifest(damaged, files=files | {name: {"bytes": 1, "sha256": ""} for name in ("../text.txt", "a\0b")})
-    open_prepared(damaged)
+    assert open_prepared(damaged).directory == damaged
 
 
 def test_refuses_another_format_version(damaged: Path) -> None:
