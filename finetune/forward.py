@@ -1,6 +1,6 @@
 """Asking a model: the outputs to any number of features, and the encoder's states where those are all that is asked."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from finetune.scoring.metrics import gather_in_order
 from finetune.tasks.batches import make_batch
-from finetune.tasks.task import Example, Feature, Prediction, Task
+from finetune.tasks.task import Example, Feature, Logits, Prediction, Task, TaskBatch
 from minibert.heads import TaskModel
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
@@ -19,26 +19,20 @@ from minibert.training.processes import Processes
 SEQUENCES_AT_ONCE = 64
 
 
-def caller(model: TaskModel, precision: Precision, *, states_known: bool) -> Callable[..., Any]:
-    """The model as it is called here: the encoder in the format that is fast, its head in that of the parameters. Where
-    the encoder's states are known, the head alone.
+def logits_of(model: TaskModel, batch: TaskBatch, precision: Precision) -> Logits:
+    """What the model answers to a batch: the encoder in the format that is fast, its head in that of the parameters.
+    Where the encoder's states are known, the head alone.
 
     A head is small, and its answers are compared: in bfloat16, which rounds the third digit, many would be equal.
     """
+    hidden = states_of(model, batch, precision) if batch.hidden is None else batch.hidden
+    return model.head(hidden.to(precision.parameter_dtype))
 
-    def head(hidden: Tensor) -> Any:
-        """(S, T or 1, H), or (1, S, 1, H) of choices -> what the model answers."""
-        return model.head(hidden.to(precision.parameter_dtype))
 
-    def whole(input_ids: Tensor, *, token_type_ids: Tensor, attention_mask: Tensor | None) -> Any:
-        """As the model's own: (S, T) each, or (1, S, T) of choices."""
-        with precision.autocast():
-            ids, segments = input_ids.flatten(0, -2), token_type_ids.flatten(0, -2)
-            mask = None if attention_mask is None else attention_mask.flatten(0, -2)
-            hidden = model.states(ids, token_type_ids=segments, attention_mask=mask)
-        return head(hidden.unflatten(0, input_ids.shape[:-1]))
-
-    return head if states_known else whole
+def states_of(model: TaskModel, batch: TaskBatch, precision: Precision) -> Tensor:
+    """(S, 1 or T, H): the encoder's output, of the first token where the head looks at no other."""
+    with precision.autocast():
+        return model.states(batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask)
 
 
 @dataclass(frozen=True)
@@ -62,15 +56,13 @@ def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
 
 def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], runtime: Runtime) -> list[Any]:
     """The model's output to each feature, in evaluation mode."""
-    states_known = bool(features) and features[0].hidden is not None
-    forward = caller(model, runtime.precision, states_known=states_known)
     was_training = model.training
     model.eval()
     outputs: list[Any] = [None] * len(features)
     with torch.inference_mode():
         for numbers in by_length(features):
             batch = make_batch([features[number] for number in numbers], task, labelled=False).to(runtime.device)
-            answers = task.outputs(task.ask(forward, batch), batch.features)
+            answers = task.outputs(logits_of(model, batch, runtime.precision), batch.features)
             for number, answer in zip(numbers, answers, strict=True):
                 outputs[number] = answer
     model.train(was_training)
@@ -100,13 +92,11 @@ def with_states(model: TaskModel, task: Task, features: Sequence[Feature], runti
     """
     model.encoder.eval()
     found: list[Feature] = list(features)
-    with torch.no_grad(), runtime.precision.autocast():
+    with torch.no_grad():
         for numbers in by_length(features):
             chosen = [features[number] for number in numbers]
             batch = make_batch(chosen, task, labelled=False).to(runtime.device)
-            hidden = model.states(
-                batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask
-            ).to("cpu", runtime.precision.dtype)
+            hidden = states_of(model, batch, runtime.precision).to("cpu", runtime.precision.dtype)
             first = 0
             for number, feature in zip(numbers, chosen, strict=True):
                 last = first + len(feature.sequences)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from finetune.data.data_options import from_trained_on, to_trained_on
 from finetune.finish import write_figures, write_model
-from finetune.forward import Runtime, caller, predictions_of, with_states
+from finetune.forward import Runtime, logits_of, predictions_of, with_states
 from finetune.methods.embedding_rows import narrow_to
 from finetune.methods.lora import add_adapters
 from finetune.options import TrainingOptions
@@ -162,7 +162,6 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         share = partial(layer_share, decay=options.layer_decay, layers=len(set(model.encoder.blocks)))
         self.set_up_model(model, optimizer_options(options), rate_share=share)
         self.training_part, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))
-        self.forward = caller(model, self.precision, states_known=options.freeze_encoder)
 
         self.lengths = np.array([feature.length for feature in self.training_part.features])
         self.steps_per_epoch = batches_in_epoch(len(self.lengths), options.batch_size)
@@ -245,7 +244,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
 
     def backward(self, batch: TaskBatch, counts: Tensor) -> tuple[Tensor]:
         batch = batch.to(self.device)
-        loss = self.task.loss_sum(self.task.ask(self.forward, batch), _targets(batch))
+        loss = self.task.loss_sum(logits_of(self.model, batch, self.precision), _targets(batch))
         (loss / counts[0].clamp(min=1)).backward()
         return (loss.detach(),)
 

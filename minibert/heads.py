@@ -378,8 +378,8 @@ class BertForMultipleChoice(TaskModel):
         return self.head(first.unflatten(0, input_ids.shape[:2]))
 
     def head(self, hidden: Tensor) -> Tensor:
-        """(B, C, 1 or T, H) -> (B, C); only the first token's state is looked at."""
-        return self.classifier(self.pooler(hidden.flatten(0, 1))).view(hidden.shape[:2])
+        """(B, C, 1 or T, H) -> (B, C), or (S, 1 or T, H) -> (S,); only the first token's state is looked at."""
+        return self.classifier(self.pooler(hidden.flatten(0, -3))).view(hidden.shape[:-2])
 
 
 Model = Bert | ModelWithHeads

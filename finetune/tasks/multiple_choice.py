@@ -1,7 +1,7 @@
 """Multiple choice: which of several answers goes with a question (BERT section 4.4).
 
-Questions may have different numbers of choices. All choices of a batch are sequences side by side, (1, S, T) to the
-model; which belong together is known here, and each question's scores are compared among themselves.
+Questions may have different numbers of choices. All choices of a batch are sequences side by side, (S, T) to the
+encoder; which belong together is known here, and each question's scores are compared among themselves.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from finetune.data.data_options import ChoiceDataOptions
 from finetune.data.examples import ChoiceExample
-from finetune.tasks.task import Feature, Logits, Task, TaskBatch, to_numpy
+from finetune.tasks.task import Feature, Logits, Task, to_numpy
 from minibert.heads import BertForMultipleChoice
 
 Scores = NDArray[np.float32]  # (C,): a score for each choice of a question
@@ -41,28 +41,21 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
 
     # ------------------------------------------------------------------ learning
 
-    def ask(self, forward: Any, batch: TaskBatch) -> Logits:
-        """(1, S): the score of every choice in the batch."""
-        if batch.hidden is not None:
-            return forward(batch.hidden[None])
-        mask = None if batch.attention_mask is None else batch.attention_mask[None]
-        return forward(batch.input_ids[None], token_type_ids=batch.token_type_ids[None], attention_mask=mask)
-
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
         """(B, 2): how many choices a question has, and which is right."""
         return torch.tensor([(len(feature.sequences), feature.target) for feature in features])
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
-        """Cross-entropy over each question's own choices."""
+        """Cross-entropy over each question's own choices. logits: (S,), the score of every choice in the batch."""
         counts, answers = targets.unbind(1)
-        scores = logits[0].split(counts.tolist())
+        scores = logits.split(counts.tolist())
         return F.cross_entropy(pad_sequence(list(scores), True, -torch.inf), answers, reduction="sum")
 
     # ------------------------------------------------------------------ answers
 
     def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[Scores]:
         ends = np.cumsum([len(feature.sequences) for feature in features])
-        return np.split(to_numpy(logits)[0], ends[:-1])
+        return np.split(to_numpy(logits), ends[:-1])
 
     def metrics(self, examples: Sequence[ChoiceExample], predictions: Sequence[Scores]) -> dict[str, float]:
         right = [scores.argmax() == example.answer for example, scores in zip(examples, predictions, strict=True)]

@@ -20,9 +20,9 @@ from finetune.data.examples import Id, QuestionExample
 from finetune.data.splits import hold_out_groups
 from finetune.data.squad import count_absent, without_misplaced
 from finetune.scoring.squad_scores import best_threshold, squad_scores
-from finetune.tasks.task import Feature, Logits, Task, TaskBatch, outputs_by_example, to_numpy
+from finetune.tasks.task import Feature, Logits, Task, outputs_by_example, to_numpy
 from finetune.tasks.token_classification import window_bounds
-from minibert.heads import BertForQuestionAnswering, SpanLogits
+from minibert.heads import BertForQuestionAnswering
 
 NO_ANSWER = 0  # the position of [CLS], which stands for "not in this window"
 
@@ -143,22 +143,17 @@ class QuestionAnswering(Task[QuestionExample, Found]):
 
     # ------------------------------------------------------------------ learning
 
-    def ask(self, forward: Any, batch: TaskBatch) -> SpanLogits:
-        """Padding is no possible answer, so that a question's loss does not depend on what it is batched with."""
-        start, end = super().ask(forward, batch)
-        if batch.attention_mask is None:
-            return SpanLogits(start=start, end=end)
-        padding = ~batch.attention_mask
-        return SpanLogits(start=start.masked_fill(padding, -torch.inf), end=end.masked_fill(padding, -torch.inf))
-
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
-        """(B, 2) positions of the answer's first and last token."""
-        return torch.tensor([feature.target for feature in features])
+        """(B, 3): the positions of the answer's first and last token, and how many tokens are no padding."""
+        return torch.tensor([(*feature.target, feature.length) for feature in features])
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
-        """The mean of the cross-entropies of begin and end."""
-        begin = F.cross_entropy(logits.start, targets[:, 0], reduction="sum")
-        end = F.cross_entropy(logits.end, targets[:, 1], reduction="sum")
+        """The mean of the cross-entropies of begin and end. Padding is no possible answer, so that a question's loss
+        does not depend on what it is batched with."""
+        first, last, length = targets.unbind(1)
+        padding = torch.arange(logits.start.size(1), device=length.device) >= length[:, None]
+        begin = F.cross_entropy(logits.start.masked_fill(padding, -torch.inf), first, reduction="sum")
+        end = F.cross_entropy(logits.end.masked_fill(padding, -torch.inf), last, reduction="sum")
         return (begin + end) / 2
 
     # ------------------------------------------------------------------ answers

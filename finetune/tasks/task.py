@@ -135,15 +135,6 @@ class Task(ABC, Generic[Example, Prediction]):
 
     # ------------------------------------------------------------------ learning
 
-    def ask(self, forward: Any, batch: TaskBatch) -> Logits:
-        """What the model (or, where the encoder's output is known, its head) answers to a batch.
-
-        forward: as `finetune.forward.caller` gives it.
-        """
-        if batch.hidden is not None:
-            return forward(batch.hidden)
-        return forward(batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask)
-
     @abstractmethod
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
         """The targets of a batch, whose sequences are padded to `width`."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finetune.forward import caller
+from finetune.forward import logits_of
+from finetune.tasks.task import TaskBatch
 from minibert import BertConfig
 from minibert.architectures import ARCHITECTURES
 from minibert.fast import accelerate
@@ -30,8 +31,10 @@ def new_model(architecture: str, config: BertConfig) -> Model:
 
 
 def asked_in_fine_tuning(model: Any, dtype: str, inputs: Mapping[str, Tensor | None]) -> Any:
-    """The model's answer as `python -m finetune` asks for it; (S, T) each, of choices (1, S, T)."""
-    return caller(model, choose_precision(dtype, CPU), states_known=False)(**inputs)
+    """The model's answer as `python -m finetune` asks for it; (S, T) each."""
+    batch = TaskBatch((), **inputs, targets=None)  # type: ignore[arg-type]
+    logits = logits_of(model, batch, choose_precision(dtype, CPU))
+    return logits[None] if type(model).__name__ == "BertForMultipleChoice" else logits  # (1, S), as in all records
 
 
 def pretraining_losses(

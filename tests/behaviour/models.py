@@ -106,19 +106,18 @@ def _ways(model: Any, dtype: str, padding: str) -> dict[str, Callable[[], Any]]:
         real = torch.arange(ROWS * TOKENS) if padding == "none" else inputs["attention_mask"].flatten().nonzero()[:, 0]
         inputs["masked_positions"] = real[torch.randperm(len(real), generator=generator)[:20]]
 
-    def shaped(*shape: int) -> dict[str, Tensor | None]:
-        """The inputs, of a model that chooses with rows of choices, (*shape, T)."""
-        if architecture != "BertForMultipleChoice":
-            return inputs
-        return {name: None if tensor is None else tensor.unflatten(0, shape) for name, tensor in inputs.items()}
-
     def directly() -> Any:
+        given = inputs
+        if architecture == "BertForMultipleChoice":
+            given = {
+                name: None if tensor is None else tensor.unflatten(0, (-1, CHOICES)) for name, tensor in inputs.items()
+            }
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
-            return model(**shaped(-1, CHOICES))
+            return model(**given)
 
     ways: dict[str, Callable[[], Any]] = {"called": directly}
     if architecture in internals.FINE_TUNED:
-        ways["as fine-tuning"] = partial(internals.asked_in_fine_tuning, model, dtype, shaped(1, -1))
+        ways["as fine-tuning"] = partial(internals.asked_in_fine_tuning, model, dtype, inputs)
     if architecture in internals.PRETRAINED:
         ordered = inputs["masked_positions"].sort().values
         filled = inputs | {"masked_positions": torch.cat([ordered, ordered.new_zeros(12)])}

@@ -21,10 +21,13 @@ from benchmarks.tasks import BENCHMARK_TASKS as PUBLIC
 from finetune.data.data_options import from_trained_on
 from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
+from finetune.forward import logits_of
 from finetune.tasks.batches import make_batch
 from finetune.tasks.registry import TASKS as KINDS
+from finetune.tasks.task import TaskBatch
 from minibert.architectures import head_fields
 from minibert.heads import SpanLogits
+from minibert.training.device import Precision
 from tests.finetune.files import DATA, needs_data
 from tests.finetune.running import TASKS, file_name, lines, run_here, write_task
 from tests.finetune.test_train import LEARNING, arguments
@@ -116,20 +119,22 @@ def assert_same_answers(made: FineTuned, task: str, *, dtype: torch.dtype, toler
     auto = getattr(transformers, "AutoModelFor" + kind.model_class.__name__.removeprefix("BertFor"))
     reference = auto.from_pretrained(made.exported).to(dtype).eval()
 
-    class Reference(torch.nn.Module):
-        """The reference's model, called as ours is."""
+    def referred(batch: TaskBatch) -> Any:
+        """The reference's answer, as ours has it."""
+        inputs = [batch.input_ids, batch.attention_mask, batch.token_type_ids]
+        if task == "multiple-choice":
+            return reference(*(None if tensor is None else tensor[None] for tensor in inputs)).logits[0]
+        found = reference(*inputs)
+        if task == "question-answering":
+            return SpanLogits(start=found.start_logits, end=found.end_logits)
+        return found.logits
 
-        def forward(self, input_ids: torch.Tensor, *, token_type_ids: Any, attention_mask: Any) -> Any:
-            found = reference(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-            if task == "question-answering":
-                return SpanLogits(start=found.start_logits, end=found.end_logits)
-            return found.logits
-
+    precision = Precision(dtype, "asked for", "cpu")
     assert len(features) >= INPUTS
     for start in range(0, len(features), 16):
         batch = make_batch(features[start : start + 16], ours, labelled=False)
         with torch.no_grad():
-            found, expected = ours.ask(model, batch), ours.ask(Reference(), batch)
+            found, expected = logits_of(model, batch, precision), referred(batch)
         torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
         told, asked = (ours.outputs(logits, batch.features) for logits in (found, expected))
         if task == "question-answering":

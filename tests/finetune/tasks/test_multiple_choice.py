@@ -9,10 +9,12 @@ from torch.nn import functional as F
 
 from finetune.data.data_options import ChoiceDataOptions
 from finetune.data.examples import ChoiceExample
+from finetune.forward import logits_of
 from finetune.tasks.batches import make_batch
 from finetune.tasks.multiple_choice import MultipleChoice
 from minibert.heads import BertForMultipleChoice
 from minibert.tokenizer import Tokenizer
+from minibert.training.device import Precision
 from tests.helpers import TINY, randomize
 
 EXAMPLES = [
@@ -42,7 +44,7 @@ def test_a_ragged_batch_answers_and_loses_as_each_question_alone(
     together = make_batch(features, task, labelled=True)
     assert together.targets is not None and together.input_ids.shape[0] == 9
     with torch.no_grad():
-        logits = task.ask(model, together)
+        logits = logits_of(model, together, Precision(torch.float32, "asked for", "cpu"))
         loss, outputs = task.loss_sum(logits, together.targets), task.outputs(logits, features)
         alone_loss = torch.zeros(())
         for feature, found in zip(features, outputs, strict=True):

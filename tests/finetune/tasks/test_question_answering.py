@@ -13,7 +13,7 @@ import torch
 from finetune.data.data_options import QuestionDataOptions
 from finetune.data.examples import Answer, QuestionExample
 from finetune.data.tally import Tally
-from finetune.forward import caller
+from finetune.forward import logits_of
 from finetune.tasks.batches import make_batch
 from finetune.tasks.question_answering import NO_ANSWER, Found, QuestionAnswering, Span, best_spans
 from finetune.tasks.task import Feature
@@ -94,7 +94,7 @@ def test_a_loss_does_not_depend_on_what_it_is_batched_with(task: QuestionAnsweri
     features = task.features([example("dogs"), example("cat", "The cat sat.")])
     config = TINY.replace(vocab_size=task.tokenizer.vocab_size, max_position_embeddings=64)
     model = tiny_model("BertForQuestionAnswering", config).double()
-    forward = caller(model, Precision(torch.float64, "asked for", "cpu"), states_known=states_known)
+    precision = Precision(torch.float64, "asked for", "cpu")
 
     def loss(chosen: list[Feature]) -> float:
         batch = make_batch(chosen, task, labelled=True)
@@ -111,7 +111,7 @@ def test_a_loss_does_not_depend_on_what_it_is_batched_with(task: QuestionAnsweri
                     for one, its in zip(chosen, alone, strict=True)
                 ]
                 batch = make_batch(known, task, labelled=True)
-            return task.loss_sum(task.ask(forward, batch), batch.targets).item()
+            return task.loss_sum(logits_of(model, batch, precision), batch.targets).item()
 
     assert len({feature.length for feature in features}) > 1
     assert loss(features) == pytest.approx(sum(loss([feature]) for feature in features), abs=1e-12)
