@@ -23,24 +23,10 @@ from minibert.config import BertConfig
 from minibert.errors import InputError, naming
 from minibert.fast import accelerate
 from minibert.files import writing
-from minibert.heads import Model, TaskModel
+from minibert.heads import TaskModel
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.room import Passes, check_room, needs, parameter_count
-from minibert.training.snapshot import take_over
-
-
-class StartingModel:
-    """The model of `--model`: loaded at once, to be refused where it is damaged, and let go once it is taken."""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._loaded: Model | None
-        self._loaded, self.tokenizer = checkpoint.load(directory)
-
-    def take(self) -> Model:
-        """The model; loaded anew where it was taken before, for a run from another seed."""
-        loaded, self._loaded = self._loaded or checkpoint.load(self._directory)[0], None
-        return loaded
+from minibert.training.snapshot import StartingModel, take_over
 
 
 @dataclass(frozen=True)
@@ -69,6 +55,7 @@ class TrainingData:
 def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     """Reads and checks everything that the options name. Raises InputError: as `finetune.train.finetune`."""
     start = StartingModel(options.model)
+    tokenizer = start.load()[1]
     source = Path(options.model)
     description = checkpoint.read_description(source)
     kind = TASKS[options.data_options.task]
@@ -81,7 +68,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     }
     read = {name: tally.whole(read_examples(tally.place, data_options, tally)) for name, tally in tallies.items()}
     examples = read["train"]
-    task = kind.found_in(data_options, start.tokenizer, examples, options.train)
+    task = kind.found_in(data_options, tokenizer, examples, options.train)
     metric = task.metric(options.metric)
     notes = []
     if options.dev is not None:

@@ -20,7 +20,7 @@ from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision, missing_for_compiling
 from minibert.training.room import Passes, block_matrices, check_room, needs, parameter_count
 from minibert.training.run_directory import RunStatus, gone_on_bad_input
-from minibert.training.snapshot import TakenOver, take_over
+from minibert.training.snapshot import StartingModel, TakenOver, take_over
 from pretrain import evaluate
 from pretrain.arrays.prepare import prepare
 from pretrain.arrays.shards import PreparedCorpus, TokenArrays, open_prepared
@@ -42,8 +42,12 @@ DOCUMENTS_LOOKED_AT = 200  # for how long sequences are
 BATCH_OBJECTS = 3_000  # bytes of the tensors of a micro-batch, without what they hold
 
 
-def set_up(run: PretrainDirectory, options: PretrainOptions, *, processes: int) -> RunStatus:
+def set_up(
+    run: PretrainDirectory, options: PretrainOptions, start: StartingModel | None, *, processes: int
+) -> RunStatus:
     """Makes sure that the run can be trained: its directory, configuration and token arrays are there and fit.
+
+    start: the model of --init.
 
     Raises InputError: as `pretrain.train.train`.
     """
@@ -56,8 +60,8 @@ def set_up(run: PretrainDirectory, options: PretrainOptions, *, processes: int) 
     status = run.status(options)
     if status is RunStatus.FINISHED:
         return status
-    if options.init is not None:
-        checkpoint.load(options.init)  # refused here where it is damaged, or has other sizes than its config says
+    if start:
+        start.load()  # refused here where it is damaged, or has other sizes than its config says
     check_lengths(_config(options), options)
     if options.corpus and not run.data.exists():
         check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
@@ -66,12 +70,14 @@ def set_up(run: PretrainDirectory, options: PretrainOptions, *, processes: int) 
     with gone_on_bad_input(run.path, when=status is RunStatus.NEW):
         if status is RunStatus.NEW:
             if options.data is not None:
-                check_fit(open_prepared(options.data), options, processes=processes)  # before anything is written
+                check_fit(
+                    open_prepared(options.data), options, start, processes=processes
+                )  # before anything is written
             run.path.mkdir(parents=True, exist_ok=True)
             writing.write_whole_text(run.configuration, options.to_toml())
         if options.corpus and not run.data.exists():
             prepare(options.prepare_options(), run.data)
-        note = check_fit(open_prepared(options.data or run.data), options, processes=processes)
+        note = check_fit(open_prepared(options.data or run.data), options, start, processes=processes)
     terminal.say(*([note] if note else []))
     return status
 
@@ -96,7 +102,9 @@ def check_lengths(config: BertConfig, options: PretrainOptions) -> None:
         raise InputError(f"--seq-len {longest} is more than the model's {config.longest} positions")
 
 
-def check_fit(corpus: PreparedCorpus, options: PretrainOptions, *, processes: int) -> str | None:
+def check_fit(
+    corpus: PreparedCorpus, options: PretrainOptions, start: StartingModel | None, *, processes: int
+) -> str | None:
     """A line for the user, where the run will need nearly all of the memory.
 
     Raises InputError: the arrays are too few for next-sentence prediction, leave nothing to score, their tokenizer is
@@ -104,8 +112,8 @@ def check_fit(corpus: PreparedCorpus, options: PretrainOptions, *, processes: in
     """
     config = model_config(options, corpus.tokenizer)
     check_lengths(config, options)
-    if options.init is not None and corpus.tokenizer.fingerprint != Tokenizer.load(options.init).fingerprint:
-        raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {options.init}")
+    if start and corpus.tokenizer.fingerprint != start.load()[1].fingerprint:
+        raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {start.directory}")
     for phase in range(len(options.phases)):
         options.pairs(phase, corpus.tokenizer).check_room()
     if options.nsp and min(corpus.train.documents, corpus.heldout.documents) < 2:
@@ -184,7 +192,7 @@ def _config(options: PretrainOptions, **defaults: int) -> BertConfig:
 
 
 def build_model(
-    options: PretrainOptions, corpus: PreparedCorpus, *, begin: bool = True
+    options: PretrainOptions, corpus: PreparedCorpus, start: StartingModel | None = None, *, begin: bool = True
 ) -> tuple[PretrainModel, TakenOver]:
     """The model to train, in training mode, and what was not taken over from --init.
 
@@ -199,8 +207,8 @@ def build_model(
         model = BertForMaskedLM(config, generator=generator)
     else:
         model = BertForPreTraining(config, pair_objective=options.pair_objective, generator=generator)
-    if options.init is not None:
-        return accelerate(model).train(), take_over(checkpoint.load(options.init)[0], model)
+    if start:
+        return accelerate(model).train(), take_over(start.take(), model)
     if begin and options.first_weights == "neighbours":
         begin_at_neighbours(model, corpus.train.tokens, corpus.token_counts, generator=generator)
     return accelerate(model).train(), TakenOver([], [])

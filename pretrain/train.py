@@ -25,7 +25,7 @@ from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.optimizer import OptimizerOptions
 from minibert.training.processes import Processes, join_processes
-from minibert.training.snapshot import TakenOver
+from minibert.training.snapshot import StartingModel, TakenOver
 from minibert.training.state import State, load_newest_state
 from pretrain.arrays.shards import MANIFEST, open_prepared
 from pretrain.batches.batch import BatchMaker, Prefetcher, PretrainBatch, data_seed
@@ -48,12 +48,13 @@ def train(options: PretrainOptions) -> None:
     run = PretrainDirectory(Path(options.out))
     device = choose_device(options.device)
     is_compiled(options, device)  # before anything is written
+    start = StartingModel(options.init) if options.init else None
     with (
         join_processes(device.type) as processes,
-        opened(run, processes, lambda: set_up(run, options, processes=processes.world_size)) as unfinished,
+        opened(run, processes, lambda: set_up(run, options, start, processes=processes.world_size)) as unfinished,
     ):
         if unfinished:
-            training = Pretraining(run, options, processes)
+            training = Pretraining(run, options, start, processes)
             try:
                 training.go()
             finally:
@@ -93,7 +94,9 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     model: PretrainModel
     progress: PretrainProgress
 
-    def __init__(self, run: PretrainDirectory, options: PretrainOptions, processes: Processes) -> None:
+    def __init__(
+        self, run: PretrainDirectory, options: PretrainOptions, start: StartingModel | None, processes: Processes
+    ) -> None:
         super().__init__(run, options, processes)
         self.steps, self.minutes, self.decay_share = options.steps, options.minutes, options.decay_share
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
@@ -104,7 +107,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
 
         state = load_newest_state(run.state, self.say)
         begin = state is None and processes.is_main  # the others are sent its weights
-        model, taken = build_model(options, self.corpus, begin=begin)
+        model, taken = build_model(options, self.corpus, start, begin=begin)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.set_up_model(model, optimizer_options(options))
         self.compiled = is_compiled(options, self.device)

@@ -9,9 +9,29 @@ from torch import Tensor, nn
 from minibert import checkpoint
 from minibert.errors import RunStopped
 from minibert.heads import Model
+from minibert.tokenizer import Tokenizer
 from minibert.training.optimizer import load_optimizer_tensors, named_optimizer_tensors
 
 WEIGHTS = "model/"  # before the names of weights; those of the optimizers' tensors begin otherwise
+
+
+class StartingModel:
+    """The directory that a run begins with: loaded before its data is read, to be refused where it is damaged, and its
+    model let go once it is taken."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._loaded: tuple[Model, Tokenizer] | None = None
+
+    def load(self) -> tuple[Model, Tokenizer]:
+        """Once, until the model is taken. Raises InputError: as `checkpoint.load`."""
+        self._loaded = self._loaded or checkpoint.load(self.directory)
+        return self._loaded
+
+    def take(self) -> Model:
+        """The model; loaded anew where it was taken before, for a run from another seed."""
+        (model, _), self._loaded = self.load(), None
+        return model
 
 
 class TakenOver(NamedTuple):

@@ -150,8 +150,8 @@ def test_inspect_shows_what_a_run_of_that_seed_trains_on(
     args = ("--data", arrays, "--model", shape, "--seq-len", 32, "--batch-size", 4, "--steps", 1, "--mask-rate", 0.15,
             "--seed", seed, "--out", tmp_path / "run")  # fmt: skip
     options = parse_options([*map(str, args)])
-    set_up(PretrainDirectory(tmp_path / "run"), options, processes=1)
-    run = Pretraining(PretrainDirectory(tmp_path / "run"), options, Processes())
+    set_up(PretrainDirectory(tmp_path / "run"), options, None, processes=1)
+    run = Pretraining(PretrainDirectory(tmp_path / "run"), options, None, Processes())
     trained = {int(row[mask].sum()) for batch in run.micro_batches(0) for row, mask in zip(
         batch.input_ids, batch.input_ids != run.corpus.tokenizer.pad_id, strict=True)}  # fmt: skip
     shown = said(monkeypatch, capsys, "inspect", "--data", arrays, "--seq-len", 32, "--count", 4, "--seed", seed)

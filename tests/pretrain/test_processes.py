@@ -37,8 +37,8 @@ def gradients(args: list[str]) -> tuple[dict[str, Tensor], PretrainSums]:
     """Those of a run's second global batch, before clipping."""
     parsed = parse_options(args)
     directory = PretrainDirectory(Path(parsed.out))
-    set_up(directory, parsed, processes=1)
-    run = Pretraining(directory, parsed, Processes())
+    set_up(directory, parsed, None, processes=1)
+    run = Pretraining(directory, parsed, None, Processes())
     sums = run.gradient(run.micro_batches(16))
     return {name: parameter.grad for name, parameter in run.model.named_parameters()}, sums  # type: ignore[misc]
 
@@ -83,8 +83,8 @@ SCRIPT = """
             options = parse_options([*sys.argv[1:], "--dtype", dtype])
             object.__setattr__(options, "out", options.out + dtype)
             run = PretrainDirectory(Path(options.out))
-            decided_by_first(processes, lambda: set_up(run, options, processes=processes.world_size))
-            training = Pretraining(run, options, processes)
+            decided_by_first(processes, lambda: set_up(run, options, None, processes=processes.world_size))
+            training = Pretraining(run, options, None, processes)
             sums = training.gradient(training.micro_batches(16))
             save_file({name: parameter.grad for name, parameter in training.model.named_parameters()},
                       run.path / f"gradients-{processes.rank}.safetensors")

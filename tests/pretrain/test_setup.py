@@ -12,6 +12,7 @@ import minibert
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.training.run_directory import RunStatus
+from minibert.training.snapshot import StartingModel
 from pretrain.arrays.shards import PreparedCorpus, open_prepared
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import PretrainDirectory
@@ -46,19 +47,19 @@ def directory(options: PretrainOptions) -> PretrainDirectory:
 
 def test_a_new_run_begins_with_its_configuration(options: PretrainOptions) -> None:
     run = directory(options)
-    assert set_up(run, options, processes=1) is RunStatus.NEW
+    assert set_up(run, options, None, processes=1) is RunStatus.NEW
     assert [path.name for path in run.path.iterdir()] == ["run.toml"]
     assert run.configuration.read_text() == options.to_toml()
-    assert set_up(run, dataclasses.replace(options, resume=True), processes=1) is RunStatus.UNFINISHED
+    assert set_up(run, dataclasses.replace(options, resume=True), None, processes=1) is RunStatus.UNFINISHED
 
 
 def test_text_becomes_token_arrays_in_the_run(options: PretrainOptions, text: Path) -> None:
     options = dataclasses.replace(options, data=None, corpus=(str(text),), vocab_size=100)
     run = directory(options)
-    set_up(run, options, processes=1)
+    set_up(run, options, None, processes=1)
     assert sorted(path.name for path in run.path.iterdir()) == ["data", "run.toml"]
     before = tree(run.data)
-    set_up(run, dataclasses.replace(options, resume=True), processes=1)  # not made anew
+    set_up(run, dataclasses.replace(options, resume=True), None, processes=1)  # not made anew
     assert tree(run.data) == before
 
 
@@ -68,7 +69,7 @@ def test_a_run_that_was_killed_while_its_text_was_read_reads_it_again(options: P
     run.path.mkdir(parents=True)
     run.configuration.write_text(options.to_toml())
     (run.path / ".data.partial").mkdir()
-    assert set_up(run, options, processes=1) is RunStatus.UNFINISHED
+    assert set_up(run, options, None, processes=1) is RunStatus.UNFINISHED
     assert sorted(path.name for path in run.path.iterdir()) == ["data", "run.toml"]
 
 
@@ -77,7 +78,7 @@ def test_every_micro_batch_must_have_a_sequence(
     options: PretrainOptions, tmp_path: Path, batch_size: int, accumulate: int, processes: int
 ) -> None:
     options = dataclasses.replace(options, batch_size=batch_size, accumulate=accumulate)
-    message = refusal(lambda: set_up(directory(options), options, processes=processes))
+    message = refusal(lambda: set_up(directory(options), options, None, processes=processes))
     assert f"--batch-size {batch_size} is too small" in message
     assert not any(tmp_path.iterdir())
 
@@ -132,7 +133,7 @@ def test_a_tied_decoder_stays_tied_when_weights_are_taken_over(
     source, _ = build_model(options, corpus)
     minibert.save(source, corpus.tokenizer, tmp_path / "source")
     options = dataclasses.replace(options, model=None, init=str(tmp_path / "source"), seed=5)
-    model, taken = build_model(options, corpus)
+    model, taken = build_model(options, corpus, StartingModel(str(tmp_path / "source")))
     assert taken == ([], [])
     for name, parameter in source.named_parameters():
         assert torch.equal(model.get_parameter(name), parameter)

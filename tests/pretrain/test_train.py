@@ -60,8 +60,8 @@ def started(arrays: Path, shape: Path, out: Path, *args: object) -> Pretraining:
     """A run before its first step."""
     options = parse_options([*map(str, ("--data", arrays, "--out", out, "--model", shape, *SMALL, *args))])
     directory = PretrainDirectory(out)
-    set_up(directory, options, processes=1)
-    return Pretraining(directory, options, Processes())
+    set_up(directory, options, None, processes=1)
+    return Pretraining(directory, options, None, Processes())
 
 
 # --- What a run leaves -----------------------------------------------------------------------------------------------
@@ -337,8 +337,8 @@ def test_phases_lengthen_the_sequences_at_their_share_of_the_run(
     args = ("--data", arrays, "--out", tmp_path / "run", "--model", shape, "--batch-size", 8, "--dtype", "float32")
     options = parse_options([*map(str, (*args, "--recipe", recipe, "--steps", 10))])
     directory = PretrainDirectory(tmp_path / "run")
-    set_up(directory, options, processes=1)
-    seen = seen_batches(Pretraining(directory, options, Processes()))
+    set_up(directory, options, None, processes=1)
+    seen = seen_batches(Pretraining(directory, options, None, Processes()))
     assert [phase for phase, _ in seen] == [0] * 5 + [1] * 5
     assert {length for phase, length in seen if phase == 0} == {16}
     assert {length for phase, length in seen if phase == 1} == {32}

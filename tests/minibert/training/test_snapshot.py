@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from minibert.errors import RunStopped
 from minibert.training.optimizer import OptimizerOptions, build_optimizers
-from minibert.training.snapshot import check_finite, put_back, restore, snapshot, trained
+from minibert.training.snapshot import StartingModel, check_finite, put_back, restore, snapshot, trained
 
 OPTIONS = OptimizerOptions("adamw", 0.1, 0.1, (0.9, 0.999), 1e-8, 0.0)
 
@@ -52,3 +54,12 @@ def test_the_first_parameter_that_is_not_finite_is_named() -> None:
         model[1].bias[0] = torch.nan  # type: ignore[index]
     with pytest.raises(RunStopped, match=r"^step 3: 1\.bias is not finite; last good state: none yet$"):
         check_finite(model, step=3, last_good="none yet")
+
+
+def test_the_model_that_a_run_begins_with_is_loaded_once_until_it_is_taken(model_directory: Path) -> None:
+    start = StartingModel(str(model_directory))
+    model, _ = start.load()
+    assert start.load()[0] is model and start.take() is model
+    other = start.take()  # another run trains it too: with weights that the first has not changed
+    assert other is not model
+    assert all(torch.equal(other.get_parameter(name), parameter) for name, parameter in model.named_parameters())
