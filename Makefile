@@ -38,6 +38,7 @@ lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples
 
 # Remakes the pictures of docs/. Needs chromium and chromedriver, and the model of `make demo`, which is made where it isn't there.
 docs: $(DEV)

@@ -110,7 +110,7 @@ def commands_of_make_demo() -> list[str]:
 def after_make_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout as far as the pages need it, `runs/demo` of a few steps, and files for the paths `PATH/TO/…`."""
     place = tmp_path_factory.mktemp("checkout")
-    for name in ("README.md", "docs", "pretrain/recipes"):
+    for name in ("README.md", "docs", "examples", "pretrain/recipes"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy)(REPOSITORY / name, place / name)
     (place / ".venv").symlink_to(sys.prefix)
@@ -156,9 +156,6 @@ def test_commands_run_as_they_stand(
     monkeypatch.chdir(place)
     if page.name == "README.md":
         shutil.rmtree("exported")  # a command of README makes it
-    for kind, content in blocks(page):
-        if kind == "python" and (name := re.match(r"# (\w+\.py)\n", content)):
-            Path(name[1]).write_text(content, encoding="utf-8")
     for command in commands(page):
         if command not in NOT_RUN:
             assert run(shortened(command, page), monkeypatch) == 0, command

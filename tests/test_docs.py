@@ -1,14 +1,16 @@
-"""The programs that docs/finetuning.md shows, run as a reader would run them, on a small file of SQuAD's form; and what
+"""The programs of examples/, run as docs/finetuning.md runs them, on a small file of SQuAD's form; and what
 docs/family.md names.
 """
 
 from __future__ import annotations
 
+import ast
 import csv
 import dataclasses
 import gzip
 import json
 import re
+import runpy
 import subprocess
 import sys
 from collections import Counter
@@ -24,24 +26,32 @@ from finetune.data.data_options import TagDataOptions
 from finetune.data.sentences import read_sentences
 from finetune.data.squad import read_squad
 from minibert.config import BertConfig
+from tests.helpers import REPOSITORY
 from tests.pretrain.running import documents, run_here, write_text
 from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import ALBERT, FAMILIES, ROBERTA, Family, family_of
 
-DOCS = Path(__file__).parents[1] / "docs" / "finetuning.md"
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
 LETTERS = "abcdefghijklmnop"
 
 
-def program(name: str) -> str:
-    """The block of Python that begins with `# NAME`."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    (found,) = [block for block in blocks if block.startswith(f"# {name}\n")]
-    return found
-
-
 def run(name: str, *args: str | Path) -> str:
-    command = [sys.executable, "-", *map(str, args)]
-    return subprocess.run(command, input=program(name), text=True, check=True, capture_output=True).stdout
+    command = [sys.executable, str(REPOSITORY / "examples" / name), *map(str, args)]
+    return subprocess.run(command, text=True, check=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_says_how_to_call_it_and_the_page_does(path: Path) -> None:
+    command = f".venv/bin/python examples/{path.name} "
+    assert f"\n    {command}" in (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+    assert f"\n{command}" in (REPOSITORY / "docs" / "finetuning.md").read_text(encoding="utf-8")
+
+
+def test_an_example_called_without_files_says_how_to_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in EXAMPLES:
+        monkeypatch.setattr(sys, "argv", [str(path)])
+        with pytest.raises(SystemExit, match=f"examples/{path.name} "):
+            runpy.run_path(str(path), run_name="__main__")
 
 
 @pytest.fixture
@@ -102,6 +112,13 @@ def test_flat_records_become_a_file_as_squads(tmp_path: Path) -> None:
     assert (last.id, last.question, last.answers) == (2, "Why?", ())
 
 
+def test_answers_are_collected_by_id(tmp_path: Path) -> None:
+    answers = [{"id": "q1", "answer": "Leeds"}, {"answer": "no id"}, {"id": 2, "answer": ""}]
+    (tmp_path / "answers.jsonl").write_text("".join(f"{json.dumps(answer)}\n" for answer in answers))
+    run("by_id.py", tmp_path / "answers.jsonl", tmp_path / "predictions.json")
+    assert json.loads((tmp_path / "predictions.json").read_text()) == {"q1": "Leeds", "2": ""}
+
+
 def test_ranking_makes_pairs_and_measures_their_order(squad: Path, tmp_path: Path) -> None:
     run("ranking.py", squad, tmp_path)
     tables = {}
@@ -150,7 +167,7 @@ def test_reviews_are_split_by_class_and_their_texts_are_the_corpus(
     assert Path("train.txt").read_text(encoding="utf-8").split() != " ".join(corpus).split()
 
 
-FAMILY = Path(__file__).parents[1] / "docs" / "family.md"
+FAMILY = REPOSITORY / "docs" / "family.md"
 
 
 def named_in_family(pattern: str) -> list[str]:

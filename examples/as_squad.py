@@ -1,0 +1,37 @@
+"""Turn flat records, as other libraries store SQuAD, into SQuAD's JSON. A record is an object on a line of its own:
+
+    {"id": "1", "context": "Ada lives in Leeds.", "question": "Where does Ada live?",
+     "answers": {"text": ["Leeds"], "answer_start": [13]}}
+
+A title is copied where there is one. The file is of version v2.0 where a question has no answer, else of 1.1.
+
+    .venv/bin/python examples/as_squad.py flat.jsonl train.json
+"""
+
+import json
+import sys
+from typing import Any
+
+
+def main(records: str, squad: str) -> None:
+    """Write an article for each record."""
+    with open(records, encoding="utf-8") as file:
+        articles = [article_of(json.loads(line)) for line in file]
+    all_answered = all(question["answers"] for article in articles for question in article["paragraphs"][0]["qas"])
+    with open(squad, "w", encoding="utf-8") as file:
+        json.dump({"version": "1.1" if all_answered else "v2.0", "data": articles}, file)
+
+
+def article_of(record: dict[str, Any]) -> dict[str, Any]:
+    """An article of one passage with one question."""
+    spans = zip(record["answers"]["text"], record["answers"]["answer_start"], strict=True)
+    answers = [{"text": text, "answer_start": start} for text, start in spans]
+    question = {"id": record["id"], "question": record["question"], "answers": answers}
+    passage = {"context": record["context"], "qas": [question]}
+    return {"title": record.get("title", ""), "paragraphs": [passage]}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,51 @@
+"""Make pairs of a question and a passage from a SQuAD file, to train a model that ranks passages and to test it.
+
+train.csv has each question with its own passage and with one other of the same article; rank.csv has it with up to 19
+others. Every eighth article is in rank.csv and not in train.csv.
+
+    .venv/bin/python examples/ranking.py train-v1.1.json.gz DIRECTORY
+"""
+
+import csv
+import json
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from minibert.files.text import read_whole
+
+Row = tuple[str, str, str]  # question, passage, label
+
+
+def main(source: str, directory: Path) -> None:
+    """Read SQuAD's JSON, plain or .gz, and write both tables. The draws are the same in every run."""
+    articles = json.loads(read_whole(source))["data"]
+    rng = random.Random(0)
+    to_train = [article for number, article in enumerate(articles) if number % 8]
+    write(directory / "train.csv", (row for article in to_train for row in pairs(article, 1, rng)))
+    write(directory / "rank.csv", (row for article in articles[::8] for row in pairs(article, 19, rng)))
+
+
+def pairs(article: dict[str, Any], wrong: int, rng: random.Random) -> Iterator[Row]:
+    """Each question of an article with its passage, and with `wrong` other passages or as many as there are."""
+    passages = [passage["context"] for passage in article["paragraphs"]]
+    for passage in article["paragraphs"]:
+        others = [other for other in passages if other != passage["context"]]
+        for question in passage["qas"]:
+            yield question["question"], passage["context"], "answers"
+            for other in rng.sample(others, min(wrong, len(others))):
+                yield question["question"], other, "does not"
+
+
+def write(path: Path, rows: Iterable[Row]) -> None:
+    """Write a table with a header."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("question", "passage", "label"), *rows])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,43 @@
+"""Measure how well a model ranks the passages of `examples/ranking.py`: the mean reciprocal rank of the right passage,
+and the share of questions for which it comes first.
+
+    .venv/bin/python examples/reciprocal_rank.py rank.csv ranked.jsonl
+
+ranked.jsonl: the answers of `python -m finetune predict` to rank.csv, in the same order.
+"""
+
+import csv
+import json
+import statistics
+import sys
+from collections import defaultdict
+
+
+def main(table: str, answers: str) -> None:
+    """Print both figures."""
+    ranks = [rank_of_right(passages) for passages in passages_by_question(table, answers).values()]
+    mean_reciprocal = statistics.fmean(1 / rank for rank in ranks)
+    first = statistics.fmean(rank == 1 for rank in ranks)
+    print(f"mean reciprocal rank {mean_reciprocal:.3f}, first {first:.3f}")
+
+
+def passages_by_question(table: str, answers: str) -> dict[str, list[tuple[float, str]]]:
+    """Of each passage of a question the probability that it answers it, and the label."""
+    found = defaultdict(list)
+    with open(table, encoding="utf-8", newline="") as rows, open(answers, encoding="utf-8") as lines:
+        for row, line in zip(csv.DictReader(rows), lines, strict=True):
+            probability = json.loads(line)["probabilities"]["answers"]
+            found[row["question"]].append((probability, row["label"]))
+    return found
+
+
+def rank_of_right(passages: list[tuple[float, str]]) -> int:
+    """The place of the right passage, from 1; among equals it comes last, as "does not" sorts above "answers"."""
+    labels = [label for _, label in sorted(passages, reverse=True)]
+    return 1 + labels.index("answers")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
