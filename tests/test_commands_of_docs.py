@@ -159,7 +159,7 @@ def test_commands_run_as_they_stand(
     for command in commands(page):
         if command not in NOT_RUN:
             assert run(shortened(command, page), monkeypatch) == 0, command
-    if page.name == "README.md":
+    if page.name in ("README.md", "using.md"):
         for kind, content in blocks(page):
             if kind == "python":
                 exec(content, {})

@@ -36,6 +36,11 @@ def test_the_version_is_written_once() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", minibert.__version__)
 
 
+def test_the_citation_names_this_version() -> None:
+    citation = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {minibert.__version__}\n" in citation
+
+
 def test_nobody_is_told_to_install_a_strangers_package() -> None:
     """On the public index `minibert` is not this project."""
     assert PYPROJECT["project"]["name"] == "minibert-by-hand"
