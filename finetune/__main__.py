@@ -5,10 +5,9 @@ from minibert.console import cli
 COMMANDS = {
     "text-classification": "classes or a score for texts or pairs: --model DIR --train reviews.csv --out DIR",
     "token-classification": "a tag for each word: --model DIR --train train.conll --out DIR",
-    "question-answering": "where in a passage the answer stands: --model DIR --train train.json --out DIR",
+    "question-answering": "where in a passage the answer is: --model DIR --train train.json --out DIR",
     "multiple-choice": "one of several answers: --model DIR --train train.jsonl --out DIR",
-    "evaluate": "figures of a model, or of answers in a file: evaluate DIR|--predictions FILE --data FILE "
-    "[--json FILE]",
+    "evaluate": "score a model, or answers in a file: evaluate DIR|--predictions FILE --data FILE [--json FILE]",
     "predict": "its answers, as JSON lines: predict DIR --input FILE|- --output FILE.jsonl|-",
 }
 

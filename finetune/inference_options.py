@@ -14,14 +14,14 @@ from minibert.errors import InputError
 from minibert.files.text import check_path, suffix
 
 DESCRIPTIONS = {
-    "evaluate": """Give the figures of a fine-tuned model on a file.
+    "evaluate": """Score a fine-tuned model on a file.
 
   python -m finetune evaluate runs/reviews --data test.csv --json figures.json
 
-Or those of answers that others gave: SQuAD's JSON of id and answer, else a class, a number, a choice or a tag a line.
+Or score answers of any system: SQuAD's JSON of ids and answers, or else a class, number, choice or tag per line.
 
   python -m finetune evaluate --predictions answers.json --data dev.json""",
-    "predict": """Give the answers of a fine-tuned model, one JSON object a line, in the order of the input.
+    "predict": """Write the answers of a fine-tuned model, one JSON object per line, in the order of the input.
 
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl
   echo "A fine place." | python -m finetune predict runs/reviews --input - --output -""",
@@ -38,7 +38,7 @@ NO_USE = {
         "the answers are there already",
     ),
 }
-LATER = "How files are read is the model's to say; with its directory before --help, its options are shown too."
+LATER = "Files are read as in training; put the model's directory before --help to see the options for that."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,13 @@ class UseOptions:
     """What both have in common."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a fine-tuned model's directory; it stands first"""
+    """a fine-tuned model's directory; it comes first"""
     data_options: DataOptions
     """how files are read"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one"""
+    """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """of matrix products; auto: bfloat16 where the machine multiplies it fast"""
+    """number format of matrix products; auto: bfloat16 if the machine multiplies it fast"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,9 @@ class EvaluateOptions(UseOptions):
     data: str
     """the labelled file"""
     on_bad_row: OnBadRow = "stop"
-    """a row that cannot be read or asked ends the command, or is left out of the figures, which is said"""
+    """a row that cannot be used ends the command, or is left out of the figures and reported"""
     json: str | None = None
-    """a file to write the figures to as well"""
+    """also write the figures to this file"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class PredictOptions(UseOptions):
     """A model's answers to a file."""
 
     input: str
-    """the file, with labels or without, or one text a line; -: standard input, lines of text or of JSON objects, with a --delimiter rows of a table"""  # noqa: E501
+    """the file, with or without labels, or one text per line; -: standard input, lines of text or JSON objects, or with --delimiter rows of a table"""  # noqa: E501
     output: str
     """the .jsonl file to write; -: standard output"""
 
@@ -82,15 +82,15 @@ class ScoreOptions:
     """Figures of answers that were given already."""
 
     predictions: str
-    """the answers: SQuAD's JSON, {"id": "answer"}; else one a line, in the order of the data: the class (of several, with commas between them), the number, the index of the choice, or the tag of each word"""  # noqa: E501
+    """the answers: SQuAD's JSON, {"id": "answer"}; otherwise one per line, in the order of the data: the class (several separated by commas), the number, the index of the choice, or the tag of each word"""  # noqa: E501
     data: str
     """the labelled file"""
     data_options: DataOptions
     """how it is read"""
     task: Literal["text-classification", "token-classification", "question-answering", "multiple-choice"] | None = None
-    """none: question-answering for .json, text-classification for .csv, .tsv and .jsonl, else token-classification"""
+    """if not given: question-answering for .json, text-classification for tables and .jsonl, otherwise tags"""
     json: str | None = None
-    """a file to write the figures to as well"""
+    """also write the figures to this file"""
 
 
 # What the name of a labelled file says of its task; any other is of tags.

@@ -52,62 +52,62 @@ class TrainingOptions:
     train: str
     """the training file"""
     dev: str | None = None
-    """the file to choose the best epoch on; without one a share of the training file is held out"""
+    """the file to choose the best epoch on; without it, a share of the training file is held out"""
     test: str | None = None
-    """a file to be scored once, at the end, with the checkpoint that was kept"""
+    """a file to score once, at the end, with the best epoch's model"""
     out: str
     """the directory that the run is written to"""
     resume: bool = False
-    """go on from the newest saved state"""
+    """continue from the newest saved state"""
     on_bad_row: OnBadRow = "stop"
-    """a row that cannot be read or asked ends the run, or is left out, which is said and listed in skipped.txt"""
+    """a row that cannot be used ends the run, or is skipped, reported, and listed in skipped.txt"""
     dev_share: cli.BetweenZeroAndOne = 0.1
-    """share of the training file that is held out where there is no --dev"""
+    """share of the training file that is held out if there is no --dev"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """replace the head that the model has from another task"""
+    """replace the head that the model has for another task"""
 
     epochs: cli.Count = 3
-    """times that the training file is gone through"""
+    """passes over the training file"""
     learning_rate: Annotated[float | None, cli.Range(above=0, high=1)] = None
-    """peak learning rate; none: 5e-5, with --lora-rank or --freeze-encoder 1e-3"""
+    """peak learning rate; if not given: 5e-5, or 1e-3 with --lora-rank or --freeze-encoder"""
     batch_size: cli.Count = 32
-    """examples in a step, over all processes"""
+    """examples per step, over all processes"""
     accumulate: cli.Count = 1
-    """micro-batches that each process makes of its part of a batch: less memory, the same gradient but for dropout"""
+    """micro-batches that each process splits its part of a batch into: less memory, same gradient except for dropout"""
     warmup_share: cli.ZeroToOne = 0.1
-    """share of the run in which the learning rate rises from 0; in the rest it falls linearly to 0"""
+    """share of the run in which the learning rate rises from 0; after that it falls linearly to 0"""
     weight_decay: cli.ZeroToOne = 0.01
-    """decoupled weight decay of matrices; biases and LayerNorm have none"""
+    """decoupled weight decay of matrices; biases and LayerNorm are exempt"""
     clip_norm: cli.NotNegative = 1.0
-    """largest norm of the whole gradient; 0: not clipped"""
+    """maximum norm of the whole gradient; 0: no clipping"""
     layer_decay: cli.AboveZeroToOne = 1.0
-    """the learning rate of each layer is that of the one above it times this"""
+    """learning rate of each layer, as a factor of that of the layer above it"""
     metric: str | None = None
-    """what the best epoch is chosen by; none: the task's usual one"""
+    """the figure that chooses the best epoch; if not given: the task's usual one"""
 
     freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """train the head alone, on features that the encoder computes once"""
+    """train only the head, on states that the encoder computes once"""
     lora_rank: Annotated[int | None, cli.Range(low=1)] = None
-    """train low-rank adapters of the attention in place of the encoder's weights, and merge them at the end"""
+    """train low-rank adapters of the attention instead of the encoder's weights, and merge them at the end"""
     lora_alpha: cli.Positive = 16.0
-    """an adapter counts alpha / rank times"""
+    """adapters are scaled by alpha / rank"""
     lora_targets: tuple[Literal["query", "key", "value"], ...] = ("query", "value")
     """the projections that get adapters"""
 
     seeds: Annotated[int, cli.Range(low=1, high=1000)] = 1
-    """train so often, with the seeds from --seed on; the lower median run is kept"""
+    """number of runs, with consecutive seeds from --seed; the lower median run is kept"""
     seed: int = 0
-    """decides the head's first weights, the order of the batches and dropout"""
+    """seed of the head's first weights, the order of batches, and dropout"""
     save_every: cli.Count = 1000
-    """steps between saved states; one is saved after each epoch in any case"""
+    """steps between saved states; one is also saved after each epoch"""
     save_seconds: cli.Positive = 120.0
-    """seconds of training after which a state is saved in any case"""
+    """seconds of training after which a state is saved at the latest"""
     log_every: cli.Count = 10
     """steps between lines in metrics.jsonl"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one"""
+    """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
+    """number format of matrix products; auto: bfloat16 if the machine multiplies it fast; float64 is for proofs"""
     data_options: DataOptions
     """how the task reads its files"""
 

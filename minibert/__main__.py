@@ -4,9 +4,9 @@ from minibert.console import cli
 
 COMMANDS = {
     "info": "architecture, parameters by part, vocabulary: python -m minibert info DIR",
-    "fill-mask": 'the likeliest words: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
-    "embed": "one vector a line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
-    "add-tokens": "words of one's own as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
+    "fill-mask": 'the most likely tokens: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
+    "embed": "one vector per line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
+    "add-tokens": "your own words as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
     "explore": 'a page that shows every step: python -m minibert explore DIR "text" ["second text"] --out page.html',
 }
 

@@ -29,9 +29,9 @@ RECIPES = ("fast", "paper")
 PROG = "python -m pretrain"
 DESCRIPTION = """Pretrain a BERT on text.
 
-  python -m pretrain --corpus pydocs --out runs/first                 5 minutes on the text that Python brings along
-  python -m pretrain --corpus my-texts/ --out runs/mine --minutes 30  on text of one's own
-  python -m pretrain --corpus my-texts/ --out runs/mine --resume      go on after an interruption
+  python -m pretrain --corpus pydocs --out runs/first                 5 minutes on Python's documentation
+  python -m pretrain --corpus my-texts/ --out runs/mine --minutes 30  on your own text
+  python -m pretrain --corpus my-texts/ --out runs/mine --resume      continue after an interruption
   python -m pretrain prepare --corpus my-texts/ --out data/mine       only the vocabulary and the token arrays
   python -m pretrain inspect --data data/mine                         what the model will be shown
   torchrun --nproc-per-node 2 -m pretrain ...                         the same, data-parallel
@@ -55,33 +55,33 @@ class PretrainOptions:
     """A whole pretraining run. Everything that decides the result stands here and is saved as `run.toml`."""
 
     out: str = ""
-    """the run's directory: the model, its figures and its curves go there"""
+    """the run's directory, for the model, its figures and its curves"""
     corpus: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="(this or --data is required)")] = ()
-    """pydocs (the text that Python and its packages bring along), or text files and directories: .txt or .jsonl, plain or .gz, a blank line between documents"""  # noqa: E501
+    """pydocs (the documentation that comes with Python and its packages), or text files and directories: .txt or .jsonl, plain or .gz, a blank line between documents"""  # noqa: E501
     data: str | None = None
-    """a directory of token arrays made by `prepare`, in place of --corpus"""
+    """a directory of token arrays made by `prepare`, instead of --corpus"""
     resume: bool = False
-    """go on from the newest saved state"""
+    """continue from the newest saved state"""
 
     model: str | None = None
-    """tiny, mini, small, medium, base or large, or the path of a config .json; mini where there is no --init"""
+    """tiny, mini, small, medium, base or large, or the path of a config .json; mini if there is no --init"""
     init: str | None = None
-    """a model directory to start from, in place of fresh weights; its config and its tokenizer are used"""
+    """a model directory to start from instead of fresh weights; its config and tokenizer are used"""
     recipe: str = "fast"
-    """fast, paper, or the path of a .toml file: defaults for the options below"""
+    """fast, paper, or the path of a .toml file: the defaults of the options below"""
 
     steps: Annotated[int | None, cli.Range(low=1)] = None
     """optimizer steps; or give --minutes"""
     minutes: Annotated[float | None, cli.Range(above=0)] = None
-    """minutes of training, without preparation, evaluation and saving; or give --steps"""
+    """minutes of training, not counting preparation, evaluation and saving; or give --steps"""
     seq_len: int | None = None
-    """tokens in a sequence, special ones included; in place of the recipe's phases"""
+    """tokens in a sequence, including special ones; replaces the recipe's phases"""
     phases: tuple[tuple[int, float], ...] = ((128, 1.0),)
     """sequence length and share of the run, for each phase"""
     batch_size: cli.Count = 64
-    """sequences in a step, over all processes"""
+    """sequences per step, over all processes"""
     accumulate: cli.Count = 1
-    """micro-batches that each process makes of its part of a batch: less memory, the same result"""
+    """micro-batches that each process splits its part of a batch into: less memory, the same result"""
 
     optimizer: Literal["adamw", "muon"] = "muon"
     """muon: Muon for the matrices of the blocks, AdamW for the rest"""
@@ -94,62 +94,62 @@ class PretrainOptions:
     eps: cli.AboveZeroToOne = 1e-8
     """AdamW's epsilon"""
     weight_decay: cli.ZeroToOne = 0.01
-    """decoupled weight decay of matrices; biases and LayerNorm have none"""
+    """decoupled weight decay of matrices; biases and LayerNorm are exempt"""
     clip_norm: cli.NotNegative = 1.0
-    """largest norm of the whole gradient; 0: not clipped"""
+    """maximum norm of the whole gradient; 0: no clipping"""
     warmup_share: cli.ZeroToOne = 0.05
     """share of the run in which the learning rate rises from 0"""
     decay_share: cli.ZeroToOne = 0.95
     """share of the run, at its end, in which it falls linearly to 0"""
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
-    """random: N(0, 0.02); neighbours: what the text tells beforehand, token frequencies, embeddings made of a token's neighbours, and heads that look at the words beside"""  # noqa: E501
+    """random: N(0, 0.02); neighbours: computed from the text, token frequencies, embeddings from a token's neighbours, and heads that attend to the words beside it"""  # noqa: E501
     dropout: Annotated[float, cli.Range(low=0, below=1)] = 0.0
-    """dropout while pretraining; the model's config.json keeps its own, for fine-tuning"""
+    """dropout during pretraining; the model's config.json keeps its own, for fine-tuning"""
     mask_rate: cli.BetweenZeroAndOne = 0.3
-    """share of the tokens chosen for prediction in training; evaluation always takes 0.15"""
+    """share of the tokens to predict in training; evaluation always uses 0.15"""
     whole_word_mask: bool = False
-    """choose whole words, not single pieces"""
+    """mask whole words, not single pieces"""
     word_segmenter: Segmenter | None = None
-    """jieba: with --whole-word-mask, cut Chinese into words, whose characters are then chosen together (extra zh)"""
+    """jieba: with --whole-word-mask, segment Chinese into words, whose characters are masked together (extra zh)"""
     pair_objective: PairObjective = "nsp"
-    """nsp: next-sentence prediction on pairs; sop: sentence order, of pairs that follow each other, half of them swapped; none: single segments, no pooler"""  # noqa: E501
+    """nsp: next-sentence prediction on pairs; sop: sentence order, on consecutive pairs, half of them swapped; none: single segments, no pooler"""  # noqa: E501
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
     short_share: cli.ZeroToOne = 0.1
-    """share of the sequences made shorter on purpose"""
+    """share of the sequences that are made shorter on purpose"""
 
     vocab_size: int = 8192
-    """tokens of the vocabulary that is trained on the corpus"""
+    """size of the vocabulary that is trained on the corpus, in tokens"""
     tokenizer_kind: Kind = "wordpiece"
-    """of the vocabulary that is trained: wordpiece (BERT's), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)"""
+    """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)"""
     lowercase: bool = True
-    """fold upper case and remove accents before that; --no-lowercase keeps both, as bpe always does"""
+    """lower-case the text and remove accents first; --no-lowercase keeps both, as bpe always does"""
     tokenizer: str | None = None
-    """a directory with a tokenizer to use in place of training one"""
+    """a directory with a tokenizer to use instead of training one"""
     sentence_per_line: bool = False
-    """each line of the corpus is one sentence; else sentences are split"""
+    """each line of the corpus is one sentence; otherwise text is split into sentences"""
     document_per_line: bool = False
-    """each line of a text file is a document; else a blank line ends one"""
+    """each line of a text file is a document; otherwise a blank line ends one"""
     text_field: str = "text"
     """the field of a .jsonl line that holds the text"""
 
     save_every: cli.Count = 500
-    """steps between saved states, the last two of which are kept"""
+    """steps between saved states; the last two are kept"""
     save_seconds: cli.Positive = 120.0
-    """seconds of training after which a state is saved in any case"""
+    """seconds of training after which a state is saved at the latest"""
     evaluations: cli.Count = 10
-    """evaluations on held-out documents over the run, the last one included"""
+    """evaluations on held-out documents during the run, including the last"""
     log_every: cli.Count = 10
     """steps between lines in metrics.jsonl"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one"""
+    """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """of matrix products; auto: bfloat16 where the machine multiplies it fast. float64 is for proofs"""
+    """number format of matrix products; auto: bfloat16 if the machine multiplies it fast; float64 is for proofs"""
     compile: Literal["auto", "yes", "no"] = "auto"
-    """torch.compile, for a GPU; it takes up to a minute and a C compiler. auto: where --minutes is 10 or more"""
+    """torch.compile, for a GPU; it takes up to a minute and needs a C compiler; auto: if --minutes is 10 or more"""
     seed: cli.Seed = 0
-    """decides fresh weights, pairs, masks and dropout"""
+    """seed of fresh weights, pairs, masks and dropout"""
 
     @property
     def nsp(self) -> bool:

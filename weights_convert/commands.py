@@ -18,17 +18,17 @@ from weights_convert.families import family_of
 from weights_convert.parity import verify
 from weights_convert.sentence_files import MODULES
 
-FROM_HF = """Turn a Hugging Face directory of a BERT, RoBERTa, DistilBERT or ALBERT into a model directory, heads too.
+FROM_HF = """Convert a Hugging Face directory (BERT, RoBERTa, DistilBERT, ALBERT) to a model directory, including heads.
 
   python -m weights_convert from-hf bert-base-uncased/ models/base
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
 
-Read are config.json; model.safetensors or pytorch_model.bin, whole or in shards (no code in them is run);
-tokenizer.json or vocab.txt, with the options and added tokens that lie beside it; of a sentence-transformers model,
-how it makes vectors of texts, which embed then does by default. The task is the one that config.json names. What became
-of every weight is printed: mapped, tied, dropped and why, newly initialised; and which files are not used."""
+It reads config.json; model.safetensors or pytorch_model.bin, whole or in shards (no code in them is run);
+tokenizer.json or vocab.txt, with the options and added tokens beside it; and from a sentence-transformers model how it
+makes vectors of texts, which embed then does by default. config.json names the task. The report says what became of
+every weight: mapped, tied, dropped and why, newly initialised; and which files are not used."""
 
-TO_HF = """Turn a model directory into one that transformers loads with from_pretrained, tokenizer included.
+TO_HF = """Convert a model directory to one that transformers loads with from_pretrained, including the tokenizer.
 
   python -m weights_convert to-hf runs/demo exported
   python -c 'import transformers; print(transformers.pipeline("fill-mask", "exported")("Return a [MASK]."))'"""
@@ -38,10 +38,10 @@ VERIFY = """Run the same batches through transformers and through minibert, and 
   python -m weights_convert verify bert-base-uncased/                        # converts it in memory
   python -m weights_convert verify bert-base-uncased/ models/base --dtype float64 --steps 100
 
-Compared are embeddings, every block's query, key, value, attention, feed-forward and output, the heads' logits, the
-loss, and the gradient of every parameter, on batches padded right, left and not at all. Where something differs, the
-first value that does is marked and a likely cause is named. Exit code 0 when all agree within the tolerances of
-docs/verification.md, 1 when not. float64 is the proof that the mathematics is the same; float32 is what people run."""
+It compares embeddings, every block's query, key, value, attention, feed-forward and output, the heads' logits, the
+loss, and the gradient of every parameter, on batches padded on the right, on the left, and not at all. If something
+differs, it marks the first value that does and names a likely cause. It exits with 0 if all agree within the tolerances
+of docs/verification.md, with 1 if not. float64 proves that the mathematics is the same; float32 is what people run."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class FromHfOptions:
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a Hugging Face directory, or (with the extra hub) a model's name on the hub"""
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
-    """the model directory to write; it must not be there"""
+    """the model directory to write; it must not exist"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """draw the weights of a head that config.json names and the weights lack, from a fixed seed"""
+    """draw a head that config.json names and the weights lack, from a fixed seed"""
 
 
 def from_hf_command(args: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ class ToHfOptions:
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory"""
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
-    """the Hugging Face directory to write; it must not be there"""
+    """the Hugging Face directory to write; it must not exist"""
 
 
 def to_hf_command(args: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ class VerifyOptions:
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """a file for the whole report as JSON"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one"""
+    """auto: a GPU if there is one"""
     seed: int = 0
     """of the batches' tokens, segments and targets"""
 

@@ -29,25 +29,25 @@ class TextDataOptions:
     task: ClassVar[str] = "text-classification"
 
     text_column: str = "text"
-    """the column of the text: a name, or a number from 1 with --no-header"""
+    """the column of the text: a name, or with --no-header a number from 1"""
     text_pair_column: str | None = None
-    """the column of the second text, where the examples are pairs"""
+    """the column of the second text, if the examples are pairs"""
     label_column: str = "label"
     """the column of the label: a word or a number"""
     delimiter: str | None = None
-    """what stands between two fields; none: a comma, in .tsv a tab"""
+    """what separates fields; if not given: a comma, in .tsv a tab"""
     header: bool = True
     """the first row names the columns"""
     quoting: tyro.conf.DisallowNone[bool | None] = None
-    """fields may stand in quotation marks; none: unless tabs stand between them"""
+    """fields may be in quotation marks; if not given: yes, unless tabs separate them"""
     regression: bool = False
-    """labels are numbers to be told, not classes"""
+    """labels are numbers to predict, not classes"""
     multi_label: bool = False
-    """any number of labels hold: between commas, as a list, or a list with a 1 or 0 for each"""
+    """any number of labels apply: separated by commas, as a list, or as a list of 1 or 0 for each"""
     label_separator: str | None = None
-    """what stands between labels; none: a comma"""
+    """what separates labels; if not given: a comma"""
     max_length: int | None = None
-    """tokens of a text or a pair, special ones included; what is longer is cut, the longer text of a pair first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+    """maximum tokens of a text or a pair, including special ones; the rest is cut off, of a pair from the longer text first; if not given: 128, or the model's positions if fewer"""  # noqa: E501
 
     @property
     def problem_type(self) -> str:
@@ -97,19 +97,19 @@ class TagDataOptions:
     task: ClassVar[str] = "token-classification"
 
     word_column: str | None = None
-    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; none: the first that does not merely count, in .jsonl tokens"""  # noqa: E501
+    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not just count, in .jsonl tokens"""  # noqa: E501
     tag_column: str | None = None
-    """the column of the tag; none: the last, in CoNLL-U upos, in .jsonl ner_tags"""
+    """the column of the tag; if not given: the last, in CoNLL-U upos, in .jsonl ner_tags"""
     layout: FileForm | None = None
-    """what is to be predicted: columns, running text with a sentence a line, or JSON lines; none: the file's name says it, or else all of the file (of standard input its first 1,000 lines)"""  # noqa: E501
+    """the form of what to predict: columns, running text with one sentence per line, or JSON lines; if not given: told by the file's name, or else by its content (of standard input the first 1,000 lines)"""  # noqa: E501
     scheme: Literal["auto", "iob1", "iob2", "bioes", "none"] = "auto"
-    """how tags spell entities; auto: the scheme that the file keeps to; none: they spell none, each is a class"""
+    """how tags spell entities; auto: the scheme that the file follows; none: they spell none, each tag is a class"""
     fix_tags: bool = False
-    """read impossible tag sequences as conlleval does, in place of refusing them"""
+    """read impossible tag sequences as conlleval does instead of refusing them"""
     max_length: Annotated[int | None, cli.Range(low=4)] = None
-    """tokens of a window, special ones included; a longer sentence has several; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+    """tokens of a window, including special ones; a longer sentence has several; if not given: 128, or the model's positions if fewer"""  # noqa: E501
     stride: Annotated[int | None, cli.Range(low=0)] = None
-    """tokens that two windows of a sentence share; none: a quarter of a window"""
+    """tokens that consecutive windows share; if not given: a quarter of a window"""
 
     def check(self) -> None:
         """Raises InputError: an option out of range."""
@@ -131,15 +131,15 @@ class QuestionDataOptions:
     task: ClassVar[str] = "question-answering"
 
     max_length: Annotated[int | None, cli.Range(low=8)] = None
-    """tokens of a window, question and special ones included; a longer passage has several; none: 384, or the model's positions where those are fewer"""  # noqa: E501
+    """tokens of a window, including the question and special ones; a longer passage has several; if not given: 384, or the model's positions if fewer"""  # noqa: E501
     stride: Annotated[int | None, cli.Range(low=0)] = None
-    """tokens of the passage that two windows share, half of what a long question leaves of a window at most; none: a third of a window"""  # noqa: E501
+    """tokens of the passage that consecutive windows share, at most half of what the question leaves of a window; if not given: a third of a window"""  # noqa: E501
     max_answer_length: cli.Count = 30
-    """tokens of an answer"""
+    """maximum tokens of an answer"""
     n_best: cli.Count = 5
-    """answers that `predict` writes for a question"""
+    """number of answers that `predict` writes for a question"""
     no_answer_threshold: Annotated[float | None, cli.Range()] = None
-    """left unanswered are questions whose no-answer score is above it; none: it is chosen on dev, where some have no answer"""  # noqa: E501
+    """questions with a no-answer score above this are left unanswered; if not given: chosen on dev, if some questions there have no answer"""  # noqa: E501
 
     def check(self) -> None:
         """Raises InputError: an option out of range."""
@@ -159,7 +159,7 @@ class ChoiceDataOptions:
     task: ClassVar[str] = "multiple-choice"
 
     max_length: Annotated[int | None, cli.Range(low=5)] = None
-    """tokens of a question with one of its choices, special ones included; what is longer is cut, the longer part first; none: 128, or the model's positions where those are fewer"""  # noqa: E501
+    """maximum tokens of a question with one of its choices, including special ones; the rest is cut off, from the longer part first; if not given: 128, or the model's positions if fewer"""  # noqa: E501
 
     def check(self) -> None:
         """Raises InputError: an option out of range."""

@@ -16,7 +16,7 @@ from minibert.files.text import is_open_already, read_texts
 from minibert.growing import Growth, grow_vocabulary
 from minibert.tokenizer import Tokenizer
 
-DESCRIPTION = """Make words of one's own field one token each, in the tokenizer and in the model.
+DESCRIPTION = """Make words of your own field one token each, in the tokenizer and in the model.
 
   python -m minibert add-tokens models/chinese models/medical --tokens 新冠病毒 高血压 脑梗塞
   python -m minibert add-tokens runs/demo models/mine --tokens words.txt
@@ -32,15 +32,15 @@ class AddTokensOptions:
     """Which model gets which words."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a model directory, of any class; it stays as it is"""
+    """a model directory of any class; it is not changed"""
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
-    """the model directory to write; it must not be there"""
+    """the model directory to write; it must not exist"""
     tokens: tuple[str, ...]
-    """words, or one UTF-8 file with one word a line"""
+    """words, or one UTF-8 file with one word per line"""
     init: Literal["mean", "random"] = "mean"
-    """what a new row begins as: the mean of the rows of the word's pieces, or drawn from N(0, initializer_range)"""
+    """first value of a new row: the mean of the rows of the word's pieces, or drawn from N(0, initializer_range)"""
     seed: int = 0
-    """decides what --init random draws"""
+    """seed of --init random"""
 
 
 def add_tokens_command(args: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from minibert.loading import load
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.memory import keep_freed_memory
 
-DESCRIPTION = """Turn texts, one a line, into vectors, one row a line.
+DESCRIPTION = """Turn texts, one per line, into vectors, one row per line.
 
   python -m minibert embed models/minilm --input texts.txt --output vectors.npy --normalize
   python -c 'import numpy; v = numpy.load("vectors.npy"); print(v[0] @ v[1])'      # the cosine of the first two texts
@@ -34,28 +34,28 @@ class EmbedOptions:
     """Which model turns which texts into what."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a model directory, of any class: its encoder is used"""
+    """a model directory of any class; its encoder is used"""
     input: Annotated[str, tyro.conf.arg(metavar="FILE")]
-    """a UTF-8 file with one text a line, plain or .gz, no table and no JSON; - is standard input"""
+    """a UTF-8 file with one text per line, plain or .gz, not a table or JSON; -: standard input"""
     output: Annotated[str, tyro.conf.arg(metavar="FILE.npy")]
-    """the .npy file to write; one that is there is replaced"""
+    """the .npy file to write; an existing one is replaced"""
     pooling: Literal["mean", "cls", "max"] | None = None
-    """mean: of the last block's states of all tokens, [CLS] and [SEP] among them; max: of each of their numbers the
-    largest; cls: the state of [CLS]. None: what the model was trained with, if its directory says so, or else mean"""
+    """mean: of the last block's states of all tokens, including [CLS] and [SEP]; max: the largest value in each of
+    their dimensions; cls: the state of [CLS]; if not given: what the model was trained with, if known, or else mean"""
     normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """bring every vector to the length 1, so that a dot product is the cosine; the default where the directory says
-    so"""
+    """scale every vector to length 1, so that a dot product is the cosine; the default if the model was trained
+    that way"""
     no_normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """leave every vector the length that it has"""
+    """leave every vector at its length"""
     batch_tokens: int = BATCH_TOKENS
-    """tokens at once, padding counted; texts of like length go together, a longer one goes alone. A GPU likes more"""
+    """tokens in a batch, including padding; texts of similar length share one. More is faster on a GPU"""
     max_length: int | None = None
-    """tokens of a text, [CLS] and [SEP] counted; what is more is cut. None: what the directory says, or else as many
-    as the model has positions"""
+    """maximum tokens of a text, including [CLS] and [SEP]; the rest is cut off; if not given: what the model was
+    trained with, if known, or else its number of positions"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one"""
+    """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """of weights and states; auto: bfloat16 where the machine multiplies it fast. Pooling and output are float32"""
+    """number format of weights and states; auto: bfloat16 if the machine multiplies it fast. The output is float32"""
 
 
 def embed_command(args: Sequence[str]) -> None:

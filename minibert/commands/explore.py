@@ -25,7 +25,7 @@ DESCRIPTION = """See inside a model: a page that shows every step of one forward
 
 Open the file in any browser: it needs no network and no server. It shows the embeddings, every block, the attention of
 every head, what the model answers and how the answer forms from block to block, what changes when a head is switched
-off, and which tokens the answer hangs on. Two texts become one pair, [CLS] A [SEP] B [SEP]."""
+off, and which tokens the answer depends on. Two texts become one pair, [CLS] A [SEP] B [SEP]."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class ExploreOptions:
     """Which model reads which text, and where the page goes."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a model directory, of any class; what needs a head that it lacks is left out of the page"""
+    """a model directory of any class; the page leaves out what needs a head that it lacks"""
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """the text; [MASK] stands for a token to be told"""
+    """the text, with [MASK] in place of a token to predict"""
     out: Annotated[str, tyro.conf.arg(metavar="FILE.html")]
-    """the page to write; one that is there is replaced"""
+    """the page to write; an existing one is replaced"""
     second: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SECOND")] = None
     """the second text of a pair"""
     compare: Annotated[str | None, tyro.conf.arg(metavar="DIR2")] = None
-    """a second model of the same shape: the page then shows where the two differ"""
+    """a second model of the same shape; the page then shows where the two differ"""
     max_tokens: int = MAX_TOKENS
-    """tokens, [CLS] and [SEP] counted; a longer text is refused, since the page grows with their square"""
+    """maximum tokens, including [CLS] and [SEP]; a longer text is refused, since the page grows with their square"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """also write what the page shows as JSON, not packed, for programs of one's own; large where the text is long"""
+    """also write what the page shows as JSON, not packed, for your own programs; large if the text is long"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one"""
+    """auto: a GPU if there is one"""
 
 
 def explore_command(args: Sequence[str]) -> None:

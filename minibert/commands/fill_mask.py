@@ -13,7 +13,7 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.loading import load
 from minibert.training.device import choose_device, choose_precision
 
-DESCRIPTION = 'Ask a model for the words behind [MASK]: fill-mask runs/demo "Return a [MASK] of tuples."'
+DESCRIPTION = 'Ask a model for the most likely tokens for [MASK]: fill-mask runs/demo "Return a [MASK] of tuples."'
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class FillMaskOptions:
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory"""
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """a text in which [MASK] stands for each token to be told"""
+    """a text with [MASK] in place of each token to predict"""
     top_k: int = 5
-    """how many answers for each [MASK]"""
+    """number of answers for each [MASK]"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one"""
+    """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """of matrix products; auto: bfloat16 where the machine multiplies it fast"""
+    """number format of matrix products; auto: bfloat16 if the machine multiplies it fast"""
 
 
 def fill_mask_command(args: Sequence[str]) -> None:

@@ -40,39 +40,37 @@ CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What decides the content of the arrays, and how many processes make them.
-
-    Raises InputError: an option has the wrong type or is out of range; the message names it.
-    """
+    """the content of the arrays, and how many processes make them"""  # --help shows it
 
     corpus: tuple[str, ...]
-    """pydocs, or files and directories of text."""
+    """pydocs, or files and directories of text"""
     text_field: str = "text"
-    """The field that holds the text in .jsonl files."""
+    """the field that holds the text in .jsonl files"""
     sentence_per_line: bool = False
-    """Each line is a sentence; else sentences are found, English and Chinese."""
+    """each line is a sentence; otherwise text is split into sentences, English and Chinese"""
     document_per_line: bool = False
-    """Each line of a text file is a document; else a blank line ends one."""
+    """each line of a text file is a document; otherwise a blank line ends one"""
     vocab_size: int = 8192
-    """Tokens in the vocabulary that is trained."""
+    """size of the vocabulary that is trained, in tokens"""
     tokenizer_kind: Kind = "wordpiece"
-    """Of the vocabulary that is trained: wordpiece (BERT), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)."""
+    """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)"""
     lowercase: bool = True
-    """Fold upper case; bpe keeps the text as it is."""
+    """lower-case the text; bpe keeps it as it is"""
     strip_accents: bool | None = None
-    """Remove accents; None: where lowercase does. bpe keeps the text as it is."""
+    """remove accents; if not given: as --lowercase; bpe keeps the text as it is"""
     chinese_chars: bool = True
-    """Make every Chinese character a word, as only wordpiece does."""
+    """make every Chinese character a word; wordpiece only"""
     tokenizer: str | None = None
-    """A directory with a tokenizer to use; then no vocabulary is trained."""
+    """a directory with a tokenizer to use instead of training one"""
     word_segmenter: Segmenter | None = None
-    """jieba: note which Chinese characters make one word, for whole-word masking (extra zh)."""
+    """jieba: note which Chinese characters form a word, for whole-word masking (extra zh)"""
     nsp: bool = True
-    """Pairs of segments will be made, so that each side needs two documents."""
+    """pairs of segments will be made, so training and evaluation need two documents each"""
     workers: int = 0
-    """Processes; 0: one for each core."""
+    """processes; 0: one per core"""
 
     def __post_init__(self) -> None:
+        """Raises InputError: an option has the wrong type or is out of range; the message names it."""
         if not self.corpus or not all(isinstance(path, str) and path for path in self.corpus):
             raise InputError("--corpus: expected pydocs, or one or more paths")
         if not self.text_field:

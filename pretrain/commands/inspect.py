@@ -26,27 +26,27 @@ class InspectOptions:
     """What is shown."""
 
     data: str
-    """a directory made by `prepare`, or the data/ of a run"""
+    """a directory made by `prepare`, or a run's data/"""
     count: cli.Count = 5
-    """how many pairs"""
+    """number of pairs"""
     start: cli.CountFromZero = 0
-    """the number of the first one in the run's order"""
+    """number of the first pair, in the run's order"""
     seq_len: Annotated[int, cli.Range(low=1, high=2**31 - 1)] = 128
-    """tokens in a sequence, special ones included"""
+    """tokens in a sequence, including special ones"""
     mask_rate: cli.BetweenZeroAndOne = 0.15
-    """share of the tokens chosen for prediction"""
+    """share of the tokens to predict"""
     short_share: cli.ZeroToOne = 0.1
-    """share of the sequences made shorter on purpose"""
+    """share of the sequences that are made shorter on purpose"""
     phase: cli.CountFromZero = 0
-    """which of the run's phases of sequence length, from 0; each draws anew"""
+    """which of the run's phases of sequence length, from 0; each has its own pairs and masks"""
     whole_word_mask: bool = False
-    """choose whole words, not single pieces"""
+    """mask whole words, not single pieces"""
     pair_objective: PairObjective = "nsp"
-    """nsp: half of the pairs have a B from elsewhere; sop: half are swapped; none: single segments"""
+    """nsp: half of the pairs have a B from another document; sop: half are swapped; none: single segments"""
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
     seed: cli.Seed = 0
-    """of pairs and masks; as in the run"""
+    """seed of pairs and masks, as in the run"""
 
 
 def inspect_command(args: Sequence[str]) -> None:

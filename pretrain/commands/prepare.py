@@ -25,7 +25,7 @@ class PrepareCommand:
     """The command line."""
 
     out: str
-    """the directory to write; it must not be there, or be empty"""
+    """the directory to write; it must not exist, or be empty"""
     options: Annotated[PrepareOptions, tyro.conf.arg(name="text and vocabulary")]
 
 
