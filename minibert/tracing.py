@@ -97,6 +97,7 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
         real = batch.attention_mask.flatten().nonzero().flatten()
         inputs["masked_positions"] = real if masked_positions is None else masked_positions
+    # Being watched has the last block compute all positions, where a head alone asks for some (see `fast.encoder`).
     with torch.no_grad(), watched(model) as calls:
         model(**inputs)
     return intermediates(model, calls)

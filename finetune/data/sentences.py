@@ -215,7 +215,7 @@ def sentences_of(
     rows: Iterable[Row], tally: Tally, fields: tuple[str, ...], *, what: str = ""
 ) -> Iterator[TaggedExample]:
     """The sentences of rows with a text or a list of words, and a list of tags where there are two fields; a text that
-    stands in no field is called `what` in messages. Errors as `read_tagged` and `read_sentences`."""
+    stands in no field is called `what` in messages. Errors as `read_sentences`."""
     return tally.made(rows, lambda row: _sentence(row, fields, what or f"field {fields[0]!r}"))
 
 

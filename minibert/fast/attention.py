@@ -14,9 +14,10 @@ class DotProductAttention(model.DotProductAttention):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Shapes as there."""
-        if type(self.dropout) is not Dropout or not is_bare(self.dropout):  # the kernel would not call it
+        is_own = is_ours(model.DotProductAttention.forward) and is_ours(self.probabilities)
+        if not (is_own and type(self.dropout) is Dropout and is_bare(self.dropout)):  # the kernel would call none of it
             return super().forward(query, key, value, mask)
-        dropped = self.dropout.p if self.training else 0.0
+        dropped = self.dropout.p if self.dropout.training else 0.0
         if query.device.type == "cpu" and (dropped or (query.requires_grad and query.dtype == torch.bfloat16)):
             # The fused kernel can't drop there, and its backward pass in bfloat16 takes several times as long as plain
             # matrix products (torch 2.13).
@@ -26,16 +27,14 @@ class DotProductAttention(model.DotProductAttention):
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropped)
 
 
-def filled_up(
-    key: Tensor, value: Tensor, mask: Tensor | None, multiple: int = 16
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def filled_up(key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Keys and values up to a multiple of 16, with a mask that hides what was added: (B, N, T, D) -> (B, N, T', D).
 
     The processor's fused kernel takes a query's scores 16 at a time, and those left over one by one (torch 2.13): of 15
     keys it needs three times as long as of 16.
     """
     length = key.size(-2)
-    added = -length % multiple
+    added = -length % 16
     if not added:
         return key, value, mask
     if mask is None:
@@ -53,3 +52,8 @@ def is_bare(module: nn.Module) -> bool:
         or module._backward_pre_hooks
         or "forward" in vars(module)
     )
+
+
+def is_ours(method: object) -> bool:
+    """Whether a method is minibert's own, and not one that was put in its place, for an object or a whole class."""
+    return getattr(method, "__globals__", {}).get("__name__", "").startswith("minibert.")

@@ -9,6 +9,7 @@ from minibert.errors import InputError
 
 def check_fields(instance: Any) -> None:
     """Raises InputError: a field of the dataclass has a value of another type, as `typed`."""
+    # JSON knows no dataclass types: 4.0 layers, "768" or true would otherwise fail far from here.
     for name, kind in get_type_hints(type(instance)).items():
         value = getattr(instance, name)
         typed(float(value) if isinstance(value, float) else value, kind, name)  # NumPy's float64 is a float as well

@@ -240,10 +240,9 @@ def in_running_text(texts: Sequence[str]) -> list[str]:
     return [text if UNSPACED.match(text) else f" {text}" for text in texts]
 
 
-def bert_normalizer(normalization: Normalization) -> normalizers.Normalizer:
+def bert_normalizer(given: Normalization) -> normalizers.Normalizer:
     """BERT's steps: control characters, Chinese ones as words, accents, case."""
-    each = normalization
-    return normalizers.BertNormalizer(each.clean_text, each.chinese_chars, each.strip_accents, each.lowercase)
+    return normalizers.BertNormalizer(given.clean_text, given.chinese_chars, given.strip_accents, given.lowercase)
 
 
 def albert_normalizer(normalization: Normalization, charsmap: bytes | None) -> normalizers.Normalizer:

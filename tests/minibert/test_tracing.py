@@ -166,18 +166,18 @@ def test_probabilities_are_those_of_the_written_out_attention(dtype: torch.dtype
     assert (record[place + "probabilities"][1, :, :, 7:] == 0).all()  # padding
 
 
-def status(model: Model) -> list[tuple[list[str], int]]:
+def held(model: Model) -> list[tuple[list[str], int]]:
     """What each module holds, and how many hooks."""
     return [(sorted(vars(module)), len(module._forward_hooks)) for module in model.modules()]
 
 
 def test_nothing_stays_on_the_modules() -> None:
     model = random_model("BertForPreTraining")
-    before = status(model)
+    before = held(model)
     trace(model, batch())
     with pytest.raises(IndexError):
         trace(model, batch(), masked_positions=torch.tensor([99]))
-    assert status(model) == before
+    assert held(model) == before
 
 
 def test_gradients_flow_through_a_watched_pass() -> None:
@@ -196,9 +196,9 @@ def test_gradients_flow_through_a_watched_pass() -> None:
 def test_every_preset_is_traced_by_documented_names_with_the_values_of_a_plain_pass(preset: str) -> None:
     config = PRESETS[preset].replace(vocab_size=TINY.vocab_size)
     model, given = BertForPreTraining(config, generator=seeded(0)).eval(), batch()
-    before = status(model)
+    before = held(model)
     record = trace(model, given)
-    assert status(model) == before
+    assert held(model) == before
     blocks = [f"blocks.{layer}{end}" for layer in range(config.num_hidden_layers) for end in ("", *DOTTED)]
     assert {name for name in record if name.startswith("blocks.")} == set(blocks)
     assert {re.sub(r"^blocks\.\d+", "blocks.{}", name) for name in record} <= documented_names()

@@ -16,7 +16,7 @@ from minibert.explore.what_if import states_without, what_if
 from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer import Batch, Tokenizer
 from tests.minibert.explore.conftest import A, B, random_model
-from tests.minibert.test_tracing import status
+from tests.minibert.test_tracing import held
 
 
 def hidden_of(model: Model, batch: Batch) -> Tensor:
@@ -69,9 +69,9 @@ def test_answers_are_those_of_the_model_without_the_head(tokenizer: Tokenizer) -
 
 def test_nothing_stays_on_the_model(tokenizer: Tokenizer) -> None:
     model = random_model("BertForPreTraining")
-    before, weights = status(model), copy.deepcopy(model.state_dict())
+    before, weights = held(model), copy.deepcopy(model.state_dict())
     make_record(model, tokenizer, A, B, name="x")
-    assert status(model) == before
+    assert held(model) == before
     assert all(parameter.grad is None for parameter in model.parameters())
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, weights[name])
@@ -79,13 +79,13 @@ def test_nothing_stays_on_the_model(tokenizer: Tokenizer) -> None:
 
 def test_nothing_stays_on_the_model_after_an_error(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = random_model("BertForPreTraining"), tokenizer(A, B)
-    before = status(model)
+    before = held(model)
     monkeypatch.setattr(type(model.encoder.blocks[1].feed_forward), "forward", lambda self, x: x / ())
     with pytest.raises(TypeError):
         what_if(model, batch, torch.zeros(1, 12, 24), [], [], progress=False)
     with pytest.raises(TypeError):
         saliency(model, batch, questions_about(model, tokenizer, batch), [0, 0, 0])
-    assert status(model) == before
+    assert held(model) == before
 
 
 def test_saliency_is_embedding_times_gradient(tokenizer: Tokenizer) -> None:

@@ -37,3 +37,20 @@ def test_it_drops_in_training() -> None:
     torch.manual_seed(8)
     got = accelerate(DotProductAttention(0.3)).train()(uniform, uniform, torch.eye(200)[None, None] * 200, None)
     assert float((got == 0).double().mean()) == pytest.approx(0.3, abs=0.01)
+
+
+def test_it_drops_where_its_dropout_alone_is_in_training() -> None:
+    """As those have it who ask a model several times for one answer (Gal & Ghahramani 2016, arXiv 1506.02142)."""
+    torch.manual_seed(8)
+    for attention in (DotProductAttention(0.3), accelerate(DotProductAttention(0.3))):
+        attention.eval().dropout.train()
+        got = attention(*torch.zeros(2, 1, 1, 200, 200), torch.eye(200)[None, None] * 200, None)
+        assert float((got == 0).double().mean()) == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["an object's", "the class's"])
+def test_other_probabilities_are_taken(monkeypatch: pytest.MonkeyPatch, everywhere: bool) -> None:
+    attention = accelerate(DotProductAttention(0.1)).eval()
+    value = torch.randn(1, 3, 5, 8, generator=seeded(4))
+    monkeypatch.setattr(DotProductAttention if everywhere else attention, "probabilities", lambda *_: torch.eye(5))
+    assert torch.equal(attention(value, value, value, None), value)

@@ -144,6 +144,22 @@ def test_nothing_in_a_block_is_bypassed(place: str, attach: Callable[[nn.Module,
     assert sizes == [(3, 11, 24)]
 
 
+@pytest.mark.parametrize("kind", [Bert, Block, SelfAttention, FeedForward, DotProductAttention])
+def test_nor_is_what_is_put_in_the_place_of_a_classs_own(
+    kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen, forward = accelerate(undropped("BertForPreTraining")), [], kind.forward
+
+    def listening(module: nn.Module, *given: object, **named: object) -> object:
+        seen.append("called")
+        return forward(module, *given, **named)
+
+    monkeypatch.setattr(kind, "forward", listening)
+    with torch.no_grad():
+        model(**inputs("BertForPreTraining"))
+    assert len(seen) == (1 if kind is Bert else TINY.num_hidden_layers)
+
+
 @pytest.mark.parametrize("attribute", ["register_full_backward_hook", "register_full_backward_pre_hook"])
 def test_a_backward_hook_has_all_positions_computed(attribute: str) -> None:
     encoder = accelerate(tiny_model("Bert"))

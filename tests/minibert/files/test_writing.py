@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from minibert.errors import InputError
-from minibert.files.writing import check_writable, clear_leftovers, new_directory, sha256, write_whole, written_whole
+from minibert.files.writing import (
+    BELONGING,
+    check_writable,
+    clear_leftovers,
+    new_directory,
+    sha256,
+    write_whole,
+    written_whole,
+)
+from minibert.tokenizer.directory import ALL_FILES
 from tests.helpers import contents, full_disk, refusal
 
 
@@ -127,6 +136,10 @@ def test_what_is_read_is_not_replaced(read: Path, output: str) -> None:
     reads = (None, str(read / "input.jsonl"), str(read / "model"))
     message = refusal(lambda: check_writable(read / output, reads=reads))
     assert message.startswith(f"{read / output}: would replace what is read ({read}/")
+
+
+def test_every_file_of_a_tokenizer_belongs_to_a_model_directory() -> None:
+    assert set(ALL_FILES) <= set(BELONGING)
 
 
 @pytest.mark.parametrize("output", ["new.jsonl", "model/mine.json", "model/new.json", "also/answers.jsonl"])
