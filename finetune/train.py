@@ -180,10 +180,9 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         if options.freeze_encoder:
             model.encoder.requires_grad_(False)
         elif options.lora_rank is not None:
-            generator = torch.Generator().manual_seed(options.seed + 1)
             add_adapters(
                 model, rank=options.lora_rank, alpha=options.lora_alpha, targets=options.lora_targets,
-                generator=generator,
+                generator=torch.Generator().manual_seed(options.seed + 1),
             )  # fmt: skip
 
     def with_frozen_states(self, part: Part) -> Part:

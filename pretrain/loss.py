@@ -4,7 +4,7 @@ Both are sums over what this process sees, divided by the counts of the whole gl
 gradients of any number of micro-batches and processes add up to those of one big batch.
 
 M' >= M rows of logits answer M labels: what comes after is filling (see `batches.batch`) and counts for nothing, nor
-does, on a GPU, a label that is `NO_LABEL`.
+does, on a GPU, a label that is `IGNORED`.
 """
 
 from typing import NamedTuple
@@ -17,29 +17,29 @@ from minibert.heads import PreTrainingLogits
 from pretrain.batches.batch import PretrainBatch
 
 
-class Sums(NamedTuple):
+class BatchSums(NamedTuple):
     """Sums over one batch; `nsp` is 0 for a model without the next-sentence head."""
 
     mlm: Tensor  # over the M chosen tokens
     nsp: Tensor  # over the B pairs
 
 
-def loss_sums(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> Sums:
+def loss_sums(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> BatchSums:
     """The losses of a model's answer, in float32 or wider: MLM logits (M', V), or with them NSP logits (B, 2)."""
     if isinstance(answer, PreTrainingLogits):
         nsp = summed_cross_entropy(answer.nsp, batch.next_sentence_labels)
-        return Sums(summed_cross_entropy(answer.mlm, batch.masked_labels), nsp)
+        return BatchSums(summed_cross_entropy(answer.mlm, batch.masked_labels), nsp)
     mlm = summed_cross_entropy(answer, batch.masked_labels)
-    return Sums(mlm, torch.zeros_like(mlm))
+    return BatchSums(mlm, torch.zeros_like(mlm))
 
 
-def right_answers(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> Sums:
+def right_answers(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> BatchSums:
     """How many of the chosen tokens, and of the pairs, have the right answer as the highest score."""
     mlm_logits = answer.mlm if isinstance(answer, PreTrainingLogits) else answer
     mlm = (mlm_logits[: len(batch.masked_labels)].argmax(-1) == batch.masked_labels).sum()
     if isinstance(answer, PreTrainingLogits):
-        return Sums(mlm, (answer.nsp.argmax(-1) == batch.next_sentence_labels).sum())
-    return Sums(mlm, torch.zeros_like(mlm))
+        return BatchSums(mlm, (answer.nsp.argmax(-1) == batch.next_sentence_labels).sum())
+    return BatchSums(mlm, torch.zeros_like(mlm))
 
 
 def predict(model: nn.Module, batch: PretrainBatch) -> Tensor | PreTrainingLogits:

@@ -230,8 +230,10 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
     Raises InputError: an unknown or impossible option, an unreadable recipe.
     """
     given = cli.given_options(args)
-    # The recipe must be known before the other options are read, since it gives their defaults.
-    defaults = {"out": tyro.MISSING, **read_recipe(given.get("--recipe") or "fast")}
+    # The recipe must be known before the other options are read, since it gives their defaults. One that is missing
+    # behind its option is the parser's to ask for.
+    recipe = "fast" if "--recipe" in args[-1:] else given.get("--recipe", "fast")
+    defaults = {"out": tyro.MISSING, **read_recipe(recipe)}
     # Of two options that exclude each other, one on the command line replaces the recipe's, whichever that sets.
     for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
                            ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip

@@ -33,7 +33,7 @@ from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PairPlan
 from pretrain.curves import draw_run
 from pretrain.evaluate import HeldOut, HeldOutFigures
-from pretrain.loss import Sums, loss_sums, predict
+from pretrain.loss import BatchSums, loss_sums, predict
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import PretrainModel, build_model, is_compiled, model_config, set_up
@@ -200,7 +200,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         if self.compiled:
             self.compile()
 
-    def new_pass(self) -> Callable[[PretrainBatch, Tensor], Sums]:
+    def new_pass(self) -> Callable[[PretrainBatch, Tensor], BatchSums]:
         """The forward and backward pass, of which nothing is captured as yet."""
         return backward_pass(self.model, device=self.device, precision=self.precision, compiled=self.compiled)
 
@@ -296,10 +296,8 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     def finish(self) -> None:
         if not self.processes.is_main:
             return
-        kept = self.model.config
-        self.model.config = self.published_config
+        self.model.config = self.published_config  # nothing more is computed
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
-        self.model.config = kept
         summary = self.summary()
         draw = partial(draw_run, metrics=self.run.metrics, report=self.say, heldout=self.heldout)
         drawn = draw_or_say(self.run.curves, draw, self.say)
@@ -331,11 +329,11 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         """On GPUs: the most memory of one, and which share of what they multiply at best the model's products were."""
         if self.device.type != "cuda":
             return {}  # measuring it takes seconds there
-        # Before the ceiling's matrices; with the memory of graphs.
+        # Before `measured_peak` has its large matrices; with the memory of graphs.
         figures: dict[str, float] = {"peak_gpu_bytes": torch.cuda.max_memory_reserved(self.device)}
         try:
-            ceiling = self.processes.world_size * measured_peak(self.precision.dtype, self.device)
-            figures["model_flops_utilization"] = self.progress.operations / self.progress.seconds / ceiling
+            peak = self.processes.world_size * measured_peak(self.precision.dtype, self.device)
+            figures["model_flops_utilization"] = self.progress.operations / self.progress.seconds / peak
         except RuntimeError as error:  # no room left beside the model
             self.say(f"model_flops_utilization: not measured: {str(error).splitlines()[0]}")
         return figures
@@ -343,7 +341,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
 
 def backward_pass(
     model: PretrainModel, *, device: torch.device, precision: Precision, compiled: bool = False
-) -> Callable[[PretrainBatch, Tensor], Sums]:
+) -> Callable[[PretrainBatch, Tensor], BatchSums]:
     """The forward and backward pass of a micro-batch, as a function of it and of the counts of the global batch, both
     on the CPU. It adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own and returns the sums,
     detached. On a GPU its kernels are captured.
@@ -352,16 +350,16 @@ def backward_pass(
     """
     compute = torch.compile(losses, dynamic=True) if compiled else losses
 
-    def backward(batch: PretrainBatch, counts: Tensor) -> Sums:
+    def backward(batch: PretrainBatch, counts: Tensor) -> BatchSums:
         with precision.autocast():
             sums = compute(model, batch)
         (sums.mlm / counts[0] + sums.nsp / counts[1]).backward()
-        return Sums(sums.mlm.detach(), sums.nsp.detach())
+        return BatchSums(sums.mlm.detach(), sums.nsp.detach())
 
     return graphed(backward, device)
 
 
-def losses(model: PretrainModel, batch: PretrainBatch) -> Sums:
+def losses(model: PretrainModel, batch: PretrainBatch) -> BatchSums:
     """The loss sums of a batch."""
     return loss_sums(predict(model, batch), batch)
 

@@ -1,5 +1,5 @@
-"""The programs of examples/, run as docs/finetuning.md runs them, on a small file of SQuAD's form; and what
-docs/family.md names.
+"""The programs of examples/, run as docs/finetuning.md runs them, on a small file of SQuAD's form; what docs/family.md
+names; and the files that any page names.
 """
 
 from __future__ import annotations
@@ -165,6 +165,16 @@ def test_reviews_are_split_by_class_and_their_texts_are_the_corpus(
     assert corpus == [text for _, text in parts["train"]]
     run("reviews.py", "reviews.csv", "1")
     assert Path("train.txt").read_text(encoding="utf-8").split() != " ".join(corpus).split()
+
+
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_files_that_a_page_names_are_there(page: Path) -> None:
+    """A name alone is of a file in the folder that was named last. Earlier files and a user's are said to be such."""
+    folder = REPOSITORY
+    for name in re.findall(r"`([\w/]+\.py)`(?! of commit | that lies there)", page.read_text(encoding="utf-8")):
+        if "/" in name:
+            folder = (REPOSITORY / name).parent
+        assert (folder / Path(name).name).is_file(), f"{page.name} names {name}, which is not in {folder}"
 
 
 FAMILY = REPOSITORY / "docs" / "family.md"

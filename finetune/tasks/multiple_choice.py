@@ -58,6 +58,7 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         return np.split(to_numpy(logits), ends[:-1])
 
     def metrics(self, examples: Sequence[ChoiceExample], predictions: Sequence[Scores]) -> dict[str, float]:
+        """The share of questions answered right."""
         right = [scores.argmax() == example.answer for example, scores in zip(examples, predictions, strict=True)]
         return {"accuracy": float(np.mean(right))}
 

@@ -29,7 +29,7 @@ def parse(
     def refuse(event: _errors.ParseErrorEvent) -> None:
         raise InputError(f"{complaint(event, args, [*options_of(parser_options)])} (see {prog} --help)")
 
-    config = (tyro.conf.OmitArgPrefixes,)
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff)
     try:
         with _errors.on_parse_error(refuse):
             found = tyro.cli(parser_options, args=args, prog=prog, description=description, config=config)

@@ -27,13 +27,9 @@ from pretrain.batches.pairs import PairOptions, PairPlan
 # The number of masked positions is rounded up to a multiple of this. It differs from batch to batch, and on a processor
 # every new size of a matrix product has its kernel built anew: a tenth of a step of a small BERT.
 MASKED_MULTIPLE = 64
-# On a GPU a pass is recorded for each shape (`minibert.fast.cuda_graphs`), so there should be few: T is a multiple of
+# On a GPU a pass is captured for each shape (`minibert.fast.cuda_graphs`), so there should be few: T is a multiple of
 # an eighth of the longest, and the number of masked positions of a 64th of all.
 LENGTHS, MASKED_COUNTS = 8, 64
-
-
-# Where labels are filled up too, for a GPU: what is not asked.
-NO_LABEL = IGNORED
 
 
 class PretrainBatch(NamedTuple):
@@ -43,14 +39,14 @@ class PretrainBatch(NamedTuple):
     token_type_ids: Tensor  # (B, T) int64
     attention_mask: Tensor | None  # (B, T) bool, True at real tokens; None when nothing is padded
     masked_positions: Tensor  # (M',) int64, flat: b·T + t; what comes after the first M only fills up to M'
-    masked_labels: Tensor  # (M,) int64, the tokens that stood there; of few shapes (M',), filled up with `NO_LABEL`
+    masked_labels: Tensor  # (M,) int64, the tokens that stood there; of few shapes (M',), filled up with `IGNORED`
     next_sentence_labels: Tensor  # (B,) int64, 0: B follows A, 1: it does not
     lengths: Tensor  # (B,) int64, the real tokens of each sequence, special tokens included
 
     @property
     def masked(self) -> int:
         """M: the tokens that are asked for."""
-        return int((self.masked_labels != NO_LABEL).sum())
+        return int((self.masked_labels != IGNORED).sum())
 
     @property
     def tokens(self) -> int:
@@ -91,7 +87,7 @@ class Examples:
         filling = np.zeros(-len(positions) % multiple, np.int64)
         labels = self.ids[self.asked]
         if few_shapes:
-            labels = np.concatenate([labels, filling + NO_LABEL])
+            labels = np.concatenate([labels, filling + IGNORED])
         real = np.arange(self.ids.shape[1]) < self.lengths[:, None]
         return PretrainBatch(
             input_ids=torch.from_numpy(self.seen),

@@ -61,6 +61,8 @@ def read_documents(
 def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_per_line: bool = False) -> None:
     """Checks a corpus without reading it: InputError names the path that is missing, empty or without text, or an
     option for files of another kind than there are."""
+    if not text_field:
+        raise InputError("--text-field: empty, expected the name of the field that holds the text")
     given = [entry for entry in corpus if entry != EMBEDDED]
     for entry in given:
         path = Path(entry)

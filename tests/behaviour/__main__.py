@@ -76,7 +76,7 @@ def _record(options: argparse.Namespace) -> int:
                 records.write(options.out, name, entries)
     finally:
         shutil.rmtree(base)
-    records.write(options.out, records.MACHINE, records.runtime())
+    records.write(options.out, records.MACHINE, records.machine())
     print(f"{len(picked) - failures} of {len(picked)} cases recorded, in {time.monotonic() - started:.0f} s")
     return int(bool(failures))
 

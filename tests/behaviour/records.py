@@ -63,7 +63,7 @@ def of_content(name: str, content: Any) -> Any:
     return dict(enumerate(content, 1)) if isinstance(content, list) else content
 
 
-def runtime() -> dict[str, str]:
+def machine() -> dict[str, str]:
     """What decides the numbers beside the code, and of which commit that is."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True)
     return {"torch": torch.__version__, "python": platform.python_version(), "processor": processor_name(),

@@ -394,12 +394,12 @@ def test_a_pipe_is_written_into_and_a_link_stays_one(
     (tmp_path / "x.txt").write_text("the cat\n")
     (tmp_path / "file").write_text("earlier")
     (tmp_path / "link").symlink_to("file")
-    data_options, writing = os.pipe()
+    reading, writing = os.pipe()
     for output in (tmp_path / "link", f"/dev/fd/{writing}"):
         args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", output)
         assert run_here(monkeypatch, *args) == 0
     os.close(writing)
-    with open(data_options, encoding="utf-8") as pipe:
+    with open(reading, encoding="utf-8") as pipe:
         assert [json.loads(line)["text"] for line in pipe] == ["the cat"]
     assert (tmp_path / "link").is_symlink()
     assert [answer["text"] for answer in lines(tmp_path / "file")] == ["the cat"]

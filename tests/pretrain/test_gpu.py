@@ -11,10 +11,11 @@ from torch.utils._pytree import tree_map_only
 
 from minibert import checkpoint
 from minibert.config import BertConfig
+from minibert.fast.cross_entropy import IGNORED
 from minibert.fast.cuda_graphs import Graphed
 from minibert.heads import BertForPreTraining
 from minibert.training.device import choose_precision
-from pretrain.batches.batch import NO_LABEL, PretrainBatch
+from pretrain.batches.batch import PretrainBatch
 from pretrain.options import parse_options
 from pretrain.train import Pretraining, backward_pass, train
 
@@ -33,7 +34,7 @@ def batch(seed: int, masked: int, *, filled: bool) -> PretrainBatch:
     mask[3, 9:] = False
     positions = torch.zeros(64, dtype=torch.long)
     positions[:masked] = torch.randperm(48, generator=draw)[:masked]
-    labels = torch.full((64,), NO_LABEL)
+    labels = torch.full((64,), IGNORED)
     labels[:masked] = torch.randint(5, 50, (masked,), generator=draw)
     return PretrainBatch(
         input_ids=torch.randint(5, 50, (4, 16), generator=draw),

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from minibert.heads import BertForMaskedLM, BertForPreTraining, PreTrainingLogits
 from pretrain.batches.batch import PretrainBatch
 from pretrain.loss import (
-    Sums,
+    BatchSums,
     loss_sums,
     predict,
     right_answers,
@@ -112,11 +112,11 @@ def test_the_sums_of_micro_batches_add_up_to_those_of_the_batch(
             lengths=lengths[low:high],
         )
 
-    def sums(part: PretrainBatch) -> Sums:
+    def sums(part: PretrainBatch) -> BatchSums:
         return loss_sums(predict(model, part), part)
 
     parts = [sums(part(low, high)) for low, high in ((0, 1), (1, 4), (4, 6))]
-    for name, wanted, *found in zip(Sums._fields, sums(part(0, 6)), *parts, strict=True):
+    for name, wanted, *found in zip(BatchSums._fields, sums(part(0, 6)), *parts, strict=True):
         assert_close(torch.stack(found).sum(), wanted, rtol=0, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from minibert.fast.cross_entropy import IGNORED
 from minibert.tokenizer import Tokenizer
 from pretrain.arrays.shards import TokenArrays
-from pretrain.batches.batch import MASKED_MULTIPLE, NO_LABEL, BatchMaker, Examples, Prefetcher, PretrainBatch
+from pretrain.batches.batch import MASKED_MULTIPLE, BatchMaker, Examples, Prefetcher, PretrainBatch
 from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PAIR, PairObjective, PairOptions, PairPlan
 from tests.helpers import arrays_of
@@ -193,7 +194,7 @@ def test_for_a_gpu_masked_positions_are_a_multiple_of_a_64th_of_all() -> None:
 def test_for_a_gpu_labels_are_filled_up_too() -> None:
     """A batch is then of few shapes altogether, and still tells how many tokens it asks for."""
     examples = side_by_side(([2, 10, 11, 3], [0] * 4, [1, 2], False))
-    assert examples.batch(few_shapes=True).masked_labels.tolist() == [10, 11] + [NO_LABEL] * (MASKED_MULTIPLE - 2)
+    assert examples.batch(few_shapes=True).masked_labels.tolist() == [10, 11] + [IGNORED] * (MASKED_MULTIPLE - 2)
     assert examples.batch(few_shapes=True).masked == 2
 
 

@@ -62,6 +62,7 @@ def test_each_line_may_be_a_document(tmp_path: Path) -> None:
         (["pydocs"], {"text_field": "body"}, "--text-field body has no effect here"),
         (["."], {"text_field": "body"}, ""),
         (["c.txt", "a.jsonl"], {"text_field": "body"}, ""),
+        (["c.txt"], {"text_field": ""}, "--text-field: empty, expected the name of the field that holds the text"),
     ],
 )
 def test_options_for_files_of_another_kind_are_refused(
