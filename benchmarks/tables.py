@@ -13,8 +13,7 @@ from benchmarks.runner import OURS, Run
 from minibert.errors import InputError
 from minibert.files.writing import write_whole
 
-NOT_MEASURED = "not measured"
-Found = Sequence[tuple[tuple[str, ...], dict[str, Any] | None]]  # a row's first cells, and its results
+Found = Sequence[tuple[tuple[str, ...], dict[str, Any] | None]]  # a row's first cells; its results, if it was run
 Row = Callable[[dict[str, Any]], list[str]]  # a results file -> the other cells
 
 
@@ -35,20 +34,17 @@ def put_tables(path: Path, tables: dict[str, list[str]]) -> None:
 
 
 def markdown(head: Sequence[str], found: Found, row: Row) -> list[str]:
-    """Table and machine; nothing where none of its comparisons was run.
+    """A row for each comparison that was run, and the machine; nothing where none was.
 
     Raises InputError: the comparisons are of several machines.
     """
-    measured = [content for _, content in found if content is not None]
+    measured = [(cells, content) for cells, content in found if content is not None]
     if not measured:
         return []
-    machines = {common_machine(content["machine"]) for content in measured}
+    machines = {common_machine(content["machine"]) for _, content in measured}
     if len(machines) > 1:
         raise InputError(f"the results of one table are of several machines: {'; '.join(sorted(machines))}")
-    lines = [list(head), ["---"] * len(head)]
-    for cells, content in found:
-        rest = [NOT_MEASURED] * (len(head) - len(cells)) if content is None else row(content)
-        lines.append([*cells, *rest])
+    lines = [list(head), ["---"] * len(head), *([*cells, *row(content)] for cells, content in measured)]
     return [*(f"| {' | '.join(line)} |" for line in lines), "", f"{machines.pop()}."]
 
 

@@ -40,16 +40,15 @@ def test_a_row_of_pretraining() -> None:
     ]  # fmt: skip
 
 
-def test_a_row_of_encoding_and_one_that_was_not_measured() -> None:
+def test_a_row_of_encoding_and_none_for_what_was_not_measured() -> None:
     figures = {"single_seconds": 0.002, "peak_memory": 3e6, "operations": 1.0, "pass_seconds": 1.0, "ceiling": 2.0}
     runs = [run("ours", 0, texts_per_second=30.0, **figures), run("onnxruntime", 0, texts_per_second=20.0, **figures)]
     lines = encode_table(
         [(("onnxruntime", "float32"), {"machine": MACHINE, "runs": runs}), (("other", "float32"), None)]
     )
-    assert lines[2:4] == [
-        "| onnxruntime | float32 | 30 | 20 | 1.50 | 2.00 / 2.00 | 3 / 3 | 50% / 50% | 0.500000 / 0.500000 |",
-        "| other | float32 |" + 7 * " not measured |",
-    ]
+    assert lines[2:] == [
+        "| onnxruntime | float32 | 30 | 20 | 1.50 | 2.00 / 2.00 | 3 / 3 | 50% / 50% | 0.500000 / 0.500000 |", "", LINE,
+    ]  # fmt: skip
 
 
 def test_each_learning_rate_of_the_loop_has_a_row() -> None:
