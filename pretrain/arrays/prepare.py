@@ -40,10 +40,7 @@ CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What decides the content of the arrays, and how many processes make them.
-
-    Raises InputError: an option has the wrong type or is out of range; the message names it.
-    """
+    """What decides the content of the arrays, and how many processes make them."""
 
     corpus: tuple[str, ...]
     """pydocs, or files and directories of text."""
@@ -73,6 +70,7 @@ class PrepareOptions:
     """Processes; 0: one for each core."""
 
     def __post_init__(self) -> None:
+        """Raises InputError: an option has the wrong type or is out of range; the message names it."""
         if not self.corpus or not all(isinstance(path, str) and path for path in self.corpus):
             raise InputError("--corpus: expected pydocs, or one or more paths")
         if not self.text_field:
