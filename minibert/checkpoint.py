@@ -137,6 +137,7 @@ def read_description(directory: Path) -> Description:
     path = directory / CONFIG
     try:
         fields = json.loads(read_small(path))
+        json.dumps(fields, ensure_ascii=False).encode()  # fails where JSON spells half a surrogate pair
     except (FileNotFoundError, NotADirectoryError):
         unfinished = (directory / "state").is_dir()
         hint = "an unfinished run: go on with --resume" if unfinished else f"not a model directory: it has no {CONFIG}"

@@ -95,9 +95,9 @@ def test_help_says_of_each_option_that_it_is_required_or_its_default(
 ) -> None:
     with pytest.raises(SystemExit):
         main_of(words[0], monkeypatch, *words[1:], "--help")()
-    shown = capsys.readouterr().out
-    assert "Raises" not in shown  # a docstring that is not meant for users
-    told = re.split(r"\n  (?=--\w|\[?[A-Z_]+\]? )", shown.replace("-h, --help", ""))[1:]
+    shown = capsys.readouterr().out.replace("-h, --help", "")
+    assert "Raises" not in shown
+    told = re.split(r"\n  (?=--\w|\[?[A-Z_]+\]? )", shown)[1:]
     told = [" ".join(option.split()) for option in told]
     assert [option.split()[0] for option in told if "required)" in option] == REQUIRED[words]
     for option in told:

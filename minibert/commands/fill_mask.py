@@ -44,8 +44,9 @@ def fill_mask_command(args: Sequence[str]) -> None:
         raise InputError(f"{options.directory}: a {type(model).__name__} has no masked-LM head")
     if not 1 <= options.top_k <= tokenizer.vocab_size:
         raise InputError(f"--top-k must be from 1 to {tokenizer.vocab_size}, not {options.top_k}")
-    with choose_precision(options.dtype, device).autocast():
-        answers = fill_mask(model, tokenizer, options.text, top_k=options.top_k)
+    precision = choose_precision(options.dtype, device)
+    with precision.autocast():
+        answers = fill_mask(model.to(precision.parameter_dtype), tokenizer, options.text, top_k=options.top_k)
     print(options.text)
     mask = tokenizer.special_tokens.mask
     for number, best in enumerate(answers, start=1):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import make_dataclass
 from itertools import pairwise
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import tyro
 from docstring_parser import parse_from_object
@@ -52,7 +52,8 @@ def in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[s
         kind, default = kinds[field.name], defaults.get(field.name, field.default)
         if dataclasses.is_dataclass(default):
             kind = Annotated[type(default), tyro.conf.arg(name=field.name.removesuffix("_options"))]
-        kind = Annotated[kind, tyro.conf.arg(help=meanings.get(field.name))]
+        else:  # a dataclass says itself what it is
+            kind = Annotated[kind, tyro.conf.arg(help=meanings.get(field.name))]
         fields[group_of.get(field.name, "")].append((field.name, kind, dataclasses.field(default=default)))
     for group in groups:
         part = make_dataclass(group, fields[group], kw_only=True, namespace={"__doc__": ""})
@@ -67,7 +68,7 @@ def options_of(options: type[Any]) -> Iterator[str]:
         kind = get_args(annotated)[0] if notes else annotated
         if dataclasses.is_dataclass(kind):
             yield from options_of(kind)  # type: ignore[arg-type]  # it is a class
-        elif tyro.conf.Positional not in notes:
+        elif tyro.conf.Positional not in notes and get_origin(kind) is not ClassVar:
             yield option_name(name)
             if (kind is bool or tyro.conf.DisallowNone in notes) and tyro.conf.FlagCreatePairsOff not in notes:
                 yield option_name(f"no_{name}")
@@ -94,7 +95,7 @@ def complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
             reason = " ".join(event.message.partition("Got errors:")[0].split()).rstrip(".")
             return f"Error parsing {_shown(event.argument)}: {reason}"
     surplus = event.tokens[0]
-    flags = [arg for arg, after in pairwise([*args, ""]) if surplus in (after, arg.partition("=")[2])]
+    flags = [arg for arg, after in pairwise([*args, ""]) if surplus and surplus in (after, arg.partition("=")[2])]
     flag = next((option_name(arg) for arg in flags if arg.startswith("--")), None)
     return f"unexpected {surplus!r}" + (f": {flag} takes no value" if flag else "")
 

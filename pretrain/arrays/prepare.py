@@ -40,7 +40,7 @@ CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """the content of the arrays, and how many processes make them"""  # --help shows it
+    """What decides the content of the arrays, and how many processes make them."""
 
     corpus: tuple[str, ...]
     """pydocs, or files and directories of text"""

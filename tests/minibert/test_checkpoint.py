@@ -297,6 +297,12 @@ def test_labels_and_problem_type_stand_in_the_config(classifier_directory: Path)
     assert fields["problem_type"] == "single_label_classification"
 
 
+def test_a_label_of_half_a_surrogate_pair_is_refused(classifier_directory: Path) -> None:
+    edit_config(classifier_directory, labels=["bad", "fair", "\ud800"])
+    expected = f"{classifier_directory / 'config.json'}: no readable JSON ('utf-8' codec can't encode character "
+    assert refusal(lambda: checkpoint.load(classifier_directory)).startswith(expected)
+
+
 def test_labels_that_contradict_the_weights_are_refused(classifier_directory: Path) -> None:
     edit_config(classifier_directory, labels=["bad", "good"])
     assert refusal(lambda: checkpoint.load(classifier_directory)) == (

@@ -61,6 +61,17 @@ def test_fill_mask_numbers_several_masks(
     ]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_fill_mask_takes_weights_of_other_formats_than_it_computes_in(
+    dtype: str, opinionated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, tokenizer = checkpoint.load(opinionated)
+    model.half().encoder.embeddings.double()
+    checkpoint.save(model, tokenizer, opinionated)
+    assert run(monkeypatch, "fill-mask", str(opinionated), "The [MASK]", "--top-k", "1", "--dtype", dtype) == 0
+    assert capsys.readouterr().out.split()[-1] == "dog"
+
+
 def test_fill_mask_gives_five_answers_by_default(
     opinionated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import tyro
@@ -25,6 +25,8 @@ from tests.helpers import REPOSITORY, refusal
 @dataclass(frozen=True)
 class Options:
     """Two fields of a command."""
+
+    kind: ClassVar[str] = "no option"
 
     place: tyro.conf.Positional[str]
     """where to look"""
@@ -97,11 +99,17 @@ class Walk:
     """how it goes"""
 
 
-def test_a_default_that_is_a_dataclass_has_its_fields_as_options() -> None:
-    args = ("--name", "w", "--steps", "3", "--no-resume")
+def test_a_default_that_is_a_dataclass_has_its_fields_as_options(capsys: pytest.CaptureFixture[str]) -> None:
     defaults = {"options": Options("here", 5, resume=True)}
-    walk = cli.parse(Walk, args, prog="walk", description="Walk.", defaults=defaults)
-    assert walk == Walk("w", Options("here", 3, resume=False))
+
+    def parse(*args: str) -> Walk:
+        return cli.parse(Walk, args, prog="walk", description="Walk.", defaults=defaults)
+
+    assert parse("--name", "w", "--steps", "3", "--no-resume") == Walk("w", Options("here", 3, resume=False))
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert "Two fields of a command." in shown and "how it goes" not in shown
 
 
 def test_what_must_be_given_is_required_whether_the_class_or_the_defaults_say_so(
@@ -134,6 +142,8 @@ def test_what_must_be_given_is_required_whether_the_class_or_the_defaults_say_so
             "invalid choice 'cdua' for argument '--device'. Expected one of ('cpu', 'cuda'): did you mean cuda?",
         ),
         (("here", "there"), "unexpected 'there'"),
+        (("here", "--steps", "3", ""), "unexpected ''"),
+        (("here", "--kind", "3"), "unknown option --kind"),
         (("here", "--resume", "false"), "unexpected 'false': --resume takes no value"),
         (("here", "--resume=false"), "unexpected 'false': --resume takes no value"),
         ((), "STR is missing"),
