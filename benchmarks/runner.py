@@ -105,7 +105,7 @@ def workplace(results: str | None, settings: Mapping[str, Any]) -> Iterator[Path
     directory = Path(results).with_suffix(".work")
     check_writable(Path(results))
     if directory.exists() and not (directory / MARK).is_file():
-        raise InputError(f"{directory}: is there already, and no benchmark made it; give --json another place")
+        raise InputError(f"{directory}: already exists, and no benchmark made it; give --json another place")
     told = json.dumps(settings, sort_keys=True)
     if directory.exists() and (directory / MARK).read_text(encoding="utf-8") != told:
         raise InputError(

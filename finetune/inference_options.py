@@ -35,7 +35,7 @@ NO_USE = {
     ),
     "evaluate --predictions": dict.fromkeys(
         ("--max-length", "--stride", "--max-answer-length", "--n-best", "--no-answer-threshold", "--layout"),
-        "the answers are there already",
+        "the answers already exist",
     ),
 }
 LATER = "Files are read as in training; put the model's directory before --help to see the options for that."
@@ -112,7 +112,7 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options
     prog = f"python -m finetune {command}"
     if not args or args[0].startswith("-"):
         if args and args[0] not in ("-h", "--help"):
-            raise InputError(f"the model's directory is missing: it stands before {args[0]} (see {prog} --help)")
+            raise InputError(f"the model's directory is missing: it comes before {args[0]} (see {prog} --help)")
         unknown = {"data_options": UnknownDataOptions()}
         cli.parse(kind, ["--help"], prog=prog, description=f"{DESCRIPTIONS[command]}\n\n{LATER}", defaults=unknown)
     from finetune.tasks.registry import data_options_of

@@ -69,9 +69,9 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     sources = [places[kept].path / name for name in COPIED]
     for source in filter(Path.is_file, sources):
         writing.write_whole(run.path / source.name, partial(shutil.copyfile, source))
-    notes = [f"{path}: is no file, left out" for path in sources if os.path.lexists(path) and not path.is_file()]
+    notes = [f"{path}: is not a file, left out" for path in sources if os.path.lexists(path) and not path.is_file()]
     if not os.path.lexists(places[kept].metrics):  # of all that is copied, every run has this
-        notes.append(f"{places[kept].metrics}: is not there, left out")
+        notes.append(f"{places[kept].metrics}: is missing, left out")
     elif places[kept].metrics.is_file():
         read_metrics(places[kept].metrics, notes.append)  # says what is damaged
     over_seeds = {

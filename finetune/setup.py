@@ -118,7 +118,7 @@ def count_full(features: Sequence[Feature], max_length: int | None) -> int:
 
 def cut_note(count: int, max_length: int | None) -> str:
     """What the user should know of them."""
-    return f"{count:,} examples have {max_length} tokens or more; what is over that is cut"
+    return f"{count:,} examples have {max_length} tokens or more; the rest is cut off"
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:

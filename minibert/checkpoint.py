@@ -139,11 +139,11 @@ def read_description(directory: Path) -> Description:
         fields = json.loads(read_small(path))
         json.dumps(fields, ensure_ascii=False).encode()  # fails where JSON spells half a surrogate pair
     except (FileNotFoundError, NotADirectoryError):
-        unfinished = (directory / "state").is_dir()
-        hint = "an unfinished run: go on with --resume" if unfinished else f"not a model directory: it has no {CONFIG}"
+        begun = (directory / "state").is_dir()
+        hint = "an unfinished run: continue with --resume" if begun else f"not a model directory: it has no {CONFIG}"
         raise InputError(f"{directory}: {hint}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no readable JSON ({error})") from error
+        raise InputError(f"{path}: not readable as JSON ({error})") from error
     if isinstance(fields, dict) and "model_type" in fields and "architecture" not in fields:
         raise InputError(
             f"{path}: of a Hugging Face directory; python -m weights_convert from-hf {directory} OUT makes a model "

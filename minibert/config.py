@@ -128,12 +128,12 @@ class BertConfig:
     def from_json(cls, path: Path, **defaults: Any) -> BertConfig:
         """A config from a JSON file that holds its fields and nothing else; `defaults` are for those not given.
 
-        Raises InputError: the file can't be read, is no JSON object, or its fields are refused; the message names it.
+        Raises InputError: the file can't be read, is not a JSON object, or has fields that are refused; it is named.
         """
         try:
             fields = json.loads(read_small(path))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: no readable JSON config ({error})") from error
+            raise InputError(f"{path}: not readable as a JSON config ({error})") from error
         if not isinstance(fields, dict):
             raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
         with naming(path):
@@ -153,7 +153,7 @@ class TextVectors:
     pooling: str = "mean"  # of the last block's states, one of POOLINGS
     normalize: bool = False  # to the length 1
     max_length: int | None = None  # tokens of a text, [CLS] and [SEP] counted; None: as many as there are positions
-    not_done: str | None = None  # what else belongs to it and minibert does not do; then `embed` does nothing unasked
+    not_done: str | None = None  # what else is part of it and not supported; then `embed` does nothing unasked
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -166,7 +166,7 @@ class TextVectors:
             self.pooling: True,
             f"at most {self.max_length} tokens": self.max_length is not None,
             "length 1": self.normalize,
-            f"and what minibert does not do: {self.not_done}": self.not_done is not None,
+            f"and what minibert does not support: {self.not_done}": self.not_done is not None,
         }
         return ", ".join(part for part, holds in said.items() if holds)
 

@@ -36,7 +36,7 @@ def fill_mask(model: Model, tokenizer: Tokenizer, text: str, *, top_k: int = 5) 
     batch = tokenizer(text)
     if not (batch.input_ids == tokenizer.mask_id).any():
         mask = tokenizer.special_tokens.mask
-        raise InputError(f"no {mask} in the text {text!r}: write it where a word is to be told")
+        raise InputError(f"no {mask} in the text {text!r}: put it where a word is to be predicted")
     with without_dropout(model):
         probabilities = mask_probabilities(model, batch.to(next(model.parameters()).device), tokenizer)
     best = probabilities.topk(top_k)

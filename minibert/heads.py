@@ -268,7 +268,7 @@ def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
         raise InputError(f"labels must be a list of at least one string, not {labels!r}")
     if len(set(labels)) < len(labels):
         twice = sorted({label for label in labels if labels.count(label) > 1})
-        raise InputError(f"labels must differ from one another; more than once there: {', '.join(twice)}")
+        raise InputError(f"labels must differ from one another; more than once: {', '.join(twice)}")
     return tuple(labels)
 
 

@@ -22,7 +22,11 @@ def draw_run(path: Path, metrics: Path, report: Callable[[str], None], heldout: 
             [line("training", "mlm_loss", smoothed=True), line("held out", "heldout_mlm_loss", points=True)],
             baselines=[("unigram baseline", heldout.unigram_loss)],
         ),
-        Panel("Masked tokens told right", "share, held out", [line("held out", "heldout_mlm_accuracy", points=True)]),
+        Panel(
+            "Masked tokens predicted correctly",
+            "share, held out",
+            [line("held out", "heldout_mlm_accuracy", points=True)],
+        ),
     ]
     if (objective := heldout.objective) != "none":
         training, evaluated = f"{objective}_loss", f"heldout_{objective}_loss"

@@ -217,7 +217,7 @@ VOCABULARY_OPTIONS = ("--vocab-size", "--tokenizer-kind", *FOLDING_OPTIONS, *CHI
 def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) -> None:
     """Raises InputError: an option that changes nothing of a vocabulary that is there already, or of this kind."""
     if made:
-        cli.refuse(given, VOCABULARY_OPTIONS, "the vocabulary is there already")
+        cli.refuse(given, VOCABULARY_OPTIONS, "the vocabulary already exists")
     if kind == "bpe":
         cli.refuse(given, FOLDING_OPTIONS, "a bpe vocabulary keeps the text as it is")
     if kind != "wordpiece":
@@ -289,7 +289,7 @@ def read_recipe(name: str) -> dict[str, Any]:
         expected = f"give {', '.join(RECIPES)} or the path of a .toml file"
         raise InputError(f"no recipe {name!r}: {expected}{did_you_mean(name, RECIPES)}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{name}: no readable TOML ({error})") from error
+        raise InputError(f"{name}: not readable as TOML ({error})") from error
     types = get_type_hints(PretrainOptions)
     if unknown := sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES):
         near = did_you_mean(unknown[0], types.keys() - NOT_IN_RECIPES)

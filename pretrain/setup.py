@@ -113,7 +113,7 @@ def check_fit(
     config = model_config(options, corpus.tokenizer)
     check_lengths(config, options)
     if start and corpus.tokenizer.fingerprint != start.load()[1].fingerprint:
-        raise InputError(f"{corpus.directory}: the arrays were made with another tokenizer than {start.directory}")
+        raise InputError(f"{corpus.directory}: the arrays were made with a different tokenizer than {start.directory}")
     for phase in range(len(options.phases)):
         options.pairs(phase, corpus.tokenizer).check_room()
     if options.nsp and min(corpus.train.documents, corpus.heldout.documents) < 2:

@@ -144,7 +144,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         given, saved = self.model.config.to_dict(), BertConfig.from_dict(state.facts["config"]).to_dict()
         differing = [f"{name} is {given[name]!r}, was {saved[name]!r}" for name in given if given[name] != saved[name]]
         if differing:
-            raise InputError(f"{self.run.path}: holds an unfinished run of another model: {'; '.join(differing)}")
+            raise InputError(f"{self.run.path}: holds an unfinished run of a different model: {'; '.join(differing)}")
         self.block_counts = state.facts["block_counts"]
 
     def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -86,11 +86,11 @@ def test_an_array_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         reports: list[str] = []
         state = load_newest_state(tmp_path / "state", reports.append)
         assert state is not None and state.step == 1 and whole.is_dir()
-        assert len(reports) == 1 and reports[0].startswith(f"{odd}: damaged, passed over: ")
+        assert len(reports) == 1 and reports[0].startswith(f"{odd}: damaged, skipped: ")
         assert record["step"] == 2
 
 
 def test_a_toml_that_is_nested_too_deep(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("steps = " + "[" * 100_000)
-    with pytest.raises(InputError, match="no readable TOML"):
+    with pytest.raises(InputError, match="not readable as TOML"):
         read_recipe(str(tmp_path / "a.toml"))

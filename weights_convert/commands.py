@@ -62,15 +62,13 @@ def from_hf_command(args: Sequence[str]) -> None:
     new_head = torch.Generator().manual_seed(0) if options.new_head else None
     conversion = from_hf(options.directory, options.out, new_head=new_head)
     if conversion.prefix:
-        terminal.say(f"{conversion.prefix} is taken off every key")
+        terminal.say(f"{conversion.prefix} is removed from every key")
     terminal.say(*conversion.ledger.lines())
     if conversion.left_aside:
-        terminal.say(f"config.json: without influence on what is computed: {', '.join(conversion.left_aside)}")
+        terminal.say(f"config.json: ignored, without effect on the computation: {', '.join(conversion.left_aside)}")
     rows, tokens = conversion.model.config.vocab_size, conversion.tokenizer.vocab_size
     if rows > tokens:
-        terminal.say(
-            f"vocab_size: {rows:,} rows for {tokens:,} tokens; the rows after the last token stay, but stand for none"
-        )
+        terminal.say(f"vocab_size: {rows:,} rows for {tokens:,} tokens; the rows after the last token are kept, unused")
     if conversion.model.encoder.text_vectors is not None:
         terminal.say(f"vectors of texts: {conversion.model.encoder.text_vectors}")
     if conversion.not_used:
@@ -112,7 +110,7 @@ def to_hf_command(args: Sequence[str]) -> None:
     if (vectors := model.encoder.text_vectors) is not None and vectors.not_done is None:
         terminal.say(f"  sentence_transformers.SentenceTransformer({options.out!r})")
     elif vectors is not None:
-        terminal.say(f"\nno {MODULES}: minibert does not do {vectors.not_done}")
+        terminal.say(f"\nno {MODULES}: minibert does not support {vectors.not_done}")
 
 
 @dataclass(frozen=True)

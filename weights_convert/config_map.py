@@ -78,7 +78,7 @@ def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> No
     if family.masked_lm_act not in (None, config.hidden_act) and architecture in MASKED_LM:
         raise InputError(
             f"hidden_act {config.hidden_act!r}: the masked-LM head of a {family.model_type} has "
-            f"{family.masked_lm_act!r}, and minibert does one for both"
+            f"{family.masked_lm_act!r}, minibert supports one for both"
         )
 
 
@@ -93,11 +93,11 @@ def read_config(path: Path) -> Described:
         hint = f"; rename its {FIRST_NAME} to that" if path.with_name(FIRST_NAME).is_file() else ""
         raise InputError(f"{path.parent}: not a Hugging Face directory: it has no {path.name}{hint}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no readable JSON ({error})") from error
+        raise InputError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(fields, dict):
         raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
     if "architecture" in fields:
-        raise InputError(f"{path}: a model directory of minibert already: it has the field architecture")
+        raise InputError(f"{path}: already a model directory of minibert: it has the field architecture")
     with naming(path):
         return describe(fields)
 
@@ -110,7 +110,7 @@ def describe(fields: Mapping[str, Any]) -> Described:
     family = _family(fields)
     for name, value in (FIXED | dict(family.constants)).items():
         if fields.get(name) not in (None, value):
-            raise InputError(f"{name} {fields[name]!r}: minibert does {value!r} alone")
+            raise InputError(f"{name} {fields[name]!r}: only {value!r} is supported")
     checked_class(fields.get("tokenizer_class"), "tokenizer_class")  # its usual place is tokenizer_config.json
     labels = _labels(fields)
     usual = "regression" if len(labels) == 1 else "single_label_classification"
@@ -138,7 +138,7 @@ def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             name = _names(family)["hidden_act"]
-            raise InputError(f"{name} {activation!r}: minibert does {', '.join(ACTIVATIONS)}")
+            raise InputError(f"{name} {activation!r}: minibert supports {', '.join(ACTIVATIONS)}")
         known["hidden_act"] = ACTIVATIONS[activation]
     if known.get("pad_token_id", 0) is None:  # there no row is kept from learning; the numbers are the same
         del known["pad_token_id"]
@@ -175,7 +175,7 @@ def _family(fields: Mapping[str, Any]) -> Family:
         return ROBERTA if is_roberta else BERT
     model_type = fields["model_type"]
     if model_type not in list(FAMILIES):
-        raise InputError(f"model_type {model_type!r}: minibert does {', '.join(FAMILIES)}")
+        raise InputError(f"model_type {model_type!r}: minibert supports {', '.join(FAMILIES)}")
     return FAMILIES[model_type]
 
 
@@ -185,7 +185,7 @@ def _reference_class(fields: Mapping[str, Any], family: Family) -> str | None:
         return None
     done = family.reference_classes
     if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in done:
-        raise InputError(f"architectures {classes!r}: minibert does one of {', '.join(done)}")
+        raise InputError(f"architectures {classes!r}: minibert supports one of {', '.join(done)}")
     return classes[0]
 
 

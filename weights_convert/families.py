@@ -125,7 +125,7 @@ class Family:
         """Keys that hold no weights -> why they are left out."""
         return {
             f"{self.model_type}.embeddings.position_ids": "a buffer: positions are counted in the forward pass",
-            f"{self.model_type}.embeddings.token_type_ids": "a buffer: segments are all A where none are given",
+            f"{self.model_type}.embeddings.token_type_ids": "a buffer: all segments are A if none are given",
         }
 
 
@@ -331,5 +331,5 @@ def family_of(config: BertConfig) -> Family:
     if family is ALBERT and config.embedding_size is None:
         apart.append("no embedding_size")
     if apart:
-        raise InputError(f"transformers has no such model: nearest is {family.model_type}, but {'; '.join(apart)}")
+        raise InputError(f"transformers has no such model: the nearest is {family.model_type}, but {'; '.join(apart)}")
     return family

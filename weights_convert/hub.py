@@ -36,7 +36,7 @@ def directory_named(name: str | Path) -> Path:
             files = snapshot_download(str(name), allow_patterns=_forms(BIN))
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{name}: no such directory, and not to be had from the hub ({reason})") from error
+        raise InputError(f"{name}: no such directory, and not available from the hub ({reason})") from error
     return Path(files)
 
 

@@ -172,7 +172,7 @@ def _check_repetitions(tensors: Mapping[str, Tensor], ledger: Ledger, family: Fa
     for key in sorted(ledger.tied, key=lambda key: not is_decoder[key]):  # which says more than a bias of its own
         original = ledger.tied[key]
         if tensors[key].dtype != tensors[original].dtype or not torch.equal(tensors[key], tensors[original]):
-            untied = "an untied decoder (tie_word_embeddings is false), which minibert does not do"
+            untied = "an untied decoder (tie_word_embeddings is false), which minibert does not support"
             problem = untied if is_decoder[key] else "one parameter, two values"
             raise InputError(f"{source}: {key} differs from {original}: {problem}")
 

@@ -51,7 +51,7 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
         if ending := out_of_memory(error):
             raise ending from error
         reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{directory}: the reference does not load it ({reason})") from error
+        raise InputError(f"{directory}: the reference cannot load it ({reason})") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
         transformers.logging.enable_progress_bar()

@@ -134,7 +134,7 @@ def _modes(directory: Path) -> list[str]:
     """The poolings that a module's file asks for, in the order in which they stand side by side."""
     path = directory / "config.json"
     if not path.is_file():
-        raise InputError(f"{path}: missing; {MODULES} says that the pooling is told there")
+        raise InputError(f"{path}: missing; {MODULES} says that it gives the pooling")
     fields = read_object(path)
     modes = fields.get("pooling_mode")
     if modes is None:
@@ -175,7 +175,7 @@ def used_paths(directory: Path) -> list[Path]:
 
 def to_files(model: Model) -> dict[str, object]:
     """The way back: a file's name -> what it holds, as every version of sentence-transformers reads it; {} where the
-    model does not say how its vectors are made, or minibert does not do it."""
+    model does not say how its vectors are made, or minibert does not support it."""
     vectors = model.encoder.text_vectors
     if vectors is None or vectors.not_done is not None:
         return {}

@@ -66,7 +66,7 @@ def _read_index(path: Path) -> dict[str, str]:
     try:
         places = json.loads(read_small(path, limit=INDEX))["weight_map"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: no readable index of shards, a JSON object with weight_map") from error
+        raise InputError(f"{path}: not readable as an index of shards, a JSON object with weight_map") from error
     form = Path(path.name.removesuffix(".index.json")).suffix
     odd = [place for place in places.values() if not _is_shard(place, form)] if isinstance(places, dict) else [places]
     if odd:

@@ -25,7 +25,7 @@ _OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or 
 _HEADS_OF_WORDS = {"word", "words", "token", "tokens", "form", "text"}
 _HEADS_OF_TAGS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "pos_tag", "pos_tags", "upos"}
 COMMENT = ("# ", "#\t")  # "#" and "#tag" are words of tweets
-NO_SENTENCE = "no sentence in it, expected a word and its tag a line"
+NO_SENTENCE = "no sentence in it, expected a word and its tag per line"
 _SHOWN_WORDS = 8
 
 
@@ -126,7 +126,7 @@ def _without_header(lines: Iterable[tuple[int, str]], path: str, tally: Tally) -
     for row, line in lines:
         is_row = not (ends_sentence(line) or line.startswith("#"))
         if is_row and names_columns(line):
-            tally.told.append(f"{shown(path)}:{row}: left out, as it names the columns: {line.strip()!r:.60}")
+            tally.told.append(f"{shown(path)}:{row}: skipped, as it names the columns: {line.strip()!r:.60}")
         else:
             yield row, line
         if is_row:
@@ -169,8 +169,8 @@ def _badness(columns: Sequence[str], table: Table) -> str:
         return f"{len(columns)} column(s), expected {table.width}, as in the first row"
     if table.numbered and not _NUMBER.fullmatch(columns[0]):
         return (
-            f"{columns[0]!r:.40} is no number, as those above it in the first column, which counts; expected one, or "
-            "with --word-column 1 a column of words"
+            f"{columns[0]!r:.40} is not a number like those above it in the first column, which counts; expected one, "
+            "or with --word-column 1 a column of words"
         )
     return ""
 

@@ -81,7 +81,7 @@ class TextDataOptions:
         if self.regression and self.multi_label:
             raise InputError("--regression and --multi-label exclude each other")
         if self.label_separator is not None and not (self.multi_label and self.label_separator):
-            raise InputError("--label-separator: expected what stands between labels, with --multi-label")
+            raise InputError("--label-separator: expected what separates labels, with --multi-label")
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 

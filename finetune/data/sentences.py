@@ -1,4 +1,4 @@
-"""Sentences with tags, or to be tagged: columns, running text, a sentence a line, or JSON lines -> `TaggedExample`."""
+"""Sentences with tags, or to be tagged: columns, running text or JSON lines -> `TaggedExample`."""
 
 import re
 import unicodedata
@@ -90,7 +90,7 @@ def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> I
     if form == "text":
         texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),)) for row, line in tally.counted(lines))
         found = sentences_of(texts, tally, (TEXT,), what="the text")
-        return telling(found, tally, f"{shown(path)}: running text, a sentence a line")
+        return telling(found, tally, f"{shown(path)}: running text, one sentence per line")
     first = list(islice(((row, line) for row, line in lines if line.strip()), 1))
     words = any(_is_object(line, WORDS) for _, line in first)
     field = field_of(data_options.word_column) or (WORDS if words else TEXT)
@@ -189,8 +189,8 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
         return True
     if tabs or (tagged and count > 1) or (1 < blocks < rows):
         raise InputError(
-            f"{shown(path)}: columns with a word a row, or running text? All lines have {count} column(s); expected "
-            "--layout columns or --layout text"
+            f"{shown(path)}: columns with one word per row, or running text? All lines have {count} column(s); "
+            "expected --layout columns or --layout text"
         )
     return False
 

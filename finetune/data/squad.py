@@ -50,7 +50,7 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
     try:
         content = parse_json(read_whole(path))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected SQuAD's{FLAT}") from error
+        raise InputError(f"{shown(path)}: not readable as JSON ({reason(error)}), expected SQuAD's{FLAT}") from error
     found = list(_questions(content, path))
     if not found:
         raise InputError(f"{shown(path)}: no question in it")
@@ -62,7 +62,7 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
         example = _example(one, path, labelled=labelled, version_2=version_2)
         name = str(example.id)  # as answers are looked up in JSON, whose keys are strings
         if name in ids:
-            raise InputError(f"{example.where}: stands there more than once, expected ids that differ")
+            raise InputError(f"{example.where}: appears more than once, expected unique ids")
         ids.add(name)
         return example
 
@@ -172,7 +172,7 @@ def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[Questi
             kept.append(question)
         elif not first:
             there = context[max(wrong.start, 0) :][: len(wrong.text)]
-            first = f"{question.where}: the answer {wrong.text!r:.60} is said to start at {wrong.start}, where "
+            first = f"{question.where}: the answer {wrong.text!r:.60} is supposed to start at {wrong.start}, where "
             first += f"{there!r:.60} stands"
     return kept, first
 

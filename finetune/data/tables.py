@@ -38,12 +38,10 @@ class TableFormat:
             return
         object.__setattr__(self, "delimiter", self.delimiter.replace("\\t", "\t"))
         if not self.delimiter or any(character in self.delimiter for character in "\r\n"):
-            raise InputError(
-                f"delimiter: expected what stands between two fields, such as ',', found {self.delimiter!r}"
-            )
+            raise InputError(f"delimiter: expected what separates fields, such as ',', found {self.delimiter!r}")
         if self.quoting is not False and (len(self.delimiter) > 1 or self.delimiter == '"'):
             raise InputError(
-                f"delimiter: expected one character that is no quotation mark, found {self.delimiter!r}; any others "
+                f"delimiter: expected one character that is not a quotation mark, found {self.delimiter!r}; any others "
                 "go with --no-quoting alone"
             )
 
@@ -78,7 +76,7 @@ def read_rows(
 
     Raises InputError, naming file and row: what cannot be read or is not UTF-8, no row at all, columns that are not
     there (with those that are), quotation marks that do not close; and, as the `tally` has it, a bad row: one of
-    another number of fields, a line that is no JSON object or lacks a field.
+    another number of fields, a line that is not a JSON object or lacks a field.
     """
     table, tally = table or TableFormat(), tally or Tally()
     kind, lines = _kind(path, table, columns)
@@ -150,8 +148,10 @@ def _records(
             row, size = reader.line_num + 1, 0
     except csv.Error as error:
         if str(error).startswith("new-line"):
-            hint = "a carriage return stands alone, expected lines that end with a line feed"
-        raise InputError(f"{shown(path)}:{row}: no readable row ({reason(error).split(' - ')[0]}); {hint}") from error
+            hint = "a carriage return without a line feed, expected lines that end with a line feed"
+        raise InputError(
+            f"{shown(path)}:{row}: not readable as a row ({reason(error).split(' - ')[0]}); {hint}"
+        ) from error
 
 
 def _delimited_rows(
@@ -194,9 +194,9 @@ def _by_name(columns: Sequence[str], header: Sequence[str], where: str, see: str
     """The indices of the columns."""
     for column in columns:
         if header.count(column) != 1:
-            found = "stands there more than once" if column in header else "is not there"
-            hint = "; --quoting takes the quotation marks off" if not quoting and f'"{column}"' in header else ""
-            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header where that is none")
+            found = "appears more than once" if column in header else "is not there"
+            hint = "; --quoting removes the quotation marks" if not quoting and f'"{column}"' in header else ""
+            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header if that is not one")
             raise InputError(f"{where}: column {column!r} {found}; the header's are {listed(header)}{hint}")
     return [header.index(column) for column in columns]
 
@@ -280,7 +280,7 @@ def _text_rows(
 ) -> Iterator[Row]:
     if len(columns) > 1:
         raise InputError(
-            f"{shown(path)}: one text a line is one column, but {listed(columns)} are asked for, as a "
+            f"{shown(path)}: one text per line is one column, but {listed(columns)} are asked for, as a "
             "table has them: .csv, .tsv or .jsonl, or with --delimiter"
         )
     for row, line in lines:

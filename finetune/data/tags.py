@@ -174,17 +174,17 @@ def _no_tag(examples: Sequence[TaggedExample], example: TaggedExample, word: int
     return (
         f"{_place(example, word)}: {_tags(example)[word]!r:.60} is a tag of no scheme (the file has {shown:.200}), "
         "expected O with B- and I- before the type (iob1, iob2), or also E- and S- (bioes; BILOU and BMES, its other "
-        "names, likewise); --tag-column takes another column, --scheme none each tag for a class"
+        "names, likewise); --tag-column chooses another column, --scheme none makes each tag a class"
     )
 
 
 def _refusal(example: TaggedExample, word: int, scheme: Scheme, *, chosen: bool) -> str:
     tags = _tags(example)
     place, tag = _place(example, word), tags[word]
-    named = f"the scheme {scheme}" + ("" if chosen else ", to which most sentences keep")
+    named = f"the scheme {scheme}" + ("" if chosen else ", which most sentences follow")
     if not is_tag(tag, scheme):
         prefixes = ", ".join(f"{prefix}-TYPE" for prefix in PREFIXES[scheme])
-        return f"{place}: {tag!r} is no tag of {named}, expected O, {prefixes}"
+        return f"{place}: {tag!r} is not a tag of {named}, expected O, {prefixes}"
     before = repr(tags[word - 1]) if word else "the sentence's beginning"
     after = repr(tags[word + 1]) if word + 1 < len(tags) else "the sentence's end"
     expected = convert(tags, scheme)[word]
@@ -228,6 +228,6 @@ def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[li
         for word, tag in enumerate(_tags(example)):
             if tag not in ids:
                 raise InputError(
-                    f"{_place(example, word)}: tag {tag!r} is none of those in training: {', '.join(labels[:40])}"
+                    f"{_place(example, word)}: tag {tag!r} does not occur in training: {', '.join(labels[:40])}"
                 )
     return [[ids[tag] for tag in _tags(example)] for example in examples]

@@ -92,7 +92,7 @@ class Tally:
             "field(s) span lines": self.spanning,
             "line(s) are blank": self.blank,
             "line(s) have a table's delimiter or a tab, read as part of the text": self.delimited,
-            "field(s) stand in quotation marks, read as part of the text; --quoting takes them off": self.quoted,
+            "field(s) are in quotation marks, read as part of the text; --quoting removes them": self.quoted,
         }
         told = [f"{self.rows:,} {self.what} in {self.lines:,} lines"]
         told += [f"{count:,} {what}" for what, count in counts.items() if count]

@@ -22,7 +22,7 @@ def doubts(
     losses: Sequence[float],
 ) -> Iterator[str]:
     """For the user. examples, predictions: dev's; losses: as they were logged."""
-    slow = "likely too few --epochs, a --learning-rate too low or too high, or data that do not tell"
+    slow = "likely too few --epochs, a --learning-rate too low or too high, or data without a pattern"
     if nothing := task.nothing_learned(examples, predictions):
         yield f"{nothing}: {slow}"
     if len(losses) > 2 and (last := np.mean(losses[-max(1, len(losses) // 4) :])) > STALLED * losses[0]:
@@ -31,8 +31,8 @@ def doubts(
         what = "likely its vocabulary is of another language or script"
         yield f"{unknown:.0%} of the training texts' tokens are unknown to the model: {what}"
     if len(examples) < FEW_EXAMPLES:
-        one = f"one more or less is {1 / len(examples):.0%} of them"
-        yield f"dev has {len(examples)} example(s), too few to tell: {one}"
+        one = f"one more or one fewer is {1 / len(examples):.0%} of them"
+        yield f"dev has {len(examples)} example(s), too few to be sure: {one}"
 
 
 def unknown_share(features: Sequence[Feature], tokenizer: Tokenizer) -> float:

@@ -76,7 +76,7 @@ def _answers_by_id(path: str) -> dict[str, str]:
     try:
         found = parse_json(read_whole(path))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{shown(path)}: no readable JSON ({reason(error)}), expected {{id: answer}}") from error
+        raise InputError(f"{shown(path)}: not readable as JSON ({reason(error)}), expected {{id: answer}}") from error
     if not isinstance(found, dict):
         raise InputError(f"{shown(path)}: is {json_type(found)}, expected an object of ids and answers")
     for id, answer in found.items():
@@ -159,7 +159,7 @@ def _one_a_line(path: str, expected: int, data: str) -> list[tuple[str, str]]:
 def _check_count(found: int, path: str, expected: int, what: str, data: str) -> None:
     if found != expected:
         raise InputError(
-            f"{shown(path)}: {found:,} answer(s), expected one a line to each of the {expected:,} {what} of {data}"
+            f"{shown(path)}: {found:,} answer(s), expected one per line for each of the {expected:,} {what} of {data}"
         )
 
 

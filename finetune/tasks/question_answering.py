@@ -93,7 +93,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
             return ""
         return (
             f"{example.where}: the question has {tokens} tokens, which leaves no room for the passage in a window of "
-            f"{self.data_options.max_length}; expected a shorter one, or a greater --max-length"
+            f"{self.data_options.max_length}; expected a shorter one, or a larger --max-length"
         )
 
     def _room(self, tokens: int) -> int:

@@ -78,7 +78,7 @@ def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
                 tokenizer.as_found_in_text(line)
             words.append(line)
     if not words:
-        raise InputError(f"{path}: expected one word a line, found none")
+        raise InputError(f"{path}: expected one word per line, found none")
     return words
 
 
@@ -92,5 +92,5 @@ def report(growth: Growth, tokenizer: Tokenizer) -> list[str]:
     for token in growth.added:
         lines.append(f"  {token.token_id:8} {token.word}   was {' '.join(map(tokenizer.shown, token.piece_ids))}")
     if growth.known:
-        lines.append(f"{len(growth.known):,} there already: {' '.join(growth.known)}")
+        lines.append(f"{len(growth.known):,} already in the vocabulary: {' '.join(growth.known)}")
     return lines

@@ -21,11 +21,11 @@ def check_comparable(
     for field, fact in (("num_hidden_layers", "layers"), ("num_attention_heads", "heads"), ("hidden_size", "hidden")):
         ours, theirs = model[fact], other[fact]
         if ours != theirs:
-            raise InputError(f"{field} is {theirs} in {other_name}, {ours} in {name}: only models of one shape compare")
+            raise InputError(
+                f"{field} is {theirs} in {other_name}, {ours} in {name}: only models of the same shape can be compared"
+            )
     if list(pieces) != list(other_pieces):
-        raise InputError(
-            f"{other_name} cuts the text into other tokens than {name}: there is no laying them side by side"
-        )
+        raise InputError(f"{other_name} splits the text into different tokens than {name}: they cannot be compared")
 
 
 def differences(

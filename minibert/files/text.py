@@ -149,7 +149,7 @@ def _check_line_end(path: str, row: int, line: str) -> None:
         mending = _command(path, r"tr '\r' '\n'", "lf")
         raise InputError(
             f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with one; "
-            f"{mending} makes them so"
+            f"{mending} converts them"
         )
 
 
@@ -213,10 +213,10 @@ def read_texts(path: str) -> list[str]:
     Raises InputError: as `read_lines`, or not one line in it; its name is that of a table or of JSON lines.
     """
     if suffix(path) in (*NO_TEXT_SUFFIXES, ".jsonl"):
-        raise InputError(f"{path}: {suffix(path)} is not read, expected one text a line and nothing else, as in .txt")
+        raise InputError(f"{path}: {suffix(path)} is not read, expected one text per line and nothing else, as in .txt")
     texts = [re.sub(r"\r?\n\Z", "", line) for _, line in read_lines(path) if line]
     if not texts:
-        raise InputError(f"{shown(path)}: expected one text a line, found nothing")
+        raise InputError(f"{shown(path)}: expected one text per line, found nothing")
     return texts
 
 
@@ -265,7 +265,7 @@ def parse_json(text: str) -> Any:
     """
 
     def refuse(word: str) -> None:
-        raise ValueError(f"{word} is no JSON; null may stand for what is not known")
+        raise ValueError(f"{word} is not JSON; null can stand for an unknown value")
 
     return json.loads(text, parse_constant=refuse)
 
@@ -278,11 +278,11 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
     try:
         record = parse_json(line)
     except (ValueError, RecursionError) as error:  # ValueError: bad JSON, or an integer too long to convert
-        hint = "; jq -c '.[]' makes lines of an array" if line.startswith("[") else ""
-        hint = "; jq -c . makes a line of each object" if line.strip() == "{" else hint
-        raise InputError(f"{where}: expected one JSON object a line ({reason(error)}){hint}") from error
+        hint = "; jq -c '.[]' writes an array's elements one per line" if line.startswith("[") else ""
+        hint = "; jq -c . writes one object per line" if line.strip() == "{" else hint
+        raise InputError(f"{where}: expected one JSON object per line ({reason(error)}){hint}") from error
     if not isinstance(record, dict):
-        hint = "; jq -c '.[]' makes lines of one" if isinstance(record, list) else ""
+        hint = "; jq -c '.[]' writes its elements one per line" if isinstance(record, list) else ""
         raise InputError(f"{where}: expected a JSON object, found {json_type(record)}{hint}")
     return record
 

@@ -35,7 +35,7 @@ def check_new(directory: str | Path) -> None:
     """Raises InputError: something is there already, or as `check_path`."""
     check_path(directory)
     if os.path.lexists(directory):
-        raise InputError(f"{directory}: is there already; give a directory that is not")
+        raise InputError(f"{directory}: already exists; give a directory that does not")
 
 
 def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:

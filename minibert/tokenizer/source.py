@@ -75,7 +75,7 @@ def _read_vocab_txt(path: Path) -> Found:
         if not token:
             raise InputError(f"{path}, line {number + 1}: expected a token, found an empty line")
         if token in ids:
-            raise InputError(f"{path}, line {number + 1}: token {token!r} stands on line {ids[token] + 1} already")
+            raise InputError(f"{path}, line {number + 1}: token {token!r} is already on line {ids[token] + 1}")
         ids[token] = number
     words = (token.removeprefix(CONTINUATION) for token in ids)
     cased = any(word.isalpha() and word != word.lower() for word in words)

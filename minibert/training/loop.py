@@ -117,7 +117,7 @@ class Training(ABC, Generic[Batch, Sums]):
         self.load_extra_state(state)
         restore(self.model, self.optimizers, state.tensors)
         self.progress = type(self.progress)(**state.facts["position"])
-        self.say(f"{self.run.path}: going on from step {state.step}")
+        self.say(f"{self.run.path}: continuing from step {state.step}")
 
     # ------------------------------------------------------------------ the loop
 
@@ -164,7 +164,7 @@ class Training(ABC, Generic[Batch, Sums]):
                 if stopping:
                     self.save()
                     self.processes.barrier()  # the first one is saving: torchrun ends all as soon as one has left
-                    raise Interrupted(f"stopped at step {progress.step}; go on with --resume")
+                    raise Interrupted(f"stopped at step {progress.step}; continue with --resume")
                 if progress.step % options.save_every == 0 or progress.seconds - self.saved_at >= options.save_seconds:
                     self.save()
                 if self.evaluation_is_due():

@@ -61,7 +61,7 @@ def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextM
         read_metrics(path, lambda line: say(processes, line))
         log.log(event="resume", step=step)
     elif step and not was_there:
-        say(processes, f"{path}: was not there; what was logged up to step {step} is lost")
+        say(processes, f"{path}: was missing; what was logged up to step {step} is lost")
     return log
 
 
@@ -78,7 +78,7 @@ def read_metrics(path: Path, report: Callable[[str], None]) -> list[dict[str, An
         try:
             entry = _read_entry(line)
         except ValueError as damage:
-            damaged.append(f"line {number}: damaged, passed over: {damage}")
+            damaged.append(f"line {number}: damaged, skipped: {damage}")
             continue
         if entry.get("event") == "resume":
             entries = [earlier for earlier in entries if earlier["step"] <= entry["step"]]

@@ -219,6 +219,6 @@ def out_of_memory(error: BaseException, *, step: int | None = None, last_good: s
     if step is None:
         return OutOfMemory(f"{found}; a smaller model, or fewer or shorter texts at a time, need less")
     return OutOfMemory(
-        f"step {step + 1}: {found}; last good state: {last_good}; go on with --resume where more memory is free, or "
+        f"step {step + 1}: {found}; last good state: {last_good}; continue with --resume where more memory is free, or "
         "begin anew with a smaller --batch-size or a larger --accumulate"
     )

@@ -80,20 +80,22 @@ class RunDirectory:
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return RunStatus.NEW
         if not self.path.is_dir():
-            raise InputError(f"{self.path}: is no directory")
+            raise InputError(f"{self.path}: is not a directory")
         if not self.configuration.is_file():
             raise InputError(f"{self.path}: exists and holds no {self.kind} run; give --out another place")
         differing = self._differences(options)
         finished = self.is_finished
         if differing:
             kind = "a finished" if finished else "an unfinished"
-            raise InputError(f"{self.path}: holds {kind} run of another configuration: {'; '.join(differing)}")
+            raise InputError(f"{self.path}: holds {kind} run with a different configuration: {'; '.join(differing)}")
         if finished:
             with contextlib.suppress(OSError):  # of a process that was killed right after its last word
                 self.lock.unlink()
             return RunStatus.FINISHED
         if not options.resume:
-            raise InputError(f"{self.path}: holds an unfinished run; go on with --resume, or give --out another place")
+            raise InputError(
+                f"{self.path}: holds an unfinished run; continue with --resume, or give --out another place"
+            )
         return RunStatus.UNFINISHED
 
     def _differences(self, options: RunOptions) -> list[str]:
@@ -101,7 +103,7 @@ class RunDirectory:
         try:
             saved = tomllib.loads(read_small(self.configuration))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{self.configuration}: no readable TOML ({error})") from error
+            raise InputError(f"{self.configuration}: not readable as TOML ({error})") from error
         given = options.decisive()
         return [
             f"{name} is {_shown(given.get(name))}, was {_shown(saved.get(name))}"

@@ -88,7 +88,7 @@ def load_newest_state(directory: Path, report: Callable[[str], None]) -> State |
         try:
             return _read(states[step], step)
         except Damaged as damage:
-            report(f"{states[step]}: damaged, passed over: {damage}")
+            report(f"{states[step]}: damaged, skipped: {damage}")
     if states:
         raise InputError(f"{directory}: expected a whole state to resume from, but all {len(states)} are damaged")
     return None
@@ -131,7 +131,7 @@ def _read(path: Path, step: int) -> State:
     try:
         record = _read_record(path)
         if record["step"] != step:
-            raise Damaged(f"{RECORD} is that of step {record['step']}")
+            raise Damaged(f"{RECORD} belongs to step {record['step']}")
         if sha256(path / TENSORS) != record["tensors_sha256"]:
             raise Damaged(f"{TENSORS} does not have the sha256 that {RECORD} names")
         return State(step, load_file(path / TENSORS), record["facts"])
@@ -148,7 +148,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(read_small(path / RECORD))
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"{RECORD} is no JSON") from error
+        raise Damaged(f"{RECORD} is not JSON") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise Damaged(f"{RECORD} is no record of format {FORMAT}")
     if record.pop("record_sha256", None) != _record_sha256(record):

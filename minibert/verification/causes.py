@@ -90,7 +90,7 @@ def _embedding(divergence: Divergence) -> Predictions:
             yield f"positions are off by {shift:+d}", table[(positions + shift) % len(table)]
         yield "positions are counted from the end", table[places.flip(1)]
     elif name == "embeddings.segment":
-        yield "segment ids are ignored: all is segment A", table[torch.zeros_like(segments)]
+        yield "segment ids are ignored: everything is segment A", table[torch.zeros_like(segments)]
         yield "segments are swapped: A has the vector of B", table[(1 - segments) % len(table)]
         yield "there are no segment embeddings", torch.zeros_like(table[segments])
     else:
@@ -146,9 +146,9 @@ def _probabilities(divergence: Divergence) -> Predictions:
     def softmax(scores: Tensor, seen: Tensor, dim: int = -1) -> Tensor:
         return scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(dim)
 
-    yield "the attention mask is ignored: padding is looked at", (scores * scale).softmax(-1)
-    yield "the attention mask is turned round: only padding is looked at", softmax(scores * scale, ~real)
-    yield "attention is causal: no token looks ahead", softmax(scores * scale, real & causal)
+    yield "the attention mask is ignored: padding is attended to", (scores * scale).softmax(-1)
+    yield "the attention mask is inverted: only padding is attended to", softmax(scores * scale, ~real)
+    yield "attention is causal: no token attends to later ones", softmax(scores * scale, real & causal)
     yield "scores are not divided by the root of the head's size", softmax(scores, real)
     yield "scores are divided by the root of the hidden size", softmax(scores * hidden_size**-0.5, real)
     yield "scores are divided by the head's size, not by its root", softmax(scores * scale**2, real)
@@ -206,7 +206,7 @@ def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:
             if weight is None or given.shape[-1:] != weight.shape:  # the feed-forward layer's inner states
                 continue
             normal = F.layer_norm(given, given.shape[-1:], weight, bias, eps)
-            yield "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)", normal
+            yield "LayerNorm comes before the sublayer (pre-norm), the reference's after the sum (post-norm)", normal
     if divergence.name == "pooler.dense":
         states = theirs.values[f"blocks.{theirs.config.num_hidden_layers - 1}"]  # (B, T, H)
         rows, real = torch.arange(len(states)), sample.real.long()  # (B,), (B, T)
@@ -218,7 +218,7 @@ def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:
             "the last position": states[:, -1],
         }
         for what, state in pooled.items():
-            yield f"the pooler takes {what}, the reference's the first position", state
+            yield f"the pooler reads {what}, the reference's the first position", state
 
 
 # Which values -> what may be wrong with them. Of the others (an attention's context, the loss) nothing is known.

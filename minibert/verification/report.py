@@ -73,7 +73,7 @@ class Report:
         else:
             differing = sum(not row.agrees for row in self.rows)
             yield f"{differing} of {len(self.rows)} rows differ in {self.dtype}; the first is {first.title}"
-            yield f"likely cause: {self.cause or 'none of those that are known fits'}"
+            yield f"likely cause: {self.cause or 'no known cause fits'}"
         if self.losses:
             verdict = "agree" if self.steps_agree else "differ"
             yield (

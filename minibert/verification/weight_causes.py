@@ -39,7 +39,7 @@ def how_weights_differ(divergence: Divergence) -> str:
         return f"the weight of {name} is missing"
     apart = [(ours - theirs).abs().max() for ours, theirs in ((weight, wanted_weight), (bias, wanted_bias))
              if ours is not None and theirs is not None]  # fmt: skip
-    return f"the weights of {name} are others: by up to {float(torch.stack(apart).max()):.1e}"
+    return f"the weights of {name} differ by up to {float(torch.stack(apart).max()):.1e}"
 
 
 def _recognised(a: Tensor | None, b: Tensor | None) -> bool:
@@ -92,7 +92,7 @@ def gradient_cause(divergence: Divergence) -> str | None:
         return f"{name} is {shapes[0]}, the reference's {shapes[1]}"
     pads = [run.config.pad_token_id for run in (ours, theirs)]
     if name == TOKENS and pads[0] != pads[1]:
-        return f"pad_token_id, whose row does not learn as an input, is {pads[0]}, the reference's {pads[1]}"
+        return f"pad_token_id, whose row is not trained as an input, is {pads[0]}, the reference's {pads[1]}"
     gradient = ours.gradients[name]
     if gradient is None or not gradient.any():
         return f"no gradient reaches {name}: frozen, detached, or not used"
@@ -104,6 +104,4 @@ def weights_not_reached(name: str, weight: Tensor | None, wanted: Tensor | None)
     if weight is None or wanted is None or weight.shape != wanted.shape:
         return None
     rows = (weight != wanted).reshape(len(weight), -1).any(1)
-    return (
-        f"{int(rows.sum()):,} of {len(rows):,} rows of {name} differ; no token or position of the batches reaches them"
-    )
+    return f"{int(rows.sum()):,} of {len(rows):,} rows of {name} differ; no token or position of the batches uses them"

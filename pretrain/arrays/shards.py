@@ -98,7 +98,7 @@ class Manifest:
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{directory}: not made by prepare: it has no {MANIFEST}") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: no readable JSON ({error})") from error
+            raise InputError(f"{path}: not readable as JSON ({error})") from error
         if isinstance(content, dict) and content.get("format") != FORMAT:
             raise InputError(f"{path}: format {content.get('format')!r:.40}, expected {FORMAT}: run prepare again")
         with naming(path):
@@ -153,7 +153,7 @@ def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpu
             _check_file(directory / name, manifest.files[name], checksum=check)
     tokenizer = Tokenizer.load(directory)
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
-        raise InputError(f"arrays in {directory} were made with another tokenizer")
+        raise InputError(f"arrays in {directory} were made with a different tokenizer")
     return PreparedCorpus(
         directory=directory,
         manifest=manifest,

@@ -53,7 +53,7 @@ class Workers:
                 yield self._result(waiting.popleft())
         except BrokenProcessPool as error:
             self.check_stop()
-            raise RunStopped("a worker process was killed, for want of memory perhaps; nothing was kept") from error
+            raise RunStopped("a worker process was killed, perhaps for lack of memory; nothing was kept") from error
 
     def _result(self, future: Future[tuple[Result, int, int]]) -> Result:
         result, process, peak = future.result()

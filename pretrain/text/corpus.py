@@ -93,9 +93,9 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_pe
         return  # nothing asks which kinds of files there are, and a large directory takes its time
     in_lines = {_is_jsonl(file) for entry in given for file in _files_of(Path(entry))}
     if document_per_line and False not in in_lines:
-        raise InputError("--document-per-line has no effect here: no text file is among these, only they have lines")
+        raise InputError("--document-per-line has no effect here: none of these is a text file, which alone has lines")
     if text_field != "text" and True not in in_lines:
-        raise InputError(f"--text-field {text_field} has no effect here: no .jsonl file is among these")
+        raise InputError(f"--text-field {text_field} has no effect here: none of these is a .jsonl file")
 
 
 def split_document(text: str, *, sentence_per_line: bool = False) -> list[list[str]]:

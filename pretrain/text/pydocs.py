@@ -50,7 +50,7 @@ def documents() -> Iterator[str]:
     """
     found = sources()
     for missing in (name for name, root in found.items() if root is None):
-        _logger.warning("pydocs: %s is not installed, the corpus goes on without its documentation", missing)
+        _logger.warning("pydocs: %s is not installed, the corpus does without its documentation", missing)
     files = [file for root in found.values() if root is not None for file in python_files(root)]
     return _assemble(itertools.chain(_topics(), _pieces_of_files(files)))
 

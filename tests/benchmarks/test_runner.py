@@ -95,7 +95,7 @@ def test_what_was_made_for_other_settings_is_not_gone_on_with(tmp_path: Path) ->
 def test_a_directory_that_no_benchmark_made_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "x.work").mkdir()
     with (
-        pytest.raises(InputError, match=r"x.work: is there already, and no benchmark made it"),
+        pytest.raises(InputError, match=r"x.work: already exists, and no benchmark made it"),
         workplace(str(tmp_path / "x.json"), {}),
     ):
         pass

@@ -11,7 +11,7 @@ import pytest
 from tests.endurance.forks import REPOSITORY, Ending
 from tests.endurance.material import CLOCKED, complaint, difference, tree
 
-ONE_LINE = "error: run/config.json: no readable JSON\n"
+ONE_LINE = "error: run/config.json: not readable as JSON\n"
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_a_label_in_dev_or_test_that_training_never_had(base: Path, tmp_path: Pa
     args = train_on("text-classification", train, base, tmp_path)
     for option in ("--dev", "--test"):
         said = refused(*args, option, other)
-        assert "other.csv:6: label 'star' is none of those in training: 'animal', 'colour'" in said
+        assert "other.csv:6: label 'star' does not occur in training: 'animal', 'colour'" in said
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -144,7 +144,7 @@ def test_misplaced_answers_leave_training_but_not_scoring(
     args = train_on("question-answering", train, base, tmp_path, *SHORT, "--dev", train, "--batch-size", 4)
     assert run_here(monkeypatch, *args) == 0
     out = capsys.readouterr().out
-    assert "2 question(s) left out of training" in out and "'cat' is said to start at 5" in out
+    assert "2 question(s) left out of training" in out and "'cat' is supposed to start at 5" in out
     found = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (found["train_examples"], found["dev_examples"]) == (8, 10)
 
@@ -186,7 +186,7 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--train", "-"), "--train -: expected a file"),
         (("--dev", "-"), "--dev -: expected a file"),
         (("--delimiter", ""), "delimiter"),
-        (("--label-separator", ";"), "--label-separator: expected what stands between labels, with --multi-label"),
+        (("--label-separator", ";"), "--label-separator: expected what separates labels, with --multi-label"),
         (("--on-bad-row", "keep"), "--on-bad-row"),
         (("--batch-size", 4, "--accumulate", 5), "too small for 1 process(es) with 5 micro-batches"),
         (("--nonsense",), "nonsense"),

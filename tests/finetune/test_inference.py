@@ -79,7 +79,7 @@ def test_from_standard_input_to_standard_output(task: str, runs: Path, tmp_path:
     text = write_inputs(task, tmp_path).read_text(encoding="utf-8")
     command = [sys.executable, "-m", "finetune", "predict", str(runs / task), "--input", "-", "--output", "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
-    said = "note     standard input: running text, a sentence a line; first sentence: the cat saw\n"
+    said = "note     standard input: running text, one sentence per line; first sentence: the cat saw\n"
     assert done.returncode == 0 and done.stderr == (said if task == "token-classification" else "")
     found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == len(TEXTS)
@@ -220,7 +220,7 @@ def test_it_is_said_where_texts_are_cut(
     (tmp_path / "x.txt").write_text("the cat ran\n" + "the cat " * 50 + "\n")
     args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 0
-    assert "note     1 examples have 64 tokens or more; what is over that is cut\n" in capsys.readouterr().err
+    assert "note     1 examples have 64 tokens or more; the rest is cut off\n" in capsys.readouterr().err
     (tmp_path / "x.csv").write_text("text,label\n" + "the cat " * 50 + ",animal\nthe cat,animal\n")
     assert run_here(monkeypatch, "evaluate", runs / "text-classification", "--data", tmp_path / "x.csv") == 0
     assert "note     1 examples have 64 tokens" in capsys.readouterr().err
@@ -318,7 +318,7 @@ def test_the_answer_to_a_bad_row_is_why_it_is_bad(
     args = ("predict", runs / task, "--input", tmp_path / name, "--output", tmp_path / "y.jsonl", "--dtype", "float32")
     assert run_here(monkeypatch, *args) == 0
     shown = capsys.readouterr().err
-    taken = f"note     {tmp_path / name}: running text, a sentence a line; first sentence: the cat saw\n"
+    taken = f"note     {tmp_path / name}: running text, one sentence per line; first sentence: the cat saw\n"
     assert shown.startswith(taken) == (task == "token-classification")
     assert shown.endswith(f"note     {tmp_path / name}: no answer to 1 bad row(s) ({tmp_path}/{why})\n")
     first, bad, last = lines(tmp_path / "y.jsonl")

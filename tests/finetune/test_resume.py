@@ -106,7 +106,7 @@ def test_a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bytes(
     args = (*arguments(task, base, files, tmp_path / "run"), *RUN)
     capsys.readouterr()
     assert run_until(step, *args, kill=False) == 130
-    assert capsys.readouterr().err == f"error: stopped at step {step + 1}; go on with --resume\n"
+    assert capsys.readouterr().err == f"error: stopped at step {step + 1}; continue with --resume\n"
     assert states(tmp_path / "run")[-1] == f"step-{step + 1:08d}"
     assert not (tmp_path / "run" / "summary.json").exists()
     assert run_here(monkeypatch, *args, "--resume") == 0
@@ -162,12 +162,12 @@ def test_several_seeds_with_one_that_was_damaged_since(
         (tmp_path / "run" / f"seed-{seed}" / "metrics.jsonl").write_text("{}\nno JSON\n")
     assert run_here(monkeypatch, *args, "--resume") == 0
     out = capsys.readouterr().out
-    assert "/curves.png: is no file, left out\n" in out
-    assert "/metrics.jsonl, line 1: damaged, passed over: step is None (and 1 more)\n" in out
+    assert "/curves.png: is not a file, left out\n" in out
+    assert "/metrics.jsonl, line 1: damaged, skipped: step is None (and 1 more)\n" in out
     for place in (tmp_path / "run", *(tmp_path / "run").glob("seed-*")):
         (place / ("summary.json" if place.name == "run" else "metrics.jsonl")).unlink()
     assert run_here(monkeypatch, *args, "--resume") == 0
-    assert "/metrics.jsonl: is not there, left out\n" in capsys.readouterr().out
+    assert "/metrics.jsonl: is missing, left out\n" in capsys.readouterr().out
 
 
 def test_several_seeds_are_not_trained_on_different_files(
@@ -201,8 +201,8 @@ def test_an_unfinished_run_wants_resume_and_the_same_options_and_files(
     train = tmp_path / "files" / "train.csv"
     changed = train.read_text() + "the cat saw two,animal\n"
     for more, message in (
-        ((), "go on with --resume"),
-        (("--resume", "--seed", 3), "of another configuration: seed is 3, was 0"),
+        ((), "continue with --resume"),
+        (("--resume", "--seed", 3), "with a different configuration: seed is 3, was 0"),
         (("--resume", "--max-length", 20), "max_length is 20, was not given"),
     ):
         assert run_here(monkeypatch, *args, *more) == 2
@@ -268,4 +268,4 @@ def test_ctrl_c_in_a_process_of_its_own(base: Path, files: Path, tmp_path: Path)
     wait_until(lambda: bool(states(tmp_path / "run")), process)
     os.killpg(process.pid, signal.SIGINT)
     _, err = finished(process, 130)
-    assert "go on with --resume" in err and len(err.splitlines()) == 1
+    assert "continue with --resume" in err and len(err.splitlines()) == 1

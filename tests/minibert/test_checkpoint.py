@@ -216,7 +216,7 @@ def test_a_directory_without_a_config_is_no_model_directory(tmp_path: Path) -> N
 
 def test_an_unfinished_run_is_called_one(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    expected = f"{tmp_path}: an unfinished run: go on with --resume"
+    expected = f"{tmp_path}: an unfinished run: continue with --resume"
     assert refusal(lambda: checkpoint.load(tmp_path)) == expected
 
 
@@ -267,7 +267,7 @@ def test_a_tensor_of_integers_is_named(model_directory: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no readable JSON (Expecting property name"),
+        ("{", "not readable as JSON (Expecting property name"),
         ("[]", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ("{}", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"model_type": "bert"}', "of a Hugging Face directory; python -m weights_convert from-hf "),
@@ -299,7 +299,7 @@ def test_labels_and_problem_type_stand_in_the_config(classifier_directory: Path)
 
 def test_a_label_of_half_a_surrogate_pair_is_refused(classifier_directory: Path) -> None:
     edit_config(classifier_directory, labels=["bad", "fair", "\ud800"])
-    expected = f"{classifier_directory / 'config.json'}: no readable JSON ('utf-8' codec can't encode character "
+    expected = f"{classifier_directory / 'config.json'}: not readable as JSON ('utf-8' codec can't encode character "
     assert refusal(lambda: checkpoint.load(classifier_directory)).startswith(expected)
 
 
@@ -320,7 +320,7 @@ def test_labels_that_contradict_the_weights_are_refused(classifier_directory: Pa
         ({"labels": ["bad", 2, "good"]}, "labels must be a list of at least one string, not ['bad', 2, 'good']"),
         (
             {"labels": ["bad", "good", "bad"]},
-            "labels must differ from one another; more than once there: bad",
+            "labels must differ from one another; more than once: bad",
         ),
         (
             {"problem_type": "ranking"},
@@ -409,7 +409,7 @@ def test_vectors_that_we_do_not_make_are_refused(said: object, message: str, mod
 def test_a_config_that_is_not_utf_8_is_named(model_directory: Path) -> None:
     path = model_directory / "config.json"
     path.write_bytes(b'{"architecture": "\xff"}')
-    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{path}: no readable JSON (")
+    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{path}: not readable as JSON (")
 
 
 def test_a_tokenizer_larger_than_the_saved_models_vocabulary_is_refused(

@@ -90,7 +90,7 @@ def test_fill_mask_leaves_out_dropout_and_the_model_as_it_was(model: BertForPreT
 @pytest.mark.parametrize(
     ("text", "top_k", "message"),
     [
-        ("The cat.", 5, "no [MASK] in the text 'The cat.': write it where a word is to be told"),
+        ("The cat.", 5, "no [MASK] in the text 'The cat.': put it where a word is to be predicted"),
         ("[MASK]", 0, "top_k must be from 1 to 80, not 0"),
         ("[MASK]", 81, "top_k must be from 1 to 80, not 81"),
     ],

@@ -174,7 +174,7 @@ def test_arrays_of_another_tokenizer_than_the_models(
 ) -> None:
     other = model_with(tmp_path / "other", Tokenizer.train(documents(5, seed=9), vocab_size=60), shape)
     message = refused("--data", arrays, "--init", other, "--out", out, "--steps", 1, "--seq-len", 32)
-    assert "another tokenizer" in message and str(other) in message
+    assert "a different tokenizer" in message and str(other) in message
 
 
 def test_init_that_is_no_model_directory(refused: Refused, out: Path, tmp_path: Path, arrays: Path, text: Path) -> None:
@@ -230,7 +230,7 @@ def test_an_empty_directory_stays_empty(refused: Refused, tmp_path: Path, text: 
 def test_a_run_toml_that_is_damaged(refused: Refused, tmp_path: Path, arrays: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.toml").write_text("steps = ")
-    assert "run.toml: no readable TOML" in refused("--data", arrays, "--out", tmp_path / "run", "--steps", 1)
+    assert "run.toml: not readable as TOML" in refused("--data", arrays, "--out", tmp_path / "run", "--steps", 1)
 
 
 # --- Options: all ranges stand in test_options.py --------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_fill_mask_says_of_an_unfinished_run_what_it_is(
     with pytest.raises(SystemExit) as ending:
         minibert_main.main()
     assert ending.value.code == 2
-    assert "an unfinished run: go on with --resume" in capsys.readouterr().err
+    assert "an unfinished run: continue with --resume" in capsys.readouterr().err
 
 
 # --- As the shell sees it --------------------------------------------------------------------------------------------

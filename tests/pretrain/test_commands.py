@@ -61,7 +61,7 @@ def test_prepare_refuses_what_a_tokenizer_that_is_there_has_decided(
 ) -> None:  # fmt: skip
     out = tmp_path / "out"
     assert run_here(monkeypatch, "prepare", "--corpus", text, "--tokenizer", arrays, *option, "--out", out) == 2
-    assert capsys.readouterr().err == f"error: {option[0]} has no effect here: the vocabulary is there already\n"
+    assert capsys.readouterr().err == f"error: {option[0]} has no effect here: the vocabulary already exists\n"
     assert not out.exists()
 
 

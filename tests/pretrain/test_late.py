@@ -49,7 +49,7 @@ def test_a_damaged_log_any_name_and_what_a_kill_left_cost_nothing(
         (run / name).write_text("half")
     capsys.readouterr()
     assert run_here(monkeypatch, *args, "--resume") == 0
-    line = f"{run / 'metrics.jsonl'}, line 4: damaged, passed over: 'mlm_loss' is '5' (and 1 more)\n"
+    line = f"{run / 'metrics.jsonl'}, line 4: damaged, skipped: 'mlm_loss' is '5' (and 1 more)\n"
     out = capsys.readouterr().out
     assert line in out and "not drawn" not in out
     assert out.index(line) < out.index("unigram_loss")  # already when the run goes on
@@ -122,6 +122,6 @@ def test_a_damaged_summary_is_made_again(
     assert run_here(monkeypatch, *args) == 0
     figures = summary(tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_bytes(b'{"steps": 2, \xff')
-    assert run_here(monkeypatch, *args) == 2 and "go on with --resume" in capsys.readouterr().err
+    assert run_here(monkeypatch, *args) == 2 and "continue with --resume" in capsys.readouterr().err
     assert run_here(monkeypatch, *args, "--resume") == 0
     assert summary(tmp_path / "run")["mlm_loss"] == figures["mlm_loss"]

@@ -91,7 +91,7 @@ def test_a_flag_that_the_recipe_sets_already_can_still_be_given(tmp_path: Path, 
         ("whole_word_mask = 1", "whole_word_mask must be of type bool"),
         ("phases = 128", "phases must be of type tuple"),
         ("model = 3", "model must be of type str"),
-        ("steps = ", "mine.toml: no readable TOML"),
+        ("steps = ", "mine.toml: not readable as TOML"),
     ],
 )
 def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path, content: str, message: str) -> None:

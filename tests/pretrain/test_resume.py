@@ -139,11 +139,11 @@ def test_a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bytes(
     capsys.readouterr()
     assert run_until(6, *common, "--out", tmp_path / "run", kill=False) == 130
     shown = capsys.readouterr()
-    assert shown.err == "error: stopped at step 7; go on with --resume\n"
+    assert shown.err == "error: stopped at step 7; continue with --resume\n"
     assert states(tmp_path / "run") == ["step-00000007"]
     assert not (tmp_path / "run" / "summary.json").exists()
     assert run_here(monkeypatch, *common, "--out", tmp_path / "run", "--resume") == 0
-    assert "going on from step 7" in capsys.readouterr().out
+    assert "continuing from step 7" in capsys.readouterr().out
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
@@ -203,7 +203,7 @@ def test_a_damaged_newest_state_is_reported_and_the_one_before_it_used(
     capsys.readouterr()
     assert run_here(monkeypatch, *common, "--out", run, "--resume") == 0
     shown = capsys.readouterr().out
-    assert f"{newest}: damaged, passed over" in shown and "going on from step 8" in shown
+    assert f"{newest}: damaged, skipped" in shown and "continuing from step 8" in shown
     assert weights(run) == weights(tmp_path / "whole")
 
 

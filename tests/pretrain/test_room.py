@@ -175,7 +175,7 @@ def test_an_allocation_that_fails_keeps_the_state(
     assert run_here(monkeypatch, *arguments) == 3
     shown = capsys.readouterr().err
     assert len(shown.splitlines()) == 1
-    assert f"step 6: out of memory; last good state: {run}/state/step-00000004; go on with --resume" in shown
+    assert f"step 6: out of memory; last good state: {run}/state/step-00000004; continue with --resume" in shown
     assert states(run) == ["step-00000002", "step-00000004"]
     monkeypatch.setattr(Pretraining, "step", step)
     assert run_here(monkeypatch, *arguments, "--resume") == 0

@@ -56,7 +56,7 @@ def test_a_finished_run_loses_the_lock_that_a_kill_at_its_very_end_left(run: Pre
 @pytest.mark.parametrize("options", [OPTIONS, RESUME])
 def test_anything_else_is_refused(tmp_path: Path, options: PretrainOptions) -> None:
     (tmp_path / "file").touch()
-    assert "is no directory" in refusal(lambda: PretrainDirectory(tmp_path / "file").status(options))
+    assert "is not a directory" in refusal(lambda: PretrainDirectory(tmp_path / "file").status(options))
     assert "holds no pretraining run" in refusal(lambda: PretrainDirectory(tmp_path).status(options))
 
 
@@ -80,7 +80,7 @@ def test_another_configuration_is_refused_by_field(
     if is_finished:
         run.summary.write_text("{}")
     message = refusal(lambda: run.status(dataclasses.replace(RESUME, **change)))
-    assert message.endswith(f"of another configuration: {said}")
+    assert message.endswith(f"with a different configuration: {said}")
     assert ("a finished run" if is_finished else "an unfinished run") in message
 
 
@@ -93,7 +93,7 @@ def test_how_often_it_reports_may_change(run: PretrainDirectory) -> None:
 
 def test_a_configuration_that_cannot_be_read_is_named(run: PretrainDirectory) -> None:
     run.configuration.write_bytes(b"\xff")
-    assert "run.toml: no readable TOML" in refusal(lambda: run.status(RESUME))
+    assert "run.toml: not readable as TOML" in refusal(lambda: run.status(RESUME))
 
 
 def test_the_places_are_those_of_the_contract(tmp_path: Path) -> None:

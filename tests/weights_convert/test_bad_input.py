@@ -176,12 +176,12 @@ BAD_HF: list[tuple[Damage, str]] = [
         config_of_the_first_releases,
         "hf: not a Hugging Face directory: it has no config.json; rename its bert_config.json to that",
     ),
-    (another_model, "config.json: model_type 'electra': minibert does bert, roberta, distilbert, albert"),
-    (a_relative_of_several_blocks, "config.json: num_hidden_groups 2: minibert does 1 alone"),
-    (another_class, "config.json: architectures ['BertLMHeadModel']: minibert does one of BertModel, "),
+    (another_model, "config.json: model_type 'electra': minibert supports bert, roberta, distilbert, albert"),
+    (a_relative_of_several_blocks, "config.json: num_hidden_groups 2: only 1 is supported"),
+    (another_class, "config.json: architectures ['BertLMHeadModel']: minibert supports one of BertModel, "),
     (class_left_open, "config.json: architectures missing, and classifier.weight may be of several"),
     (one_label_more, "model.safetensors: classifier.weight is (3, 24), but classifier.dense.weight is (4, 24)"),
-    (label_twice, "config.json: labels must differ from one another; more than once there: bad"),
+    (label_twice, "config.json: labels must differ from one another; more than once: bad"),
     (one_layer_more, "keys of 2 layers (encoder.layer.1 is the last), but num_hidden_layers is 3"),
     (
         wider,
@@ -339,7 +339,7 @@ def test_to_hf_is_one_line_and_leaves_nothing(
 def test_from_hf_says_of_a_model_directory_what_it_is(
     model_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = "config.json: a model directory of minibert already: it has the field architecture"
+    message = "config.json: already a model directory of minibert: it has the field architecture"
     assert_refused("from-hf", model_directory, message, tmp_path, monkeypatch, capsys)
 
 
@@ -378,6 +378,6 @@ def test_an_output_that_is_there_is_refused(
     capsys.readouterr()  # the reference's progress bar
     for command, directory in (("from-hf", hf_directory), ("to-hf", model_directory)):
         assert run(monkeypatch, command, directory, out) == 2
-        assert capsys.readouterr().err == f"error: {out}: is there already; give a directory that is not\n"
+        assert capsys.readouterr().err == f"error: {out}: already exists; give a directory that does not\n"
     assert contents(tmp_path) == before
     assert out.is_symlink() == (make is make_dangling_link)

@@ -116,7 +116,7 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "LayerNorm order": (
         become(PreNormBlock, *BLOCKS),
         "blocks.0.attention.query",
-        "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)",
+        "LayerNorm comes before the sublayer (pre-norm), the reference's after the sum (post-norm)",
     ),
     "no residual": (
         become(BlockWithoutResidual, *BLOCKS),
@@ -126,12 +126,12 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "mask ignored": (
         become(MaskIgnored, *(f"{block}.attention" for block in BLOCKS)),
         "blocks.0.attention.probabilities",
-        "the attention mask is ignored: padding is looked at",
+        "the attention mask is ignored: padding is attended to",
     ),
     "mask ignored in one block": (
         become(MaskIgnored, "encoder.blocks.4.attention"),
         "blocks.4.attention.probabilities",
-        "the attention mask is ignored: padding is looked at",
+        "the attention mask is ignored: padding is attended to",
     ),
     "scores not scaled": (
         become(Unscaled, *(f"{block}.attention.dot_product" for block in BLOCKS)),
@@ -141,12 +141,12 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "causal attention": (
         become(Causal, *(f"{block}.attention.dot_product" for block in BLOCKS)),
         "blocks.0.attention.probabilities",
-        "attention is causal: no token looks ahead",
+        "attention is causal: no token attends to later ones",
     ),
     "segment ids ignored": (
         become(SegmentsIgnored, "encoder.embeddings"),
         "embeddings.segment",
-        "segment ids are ignored: all is segment A",
+        "segment ids are ignored: everything is segment A",
     ),
     "positions left out": (
         become(PositionsLeftOut, "encoder.embeddings"),

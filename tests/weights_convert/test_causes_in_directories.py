@@ -183,7 +183,7 @@ def test_weights_that_no_batch_reaches_are_compared_too(hf_directory: Path, dire
     rows, cause = compare(model.double(), load, dtype="float64")
     assert [row.title for row in rows if not row.agrees] == ["weight of encoder.embeddings.position.weight"]
     assert cause == (
-        "2 of 16 rows of encoder.embeddings.position.weight differ; no token or position of the batches reaches them"
+        "2 of 16 rows of encoder.embeddings.position.weight differ; no token or position of the batches uses them"
     )
 
 
@@ -216,7 +216,7 @@ def test_a_block_too_many(hf_directory: Path, directory: Path) -> None:
 def test_another_padding_token_shows_in_the_gradients(hf_directory: Path, directory: Path) -> None:
     edit_json(directory / "config.json", pad_token_id=3)
     report = verify(hf_directory, directory, dtype="float64")
-    assert report.cause == "pad_token_id, whose row does not learn as an input, is 3, the reference's 0"
+    assert report.cause == "pad_token_id, whose row is not trained as an input, is 3, the reference's 0"
 
 
 def test_numbers_that_are_none_are_traced_to_their_weights(hf_directory: Path, directory: Path) -> None:

@@ -257,7 +257,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("roberta single label", "mask ignored"): (
         become(MaskIgnored, *(f"{block}.attention" for block in BLOCKS)),
         "blocks.0.attention.probabilities",
-        "the attention mask is ignored: padding is looked at",
+        "the attention mask is ignored: padding is attended to",
     ),
     ("roberta single label", "pooler without tanh"): (
         become(PoolerWithoutTanh, "pooler"),
@@ -267,7 +267,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("distilbert masked", "LayerNorm order"): (
         become(PreNormBlock, *BLOCKS),
         "blocks.0.attention.query",
-        "LayerNorm stands before the sublayer (pre-norm), the reference's after the sum (post-norm)",
+        "LayerNorm comes before the sublayer (pre-norm), the reference's after the sum (post-norm)",
     ),
     ("distilbert masked", "scores not scaled"): (
         become(Unscaled, "encoder.blocks.2.attention.dot_product"),
@@ -277,12 +277,12 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("albert pretraining", "causal attention"): (
         become(Causal, "encoder.blocks.0.attention.dot_product"),
         "blocks.0.attention.probabilities",
-        "attention is causal: no token looks ahead",
+        "attention is causal: no token attends to later ones",
     ),
     ("albert pretraining", "segment ids ignored"): (
         become(SegmentsIgnored, "encoder.embeddings"),
         "embeddings.segment",
-        "segment ids are ignored: all is segment A",
+        "segment ids are ignored: everything is segment A",
     ),
     ("albert pretraining", "projected before LayerNorm"): (
         become(ProjectionBeforeNorm, "encoder.embeddings"),

@@ -56,7 +56,7 @@ def test_from_hf_prints_the_ledger(
         "newly initialised: 1",
         "  classifier.dense.bias",
     ]
-    assert lines[-3].startswith("config.json: without influence on what is computed: ")
+    assert lines[-3].startswith("config.json: ignored, without effect on the computation: ")
     assert " use_cache" in lines[-3]
     assert lines[-1] == f"a BertForSequenceClassification, written to {tmp_path / 'ours'}"
 
@@ -69,8 +69,8 @@ def test_from_hf_says_what_was_taken_off_and_which_rows_have_no_token(
     write_vocabulary(hf_directory, 77)
     assert run(monkeypatch, "from-hf", hf_directory, tmp_path / "ours") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["_orig_mod. is taken off every key", "mapped: 41 keys to 33 parameters"]
-    assert lines[-3] == "vocab_size: 80 rows for 77 tokens; the rows after the last token stay, but stand for none"
+    assert lines[:2] == ["_orig_mod. is removed from every key", "mapped: 41 keys to 33 parameters"]
+    assert lines[-3] == "vocab_size: 80 rows for 77 tokens; the rows after the last token are kept, unused"
 
 
 def test_two_conversions_with_a_new_head_are_the_same_bytes(

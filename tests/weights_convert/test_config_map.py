@@ -59,7 +59,7 @@ def test_published_configs(name: str, config: BertConfig, reference_class: str |
 def test_other_relatives_are_refused_by_name(model_type: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": model_type, "architectures": ["ElectraForPreTraining"]}))
-    expected = f"{path}: model_type {model_type!r}: minibert does bert, roberta, distilbert, albert"
+    expected = f"{path}: model_type {model_type!r}: minibert supports bert, roberta, distilbert, albert"
     assert refusal(lambda: read_config(path)) == expected
 
 
@@ -104,19 +104,19 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model_type": None}, "model_type None: minibert does bert, roberta, distilbert, albert"),
-        ({"model_type": ["bert"]}, "model_type ['bert']: minibert does bert, roberta, distilbert, albert"),
-        ({"model_type": "albert", "num_hidden_groups": 4}, "num_hidden_groups 4: minibert does 1 alone"),
-        ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num 2: minibert does 1 alone"),
+        ({"model_type": None}, "model_type None: minibert supports bert, roberta, distilbert, albert"),
+        ({"model_type": ["bert"]}, "model_type ['bert']: minibert supports bert, roberta, distilbert, albert"),
+        ({"model_type": "albert", "num_hidden_groups": 4}, "num_hidden_groups 4: only 1 is supported"),
+        ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num 2: only 1 is supported"),
         ({"type_vocab_size": 0}, "type_vocab_size 0: a bert has at least 1"),
         (
             {"model_type": "distilbert", "activation": "swish"},
-            "activation 'swish': minibert does gelu, gelu_python, gelu_new, gelu_accurate, gelu_pytorch_tanh, "
+            "activation 'swish': minibert supports gelu, gelu_python, gelu_new, gelu_accurate, gelu_pytorch_tanh, "
             "gelu_python_tanh, relu",
         ),
         (
             {"model_type": "roberta", "architectures": ["BertForMaskedLM"]},
-            "architectures ['BertForMaskedLM']: minibert does one of RobertaModel, RobertaForMaskedLM, "
+            "architectures ['BertForMaskedLM']: minibert supports one of RobertaModel, RobertaForMaskedLM, "
             "RobertaForSequenceClassification, RobertaForTokenClassification, RobertaForQuestionAnswering, "
             "RobertaForMultipleChoice",
         ),
@@ -126,16 +126,16 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
             "MobileBertTokenizer, RobertaTokenizer, AlbertTokenizer, "
             "PreTrainedTokenizerFast, TokenizersBackend, found 'BertJapaneseTokenizer'",
         ),
-        ({"is_decoder": True}, "is_decoder True: minibert does False alone"),
-        ({"add_cross_attention": True}, "add_cross_attention True: minibert does False alone"),
+        ({"is_decoder": True}, "is_decoder True: only False is supported"),
+        ({"add_cross_attention": True}, "add_cross_attention True: only False is supported"),
         (
             {"position_embedding_type": "relative_key"},
-            "position_embedding_type 'relative_key': minibert does 'absolute' alone",
+            "position_embedding_type 'relative_key': only 'absolute' is supported",
         ),
-        ({"pruned_heads": {"0": [1]}}, "pruned_heads {'0': [1]}: minibert does {} alone"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads {'0': [1]}: only {} is supported"),
         (
             {"hidden_act": "swish"},
-            "hidden_act 'swish': minibert does gelu, gelu_python, gelu_new, gelu_accurate, gelu_pytorch_tanh, "
+            "hidden_act 'swish': minibert supports gelu, gelu_python, gelu_new, gelu_accurate, gelu_pytorch_tanh, "
             "gelu_python_tanh, relu",
         ),
         ({"hidden_act": 3}, "hidden_act must be of type str, not 3"),
@@ -156,7 +156,7 @@ def test_a_field_that_asks_for_something_else_is_named(fields: dict[str, Any], m
 @pytest.mark.parametrize("classes", [["BertLMHeadModel"], ["BertModel", "BertForMaskedLM"], [], "BertModel", [["x"]]])
 def test_another_class_is_refused_with_those_that_we_do(classes: object) -> None:
     assert refusal(lambda: describe({"architectures": classes})) == (
-        f"architectures {classes!r}: minibert does one of BertModel, BertForPreTraining, BertForMaskedLM, "
+        f"architectures {classes!r}: minibert supports one of BertModel, BertForPreTraining, BertForMaskedLM, "
         "BertForNextSentencePrediction, BertForSequenceClassification, BertForTokenClassification, "
         "BertForQuestionAnswering, BertForMultipleChoice"
     )
@@ -183,7 +183,7 @@ def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused() -> None:
     described = describe({"model_type": "roberta", "hidden_act": "relu"})
     assert described.config_in("BertForTokenClassification").hidden_act == "relu"
     assert refusal(lambda: described.config_in("BertForMaskedLM")) == (
-        "hidden_act 'relu': the masked-LM head of a roberta has 'gelu', and minibert does one for both"
+        "hidden_act 'relu': the masked-LM head of a roberta has 'gelu', minibert supports one for both"
     )
 
 
@@ -203,11 +203,11 @@ def test_a_class_that_drops_as_the_blocks_do_does_so_here(model_type: str, archi
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "no readable JSON (Expecting property name"),
-        (b'{"model_type": "\xff"}', "no readable JSON (byte 16 is no"),
-        (b"[" * 100_000, "no readable JSON ("),
+        (b"{", "not readable as JSON (Expecting property name"),
+        (b'{"model_type": "\xff"}', "not readable as JSON (byte 16 is no"),
+        (b"[" * 100_000, "not readable as JSON ("),
         (b"[1]", "a config is a JSON object, not list"),
-        (b'{"architecture": "Bert"}', "a model directory of minibert already: it has the field architecture"),
+        (b'{"architecture": "Bert"}', "already a model directory of minibert: it has the field architecture"),
         (b'{"vocab_size": "x"}', "vocab_size must be of type int, not 'x'"),
     ],
     ids=["cut off", "not utf-8", "nested too deep", "list", "ours", "field"],
@@ -322,7 +322,7 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
         (
             "BertForMaskedLM",
             FAMILY["roberta"].replace(hidden_act="gelu_new"),
-            "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', and minibert does one for both",
+            "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', minibert supports one for both",
         ),
     ],
     ids=["class", "pooler", "no factors", "no sharing", "constants", "activation"],

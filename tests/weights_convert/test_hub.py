@@ -80,7 +80,7 @@ def test_a_bin_is_downloaded_where_there_is_nothing_else(hub: Hub) -> None:
 
 def test_a_name_that_the_hub_has_not_is_one_line(hub: Hub) -> None:
     assert refusal(lambda: directory_named("somebody/other")) == (
-        "somebody/other: no such directory, and not to be had from the hub (404: no model somebody/other)"
+        "somebody/other: no such directory, and not available from the hub (404: no model somebody/other)"
     )
 
 

@@ -166,7 +166,7 @@ def test_buffers_are_dropped() -> None:
     tensors["embeddings.token_type_ids"] = torch.zeros(1, 16, dtype=torch.int64)
     assert matched(tensors, "BertWithPooler").dropped == {
         "embeddings.position_ids": "a buffer: positions are counted in the forward pass",
-        "embeddings.token_type_ids": "a buffer: segments are all A where none are given",
+        "embeddings.token_type_ids": "a buffer: all segments are A if none are given",
     }
 
 
@@ -286,7 +286,7 @@ def test_an_untied_decoder_is_refused() -> None:
     tensors[DECODER][3, 3] += 1
     assert refused(tensors) == (
         f"file: {DECODER} differs from {TOKENS}: an untied decoder (tie_word_embeddings is false), "
-        "which minibert does not do"
+        "which minibert does not support"
     )
 
 

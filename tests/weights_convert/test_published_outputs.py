@@ -175,5 +175,5 @@ def test_without_a_network_that_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(pytest.fail.Exception) as failure:
         converted("google-bert/bert-base-uncased", tmp_path / "ours")
     assert str(failure.value) == (
-        "google-bert/bert-base-uncased: no such directory, and not to be had from the hub (Name or service not known)"
+        "google-bert/bert-base-uncased: no such directory, and not available from the hub (Name or service not known)"
     )

@@ -215,7 +215,8 @@ def test_other_vectors_than_the_models_are_made_only_when_they_are_asked_for(
     from_hf(directory, tmp_path / "ours")
     model, tokenizer = minibert.load(tmp_path / "ours")
     assert refusal(lambda: minibert.embed(model, tokenizer, TEXTS)) == (
-        f"the vectors of this model are made with what minibert does not do ({what}); give a --pooling to get others"
+        f"the vectors of this model are made with what minibert does not support ({what}); give a --pooling to get "
+        "others"
     )
     assert minibert.embed(model, tokenizer, TEXTS, pooling="mean").shape == (4, 24)
     to_hf(tmp_path / "ours", tmp_path / "back")
@@ -260,7 +261,7 @@ def test_commands_say_what_is_followed_and_what_is_not_used(
     two_poolings(directory)
     assert run(monkeypatch, "from-hf", directory, tmp_path / "other") == 0
     assert run(monkeypatch, "to-hf", tmp_path / "other", tmp_path / "no steps") == 0
-    assert capsys.readouterr().out.endswith("\nno modules.json: minibert does not do the pooling cls and mean\n")
+    assert capsys.readouterr().out.endswith("\nno modules.json: minibert does not support the pooling cls and mean\n")
 
 
 # --- Damaged ---------------------------------------------------------------------------------------------------------

@@ -162,11 +162,11 @@ def test_a_shard_that_the_index_does_not_describe_is_named(tensors: dict[str, Te
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("{", "no readable index of shards, a JSON object with weight_map"),
-        ("[]", "no readable index of shards, a JSON object with weight_map"),
-        ("{}", "no readable index of shards, a JSON object with weight_map"),
+        ("{", "not readable as an index of shards, a JSON object with weight_map"),
+        ("[]", "not readable as an index of shards, a JSON object with weight_map"),
+        ("{}", "not readable as an index of shards, a JSON object with weight_map"),
         ('{"weight_map": []}', "weight_map must give for each key the name of a .safetensors file beside it, found []"),
-        ("[" * 100_000, "no readable index of shards, a JSON object with weight_map"),
+        ("[" * 100_000, "not readable as an index of shards, a JSON object with weight_map"),
     ],
 )
 def test_a_bad_index_is_named(content: str, problem: str, tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_a_row_that_names_the_columns_is_left_out_and_said(content: str, labelle
     (found,) = read_conll(path, labelled=labelled, tally=tally)
     assert (found.words, found.tags) == (("Ann", "ran"), ("B-x", "O") if labelled else None)
     row, header = next((number, line) for number, line in enumerate(content.split("\n"), 1) if line[:1] not in "#")
-    assert tally.told[0] == f"{path}:{row}: left out, as it names the columns: {header.strip()!r}"
+    assert tally.told[0] == f"{path}:{row}: skipped, as it names the columns: {header.strip()!r}"
 
 
 @pytest.mark.parametrize("content", ["Tag\nAnn\n", "word\tO\nran\tO\n", "Ann\tB-x\nword\ttag\n", "the label\nO x\n"])
@@ -257,8 +257,8 @@ def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "1\tCD\tO\n2\tCD\tO\n\nskip\tVB\tO\n")
     assert [x.words for x in read_conll(path, columns(word="1"))] == [("1", "2"), ("skip",)]
     assert refusal(lambda: read(path)) == (
-        f"{path}:4: 'skip' is no number, as those above it in the first column, which counts; expected one, or with "
-        "--word-column 1 a column of words"
+        f"{path}:4: 'skip' is not a number like those above it in the first column, which counts; expected one, or "
+        "with --word-column 1 a column of words"
     )
 
 
@@ -312,7 +312,7 @@ def test_a_sentence_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: py
     assert len(read(write(tmp_path / "a.conll", "a\tO\n\nabcd\tO\nabcd\tO\n"))) == 2
     path = write(tmp_path / "a.conll", "a\tO\n\n" + "abcd\tO\n" * 9)
     assert refusal(lambda: read(path)) == (
-        f"{path}:3: a sentence of more than 10 characters, expected a blank line behind each"
+        f"{path}:3: a sentence of more than 10 characters, expected a blank line after each"
     )
 
 

@@ -156,7 +156,7 @@ TEXTS = [
         "STS benchmark, by its name", "tabs in .csv, nobody said so", "sts-dev.csv",
         "score\ttext\n4.0\tA dog, running.\n1.5\tA man.\n",
         tsv_rows(), options="--label-column score --regression",
-        refused=r"the header's are 'score\ttext'; --delimiter '\t' parts them", remedy=r"--delimiter \t",
+        refused=r"the header's are 'score\ttext'; --delimiter '\t' separates them", remedy=r"--delimiter \t",
         first=("A dog, running.", 4.0), last=("A man.", 1.5),
     ),
     text(
@@ -227,7 +227,7 @@ TEXTS = [
         "Excel, German CSV", "semicolons, a comma in a number", "export.csv",
         "text;label\r\nEin Tag, schön;4.5\r\n\"Kein; Tag\";1\r\n",
         csv_rows(";"), options="--regression",
-        refused="the header's are 'text;label'; --delimiter ';' parts them", remedy="--delimiter ;",
+        refused="the header's are 'text;label'; --delimiter ';' separates them", remedy="--delimiter ;",
         first=("Ein Tag, schön", 4.5), last=("Kein; Tag", 1.0),
     ),
     text(
@@ -281,7 +281,7 @@ TEXTS = [
         "Amazon reviews, as Python", "marks that JSON does not have", "reviews.jsonl",
         "{'overall': 5.0, 'reviewText': 'Works.'}\n{'overall': 1.0, 'reviewText': 'Broke.'}\n",
         options="--text-column reviewText --label-column overall",
-        refused="reviews.jsonl:1: expected one JSON object a line (Expecting property name enclosed in double quotes",
+        refused="reviews.jsonl:1: expected one JSON object per line (Expecting property name enclosed in double quotes",
     ),
     text(
         "transformers' run_glue", "JSON lines called .json, a byte-order mark, CRLF", "train.json",
@@ -291,7 +291,7 @@ TEXTS = [
     text(
         "pandas' to_json", "one array", "train.json",
         '[{"text": "Yes.", "label": 1}, {"text": "No.", "label": 0}]',
-        refused="train.json:1: expected a JSON object, found an array; jq -c '.[]' makes lines of one",
+        refused="train.json:1: expected a JSON object, found an array; jq -c '.[]' writes its elements one per line",
     ),
     text(
         "ChnSentiCorp", "a byte-order mark, Chinese, one empty cell of many", "train.csv",
@@ -419,7 +419,7 @@ TAGS = [
         "Word\tTag\r\nThe\tO\r\ngout\tB-Disease\r\n\r\nNo\tO\r\npain\tB-Disease\r\n",
         2,  # the header is in the first of two blocks
         first=("The gout", "O B-Disease"), last=("No pain", "O B-Disease"),
-        said=(r"train.tsv:1: left out, as it names the columns: 'Word\tTag'",),
+        said=(r"train.tsv:1: skipped, as it names the columns: 'Word\tTag'",),
     ),
     tags(
         "a spreadsheet's export", "a tab at the end of every row", "train.conll",
@@ -561,12 +561,12 @@ QUESTIONS = [
         ]}]}]},
         2,  # of three, to train on
         first=("1001-1-1", "多長？", "五千公里"), last=("1001-1-3", "誰？", "河"),
-        said=("1 question(s) left out of training:", "1001-1-2: the answer '黄河' is said to start at 3, where"),
+        said=("1 question(s) left out of training:", "1001-1-2: the answer '黄河' is supposed to start at 3, where"),
     ),
     asked(
         "datasets' squad", "flat records, an object a line", "train.jsonl", FLAT + FLAT.replace("57", "58"),
-        refused="train.jsonl: no readable JSON (Extra data: line 2 column 1 (char 131)), expected SQuAD's; of records "
-        "that have a context each docs/finetuning.md makes such a file",
+        refused="train.jsonl: not readable as JSON (Extra data: line 2 column 1 (char 131)), expected SQuAD's; of "
+        "records that have a context each docs/finetuning.md makes such a file",
     ),
     asked(
         "transformers' run_qa", "flat records in data", "train.json", f'{{"data": [{FLAT}]}}',

@@ -108,7 +108,7 @@ def test_running_text_is_not_taken_for_columns(
     found = list(read_untagged(path, tally=tally))
     assert [x.text for x in found] == [line for line in content.splitlines() if line]
     assert [x.words[0] for x in found] == SENTENCES[content]
-    assert len(tally.told) == 1 and ": running text, a sentence a line; first sentence: " in tally.told[0]
+    assert len(tally.told) == 1 and ": running text, one sentence per line; first sentence: " in tally.told[0]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_columns_are_not_taken_for_running_text(
 def test_what_may_be_one_or_the_other_is_for_the_user_to_say(tmp_path: Path, content: str, count: int) -> None:
     path = write(tmp_path / "a.txt", content)
     assert refusal(lambda: list(read_untagged(path))) == (
-        f"{path}: columns with a word a row, or running text? All lines have {count} column(s); expected --layout "
+        f"{path}: columns with one word per row, or running text? All lines have {count} column(s); expected --layout "
         "columns or --layout text"
     )
     assert len(list(read_untagged(path, columns(form="columns")))) < len(content.splitlines())
@@ -276,7 +276,7 @@ def test_a_brace_begins_a_row_of_columns_too(tmp_path: Path, monkeypatch: pytest
 
 def test_what_is_no_json_is_refused_where_the_input_begins_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     path = standard_input(monkeypatch, '{"text": "Ann ran."}\nYes.\n')
-    assert "standard input:2: expected one JSON object a line" in refusal(lambda: list(read_untagged(path)))
+    assert "standard input:2: expected one JSON object per line" in refusal(lambda: list(read_untagged(path)))
 
 
 def test_blank_lines_are_bad_rows_and_lines_are_counted(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_ids_of_other_types_are_refused(id: object, found: str, tmp_path: Path) 
 
 def test_ids_that_answers_could_not_tell_apart(tmp_path: Path) -> None:
     content = squad(question("7"), question(id=7))  # type: ignore[arg-type]
-    assert "question 7: stands there more than once" in refusal(lambda: read(tmp_path, content))
+    assert "question 7: appears more than once" in refusal(lambda: read(tmp_path, content))
 
 
 # --- Answers that stand elsewhere ------------------------------------------------------------------------------------
@@ -119,7 +119,9 @@ def test_misplaced_answers_leave_training_counted_and_the_first_shown(tmp_path: 
     found = read(tmp_path, squad(*questions, *more))
     kept, first = without_misplaced(found.examples)
     assert [x.id for x in kept] == ["q0", "q3", "q5", "impossible"]
-    assert first == f"{tmp_path / 'a.json'}: question q1: the answer 'mat' is said to start at 18, where 'at.' stands"
+    assert (
+        first == f"{tmp_path / 'a.json'}: question q1: the answer 'mat' is supposed to start at 18, where 'at.' stands"
+    )
     assert len(found.examples) == 8  # all of them are scored
 
 
@@ -163,7 +165,7 @@ FLAT = "of records that have a context each docs/finetuning.md makes such a file
         ),
         (squad(question(question="")), "a.json: question q1: field 'question' is empty, expected text"),
         (squad(question(question=None)), "a.json: question q1: field 'question' is null"),
-        (squad(question(), question()), "a.json: question q1: stands there more than once, expected ids that differ"),
+        (squad(question(), question()), "a.json: question q1: appears more than once, expected unique ids"),
         (squad({"id": "q1", "question": "Who?"}), "a.json: question q1: field 'answers' is not there"),
         (squad(question(answers=[])), "a.json: question q1: no answer; expected an answer, or in v2.0 none and"),
         (squad(question(is_impossible=True)), "a.json: question q1: 1 answer(s), though it is_impossible"),
@@ -194,7 +196,7 @@ def test_bad_questions_are_left_out_and_named(tmp_path: Path) -> None:
         f"{path}: question q0: field 'question' is empty, expected text",
         f"{path}: article 0 (Cats), paragraph 0: expected a JSON object as in SQuAD's files, found a number",
         f"{path}: article 0 (Cats), paragraph 0: a question's field 'id' is null, expected a string or a whole number",
-        f"{path}: question q1: stands there more than once, expected ids that differ",
+        f"{path}: question q1: appears more than once, expected unique ids",
         f"{path}: question q2: no answer; expected an answer, or in v2.0 none and is_impossible",
         f"{path}: article 0 (Cats), paragraph 1: field 'context' is empty, expected text",
     ]
@@ -210,7 +212,7 @@ def test_reasons_stand_where_the_questions_stood(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", '{"data": [}', "[" * 100_000, '{"data": [], "score": Infinity}'])
 def test_files_that_are_no_json(tmp_path: Path, content: str) -> None:
     path = write(tmp_path / "a.json", content)
-    assert "a.json: no readable JSON (" in refusal(lambda: read_squad(path))
+    assert "a.json: not readable as JSON (" in refusal(lambda: read_squad(path))
 
 
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:

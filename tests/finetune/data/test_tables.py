@@ -223,10 +223,10 @@ def test_without_a_header_it_is_known_how_many_fields_rows_have(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "a;b\n1;2\n", "; --delimiter ';' parts them"),
-        ("a.csv", "a\tb\n1\t2\n", "; --delimiter '\\t' parts them"),
-        ("a.tsv", "a,b\n1,2\n", "; --delimiter ',' parts them"),
-        ("a.csv", "a,b;c\n1,2\n", "; see --some-option, or --no-header where that is none"),
+        ("a.csv", "a;b\n1;2\n", "; --delimiter ';' separates them"),
+        ("a.csv", "a\tb\n1\t2\n", "; --delimiter '\\t' separates them"),
+        ("a.tsv", "a,b\n1,2\n", "; --delimiter ',' separates them"),
+        ("a.csv", "a,b;c\n1,2\n", "; see --some-option, or --no-header if that is not one"),
         ("a.jsonl", '{"a": 1}\n', "; see --some-option"),
     ],
 )
@@ -249,10 +249,10 @@ def test_a_column_that_is_not_there_is_told_how_to_be_found(tmp_path: Path, name
           "--quoting"]),
         ("a.jsonl", '{"text": "a"}\n{"text"\n[]\n{"txt": 1}\n{"text": "b", "x": NaN}\n{"text": "c"}\n', TableFormat(),
          ["a", "c"],
-         ["2: expected one JSON object a line (Expecting ':' delimiter: line 2 column 1 (char 8))",
-          "3: expected a JSON object, found an array; jq -c '.[]' makes lines of one",
+         ["2: expected one JSON object per line (Expecting ':' delimiter: line 2 column 1 (char 8))",
+          "3: expected a JSON object, found an array; jq -c '.[]' writes its elements one per line",
           "4: field 'text' is not there; the object's are 'txt'",
-          "5: expected one JSON object a line (NaN is no JSON; null may stand for what is not known)"]),
+          "5: expected one JSON object per line (NaN is not JSON; null can stand for an unknown value)"]),
     ],
 )  # fmt: skip
 def test_bad_rows_are_left_out_and_named(
@@ -292,7 +292,7 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     message = refused(path, ("text", "label"))
     assert message == f"{path}:1: column 'text' is not there; the header's are 'label', 'review'"
     message = refused(write(tmp_path / "a.tsv", '"text"\t"label"\n"a"\t"x"\n'), ("text",))
-    assert message.endswith("; the header's are '\"text\"', '\"label\"'; --quoting takes the quotation marks off")
+    assert message.endswith("; the header's are '\"text\"', '\"label\"'; --quoting removes the quotation marks")
 
 
 def test_a_delimiter_that_is_another_shows_in_the_header(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_delimiter_that_is_another_shows_in_the_header(tmp_path: Path) -> None
 
 def test_a_column_that_stands_there_twice(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "text,text\na,b\n")
-    assert "column 'text' stands there more than once" in refused(path, ("text",))
+    assert "column 'text' appears more than once" in refused(path, ("text",))
 
 
 def test_very_many_columns_are_not_all_listed(tmp_path: Path) -> None:
@@ -341,13 +341,13 @@ def test_rows_are_not_ragged_where_there_is_a_header(tmp_path: Path, table: Tabl
 def test_quotation_marks_that_do_not_close(tmp_path: Path, content: str, row: int) -> None:
     path = write(tmp_path / "a.csv", content)
     message = refused(path, ("a",))
-    assert f"a.csv:{row}: no readable row" in message and "--no-quoting" in message
+    assert f"a.csv:{row}: not readable as a row" in message and "--no-quoting" in message
     assert len(rows(path, ("a",), NO_QUOTING)) >= 1
 
 
 def test_a_carriage_return_alone_ends_no_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a,b\n1,2\r3,4\n")
-    assert "a.csv:2: no readable row (new-line character seen in unquoted field); a carriage return" in refused(
+    assert "a.csv:2: not readable as a row (new-line character seen in unquoted field); a carriage return" in refused(
         path, ("a",)
     )
 
@@ -390,13 +390,13 @@ def test_a_header_without_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "a.jsonl:2: expected one JSON object a line (Expecting property name"),
+        ("{", "a.jsonl:2: expected one JSON object per line (Expecting property name"),
         ("[1]", "a.jsonl:2: expected a JSON object, found an array"),
         ("3", "a.jsonl:2: expected a JSON object, found a number"),
         ('{"body": "x", "label": 1}', "a.jsonl:2: field 'text' is not there; the object's are 'body', 'label'"),
         ("{}", "a.jsonl:2: field 'text' is not there; the object's are none"),
-        ("[" * 100_000, "a.jsonl:2: expected one JSON object a line"),
-        ('{"text": ' + "1" * 5000 + "}", "a.jsonl:2: expected one JSON object a line"),
+        ("[" * 100_000, "a.jsonl:2: expected one JSON object per line"),
+        ('{"text": ' + "1" * 5000 + "}", "a.jsonl:2: expected one JSON object per line"),
     ],
 )
 def test_jsonl_lines_that_are_bad(tmp_path: Path, line: str, message: str) -> None:
@@ -406,7 +406,9 @@ def test_jsonl_lines_that_are_bad(tmp_path: Path, line: str, message: str) -> No
 
 def test_one_text_a_line_has_one_column(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "One.\n")
-    assert "a.txt: one text a line is one column, but 'text', 'label' are asked for" in refused(path, ("text", "label"))
+    assert "a.txt: one text per line is one column, but 'text', 'label' are asked for" in refused(
+        path, ("text", "label")
+    )
 
 
 def test_a_name_that_tells_no_format(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_an_impossible_sequence_is_refused_with_its_row() -> None:
     message = refusal(lambda: check_tags(examples, find_scheme(examples)))
     assert message == (
         "train.conll:6: the tag 'I-loc' between 'O' and the sentence's end is impossible in the scheme iob2, expected "
-        "'B-loc'; --fix-tags mends it"
+        "'B-loc'; --fix-tags repairs it"
     )
     message = refusal(lambda: check_tags(tagged("B-per O"), "bioes"))
     assert "train.conll:1: the tag 'B-per' between the sentence's beginning and 'O' is impossible" in message
@@ -245,7 +245,7 @@ def test_what_is_impossible_under_another_name() -> None:
 def test_a_scheme_that_nobody_chose_is_said_to_be_found() -> None:
     examples = tagged("B-per I-per", "O E-loc")
     message = refusal(lambda: check_tags(examples))
-    assert "train.conll:5: 'E-loc' is no tag of the scheme iob2, to which most sentences keep, expected O" in message
+    assert "train.conll:5: 'E-loc' is no tag of the scheme iob2, which most sentences follow, expected O" in message
 
 
 # --- Classes ---------------------------------------------------------------------------------------------------------
@@ -277,4 +277,4 @@ def test_a_word_may_stand_in_another_row_than_its_number_says() -> None:
 def test_a_type_that_training_never_had() -> None:
     labels: Sequence[str] = tag_labels(tagged("B-per I-per"), "iob2", "train.conll")
     message = refusal(lambda: tag_ids(tagged("B-per", "O B-loc"), labels))
-    assert message == "train.conll:4: tag 'B-loc' is none of those in training: O, B-per, I-per"
+    assert message == "train.conll:4: tag 'B-loc' does not occur in training: O, B-per, I-per"

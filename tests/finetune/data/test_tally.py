@@ -81,7 +81,7 @@ def test_reasons_stand_where_the_rows_stood() -> None:
             False,
             [
                 "a: 2 rows in 5 lines; 1 field(s) span lines; 2 line(s) are blank; 3 field(s) stand in quotation "
-                "marks, read as part of the text; --quoting takes them off"
+                "marks, read as part of the text; --quoting removes them"
             ],
         ),
     ],

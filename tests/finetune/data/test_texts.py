@@ -133,11 +133,11 @@ def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, mes
         ('"text": "a", "label": null', "single_label_classification", "a.jsonl:1: label is null, expected a word or"),
         ('"text": "a", "label": ["x"]', "single_label_classification", "is an array, expected a word or a number; --m"),
         ('"text": "a", "label": true', "regression", "a.jsonl:1: label is True, expected a finite number"),
-        ('"text": "a", "label": NaN', "regression", "a.jsonl:1: expected one JSON object a line (NaN is no JSON"),
+        ('"text": "a", "label": NaN', "regression", "a.jsonl:1: expected one JSON object per line (NaN is not JSON"),
         (
             '"text": "a", "label": -Infinity',
             "regression",
-            "a.jsonl:1: expected one JSON object a line (-Infinity is",
+            "a.jsonl:1: expected one JSON object per line (-Infinity is",
         ),
         ('"text": "a", "label": null', "regression", "a.jsonl:1: label is None"),
         ('"text": "a", "label": ' + "9" * 400, "regression", "a.jsonl:1: label is 9999"),
@@ -244,7 +244,7 @@ def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label_separator": "|"}, "--label-separator: expected what stands between labels, with --multi-label"),
+        ({"label_separator": "|"}, "--label-separator: expected what separates labels, with --multi-label"),
         ({"label_separator": "", "multi_label": True}, "--label-separator: expected what stands between labels, with"),
     ],
 )

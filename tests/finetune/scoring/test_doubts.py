@@ -110,7 +110,7 @@ class Silent(TextClassification):
             3,
             ["60% of the training texts' tokens are unknown to the model: likely its vocabulary"],
         ),
-        (6, [], 0, ["dev has 6 example(s), too few to tell: one more or less is 17% of them"]),
+        (6, [], 0, ["dev has 6 example(s), too few to be sure: one more or one fewer is 17% of them"]),
     ],
 )
 def test_of_losses_vocabularies_and_small_files(
@@ -134,5 +134,5 @@ def test_a_run_ends_with_them(
     assert run_here(monkeypatch, *args) == 0
     end = capsys.readouterr().out.partition("\nseed  ")[2]
     assert "\nnote     the loss ended at 0." in end
-    last = "note     dev has 40 example(s), too few to tell: one more or less is 2% of them\n\nmodel and figures in "
-    assert last + str(tmp_path) in end
+    last = "note     dev has 40 example(s), too few to be sure: one more or one fewer is 2% of them"
+    assert f"{last}\n\nmodel and figures in {tmp_path}" in end

@@ -280,7 +280,7 @@ def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypat
     ("args", "message"),
     [
         (("none", "out", "--tokens", "病毒"), "{tmp}/none: not a model directory: it has no config.json"),
-        (("model", "there", "--tokens", "病毒"), "{tmp}/there: is there already; give a directory that is not"),
+        (("model", "there", "--tokens", "病毒"), "{tmp}/there: already exists; give a directory that does not"),
         (("model", "out", "--tokens"), "no word to add"),
         (("model", "out", "--tokens", ""), "token to add '': expected a word on one line that does not begin with ##"),
         (
@@ -299,8 +299,8 @@ def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypat
             ("model", "out", "--tokens", "FILE:bad.txt"),
             "{tmp}/bad.txt, line 3: token to add '##压': expected a word on one line that does not begin with ##",
         ),
-        (("model", "out", "--tokens", "FILE:blank.txt"), "{tmp}/blank.txt: expected one word a line, found none"),
-        (("model", "out", "--tokens", "FILE:empty.txt"), "{tmp}/empty.txt: expected one text a line, found nothing"),
+        (("model", "out", "--tokens", "FILE:blank.txt"), "{tmp}/blank.txt: expected one word per line, found none"),
+        (("model", "out", "--tokens", "FILE:empty.txt"), "{tmp}/empty.txt: expected one text per line, found nothing"),
         (("model", "out", "--tokens", "FILE:none.txt"), "{tmp}/none.txt: cannot be read (No such file or directory)"),
         (
             ("model", "out", "--tokens", "FILE:latin.txt"),

@@ -82,8 +82,8 @@ def test_fill_mask_gives_five_answers_by_default(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("The cat.",), "no [MASK] in the text 'The cat.': write it where a word is to be told"),
-        (("two\nlines",), r"no [MASK] in the text 'two\nlines': write it where a word is to be told"),
+        (("The cat.",), "no [MASK] in the text 'The cat.': put it where a word is to be predicted"),
+        (("two\nlines",), r"no [MASK] in the text 'two\nlines': put it where a word is to be predicted"),
         (("[MASK]", "--top-k", "0"), "--top-k must be from 1 to 80, not 0"),
         (("[MASK]", "--top-k", "81"), "--top-k must be from 1 to 80, not 81"),
         (("[MASK] " * 15,), "17 tokens, but the model has 16 positions"),

@@ -255,7 +255,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
             "{tmp}/latin.txt:2: not UTF-8 at byte 11, expected UTF-8 text; it is probably WINDOWS-1252: iconv "
             "-f WINDOWS-1252 -t UTF-8 < {tmp}/latin.txt > utf8-latin.txt",
         ),
-        ({"--input": "empty.txt"}, "{tmp}/empty.txt: expected one text a line, found nothing"),
+        ({"--input": "empty.txt"}, "{tmp}/empty.txt: expected one text per line, found nothing"),
         ({"--output": "none/vectors.npy"}, "{tmp}/none/vectors.npy: there is no directory {tmp}/none"),
         ({"--output": "vectors.txt"}, "{tmp}/vectors.txt: expected a name that ends in .npy"),
         ({"--output": "folder.npy"}, "{tmp}/folder.npy: is a directory, expected a file to write"),

@@ -306,8 +306,8 @@ def test_models_of_other_shapes_or_tokens_are_not_compared(tokenizer: Tokenizer)
         return refusal(lambda: make_record(model, tokenizer, A, B, name="x", other=other))
 
     assert comparing(deeper, tokenizer, "deep") == (
-        "num_hidden_layers is 3 in deep, 2 in x: only models of one shape compare"
+        "num_hidden_layers is 3 in deep, 2 in x: only models of the same shape can be compared"
     )
     assert comparing(model, other_words, "words") == (
-        "words cuts the text into other tokens than x: there is no laying them side by side"
+        "words splits the text into different tokens than x: they cannot be compared"
     )

@@ -145,7 +145,7 @@ def test_a_text_a_line(content: str, lines: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "A.TSV.GZ", "a.jsonl", "a.json", "a.parquet"])
 def test_tables_are_no_texts(name: str, tmp_path: Path) -> None:
     kind = f".{name.lower().split('.')[1]}"
-    expected = f"{tmp_path / name}: {kind} is not read, expected one text a line and nothing else, as in .txt"
+    expected = f"{tmp_path / name}: {kind} is not read, expected one text per line and nothing else, as in .txt"
     assert refusal(lambda: read_texts(str(tmp_path / name))) == expected
 
 
@@ -174,7 +174,7 @@ def test_a_carriage_return_beside_line_feeds_is_text(content: bytes, tmp_path: P
 def test_a_file_without_a_line_holds_no_text(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_bytes(content)
     message = refusal(lambda: read_texts(str(tmp_path / "empty.txt")))
-    assert message == f"{tmp_path / 'empty.txt'}: expected one text a line, found nothing"
+    assert message == f"{tmp_path / 'empty.txt'}: expected one text per line, found nothing"
 
 
 def unreadable(tmp_path: Path) -> Iterator[tuple[str, str]]:
@@ -286,7 +286,7 @@ def test_of_a_small_file_in_another_encoding_that_is_named(tmp_path: Path) -> No
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_json_is_no_more_than_json(word: str) -> None:
     assert parse_json('{"a": [1e400, null, "NaN"]}') == {"a": [float("inf"), None, "NaN"]}
-    with pytest.raises(ValueError, match=f"^{word} is no JSON; null may stand for what is not known$"):
+    with pytest.raises(ValueError, match=f"^{word} is not JSON; null can stand for an unknown value$"):
         parse_json(f'{{"a": [{word}]}}')
 
 

@@ -48,7 +48,7 @@ def test_a_log_that_is_gone_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = tmp_path / "metrics.jsonl"
     with open_log(path, Processes(), step=5):  # there is a state of step 5
         pass
-    assert capsys.readouterr().out == f"{path}: was not there; what was logged up to step 5 is lost\n"
+    assert capsys.readouterr().out == f"{path}: was missing; what was logged up to step 5 is lost\n"
     with open_log(path, Processes(), step=5):  # of a run that logs every ten steps
         pass
     assert capsys.readouterr().out == ""
@@ -116,7 +116,7 @@ def test_a_damaged_line_is_told_and_passed_over(tmp_path: Path, line: bytes) -> 
     path.write_bytes(b'{"step": 1, "a": 1}\n' + line + b'\n{"step": 3, "a": 3}\n')
     told: list[str] = []
     assert read_metrics(path, told.append) == [{"step": 1, "a": 1}, {"step": 3, "a": 3}]
-    assert told == [f"{path}, line 2: damaged, passed over: {DAMAGED[line]}"]
+    assert told == [f"{path}, line 2: damaged, skipped: {DAMAGED[line]}"]
 
 
 def test_many_damaged_lines_are_told_once(tmp_path: Path) -> None:
@@ -124,14 +124,14 @@ def test_many_damaged_lines_are_told_once(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\n" * 1000 + b'{"step": 1}\n[')
     told: list[str] = []
     assert read_metrics(path, told.append) == [{"step": 1}]
-    assert told == [f"{path}, line 1: damaged, passed over: no JSON (and 999 more)"]
+    assert told == [f"{path}, line 1: damaged, skipped: no JSON (and 999 more)"]
 
 
 def test_what_is_damaged_is_told_when_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1, "a": 1}\n{"step": "2"}\n')
     with open_log(path, Processes(), step=1):
-        assert capsys.readouterr().out == f"{path}, line 2: damaged, passed over: step is '2'\n"
+        assert capsys.readouterr().out == f"{path}, line 2: damaged, skipped: step is '2'\n"
     assert path.read_bytes() == b'{"step": 1, "a": 1}\n{"step": "2"}\n{"event": "resume", "step": 1}\n'
 
 

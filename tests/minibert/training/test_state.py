@@ -82,7 +82,7 @@ DAMAGES = {
     "the end of the tensors": ("tensors.safetensors", lambda path: os.truncate(path, 50), "has 50 bytes, expected"),
     "no tensors": ("tensors.safetensors", Path.unlink, "No such file"),
     "no record": ("state.json", Path.unlink, "No such file"),
-    "half a record": ("state.json", lambda path: os.truncate(path, 50), "state.json is no JSON"),
+    "half a record": ("state.json", lambda path: os.truncate(path, 50), "state.json is not JSON"),
     "another fact": ("state.json", change_the_facts, "state.json was changed"),
     "another format": ("state.json", lambda path: path.write_text('{"format": 0}'), "is no record of format 1"),
 }
@@ -98,7 +98,7 @@ def test_a_damaged_newest_state_is_named_and_the_one_before_is_used(tmp_path: Pa
     loaded = load_newest_state(tmp_path, reports.append)
     assert loaded is not None and loaded.step == 100
     assert len(reports) == 1
-    assert "step-00000200: damaged, passed over: " in reports[0] and reason in reports[0]
+    assert "step-00000200: damaged, skipped: " in reports[0] and reason in reports[0]
     assert names(tmp_path) == before
 
 

@@ -155,8 +155,8 @@ def test_damaged_gzip_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{not json", "expected one JSON object a line (Expecting property name"),
-        ("[" * 100_000, "expected one JSON object a line ("),
+        ("{not json", "expected one JSON object per line (Expecting property name"),
+        ("[" * 100_000, "expected one JSON object per line ("),
         ("[1]", "expected a JSON object, found an array"),
         ('"text"', "expected a JSON object, found a string"),
         ('{"id": 1}', "no field 'text', the fields are 'id' (see --text-field)"),
