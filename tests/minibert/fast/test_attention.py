@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
 
@@ -20,6 +24,32 @@ def test_the_fused_and_the_written_out_attention_agree(length: int, rows: int, m
     query, key, value = torch.randn(3, rows, 3, length, 8, generator=seeded(4), dtype=torch.float64)
     fused, written_out = accelerate(DotProductAttention(0.1)).eval(), DotProductAttention(0.1).eval()
     assert_close(fused(query, key, value, mask), written_out(query, key, value, mask), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype", "training", "learns", "keys"),
+    [
+        (3, torch.float32, False, False, [16]),  # keys are filled up
+        (3, torch.float32, False, True, [16]),
+        (3, torch.bfloat16, False, False, [16]),
+        (1, torch.float32, False, False, [15]),  # a single text
+        (3, torch.bfloat16, False, True, []),  # written out
+        (3, torch.float32, True, False, []),
+    ],
+)
+def test_the_fused_kernel_is_called_where_it_is_the_fast_way(
+    monkeypatch: pytest.MonkeyPatch, rows: int, dtype: torch.dtype, training: bool, learns: bool, keys: list[int]
+) -> None:
+    called, kernel = [], F.scaled_dot_product_attention
+
+    def seen(query: Tensor, key: Tensor, *args: Any, **more: Any) -> Tensor:
+        called.append(key.size(-2))
+        return kernel(query, key, *args, **more)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", seen)
+    query, key, value = torch.randn(3, rows, 3, 15, 8, generator=seeded(4)).to(dtype)
+    accelerate(DotProductAttention(0.1)).train(training)(query.requires_grad_(learns), key, value, None)
+    assert called == keys
 
 
 def test_a_hook_on_all_modules_sees_its_dropout() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
+from minibert.fast import cross_entropy
 from minibert.fast.cross_entropy import IGNORED, SummedCrossEntropy, by_pytorch
 from tests.helpers import seeded
 
@@ -40,6 +43,12 @@ def test_a_second_backward_pass_is_refused() -> None:
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_on_a_cpu_it_is_the_written_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cross_entropy, "by_pytorch", None)
+    logits = torch.zeros(2, 4, requires_grad=True)
+    assert cross_entropy.summed_cross_entropy(logits, torch.tensor([1, 2])).item() == pytest.approx(2 * math.log(4))
 
 
 def test_no_chosen_token_costs_nothing() -> None:

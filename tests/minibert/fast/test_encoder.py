@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.testing import assert_close
 
 from minibert.architectures import ARCHITECTURES
-from minibert.fast import accelerate
+from minibert.fast import accelerate, encoder
 from minibert.fast.dropout import Dropout
 from minibert.fast.encoder import is_as_written
 from minibert.heads import Model
@@ -59,6 +60,20 @@ def test_answers_and_gradients_are_the_plain_models(architecture: str, family: s
     expected, found = numbers(plain(**given)), numbers(fast(**given))
     assert_close(found, expected, rtol=0, atol=1e-12)
     assert_close(gradients(fast, found), gradients(plain, expected), rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_padding_is_left_out_in_training(monkeypatch: pytest.MonkeyPatch, *, training: bool) -> None:
+    """In evaluation it is not: tools that record a model as a graph can't have sizes that depend on its input."""
+    rows, block_at = [], encoder.block_at
+
+    def seen(block: nn.Module, x: Tensor, *args: Any) -> Tensor:
+        rows.append(len(x.flatten(0, -2)))
+        return block_at(block, x, *args)
+
+    monkeypatch.setattr(encoder, "block_at", seen)
+    accelerate(tiny_model("BertForPreTraining")).train(training)(**inputs("BertForPreTraining"))
+    assert rows and all((count < 3 * 11) == training for count in rows)  # 19 of them are tokens
 
 
 def test_a_plain_model_runs_as_it_is_written() -> None:
