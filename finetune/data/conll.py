@@ -97,7 +97,7 @@ def _examples(
             if size > LONGEST_SENTENCE:
                 raise InputError(
                     f"{shown(path)}:{read[0][0]}: a sentence of more than {LONGEST_SENTENCE:,} characters, expected a "
-                    "blank line behind each"
+                    "blank line after each"
                 )
             if not word or tag == "":
                 hint = "see --word-column" + ("" if tag is None else " and --tag-column")

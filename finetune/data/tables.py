@@ -204,7 +204,7 @@ def _by_name(columns: Sequence[str], header: Sequence[str], where: str, see: str
 def _other_delimiter(header: Sequence[str]) -> str:
     """For messages: what parts a header that is one field, though it looks like several."""
     mark = next((mark for mark in ("\t", ";", "|", ",") if len(header) == 1 and mark in header[0]), None)
-    return "" if mark is None else f"; --delimiter {mark!r} parts them"
+    return "" if mark is None else f"; --delimiter {mark!r} separates them"
 
 
 def _by_number(columns: Sequence[str], where: str, see: str) -> list[int]:

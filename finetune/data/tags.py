@@ -190,7 +190,7 @@ def _refusal(example: TaggedExample, word: int, scheme: Scheme, *, chosen: bool)
     expected = convert(tags, scheme)[word]
     return (
         f"{place}: the tag {tag!r} between {before} and {after} is impossible in {named}, expected {expected!r}; "
-        "--fix-tags mends it"
+        "--fix-tags repairs it"
     )
 
 

@@ -78,8 +78,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         if training:
             return kept, f"{misplaced:,} question(s) left out of training: {first}"
         return list(examples), (
-            f"{misplaced:,} question(s) have an answer that does not stand where answer_start says; scores go by its "
-            f"text, so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
+            f"{misplaced:,} question(s) have an answer that is not where answer_start says; scores use its text, "
+            f"so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
             f"{first}"
         )
 

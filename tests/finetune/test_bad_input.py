@@ -92,7 +92,7 @@ def test_files_that_are_no_utf_8_or_are_not_there(
     [
         ("the\tO\ncat\tB-ANI\tmore\n", (), "train.conll:2:"),
         ("the\tO\ncat\tX-ANI\n", (), "train.conll:2: 'X-ANI' is a tag of no scheme (the file has X-ANI)"),
-        ("1\tthe\tO\n2\tcat\tNN\n", (), "--tag-column takes another column, --scheme none each tag for a class"),
+        ("1\tthe\tO\n2\tcat\tNN\n", (), "--tag-column chooses another column, --scheme none makes each tag a class"),
         ("the\tO\ncat\tB-ANI\n", ("--word-column", "words"), "from 1 to 2 (given, or saved with the model)"),
         ("the\tO\ncat\tB-ANI\n", ("--layout", "columns"), "--layout has no effect here: only columns and .jsonl"),
         ("the\tO\n", ("--fix-tags", "--scheme", "none"), "--fix-tags and --scheme none exclude each other"),

@@ -296,7 +296,7 @@ BAD_ROWS = {
             f"{json.dumps({'question': question, 'context': 'the cat'})}\n" for question in ("who", "the " * 80, "who")
         ),
         "x.jsonl:2: the question has 80 tokens, which leaves no room for the passage in a window of 64; expected a "
-        "shorter one, or a greater --max-length",
+        "shorter one, or a larger --max-length",
     ),
     "multiple-choice": (
         "x.jsonl",

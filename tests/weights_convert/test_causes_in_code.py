@@ -166,7 +166,7 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "pooler of the mean": (
         pool_the_mean,
         "pooler.dense",
-        "the pooler takes the mean of all positions, the reference's the first",
+        "the pooler reads the mean of all positions, the reference's the first",
     ),
     "untied decoder": (untie, "mlm_head.decoder", "the decoder is not tied to the token embeddings"),
     "untied decoder of equal numbers": (

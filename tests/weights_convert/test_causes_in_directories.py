@@ -137,7 +137,7 @@ IN_DIRECTORY: dict[str, tuple[dict[str, object], Callable[[Weights], None] | Non
         {},
         set_to("nsp_head.bias", 9.0),
         "nsp_head",
-        "the weights of nsp_head are others: by up to",
+        "the weights of nsp_head differ by up to",
     ),
 }
 
@@ -239,7 +239,7 @@ def test_weights_that_hardly_differ_are_named(hf_directory: Path, directory: Pat
     assert report.first_divergent is not None
     assert report.first_divergent.title == "blocks.2.feed_forward.inner"
     assert report.cause is not None
-    assert report.cause.startswith("the weights of blocks.2.feed_forward.inner are others: by up to")
+    assert report.cause.startswith("the weights of blocks.2.feed_forward.inner differ by up to")
 
 
 def test_a_sound_directory_agrees(hf_directory: Path, directory: Path) -> None:

@@ -151,7 +151,7 @@ IN_DIRECTORY: dict[tuple[str, str], tuple[dict[str, object], Edit | None, str, s
         {},
         nudge("classifier.dense.weight"),
         "classifier.dense",
-        "the weights of classifier.dense are others: by up to 5.0e-01",
+        "the weights of classifier.dense differ by up to 5.0e-01",
     ),
     ("albert pretraining", "exact GELU"): (
         {"hidden_act": "relu"},
@@ -181,7 +181,7 @@ IN_DIRECTORY: dict[tuple[str, str], tuple[dict[str, object], Edit | None, str, s
         {},
         nudge("nsp_head.weight"),
         "nsp_head",
-        "the weights of nsp_head are others: by up to 5.0e-01",
+        "the weights of nsp_head differ by up to 5.0e-01",
     ),
 }
 
@@ -292,7 +292,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("albert pretraining", "a layer with weights of its own"): (
         without_sharing,
         "blocks.1.attention.query",
-        "the weights of blocks.1.attention.query are others: by up to 2.5e-01",
+        "the weights of blocks.1.attention.query differ by up to 2.5e-01",
     ),
     ("albert pretraining", "a layer that learns on its own"): (
         not_trained_as_one,

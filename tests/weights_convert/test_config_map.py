@@ -306,17 +306,17 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
         (
             "Bert",
             TINY.replace(share_layers=True),
-            "transformers has no such model: nearest is albert, but no embedding_size",
+            "transformers has no such model: the nearest is albert, but no embedding_size",
         ),
         (
             "Bert",
             TINY.replace(embedding_size=8),
-            "transformers has no such model: nearest is albert, but share_layers False where it has True",
+            "transformers has no such model: the nearest is albert, but share_layers False where it has True",
         ),
         (
             "Bert",
             FAMILY["distilbert"].replace(layer_norm_eps=1e-5, pooler_act="tanh"),
-            "transformers has no such model: nearest is distilbert, but pooler_act 'tanh' where it has 'relu'; "
+            "transformers has no such model: the nearest is distilbert, but pooler_act 'tanh' where it has 'relu'; "
             "layer_norm_eps 1e-05 where it has 1e-12",
         ),
         (

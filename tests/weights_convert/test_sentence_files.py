@@ -275,7 +275,7 @@ def test_commands_say_what_is_followed_and_what_is_not_used(
         ("modules.json", '[{"type": "sentence_transformers.models.Transformer", "path": "../other"}]',
          "modules.json: expected a list of modules, each with its type and its path in the same"),
         ("modules.json", '[{"type": "x.Pooling", "path": "/tmp"}]', "modules.json: expected a list of modules"),
-        ("1_Pooling/config.json", None, "1_Pooling/config.json: missing; modules.json says that the pooling is told"),
+        ("1_Pooling/config.json", None, "1_Pooling/config.json: missing; modules.json says that it gives the pooling"),
         ("1_Pooling/config.json", '{"pooling_mode": 1}', "config.json, pooling_mode: expected a name or a list of"),
         ("sentence_bert_config.json", '{"max_seq_length": "long"}',
          "sentence_bert_config.json, max_seq_length: expected a number of tokens, found 'long'"),

@@ -155,7 +155,7 @@ def test_a_difference_is_measured_by_hand() -> None:
     assert 0 < row.mean < 0.5 / 24  # one column of 24, in some of the tokens
     assert row.relative == pytest.approx(0.5 / reference.embeddings.token_type_embeddings.weight.abs().max().item())
     assert (row.agrees, row.tolerance) == (False, 1e-10)
-    assert cause == "the weights of embeddings.segment are others: by up to 5.0e-01"
+    assert cause == "the weights of embeddings.segment differ by up to 5.0e-01"
 
 
 def test_what_is_not_a_number_differs() -> None:

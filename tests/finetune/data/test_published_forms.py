@@ -181,7 +181,7 @@ TEXTS = [
         '"3","Oil falls again","Prices fell."\n"4","A lamp","It talks."\n',
         csv_rows(header=False),
         refused="the header's are '3', 'Oil falls again', 'Prices fell.'; see --text-column and --label-column, or "
-        "--no-header where that is none",
+        "--no-header if that is not one",
         remedy="--no-header --text-column 3 --label-column 1",
         first=("Prices fell.", "3"), last=("It talks.", "4"),
     ),

@@ -182,7 +182,7 @@ def test_what_a_csv_writer_writes_is_read_again(
 )
 def test_json_that_is_not_in_lines_is_told_what_puts_it_there(tmp_path: Path, content: str, command: str) -> None:
     said = refused(write(tmp_path / "a.json", content), ("text",))
-    assert "a.json:1: expected " in said and f"; {command} makes " in said
+    assert "a.json:1: expected " in said and f"; {command} writes " in said
 
 
 @pytest.mark.parametrize(
@@ -419,8 +419,8 @@ def test_a_name_that_tells_no_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"delimiter": ""}, "delimiter: expected what stands between two fields"),
-        ({"delimiter": "\n"}, "delimiter: expected what stands between two fields"),
+        ({"delimiter": ""}, "delimiter: expected what separates fields"),
+        ({"delimiter": "\n"}, "delimiter: expected what separates fields"),
         ({"delimiter": '"'}, "delimiter: expected one character"),
         ({"delimiter": "||"}, "--no-quoting"),
     ],

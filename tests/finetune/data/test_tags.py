@@ -239,13 +239,13 @@ def test_what_is_impossible_under_another_name() -> None:
     message = refusal(lambda: check_tags(tagged("B-per U-per"), "bioes"))
     assert "train.conll:1: the tag 'B-per' between the sentence's beginning and 'U-per' is impossible" in message
     message = refusal(lambda: check_tags(tagged("U-per"), "iob2"))
-    assert "train.conll:1: 'U-per' is no tag of the scheme iob2, expected O, B-TYPE, I-TYPE" in message
+    assert "train.conll:1: 'U-per' is not a tag of the scheme iob2, expected O, B-TYPE, I-TYPE" in message
 
 
 def test_a_scheme_that_nobody_chose_is_said_to_be_found() -> None:
     examples = tagged("B-per I-per", "O E-loc")
     message = refusal(lambda: check_tags(examples))
-    assert "train.conll:5: 'E-loc' is no tag of the scheme iob2, which most sentences follow, expected O" in message
+    assert "train.conll:5: 'E-loc' is not a tag of the scheme iob2, which most sentences follow, expected O" in message
 
 
 # --- Classes ---------------------------------------------------------------------------------------------------------

@@ -245,7 +245,7 @@ def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -
     ("options", "message"),
     [
         ({"label_separator": "|"}, "--label-separator: expected what separates labels, with --multi-label"),
-        ({"label_separator": "", "multi_label": True}, "--label-separator: expected what stands between labels, with"),
+        ({"label_separator": "", "multi_label": True}, "--label-separator: expected what separates labels, with"),
     ],
 )
 def test_a_separator_of_labels_goes_with_several(options: dict[str, Any], message: str) -> None:

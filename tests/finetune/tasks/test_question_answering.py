@@ -202,9 +202,9 @@ def test_dev_answers_that_stand_elsewhere_are_said_and_scored(task: QuestionAnsw
                  replace(example("cat"), answers=(Answer("hen", 4),))]  # fmt: skip
     assert task.checked(questions, training=False) == (
         questions,
-        "2 question(s) have an answer that does not stand where answer_start says; scores go by its text, so they "
-        "count all the same; of 1 no answer is in the passage at all: x.json: question q: the answer 'cat' is said to "
-        "start at 1, where 'he ' stands",
+        "2 question(s) have an answer that is not where answer_start says; scores use its text, so they "
+        "count all the same; of 1 no answer is in the passage at all: x.json: question q: the answer 'cat' is supposed "
+        "to start at 1, where 'he ' stands",
     )
     assert task.checked(questions[:1], training=False) == (questions[:1], "")
 

@@ -228,7 +228,7 @@ def test_the_command_says_what_became_of_each_word(
         ["35", "高血压", "was", "高", "血", "压"],
         ["36", "脑梗塞", "was", "脑", "梗", "塞"],
         ["37", "covid", "was", "cov", "##id"],
-        ["1", "there", "already:", "flu"],
+        ["1", "already", "in", "the", "vocabulary:", "flu"],
         [],
         ["vocab_size", "34", "->", "38;", "written", "to", str(out)],
     ]

@@ -158,7 +158,7 @@ def test_carriage_returns_alone_end_no_lines(content: bytes, count: int, tmp_pat
     assert read_whole(str(path)) == content.decode()  # JSON may be so
     assert said.startswith(f"{path}: {count} carriage return(s) and no line feed, expected lines that end with one; ")
     command = f"tr '\\r' '\\n' < '{path}' > 'lf-a b.txt'"
-    assert said.endswith(f"; {command} makes them so")
+    assert said.endswith(f"; {command} converts them")
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
     assert (tmp_path / "lf-a b.txt").read_bytes() == content.replace(b"\r", b"\n")
 

@@ -244,7 +244,7 @@ def test_broken_tokenizer_json(tmp_path: Path, key: str, part: str, value: Any, 
     [
         (b"", "line 1: expected a token, found an empty line"),
         (b"a\n\nb\n", "line 2: expected a token, found an empty line"),
-        (b"[PAD]\n[UNK]\na\n[UNK]\n", r"line 4: token '\[UNK\]' stands on line 2 already"),
+        (b"[PAD]\n[UNK]\na\n[UNK]\n", r"line 4: token '\[UNK\]' is already on line 2"),
         (b"[PAD]\n[UNK]\na\n", r"missing: \[CLS\] \[SEP\] \[MASK\]"),
         (
             b"[PAD]\n\xff\n",

@@ -108,7 +108,7 @@ def test_a_state_under_another_steps_name_is_damaged(tmp_path: Path) -> None:
     reports: list[str] = []
     loaded = load_newest_state(tmp_path, reports.append)
     assert loaded is not None and loaded.step == 100
-    assert "state.json is that of step 100" in reports[0]
+    assert "state.json belongs to step 100" in reports[0]
 
 
 def test_only_damaged_states_are_an_error_and_no_start_at_zero(tmp_path: Path) -> None:

@@ -52,13 +52,13 @@ def test_each_line_may_be_a_document(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("corpus", "options", "refused"),
     [
-        (["a.jsonl"], {"document_per_line": True}, "--document-per-line has no effect here: no text file is among"),
+        (["a.jsonl"], {"document_per_line": True}, "--document-per-line has no effect here: none of these is a text"),
         (["b.jsonl.gz", "pydocs"], {"document_per_line": True}, "--document-per-line has no effect here"),
         (["only"], {"document_per_line": True}, "--document-per-line has no effect here"),
         (["pydocs"], {"document_per_line": True}, "--document-per-line has no effect here"),
         (["."], {"document_per_line": True}, ""),
         (["a.jsonl", "c.txt"], {"document_per_line": True}, ""),
-        (["c.txt"], {"text_field": "body"}, "--text-field body has no effect here: no .jsonl file is among these"),
+        (["c.txt"], {"text_field": "body"}, "--text-field body has no effect here: none of these is a .jsonl file"),
         (["pydocs"], {"text_field": "body"}, "--text-field body has no effect here"),
         (["."], {"text_field": "body"}, ""),
         (["c.txt", "a.jsonl"], {"text_field": "body"}, ""),
