@@ -58,6 +58,7 @@ def test_no_chosen_token_costs_nothing() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_a_gpus_loss_is_a_cpus_and_filling_does_not_count(dtype: torch.dtype) -> None:
     """The last two of the seven rows are filling, whose labels say so."""
+    assert IGNORED == -100  # which is no token's id
     drawn = torch.randn(7, 11, generator=seeded(3)).to(dtype)
     labels = torch.tensor([3, 0, 10, 5, 5])
     ours, theirs = (drawn.clone().requires_grad_() for _ in range(2))
