@@ -69,10 +69,8 @@ def set_up(
         check_memory(expected, options, processes=processes)  # before the text is prepared, which takes its time
     with gone_on_bad_input(run.path, when=status is RunStatus.NEW):
         if status is RunStatus.NEW:
-            if options.data is not None:
-                check_fit(
-                    open_prepared(options.data), options, start, processes=processes
-                )  # before anything is written
+            if options.data is not None:  # before anything is written
+                check_fit(open_prepared(options.data), options, start, processes=processes)
             run.path.mkdir(parents=True, exist_ok=True)
             writing.write_whole_text(run.configuration, options.to_toml())
         if options.corpus and not run.data.exists():

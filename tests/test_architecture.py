@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pkgutil import resolve_name
 
@@ -14,7 +13,7 @@ import pretrain.__main__
 import weights_convert.__main__
 from minibert import errors
 from tests.helpers import REPOSITORY
-from tests.test_layout import BELOW_ALL, HEIGHT, PACKAGES, SOURCES, module_name
+from tests.test_layout import BELOW_ALL, HEIGHT, PACKAGES, SOURCES
 
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 CODE = sorted(set(re.findall(r"`([^`\n]+)`", PAGE)))
@@ -41,10 +40,7 @@ def test_a_path_exists(path: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_one_of_the_code(name: str) -> None:
-    if name not in {module_name(path) for path in SOURCES}:
-        resolve_name(name)
-    else:
-        importlib.import_module(name)
+    assert resolve_name(name) is not None  # it fails where there is none
 
 
 def test_every_folder_has_its_row() -> None:
