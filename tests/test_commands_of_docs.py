@@ -24,7 +24,9 @@ from tests.finetune.files import standard_input, write
 from tests.finetune.running import write_task
 from tests.helpers import REPOSITORY
 
-PAGES = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md")))
+PAGES = sorted(
+    path.relative_to(REPOSITORY) for path in (*REPOSITORY.glob("README*.md"), *REPOSITORY.glob("docs/*.md"))
+)
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = ".venv/bin/python "
 
@@ -36,6 +38,7 @@ SHORTER = {
     "--steps 6000": "--steps 2",
     "--epochs 6 ": "--epochs 1 ",
     "--epochs 10": "--epochs 1",
+    "--epochs 20": "--epochs 1",
     "--model pretrain/recipes/demo-model.json": "--model tiny",
     "--corpus pydocs": "--corpus README.md",
     "--corpus README.md docs/*.md": "--corpus README.md",
@@ -50,6 +53,7 @@ NOT_RUN = {
     "make hub": "needs a network",
     ".venv/bin/python -m pip install -e '.[hub]'": "needs a network",
     ".venv/bin/python -m weights_convert from-hf bert-base-uncased models/base": "needs a network",
+    ".venv/bin/python -m weights_convert from-hf bert-base-chinese models/chinese": "needs a network",
 }
 
 
