@@ -44,7 +44,7 @@ def test_a_name_is_one_of_the_code(name: str) -> None:
 
 
 def test_every_folder_has_its_row() -> None:
-    listed = {path.rstrip("/") for row in rows("The house") for path in quoted(row[0])}
+    listed = {path.rstrip("/") for row in rows("Folders") for path in quoted(row[0])}
     there = {path.parent.relative_to(REPOSITORY).as_posix() for path in SOURCES}
     assert listed == there | {"tests", "benchmarks", "examples"}
 
