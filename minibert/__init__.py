@@ -5,10 +5,10 @@
     minibert.fill_mask(model, tokenizer, "The man went to the [MASK].")   # [[(token, probability), ...], ...]
     record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))   # every intermediate by name
     vectors = minibert.embed(model, tokenizer, ["one text", "and another"])   # (2, H), numpy
-    minibert.grow_vocabulary(model, tokenizer, ["高血压"])   # each word a token, in the tokenizer and in the model
+    minibert.grow_vocabulary(model, tokenizer, ["高血压"])   # each word becomes one token
     minibert.save(model, tokenizer, "somewhere")
 
-torch is imported by the first of these that is used, not by `import minibert`: commands answer `--help` at once.
+torch is imported when one of these is first used, not by `import minibert`, so commands answer `--help` at once.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""python -m minibert: look at a model directory, ask it for words or vectors, give it words, see inside."""
+"""python -m minibert: describe a model directory, fill masks, embed texts, add tokens, show a forward pass."""
 
 from minibert.console import cli
 
@@ -12,12 +12,12 @@ COMMANDS = {
 
 
 def command() -> None:
-    """Runs one of `COMMANDS`."""
+    """Run one of `COMMANDS`."""
     cli.dispatch("python -m minibert", cli.commands_in("minibert.commands.{0}:{0}_command", COMMANDS))
 
 
 def main() -> None:
-    """The console script `minibert`."""
+    """Run the console script `minibert`."""
     cli.run(command)
 
 

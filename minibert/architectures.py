@@ -1,4 +1,4 @@
-"""The classes of model that a `config.json` names as its architecture, and what it says of their heads."""
+"""The model classes that `config.json` can name as its architecture, and the fields that it holds for their heads."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from minibert.config import BertConfig
 from minibert.heads import Model, TaskModel
 from minibert.model import Bert
 
-# The classes that may stand there.
+# The values of the field `architecture`.
 ARCHITECTURES: dict[str, type[Model]] = {
     cls.__name__: cls
     for cls in (Bert, heads.BertWithPooler, heads.BertForPreTraining, heads.BertForMaskedLM,
@@ -16,15 +16,15 @@ ARCHITECTURES: dict[str, type[Model]] = {
                 heads.BertForTokenClassification, heads.BertForQuestionAnswering, heads.BertForMultipleChoice)
 }  # fmt: skip
 
-# Its fields for a head, beside the encoder's: arguments of the class, attributes of the model.
+# Fields of `config.json` for a head, beside the encoder's: arguments of the class, attributes of the model.
 HEAD_FIELDS: dict[str, tuple[str, ...]] = {
     "BertForSequenceClassification": ("labels", "problem_type"),
     "BertForTokenClassification": ("labels",),
 }
 
-# The same, but missing where they have the class's own default. `trained_on`, an attribute alone: how `finetune` read
-# the data that this model was trained on (columns, lengths, tag scheme and so on), an object that JSON can hold;
-# predicting has its defaults there.
+# Further fields, written only if they differ from the class's default, given here. `trained_on` is only an attribute:
+# how `finetune` read the data that this model was trained on (columns, lengths, tag scheme and so on), as a JSON
+# object; prediction takes its defaults from it.
 OPTIONAL_HEAD_FIELDS: dict[str, dict[str, Any]] = {
     "BertForPreTraining": {"pair_objective": "nsp"},
     "BertForSequenceClassification": {"trained_on": {}},
@@ -35,7 +35,7 @@ OPTIONAL_HEAD_FIELDS: dict[str, dict[str, Any]] = {
 
 
 def new_model(architecture: str, config: BertConfig, head: Mapping[str, Any]) -> Model:
-    """A model of the class of that name, with the fields of its head; its weights are still to be filled."""
+    """Return a new model of the class named `architecture`; head: the fields of its head, as in `config.json`."""
     arguments = {name: value for name, value in head.items() if name != "trained_on"}
     model = ARCHITECTURES[architecture](config, **arguments)
     if isinstance(model, TaskModel):
@@ -44,7 +44,7 @@ def new_model(architecture: str, config: BertConfig, head: Mapping[str, Any]) ->
 
 
 def head_fields(model: Model) -> dict[str, Any]:
-    """The fields of a model's head by name, as they stand in `config.json`; {} where the class says everything."""
+    """Return the fields of a model's head by name, as in `config.json`; {} if its class has none."""
     name = type(model).__name__
     fields = {field: getattr(model, field) for field in HEAD_FIELDS.get(name, ())}
     optional = OPTIONAL_HEAD_FIELDS.get(name, {}).items()

@@ -1,7 +1,7 @@
-"""A model directory: `config.json`, `model.safetensors`, `tokenizer.json` and, of WordPiece, `vocab.txt`.
+"""Model directories: `config.json`, `model.safetensors`, `tokenizer.json` and, with WordPiece, `vocab.txt`.
 
-Written whole or not at all, refused when damaged. `config.json` is written last and carries the checksums of weights
-and tokenizer, so a directory whose writing was cut off, or of which one was changed, is never taken for a good one.
+A directory is written whole or not at all, and refused if damaged. `config.json` is written last and holds the
+checksums of weights and tokenizer, so a half-written directory, or one with a changed file, is never accepted.
 """
 
 import json
@@ -30,15 +30,15 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 CHECKSUMS = {WEIGHTS: "weights_sha256", TOKENIZER: "tokenizer_sha256"}  # file -> the field of config.json
-MOST_NAMES = 40  # of parameters, in a message: those of two blocks
+MOST_NAMES = 40  # most parameter names in one message: enough for two blocks
 
 
 def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
-    """Writes a model directory. One that is there already has its model files replaced, each whole.
+    """Write a model directory. If it already exists, its model files are replaced, each whole.
 
-    Of what torch.compile or data parallelism made of a model, the model itself is written.
+    A model wrapped by torch.compile or data parallelism is unwrapped first.
 
-    Raises InputError: as `check_tokenizer`; OSError: the directory can't be written; then nothing is left behind.
+    Raises InputError as `check_tokenizer` does, and OSError, leaving nothing half-written, if writing fails.
     """
     while (wrapped := getattr(model, "_orig_mod", getattr(model, "module", None))) is not None:
         model = wrapped
@@ -51,9 +51,9 @@ def save(model: Model, tokenizer: Tokenizer, directory: str | Path) -> None:
 
 
 def load(directory: str | Path) -> tuple[Model, Tokenizer]:
-    """The model, of the class that `config.json` names and in evaluation mode, and its tokenizer.
+    """Return the model, of the class that `config.json` names and in evaluation mode, and its tokenizer.
 
-    Raises InputError: not a model directory, or a damaged one; the message names the file, field or key.
+    Raises InputError, naming the file, field or key, if this is not a model directory or it is damaged.
     """
     check_path(directory)
     directory = Path(directory)
@@ -79,33 +79,33 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
 
 
 def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any]) -> Model:
-    """A model of shapes alone: every parameter is then to be filled from a file.
+    """Return a model whose parameters have shapes but no memory, ready for `assign_weights`.
 
-    Raises InputError: fields that the class refuses, or a size beyond counting.
+    Raises InputError if the class refuses the fields or a size is too large for PyTorch.
     """
     try:
         with torch.device("meta"), Undrawn():
             return new_model(architecture, config, head)
-    except (RuntimeError, TypeError) as error:  # of numbers beyond what 64 bits can count
+    except (RuntimeError, TypeError) as error:  # more elements than 64 bits can count
         sizes = {name: value for name, value in config.to_dict().items() if type(value) is int}
         largest = max(sizes, key=lambda name: sizes[name])
-        raise InputError(f"{largest} {sizes[largest]} is more than any weights have") from error
+        raise InputError(f"{largest} {sizes[largest]} is too large for any weights") from error
 
 
 class Undrawn(TorchFunctionMode):
-    """Draws no numbers for weights that have no memory: for them PyTorch would load its compiler, which takes longer
-    than all else in a short command, and fails where TORCHINDUCTOR_CACHE_DIR is no directory."""
+    """Skips drawing numbers for weights without memory: PyTorch would load its compiler for them, which takes longer
+    than the rest of a short command, and fails if TORCHINDUCTOR_CACHE_DIR is not a directory."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **(kwargs or {}))
 
 
 def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
-    """That every token has a row of the embedding. Published models often have some more, for a round number.
+    """Check that every token has a row in the embedding. Published models often have a few more, for a round number.
 
-    Where padding has no position (RoBERTa), the model has to know its id, too: another token with it would have none.
+    If padding has no position (RoBERTa), both must also agree on its id: the token with that id gets no position.
 
-    Raises InputError: a token has no row, or the tokenizer pads with another token.
+    Raises InputError if a token has no row, or if the tokenizer pads with another id than such a model skips.
     """
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
@@ -120,19 +120,19 @@ def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
 
 
 class Description(NamedTuple):
-    """What `config.json` says."""
+    """The contents of `config.json`."""
 
     config: BertConfig
     architecture: str
     head: dict[str, Any]  # see `minibert.architectures.HEAD_FIELDS` and `OPTIONAL_HEAD_FIELDS`
-    checksums: dict[Path, str]  # file -> its SHA-256, of `CHECKSUMS` those that are given
+    checksums: dict[Path, str]  # file -> its SHA-256, for those files of `CHECKSUMS` that have one
     text_vectors: TextVectors | None = None
 
 
 def read_description(directory: Path) -> Description:
-    """Reads `config.json`.
+    """Read `config.json`.
 
-    Raises InputError: missing, unreadable, an architecture or a field that we don't know, a field of the head missing.
+    Raises InputError if it is missing or unreadable, or its architecture or a field is unknown, wrong or missing.
     """
     path = directory / CONFIG
     try:
@@ -146,8 +146,8 @@ def read_description(directory: Path) -> Description:
         raise InputError(f"{path}: not readable as JSON ({error})") from error
     if isinstance(fields, dict) and "model_type" in fields and "architecture" not in fields:
         raise InputError(
-            f"{path}: of a Hugging Face directory; python -m weights_convert from-hf {directory} OUT makes a model "
-            "directory of it"
+            f"{path}: this is a Hugging Face directory; convert it with python -m weights_convert from-hf {directory} "
+            "OUT"
         )
     if not isinstance(fields, dict) or fields.get("architecture") not in list(ARCHITECTURES):
         raise InputError(f"{path}: architecture must be one of {', '.join(ARCHITECTURES)}")
@@ -166,14 +166,14 @@ def read_description(directory: Path) -> Description:
 
 
 def weights_of(model: Model) -> dict[str, Tensor]:
-    """Every parameter once, by name: a tied one under the name that comes first."""
+    """Return every parameter once, by name: a tied one under its first name."""
     return {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
 
 
 def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Makes `tensors` the parameters of the model, all of them and nothing else; ties stay ties.
+    """Make `tensors` the parameters of the model; the names must match exactly. Tied parameters stay tied.
 
-    Raises InputError: missing or surplus names (`MOST_NAMES` are named), or a shape that differs.
+    Raises InputError if names are missing or unknown (up to `MOST_NAMES` are listed), or a shape or type is wrong.
     """
     expected = dict(model.named_parameters())
     missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
@@ -192,7 +192,7 @@ def assign_weights(model: Model, tensors: Mapping[str, Tensor], *, source: str) 
 
 
 def listed(names: Sequence[str]) -> str:
-    """For messages: the first `MOST_NAMES`."""
+    """Return the first `MOST_NAMES` names and the number of the others, for a message."""
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 

@@ -1,8 +1,8 @@
-"""The shape of a BERT or a relative of its: one frozen dataclass, checked when it is made, and the published sizes.
-Beside it, how the model is meant to make vectors of texts.
+"""The config of a BERT or a relative: one frozen dataclass, checked when it is made, and the published sizes.
+Also how a model is meant to turn texts into vectors.
 
-Field names are Hugging Face's where it has one, so that a `config.json` reads the same in both worlds. What makes a
-relative of a BERT (docs/family.md) is a few fields with other values than these defaults.
+Field names are Hugging Face's where it has one, so that a `config.json` reads the same in both worlds. A relative of
+BERT (docs/family.md) differs from it in the values of a few fields.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from minibert.files.typed import check_fields
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
 POOLER_ACTIVATIONS = ("tanh", "relu")
-MOST_LAYERS = 1_000  # more would be a damaged file, and fill the memory before it could be told by the weights
+MOST_LAYERS = 1_000  # more means a damaged file, which would fill the memory before the weights could show it
 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Everything that decides the parameters and the forward pass. The defaults are bert-base-uncased's.
+    """Everything that decides the parameters and the forward pass. The defaults are those of bert-base-uncased.
 
-    Raises InputError: a field has the wrong type or an impossible value; the message names the field.
+    Raises InputError, naming the field, if one has the wrong type or an impossible value.
     """
 
     vocab_size: int = 30522  # V
@@ -39,18 +39,18 @@ class BertConfig:
     hidden_act: str = "gelu"  # one of ACTIVATIONS
     hidden_dropout_prob: float = 0.1  # on the embeddings and on each sublayer's output
     attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512  # rows of the position table; the longest sequence T is `longest`
-    type_vocab_size: int = 2  # segments A and B; of 1, both are A; 0: there are no segments (DistilBERT)
+    max_position_embeddings: int = 512  # rows of the position table; the largest T is `longest`
+    type_vocab_size: int = 2  # segments A and B; 1: both texts are segment A; 0: no segments (DistilBERT)
     initializer_range: float = 0.02  # standard deviation of fresh weights
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
-    positions_skip_padding: bool = False  # True: padding is not counted, and positions begin after it (RoBERTa)
-    embedding_size: int | None = None  # E, of the tables, projected to H (ALBERT); None: H, and no projection
-    share_layers: bool = False  # True: all L layers are one block's, passed through L times (ALBERT)
+    positions_skip_padding: bool = False  # True: padding is not counted; positions begin at pad_token_id + 1 (RoBERTa)
+    embedding_size: int | None = None  # E, width of the tables, projected to H (ALBERT); None: H, no projection
+    share_layers: bool = False  # True: all L layers are the same block (ALBERT)
     classifier_dropout: float | None = None  # before a classifier; None: hidden_dropout_prob
     span_dropout: float = 0.0  # before the span head (DistilBERT)
     pooler_act: str = "tanh"  # one of POOLER_ACTIVATIONS; relu: DistilBERT
-    pooler_input_dropout: bool = False  # a classifier of sequences drops before its pooler, too (RoBERTa)
+    pooler_input_dropout: bool = False  # True: a sequence classifier also has dropout before its pooler (RoBERTa)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -79,43 +79,43 @@ class BertConfig:
             raise InputError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of {self.vocab_size}")
         if self.longest < 1:
             raise InputError(
-                f"max_position_embeddings {self.max_position_embeddings} leaves no position after that of pad_token_id "
-                f"{self.pad_token_id}"
+                f"max_position_embeddings {self.max_position_embeddings} leaves no position for tokens: they begin "
+                f"after pad_token_id {self.pad_token_id}"
             )
 
     @property
     def embedding_width(self) -> int:
-        """E, the numbers that an embedding has: H, where `embedding_size` says nothing."""
+        """E, the width of the embeddings: `embedding_size`, or H if that is None."""
         return self.hidden_size if self.embedding_size is None else self.embedding_size
 
     @property
     def longest(self) -> int:
-        """The most tokens that a sequence may have: the rows of the position table that tokens have."""
+        """The maximum number of tokens in a sequence: the rows of the position table that tokens can use."""
         return self.max_position_embeddings - (self.pad_token_id + 1 if self.positions_skip_padding else 0)
 
     @property
     def padding_without_position(self) -> int | None:
-        """The token that positions don't count; None where they count every place."""
+        """The id of the token that positions skip; None if they count every token."""
         return self.pad_token_id if self.positions_skip_padding else None
 
     @property
     def dropout_before_classifier(self) -> float:
-        """`classifier_dropout`, or what stands for it."""
+        """`classifier_dropout`, or `hidden_dropout_prob` if that is None."""
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
     def replace(self, **changes: Any) -> BertConfig:
-        """A copy with some fields changed, checked anew."""
+        """Return a copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, as they stand in `config.json`."""
+        """Return the fields by name, as in `config.json`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> BertConfig:
-        """A config from the fields of a `config.json`; those not given keep their defaults.
+        """Return a config made from the fields of a `config.json`; those not given have their defaults.
 
-        Raises InputError: an unknown field (all of them are named), or an impossible value.
+        Raises InputError if fields are unknown (all of them are named) or have impossible values.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - known)
@@ -126,9 +126,9 @@ class BertConfig:
 
     @classmethod
     def from_json(cls, path: Path, **defaults: Any) -> BertConfig:
-        """A config from a JSON file that holds its fields and nothing else; `defaults` are for those not given.
+        """Return a config read from a JSON file of its fields; `defaults` stand in for those not given.
 
-        Raises InputError: the file can't be read, is not a JSON object, or has fields that are refused; it is named.
+        Raises InputError, naming the file, if it can't be read, is not a JSON object, or has a wrong field.
         """
         try:
             fields = json.loads(read_small(path))
@@ -145,15 +145,15 @@ POOLINGS = ("mean", "cls", "max")
 
 @dataclass(frozen=True)
 class TextVectors:
-    """How a text becomes a vector, where who trained the model says so: `embed` does it unless told otherwise.
+    """How the model's authors turn a text into a vector: what `embed` does by default.
 
-    Raises InputError: a field has the wrong type or an impossible value; the message names the field.
+    Raises InputError, naming the field, if one has the wrong type or an impossible value.
     """
 
-    pooling: str = "mean"  # of the last block's states, one of POOLINGS
-    normalize: bool = False  # to the length 1
-    max_length: int | None = None  # tokens of a text, [CLS] and [SEP] counted; None: as many as there are positions
-    not_done: str | None = None  # what else is part of it and not supported; then `embed` does nothing unasked
+    pooling: str = "mean"  # of the last block's hidden states, one of POOLINGS
+    normalize: bool = False  # to length 1
+    max_length: int | None = None  # maximum tokens of a text, including [CLS] and [SEP]; None: the model's positions
+    not_done: str | None = None  # steps that are not supported; then `embed` needs an explicit pooling
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -161,7 +161,7 @@ class TextVectors:
             raise InputError(f"the pooling must be {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not {self.pooling!r}")
 
     def __str__(self) -> str:
-        """For people: "cls, at most 256 tokens, length 1"."""
+        """Return a summary for people: "cls, at most 256 tokens, length 1"."""
         said = {
             self.pooling: True,
             f"at most {self.max_length} tokens": self.max_length is not None,
@@ -172,9 +172,9 @@ class TextVectors:
 
     @classmethod
     def from_dict(cls, fields: object) -> TextVectors:
-        """What `config.json` says under text_vectors.
+        """Return the value of the field `text_vectors` of a `config.json`.
 
-        Raises InputError: no object, an unknown field, or an impossible value.
+        Raises InputError if it is not an object, a field is unknown, or a value is impossible.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(fields, dict) or not fields.keys() <= known:
@@ -183,7 +183,7 @@ class TextVectors:
 
 
 def _shape(layers: int, hidden: int) -> BertConfig:
-    """A member of the published family: heads of 64 dimensions, a feed-forward layer four times as wide."""
+    """Return the config of a published size: heads of 64 dimensions, a feed-forward layer four times as wide as H."""
     return BertConfig(
         num_hidden_layers=layers, hidden_size=hidden, num_attention_heads=hidden // 64, intermediate_size=4 * hidden
     )
@@ -201,9 +201,9 @@ PRESETS: dict[str, BertConfig] = {
 
 
 def config_named(name: str, **defaults: Any) -> BertConfig:
-    """The config of a preset, or of a JSON file; `defaults` are for fields that a file does not give, or a preset.
+    """Return the config of a preset, with `defaults` in place of its own values, or of a JSON file, as `from_json`.
 
-    Raises InputError: neither a preset nor a readable config file.
+    Raises InputError if the name is neither a preset nor a readable config file.
     """
     if name in PRESETS:
         return PRESETS[name].replace(**defaults)

@@ -1,6 +1,6 @@
-"""Texts -> vectors: one row a text, the mean of its tokens' states in the last block, the largest, or that of [CLS].
+"""Texts -> vectors: one row per text, the mean or maximum of its tokens' last hidden states, or the state of [CLS].
 
-Mean and maximum count [CLS] and [SEP] and leave padding out: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv
+Mean and maximum include [CLS] and [SEP] and exclude padding: Reimers & Gurevych 2019, "Sentence-BERT" (arXiv
 1908.10084), section 3.
 """
 
@@ -25,7 +25,7 @@ from minibert.tokenizer.batch import pad
 
 Pooling = Literal["mean", "cls", "max"]
 
-BATCH_TOKENS = 2048  # enough to keep a processor busy, few enough to stay in its cache; a GPU likes more
+BATCH_TOKENS = 2048  # enough to keep a processor busy, few enough to stay in its cache; a GPU is faster with more
 SHORTEST_MAX_LENGTH = 3  # [CLS], one token, [SEP]
 
 
@@ -40,20 +40,20 @@ def embed(
     max_length: int | None = None,
     progress: bool = False,
 ) -> NDArray[np.float32]:
-    """One vector a text, in the order of the texts: (texts, H); one string is one text.
+    """Return one vector per text, in the order of the texts: (texts, H). A single string is one text.
 
-    pooling: "mean" of the states of all real tokens, [CLS] and [SEP] among them, the "max" of each of their numbers, or
-    the state of "cls". normalize: to the length 1, so that a dot product is the cosine. max_length: tokens of a text,
-    [CLS] and [SEP] counted, what is more is cut. Each None is what `model.encoder.text_vectors` says, which a
-    conversion finds beside the weights of a sentence-transformers model; without it, the mean, its own length, and as
-    many tokens as the model has positions. batch_tokens: tokens at once, padding counted; a longer text goes alone.
-    progress: bars on standard error, where that is a terminal.
+    pooling: "mean" or "max", in each dimension, of the hidden states of all real tokens, including [CLS] and [SEP], or
+    "cls", the state of [CLS]. normalize: scale to length 1, so that a dot product is the cosine. max_length: maximum
+    tokens of a text, including [CLS] and [SEP]; the rest is cut off. If None, each is taken from
+    `model.encoder.text_vectors`, which a conversion from sentence-transformers sets; without that, it is "mean", False,
+    and the model's number of positions. batch_tokens: tokens in a batch, including padding; a longer text gets its own
+    batch. progress: show bars on standard error if that is a terminal.
 
-    The model computes where it is and in the number format it has; `model.to("cuda", torch.bfloat16)` beforehand is
-    the fast way there. Pooling is done in float32.
+    The model computes on its own device and in its own number format; on a GPU, calling
+    `model.to("cuda", torch.bfloat16)` first is fast. The mean is computed in float32.
 
-    Raises InputError: batches of less than one token, a max length without positions or without room for a token, an
-    unknown pooling, none where the model's vectors are made as minibert does not, a text that is not valid Unicode.
+    Raises InputError if batch_tokens, max_length or pooling is out of range, a text is not valid Unicode, or no pooling
+    is given for a model whose own vectors need steps that minibert does not support.
     """
     vectors = text_vectors(model, pooling=pooling, normalize=normalize, max_length=max_length)
     tokenized = tokenize(model, tokenizer, texts, max_length=vectors.max_length, progress=progress)
@@ -63,12 +63,12 @@ def embed(
 def text_vectors(
     model: Model, *, pooling: Pooling | None = None, normalize: bool | None = None, max_length: int | None = None
 ) -> TextVectors:
-    """What `embed` makes, with its arguments and errors."""
+    """Return how `embed` makes vectors when it is given these arguments; raises its errors about them."""
     said = model.encoder.text_vectors or TextVectors()
     if said.not_done is not None and pooling is None:
         raise InputError(
-            f"the vectors of this model are made with what minibert does not support ({said.not_done}); give a "
-            "--pooling to get others"
+            f"the vectors of this model need what minibert does not support ({said.not_done}); give a --pooling to "
+            "get others"
         )
     asked: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
     return replace(said, not_done=None, **{name: value for name, value in asked.items() if value is not None})
@@ -77,16 +77,16 @@ def text_vectors(
 class Tokenized(NamedTuple):
     """Texts as token ids, not padded."""
 
-    sequences: list[NDArray[np.int32]]  # one (T,) a text, its own T
-    cut: int  # texts that were longer than the max length
-    max_length: int  # tokens, [CLS] and [SEP] counted
+    sequences: list[NDArray[np.int32]]  # (T,) for each text, each with its own T
+    cut: int  # number of texts that were longer than max_length
+    max_length: int  # tokens, including [CLS] and [SEP]
     pad_id: int
 
 
 def tokenize(
     model: Model, tokenizer: Tokenizer, texts: Sequence[str] | str, *, max_length: int | None, progress: bool
 ) -> Tokenized:
-    """The first half of `embed`, with its arguments and errors."""
+    """Do the first half of `embed`: its arguments, its errors."""
     positions = model.config.longest
     max_length = positions if max_length is None else max_length
     if positions < SHORTEST_MAX_LENGTH:
@@ -109,9 +109,9 @@ def tokenize(
 def embed_tokenized(
     model: Model, tokenized: Tokenized, vectors: TextVectors, *, batch_tokens: int, progress: bool
 ) -> NDArray[np.float32]:
-    """The second half of `embed`, with its arguments and errors."""
+    """Do the second half of `embed`: its arguments, its errors."""
     if batch_tokens < 1:
-        raise InputError(f"the tokens of a batch must be at least 1, not {batch_tokens}")
+        raise InputError(f"a batch must have at least 1 token, not {batch_tokens}")
     encoder = model.encoder
     found = np.empty((len(tokenized.sequences), model.config.hidden_size), dtype=np.float32)
     total = sum(map(len, tokenized.sequences))
@@ -126,9 +126,9 @@ def embed_tokenized(
 
 
 def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Numbers of sequences in batches of like length, so that little is padded: as many as fill `batch_tokens` with
-    their padding, but one at least. The longest come first: what does not fit into memory fails at once, and the bar
-    promises too little rather than too much.
+    """Yield the indices of sequences in batches of similar length, so that little is padded: as many as fit into
+    `batch_tokens` with their padding, but at least one. The longest come first: a batch too large for memory fails at
+    once, and the bar's estimate errs on the slow side.
     """
     order = np.argsort([-len(sequence) for sequence in sequences], kind="stable")
     start = 0
@@ -139,11 +139,11 @@ def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_tokens: int)
 
 
 def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id: int, pooling: str) -> Tensor:
-    """One batch through the encoder: B sequences -> (B, H) in float32."""
+    """Run one batch through the encoder and pool its hidden states: B sequences -> (B, H) in float32."""
     device = encoder.embeddings.token.weight.device
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     input_ids = pad(sequences, pad_id).to(device)  # (B, T)
-    mask = None  # attention without a mask is the faster one
+    mask = None  # attention is faster without a mask
     if lengths.min() < lengths.max():
         mask = (torch.arange(input_ids.size(1)) < lengths[:, None]).to(device)  # (B, T)
     hidden = encoder(input_ids, attention_mask=mask)  # (B, T, H)

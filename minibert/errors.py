@@ -1,6 +1,6 @@
-"""How a run can end other than well, and the exit code that each ending has.
+"""The ways in which a run can fail, and the exit code of each.
 
-Every command raises one of these; `console.cli.run` turns it into one line on standard error and the exit code.
+Commands raise these errors; `console.cli.run` turns one into a line on standard error and the exit code.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class RunStopped(MinibertError):
 
 
 class OutOfMemory(RunStopped):
-    """An allocation failed. Of several processes, the one that meets it may be the only one."""
+    """An allocation failed; with several processes, possibly in only one of them."""
 
 
 class Interrupted(MinibertError):
@@ -42,7 +42,7 @@ class Interrupted(MinibertError):
 
 @contextlib.contextmanager
 def naming(place: object) -> Iterator[None]:
-    """Puts `place` (a file, or an option that names it) before the message of an InputError."""
+    """Put `place` (a file, or the option that names it) in front of the message of an InputError."""
     try:
         yield
     except InputError as error:
@@ -50,6 +50,6 @@ def naming(place: object) -> Iterator[None]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not there: ": did you mean mini?"; "" where none is near to it."""
+    """Return the end of a message about an unknown name, ": did you mean mini?", or "" if no known name is similar."""
     found = difflib.get_close_matches(word, list(known), n=1)
     return f": did you mean {found[0]}?" if found else ""

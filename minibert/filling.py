@@ -1,4 +1,4 @@
-"""The words behind [MASK]: what a masked-LM head holds likely there (Devlin et al. 2018, section 3.1, task 1)."""
+"""The tokens that a masked-LM head predicts for [MASK] (Devlin et al. 2018, section 3.1, task 1)."""
 
 from typing import NamedTuple
 
@@ -12,22 +12,22 @@ from minibert.tokenizer import Batch, Tokenizer
 
 
 class Filling(NamedTuple):
-    """One answer to a [MASK]."""
+    """One prediction for a [MASK]."""
 
-    token: str  # as people read it, see `Tokenizer.shown`
+    token: str  # in readable form, see `Tokenizer.shown`
     probability: float
 
 
 @torch.inference_mode()
 def fill_mask(model: Model, tokenizer: Tokenizer, text: str, *, top_k: int = 5) -> list[list[Filling]]:
-    """For each [MASK], in the order of the text, the `top_k` likeliest tokens, the likeliest first.
+    """Return the `top_k` most likely tokens, best first, for each [MASK] in the order of the text.
 
         [[(token, probability), *others]] = minibert.fill_mask(model, tokenizer, "The man went to the [MASK].")
 
-    The model computes where it is and in the number format it has.
+    The model computes on its own device and in its own number format.
 
-    Raises InputError: no [MASK] in the text, no masked-LM head in the model, more tokens than positions, a `top_k`
-    beyond the vocabulary.
+    Raises InputError if the text has no [MASK] or more tokens than the model has positions, the model has no masked-LM
+    head, or `top_k` is out of range.
     """
     if not isinstance(model, BertForPreTraining | BertForMaskedLM):
         raise InputError(f"a {type(model).__name__} has no masked-LM head")
@@ -47,7 +47,7 @@ def fill_mask(model: Model, tokenizer: Tokenizer, text: str, *, top_k: int = 5) 
 
 
 def mask_probabilities(model: BertForPreTraining | BertForMaskedLM, batch: Batch, tokenizer: Tokenizer) -> Tensor:
-    """(M, V) in float32: for each [MASK], in the order of the text, the probability of every token there is."""
+    """Return the probability of every token for each [MASK], in the order of the text: (M, V) in float32."""
     masked_positions = (batch.input_ids == tokenizer.mask_id).flatten().nonzero().flatten()
     answer = model(
         batch.input_ids,

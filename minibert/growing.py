@@ -1,7 +1,7 @@
-"""New words: a token each, in the tokenizer and in the model.
+"""Adding words to the vocabulary: each becomes one token, in the tokenizer and in the model.
 
-A word that the vocabulary lacks is cut into pieces, and the model has to put its meaning together anew each time it
-reads it. As a token it has a row of its own, which training can fill; here is only where that row begins.
+A word that is not in the vocabulary is cut into pieces, and the model has to combine their meanings each time. As one
+token, the word has its own row in the embedding, which training can fill; this module gives the row its first value.
 """
 
 import copy
@@ -21,16 +21,16 @@ Init = Literal["mean", "random"]
 class NewToken(NamedTuple):
     """A word that became a token."""
 
-    word: str  # as it stands in the vocabulary
+    word: str  # as written in the vocabulary
     token_id: int
-    piece_ids: tuple[int, ...]  # what the word was before
+    piece_ids: tuple[int, ...]  # what the word was cut into before
 
 
 class Growth(NamedTuple):
-    """What became of the words."""
+    """The result of `grow_vocabulary`."""
 
     added: tuple[NewToken, ...]  # in the order of their ids
-    known: tuple[str, ...]  # those that were tokens already
+    known: tuple[str, ...]  # words that were tokens already
 
 
 def grow_vocabulary(
@@ -41,15 +41,15 @@ def grow_vocabulary(
     init: Init = "mean",
     generator: torch.Generator | None = None,
 ) -> Growth:
-    """Makes each word one token and gives the model a row for it; both are changed in place. One string is one word.
+    """Make each word one token and give the model a row for it; both change in place. A single string is one word.
 
-    init: a new row is the "mean" of the rows of the pieces that the word was before ([UNK] among them, where that is
-    what the model has been shown for it), or "random", N(0, initializer_range²) from `generator`. Rows that the model
-    has beyond the tokenizer's last token are used first and written over; only then does `vocab_size` grow. Every other
-    row stays as it is, and the decoder stays tied. An optimizer made before does not know the new parameters.
+    init: the "mean" of the rows of the pieces that the word was cut into so far (or of [UNK], if the tokenizer gave
+    that), or "random", drawn from N(0, initializer_range²) with `generator`. Rows that the model has beyond the
+    tokenizer's last token are overwritten first; only then does `vocab_size` grow. All other rows keep their values,
+    and the decoder stays tied. An optimizer made earlier does not know the new parameters.
 
-    Raises InputError: no word, one that `Tokenizer.add_tokens` refuses, or one that would still be cut into pieces
-    since it holds a token like [MASK]; then nothing has changed.
+    Raises InputError, changing nothing, if there is no word, if `Tokenizer.add_tokens` refuses one, or if one would
+    still be cut into pieces because it contains a token like [MASK].
     """
     words = [words] if isinstance(words, str) else words
     if not words:
@@ -59,7 +59,7 @@ def grow_vocabulary(
     grown.add_tokens(written)
     for word, ids in zip(words, grown.encode_words(words), strict=True):
         if len(ids) != 1:
-            raise InputError(f"token to add {word!r}: texts would still have it as {' '.join(grown.tokens(ids))}")
+            raise InputError(f"token to add {word!r}: it would still be cut into {' '.join(grown.tokens(ids))}")
     was = dict(zip(written, tokenizer.encode_words(written), strict=True))
     now = dict(zip(written, grown.encode_words(written), strict=True))
     first = tokenizer.vocab_size
@@ -75,7 +75,7 @@ def grow_vocabulary(
 def _write_rows(
     model: Model, added: Sequence[NewToken], *, first: int, init: Init, generator: torch.Generator | None
 ) -> None:
-    """Writes the rows `first`, `first` + 1 and so on, one for each of `added`."""
+    """Write the rows `first`, `first` + 1 and so on, one for each of `added`."""
     embedding = model.encoder.embeddings.token
     if init == "random":
         drawn = torch.randn(len(added), model.config.embedding_width, generator=generator)
@@ -85,10 +85,10 @@ def _write_rows(
     embedding.weight = _with_rows(embedding.weight, rows, first)
     embedding.num_embeddings = len(embedding.weight)
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
-        # The mean of the pieces' biases, whatever the rows begin with. With the mean of their rows it makes the word's
-        # score the mean of its pieces' scores, in every context: never above the best of them, so that what was likely
-        # before stays so. A bias of 0 would not: trained ones are near the logarithm of a token's frequency, far below
-        # 0, and a word that the model has never seen would come before all others.
+        # The bias is the mean of the pieces' biases, whatever `init` is. Together with the mean of their rows, it makes
+        # the word's score the mean of its pieces' scores in every context: never above the best of them, so likely
+        # tokens stay likely. With a bias of 0, a word that the model has never seen would be its first prediction:
+        # trained biases are near the logarithm of a token's frequency, far below 0.
         decoder = model.mlm_head.decoder
         biases = torch.stack([decoder.bias[list(token.piece_ids)].double().mean() for token in added])
         decoder.bias = _with_rows(decoder.bias, biases, first)
@@ -98,6 +98,6 @@ def _write_rows(
 
 
 def _with_rows(old: Tensor, rows: Tensor, first: int) -> nn.Parameter:
-    """(V, ...), (n, ...) -> (at least first + n, ...): `rows` written from the row `first` on, the others kept."""
+    """Return `old` with `rows` written from row `first` on: (V, ...), (n, ...) -> (at least first + n, ...)."""
     new = torch.cat([old[:first], rows.to(old), old[first + len(rows) :]])
     return nn.Parameter(new, requires_grad=old.requires_grad)

@@ -1,7 +1,7 @@
-"""What stands on the encoder: the pooler, the heads, and one model class for each task.
+"""What is on top of the encoder: the pooler, the heads, and one model class for each task.
 
 Every model has its encoder as `model.encoder`; losses live with the training code. Shapes: see `minibert.model`;
-here also C, the classes or the choices.
+here also C, the classes of a classifier or the choices of a question.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from minibert.model import ACTIVATIONS, Bert, check_positions, initialize
 class Pooler(nn.Module):
     """tanh of a dense layer on the first token's state: one vector for the whole sequence (BERT section 3).
 
-    DistilBERT has ReLU in its place. `dropout` is on the state itself, which a classifier of RoBERTa's alone has.
+    DistilBERT has ReLU instead of tanh. `dropout` is applied to that state first, in RoBERTa's sequence classifiers.
     """
 
     def __init__(self, config: BertConfig, *, dropout: float = 0.0) -> None:
@@ -34,10 +34,10 @@ class Pooler(nn.Module):
 
 
 class MaskedLMHead(nn.Module):
-    """Scores of every token of the vocabulary (BERT section 3.1, task 1).
+    """A score for every token of the vocabulary (BERT section 3.1, task 1).
 
-    In a model the decoder's weight *is* the token embedding (`tie`); only the bias is the head's own. The dense layer
-    goes to the width of the embeddings, E, which is H but in ALBERT.
+    In a model the decoder's weight *is* the token embedding (`tie`); only the bias is the head's own. The dense layer's
+    output has the width of the embeddings, E, which is H except in ALBERT.
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -48,17 +48,17 @@ class MaskedLMHead(nn.Module):
         self.decoder = nn.Linear(config.embedding_width, config.vocab_size)
 
     def tie(self, token_embedding: nn.Embedding) -> None:
-        """Makes the input embeddings the output matrix: one parameter (V, E), two uses."""
+        """Use the token embedding as the decoder's weight too: one parameter (V, E), two uses."""
         self.decoder.weight = token_embedding.weight
 
     def forward(self, chosen: Tensor) -> Tensor:
-        """Hidden states at the chosen positions alone, (M, H) -> (M, V): the rest of the batch costs nothing here."""
+        """(M, H) -> (M, V), from the hidden states at masked positions only: the rest of the batch costs nothing."""
         return self.decoder(self.norm(self.activation(self.dense(chosen))))
 
 
 class NextSentenceHead(nn.Linear):
-    """Scores of "B follows A" (class 0) and, as class 1, "B is from elsewhere" (BERT section 3.1, task 2) or "A follows
-    B" (sentence order: Lan et al. 2019, ALBERT section 3.1).
+    """Scores of "B follows A" (class 0) and, as class 1, "B is from elsewhere" (BERT section 3.1, task 2) or, for
+    sentence order, "A follows B" (Lan et al. 2019, ALBERT, section 3.1).
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -79,7 +79,7 @@ class Classifier(nn.Module):
 
 
 class SpanHead(nn.Linear):
-    """How well each token begins and ends the answer (BERT section 4.2): (B, T, H) -> (B, T, 2)."""
+    """Scores of each token as the start and the end of the answer (BERT section 4.2): (B, T, H) -> (B, T, 2)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config.hidden_size, 2)
@@ -89,7 +89,7 @@ class SpanHead(nn.Linear):
 
 
 class ModelWithHeads(nn.Module):
-    """An encoder, and on it the heads that a subclass makes."""
+    """An encoder; subclasses add the heads."""
 
     def __init__(self, config: BertConfig, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -97,21 +97,21 @@ class ModelWithHeads(nn.Module):
         self.encoder = Bert(config, generator=generator)
 
     def draw_heads(self, generator: torch.Generator | None) -> None:
-        """Draws the weights of what stands on the encoder, in the order in which it was made."""
+        """Draw the weights of all modules except the encoder, in the order in which they were added."""
         for name, head in self.named_children():
             if name != "encoder":
                 initialize(head, self.config.initializer_range, generator)
 
 
 class Pooled(NamedTuple):
-    """What `BertWithPooler` answers."""
+    """The output of `BertWithPooler`."""
 
     hidden: Tensor  # (B, T, H)
     pooled: Tensor  # (B, H)
 
 
 class BertWithPooler(ModelWithHeads):
-    """Encoder and pooler without a task: what published encoders are. Its encoder alone is `model.encoder`."""
+    """Encoder and pooler without a task, as encoders are published. `model.encoder` is the encoder alone."""
 
     def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__(config, generator)
@@ -121,7 +121,7 @@ class BertWithPooler(ModelWithHeads):
     def forward(
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Pooled:
-        """As `Bert`, and the pooled first token beside the hidden states."""
+        """As `Bert.forward`, with the pooled first token as a second output."""
         hidden = self.encoder(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
         return Pooled(hidden=hidden, pooled=self.pooler(hidden))
 
@@ -131,13 +131,13 @@ def first_tokens(input_ids: Tensor) -> Tensor:
     return torch.arange(len(input_ids), device=input_ids.device) * input_ids.size(-1)
 
 
-# What the next-sentence head of a pretraining model tells apart: a B that follows from one from elsewhere, or two
-# segments in their order from the same two swapped.
+# What the next-sentence head of a pretraining model tells apart: nsp, a B that follows A from one from elsewhere; sop,
+# two segments in their order from the same two swapped.
 PAIR_OBJECTIVES = ("nsp", "sop")
 
 
 class PreTrainingLogits(NamedTuple):
-    """What `BertForPreTraining` answers."""
+    """The output of `BertForPreTraining`."""
 
     mlm: Tensor  # (M, V)
     nsp: Tensor  # (B, 2)
@@ -146,10 +146,10 @@ class PreTrainingLogits(NamedTuple):
 class BertForPreTraining(ModelWithHeads):
     """Encoder, pooler, masked-LM head and next-sentence head: the model of the paper's section 3.1.
 
-    `pair_objective` says what the last one learns, one of PAIR_OBJECTIVES; for sentence order there is, as in ALBERT,
-    a classifier's dropout before it.
+    `pair_objective`, one of PAIR_OBJECTIVES, is what the next-sentence head is trained for; with sentence order ("sop")
+    there is, as in ALBERT, a classifier's dropout before that head.
 
-    Raises InputError: another pair objective.
+    Raises InputError if the pair objective is unknown.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class BertForPreTraining(ModelWithHeads):
         attention_mask: Tensor | None = None,
         masked_positions: Tensor,
     ) -> PreTrainingLogits:
-        """input_ids, token_type_ids, attention_mask: as `Bert`; masked_positions: (M,) flat, b·T + t."""
+        """input_ids, token_type_ids, attention_mask: as in `Bert.forward`; masked_positions: (M,) flat, b·T + t."""
         check_positions(masked_positions)
         batch_size = len(input_ids)
         states = self.encoder.states_at(
@@ -206,7 +206,7 @@ class BertForMaskedLM(ModelWithHeads):
         attention_mask: Tensor | None = None,
         masked_positions: Tensor,
     ) -> Tensor:
-        """As `BertForPreTraining`, but the masked-LM logits (M, V) alone."""
+        """As `BertForPreTraining.forward`, but returns only the masked-LM logits (M, V)."""
         chosen = self.encoder.states_at(
             input_ids, masked_positions, token_type_ids=token_type_ids, attention_mask=attention_mask
         )
@@ -217,28 +217,28 @@ class BertForMaskedLM(ModelWithHeads):
 
 
 class TaskModel(ModelWithHeads):
-    """An encoder with a head that answers: `forward` is `head(states(...))`."""
+    """An encoder with a task head: `forward` is `head(states(...))`."""
 
-    first_token_only: ClassVar[bool] = True  # the head looks at the state of [CLS] alone
+    first_token_only: ClassVar[bool] = True  # the head uses only the hidden state of [CLS]
     trained_on: Mapping[str, Any] = MappingProxyType({})  # see `minibert.architectures`
 
     def forward(
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Any:
-        """Input as `Bert`; output as `head`."""
+        """Input as in `Bert.forward`; output as `head`."""
         return self.head(self.states(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask))
 
     def states(
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Tensor:
-        """The encoder's states that the head looks at: (B, T) -> (B, 1, H), the first token's, or all, (B, T, H)."""
+        """Return the hidden states that the head uses: (B, T) -> (B, 1, H), the first token's, or all, (B, T, H)."""
         others = {"token_type_ids": token_type_ids, "attention_mask": attention_mask}
         if self.first_token_only:
             return self.encoder.states_at(input_ids, first_tokens(input_ids), **others)[:, None]
         return self.encoder(input_ids, **others)
 
     def head(self, hidden: Tensor) -> Any:
-        """What stands on the encoder."""
+        """Apply all modules after the encoder."""
         raise NotImplementedError
 
 
@@ -252,7 +252,7 @@ class BertForNextSentencePrediction(TaskModel):
         self.draw_heads(generator)
 
     def head(self, hidden: Tensor) -> Tensor:
-        """(B, 1, H) -> (B, 2): class 0 says that B follows A."""
+        """(B, 1, H) -> (B, 2) logits; class 0 is "B follows A"."""
         return self.nsp_head(self.pooler(hidden))
 
 
@@ -260,26 +260,26 @@ PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "r
 
 
 def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """The names of a classifier's outputs, in their order.
+    """Return the names of a classifier's outputs as a tuple, in their order.
 
-    Raises InputError: no label, one that is no string, or one that stands twice.
+    Raises InputError if there is no label, one is not a string, or one is repeated.
     """
     if not isinstance(labels, list | tuple) or not labels or not all(isinstance(label, str) for label in labels):
         raise InputError(f"labels must be a list of at least one string, not {labels!r}")
     if len(set(labels)) < len(labels):
         twice = sorted({label for label in labels if labels.count(label) > 1})
-        raise InputError(f"labels must differ from one another; more than once: {', '.join(twice)}")
+        raise InputError(f"labels must differ from one another; repeated: {', '.join(twice)}")
     return tuple(labels)
 
 
 class BertForSequenceClassification(TaskModel):
     """Encoder, pooler and classifier: one answer for a text or a pair (BERT section 4.1).
 
-    `labels` name the C outputs; `problem_type` tells what they are: scores of which exactly one holds
-    (single_label_classification), of which any number hold (multi_label_classification), or numbers (regression,
-    usually of one label alone).
+    `labels` are the names of the C outputs; `problem_type` says what these are: scores of labels of which exactly one
+    applies (single_label_classification) or any number apply (multi_label_classification), or numbers (regression,
+    usually with a single label).
 
-    Raises InputError: labels that repeat or are none, another problem type.
+    Raises InputError if there are no labels, one is repeated, or the problem type is unknown.
     """
 
     def __init__(
@@ -301,14 +301,14 @@ class BertForSequenceClassification(TaskModel):
         self.draw_heads(generator)
 
     def head(self, hidden: Tensor) -> Tensor:
-        """(B, 1 or T, H) -> (B, C) logits, or numbers; only the first token's state is looked at."""
+        """(B, 1 or T, H) -> (B, C) logits, or numbers; only the first token's state is used."""
         return self.classifier(self.pooler(hidden))
 
 
 class BertForTokenClassification(TaskModel):
     """Encoder and classifier: one of C labels for every token (BERT section 5.3).
 
-    Raises InputError: labels that repeat or are none.
+    Raises InputError if there are no labels or one is repeated.
     """
 
     first_token_only = False
@@ -326,14 +326,14 @@ class BertForTokenClassification(TaskModel):
 
 
 class SpanLogits(NamedTuple):
-    """What `BertForQuestionAnswering` answers, at every token: padding and question are the caller's to leave out."""
+    """The output of `BertForQuestionAnswering`, for every token: the caller leaves out padding and the question."""
 
     start: Tensor  # (B, T)
     end: Tensor  # (B, T)
 
 
 class BertForQuestionAnswering(TaskModel):
-    """Encoder and span head: where in the second segment the answer to the first begins and ends (BERT section 4.2)."""
+    """Encoder and span head: where the answer to segment A begins and ends in segment B (BERT section 4.2)."""
 
     first_token_only = False
 
@@ -344,13 +344,13 @@ class BertForQuestionAnswering(TaskModel):
         self.draw_heads(generator)
 
     def head(self, hidden: Tensor) -> SpanLogits:
-        """(B, T, H) -> two of (B, T)"""
+        """(B, T, H) -> twice (B, T)"""
         start, end = self.span_head(self.dropout(hidden)).unbind(-1)
         return SpanLogits(start=start, end=end)
 
 
 class BertForMultipleChoice(TaskModel):
-    """Encoder, pooler and one score: which of C endings goes with a text (BERT section 4.4)."""
+    """Encoder, pooler and one score per choice: which of C endings continues a text (BERT section 4.4)."""
 
     def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__(config, generator)
@@ -363,7 +363,7 @@ class BertForMultipleChoice(TaskModel):
     ) -> Tensor:
         """input_ids, token_type_ids, attention_mask: (B, C, T), each choice a sequence of its own. Returns (B, C).
 
-        Raises InputError: input_ids of another rank, or one of the others of another shape.
+        Raises InputError if input_ids do not have three dimensions or one of the others has another shape.
         """
         if input_ids.ndim != 3:
             raise InputError(f"input_ids must have the shape (B, C, T), not {tuple(input_ids.shape)}")
@@ -378,7 +378,7 @@ class BertForMultipleChoice(TaskModel):
         return self.head(first.unflatten(0, input_ids.shape[:2]))
 
     def head(self, hidden: Tensor) -> Tensor:
-        """(B, C, 1 or T, H) -> (B, C), or (S, 1 or T, H) -> (S,); only the first token's state is looked at."""
+        """(B, C, 1 or T, H) -> (B, C), or (S, 1 or T, H) -> (S,); only the first token's state is used."""
         return self.classifier(self.pooler(hidden.flatten(0, -3))).view(hidden.shape[:-2])
 
 

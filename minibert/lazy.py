@@ -1,4 +1,4 @@
-"""Public names of a package that are imported when first asked for, so that `import minibert` needs no torch."""
+"""Public names of a package that are imported on first use, so that `import minibert` does not import torch."""
 
 import importlib
 import sys
@@ -10,7 +10,7 @@ from minibert.errors import did_you_mean
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The `__getattr__` and `__dir__` of a package. homes: public name -> the module where it is written."""
+    """Return the `__getattr__` and `__dir__` of a package. homes: public name -> the module that defines it."""
 
     def find(name: str) -> Any:
         if name not in homes:

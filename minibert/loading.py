@@ -1,4 +1,4 @@
-"""A model directory -> a model that is ready for use, on the device where it is to compute."""
+"""A model directory -> an accelerated model on the device where it will compute."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from minibert.training.device import choose_device
 
 
 def load(directory: str | Path, *, device: str | torch.device = "cpu") -> tuple[Model, Tokenizer]:
-    """The model, of the class that `config.json` names and in evaluation mode, and its tokenizer.
+    """Return the model, of the class that `config.json` names and in evaluation mode, and its tokenizer.
 
-    device: "cpu", "cuda", "auto" (a GPU where there is one), or a `torch.device`.
+    device: "cpu", "cuda", "auto" (a GPU if there is one), or a `torch.device`.
 
-    Raises InputError: no such device; not a model directory, or a damaged one: the message names file, field or key.
+    Raises InputError, naming file, field or key, if there is no such device or this is not an intact model directory.
     """
     chosen = choose_device(device)
     model, tokenizer = checkpoint.load(directory)

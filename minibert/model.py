@@ -1,13 +1,13 @@
 """BERT's encoder, written out: embeddings, self-attention, feed-forward, block, and the stack of blocks.
 
-Read downward; parts stand before what is made of them.
+Read from top to bottom: each part comes before what is built from it.
 Devlin et al. 2018, "BERT" (arXiv 1810.04805); Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762).
-Its relatives are the same code with other fields in their config; where one differs, its name stands beside the line.
+BERT's relatives are the same code with another config; a line that is only for one of them has its name beside it.
 
 One legend for shapes everywhere: B batch, T tokens in a sequence, H hidden, N heads, D = H/N, V vocabulary,
-M masked positions in the batch, L layers, E the width of the embeddings, which is H but in ALBERT.
+M masked positions in the batch, L layers, E width of the embeddings, which is H except in ALBERT.
 
-What makes the same modules fast stands in `minibert.fast`.
+`minibert.fast` makes the same modules fast.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Embeddings(nn.Module):
     """Token, learned position and segment embeddings, summed, normalised, dropped (BERT section 3, figure 2)."""
 
     segment: nn.Embedding | None  # DistilBERT has none
-    projection: nn.Linear | None  # ALBERT alone has one (Lan et al. 2019, section 3.1, "factorized embedding")
+    projection: nn.Linear | None  # only ALBERT has one (Lan et al. 2019, section 3.1, "factorized embedding")
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -49,10 +49,10 @@ class Embeddings(nn.Module):
 
 
 def position_ids(input_ids: Tensor, pad_token_id: int | None) -> Tensor:
-    """Which row of the position table each token gets.
+    """Return the row of the position table for each token.
 
-    BERT, where `pad_token_id` is None, counts places from 0: (B, T) -> (T,). RoBERTa counts tokens that are no padding,
-    the first one as `pad_token_id` + 1, and gives padding the row `pad_token_id`: (B, T) -> (B, T).
+    BERT counts all tokens from 0: `pad_token_id` is None, (B, T) -> (T,). RoBERTa counts only tokens that are not
+    padding, from `pad_token_id` + 1, and gives padding the row `pad_token_id`: (B, T) -> (B, T).
     """
     if pad_token_id is None:
         return torch.arange(input_ids.size(1), device=input_ids.device)
@@ -61,21 +61,21 @@ def position_ids(input_ids: Tensor, pad_token_id: int | None) -> Tensor:
 
 
 class DotProductAttention(nn.Module):
-    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1). It has no weights; being a module, it can be looked at."""
+    """softmax(QKᵀ / √D) V (Vaswani et al. 2017, equation 1). It has no weights, but as a module it can take hooks."""
 
     def __init__(self, dropout_prob: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout_prob)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True where a key may be looked at, or None.
+        """query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True for keys that may be attended to, or None.
 
         Returns (B, N, T, D).
         """
         return self.dropout(self.probabilities(query, key, mask)) @ value
 
     def probabilities(self, query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
-        """Row q, column k is how much token q looks at token k: (B, N, T, D) twice -> (B, N, T, T)."""
+        """Row q, column k is how much token q attends to token k: twice (B, N, T, D) -> (B, N, T, T)."""
         scores = (query / math.sqrt(query.size(-1))) @ key.transpose(-2, -1)  # (B, N, T, T)
         if mask is not None:
             scores = scores + torch.where(mask, 0.0, -math.inf).to(scores.dtype)
@@ -83,7 +83,7 @@ class DotProductAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2); one matrix makes query, key and value."""
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2); one matrix computes query, key and value."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class SelfAttention(nn.Module):
         return context.transpose(1, 2).flatten(-2)
 
 
-# A new module at each call: one that two blocks shared would have its hooks called by both.
+# Each call makes a new module: if two blocks shared one, both would call its hooks.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "gelu_new": partial(nn.GELU, approximate="tanh"),
@@ -115,7 +115,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class FeedForward(nn.Module):
-    """Two dense layers with an activation between, at each position alone (Vaswani et al. 2017, section 3.3)."""
+    """Two dense layers with an activation between, at each position separately (Vaswani et al. 2017, section 3.3)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class Block(nn.Module):
 class Bert(nn.Module):
     """The encoder: embeddings, then L blocks. Fresh weights are drawn from `generator`."""
 
-    text_vectors: TextVectors | None = None  # how vectors of texts are made of the last block's states, if that is said
+    text_vectors: TextVectors | None = None  # how the last block's hidden states become vectors of texts, if known
 
     def __init__(self, config: BertConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class Bert(nn.Module):
 
     @property
     def encoder(self) -> Bert:
-        """Itself, so that `model.encoder` is the encoder whatever class a directory holds."""
+        """The model itself, so that `model.encoder` is the encoder in every class that a directory can hold."""
         return self
 
     def forward(
@@ -170,11 +170,11 @@ class Bert(nn.Module):
     ) -> Tensor:
         """The last block's output.
 
-        input_ids: (B, T); token_type_ids: (B, T), 0 for segment A, 1 for B, None for all A; to a model of fewer than
-        two segments (RoBERTa, DistilBERT) all is A, and the separators alone tell where B begins;
-        attention_mask: (B, T) bool, True at real tokens, None when nothing is padded. Returns (B, T, H).
+        input_ids: (B, T); token_type_ids: (B, T), 0 for segment A, 1 for B, None for all A; a model with fewer than
+        two segments (RoBERTa, DistilBERT) ignores them, and only the separators show where B begins;
+        attention_mask: (B, T) bool, True at real tokens, None if nothing is padded. Returns (B, T, H).
 
-        Raises InputError: shapes or types don't fit, or T is more than the config's `longest`.
+        Raises InputError if shapes or types are wrong or T is more than the config's `longest`.
         """
         x, mask = self.begin(input_ids, token_type_ids, attention_mask)
         for block in self.blocks:
@@ -189,12 +189,12 @@ class Bert(nn.Module):
         token_type_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """The same at some positions alone, which is all that some heads look at.
+        """The last block's output at some positions only, for heads that need no others.
 
         positions: (M,) flat, b·T + t, in any order; the rest as in `forward`. Returns (M, H).
 
-        Raises InputError: as `forward`; or positions of another shape or type; IndexError: a position outside the
-        batch.
+        Raises InputError as `forward` does, or if positions have the wrong shape or type, and IndexError if one is
+        outside the batch.
         """
         check_positions(positions)
         states = self(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
@@ -203,7 +203,7 @@ class Bert(nn.Module):
     def begin(
         self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """What the first block is given, (B, T, H), and the keys that may be looked at, (B, 1, 1, T)."""
+        """Return the first block's input, (B, T, H), and the mask of keys that may be attended to, (B, 1, 1, T)."""
         token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
         if self.config.type_vocab_size < 2:
@@ -213,7 +213,7 @@ class Bert(nn.Module):
 
 
 def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor | None) -> None:
-    """Shapes and types, once, at the boundary, so that nothing inside has to ask again."""
+    """Check shapes and types once, at the boundary, so that nothing inside has to; raises InputError."""
     if input_ids.ndim != 2:
         raise InputError(f"input_ids must have the shape (B, T), not {tuple(input_ids.shape)}")
     if input_ids.size(1) > config.longest:
@@ -236,7 +236,7 @@ def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, 
 
 
 def check_positions(positions: Tensor) -> None:
-    """The same for flat positions b·T + t. A mask in their place would be taken for the positions 0 and 1."""
+    """Check flat positions b·T + t, as `check_inputs`. A bool mask would be taken for the positions 0 and 1."""
     if positions.ndim != 1:
         raise InputError(f"positions must have the shape (M,), not {tuple(positions.shape)}")
     if positions.dtype not in (torch.int32, torch.int64):
@@ -244,15 +244,15 @@ def check_positions(positions: Tensor) -> None:
 
 
 def visible_keys(attention_mask: Tensor) -> Tensor:
-    """(B, T) -> (B, 1, 1, T): which keys every query of a sequence may look at.
+    """Return which keys every query of a sequence may attend to: (B, T) -> (B, 1, 1, T).
 
-    A row without one real token would leave softmax nothing to sum over and give NaN: such a row looks at its padding.
+    Without any real token softmax would have nothing to sum over and give NaN: such a sequence attends to its padding.
     """
     return (attention_mask | ~attention_mask.any(dim=1, keepdim=True))[:, None, None, :]
 
 
 def initialize(model: nn.Module, std: float, generator: torch.Generator | None) -> None:
-    """Draws weights from N(0, std²), with biases 0, LayerNorm 1 and 0, and the padding token's row 0."""
+    """Draw weights from N(0, std²) and set biases to 0, LayerNorm to 1 and 0, and the padding token's row to 0."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=std, generator=generator)

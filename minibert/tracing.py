@@ -3,21 +3,21 @@
     record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))
     record["blocks.3.attention.probabilities"]      # (B, N, T, T)
 
-The model's own forward pass is watched from outside while it runs, and nothing stays on the modules. Names are those of
-the modules, without `encoder.`, so that they are the same for every class; "{}" is the number of a block. In the order
-in which they are computed:
+Hooks record the model's own forward pass and are removed afterwards. Names are those of the modules, without
+`encoder.`, so that they are the same for every class; "{}" is the number of a block. In the order in which they are
+computed:
 
     embeddings.token, .segment      (B, T, E)       no .segment in DistilBERT
     embeddings.position             (T, E)          RoBERTa's (B, T, E)
     embeddings.sum                  (B, T, E)       of the three, before LayerNorm
-    embeddings.norm                 (B, T, E)       after it
-    embeddings.projection           (B, T, H)       in ALBERT alone
-    embeddings                      (B, T, H)       what the first block is given
+    embeddings.norm                 (B, T, E)       after LayerNorm
+    embeddings.projection           (B, T, H)       only in ALBERT
+    embeddings                      (B, T, H)       the first block's input
     blocks.{}.attention.query, .key, .value    (B, N, T, D)    of each head
-    blocks.{}.attention.probabilities          (B, N, T, T)    row q, column k: how much token q looks at token k
-    blocks.{}.attention.context     (B, N, T, D)    the values, averaged by the probabilities
+    blocks.{}.attention.probabilities          (B, N, T, T)    row q, column k: how much token q attends to token k
+    blocks.{}.attention.context     (B, N, T, D)    the values, averaged with the probabilities as weights
     blocks.{}.attention.output      (B, T, H)       what the sublayer adds to the residual stream
-    blocks.{}.attention.sum         (B, T, H)       the stream with it, before LayerNorm
+    blocks.{}.attention.sum         (B, T, H)       the stream after adding it, before LayerNorm
     blocks.{}.attention_norm        (B, T, H)
     blocks.{}.feed_forward.inner    (B, T, I)       before the activation; I is `intermediate_size`
     blocks.{}.feed_forward.activation          (B, T, I)
@@ -25,11 +25,11 @@ in which they are computed:
     blocks.{}.feed_forward_norm     (B, T, H)
     blocks.{}                       (B, T, H)       the block's output
     pooler.dense, pooler            (B, H)          before and after tanh
-    mlm_head.dense, .activation, .norm         (M, E)          at the chosen positions
-    mlm_head.decoder, mlm_head      (M, V)          one and the same
+    mlm_head.dense, .activation, .norm         (M, E)          at the masked positions
+    mlm_head.decoder, mlm_head      (M, V)          the same tensor under both names
     nsp_head                        (B, 2)
     span_head                       (B, T, 2)
-    classifier.dense, classifier    (B, C)          one and the same; for token classification (B, T, C)
+    classifier.dense, classifier    (B, C)          the same tensor; for token classification (B, T, C)
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from minibert.model import DotProductAttention
 from minibert.tokenizer import Batch
 
 MODEL_INPUTS = ("input_ids", "token_type_ids", "attention_mask")
-# The end of a module's name -> what its input is called: sums and activations, which are no module's output.
+# The end of a module's name -> the name of its input: sums and activations, which no recorded module outputs.
 INPUT_NAMES = {
     "embeddings.norm": "embeddings.sum",
     "attention_norm": "attention.sum",
@@ -58,12 +58,12 @@ INPUT_NAMES = {
     "feed_forward_norm": "feed_forward.sum",
     "mlm_head.norm": "mlm_head.activation",
 }
-# Modules whose output goes without a name of its own: it is in the parts, or is what the next one is given.
+# Modules whose output gets no name: it is recorded in parts, or as the input of the next module.
 UNNAMED = ("query_key_value", "attention", "feed_forward", "activation", "dropout", "encoder", "")
 
 
 class Record(dict[str, Tensor]):
-    """Name -> tensor, in the order in which they are computed. Printed it tells names and shapes, not the numbers."""
+    """Name -> tensor, in the order in which they are computed. Printing one shows names and shapes, not the values."""
 
     def __missing__(self, name: str) -> Tensor:
         near = difflib.get_close_matches(name, self, n=1)
@@ -74,7 +74,7 @@ class Record(dict[str, Tensor]):
         return f"Record of {len(self)} tensors: {', '.join(shapes)}{', ...' if len(self) > len(shapes) else ''}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In a file a plain mapping: `torch.load` takes no classes but those that it knows."""
+        """Pickle as a plain OrderedDict: `torch.load` accepts only classes that it knows."""
         return OrderedDict, (), None, None, iter(self.items())
 
     def __copy__(self) -> Record:
@@ -82,13 +82,13 @@ class Record(dict[str, Tensor]):
 
 
 def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None) -> Record:
-    """Every intermediate of `model` on `batch`, by the names above, in the order in which they are computed.
+    """Return every intermediate of `model` on `batch`, by the names above, in the order in which they are computed.
 
-    masked_positions: (M,) flat positions b·T + t at which a masked-LM head is asked; None: at every real token, in
-    order. A multiple-choice model takes the texts of `batch` as the choices of one question.
+    masked_positions: (M,) flat positions b·T + t at which a masked-LM head predicts; None: every real token, in order.
+    A multiple-choice model takes the texts of `batch` as the choices of one question.
 
-    Raises InputError: the model is in training mode; or as the model's `forward`; IndexError: `masked_positions`
-    outside the batch.
+    Raises InputError if the model is in training mode or its `forward` refuses the batch, and IndexError if
+    `masked_positions` are outside the batch.
     """
     check_evaluation(model)
     inputs: dict[str, Tensor] = {name: getattr(batch, name) for name in MODEL_INPUTS}
@@ -97,28 +97,28 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
         real = batch.attention_mask.flatten().nonzero().flatten()
         inputs["masked_positions"] = real if masked_positions is None else masked_positions
-    # Being watched has the last block compute all positions, where a head alone asks for some (see `fast.encoder`).
+    # The hooks make the last block compute all positions, even if the head needs only some (see `fast.encoder`).
     with torch.no_grad(), watched(model) as calls:
         model(**inputs)
     return intermediates(model, calls)
 
 
 class Call(NamedTuple):
-    """What a module was given and what it answered, without their history of gradients."""
+    """One call of a module: its inputs and output, detached from the autograd graph."""
 
     name: str  # of the module
-    number: int  # of the calls of that name before this one
-    inputs: tuple[Any, ...]  # the positional ones
-    output: Any  # a tensor, or what the module answers in its place
+    number: int  # how many calls under that name came before this one
+    inputs: tuple[Any, ...]  # the positional arguments
+    output: Any  # a tensor, or whatever else the module returns
 
 
 @contextlib.contextmanager
 def watched(model: nn.Module) -> Iterator[list[Call]]:
-    """Fills a list with the calls of every module, in the order in which they end.
+    """Record the calls of every module in a list, in the order in which they end.
 
-    Works on any model of PyTorch's. A module that stands at several places, as the block that all of ALBERT's layers
-    are, is taken to be called at each of them in turn, in the order of their names. Dropout, which in evaluation mode
-    hands on what it is given, is not watched: a fused kernel would have to give way to it.
+    Works on any PyTorch model. The calls of a module with several names, such as the one block that is all of ALBERT's
+    layers, are assigned to these names in turn, in their order. Dropout is not watched: in evaluation mode it returns
+    its input, and a hook on it would keep the fused attention kernel from running.
     """
     calls: list[Call] = []
 
@@ -153,9 +153,9 @@ def _detached(value: Any) -> Any:
 
 
 def intermediates(model: Model, calls: list[Call]) -> Record:
-    """The calls of one forward pass of `model`, by the names above.
+    """Return the intermediates in the calls of one forward pass of `model`, by the names above.
 
-    Raises InputError: as `check_evaluation`.
+    Raises InputError as `check_evaluation` does.
     """
     check_evaluation(model)
     record = Record()
@@ -178,7 +178,7 @@ def intermediates(model: Model, calls: list[Call]) -> Record:
 
 
 def check_evaluation(model: Model) -> None:
-    """Raises InputError: in training mode, where the probabilities that dropout left can't be asked for again."""
+    """Raises InputError if `model` is in training mode: the probabilities after dropout can't be computed again."""
     if model.training:
         raise InputError("trace: the model is in training mode; call model.eval() first")
 
@@ -187,12 +187,12 @@ def check_evaluation(model: Model) -> None:
 def probabilities(
     attention: DotProductAttention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
 ) -> Tensor:
-    """How much each token looks at each, (B, N, T, T), as `attention` itself weighs it: its answer when token k's value
-    is the k-th unit vector. So the fused kernel, which shows no probabilities, is asked for its own.
+    """Return how much each token attends to each, (B, N, T, T): the output of `attention` when token k's value is the
+    k-th unit vector. This gives the fused kernel's own probabilities, which it does not return.
     """
     tokens, head_size = value.shape[-2:]
     columns = []
-    for first in range(0, tokens, head_size):  # in values of the usual size: for another there may be another kernel
+    for first in range(0, tokens, head_size):  # values keep their usual size: another may select another kernel
         unit_vectors = value.new_zeros(tokens, head_size)
         unit_vectors[first : first + head_size].fill_diagonal_(1.0)
         columns.append(attention.forward(query, key, unit_vectors.expand_as(value), mask))

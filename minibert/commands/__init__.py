@@ -1,1 +1,1 @@
-"""The commands of `python -m minibert`, each from its options to what it prints."""
+"""The commands of `python -m minibert`: the options of each, and what it does and prints."""

@@ -1,4 +1,4 @@
-"""python -m minibert add-tokens: a model directory -> one that knows more words."""
+"""python -m minibert add-tokens: a model directory -> one with more words in its vocabulary."""
 
 import os
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ words: until then each stands for the mean of the pieces that it was cut into be
 
 @dataclass(frozen=True)
 class AddTokensOptions:
-    """Which model gets which words."""
+    """The options of `add-tokens`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory of any class; it is not changed"""
@@ -44,7 +44,7 @@ class AddTokensOptions:
 
 
 def add_tokens_command(args: Sequence[str]) -> None:
-    """Raises InputError: not a model directory, `out` is there already, no word, or one that can't be a token."""
+    """Run `add-tokens`. Raises InputError if a directory is wrong, `out` exists, or a word is missing or refused."""
     options = cli.parse(AddTokensOptions, args, prog="python -m minibert add-tokens", description=DESCRIPTION)
     writing.check_new(options.out)
     if not 0 <= options.seed < 2**32:
@@ -60,16 +60,16 @@ def add_tokens_command(args: Sequence[str]) -> None:
 
 
 def words_given(tokens: Sequence[str], tokenizer: Tokenizer) -> list[str]:
-    """The words of the command line, or of the one file that it names.
+    """Return the words of the command line, or of the one file that it names.
 
-    Raises InputError: no word, or one that can't be added; that of a file is named with its line.
+    Raises InputError if a file has no words, or one that can't be added (its line is named), or is not given alone.
     """
-    # The name of a text file that is not there would else become a token itself, as would that of a pipe or a device.
+    # Otherwise the name of a missing text file would itself become a token, as would that of a pipe or a device.
     files = [token for token in tokens if _is_no_directory(token) or token.endswith((".txt", ".gz"))]
     if not files:
         return list(tokens)
     if len(tokens) > 1:
-        raise InputError(f"--tokens: expected words, or one file alone; {files[0]} is the name of a file")
+        raise InputError(f"--tokens: expected words, or one file and nothing else; {files[0]} is a file")
     path = files[0]
     words = []
     for number, line in enumerate(read_texts(path), start=1):
@@ -87,7 +87,7 @@ def _is_no_directory(path: str) -> bool:
 
 
 def report(growth: Growth, tokenizer: Tokenizer) -> list[str]:
-    """A line for each word: id, word, and the pieces that it was; then the words that were tokens already."""
+    """Return a line for each new token: id, word, and its former pieces; then one of words that already were tokens."""
     lines = [f"{len(growth.added):,} added"]
     for token in growth.added:
         lines.append(f"  {token.token_id:8} {token.word}   was {' '.join(map(tokenizer.shown, token.piece_ids))}")

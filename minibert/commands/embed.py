@@ -31,7 +31,7 @@ text and has a row as well."""
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """Which model turns which texts into what."""
+    """The options of `embed`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory of any class; its encoder is used"""
@@ -59,13 +59,13 @@ class EmbedOptions:
 
 
 def embed_command(args: Sequence[str]) -> None:
-    """Raises InputError: no model directory, an unreadable input, an unwritable output, an option out of range."""
+    """Run `embed`. Raises InputError if the directory, the input, the output or an option is wrong."""
     options = cli.parse(EmbedOptions, args, prog="python -m minibert embed", description=DESCRIPTION)
     output = Path(options.output)
     if output.suffix != ".npy":
         raise InputError(f"{output}: expected a name that ends in .npy")
     if options.normalize and options.no_normalize:
-        raise InputError("--normalize and --no-normalize: expected one of them")
+        raise InputError("--normalize and --no-normalize: expected only one of them")
     writing.check_writable(output, reads=(options.input, options.directory))
     keep_freed_memory()
     device = choose_device(options.device)
@@ -74,7 +74,7 @@ def embed_command(args: Sequence[str]) -> None:
     normalize = True if options.normalize else False if options.no_normalize else None
     wanted = text_vectors(model, pooling=options.pooling, normalize=normalize, max_length=options.max_length)
     texts = read_texts(options.input)
-    # The weights are cast once, which autocast would do at every use.
+    # The weights are cast once; autocast would do it at every use.
     encoder = model.encoder.to(device, precision.dtype)
     start = time.perf_counter()
     tokenized = tokenize(encoder, tokenizer, texts, max_length=wanted.max_length, progress=True)
@@ -91,7 +91,7 @@ def embed_command(args: Sequence[str]) -> None:
 
 
 def write_npy(path: Path, vectors: NDArray[np.float32]) -> None:
-    """What numpy.save writes, but with the system's own error where the disk is full; numpy's has no number."""
+    """Write what numpy.save writes, but let a full disk raise the system's error: numpy's has no error number."""
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
         file.write(vectors.data)

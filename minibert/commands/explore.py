@@ -30,7 +30,7 @@ off, and which tokens the answer depends on. Two texts become one pair, [CLS] A 
 
 @dataclass(frozen=True)
 class ExploreOptions:
-    """Which model reads which text, and where the page goes."""
+    """The options of `explore`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory of any class; the page leaves out what needs a head that it lacks"""
@@ -51,14 +51,14 @@ class ExploreOptions:
 
 
 def explore_command(args: Sequence[str]) -> None:
-    """Raises InputError: no model directory, an empty or too long text, an unwritable file, models of two shapes."""
+    """Run `explore`. Raises InputError if a directory, file or text is wrong, or the models differ in shape."""
     options = cli.parse(ExploreOptions, args, prog="python -m minibert explore", description=DESCRIPTION)
     cli.check_range(options, "max_tokens", low=3)  # [CLS], one token, [SEP]
     outputs = [Path(name) for name in (options.out, options.json) if name is not None]
     for output in outputs:
         writing.check_writable(output, reads=(options.directory, options.compare))
     if len({writing.real_path(output) for output in outputs}) < len(outputs):
-        raise InputError(f"{options.out}: --out and --json name one file")
+        raise InputError(f"{options.out}: --out and --json name the same file")
     start = time.perf_counter()
     loaded = partial(load, device=options.device)
     model, tokenizer = loaded(options.directory)

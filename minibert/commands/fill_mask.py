@@ -1,4 +1,4 @@
-"""python -m minibert fill-mask: the words behind [MASK]."""
+"""python -m minibert fill-mask: the most likely tokens for [MASK]."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DESCRIPTION = 'Ask a model for the most likely tokens for [MASK]: fill-mask runs
 
 @dataclass(frozen=True)
 class FillMaskOptions:
-    """Which model fills which text."""
+    """The options of `fill-mask`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory"""
@@ -33,9 +33,9 @@ class FillMaskOptions:
 
 
 def fill_mask_command(args: Sequence[str]) -> None:
-    """Prints, for every [MASK], the likeliest tokens with their probabilities.
+    """Run `fill-mask`: print the most likely tokens for every [MASK] with their probabilities.
 
-    Raises InputError: no [MASK] in the text, no masked-LM head in the model, or more tokens than it has positions.
+    Raises InputError as `fill_mask` does, or if the directory or an option is wrong.
     """
     options = cli.parse(FillMaskOptions, args, prog="python -m minibert fill-mask", description=DESCRIPTION)
     device = choose_device(options.device)

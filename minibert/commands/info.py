@@ -14,14 +14,14 @@ from minibert.loading import load
 
 @dataclass(frozen=True)
 class InfoOptions:
-    """Which directory to look at."""
+    """The options of `info`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory"""
 
 
 def info_command(args: Sequence[str]) -> None:
-    """Prints the architecture, its fields, and the parameters by part."""
+    """Run `info`: print the architecture, its fields, and the parameters by part."""
     options = cli.parse(InfoOptions, args, prog="python -m minibert info", description="Describe a model directory.")
     model, tokenizer = load(options.directory)
     print(f"{options.directory}: {type(model).__name__}\n")
@@ -39,7 +39,7 @@ def info_command(args: Sequence[str]) -> None:
 
 
 def _part(name: str) -> str:
-    """The part that a parameter belongs to: "encoder.blocks.3.attention.output.bias" -> "encoder.blocks.3"."""
+    """Return the part that a parameter belongs to: "encoder.blocks.3.attention.output.bias" -> "encoder.blocks.3"."""
     pieces = name.split(".")
     if "blocks" in pieces:
         return ".".join(pieces[: pieces.index("blocks") + 2])

@@ -1,1 +1,1 @@
-"""How every program of ours is started, reads its options, speaks and ends."""
+"""How every command starts, reads its options, reports and ends."""

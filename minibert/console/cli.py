@@ -1,7 +1,7 @@
 """What every command shares: options from a typed dataclass, one-line errors, exit codes.
 
-Bad input ends with one line on standard error and the code that `minibert.errors` gives it; a traceback is shown only
-with MINIBERT_DEBUG=1.
+Bad input ends with one line on standard error and an exit code of `minibert.errors`; a traceback is shown only with
+MINIBERT_DEBUG=1.
 """
 
 import errno
@@ -22,11 +22,11 @@ from minibert.console import environment, terminal
 from minibert.console.typed import SCRIPTS, as_typed, import_from_here_last, option_name
 from minibert.errors import InputError, Interrupted, MinibertError, OutOfMemory, RunStopped, did_you_mean
 
-MOST = 1e18  # of any option: beyond it, numbers are not counted exactly, and soon not at all
+MOST = 1e18  # the limit of every option: larger numbers soon exceed what 64 bits can hold
 
 Options = TypeVar("Options")
 
-# Errors by which an operating system says "no room left": not the user's input, but nothing to go on with either.
+# Errors with which an operating system says "no space left": not bad input, but the run can't continue.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -39,27 +39,27 @@ def parse(
     defaults: Mapping[str, Any] | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> Options:
-    """The command line `args` as an instance of the dataclass `options`; `--help` shows every field, and exits with 0.
+    """Parse the command line `args` into an instance of the dataclass `options`; `--help` shows its fields and exits.
 
-    defaults: values of fields that are not given, in place of the class's. A field without one, or where it is
-    tyro.MISSING, must be given; where it is a dataclass, the fields of that are options as well.
-    groups: what `--help` shows together, after all other options: title -> names of fields.
+    defaults: default values that replace those of the class. A field without a default, or with tyro.MISSING, must be
+    given; if a default is a dataclass, its fields are options as well.
+    groups: options that `--help` shows together, after all others: title -> names of fields.
 
-    Raises InputError: an unknown option, a missing or malformed value: one line, with what was probably meant.
+    Raises InputError, with what was probably meant, if an option is unknown or a value is missing or malformed.
     """
-    from minibert.console import parser  # here, so that importing a command costs nothing
+    from minibert.console import parser  # here, so that importing a command stays fast
 
     return parser.parse(options, args, as_typed(prog), as_typed(description), defaults or {}, groups or {})
 
 
 def given_options(args: Sequence[str]) -> dict[str, str]:
-    """The options on a command line, as "--batch-size", and what stands behind each: its value, where it has one."""
+    """Return the options on a command line, as "--batch-size", each with the word after it: its value if it has one."""
     pairs = ((arg.partition("="), after) for arg, after in pairwise([*args, ""]) if arg.startswith("--"))
     return {option_name(name): value if equals else after for (name, equals, value), after in pairs}
 
 
 def refuse(given: Container[str], names: Iterable[str], because: str) -> None:
-    """Raises InputError: one of `names` is among the options given."""
+    """Raises InputError if one of the options `names` is among those given; because: why it has no effect."""
     for name in names:
         if name in given:
             raise InputError(f"{name} has no effect here: {because}")
@@ -67,7 +67,7 @@ def refuse(given: Container[str], names: Iterable[str], because: str) -> None:
 
 @dataclass(frozen=True)
 class Range:
-    """The bounds of a number: the annotation of a field, which holds for each number of a tuple."""
+    """The bounds of a number, as an annotation of a field; in a tuple, of each of its numbers."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -75,9 +75,9 @@ class Range:
     below: float = math.inf
 
     def check(self, name: str, value: float) -> None:
-        """That the option of the field `name` may be `value`, which `MOST` bounds as well.
+        """Check the value of the field `name` against these bounds and `MOST`.
 
-        Raises InputError: it may not; the message names the option and its bounds.
+        Raises InputError, naming the option and its bounds, if the value is outside.
         """
         if self.low <= value <= self.high and self.above < value < self.below and -MOST <= value <= MOST:
             return
@@ -98,9 +98,9 @@ BetweenZeroAndOne = Annotated[float, Range(above=0, below=1)]
 
 
 def check_ranges(options: object) -> None:
-    """That every number of `options`, a dataclass, is within its `Range`; one that is None was not given.
+    """Check that every number of the dataclass `options` is None or within its `Range`.
 
-    Raises InputError: one is not.
+    Raises InputError as `Range.check` does.
     """
     for name, kind in get_type_hints(type(options), include_extras=True).items():
         value = getattr(options, name)
@@ -112,23 +112,23 @@ def check_ranges(options: object) -> None:
 
 
 def check_range(options: object, name: str, **bounds: float) -> None:
-    """That the field `name` of `options` is within bounds that are not known beforehand, or None.
+    """Check that the field `name` of `options` is None or within bounds that are known only at run time.
 
-    Raises InputError: as `Range.check`.
+    Raises InputError as `Range.check` does.
     """
     if (value := getattr(options, name)) is not None:
         Range(**bounds).check(name, value)
 
 
 def run(command: Callable[[], None]) -> None:
-    """Runs a command and leaves the process with the exit code of its ending.
+    """Run a command and, if it fails, exit with its error's exit code.
 
-    Under `torchrun` every process meets the same bad input; the first alone reports it, and the others leave it the
-    time to, since `torchrun` ends them all as soon as one is gone.
+    Under `torchrun` every process meets the same bad input; only the first reports it. The others wait a second, since
+    `torchrun` ends all processes as soon as one has exited.
     """
     import_from_here_last()
     environment.settle()
-    from minibert.fast import threads  # now, since libraries come with it
+    from minibert.fast import threads  # only now, since it imports libraries
 
     threads.watch()
     terminal.take_over()
@@ -137,12 +137,12 @@ def run(command: Callable[[], None]) -> None:
         return
     try:
         command()
-        sys.stdout.flush()  # here, where it is noticed that an answer doesn't arrive
+        sys.stdout.flush()  # here, so that an answer that can't be written is noticed
     except MinibertError as error:
         _leave(error)
     except KeyboardInterrupt:
         _leave(Interrupted("interrupted"))
-    except BrokenPipeError:  # the reader of our answer, `head` say, has seen enough and is gone
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough and exited
         sys.exit(0)
     except Exception as error:
         from minibert.training.room import out_of_memory
@@ -156,17 +156,17 @@ def run(command: Callable[[], None]) -> None:
 
 
 def commands_in(functions: str, told: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """For `dispatch`, of commands whose functions have their names: functions: "module:{}", or "package.{0}:{0}"."""
+    """Return the argument of `dispatch`. functions: "module:{}" or "package.{0}:{0}"; told: name -> what it does."""
     return {name: (functions.format(name.replace("-", "_")), what) for name, what in told.items()}
 
 
 def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
-    """Runs the command that the first word of the command line names; without one, or with --help, lists them.
-    --version tells the version.
+    """Run the command that the first word of the command line names. Without one, or with --help, list all commands;
+    with --version, print the version.
 
-    commands: name -> (its function as "module:function", imported only when asked for; what it does, in a line).
+    commands: name -> (its function as "module:function", imported only if it is run; what it does, in one line).
 
-    Raises InputError: there is no such command; and whatever the command raises.
+    Raises InputError if there is no such command, and whatever the command raises.
     """
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
@@ -184,14 +184,14 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
 
 
 def as_ending(error: OSError) -> MinibertError:
-    """What the system refused, as one of our endings: no room left, or a path that can't be used."""
+    """Return a system error as RunStopped if there is no space left, or else as InputError."""
     place = f"{error.filename}: " if error.filename else ""
     ending = RunStopped if error.errno in NO_ROOM else InputError
     return ending(f"{place}{error.strerror or error}")
 
 
 def _unloadable(error: Exception) -> MinibertError | None:
-    """The ending where a library can't be imported: it isn't whole, or refuses a variable's value. Else None."""
+    """Return an InputError if `error` is a failed import of a broken or misconfigured library, or else None."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         library = frame.f_globals.get("__name__", "").partition(".")[0]
         if frame.f_code.co_name == "<module>" and library not in (*SCRIPTS, "__main__"):
@@ -203,7 +203,7 @@ def _unloadable(error: Exception) -> MinibertError | None:
 
 
 def _leave(ending: MinibertError) -> None:
-    # Not RANK, which clusters set for machines too: of each, the first process speaks, and so does one that is alone.
+    # Not RANK, which clusters also set per machine: the first process of each machine reports, or the only one.
     rank = os.environ.get("LOCAL_RANK", "")
     if not rank.isdecimal() or int(rank) == 0 or isinstance(ending, OutOfMemory):
         print("error:", " ".join(str(ending).split()), file=sys.stderr)

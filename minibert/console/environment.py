@@ -1,4 +1,4 @@
-"""What libraries read from the environment when they are loaded, decided before any is. Imports nothing heavy."""
+"""The environment variables that libraries read when they are imported, set before that. Imports nothing heavy."""
 
 import os
 
@@ -6,13 +6,13 @@ COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def settle() -> None:
-    """To be called before matplotlib and torch are imported; child processes inherit it.
+    """Set the environment, also for child processes; call it before matplotlib and torch are imported.
 
-    Pictures are drawn into files, by the one backend that needs neither a window nor a notebook: Jupyter hands its own,
-    a module that is not installed here, to every command that it starts.
+    Pictures are drawn into files, by a backend that needs neither a window nor a notebook: Jupyter sets its own, a
+    module that is not installed here, for every command that it starts.
 
-    The directory of compiled kernels, which PyTorch makes for the first step of any training, is left to its own choice
-    where the one that was chosen can't be made.
+    PyTorch makes a directory for compiled kernels in the first step of any training; if the one chosen by the
+    environment can't be made, PyTorch chooses its own.
     """
     os.environ["MPLBACKEND"] = "agg"
     if COMPILED in os.environ:

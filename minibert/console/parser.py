@@ -1,6 +1,6 @@
-"""Between a dataclass of options and tyro, which reads command lines: what it is given, and what it objects to.
+"""What connects a dataclass of options with tyro, the command line parser: the types that it gets, and its errors.
 
-Its objections come from a hook of its own, `tyro._errors`, which is why pyproject.toml asks for one version of it.
+Errors come from tyro's internal hook, `tyro._errors`, which is why pyproject.toml pins one version.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ def parse(
     options: type[Any], args: Sequence[str], prog: str, description: str, defaults: Mapping[str, Any],
     groups: Mapping[str, str],
 ) -> Any:  # fmt: skip
-    """As `cli.parse`."""
+    """Do the work of `cli.parse`, with its arguments and errors."""
     parser_options = in_groups(options, defaults, groups)
 
     def refuse(event: _errors.ParseErrorEvent) -> None:
@@ -34,14 +34,14 @@ def parse(
         with _errors.on_parse_error(refuse):
             found = tyro.cli(parser_options, args=args, prog=prog, description=description, config=config)
     except SystemExit:
-        sys.stdout.flush()  # here, where it is noticed that the reader is gone
+        sys.stdout.flush()  # here, so that a reader that has gone is noticed
         raise
     parts = [vars(value) if name in groups else {name: value} for name, value in vars(found).items()]
     return options(**{name: value for part in parts for name, value in part.items()})
 
 
 def in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[str, str]) -> Any:
-    """The dataclass `options` as the parser wants it: with a dataclass for each group, and told what a field means."""
+    """Return the dataclass `options` in tyro's form: a nested dataclass per group, and each field with its help."""
     kinds = get_type_hints(options, include_extras=True)
     documented = filter(dataclasses.is_dataclass, options.__mro__)
     said = [param for kind in documented for param in parse_from_object(kind).params]
@@ -52,7 +52,7 @@ def in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[s
         kind, default = kinds[field.name], defaults.get(field.name, field.default)
         if dataclasses.is_dataclass(default):
             kind = Annotated[type(default), tyro.conf.arg(name=field.name.removesuffix("_options"))]
-        else:  # a dataclass says itself what it is
+        else:  # a dataclass has its own help
             kind = Annotated[kind, tyro.conf.arg(help=meanings.get(field.name))]
         fields[group_of.get(field.name, "")].append((field.name, kind, dataclasses.field(default=default)))
     for group in groups:
@@ -62,7 +62,7 @@ def in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[s
 
 
 def options_of(options: type[Any]) -> Iterator[str]:
-    """The options that give the fields of a dataclass, and of those within it."""
+    """Yield the option names of the fields of a dataclass, and of dataclasses nested in it."""
     for name, annotated in get_type_hints(options, include_extras=True).items():
         notes = getattr(annotated, "__metadata__", ())
         kind = get_args(annotated)[0] if notes else annotated
@@ -75,7 +75,7 @@ def options_of(options: type[Any]) -> Iterator[str]:
 
 
 def complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
-    """What the parser objects to, as one line, with what was probably meant."""
+    """Return a parse error of tyro as one line, with what was probably meant."""
     for arg in args:
         name = arg.split("=")[0]
         if re.match("--?[A-Za-z]", arg) and name.replace("_", "-") not in (*known, "-h", "--help"):
@@ -101,5 +101,5 @@ def complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
 
 
 def _shown(argument: Any) -> str:
-    """An option, or what `--help` calls a value that its place tells."""
+    """Return the name of an option, or what `--help` calls a positional argument."""
     return argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[0]

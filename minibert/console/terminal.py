@@ -1,7 +1,7 @@
-"""Standard output and error of a command: what can't be written there never ends a run. Imports nothing heavy.
+"""Standard output and error of a command: a failure to report never ends a run. Imports nothing heavy.
 
-A stream may be closed (`2>&-`), its terminal gone, its disk full, or its encoding without the letter. A command prints
-its answer with `print`, which then fails, and what it says about its work with `say`, which does not.
+A stream may be closed (`2>&-`), its terminal gone, its disk full, or its encoding without a character. A command writes
+its answer with `print`, which then fails, and reports its progress with `say`, which doesn't.
 """
 
 import contextlib
@@ -15,21 +15,21 @@ from typing import TextIO
 
 
 class Stream(io.RawIOBase):
-    """The bytes of a standard stream, on their way to the system."""
+    """The raw bytes of a standard stream, with errors that name it or are ignored."""
 
     def __init__(self, raw: io.RawIOBase | None, name: str, *, forgiving: bool) -> None:
-        """raw: where they go; None: the stream is closed. forgiving: what can't be written is passed over."""
+        """raw: where the bytes go; None: the stream is closed. forgiving: ignore what can't be written."""
         self._raw, self.name, self.forgiving = raw, name, forgiving
 
     def write(self, data) -> int:  # type: ignore[no-untyped-def]  # any kind of bytes
-        """As every raw stream's.
+        """Write `data` and return the number of bytes written.
 
-        Raises OSError: once, naming the stream; what is written after that is for nobody and passed over.
+        Raises OSError, naming the stream, if writing fails for the first time; later failures are ignored.
         """
         try:
             if self._raw is None:
                 raise OSError(errno.EBADF, "is closed, expected somewhere to write to")
-            while (written := self._raw.write(data)) is None:  # the reader of a stream that doesn't block is slow
+            while (written := self._raw.write(data)) is None:  # non-blocking stream, slow reader
                 time.sleep(0.01)
             return written
         except OSError as error:
@@ -46,17 +46,17 @@ class Stream(io.RawIOBase):
         return self._raw is not None and self._raw.isatty()
 
     def fileno(self) -> int:
-        """Raises OSError: the stream is closed."""
+        """Raises OSError if the stream is closed."""
         if self._raw is None:
             raise io.UnsupportedOperation("fileno")
         return self._raw.fileno()
 
 
 def take_over() -> None:
-    """Puts a `Stream` under standard output and error; to be called once, when a command begins.
+    """Put a `Stream` under standard output and error; call it once, when a command starts.
 
-    A letter that the terminal's encoding lacks is written as its number. Closed streams are opened on nothing, lest the
-    next file that is opened takes their place, and gets what C libraries write to them.
+    A character that the terminal's encoding lacks is written as its code. Closed streams are opened on the null device:
+    otherwise the next file opened would get their number, and what C libraries write to them.
     """
     for number in range(3):
         try:
@@ -68,7 +68,7 @@ def take_over() -> None:
 
 
 def _lasting(stream: TextIO | None, name: str, *, forgiving: bool) -> TextIO:
-    """The stream as `take_over` leaves it; one that is not a process's own, but a test's or a notebook's, as it is."""
+    """Return `stream` on top of a `Stream`, or unchanged if it is not the process's own (tests, notebooks)."""
     raw, encoding, by_line = None, "utf-8", True
     if stream is not None:
         raw = getattr(getattr(stream, "buffer", None), "raw", getattr(stream, "buffer", None))
@@ -81,7 +81,7 @@ def _lasting(stream: TextIO | None, name: str, *, forgiving: bool) -> TextIO:
 
 
 def say(*lines: str) -> None:
-    """Lines about the work under way or done, at once. The work goes on all the same where nobody can read them."""
+    """Print lines about the progress of a command, and flush. The command continues even if they can't be written."""
     with _forgiven(sys.stdout), contextlib.suppress(OSError, ValueError):
         for line in lines:
             print(line)
@@ -90,7 +90,7 @@ def say(*lines: str) -> None:
 
 
 def is_closed(stream: TextIO | None) -> bool:
-    """Whether nothing that is written there can arrive."""
+    """Whether `stream` was closed when the command started."""
     raw = _stream_under(stream)
     return stream is None or (raw is not None and raw._raw is None)
 
@@ -101,7 +101,7 @@ def _forgiven(text: TextIO | None) -> Iterator[None]:
     if stream is None or text is None:
         yield
         return
-    text.flush()  # an answer before it is not forgiven
+    text.flush()  # a failure to write an earlier answer is not ignored
     before, stream.forgiving = stream.forgiving, True
     try:
         yield

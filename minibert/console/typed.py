@@ -1,4 +1,4 @@
-"""What is typed: `python -m finetune`, or the console script `minibert-finetune`, which is the same, and options."""
+"""What users type: `python -m finetune` or the console script `minibert-finetune`, which is the same, and options."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ SCRIPTS = {
 
 
 def as_typed(text: str) -> str:
-    """A text for users, with the scripts' names in place of "python -m …" where a script is what was typed."""
+    """Return a text for users, with "python -m …" replaced by the console script's name if users started one."""
     name, _ = os.path.splitext(os.path.basename(sys.argv[0]))
     if name not in SCRIPTS.values():
         return text
@@ -22,16 +22,16 @@ def as_typed(text: str) -> str:
 
 
 def option_name(name: str) -> str:
-    """The option of a field, or of a word on a command line: "batch_size", "--batch_size=3" -> "--batch-size"."""
+    """Return the option of a field or of a command line word: "batch_size", "--batch_size=3" -> "--batch-size"."""
     return "--" + name.split("=")[0].lstrip("-").replace("_", "-")
 
 
 def import_from_here_last() -> None:
-    """Moves the working directory, which `python -m` puts first where imports are looked for, to the end.
+    """Move the working directory, which `python -m` puts first in `sys.path`, to its end.
 
-    Else a user's `tokenizers.py` or `random.py` would be run in place of the library. Not taken away: in a checkout
-    that is not installed it is where we are.
+    Otherwise a user's `tokenizers.py` or `random.py` would be imported instead of the library. It is not removed: in
+    a checkout that is not installed, this is where minibert itself is found.
     """
-    with contextlib.suppress(FileNotFoundError):  # it was deleted, and nothing is found there
+    with contextlib.suppress(FileNotFoundError):  # the working directory was deleted: nothing can be imported from it
         if sys.path[0] == os.getcwd():
             sys.path.append(sys.path.pop(0))

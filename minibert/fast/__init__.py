@@ -1,8 +1,8 @@
-"""What makes the model fast, beside the plain one: the same modules, the same numbers, in less time.
+"""What makes the plain model fast: the same modules, the same results within rounding, in less time.
 
     model = minibert.fast.accelerate(Bert(config))
 
-`minibert.load` and every command do so. Without it a model runs as `minibert.model` is written.
+`minibert.load` and every command do this. Without it, a model runs the plain code of `minibert.model`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The cross-entropy of a large vocabulary, summed over targets: -Σ log softmax(logits)[label]."""
+"""Cross-entropy over a large vocabulary, summed over targets: -Σ log softmax(logits)[label]."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ IGNORED = -100  # a label that does not count, on a GPU
 
 
 def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """In float32 or wider; rows beyond the labels don't count. (M', V), (M,) -> scalar"""
+    """Return the sum in float32 or wider; rows beyond the labels are ignored. (M', V), (M,) -> scalar"""
     return SummedCrossEntropy.apply(logits, labels) if logits.device.type == "cpu" else by_pytorch(logits, labels)
 
 
 def by_pytorch(logits: Tensor, labels: Tensor) -> Tensor:
-    """The same for a GPU, where `IGNORED` labels don't count either."""
+    """Do the same on a GPU, where `IGNORED` labels don't count either."""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     return F.cross_entropy(logits[: len(labels)].to(wide), labels, ignore_index=IGNORED, reduction="sum")
 
@@ -24,11 +24,11 @@ ROWS_AT_ONCE = 64
 
 
 class SummedCrossEntropy(torch.autograd.Function):
-    """-Σ log softmax(logits)[label], in float32 or wider, with its gradient softmax - one-hot made in the same pass.
+    """-Σ log softmax(logits)[label], in float32 or wider; the gradient, softmax - one-hot, is made in the same pass.
 
-    For a CPU: (M, V) numbers are more than its cache holds, and PyTorch's own goes through them seven times, which took
-    a quarter of a step of a small BERT. A few rows at a time stay in the cache until loss and gradient are both done.
-    Every label counts: there is no ignored class.
+    For a CPU: (M, V) numbers are more than its cache holds, and PyTorch's own function reads them seven times, which
+    took a quarter of a step of a small BERT. A few rows at a time stay in the cache until both loss and gradient are
+    done. Every label counts: there is no ignored class.
     """
 
     @staticmethod
@@ -44,7 +44,7 @@ class SummedCrossEntropy(torch.autograd.Function):
             x = logits[rows].to(wide)
             target = labels[rows, None]
             probabilities = x.softmax(1)
-            # log Σ exp(x) is the highest logit less the log of its probability, which is never small.
+            # log Σ exp(x) is the highest logit minus the log of its probability, which is never tiny.
             loss += (x.amax(1) - x.gather(1, target)[:, 0]).sum() - probabilities.amax(1).log().sum()
             if gradient is not None:
                 gradient[rows] = probabilities.scatter_add_(1, target, x.new_full(target.shape, -1.0))
@@ -54,6 +54,6 @@ class SummedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        """The gradient of the logits, in their own type."""
+        """Return the gradient with respect to the logits, in their type."""
         (gradient,) = ctx.saved_tensors
-        return gradient.mul_(upstream), None  # in place: PyTorch refuses a second backward pass through it
+        return gradient.mul_(upstream), None  # safe in place: PyTorch refuses a second backward pass

@@ -1,7 +1,7 @@
-"""A function's GPU kernels, captured once and from then on started all at once: CUDA graphs.
+"""CUDA graphs: a function's GPU kernels, captured once and then launched all together.
 
-A step of a small BERT is some 550 kernels of a few microseconds each, and Python takes longer to start one than the GPU
-to run it. A graph is started as a whole. On a CPU a function is simply called.
+A step of a small BERT is some 550 kernels of a few microseconds each, and Python takes longer to launch one than the
+GPU to run it. A graph is launched as a whole. On a CPU the function is simply called.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-# Each keeps its inputs, and what it needs while it runs lies in memory that all of a function's graphs share.
+# Each graph keeps its own inputs; its working memory is shared by all graphs of a function.
 MOST_GRAPHS = 32
 
 Outputs = TypeVar("Outputs", bound=tuple[Tensor, ...])
@@ -19,16 +19,16 @@ Shapes = tuple[tuple[torch.Size, torch.dtype] | None, ...]
 
 
 def graphed(function: Callable[..., Outputs], device: torch.device) -> Callable[..., Outputs]:
-    """`function` itself on a CPU; on a GPU the same with its kernels captured."""
+    """Return `function` itself on a CPU, or a version with captured kernels on a GPU."""
     return function if device.type == "cpu" else Graphed(function, device)
 
 
 class Graphed(Generic[Outputs]):
-    """`function`, captured at the second call with inputs of the same shapes; the first sets up libraries and lets
-    gradients come to be. Beyond `MOST_GRAPHS` kinds of inputs it is called as it is.
+    """`function`, captured at the second call with inputs of the same shapes; the first call sets up libraries and
+    allocates gradients. Beyond `MOST_GRAPHS` different shapes it is called without a graph.
 
-    It must do the same to any inputs of the same shapes without looking at their values, and find what it writes to
-    (gradients, an optimizer's state) where it was before. What it returns is good until the next call.
+    It must do the same for all inputs of the same shapes, whatever their values, and write only to tensors that stay
+    at the same address (gradients, an optimizer's state). The outputs are valid until the next call.
     """
 
     def __init__(self, function: Callable[..., Outputs], device: torch.device) -> None:
@@ -38,7 +38,7 @@ class Graphed(Generic[Outputs]):
         self.graphs: dict[Shapes, Graph[Outputs]] = {}
 
     def __call__(self, *inputs: Any) -> Outputs:
-        """inputs: tensors, which may lie elsewhere than on the device, None, and tuples of these."""
+        """inputs: tensors, on any device, None, and tuples of these."""
         shapes = tuple(None if leaf is None else (leaf.shape, leaf.dtype) for leaf in tree_leaves(inputs))
         if shapes in self.graphs:
             return self.graphs[shapes].replay(inputs)
@@ -52,17 +52,17 @@ class Graphed(Generic[Outputs]):
 
 
 class Graph(Generic[Outputs]):
-    """A function's kernels for inputs of certain shapes."""
+    """A function's kernels for inputs of fixed shapes."""
 
     def __init__(self, function: Callable[..., Outputs], inputs: Any, pool: Any) -> None:
         self.inputs = tree_map_only(Tensor, Tensor.clone, inputs)
         self.graph = torch.cuda.CUDAGraph()
-        # By thread: the one that makes batches may go on asking for memory meanwhile.
+        # Per thread: the one that makes batches may allocate memory meanwhile.
         with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
             self.outputs = function(*self.inputs)
 
     def replay(self, inputs: Any) -> Outputs:
-        """Runs the kernels on these inputs. What is returned is overwritten by the next run."""
+        """Run the kernels on these inputs. The outputs are overwritten by the next run."""
         for own, given in zip(tree_leaves(self.inputs), tree_leaves(inputs), strict=True):
             if own is not None:
                 own.copy_(given, non_blocking=True)

@@ -1,7 +1,7 @@
-"""Dropout whose masks cost little on a CPU (Srivastava et al. 2014; BERT drops a tenth, section A.2).
+"""Dropout whose masks cost little on a CPU (Srivastava et al. 2014; BERT drops a tenth, appendix A.2).
 
-PyTorch draws a CPU's masks number by number on one thread. In attention, where a sequence of T tokens has T² numbers a
-head, that took longer than the matrix products. Here one random number of 64 bits decides on four elements.
+On a CPU PyTorch draws masks number by number on one thread. In attention, with T² numbers per head for T tokens, that
+took longer than the matrix products. Here one random 64-bit number decides on four elements.
 """
 
 import contextlib
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-LEVELS = 1 << 16  # 16 random bits an element: the share that is kept is rounded to 1 / 65,536
+LEVELS = 1 << 16  # 16 random bits per element: the share that is kept is rounded to a multiple of 1 / 65,536
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, with the masks of `keep_mask` on a CPU. As there, torch's seed decides what is dropped."""
+    """`nn.Dropout` with the masks of `keep_mask` on a CPU; here too, torch's seed decides what is dropped."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """In training each element is 0 with probability p, else divided by 1 - p; in evaluation x comes back."""
+        """In training, set each element to 0 with probability p or divide it by 1 - p; in evaluation, return x."""
         kept = round(LEVELS * (1 - self.p))
         if not self.training or kept == LEVELS or x.device.type != "cpu":
             return super().forward(x)
@@ -27,8 +27,8 @@ class Dropout(nn.Dropout):
 
 @contextlib.contextmanager
 def without_dropout(model: nn.Module) -> Iterator[None]:
-    """Has every module be in evaluation mode for the block, and then again as it was."""
-    # Setting only what has to be: `eval()` takes longer than a layer.
+    """Put every module in evaluation mode within the `with` block, and restore its mode afterwards."""
+    # Only modules in training mode are set: `eval()` takes longer than a layer.
     in_training = [module for module in model.modules() if module.training]
     for module in in_training:
         module.training = False
@@ -40,17 +40,17 @@ def without_dropout(model: nn.Module) -> Iterator[None]:
 
 
 def scaled(mask: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
-    """int16 of 1 and 0 -> `scale` and 0 in `dtype`; the mask is used up."""
+    """Return `scale` for each 1 of an int16 mask, and 0 for each 0, in `dtype`; the mask may be overwritten."""
     if dtype != torch.bfloat16:
         return mask.to(dtype).mul_(scale)
-    # A bfloat16 has 16 bits as well: times those of the scale, a 1 is the scale, and no second tensor is filled.
+    # A bfloat16 also has 16 bits: 1 times the bits of the scale is the scale, and no second tensor is filled.
     bits = torch.tensor(scale, dtype=dtype).view(torch.int16)
     return mask.mul_(bits).view(dtype)
 
 
 def keep_mask(shape: torch.Size, kept: int) -> Tensor:
-    """int16 of `shape`: 1 with probability `kept` / 65,536, else 0; kept: 0 to 65,535. Seeded by torch's generator."""
+    """Draw an int16 mask: 1 with probability `kept` / 65,536, else 0; kept: 0 to 65,535. Torch's generator seeds it."""
     seed = int(torch.randint(1 << 62, ()))
     count = shape.numel()
-    bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.int16)[:count]  # each of -32,768 to 32,767 alike
+    bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.int16)[:count]  # -32,768 to 32,767, uniform
     return torch.from_numpy(bits).lt_(kept - LEVELS // 2).view(shape)

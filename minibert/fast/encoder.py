@@ -1,7 +1,7 @@
-"""The encoder, computing what its heads look at and no more; and `accelerate`, which makes a plain model a fast one.
+"""The encoder that computes only what its heads need, and `accelerate`, which makes a plain model fast.
 
-The modules stay the same, weights and names too: each becomes an instance of a class with the same equations and
-another way to them, `Bert` of this file, `DotProductAttention` of `attention.py`, `Dropout` of `dropout.py`.
+The modules, their weights and their names stay the same. Only their classes change, to ones that compute the same
+equations faster: `Bert` of this file, `DotProductAttention` of `attention.py`, `Dropout` of `dropout.py`.
 """
 
 from itertools import chain
@@ -20,12 +20,12 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class Bert(model.Bert):
-    """`minibert.model.Bert`, in less time; under the same name, as it is the same model to all who ask."""
+    """A faster `minibert.model.Bert`, with the same class name: to everything else it is the same model."""
 
     def begin(
         self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """As there; under autocast on a CPU, x in its format: else every sublayer would cast its sum anew."""
+        """As in the plain model, but under autocast on a CPU x is in its format: sublayers need not cast their sums."""
         x, mask = super().begin(input_ids, token_type_ids, attention_mask)
         # On a GPU LayerNorm returns float32 in any case.
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
@@ -40,17 +40,17 @@ class Bert(model.Bert):
         token_type_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """As there, but the last block computes these positions alone.
+        """As in the plain model, but the last block computes only these positions.
 
-        Where anything of the blocks is not as `minibert.model` has it, or has hooks, all positions are computed.
+        If a module of the blocks has hooks or is not as `minibert.model` made it, all positions are computed.
         """
         if not is_as_written(self):
             return super().states_at(input_ids, positions, token_type_ids=token_type_ids, attention_mask=attention_mask)
         check_positions(positions)
         x, mask = self.begin(input_ids, token_type_ids, attention_mask)
         positions = positions.long()
-        # Padding is left out where most time goes, in training on a CPU: a GPU would have to be waited for, to count
-        # what is left, and tools that record a model as a graph can't have sizes that depend on its input.
+        # Padding is left out in training on a CPU, where it costs most: on a GPU, counting the rest would mean waiting
+        # for it, and tools that record a model as a graph don't allow sizes that depend on its input.
         keys = mask[:, 0, 0] if mask is not None and self.training and x.device.type == "cpu" else None
         layout = Unpadded.of((x.size(0), x.size(1)), keys, positions)
         x = layout.select(x)
@@ -60,7 +60,7 @@ class Bert(model.Bert):
 
 
 def block_at(block: nn.Module, x: Tensor, mask: Tensor | None, layout: Unpadded) -> Tensor:
-    """`Block.forward` with `SelfAttention.forward` in it, on lists of positions: (R, H), (B, 1, 1, T) -> (W, H)"""
+    """Compute `Block.forward`, with `SelfAttention.forward`, on lists of positions: (R, H), (B, 1, 1, T) -> (W, H)"""
     assert isinstance(block, Block)
     attention, residual = block.attention, layout.residual(x)
     projected = layout.pad(attention.query_key_value(x))  # (B, T, 3H)
@@ -78,17 +78,17 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def accelerate(module: AnyModule) -> AnyModule:
-    """Makes a model, or a part of one, compute the same in less time; in place, and returns it.
+    """Make a model, or a part of one, fast: it is changed in place and returned.
 
-    What it computes agrees with the plain model's within rounding, but for dropout, which draws other masks of the same
-    rate. Modules of classes of one's own stay as they are.
+    Its results agree with the plain model's within rounding, except that dropout draws different masks, with the same
+    rate. Modules of your own classes stay as they are.
     """
     for part in module.modules():
         part.__class__ = FAST.get(type(part), type(part))
     return module
 
 
-# What may stand in a block that is computed by `block_at`: these treat each position alone, or are asked for the rest.
+# What a block for `block_at` may consist of: these treat each position separately, or `block_at` does their work.
 KNOWN = {
     Bert, nn.ModuleList, Block, SelfAttention, FeedForward, nn.Linear, nn.LayerNorm, nn.GELU, nn.ReLU,
     model.DotProductAttention, DotProductAttention, nn.Dropout, Dropout,
@@ -96,11 +96,11 @@ KNOWN = {
 
 
 def is_as_written(encoder: Bert) -> bool:
-    """Whether nothing was attached to the encoder's blocks or put in their place, that a full pass alone would call.
+    """Whether the encoder's blocks have no hooks and no replaced parts, which only a full pass would call.
 
-    A class can say of itself, by `is_position_wise`, that it treats each position alone.
+    A class can declare, with `is_position_wise`, that it treats each position separately.
     """
-    # These three are not called when some positions alone are computed.
+    # These three are not called when only some positions are computed.
     return all(map(is_ours, (Bert.forward, Block.forward, SelfAttention.forward))) and all(
         (type(module) in KNOWN or getattr(module, "is_position_wise", False)) and is_bare(module)
         for module in chain([encoder], encoder.blocks.modules())

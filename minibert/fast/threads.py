@@ -1,4 +1,4 @@
-"""The processor, which other programs use too: how much of it they take, and how PyTorch's threads wait beside them."""
+"""Sharing the processor with other programs: how much they use, and how PyTorch's threads wait meanwhile."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from dataclasses import dataclass
 
 import psutil
 
-INTERVAL = 0.5  # seconds between two looks: the system counts processor time in hundredths
-TAKEN = 0.4  # cores: less is what any system does beside a program
+INTERVAL = 0.5  # seconds between two measurements: the system counts processor time in hundredths
+TAKEN = 0.4  # cores: any system uses this much besides a program
 
-WATCHER = "minibert-processor"  # the name of the thread that looks
+WATCHER = "minibert-processor"  # the name of the thread that measures
 
-# By any of these, users have said themselves how threads are to wait.
+# With any of these variables, users decide for themselves how threads wait.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 @dataclass(frozen=True)
 class ProcessorTimes:
-    """Seconds since some beginning."""
+    """Clock and processor times in seconds, each since an arbitrary start."""
 
     now: float
-    machine: float  # of work by all cores, for whatever program, those of other guests on the same hardware included
-    own: float  # of work by this process
+    machine: float  # work of all cores for any program, including other guests on the same hardware
+    own: float  # work of this process
 
     @classmethod
     def take(cls) -> ProcessorTimes:
-        """At this moment."""
+        """Return the current times."""
         times = psutil.cpu_times()._asdict()
-        # A guest's time is counted in its host's user time as well.
+        # A guest's time is also counted in its host's user time.
         idle = ("idle", "iowait", "guest", "guest_nice")
         busy = sum(seconds for name, seconds in times.items() if name not in idle)
         return cls(time.monotonic(), busy, time.process_time())
 
     def others(self, before: ProcessorTimes, *, processes: int = 1) -> float:
-        """The cores that other programs took since `before`. processes: like this one, that are no others."""
+        """Return the cores that other programs used since `before`. processes: how many like this one don't count."""
         return (self.machine - before.machine - processes * (self.own - before.own)) / (self.now - before.now)
 
 
 def cores() -> int:
-    """Of the machine."""
+    """Return the number of cores of the machine."""
     return psutil.cpu_count() or 1
 
 
 def crowded(others: float, threads: int) -> bool:
-    """Whether threads that want a core each have to share them with other programs, which take `others`."""
+    """Whether threads that each need a core must share cores with other programs, which use `others` of them."""
     return others + threads >= cores() + TAKEN
 
 
 def watch() -> None:
-    """From now on, until the process ends, has PyTorch's threads wait as the machine's load asks for.
+    """From now on, until the process ends, adapt to the machine's load how PyTorch's threads wait.
 
     A thread that waits for another one spins for some milliseconds before it sleeps: on a quiet machine nothing is
-    faster. Where another program has one of the cores, the one that spins keeps the other from the core that it needs,
-    and training comes to a stand. GNU's OpenMP, which PyTorch uses on Linux, spins for a thousandth of that while it
-    has more threads than the machine has cores (its manual, at GOMP_SPINCOUNT): while others use the processor, it is
-    given more, which sleep. Measured in docs/performance.md.
+    faster. But if another program uses a core, the spinning thread keeps the other one from the core that it needs,
+    and training nearly stops. GNU's OpenMP, which PyTorch uses on Linux, spins for a thousandth of that time while it
+    has more threads than the machine has cores (see GOMP_SPINCOUNT in its manual): while other programs use the
+    processor, it gets additional, sleeping threads. Measured in docs/performance.md.
     """
     if sys.platform == "linux" and not any(name in os.environ for name in WAITING):
         if not any(thread.name == WATCHER for thread in threading.enumerate()):
@@ -66,7 +66,7 @@ def watch() -> None:
 
 
 def look_on() -> None:
-    """Looks every `INTERVAL`, without end: as long as other programs want the cores, spare threads are kept."""
+    """Measure every `INTERVAL`, forever, and keep spare threads as long as other programs need the cores."""
     spare: SpareThreads | None = None
     before = ProcessorTimes.take()
     while True:
@@ -75,7 +75,7 @@ def look_on() -> None:
         others, before = now.others(before), now
         if "torch" not in sys.modules:
             continue
-        import torch  # waits where the import is still under way
+        import torch  # waits if the import is still under way
 
         threads = torch.get_num_threads()
         if threads == 1 or not crowded(others, threads):
@@ -87,12 +87,12 @@ def look_on() -> None:
 
 
 class SpareThreads:
-    """So many sleeping threads that OpenMP has more than the machine has cores, until `end` is called."""
+    """Enough sleeping threads to give OpenMP more threads than the machine has cores, until `end` is called."""
 
     def __init__(self, threads: int) -> None:
-        """threads: that PyTorch computes with, at least 2."""
+        """threads: the number that PyTorch computes with, at least 2."""
         self._over = threading.Event()
-        # OpenMP gives each thread of Python that computes a team of its own, which goes when that thread ends.
+        # OpenMP gives each Python thread that computes a team of its own, which ends with that thread.
         teams = max(1, -(-(cores() - threads + 1) // (threads - 1)))
         self._made = threading.Barrier(teams + 1)
         for _ in range(teams):
@@ -102,10 +102,10 @@ class SpareThreads:
     def _keep(self, threads: int) -> None:
         import torch
 
-        torch.zeros(threads * 32768, dtype=torch.uint8).add_(1)  # of 32,768 numbers PyTorch makes a thread's share
+        torch.zeros(threads * 32768, dtype=torch.uint8).add_(1)  # PyTorch gives a thread 32,768 numbers
         self._made.wait()
         self._over.wait()
 
     def end(self) -> None:
-        """Sends them home."""
+        """Let the threads end."""
         self._over.set()

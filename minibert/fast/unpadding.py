@@ -1,8 +1,8 @@
-"""Leaving out what no head looks at: padding in the dense layers, and in the last block all but some positions.
+"""Leaving out what no head uses: padding in the dense layers, and all but some positions in the last block.
 
-A masked-LM head looks at a seventh of the positions, a text classifier at the first of each sequence; in the last block
-no other needs more than its key and value. Everything but attention treats each position alone, so a block can work on
-a list of them, (R, H), in place of (B, T, H): R positions go in, W come out. What comes out at one is the same.
+A masked-LM head uses a seventh of the positions, a text classifier the first of each sequence; of all others the last
+block needs only key and value. Everything but attention treats each position separately, so a block can work on a list
+of positions, (R, H), instead of (B, T, H): R positions go in, W come out. The output at each of them is the same.
 """
 
 from dataclasses import dataclass, replace
@@ -11,8 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-# R is a multiple of a sixteenth of B·T, filled up with padding: on a CPU every new size of a matrix product has its
-# kernel built anew.
+# R is rounded up to a multiple of B·T / 16 with padding: on a CPU every new size of a matrix product needs a new kernel
+# to be built.
 STEPS = 16
 
 
@@ -22,13 +22,13 @@ class Unpadded:
 
     size: tuple[int, int]  # B, T
     given: Tensor | None  # (R,) positions of the input, each once; None: all B·T
-    returned: Tensor | None = None  # (W,) of the output, all of them given; None: as the input
+    returned: Tensor | None = None  # (W,) positions of the output, all of them in `given`; None: those of the input
 
     @classmethod
     def of(cls, size: tuple[int, int], keys: Tensor | None, wanted: Tensor) -> Self:
-        """Gives whatever attention looks at, and what is wanted in the end.
+        """Return a layout whose input has all positions that attention or the result needs.
 
-        keys: (B, T) bool, True where a key may be looked at, or None; wanted: (W,).
+        keys: (B, T) bool, True for keys that may be attended to, or None; wanted: (W,) positions of the result.
         """
         if keys is None:
             return cls(size, None)
@@ -38,22 +38,22 @@ class Unpadded:
         return cls(size, torch.cat([needed, padding[:filling]]) if filling < len(padding) else None)
 
     def returning(self, wanted: Tensor) -> Self:
-        """The same input, with `wanted`, (W,), as the output."""
+        """Return the same layout with the positions `wanted`, (W,), as the output."""
         return replace(self, returned=wanted)
 
     def pad(self, x: Tensor) -> Tensor:
-        """By sequences, as attention takes it: (R, ·) -> (B, T, ·), 0 at what is not given."""
+        """Return x as sequences, for attention: (R, ·) -> (B, T, ·), 0 at positions that are not given."""
         if self.given is not None:
             x = x.new_zeros(self.size[0] * self.size[1], x.size(-1)).index_copy(0, self.given, x)
         return x.unflatten(0, self.size)
 
     def select(self, x: Tensor) -> Tensor:
-        """The output's positions out of all: (B, T, ·) -> (W, ·)"""
+        """Select the output's positions from all: (B, T, ·) -> (W, ·)"""
         positions = self.given if self.returned is None else self.returned
         return x.flatten(0, 1) if positions is None else x.flatten(0, 1).index_select(0, positions)
 
     def residual(self, x: Tensor) -> Tensor:
-        """The output's positions out of the input: (R, ·) -> (W, ·), what is added to a sublayer's output."""
+        """Select the output's positions from the input: (R, ·) -> (W, ·), the residual of a sublayer."""
         if self.returned is None:
             return x
         if self.given is None:

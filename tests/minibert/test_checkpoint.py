@@ -236,8 +236,8 @@ def test_missing_and_surplus_tensors_are_named(model_directory: Path) -> None:
     [
         ("hidden_size", 3 * 10**6, "encoder.embeddings.token.weight is (80, 24), expected (80, 3000000)"),
         ("max_position_embeddings", 2**31, "encoder.embeddings.position.weight is (16, 24), expected (2147483648, 24)"),
-        ("vocab_size", 2**62, "config.json: vocab_size 4611686018427387904 is more than any weights have"),
-        ("intermediate_size", 10**30, f"config.json: intermediate_size {10**30} is more than any weights have"),
+        ("vocab_size", 2**62, "config.json: vocab_size 4611686018427387904 is too large for any weights"),
+        ("intermediate_size", 10**30, f"config.json: intermediate_size {10**30} is too large for any weights"),
         ("num_hidden_layers", 40, " and 416 more"),
     ],
 )
@@ -270,7 +270,7 @@ def test_a_tensor_of_integers_is_named(model_directory: Path) -> None:
         ("{", "not readable as JSON (Expecting property name"),
         ("[]", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ("{}", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
-        ('{"model_type": "bert"}', "of a Hugging Face directory; python -m weights_convert from-hf "),
+        ('{"model_type": "bert"}', "this is a Hugging Face directory; convert it with python -m weights_convert "),
         ('{"architecture": "GPT"}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": ["Bert"]}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": "Bert", "layers": 4}', "unknown config field layers; the fields are "),
@@ -320,7 +320,7 @@ def test_labels_that_contradict_the_weights_are_refused(classifier_directory: Pa
         ({"labels": ["bad", 2, "good"]}, "labels must be a list of at least one string, not ['bad', 2, 'good']"),
         (
             {"labels": ["bad", "good", "bad"]},
-            "labels must differ from one another; more than once: bad",
+            "labels must differ from one another; repeated: bad",
         ),
         (
             {"problem_type": "ranking"},

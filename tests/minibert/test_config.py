@@ -87,7 +87,7 @@ def test_the_defaults_are_those_of_bert_base_uncased() -> None:
         ({"positions_skip_padding": None}, "positions_skip_padding must be of type bool, not None"),
         (
             {"positions_skip_padding": True, "max_position_embeddings": 2, "pad_token_id": 1},
-            "max_position_embeddings 2 leaves no position after that of pad_token_id 1",
+            "max_position_embeddings 2 leaves no position for tokens: they begin after pad_token_id 1",
         ),
         ({"classifier_dropout": 1.0}, "classifier_dropout must be at least 0 and below 1, not 1.0"),
         ({"classifier_dropout": "0.1"}, "classifier_dropout must be of type float | None, not '0.1'"),

@@ -181,7 +181,7 @@ BAD_HF: list[tuple[Damage, str]] = [
     (another_class, "config.json: architectures ['BertLMHeadModel']: minibert supports one of BertModel, "),
     (class_left_open, "config.json: architectures missing, and classifier.weight may be of several"),
     (one_label_more, "model.safetensors: classifier.weight is (3, 24), but classifier.dense.weight is (4, 24)"),
-    (label_twice, "config.json: labels must differ from one another; more than once: bad"),
+    (label_twice, "config.json: labels must differ from one another; repeated: bad"),
     (one_layer_more, "keys of 2 layers (encoder.layer.1 is the last), but num_hidden_layers is 3"),
     (
         wider,
@@ -298,7 +298,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
     (no_directory, "model: not a model directory: it has no config.json"),
     (a_file, "model: not a model directory: it has no config.json"),
     (no_config, "model: not a model directory: it has no config.json"),
-    (of_hugging_face, "config.json: of a Hugging Face directory; python -m weights_convert from-hf "),
+    (of_hugging_face, "config.json: this is a Hugging Face directory; convert it with python -m weights_convert "),
     (one_layer_more, "model.safetensors: missing encoder.blocks.2.attention.output.bias, "),
     (
         wider,

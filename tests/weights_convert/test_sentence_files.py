@@ -215,8 +215,7 @@ def test_other_vectors_than_the_models_are_made_only_when_they_are_asked_for(
     from_hf(directory, tmp_path / "ours")
     model, tokenizer = minibert.load(tmp_path / "ours")
     assert refusal(lambda: minibert.embed(model, tokenizer, TEXTS)) == (
-        f"the vectors of this model are made with what minibert does not support ({what}); give a --pooling to get "
-        "others"
+        f"the vectors of this model need what minibert does not support ({what}); give a --pooling to get others"
     )
     assert minibert.embed(model, tokenizer, TEXTS, pooling="mean").shape == (4, 24)
     to_hf(tmp_path / "ours", tmp_path / "back")

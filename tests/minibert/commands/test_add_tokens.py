@@ -199,7 +199,7 @@ def test_what_is_frozen_stays_frozen(chinese: Tokenizer) -> None:
         (["高血压", ""], "token to add '': expected a word on one line that does not begin with ##"),
         (["高血压", "新\n冠"], "token to add '新\\n冠': expected a word on one line that does not begin with ##"),
         (["高血压", "##压"], "token to add '##压': expected a word on one line that does not begin with ##"),
-        (["高血压", "[MASK]s"], "token to add '[MASK]s': texts would still have it as [MASK] [UNK]"),
+        (["高血压", "[MASK]s"], "token to add '[MASK]s': it would still be cut into [MASK] [UNK]"),
         (["高血压", "\udcff"], "token to add '\\udcff': expected Unicode text, found a lone surrogate"),
     ],
 )
@@ -293,7 +293,7 @@ def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypat
         ),
         (
             ("model", "out", "--tokens", "[SEP]a"),
-            "token to add '[SEP]a': texts would still have it as [SEP] a",
+            "token to add '[SEP]a': it would still be cut into [SEP] a",
         ),
         (
             ("model", "out", "--tokens", "FILE:bad.txt"),

@@ -136,7 +136,7 @@ def test_only_a_batch_with_padding_has_a_mask(model: Model, tokenizer: Tokenizer
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_tokens": 0}, "the tokens of a batch must be at least 1, not 0"),
+        ({"batch_tokens": 0}, "a batch must have at least 1 token, not 0"),
         ({"max_length": 2}, "the max length must be from 3 to 16, the model's positions, not 2"),
         ({"max_length": 17}, "the max length must be from 3 to 16, the model's positions, not 17"),
         ({"pooling": "min"}, "the pooling must be mean, cls or max, not 'min'"),
@@ -204,7 +204,7 @@ def test_a_length_that_is_asked_for_and_not_is_refused(
 ) -> None:
     args = ["embed", str(directory), "--input", "texts", "--output", str(tmp_path / "v.npy")]
     assert run(monkeypatch, *args, "--normalize", "--no-normalize") == 2
-    assert error_line(capsys) == "error: --normalize and --no-normalize: expected one of them"
+    assert error_line(capsys) == "error: --normalize and --no-normalize: expected only one of them"
 
 
 def test_bfloat16_is_computed_in_bfloat16_and_written_in_float32(
@@ -259,7 +259,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
         ({"--output": "none/vectors.npy"}, "{tmp}/none/vectors.npy: there is no directory {tmp}/none"),
         ({"--output": "vectors.txt"}, "{tmp}/vectors.txt: expected a name that ends in .npy"),
         ({"--output": "folder.npy"}, "{tmp}/folder.npy: is a directory, expected a file to write"),
-        ({"--batch-tokens": "0"}, "the tokens of a batch must be at least 1, not 0"),
+        ({"--batch-tokens": "0"}, "a batch must have at least 1 token, not 0"),
         ({"--max-length": "2"}, "the max length must be from 3 to 16, the model's positions, not 2"),
         ({"--max-length": "17"}, "the max length must be from 3 to 16, the model's positions, not 17"),
     ],

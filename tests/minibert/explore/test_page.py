@@ -257,7 +257,7 @@ def test_the_command_writes_a_page_of_any_class(
         ({"--out": "folder"}, "{tmp}/folder: is a directory, expected a file to write"),
         ({"--out": ""}, ".: is a directory, expected a file to write"),
         ({"--json": "none/data.json"}, "{tmp}/none/data.json: there is no directory {tmp}/none"),
-        ({"--json": "page.html"}, "{tmp}/page.html: --out and --json name one file"),
+        ({"--json": "page.html"}, "{tmp}/page.html: --out and --json name the same file"),
     ],
     ids=lambda value: " ".join(value) + " " + "".join(value.values())[:12] if isinstance(value, dict) else "",
 )
