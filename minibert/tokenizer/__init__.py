@@ -1,4 +1,4 @@
-"""Texts -> token ids and back: the tokenizer, its vocabulary, and the files that these are kept in."""
+"""The tokenizer (texts to token ids and back), its vocabulary, and the files that store them."""
 
 from minibert.tokenizer.batch import Batch
 from minibert.tokenizer.tokenizer import Tokenizer

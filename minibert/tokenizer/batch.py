@@ -1,6 +1,6 @@
-"""What encoding gives: `Encoding`, one sequence as the model reads it, and `Batch`, several padded to one length.
+"""The results of encoding: `Encoding`, one sequence as the model reads it, and `Batch`, several padded to one length.
 
-torch is imported only where tensors are made: the worker processes of `pretrain prepare` have no use for it.
+torch is imported only when tensors are made: the worker processes of `pretrain prepare` don't need it.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ class Encoding(NamedTuple):
     """A text as [CLS] A [SEP], or a pair as [CLS] A [SEP] B [SEP]: T tokens, without padding."""
 
     ids: NDArray[np.int32]  # (T,)
-    second: int  # where the second segment begins; T where there is none
+    second: int  # the position at which the second segment begins; T if there is no second segment
 
 
 @dataclass(frozen=True, repr=False)
 class Batch:
     """Encoded texts, padded on the right. B texts (or pairs), T tokens in the longest (or `max_length`).
 
-    offsets hold the [start, end) characters of a token in its own text, which `sequence_ids` tells: segments don't,
-    where a tokenizer has one for both texts. [CLS], [SEP] and padding have (0, 0).
-    special_tokens_mask is True at [PAD], [CLS], [SEP] and [MASK], also where the text itself spelled one of them;
+    offsets are the [start, end) characters of each token in its text. `sequence_ids` says which text that is; segment
+    ids can't, since some tokenizers use one segment for both texts. [CLS], [SEP] and padding have (0, 0).
+    special_tokens_mask is True at [PAD], [CLS], [SEP] and [MASK], even if the text itself spells one of them out, but
     not at [UNK], which stands for a word of the text.
     """
 
     input_ids: torch.Tensor  # (B, T) int64
-    token_type_ids: torch.Tensor  # (B, T) int64: 0 in the first segment and in padding, in the second 1 or 0
-    sequence_ids: torch.Tensor  # (B, T) int64: 0 at a token of the first text, 1 of the second, -1 where of none
+    token_type_ids: torch.Tensor  # (B, T) int64: 0 in the first segment and in padding, 1 or 0 in the second
+    sequence_ids: torch.Tensor  # (B, T) int64: 0 for a token of the first text, 1 for the second, -1 for neither
     attention_mask: torch.Tensor  # (B, T) bool: True at a real token, False at padding
     special_tokens_mask: torch.Tensor  # (B, T) bool
     offsets: torch.Tensor  # (B, T, 2) int64, characters
-    lengths: torch.Tensor  # (B,) int64: real tokens, [CLS] and [SEP] counted
+    lengths: torch.Tensor  # (B,) int64: real tokens, including [CLS] and [SEP]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with every tensor on `device`."""
+        """Return the batch with every tensor on `device`."""
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def __len__(self) -> int:
@@ -53,9 +53,9 @@ class Batch:
 
 
 def pad(rows: Sequence[ArrayLike], value: int, *, length: int | None = None) -> torch.Tensor:
-    """Rows (t, ...) of whole numbers, of unequal t, as one (B, T, ...) int64, filled up with `value` on the right.
+    """Pad integer rows (t, ...) of different t on the right with `value`, into one (B, T, ...) int64 tensor.
 
-    length: T, which no t may exceed; None: the longest.
+    length: T, which no t may exceed; None means the longest t.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""A directory with a vocabulary: the file that it stands in (`source.py`), and what lies beside that.
+"""Reading a vocabulary's directory: the file that holds the vocabulary (`source.py`), and the files next to it.
 
-Beside it transformers keeps options and added tokens, in files that changed with its versions: `tokenizer_config.json`,
-`special_tokens_map.json`, `added_tokens.json`. What changes ids there is heeded or refused.
+transformers keeps options and added tokens in these other files, which differ from version to version:
+`tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`. Whatever changes ids is applied or refused.
 """
 
 from dataclasses import replace
@@ -34,14 +34,14 @@ from minibert.tokenizer.vocabulary import (
 )
 
 CONFIG, SPECIALS, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
-# In the order in which they are looked for.
+# In search order.
 SOURCES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")
 ALL_FILES = (*SOURCES, MERGES, CONFIG, SPECIALS, ADDED)
 
 NAMED = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")  # as in SpecialTokens
-FURTHER = ("additional_special_tokens", "extra_special_tokens")  # the same under an old name and a new one
+FURTHER = ("additional_special_tokens", "extra_special_tokens")  # the old and the new name of one field
 
-# Classes of transformers that do what we do; of the generic ones `tokenizer.json` says everything.
+# The transformers classes that tokenize as we do. With a generic class, `tokenizer.json` alone decides.
 CLASSES: dict[Kind, tuple[str, ...]] = {
     "wordpiece": ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"),
     "bpe": ("RobertaTokenizer",),
@@ -52,7 +52,7 @@ GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """Read a directory or a file; what may stand there, and what is refused, is written at `Tokenizer.load`."""
+    """Read the vocabulary in a directory or file; `Tokenizer.load` says what is accepted and what is refused."""
     source = _find_source(path)
     found = read_source(source)
     beside = _read_beside(source, found)
@@ -91,29 +91,29 @@ def _find_source(path: Path) -> Path:
     raise InputError(f"{path}: {expected if path.is_dir() else 'no such file or directory'}")
 
 
-# --- What lies beside it ---------------------------------------------------------------------------------------------
+# --- The files next to it --------------------------------------------------------------------------------------------
 
 
 class _Beside(NamedTuple):
-    """What the files beside a vocabulary say."""
+    """What the files next to a vocabulary say."""
 
     options: Options
-    added: list[tuple[int, AddedToken]]  # with the ids that the file gives
-    place: Path  # that file
-    specials: list[AddedToken]  # without: their own in the vocabulary, or the next
+    added: list[tuple[int, AddedToken]]  # with the ids that the file at `place` gives them
+    place: Path
+    specials: list[AddedToken]  # listed without ids: they have one in the vocabulary or get the next free one
 
 
 def _read_beside(source: Path, found: Found) -> _Beside:
-    """In the order in which transformers looks: a config that lists the added tokens says all there is to say."""
+    """Read the files in transformers' order: if the config lists the added tokens, the other files are not read."""
     config_path, specials_path, added_path = (source.with_name(name) for name in (CONFIG, SPECIALS, ADDED))
     config = read_object(config_path) if config_path.is_file() else {}
     options = checked_options(config_path, found.kind, config)
     named = checked_class(config.get("tokenizer_class"), f"{config_path}, tokenizer_class", CLASSES[found.kind])
     if named in GENERIC_CLASSES and source.suffix == ".json":
-        options = {}  # these classes go by that file alone
+        options = {}  # these classes take their options from tokenizer.json alone
         if not found.is_run_as_it_stands:
             raise InputError(
-                f"{source}, pre_tokenizer: a {named} takes a space at a text's end for a word there; expected "
+                f"{source}, pre_tokenizer: a {named} would make a word of a space at a text's end; expected "
                 f"WhitespaceSplit before Metaspace, or tokenizer_class {CLASSES[found.kind][0]} in {CONFIG}"
             )
     if config.get("split_special_tokens"):
@@ -138,9 +138,9 @@ def _read_beside(source: Path, found: Found) -> _Beside:
 
 
 def checked_class(name: object, place: str, classes: tuple[str, ...] = ALL_CLASSES) -> str | None:
-    """The class without "Fast" at its end, which once told two implementations apart; None where none is named.
+    """The class name without a final "Fast", which once distinguished two implementations; None if `name` is None.
 
-    Raises InputError, whose message begins with `place`: none of `classes` or of the generic ones.
+    Raises InputError, its message beginning with `place`, if the class is neither in `classes` nor generic.
     """
     if name is None:
         return None
@@ -153,9 +153,9 @@ def checked_class(name: object, place: str, classes: tuple[str, ...] = ALL_CLASS
 
 
 def _special_tokens(path: Path, found: dict[str, Any], own: SpecialTokens) -> list[AddedToken]:
-    """The special tokens that a config or map names. Those of a kind are the five that they are everywhere.
+    """Return the special tokens that a config or map names; the kind's own five, `own`, may not be changed.
 
-    Raises InputError: another token in the place of one of the five, one for a further purpose, not a token at all.
+    Raises InputError if an entry is not a token, replaces one of the five, or adds a token for another purpose.
     """
     specials: list[AddedToken] = []
     for name, entry in found.items():
@@ -164,7 +164,7 @@ def _special_tokens(path: Path, found: dict[str, Any], own: SpecialTokens) -> li
             continue
         entries = entry.values() if further and isinstance(entry, dict) else entry if further else [entry]
         try:
-            if further and isinstance(entry, str):  # whose letters would be tokens
+            if further and isinstance(entry, str):  # iterating over it would make each letter a token
                 raise TypeError
             tokens = [added_token(each, special=True) for each in entries]
         except (KeyError, TypeError, ValueError) as error:
@@ -172,29 +172,29 @@ def _special_tokens(path: Path, found: dict[str, Any], own: SpecialTokens) -> li
             raise InputError(f"{path}, {name}: expected {expected}, found {entry!r}") from error
         wanted = own[NAMED.index(name)] if name in NAMED else None
         if not further and tokens[0].content not in ([wanted] if wanted else own):
-            expected = repr(wanted) if wanted else f"none beside the five {' '.join(own)}"
+            expected = repr(wanted) if wanted else f"only the five {' '.join(own)}"
             raise InputError(f"{path}, {name}: expected {expected}, found {tokens[0].content!r}")
         specials += [token for token, each in zip(tokens, entries, strict=True) if further or isinstance(each, dict)]
     return specials
 
 
-# --- Their ids -------------------------------------------------------------------------------------------------------
+# --- Ids -------------------------------------------------------------------------------------------------------------
 
 
 def _counts_blank_line(found: Found, beside: _Beside) -> bool:
-    """Whether the ids of added tokens leave a row to the blank line at the end of a vocab.txt.
+    """Whether the ids of the added tokens leave one free for the blank line at the end of a vocab.txt.
 
-    To the slow tokenizers of transformers 4 it was a token, which no text has, and what they added came after it.
+    The slow tokenizers of transformers 4 counted that line as a token, and numbered the added tokens after it.
     """
     ids = [token_id for token_id, token in beside.added if token.content not in found.ids]
     return found.ends_blank and min(ids, default=None) == len(found.ids) + 1
 
 
 def _checked_added(source: Path, found: Found, beside: _Beside) -> list[tuple[int, AddedToken]]:
-    """The added tokens of all files with their ids; where a token has flags in several, those of `source` come first.
+    """Return all files' added tokens with their ids; if several files give a token flags, those in `source` win.
 
-    Raises InputError: ids with gaps or repetitions, those of added tokens not after the model's own, a special token
-    missing, a token that spans lines or is not valid Unicode.
+    Raises InputError if ids have gaps or repetitions, added tokens don't follow the model's own, a special token is
+    missing, or a token spans lines or is not valid Unicode.
     """
     ids = dict(found.ids)
     if sorted(ids.values()) != list(range(len(ids))):

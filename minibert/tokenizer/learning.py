@@ -1,7 +1,7 @@
-"""Vocabularies learned from text, of all three kinds: the same text gives the same vocabulary in every process.
+"""Training a vocabulary of any of the three kinds: the same text gives the same vocabulary in every process.
 
-Words are counted first, in bounded memory; then the library's trainers, which alone would give other ids in every
-process, are handed the words in such a way that they give one result. Nothing here needs torch.
+Words are counted first, in bounded memory. The library's trainers, whose ids would otherwise differ from process to
+process, then get the words in a form that makes their result deterministic. Nothing here needs torch.
 """
 
 import itertools
@@ -34,19 +34,19 @@ from minibert.tokenizer.vocabulary import (
     unusable_text,
 )
 
-CHUNKS_AT_ONCE = 50_000  # different white-space separated chunks held before they are split into words
-LONGEST_CHUNK = 10_000  # characters: to split one into words takes several hundred bytes for each
-ALPHABET_ALWAYS = 1_000  # so many characters, the most frequent, are kept whatever they cover
-ALPHABET_COVERAGE = 0.9995  # further ones (Chinese) until so much of the text is covered
+CHUNKS_AT_ONCE = 50_000  # distinct space-separated chunks that are held before they are split into words
+LONGEST_CHUNK = 10_000  # characters: splitting a chunk into words takes several hundred bytes for each
+ALPHABET_ALWAYS = 1_000  # the most frequent characters up to this number are kept whatever they cover
+ALPHABET_COVERAGE = 0.9995  # more of them (for Chinese) are kept until this share of the text is covered
 WORDS_TO_LIBRARY = 20_000_000  # occurrences handed to the library's trainer
-SCORE_DECIMALS = 6  # of a log-probability
-UNSCORED_STEP = 1e-4  # of the library's unigram trainer
+SCORE_DECIMALS = 6  # to which a log-probability is rounded
+UNSCORED_STEP = 1e-4  # between the scores that the library's unigram trainer gives characters without one
 
 
 def normalization_for(
     kind: Kind, lowercase: bool | None, strip_accents: bool | None, chinese_chars: bool | None
 ) -> Normalization:
-    """The options of `Tokenizer.train`, where None is what the kind does by itself. Raises InputError, as that."""
+    """The normalization for `Tokenizer.train`'s options; None is the kind's default. Raises InputError as it does."""
     if kind == "bpe" and (lowercase or strip_accents or chinese_chars):
         raise InputError("byte-level BPE keeps the text as it is: no lowercase, strip_accents or chinese_chars")
     if kind == "unigram" and chinese_chars:
@@ -63,7 +63,7 @@ def normalization_for(
 def learn_vocabulary(
     texts: Iterable[str], kind: Kind, normalization: Normalization, vocab_size: int, max_words: int
 ) -> Vocabulary:
-    """Learn `vocab_size` tokens, or fewer where the texts give no more; see `Tokenizer.train`."""
+    """Train a vocabulary of `vocab_size` tokens, or fewer if the texts yield no more; see `Tokenizer.train`."""
     if max_words < 2:
         raise InputError(f"max_words {max_words}: expected at least 2")
     learn = {"wordpiece": _learn_wordpiece, "bpe": _learn_bpe, "unigram": _learn_unigram}[kind]
@@ -82,7 +82,7 @@ def _learn_wordpiece(texts: Iterable[str], normalization: Normalization, vocab_s
 
 def _learn_bpe(texts: Iterable[str], normalization: Normalization, vocab_size: int, max_words: int) -> ByteLevelBPE:
     pad, unk, cls, sep, mask = ByteLevelBPE.special_tokens
-    special = [cls, pad, sep, unk, mask]  # fairseq's order: RoBERTa's positions begin behind the id of <pad>
+    special = [cls, pad, sep, unk, mask]  # fairseq's order: RoBERTa's positions start after the id of <pad>
     _check_room(vocab_size, len(special) + len(BYTES), "the 5 special tokens and the 256 bytes")
     counts = _count_words(texts, max_words, None, pre_tokenizers.ByteLevel(add_prefix_space=False))
     trainer = trainers.BpeTrainer(
@@ -94,13 +94,13 @@ def _learn_bpe(texts: Iterable[str], normalization: Normalization, vocab_size: i
 
 
 def _learn_unigram(texts: Iterable[str], normalization: Normalization, vocab_size: int, max_words: int) -> Unigram:
-    """Special tokens, then the pieces by their probability.
+    """Train a unigram vocabulary: the special tokens, then the pieces by descending probability.
 
-    The trainer takes for candidates only what is followed by different characters in different places, so a word that
-    is the beginning of no other would never be a piece: each is handed over once more, with a mark behind it.
+    The trainer's candidates are only strings that different characters follow in different places, so a word that no
+    other word begins with could never become a piece. Each word is therefore passed once more, followed by a mark.
 
-    What it does in the order of a randomly seeded hash map is undone: it adds up, so that scores differ in their last
-    digits, and numbers the characters that were left without a score of their own in steps of 0.0001, above the lowest.
+    Two effects of the trainer's randomly seeded hash maps are undone: sums in random order change the scores' last
+    digits, and characters without a score of their own get scores in steps of 0.0001 above the lowest, in random order.
     """
     special = list(Unigram.special_tokens)
     _check_room(vocab_size, len(special) + 1, f"the 5 special tokens and {SPACE_MARK}")
@@ -119,7 +119,7 @@ def _learn_unigram(texts: Iterable[str], normalization: Normalization, vocab_siz
         piece: round(lowest if len(piece) == 1 and score < without_own else score, SCORE_DECIMALS)
         for piece, score in scores.items()
     }
-    # Characters first: where these leave no room at all, the trainer gives every other piece that it knows.
+    # Characters first: if they leave no room for other pieces, the trainer returns all of those that it knows.
     kept = sorted(scores, key=lambda piece: (len(piece) > 1, -scores[piece], piece))[: vocab_size - len(special)]
     pieces = [*special, *sorted(kept, key=lambda piece: (-scores[piece], piece))]
     ids = {piece: i for i, piece in enumerate(pieces)}
@@ -137,14 +137,14 @@ def _count_words(
     normalizer: normalizers.Normalizer | None,
     splitter: pre_tokenizers.PreTokenizer,
 ) -> Counter[str]:
-    """How often each word stands in the texts, in at most about `max_words` words.
+    """Count how often each word occurs in the texts, keeping about `max_words` different words at most.
 
-    Chunks between spaces are counted first, and each different one is normalised and split into words once: several
-    times faster on English, and the same result, since neither step looks across a space. A chunk that no word is as
-    long as is cut, wherever that is, lest it fill the memory.
-    normalizer: None, where a text is taken as it is written, and the space before a word is a part of it.
+    Chunks between spaces are counted first, and each distinct one is normalised and split into words once. This is
+    several times faster on English and gives the same result, since neither step looks across a space. A chunk longer
+    than any word can be is cut at an arbitrary place, so that it can't fill the memory.
+    normalizer: None if texts are taken as written and the space before a word is part of the word.
 
-    Raises InputError where there is no word.
+    Raises InputError if the texts contain no word.
     """
     counts: Counter[str] = Counter()
     for chunks in _count_chunks(texts, as_written=normalizer is None):
@@ -161,7 +161,7 @@ def _count_words(
 
 
 def _count_chunks(texts: Iterable[str], *, as_written: bool) -> Iterator[Counter[str]]:
-    """as_written: each chunk has the space that stands before it, and line ends and tabs stay: parts of words."""
+    """Count the chunks between spaces. as_written: chunks keep the space before them, line ends and tabs stay."""
     chunks: Counter[str] = Counter()
     for text in texts:
         if LONE_SURROGATE.search(text):
@@ -183,16 +183,16 @@ def _cut(chunk: str) -> list[str]:
 
 
 def _by_frequency(counts: Counter[str]) -> list[tuple[str, int]]:
-    """Most frequent first, equals in the order of their characters: an order that no hash decides."""
+    """Return words and counts, most frequent first and ties in alphabetical order, independent of any hash."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _choose_alphabet(counts: Counter[str], room: int, *, inside_prefix: str | None) -> list[str]:
-    """Single-character pieces, at most `room`: c for each character kept, ##c where it also stands inside words.
+    """Choose at most `room` single-character pieces: c for each character kept, and ##c if it also occurs inside words.
 
-    inside_prefix: that of ##c; None, where a character is the same piece everywhere.
-    Kept are the most frequent characters: the first 1,000 always, then more until 99.95 % of the text is covered,
-    which a Chinese corpus needs 3,000 to 5,000 for. A word with any other character is unknown.
+    inside_prefix: the "##" of ##c; None if a character is the same piece everywhere.
+    The most frequent characters are kept: always the first 1,000, then more until they cover 99.95 % of the text, for
+    which a Chinese corpus needs 3,000 to 5,000. A word with any other character is unknown.
     """
     characters: Counter[str] = Counter()
     inside: set[str] = set()
@@ -220,17 +220,17 @@ def _train(
     *,
     once_more: str | None = None,
 ) -> Any:
-    """The model as JSON that the library's trainer makes of the words whose characters are all in `alphabet`.
+    """Run the library's trainer on the words whose characters are all in `alphabet`; return the model as JSON.
 
-    The trainers of merges join the most frequent pair of pieces and, among equals, the pair of lowest ids. Left alone
-    that of WordPiece numbers the pieces ##c in the order of a randomly seeded hash map, so that ties fall differently
-    in every process, and so does even the set of pieces. Given all single-character pieces as "special" tokens, which
-    it numbers first and in order, it learns the same pieces in the same order every time; the tests hold it to that.
+    The trainers that merge pieces join the most frequent pair and, among equals, the pair with the lowest ids. By
+    default WordPiece's numbers the pieces ##c in the order of a randomly seeded hash map: ties are broken differently
+    in every process, and even the set of pieces changes. If it gets all single-character pieces as "special" tokens,
+    which it numbers first and in order, the pieces and their order are always the same; tests check this.
 
-    It counts pairs in 32 bits and takes words only one by one: beyond 20 million occurrences all counts are
-    divided by the same number, and words too rare to keep one occurrence teach nothing.
+    The trainer counts pairs in 32 bits and takes words only one by one: beyond 20 million occurrences all counts are
+    divided by the same number, and words too rare to keep one occurrence have no effect.
 
-    once_more: what stands behind each word that is there more than once when it is handed over one more time.
+    once_more: appended to each word that occurs more than once, when the word is passed one more time.
     """
     shrink = max(1.0, counts.total() / WORDS_TO_LIBRARY)
     known = {piece for piece in alphabet if len(piece) == 1}

@@ -1,7 +1,7 @@
-"""What the one file says that a vocabulary stands in: ids, options, and the tokens added to it.
+"""Reading the file that holds a vocabulary: its ids, its options, and the tokens added to it.
 
 `tokenizer.json` holds a vocabulary of any kind; `vocab.txt` is WordPiece's, `vocab.json` and `merges.txt` byte-level
-BPE's, `spiece.model` the unigram model's. What such a file may not hold is refused, with its name and the place in it.
+BPE's, `spiece.model` the unigram model's. Unsupported content is refused with the file's name and the place in it.
 """
 
 import base64
@@ -31,7 +31,7 @@ from minibert.tokenizer.vocabulary import (
 MERGES = "merges.txt"
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
-# What a file may set, under the names that these have in tokenizer_config.json, and what holds where nothing does.
+# The options that a file may set, by their names in tokenizer_config.json, and their defaults.
 OPTIONS: dict[Kind, dict[str, bool | None]] = {
     "wordpiece": {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True, "clean_text": True},
     "bpe": {"add_prefix_space": False, "trim_offsets": True},
@@ -43,15 +43,15 @@ Options = dict[str, bool | None]
 
 @dataclass(frozen=True)
 class Found:
-    """What one file says of a vocabulary."""
+    """What one file says about a vocabulary."""
 
     kind: Kind
     ids: dict[str, int]
-    options: Options = field(default_factory=dict)  # those that it sets
+    options: Options = field(default_factory=dict)  # only those that the file sets
     added: list[tuple[int, AddedToken]] = field(default_factory=list)
-    of_kind: dict[str, Any] = field(default_factory=dict)  # the fields that this kind of `Vocabulary` has alone
-    is_run_as_it_stands: bool = True  # False: a generic class would cut words otherwise than ours
-    ends_blank: bool = False  # a blank line at the end, which is no token
+    of_kind: dict[str, Any] = field(default_factory=dict)  # the fields that only this kind of `Vocabulary` has
+    is_run_as_it_stands: bool = True  # False: a generic class would split words differently from ours
+    ends_blank: bool = False  # the file ends with a blank line, which is not a token
 
     @property
     def special_tokens(self) -> SpecialTokens:
@@ -59,15 +59,15 @@ class Found:
 
 
 def read_source(source: Path) -> Found:
-    """The file that a vocabulary stands in. Raises InputError: it can't be read, is damaged or of another kind."""
+    """Read the file that holds a vocabulary. Raises InputError if it is unreadable, damaged or of another kind."""
     readers = {".txt": _read_vocab_txt, ".model": _read_spiece_model}
     read = _read_vocab_json if source.name == "vocab.json" else readers.get(source.suffix, _read_tokenizer_json)
     return read(source)
 
 
 def _read_vocab_txt(path: Path) -> Found:
-    """One token a line; the line's number, from 0, is its id. Blank lines at the end are no tokens."""
-    # Not splitlines(): a token may be U+2028, which it takes for the end of a line.
+    """Read one token a line; its id is the line's number, from 0. Blank lines at the end are not tokens."""
+    # Not splitlines(): a token may be U+2028, which splitlines() takes for a line end.
     text = _read_text(path).replace("\r\n", "\n")
     lines = text.rstrip("\n").split("\n")
     ids: dict[str, int] = {}
@@ -83,7 +83,7 @@ def _read_vocab_txt(path: Path) -> Found:
 
 
 def _read_vocab_json(path: Path) -> Found:
-    """An object of tokens and their ids; and beside it the merges, one a line after a line that names the version."""
+    """Read the object of tokens and ids, and merges.txt next to it: a line with the version, then one merge a line."""
     merges_path = path.with_name(MERGES)
     if not merges_path.is_file():
         raise InputError(f"{merges_path}: no such file; expected the merges of {path.name} in it")
@@ -94,7 +94,7 @@ def _read_vocab_json(path: Path) -> Found:
             continue
         left, space, right = line.partition(" ")
         if not (left and space and right) or " " in right:
-            raise InputError(f"{merges_path}, line {number}: expected two pieces and a space between, found {line!r}")
+            raise InputError(f"{merges_path}, line {number}: expected two pieces separated by a space, found {line!r}")
         pairs.append((left, right))
     ids = _checked_ids(path, "the whole", read_object(path))
     return Found("bpe", ids, of_kind={"merges": _checked_merges(merges_path, pairs, path, ids)})
@@ -107,14 +107,14 @@ def _read_spiece_model(path: Path) -> Found:
 
 
 def _read_tokenizer_json(path: Path) -> Found:
-    """The parts of a `tokenizers` file that decide ids. Each is checked: the library's own errors name no field."""
+    """Read and check the parts of a `tokenizers` file that decide ids; the library's own errors name no field."""
     content = read_object(path)
     model = _part(path, content, "model")
     try:
         added = [(int(entry["id"]), added_token(entry)) for entry in content["added_tokens"]]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}, added_tokens: expected a list of tokens, each with its id and flags") from error
-    # Files of old versions have no type: the fields tell it.
+    # Files of old versions have no type, but the fields reveal it.
     old = "BPE" if "merges" in model else "Unigram" if "unk_id" in model else "WordPiece"
     kind = model.get("type", old)
     readers = {"WordPiece": _wordpiece_parts, "BPE": _bpe_parts, "Unigram": _unigram_parts}
@@ -167,7 +167,7 @@ def _bpe_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added
 
 def _unigram_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added: Added) -> Found:
     pre_tokenizer = _part(path, content, "pre_tokenizer")
-    # transformers 4 wrote Metaspace alone, to which a space at the end of a text is a word. ALBERT's own class goes by
+    # transformers 4 wrote Metaspace alone, which makes a word of a space at a text's end. ALBERT's own class splits at
     # white space whatever the file says, as SentencePiece did in training.
     steps = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
     kinds = [_type(step) for step in steps] if isinstance(steps, list) else []
@@ -189,16 +189,16 @@ def _unigram_parts(path: Path, content: dict[str, Any], model: dict[str, Any], a
 
 
 def _checked_pieces(place: str, scored: object) -> tuple[dict[str, int], list[float]]:
-    """Ids and scores of a unigram vocabulary.
+    """Return the ids and scores of a unigram vocabulary.
 
-    Raises InputError: it is no list of pieces with their scores, a score is not finite, a piece stands there twice.
+    Raises InputError if `scored` is not a list of pieces with their scores, a score is not finite, or a piece repeats.
     """
     ids: dict[str, int] = {}
     scores: list[float] = []
     for entry in scored if isinstance(scored, list) else [scored]:
         match entry:
             case [str(piece), int(score) | float(score)] if not isinstance(score, bool):
-                if not abs(score) <= sys.float_info.max:  # JSON has no number for others
+                if not abs(score) <= sys.float_info.max:  # JSON can't write other numbers
                     raise InputError(f"{place}: piece {piece!r}: expected a finite score, found {score!r}")
                 ids[piece] = len(scores)
                 scores.append(float(score))
@@ -210,21 +210,21 @@ def _checked_pieces(place: str, scored: object) -> tuple[dict[str, int], list[fl
 
 
 def _checked_charsmap(place: str, charsmap: bytes | None) -> bytes | None:
-    """Raises InputError where the library can't read the table of characters."""
+    """Return the table of characters. Raises InputError if the library can't read it."""
     if charsmap is not None:
         try:
             normalizers.Precompiled(charsmap)
-        except Exception as error:  # the library has no type of its own for it
+        except Exception as error:  # the library raises no specific type
             raise InputError(f"{place}: expected SentencePiece's table of characters, found a damaged one") from error
     return charsmap
 
 
 def _albert_steps(path: Path, normalizer: dict[str, Any]) -> tuple[Options, bytes | None]:
-    """The options and the table of characters that ALBERT's normaliser, step by step, stands for."""
+    """Return the options and the table of characters that the steps of ALBERT's normaliser amount to."""
     steps = normalizer.get("normalizers")
     steps = list(steps) if isinstance(steps, list) else [normalizer]
     quotes = [{"type": "Replace", "pattern": {"String": mark}, "content": '"'} for mark in ("``", "''")]
-    # Old files end with one that makes several spaces one: without effect, as words are split at white space after it.
+    # Old files end with a step that merges spaces. It has no effect, since words are then split at white space.
     spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
     kinds = [_type(step) for step in steps if step != spaces][2:]
     in_order = [kind for kind in ("NFKD", "StripAccents", "Lowercase", "Precompiled") if kind in kinds]
@@ -251,7 +251,7 @@ def _checked_ids(path: Path, name: str, ids: object) -> dict[str, int]:
 
 
 def _checked_merges(path: Path, pairs: list[Any], ids_path: Path, ids: dict[str, int]) -> list[tuple[str, str]]:
-    """Raises InputError: no pair, or one whose parts or whole are no tokens; a byte that is none."""
+    """Return the merges. Raises InputError if one is not a pair of tokens that make a token, or a byte is missing."""
     merges: list[tuple[str, str]] = []
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
@@ -279,7 +279,7 @@ def _read_text(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object. Raises InputError: as `read_json`, or something else stands there."""
+    """Read a JSON file that holds an object. Raises InputError like `read_json`, or if it holds something else."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object")
@@ -287,9 +287,9 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Read a JSON file.
 
-    Raises InputError: it is not UTF-8, no JSON (naming the line), nested too deep, or has a number that is too long.
+    Raises InputError if it is not UTF-8, not JSON (naming the line), nested too deep, or a number has too many digits.
     """
     try:
         return json.loads(_read_text(path))
@@ -302,9 +302,9 @@ def read_json(path: Path) -> Any:
 
 
 def checked_options(path: Path, kind: Kind, found: dict[str, Any]) -> Options:
-    """A kind's options among `found`, under the names that they have in tokenizer_config.json.
+    """Return the kind's options in `found`, which has them under their names in tokenizer_config.json.
 
-    Raises InputError: a value that is neither true nor false, nor null where that has a meaning.
+    Raises InputError if a value is neither true nor false (nor null, which strip_accents allows).
     """
     options = {name: found[name] for name in OPTIONS[kind] if name in found}
     for name, value in options.items():
@@ -314,16 +314,16 @@ def checked_options(path: Path, kind: Kind, found: dict[str, Any]) -> Options:
 
 
 def _expect(path: Path, *expected: tuple[str, object, object]) -> None:
-    """Each a name in the file, what stands there, and what has to. Raises InputError for the first that differs."""
+    """Compare (name in the file, value found, value wanted). Raises InputError if one differs, naming the first."""
     for name, found, wanted in expected:
         if found != wanted:
             raise InputError(f"{path}, {name}: expected {wanted!r}, found {found!r}")
 
 
 def added_token(entry: dict[str, Any] | str, **flags: bool) -> AddedToken:
-    """A token as transformers writes it: with flags or without.
+    """Return the token that transformers wrote as `entry`, with or without flags.
 
-    Raises KeyError or TypeError where it is written in another way; who reads the file names the place.
+    Raises KeyError or TypeError if it is written in another way; the caller names the place.
     """
     if isinstance(entry, str):
         return AddedToken(entry, **flags)

@@ -1,11 +1,11 @@
-"""What a vocabulary is, in the three kinds that BERT and its relatives have.
+"""The three kinds of vocabulary that BERT and its relatives use.
 
-A kind is a class here, and declares what makes it differ: its special tokens, how a pair is laid out, what cuts a word
-into pieces, and which pieces go on with a word. `directory.py` reads one from files, `learning.py` learns one from
-text, `tokenizer.py` makes a tokenizer of either. Nothing here needs torch.
+Each kind is a class that declares its particulars: its special tokens, the layout of a pair, how a word is cut into
+pieces, and which pieces continue a word. `directory.py` reads a vocabulary from files, `learning.py` trains one on
+text, and `tokenizer.py` makes a tokenizer from either. Nothing here needs torch.
 
 Sources: Wu et al. 2016 (WordPiece, arXiv 1609.08144); Radford et al. 2019, "Language Models are Unsupervised Multitask
-Learners", section 2.2 (byte-level BPE, which RoBERTa takes over); Kudo 2018 (the unigram model, arXiv 1804.10959,
+Learners", section 2.2 (byte-level BPE, which RoBERTa adopted); Kudo 2018 (the unigram model, arXiv 1804.10959,
 which ALBERT uses through SentencePiece).
 """
 
@@ -25,15 +25,15 @@ from minibert.files.text import LONE_SURROGATE
 
 Kind = Literal["wordpiece", "bpe", "unigram"]
 
-CONTINUATION = "##"  # WordPiece: the prefix of a piece that goes on with a word
+CONTINUATION = "##"  # WordPiece: the prefix of a piece that continues a word
 MAX_WORD_CHARS = 100  # WordPiece: a longer word is [UNK] as a whole, as in the reference
-SPACE_BYTE = "Ġ"  # byte-level BPE writes every byte as a printable character, and a space as this one
-SPACE_MARK = "▁"  # SentencePiece: stands before every word
-CUT_CHARACTER = "\ufffd"  # what stands for a part of a character, where a piece is some of its bytes
+SPACE_BYTE = "Ġ"  # byte-level BPE writes every byte as a printable character, a space as this one
+SPACE_MARK = "▁"  # SentencePiece: put before every word
+CUT_CHARACTER = "\ufffd"  # shown for part of a character, if a piece has only some of its bytes
 
 
-# Scripts written without spaces: a word of these must be found inside running text. The ideographs are the blocks
-# that BERT splits by character; Japanese kana come on top.
+# Scripts written without spaces, whose words must be found inside running text: the blocks of ideographs that BERT
+# splits by character, and Japanese kana.
 UNSPACED = re.compile(
     "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
@@ -41,7 +41,7 @@ UNSPACED = re.compile(
 
 
 class SpecialTokens(NamedTuple):
-    """The five tokens that every kind has, under the spelling of each."""
+    """The five special tokens that every kind has, as the kind spells them."""
 
     pad: str = "[PAD]"
     unk: str = "[UNK]"
@@ -52,17 +52,17 @@ class SpecialTokens(NamedTuple):
 
 @dataclass(frozen=True)
 class Normalization:
-    """What happens to characters before a text is split into words."""
+    """What is done to characters before a text is split into words."""
 
     lowercase: bool = True
     strip_accents: bool = True  # é -> e
     chinese_chars: bool = True  # every CJK ideograph is a word of its own
-    clean_text: bool = True  # control characters go, every kind of white space becomes a space
+    clean_text: bool = True  # control characters are removed, all white space becomes spaces
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary(ABC):
-    """All that makes a tokenizer. What is declared here is BERT's; a kind says what it has otherwise."""
+    """Everything that defines a tokenizer. The values declared here are BERT's; each kind overrides what differs."""
 
     ids: dict[str, int]  # token -> id
     normalization: Normalization = field(default_factory=Normalization)
@@ -72,23 +72,23 @@ class Vocabulary(ABC):
     special_tokens: ClassVar[SpecialTokens] = SpecialTokens()
     separators: ClassVar[int] = 1  # between A and B
     second_segment: ClassVar[int] = 1  # the token_type_id of B
-    mask_takes_space: ClassVar[bool] = False  # the one before it: then what stands behind a mask begins with its own
-    word_mark: ClassVar[str] = ""  # what a piece that begins a word begins with; "": see `goes_on`
+    mask_takes_space: ClassVar[bool] = False  # whether [MASK] takes the space before it; the word after it has its own
+    word_mark: ClassVar[str] = ""  # with which a piece that begins a word begins; if "", `goes_on` is overridden
 
     @abstractmethod
     def pipeline(self) -> tokenizers.Tokenizer:
-        """Normaliser, words, pieces, and the way back."""
+        """Return normaliser, splitter, model and decoder."""
 
     def assemble(self) -> tokenizers.Tokenizer:
-        """The pipeline, the tokens that are found before it, and the special tokens round a text or a pair."""
+        """Return the pipeline with the tokens found before it and the special tokens around a text or a pair."""
         tokenizer = self.pipeline()
         added: dict[str, tuple[int, AddedToken]] = {}
         for token in self.ids.keys() & self.special_tokens:
             takes_space = self.mask_takes_space and token == self.special_tokens.mask
-            # normalized=False: looked for in the text as written, or lower-casing would hide "[MASK]".
+            # normalized=False: searched for in the text as written, since lower-casing would hide "[MASK]".
             added[token] = self.ids[token], AddedToken(token, special=True, normalized=False, lstrip=takes_space)
         added |= {token.content: (token_id, token) for token_id, token in self.added}
-        # The library numbers tokens that the model does not have in the order in which they are added.
+        # The library numbers tokens that are not in the model in the order in which they are added.
         in_order = [token for _, token in sorted(added.values(), key=lambda pair: pair[0])]
         for special, tokens in groupby(in_order, key=lambda token: token.special):
             (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(list(tokens))
@@ -104,15 +104,15 @@ class Vocabulary(ABC):
         return tokenizer
 
     def plain_model(self) -> models.Model | None:
-        """What cuts a word into pieces where the text may not spell a special token; None: the usual one never does."""
+        """Return a model that never finds special tokens in a word; None if the usual model doesn't either."""
         return None
 
     @classmethod
     def goes_on(cls, piece: str) -> bool:
-        """Whether a piece goes on with the word that the piece before it began.
+        """Return whether a piece continues the word that the piece before it belongs to.
 
-        Where words are marked by the space before them: unless it has the mark, or begins with a punctuation mark, or
-        with a character of a script that puts no space between words. These are words of their own, as in WordPiece.
+        If words are marked by the space before them, every piece does except one with the mark and one that begins with
+        a punctuation mark or a character of an unspaced script, which begins a word, as in WordPiece.
         """
         first = cls.characters(piece)[0]
         if piece.startswith(cls.word_mark) or UNSPACED.match(first):
@@ -121,18 +121,18 @@ class Vocabulary(ABC):
 
     @classmethod
     def characters(cls, piece: str) -> str:
-        """What a piece stands for in a text, marks of words left in."""
+        """Return the characters that a piece stands for in a text, including the mark of a word."""
         return piece
 
     @classmethod
     def byte_length(cls, piece: str) -> int:
-        """The UTF-8 bytes of the text that a piece stands for, the space before a word not counted."""
+        """Return the number of UTF-8 bytes of text that a piece stands for, without the space before a word."""
         return len(piece.removeprefix(cls.word_mark).encode())
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordPiece(Vocabulary):
-    """BERT's: a word is cut into the longest pieces there are, from its beginning on."""
+    """BERT's kind: from left to right, the longest possible piece is cut off a word."""
 
     max_word_chars: int = MAX_WORD_CHARS
 
@@ -164,14 +164,14 @@ BYTES = pre_tokenizers.ByteLevel.alphabet()  # the 256 characters that stand for
 
 @dataclass(frozen=True, kw_only=True)
 class ByteLevelBPE(Vocabulary):
-    """RoBERTa's: the bytes of a word and of the space before it, joined pair by pair in the order of the merges.
+    """RoBERTa's kind: the bytes of a word and of the space before it are joined pair by pair, in the order of merges.
 
-    Nothing is ever unknown, as every byte is a piece, and nothing happens to the text before.
+    No word is ever unknown, since every byte is a piece. The text is not normalised.
     """
 
     merges: list[tuple[str, str]]
     normalization: Normalization = AS_WRITTEN
-    add_prefix_space: bool = False  # before the first word of a text: it is then cut as inside a sentence
+    add_prefix_space: bool = False  # before a text's first word, which is then cut as if inside a sentence
 
     kind: ClassVar[Kind] = "bpe"
     special_tokens: ClassVar[SpecialTokens] = SpecialTokens("<pad>", "<unk>", "<s>", "</s>", "<mask>")
@@ -184,7 +184,7 @@ class ByteLevelBPE(Vocabulary):
         tokenizer = tokenizers.Tokenizer(models.BPE(self.ids, self.merges))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=self.add_prefix_space)
         tokenizer.decoder = decoders.ByteLevel()
-        # So that the offsets of " word" are those of "word".
+        # It makes the offsets of " word" those of "word".
         tokenizer.post_processor = processors.ByteLevel(add_prefix_space=self.add_prefix_space, trim_offsets=True)
         return tokenizer
 
@@ -197,8 +197,8 @@ class ByteLevelBPE(Vocabulary):
         return len(piece.removeprefix(SPACE_BYTE))
 
 
-# The characters of BYTES in the order of their bytes: printable Latin-1 stands for itself, the others take the next
-# free characters from U+0100 on.
+# The characters of BYTES in the order of their bytes: a printable Latin-1 character stands for itself, and every other
+# byte gets the next character from U+0100 on.
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {chr(0x100 + i): byte for i, byte in enumerate(_OTHERS)}
@@ -206,10 +206,10 @@ BYTE_OF = {chr(byte): byte for byte in _PRINTABLE} | {chr(0x100 + i): byte for i
 
 @dataclass(frozen=True, kw_only=True)
 class Unigram(Vocabulary):
-    """ALBERT's: of all ways to cut a word into pieces the likeliest, each piece having its log-probability."""
+    """ALBERT's kind: each piece has a log-probability, and a word is cut in the likeliest of all possible ways."""
 
     scores: list[float]  # by id
-    charsmap: bytes | None = None  # SentencePiece's table of characters that are replaced, as it stands in the file
+    charsmap: bytes | None = None  # SentencePiece's table of character replacements, as in the file
 
     kind: ClassVar[Kind] = "unigram"
     special_tokens: ClassVar[SpecialTokens] = SpecialTokens("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
@@ -224,9 +224,9 @@ class Unigram(Vocabulary):
         return tokenizer
 
     def plain_model(self) -> models.Model | None:
-        """The library looks for special tokens, too, when it cuts a word: here they have names that no text can hold.
+        """Return the model with special tokens renamed, since the library also finds those when it cuts a word.
 
-        A space is taken out of every word, so that none of these is ever found; ids and scores stay as they are.
+        Their new names contain a space, which no word does, so they are never found; ids and scores don't change.
         """
         tokens = sorted(self.ids, key=lambda token: self.ids[token])
         return self._model([f" {token}" if token in self.special_tokens else token for token in tokens])
@@ -236,17 +236,17 @@ class Unigram(Vocabulary):
 
 
 def in_running_text(texts: Sequence[str]) -> list[str]:
-    """Words or sentences with the space that stands before them in running text, unless their script has none."""
+    """Put before each word or sentence the space that it has in running text, unless its script has none."""
     return [text if UNSPACED.match(text) else f" {text}" for text in texts]
 
 
 def bert_normalizer(given: Normalization) -> normalizers.Normalizer:
-    """BERT's steps: control characters, Chinese ones as words, accents, case."""
+    """Return BERT's steps: control characters, ideographs as words, accents, case."""
     return normalizers.BertNormalizer(given.clean_text, given.chinese_chars, given.strip_accents, given.lowercase)
 
 
 def albert_normalizer(normalization: Normalization, charsmap: bytes | None) -> normalizers.Normalizer:
-    """ALBERT's steps in their order: `` and '' become ", then accents, case, and SentencePiece's own table."""
+    """Return ALBERT's steps in order: `` and '' become ", then accents, case, and SentencePiece's own table."""
     steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if normalization.strip_accents:
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
@@ -258,12 +258,12 @@ def albert_normalizer(normalization: Normalization, charsmap: bytes | None) -> n
 
 
 def albert_words() -> pre_tokenizers.PreTokenizer:
-    """Words between white space, each with the mark before it."""
+    """Return ALBERT's splitter: words are separated by white space, and each gets the mark before it."""
     return pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=SPACE_MARK)])
 
 
 def unusable_text(texts: Sequence[str], error: TypeError) -> InputError:
-    """The library says only "must be str" of a string that it cannot take as UTF-8; say which one, and where."""
+    """Return an error that says which text is unusable and where; the library's own says only "must be str"."""
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str):
             return InputError(f"text {number}: expected a string, found {type(text).__name__}")

@@ -1,17 +1,17 @@
-"""Whether other programs take the processor from a run: a slow run is then no riddle."""
+"""Detecting whether other programs take processor time from a run, which explains a slow run to the user."""
 
 import torch
 
 from minibert.fast.threads import TAKEN, ProcessorTimes, cores, crowded
 
-SHORTEST = 2.0  # seconds between two looks
+SHORTEST = 2.0  # seconds between two checks
 
 
 class Contention:
-    """Looks, from time to time, at who works on the processor beside this process."""
+    """A check, made from time to time, for other programs that use the processor."""
 
     def __init__(self, device: torch.device, *, processes: int) -> None:
-        """device: what the run computes on. processes: of the run; they are taken to be on this machine."""
+        """device: what the run computes on. processes: how many the run has, assumed to be on this machine."""
         self._computes = device.type == "cpu"
         self._wanted = processes * torch.get_num_threads()
         self._processes = processes
@@ -20,9 +20,9 @@ class Contention:
         self._said = False
 
     def note(self, speed: float, unit: str) -> str | None:
-        """A line for the user, once in a run: what other programs take, and the speed with which this run goes on.
+        """Return a line for the user, once in a run: what other programs take, and how fast this run still is.
 
-        speed: since the last call, in `unit`.
+        speed: the run's speed since the last call, in `unit`.
         """
         reading = ProcessorTimes.take()
         if reading.now - self._last.now < SHORTEST:

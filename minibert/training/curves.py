@@ -1,4 +1,4 @@
-"""curves.png: a run's figures over its steps, drawn so that they can be read at a glance and by colour-blind eyes."""
+"""curves.png: a run's figures over its steps, readable at a glance and by colour-blind people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-# Okabe & Ito's palette (2008), which people with any kind of colour vision can tell apart; darkest first.
+# Okabe & Ito's palette (2008), whose colours people with any kind of colour vision can tell apart; darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 BASELINE_COLOUR = "#6B6B6B"
 TEXT_COLOUR = "#333333"
@@ -27,22 +27,22 @@ POINTS = {"linewidth": 1.2, "marker": "o", "markersize": 5.5, "markeredgecolor":
 PANEL_INCHES = (5.6, 3.5)  # width, height
 SMOOTHING_SHARE = 0.02  # the width of the smoothing, as a share of a line's points
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-LONGEST_TITLE, LONGEST_LABEL = 80, 40  # characters that are drawn
+LONGEST_TITLE, LONGEST_LABEL = 80, 40  # characters; longer ones are cut
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve. Its points must be in the order of x, the step."""
+    """One curve. Its points must be in ascending order of x, the step."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
-    smoothed: bool = False  # the values faint, and a smooth line through them
-    points: bool = False  # a marker at each value: for the few that an evaluation gives
+    smoothed: bool = False  # draw the values faintly, and a smooth line through them
+    points: bool = False  # draw a marker at each value: for the few values of an evaluation
 
     @classmethod
     def logged(cls, entries: Sequence[Mapping[str, Any]], label: str, name: str, **style: bool) -> Line:
-        """Over the steps of a run's log, the values of `name` where it has any."""
+        """Make a line of the values of `name` in the log entries that have one, over their steps."""
         found = [(entry["step"], entry[name]) for entry in entries if entry.get(name) is not None]
         return cls(label, [x for x, _ in found], [y for _, y in found], **style)
 
@@ -60,9 +60,9 @@ class Panel:
 def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
     """Draw the panels, two in a row, into the PNG file `path`, which is written whole or not at all.
 
-    Raises OSError where it cannot be written.
+    Raises OSError if the file can't be written.
     """
-    from matplotlib.layout_engine import ConstrainedLayoutEngine  # here: it takes long to import
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # here: it is slow to import
 
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -71,15 +71,15 @@ def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
     with figure_for(path, inches=(columns * width, rows * height + 0.5), layout=layout) as figure:
         figure.suptitle(as_drawn(title, longest=LONGEST_TITLE), fontsize=13, fontweight="bold", color=TEXT_COLOUR)
         for number, panel in enumerate(panels, start=1):
-            end = rows * columns if number == len(panels) else number  # the last of an odd count fills its row
+            end = rows * columns if number == len(panels) else number  # the last panel fills its row
             _draw_panel(figure.add_subplot(rows, columns, (number, end)), panel, _step_limits(panels))
 
 
 def _step_limits(panels: Sequence[Panel]) -> tuple[float, float]:
-    """The ends of the x axis, which all panels share, so that one looks up and down between them."""
+    """The ends of the x axis, which all panels share so that they can be compared."""
     steps = [step for panel in panels for line in panel.lines for step in line.x]
     first, last = min(steps, default=0), max(steps, default=1)
-    # Around a single step matplotlib would number fractions.
+    # Around a single step, matplotlib would label fractions of a step.
     margin = 0.02 * (last - first) if last - first >= 1 else 1
     return first - margin, last + margin
 
@@ -100,7 +100,7 @@ def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> N
     axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#BBBBBB")
-    if len(drawn) > 1:  # one curve needs no legend where the title already says what it is
+    if len(drawn) > 1:  # a single curve needs no legend: the title says what it is
         labels = [line.label for line in panel.lines] + [label for label, _ in panel.baselines]
         legend = axes.legend(
             drawn, list(map(str, range(len(drawn)))), frameon=True, framealpha=0.85, edgecolor="none", fontsize=9,
@@ -112,7 +112,7 @@ def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> N
 
 
 def _draw_line(axes: Axes, line: Line, colour: str) -> Artist:
-    """Returns what stands for it in a legend."""
+    """Draw a line and return the artist that represents it in a legend."""
     y = line.y
     style: dict[str, Any] = {"linewidth": 1.9}
     if line.smoothed:
@@ -124,10 +124,10 @@ def _draw_line(axes: Axes, line: Line, colour: str) -> Artist:
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """The value at each point of the straight line that fits its neighbourhood best: local linear regression.
+    """Smooth by local linear regression: each value becomes that of the straight line that best fits its neighbourhood.
 
-    The neighbourhood is a bell, `SMOOTHING_SHARE` of the points wide but at least one. Fitting a line, where a moving
-    average would fit a constant, keeps the steep beginning of a loss curve from being flattened.
+    Neighbours are weighted by a bell, `SMOOTHING_SHARE` of the points wide but at least one point. Fitting a line
+    instead of a constant (a moving average) keeps the steep beginning of a loss curve from being flattened.
     """
     if len(values) < 3:
         return list(values)
@@ -146,7 +146,7 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 
 def _mark_axes(axes: Axes) -> None:
-    """Whole numbers along x, round ones along y: 12k for 12000; of small ones a power of ten goes into the label."""
+    """Label x with integers and y with round numbers: 12k for 12000, small ones with a power of ten in the label."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1))

@@ -1,4 +1,4 @@
-"""Which device a run uses, in which number format it multiplies, and what the machine is called in a report."""
+"""The device that a run uses, the number format of its products, and the name of the machine for reports."""
 
 import contextlib
 import importlib.util
@@ -19,9 +19,9 @@ BFLOAT16_CAPABILITY = (8, 0)
 
 
 def choose_device(name: str | torch.device, local_rank: int = 0) -> torch.device:
-    """The device called `name` ("auto", "cpu" or "cuda"); with CUDA, the GPU number `local_rank` of this machine.
+    """Return the device called `name` ("auto", "cpu" or "cuda"); with CUDA, the GPU `local_rank` of this machine.
 
-    A device comes back as it is. Raises InputError for another name, or where this process has not the GPU asked for.
+    A torch.device is returned as it is. Raises InputError if the name is another one or this process has no such GPU.
     """
     if isinstance(name, torch.device):
         return name
@@ -41,7 +41,7 @@ def choose_device(name: str | torch.device, local_rank: int = 0) -> torch.device
 class Precision:
     """The number format of the matrix products, and why it was chosen.
 
-    Parameters stay float32 with bfloat16, which is used through autocast; with float64 they are float64.
+    With bfloat16, which is used through autocast, parameters stay float32; with float64 they are float64.
     """
 
     dtype: torch.dtype
@@ -50,22 +50,22 @@ class Precision:
 
     @property
     def parameter_dtype(self) -> torch.dtype:
-        """The format in which parameters are kept and learn."""
+        """The format in which parameters are stored and updated."""
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
     def autocast(self) -> AbstractContextManager[object]:
-        """A context for the forward pass: bfloat16 autocast, or nothing at all for float32 and float64."""
+        """Return a context for the forward pass: bfloat16 autocast, or for float32 and float64 one without effect."""
         if self.dtype == torch.bfloat16:
             return torch.autocast(self.device_type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """The precision called `name` ("auto", "float32", "bfloat16" or "float64") on `device`.
+    """Return the precision called `name` ("auto", "float32", "bfloat16" or "float64") on `device`.
 
-    "auto" takes bfloat16 where it is the faster one: on a GPU from Ampere on, and on a processor with `bfloat16_unit`.
+    "auto" means bfloat16 if it is faster, on a GPU from Ampere on or a processor with a `bfloat16_unit`; else float32.
 
-    Raises InputError for another name.
+    Raises InputError if the name is another one.
     """
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
     if name in dtypes:
@@ -84,10 +84,10 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
 
 def bfloat16_unit() -> str | None:
-    """What makes bfloat16 products faster than float32 ones on this processor; None where they are not.
+    """Return what makes bfloat16 products faster than float32 ones on this processor; None if nothing does.
 
-    That is AMX, about eight times as fast, or the AVX-512 instructions of an AMD: on two cores of Zen 4 one large
-    product runs at 430 GFLOP/s, in float32 at 178 (torch 2.13). Without AMX they are not known to pay on an Intel.
+    It is AMX, about eight times as fast, or the AVX-512 instructions of an AMD processor: on two cores of Zen 4 one
+    large product runs at 430 GFLOP/s, in float32 at 178 (torch 2.13). On Intel without AMX no gain is known.
     """
     if torch.cpu._is_amx_tile_supported():
         return "AMX"
@@ -98,7 +98,7 @@ def bfloat16_unit() -> str | None:
 
 
 def missing_for_compiling(device: torch.device) -> str | None:
-    """What `torch.compile` lacks here; None where it can be used. On a CPU it is not used."""
+    """Return what `torch.compile` lacks here; None if it can be used. On a CPU it is never used."""
     if device.type != "cuda":
         return "a CUDA GPU"
     if importlib.util.find_spec("triton") is None:
@@ -108,12 +108,12 @@ def missing_for_compiling(device: torch.device) -> str | None:
 
 
 def device_name(device: torch.device) -> str:
-    """What a run computes on, as its maker calls it."""
+    """Return the product name of the GPU or processor that a run computes on."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 def processor_name() -> str:
-    """The processor's name as its maker writes it, or its architecture where the system does not say."""
+    """Return the processor's product name, or its architecture if the system does not know the name."""
     model = re.search(r"^model name\s*:\s*(.+)$", _processor_facts(), re.MULTILINE)
     return model[1].strip() if model else platform.processor() or platform.machine()
 

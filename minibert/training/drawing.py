@@ -1,4 +1,4 @@
-"""Pictures as PNG files: without a display, with text drawn as it stands, and never at the cost of a run."""
+"""Pictures as PNG files: without a display, with text drawn literally, and never at the cost of a run."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from minibert.files.writing import write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# matplotlib's own, and then what systems have for Chinese, Japanese and Korean.
+# matplotlib's own font, then those that systems have for Chinese, Japanese and Korean.
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei",
          "WenQuanYi Micro Hei", "Arial Unicode MS")  # fmt: skip
 
 
 @contextmanager
 def figure_for(path: Path, *, inches: tuple[float, float], layout: Any = "constrained") -> Iterator[Figure]:
-    """A figure to draw into; at the end of the block it becomes the PNG file `path`, whole or not at all.
+    """Give a figure to draw into; at the end of the block it becomes the PNG file `path`, whole or not at all.
 
-    Text is no markup: `$`, `_`, `^` and a backslash are drawn as they stand. The user's own settings of matplotlib have
-    no say: they may ask for LaTeX, or for fonts that are not there.
+    Text is not markup: `$`, `_`, `^` and backslashes are drawn literally. The user's matplotlib settings are ignored,
+    since they may ask for LaTeX or for fonts that are missing.
 
-    Raises OSError: it cannot be written.
+    Raises OSError if the file can't be written.
     """
-    # Here and not above: importing matplotlib takes longer than many a command that draws nothing. No pyplot: its
-    # global state wants a display and keeps figures alive.
+    # Imported here because it takes longer than many commands that draw nothing. Not pyplot, whose global state needs a
+    # display and keeps figures alive.
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -43,20 +43,20 @@ def figure_for(path: Path, *, inches: tuple[float, float], layout: Any = "constr
 
 
 def draw_or_say(path: Path, draw: Callable[[Path], object], say: Callable[[str], None]) -> bool:
-    """Has `draw` make the picture `path`. Whatever fails there, a library, a font, the disk, is a line for the user.
+    """Let `draw` make the picture `path`, and return whether it did.
 
-    Returns whether the picture is there.
+    Any failure, of a library, a font or the disk, becomes a line for the user.
     """
     try:
         draw(path)
         return True
-    except Exception as error:  # of a library with files and settings of its own: there is no telling which
+    except Exception as error:  # matplotlib has files and settings of its own: any error is possible
         say(f"{path}: not drawn: {' '.join(str(error).split()) or type(error).__name__}")
         return False
 
 
 def as_drawn(text: str, *, longest: int) -> str:
-    """A name in one line, not too long; what can't be seen or no font here has stands as Python writes it: \\u202e."""
+    """Put a name on one line, not too long; invisible characters and those in no font become escapes like \\u202e."""
     known = drawable()
     drawn = "".join(" " if one.isspace() else one if ord(one) in known else _escaped(one) for one in text)
     return drawn if len(drawn) <= longest else f"{drawn[: longest - 1]}…"
@@ -67,7 +67,7 @@ def _escaped(character: str) -> str:
 
 
 def installed_fonts() -> list[str]:
-    """Those of FONTS that are here."""
+    """Return the installed ones of FONTS."""
     from matplotlib.font_manager import get_font_names
 
     installed = set(get_font_names())
@@ -76,7 +76,7 @@ def installed_fonts() -> list[str]:
 
 @cache
 def drawable() -> frozenset[int]:
-    """Every character that can be seen and that one of the installed fonts has."""
+    """Return every visible character that one of the installed fonts has."""
     from matplotlib.font_manager import findfont, get_font
 
     found = (character for font in installed_fonts() for character in get_font(findfont(font)).get_charmap())

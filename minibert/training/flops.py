@@ -1,7 +1,7 @@
-"""What a device can multiply at best, and how much of that a model's passes need: model FLOP utilisation.
+"""Model FLOP utilisation: the operations that a model's passes need, over those that the device could do meanwhile.
 
-Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B): what the model has to multiply, not what was multiplied,
-over what the device multiplies at best. Here that best is measured, by one large product: not the maker's figure.
+Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B). It counts the operations that the model needs, not those
+that were done. The device's peak is measured with one large product; it is not the manufacturer's figure.
 """
 
 import statistics
@@ -13,12 +13,12 @@ import torch
 
 from minibert.config import BertConfig
 
-SIZES = {"cpu": 2048, "cuda": 8192}  # of the square matrices: large enough to keep the device busy
+SIZES = {"cpu": 2048, "cuda": 8192}  # width of the square matrices: large enough to keep the device busy
 REPEATS = 9
 
 
 def measured_peak(dtype: torch.dtype, device: torch.device, size: int | None = None) -> float:
-    """Floating-point operations a second of one large matrix product, the median of some."""
+    """Measure the floating-point operations per second of a large matrix product: the median of `REPEATS`."""
     size = size or SIZES[device.type]
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = []
@@ -32,17 +32,17 @@ def measured_peak(dtype: torch.dtype, device: torch.device, size: int | None = N
 
 
 def encoder_operations(config: BertConfig, lengths: Iterable[int]) -> int:
-    """Floating-point operations of the matrix products of one forward pass over sequences of these lengths: a
-    multiplication and an addition each. What is padded is not counted, as nobody asked for it.
+    """Count the floating-point operations (multiplications and additions) in the matrix products of a forward pass
+    over sequences of these lengths. Padding is not counted, since the result doesn't need it.
     """
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    dense = 2 * (4 * hidden * hidden + 2 * hidden * inner)  # a token: query, key, value, output; in and out
-    projection = 2 * config.embedding_width * hidden if config.embedding_size else 0  # ALBERT's, a token
+    dense = 2 * (4 * hidden * hidden + 2 * hidden * inner)  # per token: query, key, value, output; in and out
+    projection = 2 * config.embedding_width * hidden if config.embedding_size else 0  # per token, in ALBERT
     counts = np.fromiter(lengths, np.int64)
     return int((counts * (projection + layers * (dense + 4 * counts * hidden))).sum())
 
 
 def training_operations(config: BertConfig, lengths: Iterable[int], masked: int) -> int:
-    """The same for a training step: the masked-LM head at `masked` positions too, and twice as much on the way back."""
+    """Count those of a training step: with the masked-LM head at `masked` positions, and twice as many backward."""
     head = 2 * config.embedding_width * (config.hidden_size + config.vocab_size)
     return 3 * (encoder_operations(config, lengths) + masked * head)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# A Ctrl-C can reach a worker twice, from the terminal and again from torchrun, which passes it on. That is one request,
-# not an impatient user's second one.
+# A Ctrl-C can reach a worker twice, from the terminal and from torchrun, which forwards it. That is one request, and
+# not the second one of an impatient user.
 SAME_REQUEST_SECONDS = 1.0
 
 
 def stop_signals() -> list[signal.Signals]:
-    """SIGINT, SIGTERM and, where the system has it, SIGHUP: the terminal was closed, which `nohup` has ignored."""
+    """Return SIGINT, SIGTERM and, unless the system lacks it or `nohup` ignores it, SIGHUP: the terminal was closed."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -21,9 +21,9 @@ def stop_signals() -> list[signal.Signals]:
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Give a function that answers whether one of `stop_signals` has come; the earlier handlers are put back at exit.
+    """Give a function that returns whether one of `stop_signals` has arrived; at exit, restore the earlier handlers.
 
-    A SIGINT that comes a second or more after the first signal raises KeyboardInterrupt at once. Main thread only.
+    A SIGINT a second or more after the first signal raises KeyboardInterrupt at once. Main thread only.
     """
     first_at: float | None = None
 

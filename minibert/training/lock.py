@@ -1,4 +1,4 @@
-"""A lock between processes: an empty file, there as long as it is held. Imports nothing heavy, for `prepare`."""
+"""A lock between processes: an empty file that exists while it is held. Imports nothing heavy, for `prepare`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ from minibert.errors import InputError
 
 
 class Held(InputError):
-    """Another process is at it: what is there is that one's."""
+    """Another process holds the lock, so the files there belong to it."""
 
 
 @contextlib.contextmanager
 def hold(path: Path, *, busy: str) -> Iterator[None]:
-    """Holds the lock that the file `path` stands for. A kill leaves the file, and the next holder takes it away.
+    """Hold the lock that the file `path` represents. A killed process leaves the file; the next holder removes it.
 
-    Raises Held: another process holds it; `busy` is the message; OSError: the file can't be made.
+    Raises Held, with the message `busy`, if another process holds the lock; OSError if the file can't be made.
     """
-    lock = FileLock(path, mode=0o644)  # else it might try out first, with a file of its own, what the disk can do
+    lock = FileLock(path, mode=0o644)  # without a mode, it might first test the disk with a file of its own
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -27,8 +27,8 @@ def hold(path: Path, *, busy: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held: whoever opened it meanwhile then finds it gone, and doesn't take it. Windows removes no open
-        # file, and there filelock does it.
+        # Unlink while it is held: a process that opened the file meanwhile then finds it gone and doesn't take it.
+        # Windows can't remove an open file; there filelock removes it.
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()

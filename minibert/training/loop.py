@@ -1,10 +1,10 @@
 """The training loop: from a run's directory to its result, whatever is trained.
 
-Read downward: things stand in the order in which they happen. What is particular to a run, its batches, losses,
-evaluations and result, a subclass of `Training` says; what it has to say stands at the end.
+The code is in the order in which things happen. A subclass of `Training` defines what is particular to a kind of run:
+its batches, losses, evaluations and result. The methods that it implements are at the end.
 
-Losses are normalised over the global batch, batches depend on the seed and the step alone, and dropout is seeded by the
-step: a run that was stopped and resumed is bit-identical to one that was not.
+Losses are normalised over the global batch, batches depend only on the seed and the step, and dropout is seeded by the
+step. A run that was stopped and resumed is therefore bit-identical to one that was not.
 """
 
 import contextlib
@@ -39,9 +39,9 @@ from minibert.training.state import State, save_state
 
 @contextlib.contextmanager
 def opened(run: RunDirectory, processes: Processes, check: Callable[[], RunStatus]) -> Iterator[bool]:
-    """A run's directory, looked at by `check` and then locked. Gives whether there is anything left to do.
+    """Check a run's directory with `check`, then lock it. Gives whether there is anything left to do.
 
-    Raises InputError: as `check`, or another process is training there.
+    Raises InputError as `check` does, or if another process is training there.
     """
     if decided_by_first(processes, check) is RunStatus.FINISHED:
         say(processes, f"{run.path}: this run is finished; its figures are in {run.summary}")
@@ -57,15 +57,15 @@ class Progress:
     """How far a run has come; saved with its state."""
 
     step: int = 0  # optimizer steps done
-    seconds: float = 0.0  # spent in them, over all parts of the run
+    seconds: float = 0.0  # spent in them, in all parts of an interrupted run
 
 
 class StepSums(Protocol):
-    """Sums over one or more global batches, the same in every process: a NamedTuple, the losses before the counts."""
+    """Sums over one or more global batches, the same in every process: a NamedTuple of losses, then counts."""
 
     @property
     def tokens(self) -> float:
-        """Real ones."""
+        """The number of real tokens, without padding."""
 
     def __iter__(self) -> Iterator[float]: ...
 
@@ -77,14 +77,14 @@ Sums = TypeVar("Sums", bound=StepSums)
 class Training(ABC, Generic[Batch, Sums]):
     """A run under way: model, optimizers and progress. A subclass's constructor calls `set_up_model` and `restore`."""
 
-    unit: ClassVar[str]  # in which speed is told: "tokens", a field of progress and sums
-    options: Any  # of the subclass's kind
+    unit: ClassVar[str]  # that speed is measured in: "tokens", a field of progress and sums
+    options: Any  # of the subclass's type
     progress: Any  # a subclass's `Progress`
-    steps: int | None  # how long the run is, or
+    steps: int | None  # the length of the run, or
     minutes: float | None
-    decay_share: float  # of the run, at its end, in which the learning rate falls
-    # Adds the gradient of a micro-batch's losses, over the counts of the global batch, to the parameters' own. Returns
-    # the sums of the losses, detached.
+    decay_share: float  # the share of the run, at its end, in which the learning rate decays
+    # Adds the gradient of a micro-batch's losses, divided by the counts of the global batch, to the parameters'
+    # gradients. Returns the sums of the losses, detached.
     backward: Callable[[Batch, Tensor], tuple[Tensor, ...]]
 
     def __init__(self, run: RunDirectory, options: Any, processes: Processes) -> None:
@@ -99,16 +99,16 @@ class Training(ABC, Generic[Batch, Sums]):
     def set_up_model(
         self, model: Any, options: OptimizerOptions, rate_share: Callable[[str], float] = lambda _: 1.0
     ) -> None:
-        """Brings the model to its device, the same in all processes, and makes its optimizers."""
+        """Move the model to its device, make it equal in all processes, and build its optimizers."""
         self.model = model.to(self.device, self.precision.parameter_dtype)
         self.processes.broadcast_parameters(model)
         self.optimizers = build_optimizers(model, options, muon_dtype=self.precision.dtype, rate_share=rate_share)
         self.update = Update(model.parameters(), self.optimizers, clip_norm=self.options.clip_norm)
 
     def restore(self, state: State | None) -> None:
-        """Goes back to a saved state, where there is one.
+        """Restore the saved state, if there is one.
 
-        Raises InputError: it is that of another run.
+        Raises InputError if the state belongs to another run.
         """
         if state is None:
             if self.options.resume:
@@ -122,24 +122,24 @@ class Training(ABC, Generic[Batch, Sums]):
     # ------------------------------------------------------------------ the loop
 
     def go(self) -> None:
-        """From where the run stands to its result.
+        """Train from the current step to the end, and finish the run.
 
-        Raises RunStopped: disk or memory is full, or a loss or gradient is not finite; the last good state is kept;
-        Interrupted: by a signal; the state was saved.
+        Raises RunStopped if disk or memory is full or a loss or gradient is not finite (the last good state is kept),
+        and Interrupted if a signal stops the run (its state is saved first).
         """
         if self.processes.is_main:
             writing.clear_leftovers(self.run.path)
         try:
             self.train()
             self.finish()
-            self.processes.barrier()  # the first one is still writing the model: no process leaves before the others
+            self.processes.barrier()  # the first process may still be writing the model: none leaves early
         except Exception as error:
             if ending := out_of_memory(error, step=self.progress.step, last_good=self.run.newest_state):
                 raise ending from error
             raise
 
     def train(self) -> None:
-        """Every step that is left, with what belongs between two of them."""
+        """Take all remaining steps, and log, save and evaluate between them."""
         options, progress = self.options, self.progress
         self.contention = Contention(self.device, processes=self.processes.world_size)
         self.saved_at = window_started = progress.seconds
@@ -151,7 +151,7 @@ class Training(ABC, Generic[Batch, Sums]):
         ):
             self.model.train()
             self.before_training(log)
-            if self.evaluation_is_due():  # it was stopped after a step and before the evaluation that follows it
+            if self.evaluation_is_due():  # the run was stopped between a step and its evaluation
                 self.evaluate(log)
             while self.share_done() < 1:
                 self.before_step()
@@ -163,7 +163,7 @@ class Training(ABC, Generic[Batch, Sums]):
                 self.move_bar(bar, sums)
                 if stopping:
                     self.save()
-                    self.processes.barrier()  # the first one is saving: torchrun ends all as soon as one has left
+                    self.processes.barrier()  # the first may still be saving: torchrun ends all when one leaves
                     raise Interrupted(f"stopped at step {progress.step}; continue with --resume")
                 if progress.step % options.save_every == 0 or progress.seconds - self.saved_at >= options.save_seconds:
                     self.save()
@@ -171,7 +171,7 @@ class Training(ABC, Generic[Batch, Sums]):
                     self.evaluate(log)
 
     def share_done(self, steps_ahead: float = 0.0) -> float:
-        """The share of the run that is done, by steps or by time."""
+        """Return the share of the run that is done, in steps or in time."""
         progress = self.progress
         if self.steps is not None:
             return min(1.0, (progress.step + steps_ahead) / self.steps)
@@ -180,7 +180,7 @@ class Training(ABC, Generic[Batch, Sums]):
         return min(1.0, (progress.seconds + ahead) / (60 * self.minutes))
 
     def step(self, stop: Callable[[], bool]) -> tuple[Sums, float, bool]:
-        """One optimizer step. Returns its sums, the gradient's norm before clipping, and whether to stop now."""
+        """Take one optimizer step; return its sums, the gradient's norm before clipping, and whether to stop now."""
         started = time.perf_counter()
         options, progress = self.options, self.progress
         seed_dropout(options.seed, progress.step, self.processes)
@@ -203,10 +203,10 @@ class Training(ABC, Generic[Batch, Sums]):
         return sums, gradient_norm, stopping
 
     def accumulate(self, micro_batches: Sequence[Batch], counts: Sequence[float]) -> list[float]:
-        """Adds the gradient of the global batch's losses to the parameters: this process's parts, and then the others'.
+        """Add the gradient of the global batch's losses to the parameters: of these micro-batches, then of the others'.
 
-        counts: what there is in this process's parts, those first over which the losses are means.
-        Returns the sums of the losses over the global batch, and then the counts.
+        counts: those of this process's micro-batches, beginning with the counts over which the losses are means.
+        Returns the sums of the losses over the global batch, then its counts.
         """
         counts = self.processes.sum(counts)
         divisors = torch.tensor(counts, dtype=self.precision.parameter_dtype)
@@ -217,7 +217,7 @@ class Training(ABC, Generic[Batch, Sums]):
         return [*self.processes.sum(losses.tolist()), *counts]
 
     def stop_unless_finite(self, sums: Sums, gradient_norm: float) -> None:
-        """Raises RunStopped: before the step is applied, naming step, losses and the last good state."""
+        """Raises RunStopped, naming step, losses and last good state, if a sum or the norm is not finite."""
         if not all(map(math.isfinite, (*sums, gradient_norm))):
             raise RunStopped(
                 f"step {self.progress.step + 1}: not finite: {self.not_finite(sums, gradient_norm)}; last good state: "
@@ -227,7 +227,7 @@ class Training(ABC, Generic[Batch, Sums]):
     # ------------------------------------------------------------------ between two steps
 
     def log(self, log: MetricsLog | None, window: Sequence[Sums], gradient_norm: float, seconds: float) -> None:
-        """Means over the steps since the last line; and, once, that other programs slow them down."""
+        """Log means over the steps since the last line; report, once, that other programs slow the run down."""
         if not log:
             return
         total = added(window)
@@ -243,7 +243,7 @@ class Training(ABC, Generic[Batch, Sums]):
             self.say(note)
 
     def bar(self) -> tqdm:
-        """The progress bar: over steps, or over seconds where the run is measured in minutes."""
+        """Return the progress bar: in steps, or in seconds if the run's length is in minutes."""
         by_steps = self.steps is not None
         return tqdm(
             total=self.steps if by_steps else round(60 * (self.minutes or 0)),
@@ -254,7 +254,7 @@ class Training(ABC, Generic[Batch, Sums]):
         )
 
     def move_bar(self, bar: tqdm, sums: Sums) -> None:
-        """Loss and speed beside the time left."""
+        """Move the bar, and show loss and speed next to the time left."""
         if bar.disable:
             return
         now = self.progress.step if self.steps is not None else self.progress.seconds
@@ -263,9 +263,9 @@ class Training(ABC, Generic[Batch, Sums]):
         bar.set_postfix_str(f"{self.bar_text(sums)}, {speed:,.0f} {self.unit}/s")
 
     def save(self) -> None:
-        """Saves the state; every process holds the same, so the first one writes.
+        """Save the state; it is the same in every process, so the first one writes it.
 
-        Raises RunStopped: the last update left a parameter that is not finite: such a state is not worth keeping.
+        Raises RunStopped if the last update left a parameter that is not finite, which is not worth saving.
         """
         self.saved_at = self.progress.seconds
         check_finite(self.model, step=self.progress.step, last_good=self.run.newest_state)
@@ -275,16 +275,16 @@ class Training(ABC, Generic[Batch, Sums]):
             save_state(self.run.state, self.progress.step, tensors, {"position": asdict(self.progress), **facts})
 
     def say(self, line: str) -> None:
-        """A line for the user, above the bar where one is there."""
+        """Show the user a line, above the bar if there is one."""
         with tqdm.external_write_mode():
             say(self.processes, line)
 
     def on_machine(self) -> str:
-        """What is computed on, for the user."""
+        """Return a phrase for the user: the device, the number of processes, and the precision."""
         return f"{device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}"
 
     def machine_figures(self) -> dict[str, Any]:
-        """The same for a summary, and the seed."""
+        """Return the same facts and the seed for the summary."""
         return {
             "dtype": str(self.precision.dtype).removeprefix("torch."),
             "device": device_name(self.device),
@@ -292,66 +292,66 @@ class Training(ABC, Generic[Batch, Sums]):
             "seed": self.options.seed,
         }
 
-    # ------------------------------------------------------------------ what a subclass says
+    # ------------------------------------------------------------------ what a subclass defines
 
     @abstractmethod
     def load_extra_state(self, state: State) -> None:
-        """What `state` gave, taken up again, beside weights, optimizers and progress.
+        """Restore what `extra_state` saved.
 
-        Raises InputError: the state is that of another run.
+        Raises InputError if the state belongs to another run.
         """
 
     @abstractmethod
     def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and facts that a saved state holds beside weights, optimizers and progress."""
+        """Return the tensors and facts to save besides weights, optimizers and progress."""
 
     def before_training(self, log: MetricsLog | None) -> None:
-        """What comes before the first step, in each part of the run."""
+        """Do what comes before the first step of the run and of each resume."""
 
     def before_step(self) -> None:
-        """What comes before a step and is not on the run's time."""
+        """Do what comes before a step and doesn't count as the run's time."""
 
     @abstractmethod
     def next_batches(self) -> list[Batch]:
-        """This process's part of the next global batch."""
+        """Return this process's micro-batches of the next global batch."""
 
     @abstractmethod
     def gradient(self, micro_batches: Sequence[Batch]) -> Sums:
-        """Adds the gradient of the global batch to the parameters' own, by `accumulate`."""
+        """Add the gradient of the global batch to the parameters' gradients, with `accumulate`."""
 
     @abstractmethod
     def count(self, sums: Sums) -> None:
-        """Notes a step that was done in `progress`, but for its number and its seconds."""
+        """Add a finished step to `progress`, except for its number and its seconds."""
 
     @abstractmethod
     def not_finite(self, sums: Sums, gradient_norm: float) -> str:
-        """The losses and the norm of a step that is not to be taken, in a phrase for the user."""
+        """Return a phrase for the user with the losses and the norm of a step that is not finite."""
 
     @abstractmethod
     def log_entry(self, total: Sums) -> dict[str, float | None]:
-        """What a line of the log has of the steps since the last one."""
+        """Return the values for a line of the log from the sums since the last line."""
 
     @abstractmethod
     def bar_text(self, sums: Sums) -> str:
-        """Place and losses of the step, for the bar."""
+        """Return the step's position and losses for the bar."""
 
     def ends_epoch(self) -> bool:
-        """Whether the last step was an epoch's last, after which a line is logged. Else the run is one epoch."""
+        """Return whether an epoch ends with this step, so that it is logged. By default the run is one epoch."""
         return self.share_done() >= 1
 
     @abstractmethod
     def evaluation_is_due(self) -> bool:
-        """Whether the evaluation that belongs behind the last step has still to be made."""
+        """Return whether the evaluation that follows the last step has yet to be made."""
 
     @abstractmethod
     def evaluate(self, log: MetricsLog | None) -> Any:
-        """Figures on data that is not trained on, into the log."""
+        """Log held-out figures."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Writes the model directory, the pictures, and at last the summary. All processes come here."""
+        """Write the model directory, the pictures and, last, the summary. Every process calls this."""
 
 
 def added(steps: Sequence[Sums]) -> Sums:
-    """The sums over some steps."""
+    """Add up the sums of several steps."""
     return type(steps[0])(*(reduce(add, column) for column in zip(*steps, strict=True)))

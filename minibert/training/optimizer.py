@@ -1,4 +1,4 @@
-"""The optimizers: which parameter gets which rule, rate and decay; Muon for the matrices; their state by name."""
+"""The optimizers: the rule, rate and decay of each parameter; Muon for the matrices; optimizer state by name."""
 
 import math
 from collections import defaultdict
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from minibert.errors import InputError
 from minibert.fast.cuda_graphs import graphed
 
-# Muon takes the matrices inside the blocks; embeddings and heads, where a row belongs to a word, go to AdamW.
+# Muon updates the matrices inside the blocks; AdamW updates embeddings and heads, in which a row belongs to a token.
 BLOCK_MARK = "blocks."
-# One weight (3H, H) that is three matrices in truth, stacked for speed: the parts by which Muon takes it.
+# A weight (3H, H) that is really three matrices, stacked for speed: Muon treats its parts separately.
 STACKED_PARTS = {"query_key_value.weight": 3}
-# Newton-Schulz works on at most so many numbers at a time, which bounds its memory for the large models.
+# The most numbers that Newton-Schulz works on at a time, which bounds its memory for large models.
 BATCH_NUMBERS = 1 << 25
 
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """What a run's options, which were checked, say about optimization."""
+    """A run's options for optimization, already checked."""
 
     optimizer: Literal["adamw", "muon"]
     learning_rate: float  # peak rate of AdamW
@@ -33,10 +33,10 @@ class OptimizerOptions:
 
 
 def decay_groups(model: nn.Module) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-    """The trainable parameters that decay, and the others, by name; tied ones once, at their first name.
+    """Return the trainable parameters that decay, and the others, by name; tied ones once, under their first name.
 
-    Matrices decay, embeddings included. Vectors (biases, LayerNorm) don't. The rule goes by rank: one that goes by name
-    excludes nothing as soon as the names differ.
+    Matrices decay, including embeddings. Vectors (biases, LayerNorm) don't. The rule goes by rank, because a rule by
+    name excludes nothing once the names differ.
     """
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     decay = {name: parameter for name, parameter in trainable.items() if parameter.ndim >= 2}
@@ -51,11 +51,11 @@ def build_optimizers(
     muon_dtype: torch.dtype = torch.float32,
     rate_share: Callable[[str], float] = lambda _: 1.0,
 ) -> list[torch.optim.Optimizer]:
-    """The optimizers of `model`: one AdamW, or Muon for the matrices in the blocks and AdamW for the rest.
+    """Build the optimizers of `model`: one AdamW, or Muon for the matrices in the blocks and AdamW for the rest.
 
-    Each group carries its peak rate as 'peak_lr'. `muon_dtype` is the format of Muon's products: `Precision.dtype`, so
-    bfloat16 only where that is fast.
-    `rate_share`: a parameter's name -> the share of AdamW's learning rate that it is trained with.
+    Each group stores its peak rate as 'peak_lr'.
+    muon_dtype: the format of Muon's products, `Precision.dtype`, so bfloat16 only if that is fast.
+    rate_share: a parameter's name -> the share of AdamW's learning rate that it is trained with.
     """
     decay, no_decay = decay_groups(model)
     optimizers: list[torch.optim.Optimizer] = []
@@ -81,7 +81,7 @@ def build_optimizers(
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
-            if on_gpu:  # a captured step (see `Update`) reads its rate from there; the fused kernel takes float32 alone
+            if on_gpu:  # a captured step (see `Update`) reads its rate from a tensor; the fused kernel only float32
                 group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
     return optimizers
 
@@ -98,12 +98,12 @@ def set_learning_rate(optimizers: Sequence[torch.optim.Optimizer], factor: float
 
 
 class Update:
-    """What follows the gradient: its norm, clipping, and the optimizers' step; on a GPU captured and replayed."""
+    """What is done with the gradient: its norm, clipping, and the optimizers' step; on a GPU captured and replayed."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], optimizers: Sequence[torch.optim.Optimizer], *, clip_norm: float
     ) -> None:
-        """clip_norm: what all gradients together are scaled down to, where their norm is more; 0 is no limit."""
+        """clip_norm: the norm that all gradients together are scaled down to if theirs is larger; 0 means no limit."""
         self.parameters = list(parameters)
         self.optimizers = optimizers
         self.clip_norm = clip_norm
@@ -116,20 +116,20 @@ class Update:
         self._clip_and_step = graphed(self._clip_then_step, self.device)
 
     def clear(self) -> None:
-        """Forgets the gradients. On a GPU they stay where they are, as zeros, since graphs write there: AdamW then
-        goes on moving a parameter that had one in an earlier step alone, which none of ours does.
+        """Clear the gradients. On a GPU they are kept, as zeros, since graphs write to their memory. AdamW would go on
+        moving a parameter that has a gradient in some steps only, but no parameter of ours does.
         """
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=self.device.type == "cpu")
 
     def norm(self) -> Tensor:
-        """Of all gradients together, before clipping: ()"""
+        """Return the norm of all gradients together, before clipping: ()."""
         if len(self._with_gradient) != sum(parameter.grad is not None for parameter in self.parameters):
-            self._capture_anew()  # a graph knows of no gradient that came later
+            self._capture_anew()  # a graph lacks gradients that were added after its capture
         return self._norm()[0]
 
     def apply(self, norm: Tensor) -> None:
-        """Clips, and takes the step. norm: what `norm` found."""
+        """Clip, and take the step. norm: the result of `norm`."""
         self._clip_and_step(norm)
 
     def _total_norm(self) -> tuple[Tensor]:
@@ -137,7 +137,7 @@ class Update:
         return (nn.utils.get_total_norm(gradients),)
 
     def _clip_then_step(self, norm: Tensor) -> tuple[()]:
-        # On a CPU gradients that are short enough are not gone through once more, to be multiplied by 1.
+        # On a CPU, gradients within the limit are not read once more only to be multiplied by 1.
         if self.clip_norm and (norm.is_cuda or float(norm) > self.clip_norm - CLIP_EPS):
             nn.utils.clip_grads_with_norm_(self._with_gradient, self.clip_norm, norm)
         for optimizer in self.optimizers:
@@ -149,12 +149,12 @@ CLIP_EPS = 1e-6  # torch scales by limit / (norm + 1e-6)
 
 
 class Muon(torch.optim.Muon):
-    """torch.optim.Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon), its step done in another way.
+    """torch.optim.Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) with a different `step`.
 
     Momentum, Nesterov, coefficients and the scale that matches AdamW's (Liu et al. 2025, arXiv 2502.16982) are torch's.
-    What differs: a weight that stacks several matrices is taken apart first (the group's 'parts'); matrices of one
-    shape are orthogonalised together, in one batch; and the products are done in `dtype`, where torch's always are
-    bfloat16, which takes seconds a step on a processor that has no instructions for it.
+    The differences: a weight that stacks several matrices is split first (the group's 'parts'); matrices of the same
+    shape are orthogonalised together, in one batch; and products are computed in `dtype`, while torch always computes
+    them in bfloat16, which takes seconds per step on a processor without instructions for it.
     """
 
     def __init__(self, groups: list[dict[str, Any]], *, lr: float, weight_decay: float, dtype: torch.dtype) -> None:
@@ -163,7 +163,7 @@ class Muon(torch.optim.Muon):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """One step, on the matrices that have a gradient."""
+        """Take one step, on the matrices that have a gradient."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for parameter in group["params"]:
@@ -176,7 +176,7 @@ class Muon(torch.optim.Muon):
                 update = parameter.grad.lerp(momentum, group["momentum"])  # Nesterov: a look ahead
                 parts = group["parts"]
                 for matrix, direction in zip(parameter.chunk(parts), update.chunk(parts), strict=True):
-                    # Tall matrices lie down: the smaller of the two products is enough, and both kinds share a batch.
+                    # Tall matrices are transposed: the Gram matrix is then the smaller one, and both share a batch.
                     tall = matrix.shape[0] > matrix.shape[1]
                     wide = (matrix.T, direction.T) if tall else (matrix, direction)
                     by_shape[tuple(wide[0].shape)].append(wide)
@@ -189,7 +189,7 @@ class Muon(torch.optim.Muon):
         """Move matrices of one shape, views of the parameters, along their orthogonalised directions."""
         directions = torch.stack([direction.to(self.dtype) for _, direction in pairs])
         directions = orthogonalize(directions, group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"])
-        # An orthogonal (R, C) matrix has entries of size max(R, C)^-0.5: this brings all to 0.2, the size of AdamW's.
+        # An orthogonal (R, C) matrix has entries of size max(R, C)^-0.5; this scales them to 0.2, the size of AdamW's.
         rate = 0.2 * math.sqrt(max(directions.shape[1:])) * group["lr"]
         kept = 1 - group["lr"] * group["weight_decay"]
         for (matrix, _), direction in zip(pairs, directions, strict=True):
@@ -197,12 +197,12 @@ class Muon(torch.optim.Muon):
 
 
 def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float) -> Tensor:
-    """Bring the singular values of each (R, C) matrix of a batch (B, R, C), R <= C, near 1: quintic Newton-Schulz.
+    """Bring the singular values of each (R, C) matrix in a batch (B, R, C), R <= C, near 1: quintic Newton-Schulz.
 
     With the usual coefficients and 5 steps they end between about 0.5 and 1.5, which is as good for training as 1.
     """
     a, b, c = coefficients
-    # The Frobenius norm is at least the largest singular value, so that all begin at 1 or below.
+    # The Frobenius norm is at least the largest singular value, so they all start at 1 or below.
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.mT
@@ -212,9 +212,9 @@ def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], *,
 
 
 def named_optimizer_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """All optimizer state as 'optimizer/<parameter name>/<key>' -> tensor; the tensors are the live ones, not copies.
+    """Return all optimizer state as 'optimizer/<parameter name>/<key>' -> tensor; live tensors, not copies.
 
-    A parameter without a gradient so far has the zeros that it starts from: names depend on model and options alone.
+    A parameter that has had no gradient yet gets its initial zeros: names depend only on the model and the options.
     """
     return {
         f"optimizer/{name}/{key}": value
@@ -226,10 +226,10 @@ def named_optimizer_tensors(model: nn.Module, optimizers: Sequence[torch.optim.O
 def load_optimizer_tensors(
     model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put the values of `named_optimizer_tensors` back. Names in `tensors` that begin otherwise are not looked at.
+    """Load the values of `named_optimizer_tensors`. Names in `tensors` that don't begin with 'optimizer/' are ignored.
 
-    Raises InputError, with the tensor's name, where one is missing, is left over, or has another shape or type; the
-    optimizers are then not to be used.
+    Raises InputError, naming the tensor, if one is missing, is left over, or has another shape or type; don't use the
+    optimizers after that.
     """
     surplus = {name for name in tensors if name.startswith("optimizer/")}
     for name, parameter, optimizer in _optimized(model, optimizers):
@@ -261,7 +261,7 @@ def _optimized(
 
 
 def _state_of(parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state for a parameter, or before its first step what it will start from."""
+    """Return the optimizer's state for a parameter, or its initial state before the first step."""
     if parameter in optimizer.state:
         return optimizer.state[parameter]
     if isinstance(optimizer, torch.optim.Muon):

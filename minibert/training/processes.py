@@ -1,4 +1,4 @@
-"""Data-parallel processes under torchrun: who this one is, and the few things that processes say to one another."""
+"""Data-parallel processes under torchrun: this process's rank, and the few operations that involve all of them."""
 
 import importlib
 import os
@@ -20,16 +20,16 @@ from minibert.files.text import reason
 
 T = TypeVar("T")
 
-# The others wait this long for rank 0, which may prepare a large corpus before the first step. A process that dies is
-# noticed at once, by torchrun, and not by this limit.
+# The others wait this long for rank 0, which may prepare a large corpus before the first step. If a process dies,
+# torchrun notices at once, whatever this limit.
 TIMEOUT = timedelta(hours=12)
-# How gloo and nccl say so.
+# How gloo and nccl report it.
 PEER_GONE = re.compile("connection (closed|reset) by peer|remote process exited", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of the run. A process that is alone needs no group, and each method is then trivial."""
+    """This process among those of the run. A single process needs no group, and each method is then trivial."""
 
     rank: int = 0
     world_size: int = 1
@@ -38,11 +38,11 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes files and speaks to the user."""
+        """Whether this process writes the files and reports to the user."""
         return self.rank == 0
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """Each of `values` summed over all processes, in float64; every process gets the same result."""
+        """Sum each of `values` over all processes, in float64; every process gets the same result."""
         if self.world_size == 1:
             return [float(value) for value in values]
         total = torch.tensor(values, dtype=torch.float64, device=self._device)
@@ -50,12 +50,12 @@ class Processes:
         return total.tolist()
 
     def agree(self, *, seconds: float, stop: bool) -> tuple[float, bool]:
-        """What depends on a clock or a signal, the same in all: rank 0's `seconds`, and whether any is to `stop`."""
+        """Make clocks and signals the same in all: return rank 0's `seconds`, and whether any process is to `stop`."""
         total, stopping = self.sum((seconds if self.is_main else 0.0, float(stop)))
         return total, stopping > 0
 
     def broadcast(self, value: T) -> T:
-        """Rank 0's `value`, in every process. What the other ranks pass is ignored."""
+        """Return rank 0's `value` in every process. What the other ranks pass is ignored."""
         if self.world_size == 1:
             return value
         box = [value]
@@ -63,15 +63,15 @@ class Processes:
         return box[0]
 
     def broadcast_parameters(self, model: nn.Module) -> None:
-        """Rank 0's parameters and buffers, into every process's model."""
+        """Copy rank 0's parameters and buffers into every process's model."""
         if self.world_size > 1:
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, src=0)
 
     def add_up_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Each gradient summed over all processes, bit for bit the same in each; in one message.
+        """Sum each gradient over all processes, in one message; the result is the same in each, bit for bit.
 
-        Not by `DistributedDataParallel`, which keeps the process group alive to the end (see `join_processes`).
+        `DistributedDataParallel` isn't used: it keeps the process group alive to the end (see `join_processes`).
         """
         if self.world_size == 1:
             return
@@ -83,13 +83,13 @@ class Processes:
             gradient.copy_(total.view_as(gradient))
 
     def barrier(self) -> None:
-        """Return once every process has come here."""
+        """Return once every process has called this."""
         if self.world_size > 1:
             dist.barrier(device_ids=[self.local_rank] if self.device_type == "cuda" else None)
 
     @property
     def _device(self) -> torch.device:
-        """Where tensors must lie to be sent: nccl takes them from the GPU only."""
+        """The device on which tensors must be to be sent: nccl sends only from the GPU."""
         return torch.device("cuda", self.local_rank) if self.device_type == "cuda" else torch.device("cpu")
 
 
@@ -99,8 +99,8 @@ def join_processes(device_type: str) -> Iterator[Processes]:
 
     Without torchrun's variables, or with one process, there is no group to join.
 
-    Raises InputError where the variables are there in part only, or are no numbers; RunStopped where another process
-    ends while this one waits for it, as the one does whose memory is full.
+    Raises InputError if only some of the variables are set or one is not a number; RunStopped if another process ends,
+    say because its memory is full, while this one waits for it.
     """
     if "RANK" not in os.environ and "WORLD_SIZE" not in os.environ:
         yield Processes(device_type=device_type)
@@ -112,12 +112,12 @@ def join_processes(device_type: str) -> Iterator[Processes]:
     if world_size == 1:
         yield processes
         return
-    # Many of its functions have the group that there is when it is imported as their default. Imported later, by an
-    # optimizer, it would keep our group alive to the end of the process: gloo's threads would outlive Python, and now
-    # and then abort it (pytorch issue 190489).
+    # Many of its functions take the group that exists at import as their default. If an optimizer imported it later, it
+    # would keep our group alive to the end of the process: gloo's threads would outlive Python and sometimes abort it
+    # (pytorch issue 190489).
     importlib.import_module("torch.distributed.nn.functional")
     if device_type == "cuda":
-        torch.cuda.set_device(local_rank)  # or nccl would open every process's context on the first GPU
+        torch.cuda.set_device(local_rank)  # otherwise nccl opens every process's context on the first GPU
     try:
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
     except ValueError as error:  # MASTER_ADDR or MASTER_PORT
@@ -140,7 +140,7 @@ def _environment_number(name: str) -> int:
 
 
 def decided_by_first(processes: Processes, decide: Callable[[], T]) -> T:
-    """What the first process finds, in all of them; its error is everybody's error."""
+    """Call `decide` in the first process; return its result, or raise its error, in every process."""
     outcome: T | MinibertError | None = None
     if processes.is_main:
         try:
@@ -154,15 +154,15 @@ def decided_by_first(processes: Processes, decide: Callable[[], T]) -> T:
 
 
 def say(processes: Processes, line: str) -> None:
-    """A line for the user, from the first process alone. A run goes on when nobody reads what it prints."""
+    """Show the user a line, from the first process only. A run continues even if nobody reads its output."""
     if processes.is_main:
         terminal.say(line)
 
 
 def seed_dropout(seed: int, step: int, processes: Processes) -> None:
-    """Seeds dropout for one step of one process: with it, no generator's state needs to be saved."""
+    """Seed dropout for one step in one process, so that no generator's state needs to be saved."""
     number = int(np.random.SeedSequence([seed, step, processes.rank]).generate_state(1, np.uint64)[0]) >> 1
-    # As `torch.manual_seed`, which notes a stack trace for every kind of device that it finds unused.
+    # Like `torch.manual_seed`, but that records a stack trace for every kind of device not yet in use.
     torch.default_generator.manual_seed(number)
     if processes.device_type == "cuda":
         torch.cuda.manual_seed(number)

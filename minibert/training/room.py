@@ -1,11 +1,11 @@
-"""Whether a training has room: what it needs of memory, told before anything is built or written, and what there is.
+"""Whether a run has enough memory: what it needs, estimated before anything is built or written, and what there is.
 
-What is counted is what must be there at one time whatever else is: an estimate from below, so that what it refuses
-would not have run. Libraries, and what is in flight between two of the numbers here, take more: of what runs of tiny to
-small models took, this was 70 to 90 %.
+The estimate is a lower bound, counting only what must be in memory at the same time in any case, so that a refused run
+could not have worked. Libraries and temporary values take more: the estimate was 70 to 90 % of what runs of tiny to
+small models really took.
 
-Shapes: see `minibert.model`; here also I, the intermediate size. Sizes are whole numbers of Python's, which don't
-overflow: the fields of a config may say anything.
+Shapes: see `minibert.model`; here also I, the intermediate size. Sizes are Python integers, which don't overflow: the
+fields of a config may have any value.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from minibert.errors import InputError, MinibertError, OutOfMemory
 if TYPE_CHECKING:
     import torch
 
-NEARLY_ALL = 0.8  # of the memory: from there on the user is told
-# Linux's groups, by which containers are kept apart: those of this process, and where their limits stand.
+NEARLY_ALL = 0.8  # the share of the memory above which the user is warned
+# Linux's control groups, which limit containers: the list of this process's groups, and the folder with their limits.
 MEMBERSHIP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 # --- What is needed --------------------------------------------------------------------------------------------------
 
 
 def block_matrices(config: BertConfig) -> int:
-    """Numbers in the matrices of all blocks, a shared one once: query, key, value, output 4H², feed-forward 2HI."""
+    """Count the weights in all blocks' matrices, shared ones once: query, key, value, output 4H², feed-forward 2HI."""
     hidden, inner = config.hidden_size, config.intermediate_size
     return (1 if config.share_layers else config.num_hidden_layers) * (4 * hidden**2 + 2 * hidden * inner)
 
 
 def parameter_count(config: BertConfig, architecture: str, *, labels: int = 0) -> int:
-    """Exactly as many parameters as a model of this class has, a tied matrix counted once.
+    """Return the exact number of parameters of a model of this class; a tied matrix counts once.
 
-    labels: of a classifier of sequences or tokens.
+    labels: the number of labels of a sequence or token classifier.
     """
     vocabulary, hidden, width = config.vocab_size, config.hidden_size, config.embedding_width
     layers = 1 if config.share_layers else config.num_hidden_layers
@@ -70,28 +70,28 @@ def parameter_count(config: BertConfig, architecture: str, *, labels: int = 0) -
 
 @dataclass(frozen=True)
 class Passes:
-    """Sequences that go forward and backward together, and in which way."""
+    """The sequences that go through the model together, and how."""
 
     sequences: int  # B
     length: int  # T
-    returned: int  # positions that the last block computes: B·T, or those alone that a head looks at
-    numbers: int  # bytes of an activation
+    returned: int  # positions that the last block computes: B·T, or only those that a head reads
+    numbers: int  # bytes per number in an activation
     dropout: bool
     on_gpu: bool
 
     def activations(self, config: BertConfig, *, learns: bool = True) -> int:
-        """Bytes that a forward pass keeps for the backward one.
+        """Return the number of bytes that a forward pass keeps for the backward pass.
 
-        learns: the encoder's own weights do; else the inputs of its dense layers are not kept (LoRA).
+        learns: whether the encoder's own weights are trained; if not (LoRA), its dense layers' inputs are not kept.
         """
         hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
         rows = self.sequences * self.length
-        # The fused kernel keeps no (T, T). Written out, the probabilities are kept; with dropout also what it left of
-        # them, and its mask (`minibert.model.DotProductAttention`).
+        # The fused kernel keeps no (T, T). Otherwise the probabilities are kept and, with dropout, also the dropped-out
+        # probabilities and the mask (`minibert.model.DotProductAttention`).
         squares = 0 if self.on_gpu else 3 if self.dropout else 1 if self.numbers == 2 else 0
-        # A position's: query, key and value 3H, and what attention makes of them, H, given to the output layer.
+        # Per position: query, key and value 3H, and the result of attention H, which the output layer reads.
         attention = 4 * hidden + squares * config.num_attention_heads * self.length
-        # Both LayerNorms' inputs 2H and outputs 2H, each the next layer's input; the activation's input and output.
+        # Both LayerNorms' inputs 2H and outputs 2H, which the next layers read; the activation's input and output.
         rest = (4 if learns else 2) * hidden + (2 if learns else 1) * inner + 2 * hidden * self.dropout
         embedded = 2 * config.embedding_width  # LayerNorm's input and output
         kept = rows * (embedded * learns + layers * attention + (layers - 1) * rest) + self.returned * rest
@@ -99,17 +99,17 @@ class Passes:
         return self.numbers * (kept + in_flight)
 
     def outputs(self, config: BertConfig) -> int:
-        """Bytes that a pass without gradients holds at one time: one block's feed-forward layer."""
+        """Return the number of bytes that a pass without gradients holds at once: one block's feed-forward layer."""
         return self.numbers * self.sequences * self.length * (2 * config.intermediate_size + config.hidden_size)
 
 
 def needs(
     *, weights: int, learned: int, moments: int, numbers: int, activations: int, gradients_stay: bool
 ) -> dict[str, int]:
-    """Bytes of one process at the time when it needs most, by what they are for.
+    """Return the bytes that one process needs at its peak, by purpose.
 
-    weights, learned, moments: parameters, those of them that learn, and the optimizer's numbers for them; numbers:
-    bytes of each; gradients_stay: they are there during the forward pass, from the micro-batch before.
+    weights, learned, moments: the numbers of parameters, of trained parameters, and of optimizer values for these;
+    numbers: bytes of each; gradients_stay: whether gradients of an earlier micro-batch exist in the forward pass.
     """
     parts = {
         "the program": psutil.Process().memory_info().rss,
@@ -117,7 +117,7 @@ def needs(
         "optimizer": moments * numbers,
     }
     passes = {"gradients": learned * numbers, "activations": activations}
-    if not gradients_stay:  # an activation has gone when the gradients that it leads to are there
+    if not gradients_stay:  # activations are freed as gradients are made: the peak is the larger
         del passes[min(passes, key=lambda part: passes[part])]
     return parts | passes
 
@@ -126,9 +126,9 @@ def needs(
 
 
 def machine_memory() -> int:
-    """Bytes that this process may have at most: the machine's, or what a container or a limit leaves of them."""
+    """Return the most bytes that this process may have: the machine's, or a container's or the process's limit."""
     limits = [psutil.virtual_memory().total, *_resource_limits()]
-    with contextlib.suppress(OSError, ValueError):  # they may not be read here, or have another form
+    with contextlib.suppress(OSError, ValueError):  # they may be unreadable or in another format
         limits += _cgroup_limits()
     return min(limits)
 
@@ -145,7 +145,7 @@ def _cgroup_limits() -> Iterator[int]:
         else:
             continue
         inner = PurePosixPath(place.lstrip("/"))
-        for group in (inner, *inner.parents):  # which inside a container may be its host's, and not there
+        for group in (inner, *inner.parents):  # inside a container it may be the host's, and missing
             file = root / group / name
             if file.is_file() and (text := file.read_text(encoding="ascii").strip()).isdecimal():
                 yield int(text)  # else "max"
@@ -162,21 +162,21 @@ def _resource_limits() -> Iterator[int]:
 
 
 def check_room(parts: Mapping[str, int], device: torch.device, *, processes: int, smaller: str) -> str | None:
-    """A line for the user where a run will need nearly all the memory there is; None where it will not.
+    """Return a line for the user if a run will need nearly all the memory; None if it won't.
 
-    parts: as `needs`; processes: of the run; smaller: what the user may change, to need less.
+    parts: the result of `needs`; processes: how many the run has; smaller: the changes that would need less memory.
 
-    Raises InputError: it needs more than there is.
+    Raises InputError if the run needs more memory than there is.
     """
     if device.type == "cuda":
         import torch
 
         there, place = torch.cuda.mem_get_info(device)[1], "the GPU"
-        processes = 1  # a GPU each
+        processes = 1  # each has its own GPU
         parts = {name: size for name, size in parts.items() if name != "the program"}
     else:
         there, place = machine_memory(), "this machine"
-        told = os.environ.get("LOCAL_WORLD_SIZE", "")  # by torchrun: how many are on this machine
+        told = os.environ.get("LOCAL_WORLD_SIZE", "")  # torchrun's: the processes on this machine
         processes = min(processes, int(told)) if told.isdecimal() else processes
     needed = processes * sum(parts.values())
     if needed <= NEARLY_ALL * there:
@@ -190,13 +190,13 @@ def check_room(parts: Mapping[str, int], device: torch.device, *, processes: int
 
 
 def gigabytes(size: int) -> str:
-    """Bytes as a number of GB for people."""
+    """Format bytes as a readable number of GB."""
     return f"{size / 1e9:,.1f}" if size < 10**18 else f"10^{int(math.log10(size)) - 9}"
 
 
 # --- When it was not enough ------------------------------------------------------------------------------------------
 
-# How torch, numpy, safetensors and CUDA say that they got no memory, beside MemoryError and torch.OutOfMemoryError.
+# How torch, numpy, safetensors and CUDA report a failed allocation, besides MemoryError and torch.OutOfMemoryError.
 SIGNS = re.compile(
     r"can't allocate memory|cannot allocate memory|not enough memory|out of memory|unable to mmap|bad_?alloc|"
     r"alloc_failed|invalid buffer size|array is too big|maximum allowed (dimension|size)",
@@ -205,11 +205,11 @@ SIGNS = re.compile(
 
 
 def out_of_memory(error: BaseException, *, step: int | None = None, last_good: str = "") -> OutOfMemory | None:
-    """The ending that an allocation which failed comes to; None of another error.
+    """Return the error to end with if `error` is a failed allocation; None if it is another error.
 
-    step: how many a training has done; last_good: the state that is kept of it.
+    step: how many steps a run has done; last_good: its last good state.
     """
-    # A system's error has a number; its text may hold any file's name.
+    # An error of the system has a number; its text may contain any file name.
     if isinstance(error, MinibertError) or (isinstance(error, OSError) and error.errno not in (None, errno.ENOMEM)):
         return None
     if not (isinstance(error, MemoryError) or SIGNS.search(str(error))):
@@ -219,6 +219,6 @@ def out_of_memory(error: BaseException, *, step: int | None = None, last_good: s
     if step is None:
         return OutOfMemory(f"{found}; a smaller model, or fewer or shorter texts at a time, need less")
     return OutOfMemory(
-        f"step {step + 1}: {found}; last good state: {last_good}; continue with --resume where more memory is free, or "
-        "begin anew with a smaller --batch-size or a larger --accumulate"
+        f"step {step + 1}: {found}; last good state: {last_good}; continue with --resume when more memory is free, or "
+        "start over with a smaller --batch-size or a larger --accumulate"
     )

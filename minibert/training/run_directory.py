@@ -1,11 +1,11 @@
-"""A run's directory: what it holds, and whether a command may start, go on, or has nothing left to do there.
+"""A run's directory: its files, and whether a command may start or resume a run there or has nothing left to do.
 
 run.toml            the resolved configuration, written first
 state/              what resuming needs
-metrics.jsonl       one object a logged step
+metrics.jsonl       one object per logged step
 config.json, model.safetensors, tokenizer.json, vocab.txt      the model directory, written at the end
-curves.png, summary.json                                       summary.json last: it says that the run is finished
-.lock               there while a process trains, and after a kill until the next one has
+curves.png, summary.json                                       summary.json last: it marks the run as finished
+.lock               exists while a process trains, and after a kill until the next process has trained
 """
 
 import contextlib
@@ -26,26 +26,26 @@ from minibert.training.lock import Held
 
 
 class RunOptions(Protocol):
-    """What a directory asks of a run's options."""
+    """The part of a run's options that its directory needs."""
 
     @property
     def resume(self) -> bool:
-        """Whether an unfinished run may be gone on with."""
+        """Whether an unfinished run may be resumed."""
 
     def decisive(self) -> dict[str, Any]:
         """The options that decide the result, as plain values."""
 
 
 class RunStatus(enum.Enum):
-    """What is to be done in a run's directory."""
+    """What remains to be done in a run's directory."""
 
     NEW = "start from the beginning"
-    UNFINISHED = "go on"
-    FINISHED = "nothing: it is done"
+    UNFINISHED = "resume"
+    FINISHED = "nothing: the run is finished"
 
 
 class RunDirectory:
-    """The places inside one run's directory."""
+    """The paths in one run's directory."""
 
     kind: ClassVar[str] = "training"  # for messages: a "pretraining" run
 
@@ -65,9 +65,9 @@ class RunDirectory:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the summary is there, and whole: of a damaged one, a resume makes another from the last state.
+        """Whether the summary exists and is whole; if it is damaged, a resume writes it again from the last state.
 
-        Raises InputError: no file stands there, but something that could not be replaced by one.
+        Raises InputError if the path is not a file but something that a file can't replace.
         """
         try:
             return isinstance(json.loads(read_small(self.summary)), dict)
@@ -75,7 +75,7 @@ class RunDirectory:
             return False
 
     def status(self, options: RunOptions) -> RunStatus:
-        """Raises InputError: it holds something else, another run, or an unfinished one and there is no `--resume`."""
+        """Return what remains to be done. Raises InputError if what the directory holds may not be continued."""
         check_path(self.path)
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return RunStatus.NEW
@@ -89,7 +89,7 @@ class RunDirectory:
             kind = "a finished" if finished else "an unfinished"
             raise InputError(f"{self.path}: holds {kind} run with a different configuration: {'; '.join(differing)}")
         if finished:
-            with contextlib.suppress(OSError):  # of a process that was killed right after its last word
+            with contextlib.suppress(OSError):  # left by a process that was killed just before it ended
                 self.lock.unlink()
             return RunStatus.FINISHED
         if not options.resume:
@@ -99,7 +99,7 @@ class RunDirectory:
         return RunStatus.UNFINISHED
 
     def _differences(self, options: RunOptions) -> list[str]:
-        """Fields in which the saved configuration and `options` differ: "seed is 1, was 0"."""
+        """List the fields in which the saved configuration and `options` differ: "seed is 1, was 0"."""
         try:
             saved = tomllib.loads(read_small(self.configuration))
         except (OSError, ValueError, RecursionError) as error:
@@ -117,22 +117,22 @@ def _shown(value: Any) -> str:
 
 
 def plain_values(options: Any, *, without: set[str]) -> dict[str, Any]:
-    """The fields of a dataclass as JSON knows them, tuples as lists: equal after having been written and read."""
+    """Return a dataclass's fields as JSON values, tuples as lists: equal after they are written and read back."""
     fields = json.loads(json.dumps(dataclasses.asdict(options)))
     return {name: value for name, value in fields.items() if name not in without}
 
 
 def as_toml(fields: Mapping[str, Any], comment: str) -> str:
-    """Plain values as a TOML file; those that are None are left out, since TOML has no word for it."""
+    """Format plain values as a TOML file; a None is left out, since TOML has no such value."""
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items() if value is not None]
     return "\n".join([f"# {comment}", *lines]) + "\n"
 
 
 @contextlib.contextmanager
 def gone_on_bad_input(directory: Path, *, when: bool) -> Iterator[None]:
-    """Takes away what was made of `directory` and its parents when the block ends in an InputError.
+    """If the block ends in an InputError, remove what it created of `directory` and its parents.
 
-    Not where another process is at work there, that began at the same time.
+    They stay if another process, started at the same time, is working there.
     """
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
@@ -140,10 +140,10 @@ def gone_on_bad_input(directory: Path, *, when: bool) -> Iterator[None]:
     except Held:
         raise
     except InputError as error:
-        traceback.clear_frames(error.__traceback__)  # what they hold open or mapped, Windows would not remove
+        traceback.clear_frames(error.__traceback__)  # Windows would not remove files that they hold open or mapped
         if when and missing:
             shutil.rmtree(missing[-1], ignore_errors=True)
-        elif when:  # it was there and empty
+        elif when:  # it existed and was empty
             for path in directory.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise

@@ -1,4 +1,4 @@
-"""A training under way as named tensors, and back: its weights and the state of its optimizers; and where it begins."""
+"""A run's weights and optimizer state as named tensors, to save and restore; and the model that a run starts with."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,40 +12,39 @@ from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 from minibert.training.optimizer import load_optimizer_tensors, named_optimizer_tensors
 
-WEIGHTS = "model/"  # before the names of weights; those of the optimizers' tensors begin otherwise
+WEIGHTS = "model/"  # prefix of the weights' names; optimizer tensors have another one
 
 
 class StartingModel:
-    """The directory that a run begins with: loaded before its data is read, to be refused where it is damaged, and its
-    model let go once it is taken."""
+    """The model directory that a run starts with: loaded before the data, to refuse a damaged one early."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self._loaded: tuple[Model, Tokenizer] | None = None
 
     def load(self) -> tuple[Model, Tokenizer]:
-        """Once, until the model is taken. Raises InputError: as `checkpoint.load`."""
+        """Load the directory, once until the model is taken. Raises InputError as `checkpoint.load` does."""
         self._loaded = self._loaded or checkpoint.load(self.directory)
         return self._loaded
 
     def take(self) -> Model:
-        """The model; loaded anew where it was taken before, for a run from another seed."""
+        """Return and release the model; if it was already taken, load it again, for a run with another seed."""
         (model, _), self._loaded = self.load(), None
         return model
 
 
 class TakenOver(NamedTuple):
-    """Where the model to train and the one that it begins with differ: names of parameters, sorted."""
+    """The parameters in which the model to train and the one that it starts from differ: sorted names."""
 
-    fresh: list[str]  # of the model to train alone
-    left: list[str]  # of the other alone
+    fresh: list[str]  # only in the model to train
+    left: list[str]  # only in the model that it starts from
 
 
 @torch.no_grad()
 def take_over(source: Model, target: nn.Module, *, without_head: bool = False) -> TakenOver:
-    """Takes over every parameter that both have; a bare encoder fills the target's encoder.
+    """Copy every parameter that both models have into `target`; a bare encoder fills the target's encoder.
 
-    without_head: encoder and pooler alone.
+    without_head: copy only encoder and pooler.
     """
     known = checkpoint.weights_of(source)
     if source is source.encoder:
@@ -59,20 +58,20 @@ def take_over(source: Model, target: nn.Module, *, without_head: bool = False) -
 
 
 def snapshot(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """What training changes: trainable parameters, a tied one once, and optimizer state; live tensors, not copies."""
+    """Return what training changes: trainable parameters (tied ones once) and optimizer state, live, not copied."""
     weights = {f"{WEIGHTS}{name}": tensor for name, tensor in trained(model).items()}
     return weights | named_optimizer_tensors(model, optimizers)
 
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that training changes, by name."""
+    """Return the weights that training changes, by name."""
     return {name: weight.detach().contiguous() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def restore(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `snapshot` took.
+    """Restore what `snapshot` returned.
 
-    Raises InputError: optimizer state that does not fit.
+    Raises InputError if the optimizer state does not fit.
     """
     put_back(model, {name.removeprefix(WEIGHTS): t for name, t in tensors.items() if name.startswith(WEIGHTS)})
     load_optimizer_tensors(model, optimizers, tensors)
@@ -80,16 +79,16 @@ def restore(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tenso
 
 @torch.no_grad()
 def put_back(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Puts back what `trained` gave."""
+    """Restore what `trained` returned."""
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             parameter.copy_(weights[name])
 
 
 def check_finite(model: nn.Module, *, step: int, last_good: str) -> None:
-    """That no parameter holds an infinity or NaN: such a state is not worth keeping.
+    """Check that no parameter holds an infinity or NaN: such a state is not worth saving.
 
-    Raises RunStopped: one does; the message names it, the step, and the state that is kept, `last_good`.
+    Raises RunStopped if one does, naming the parameter, the step, and the state that is kept, `last_good`.
     """
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():

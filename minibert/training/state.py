@@ -1,12 +1,12 @@
-"""Resumable state: numbered directories below `state/`, each whole or not there at all, checked when they are read.
+"""Resumable state: numbered directories under `state/`, each whole or absent, which are checked when they are read.
 
     state/step-00000200/tensors.safetensors     every tensor that resuming needs
-    state/step-00000200/state.json              the facts beside them, and the sha256 and size of the tensors file
-    state/.step-00000300.partial/               being written; after a kill, rubbish that the next save removes
-    state/.step-00000200.replaced/              what its successor is replacing; counts if that never came
+    state/step-00000200/state.json              the other facts, and the sha256 and size of the tensors file
+    state/.step-00000300.partial/               being written; after a kill, the next save removes it
+    state/.step-00000200.replaced/              being replaced by a newer save; it still counts if that never completes
 
-Files are written aside, brought to the disk and renamed, in this order, so that a power cut leaves the old state or the
-new one. Reading changes nothing, so that several processes may read at once; only one of them may save.
+Files are written aside, flushed to disk and renamed, in this order, so that a power cut leaves either the old state or
+the new one. Reading changes nothing, so several processes may read at once; only one of them may save.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ KEPT = 2  # states
 
 @dataclass(frozen=True)
 class State:
-    """What `save_state` was given, read back; the tensors lie on the CPU."""
+    """What was passed to `save_state`, read back; the tensors are on the CPU."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -46,13 +46,12 @@ class Damaged(Exception):
 
 
 def save_state(directory: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
-    """Save the state after `step` steps below `directory` and return its path; then remove all but `KEPT` states.
+    """Save the state after `step` steps under `directory` and return its path; then remove all but `KEPT` states.
 
-    `facts` is anything that JSON can hold; no two of `tensors` may share memory. With safetensors 0.8, tensors on the
-    CPU are written from where they lie; earlier ones copy them first.
+    `facts` is anything that JSON can hold; no two of `tensors` may share memory. safetensors 0.8 writes tensors on the
+    CPU directly; earlier versions copy them first.
 
-    Raises RunStopped, naming the reason and the last good state, where the disk does not take it; the states that were
-    there before are then as they were.
+    Raises RunStopped, naming the reason and the last good state, if writing fails; earlier states are unchanged.
     """
     final = directory / f"step-{step:08d}"
     partial = directory / f".{final.name}.partial"
@@ -76,12 +75,12 @@ def save_state(directory: Path, step: int, tensors: Mapping[str, Tensor], facts:
 
 
 def load_newest_state(directory: Path, report: Callable[[str], None]) -> State | None:
-    """The newest whole state below `directory`, or None where there is none at all.
+    """Load the newest whole state under `directory`; return None if there are no states.
 
-    A damaged one is told to `report`, with path and reason, and the one before it is tried.
+    A damaged state is passed to `report`, with path and reason, and the one before it is tried.
 
-    Raises InputError where there are states but none is whole: training must not start again at step 0 unnoticed, and
-    what is asked for, to go on from this directory, cannot be done.
+    Raises InputError if there are states but all are damaged: the run can't be resumed, and training must not start
+    again at step 0 unnoticed.
     """
     states = _states(directory)
     for step in sorted(states, reverse=True):
@@ -95,10 +94,10 @@ def load_newest_state(directory: Path, report: Callable[[str], None]) -> State |
 
 
 def _states(directory: Path) -> dict[int, Path]:
-    """Step -> path of every state that was once whole."""
+    """Return step -> path of every state that was once whole."""
     found: dict[int, Path] = {}
     if directory.is_dir():
-        # Sorted, the names with a dot come first: a state that took its place again wins over the one it replaced.
+        # Names with a dot sort first, so a complete state wins over the one that it replaced.
         for path in sorted(directory.iterdir()):
             name = re.fullmatch(r"step-(\d+)|\.step-(\d+)\.replaced", path.name)
             if name:
@@ -108,7 +107,7 @@ def _states(directory: Path) -> dict[int, Path]:
 
 def _write(partial: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     tensors_path = partial / TENSORS
-    # On a full disk this raises an error that names it (tried with safetensors 0.5 to 0.8).
+    # On a full disk this raises an error that says so (tested with safetensors 0.5 to 0.8).
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tensors_path)
     to_disk(tensors_path)
     record = {
@@ -121,13 +120,13 @@ def _write(partial: Path, step: int, tensors: Mapping[str, Tensor], facts: Mappi
     record["record_sha256"] = _record_sha256(record)
     record_path = partial / RECORD
     record_path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
-    tensors_path.chmod(record_path.stat().st_mode)  # safetensors makes its files readable to their owner alone
+    tensors_path.chmod(record_path.stat().st_mode)  # safetensors makes its files readable only by their owner
     to_disk(record_path)
     to_disk(partial)
 
 
 def _read(path: Path, step: int) -> State:
-    """Raises Damaged, with the reason, where anything is missing or is not what was written."""
+    """Read and check a state. Raises Damaged, with the reason, if anything is missing or not as it was written."""
     try:
         record = _read_record(path)
         if record["step"] != step:
@@ -139,18 +138,18 @@ def _read(path: Path, step: int) -> State:
         raise Damaged(f"{error.filename}: {error.strerror}") from error
     except SafetensorError as error:
         raise Damaged(f"{TENSORS}: {error}") from error
-    except InputError as error:  # no file, or one of another size than a state has
+    except InputError as error:  # not a file, or too large for a state
         raise Damaged(str(error)) from error
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """state.json, whole in itself, beside a tensors file of the size that it names. Raises Damaged or OSError."""
+    """Read state.json. Raises Damaged if it isn't whole or the size of the tensors file is wrong, and OSError."""
     try:
         record = json.loads(read_small(path / RECORD))
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{RECORD} is not JSON") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise Damaged(f"{RECORD} is no record of format {FORMAT}")
+        raise Damaged(f"{RECORD} is not a record of format {FORMAT}")
     if record.pop("record_sha256", None) != _record_sha256(record):
         raise Damaged(f"{RECORD} was changed after it was written")
     size = (path / TENSORS).stat().st_size
@@ -160,7 +159,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _is_plausible(path: Path) -> bool:
-    """Whether a state looks whole without its tensors being read."""
+    """Return whether a state looks whole, without reading its tensors."""
     try:
         _read_record(path)
     except (Damaged, InputError, OSError):
@@ -169,9 +168,9 @@ def _is_plausible(path: Path) -> bool:
 
 
 def tidy(directory: Path) -> None:
-    """Remove what interrupted saves left, and put back a state that lost its place to a successor that never came.
+    """Remove what interrupted saves left behind, and put back a state whose replacement never completed.
 
-    For the process that saves, at a time when no other reads.
+    To be called by the process that saves, while no other process reads.
     """
     for rest in directory.glob(".step-*.partial"):
         shutil.rmtree(rest)
@@ -184,7 +183,7 @@ def tidy(directory: Path) -> None:
 
 
 def _remove_old(directory: Path, step: int) -> None:
-    """Keep the newest `KEPT` whole states up to `step`. A resume that went back to it has passed later ones over."""
+    """Keep the newest `KEPT` whole states up to `step`; a resume from an earlier state has made later ones obsolete."""
     states = _states(directory)
     whole = [known for known in sorted(states) if known <= step and _is_plausible(states[known])]
     for known, path in states.items():

@@ -43,7 +43,7 @@ def test_a_damaged_log_any_name_and_what_a_kill_left_cost_nothing(
     capsys.readouterr()
     assert run_here(monkeypatch, *args, "--resume") == 0
     out = capsys.readouterr().out
-    assert f"{run / 'metrics.jsonl'}, line 10: damaged, skipped: no JSON\n" in out and "not drawn" not in out
+    assert f"{run / 'metrics.jsonl'}, line 10: damaged, skipped: not JSON\n" in out and "not drawn" not in out
     for name in ("curves.png", "confusion.png"):
         assert (run / name).read_bytes()[:4] == b"\x89PNG"
     assert list(run.glob(".*.partial")) == [] and summary(run)["steps"] == 18

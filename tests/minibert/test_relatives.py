@@ -275,7 +275,7 @@ def test_a_broken_tokenizer_json(tmp_path: Path, kind: Kind, keys: tuple[str, ..
         ("bpe", {"trim_offsets": False}, "tokenizer.json, trim_offsets: expected true, found False"),
         ("unigram", {"add_prefix_space": False}, "tokenizer.json, add_prefix_space: expected true, found False"),
         ("unigram", {"keep_accents": 1}, "tokenizer_config.json, keep_accents: expected true or false, found 1"),
-        ("unigram", {"bos_token": "<s>"}, "tokenizer_config.json, bos_token: expected none beside the five <pad> <unk> [CLS] [SEP] [MASK], found '<s>'"),  # noqa: E501
+        ("unigram", {"bos_token": "<s>"}, "tokenizer_config.json, bos_token: expected only the five <pad> <unk> [CLS] [SEP] [MASK], found '<s>'"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_a_config_that_contradicts(tmp_path: Path, kind: Kind, config: dict[str, Any], message: str) -> None:
@@ -291,7 +291,7 @@ def test_broken_merges(tmp_path: Path) -> None:
     assert refusal(lambda: Tokenizer.load(tmp_path)).startswith(f"{merges}: no such file")
     merges.write_text("#version: 0.2\na b c\n")
     found = refusal(lambda: Tokenizer.load(tmp_path))
-    assert found == f"{merges}, line 2: expected two pieces and a space between, found 'a b c'"
+    assert found == f"{merges}, line 2: expected two pieces separated by a space, found 'a b c'"
     merges.write_text("#version: 0.2\na b\n")
     assert refusal(lambda: Tokenizer.load(tmp_path)) == f"{merges}: merge 'a b': 'ab' is not in the vocabulary"
     del vocabulary["a"]

@@ -83,7 +83,7 @@ def test_a_comma_behind_a_digit_is_a_piece_of_its_own(tmp_path: Path) -> None:
         (scored(*SPECIAL)[:-1], "expected a SentencePiece model"),
         (scored(*SPECIAL) + b"\x0a\x00", "expected a SentencePiece model"),  # a piece without a text
         (scored(*SPECIAL) + b"\x0a\x04\x0a\x02\xff\xfe", "expected a SentencePiece model"),  # one that is not UTF-8
-        (scored(*SPECIAL, ("<0x00>", 0.0, 6)), "piece '<0x00>' is of the type 6, which ALBERT does not have"),
+        (scored(*SPECIAL, ("<0x00>", 0.0, 6)), "piece '<0x00>' has type 6, which ALBERT does not use"),
         (scored(*SPECIAL) + b"\x12\x02\x18\x02", "expected a unigram model, found SentencePiece's model type 2"),
         (scored(*SPECIAL, ("a", -1.0, 1), ("a", -1.0, 1)), "expected every piece once"),
         (scored(*SPECIAL, ("a", math.nan, 1)), "piece 'a': expected a finite score, found nan"),
@@ -150,7 +150,7 @@ def test_without_the_libraries_the_extra_is_named(tmp_path: Path, monkeypatch: p
         with monkeypatch.context() as context:
             context.setitem(sys.modules, library, None)
             assert refusal(lambda: Tokenizer.load(path)) == (
-                f"{path}: to read a SentencePiece model needs the extra sentencepiece: "
+                f"{path}: reading a SentencePiece model needs the extra sentencepiece: "
                 "pip install -e '.[sentencepiece]' in minibert's checkout"
             )
             assert Tokenizer.load(tmp_path / "saved").kind == "unigram"  # tokenizer.json needs neither

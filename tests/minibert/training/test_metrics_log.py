@@ -85,14 +85,14 @@ def test_a_value_that_is_not_finite_is_refused(tmp_path: Path) -> None:
 
 
 DAMAGED = {
-    b"nonsense": "no JSON",
-    b'{"step": 2, "a": \xff}': "no JSON",
-    b'{"step": 2, "a": 1}\0': "no JSON",
-    b'{"step": 2, "a": ' + 5000 * b"9" + b"}": "no JSON",
-    100_000 * b"[": "no JSON",
-    b"": "no JSON",
-    b"[1, 2]": "no JSON object",
-    b"null": "no JSON object",
+    b"nonsense": "not JSON",
+    b'{"step": 2, "a": \xff}': "not JSON",
+    b'{"step": 2, "a": 1}\0': "not JSON",
+    b'{"step": 2, "a": ' + 5000 * b"9" + b"}": "not JSON",
+    100_000 * b"[": "not JSON",
+    b"": "not JSON",
+    b"[1, 2]": "not a JSON object",
+    b"null": "not a JSON object",
     b'{"a": 1}': "step is None",
     b'{"step": "2", "a": 1}': "step is '2'",
     b'{"step": true, "a": 1}': "step is True",
@@ -124,7 +124,7 @@ def test_many_damaged_lines_are_told_once(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\n" * 1000 + b'{"step": 1}\n[')
     told: list[str] = []
     assert read_metrics(path, told.append) == [{"step": 1}]
-    assert told == [f"{path}, line 1: damaged, skipped: no JSON (and 999 more)"]
+    assert told == [f"{path}, line 1: damaged, skipped: not JSON (and 999 more)"]
 
 
 def test_what_is_damaged_is_told_when_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

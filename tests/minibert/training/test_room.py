@@ -202,6 +202,6 @@ def test_another_error_stays_what_it_is(error: Exception) -> None:
 def test_what_is_kept_of_a_training_is_said() -> None:
     message = str(out_of_memory(MemoryError(), step=12, last_good="run/state/step-00000010"))
     assert message == (
-        "step 13: out of memory; last good state: run/state/step-00000010; continue with --resume where more memory is "
-        "free, or begin anew with a smaller --batch-size or a larger --accumulate"
+        "step 13: out of memory; last good state: run/state/step-00000010; continue with --resume when more memory is "
+        "free, or start over with a smaller --batch-size or a larger --accumulate"
     )

@@ -84,7 +84,7 @@ DAMAGES = {
     "no record": ("state.json", Path.unlink, "No such file"),
     "half a record": ("state.json", lambda path: os.truncate(path, 50), "state.json is not JSON"),
     "another fact": ("state.json", change_the_facts, "state.json was changed"),
-    "another format": ("state.json", lambda path: path.write_text('{"format": 0}'), "is no record of format 1"),
+    "another format": ("state.json", lambda path: path.write_text('{"format": 0}'), "is not a record of format 1"),
 }
 
 
