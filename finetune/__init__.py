@@ -1,10 +1,10 @@
-"""Fine-tuning, and fine-tuned models at work.
+"""Fine-tuning, and using fine-tuned models.
 
     import finetune
     finetune.predict("runs/reviews", ["A fine place.", "Never again."])   # [{"text": ..., "label": ..., ...}, ...]
     finetune.evaluate("runs/reviews", "test.csv")["metrics"]   # {"accuracy": ..., ...}
 
-Training is a command, `python -m finetune TASK`. torch is imported by the first of these that is used.
+Training is a command, `python -m finetune TASK`. torch is imported the first time that one of these is used.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""python -m finetune: train a model for a task of the paper, `evaluate` it, let it `predict`."""
+"""python -m finetune: train a model for a task of the paper, `evaluate` it, `predict` with it."""
 
 from minibert.console import cli
 
@@ -13,12 +13,12 @@ COMMANDS = {
 
 
 def command() -> None:
-    """Runs one of `COMMANDS`."""
+    """Run one of `COMMANDS`."""
     cli.dispatch("python -m finetune", cli.commands_in("finetune.commands:{}", COMMANDS))
 
 
 def main() -> None:
-    """The console script `minibert-finetune`."""
+    """Run the console script `minibert-finetune`."""
     cli.run(command)
 
 

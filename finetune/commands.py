@@ -24,7 +24,7 @@ multiple_choice = partial(_train, "multiple-choice")
 
 
 def evaluate(args: Sequence[str]) -> None:
-    """Gives a model's figures on a file, or those of answers that stand in another."""
+    """Score a model on a labelled file, or score the answers in a predictions file."""
     from finetune.inference_options import EvaluateOptions, parse_score, parse_use
 
     if "--predictions" in given_options(args):
@@ -40,7 +40,7 @@ def evaluate(args: Sequence[str]) -> None:
 
 
 def predict(args: Sequence[str]) -> None:
-    """Gives a model's answers."""
+    """Write a model's answers."""
     from finetune.inference_options import PredictOptions, parse_use
 
     options = parse_use(PredictOptions, "predict", args)

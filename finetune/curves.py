@@ -1,4 +1,4 @@
-"""curves.png: what happened in a fine-tuning run, at a glance."""
+"""curves.png: a fine-tuning run at a glance."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +9,7 @@ from minibert.training.metrics_log import read_metrics
 
 
 def draw_run(path: Path, metrics: Path, metric: str, report: Callable[[str], None]) -> None:
-    """Training loss, the figures on dev, learning rate, throughput. What is damaged in the log is told to `report`."""
+    """Draw training loss, dev figures, learning rate and throughput. Damaged log lines go to `report`."""
     entries = read_metrics(metrics, report)
     line = partial(Line.logged, entries)
     names = dict.fromkeys([f"dev_{metric}", *(name for entry in entries for name in entry if name.startswith("dev_"))])

@@ -1,4 +1,4 @@
-"""The end of a fine-tuning run: the best epoch's model as a plain model directory, its pictures, and its figures."""
+"""The end of a fine-tuning run: the best epoch's model as a plain model directory, with its pictures and figures."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +18,9 @@ from minibert.training.drawing import draw_or_say
 
 
 def write_model(run: FinetuneDirectory, model: TaskModel, task: Task[Any, Any], *, write: bool) -> None:
-    """Makes `model` a plain one, whose adapters and narrowed embeddings were still apart, and writes its directory.
+    """Merge adapters and narrowed embeddings back into `model`, and write its model directory.
 
-    model: with the best epoch's weights; write: in the process that writes files.
+    model: has the best epoch's weights; write: True in the process that writes files.
     """
     merge_adapters(model)
     widen(model)
@@ -38,9 +38,9 @@ def write_figures(
     doubts: Sequence[str],
     say: Callable[[str], None],
 ) -> None:
-    """Draws the pictures, writes the summary at last, and says what is in it, and what to doubt of it.
+    """Draw the pictures, write the summary, and print the figures and any doubts about them.
 
-    examples, predictions: dev's.
+    examples, predictions: those of dev.
     """
     figures = task.figures(examples, predictions)
     content = json.dumps(summary | {"by_class": [figure._asdict() for figure in figures]}, indent=2) + "\n"
@@ -55,7 +55,7 @@ def write_figures(
 
 
 def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
-    """The figures for people."""
+    """Yield the summary's figures as lines of text."""
     for name, value in summary.items():
         if isinstance(value, dict):
             yield from (f"{name.removesuffix('metrics') + key:20} {figure:,.4f}" for key, figure in value.items())

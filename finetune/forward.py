@@ -1,4 +1,4 @@
-"""Asking a model: the outputs to any number of features, and the encoder's states where those are all that is asked."""
+"""Running a model: its outputs for any number of features, or only the encoder's hidden states."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,24 +20,24 @@ SEQUENCES_AT_ONCE = 64
 
 
 def logits_of(model: TaskModel, batch: TaskBatch, precision: Precision) -> Logits:
-    """What the model answers to a batch: the encoder in the format that is fast, its head in that of the parameters.
-    Where the encoder's states are known, the head alone.
+    """Return the logits of a batch. The encoder runs in the fast number format, the head in that of the parameters;
+    only the head runs if the batch has the encoder's hidden states already.
 
-    A head is small, and its answers are compared: in bfloat16, which rounds the third digit, many would be equal.
+    The head is small, and its logits are compared: in bfloat16, which rounds the third digit, many would be equal.
     """
     hidden = states_of(model, batch, precision) if batch.hidden is None else batch.hidden
     return model.head(hidden.to(precision.parameter_dtype))
 
 
 def states_of(model: TaskModel, batch: TaskBatch, precision: Precision) -> Tensor:
-    """(S, 1 or T, H): the encoder's output, of the first token where the head looks at no other."""
+    """Return the encoder's hidden states (S, 1 or T, H): only the first token's if the head reads no other."""
     with precision.autocast():
         return model.states(batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask)
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how is computed, and who takes part."""
+    """The device, the number format and the processes that a model runs on."""
 
     device: torch.device
     precision: Precision
@@ -45,17 +45,17 @@ class Runtime:
 
 
 def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
-    """Numbers of features, of some sequences together, from the longest on: like lengths stand together, and where
-    memory does not suffice that is known at once."""
+    """Yield the indices of features in groups of similar length, the longest first, so that too little memory shows at
+    once. A group has about `SEQUENCES_AT_ONCE` sequences."""
     order = np.argsort([-feature.length for feature in features], kind="stable")
     sequences = np.array([len(features[number].sequences) for number in order], np.intp)
-    group = (np.cumsum(sequences) - sequences) // SEQUENCES_AT_ONCE  # by how many sequences stand before
+    group = (np.cumsum(sequences) - sequences) // SEQUENCES_AT_ONCE  # by the number of sequences before it
     for one in np.unique(group):
         yield order[group == one]
 
 
 def outputs_of(model: TaskModel, task: Task, features: Sequence[Feature], runtime: Runtime) -> list[Any]:
-    """The model's output to each feature, in evaluation mode."""
+    """Return the model's output for each feature, in evaluation mode."""
     was_training = model.training
     model.eval()
     outputs: list[Any] = [None] * len(features)
@@ -76,7 +76,7 @@ def predictions_of(
     features: Sequence[Feature],
     runtime: Runtime,
 ) -> list[Prediction]:
-    """The prediction for each example. Every process asks for its share of them, and all get all."""
+    """Return the prediction for each example. Every process computes a share of them and receives all."""
     processes = runtime.processes
     mine = range(processes.rank, len(examples), processes.world_size)
     place = {number: index for index, number in enumerate(mine)}
@@ -86,9 +86,9 @@ def predictions_of(
 
 
 def with_states(model: TaskModel, task: Task, features: Sequence[Feature], runtime: Runtime) -> list[Feature]:
-    """The features with the encoder's states: of the first token, or of all where the head looks at all.
+    """Return the features with the encoder's hidden states: of the first token, or of all if the head reads all.
 
-    They are kept in the format that the matrix products have.
+    They are kept in the number format of the matrix products.
     """
     model.encoder.eval()
     found: list[Feature] = list(features)

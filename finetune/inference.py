@@ -1,4 +1,4 @@
-"""A fine-tuned model at work: `evaluate` gives its figures on a file, `predict` its answers."""
+"""Using a fine-tuned model: `evaluate` returns its figures on a file, `predict` its answers."""
 
 import dataclasses
 import json
@@ -32,10 +32,10 @@ from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.processes import Processes
 
-EXAMPLES_AT_ONCE = 1024  # of what is predicted: memory stays bounded, and there are enough to sort by length
+EXAMPLES_AT_ONCE = 1024  # predicted together: bounded memory, yet enough to sort by length
 
 
-Loaded = tuple[Model, Tokenizer]  # as `minibert.load` gives it
+Loaded = tuple[Model, Tokenizer]  # as `minibert.load` returns it
 
 
 def predict(
@@ -46,19 +46,19 @@ def predict(
     dtype: str = "auto",
     **data_options: Any,
 ) -> list[dict[str, Any]]:
-    """The model's answers to rows, in their order: what `python -m finetune predict` writes as JSON lines.
+    """Return the model's answers to rows, in their order: what `python -m finetune predict` writes as JSON lines.
 
-    model: a fine-tuned model's directory, or (model, tokenizer), which stays where it is.
-    rows: what the command reads from a .jsonl file, as mappings, or for short
+    model: a fine-tuned model's directory, or (model, tokenizer), which stays on its device.
+    rows: mappings as the command reads them from a .jsonl file, or in short
         text-classification    texts, or pairs (text, second text) where the model was trained on pairs
         token-classification   texts
         question-answering     pairs (question, context)
         multiple-choice        pairs (question, choices)
-    device: for a directory: "auto" (None), "cpu", "cuda" or a `torch.device`. dtype: of matrix products, as the
-    command's. data_options: options of the command that say how texts are read, such as max_length=64, in place of
-    those that the model was trained with. Of a row that is none (from 1) the answer says why, as `error`.
+    device: for a directory: "auto" (None), "cpu", "cuda" or a `torch.device`. dtype: of matrix products, as in the
+    command. data_options: options of the command that say how texts are read, such as max_length=64, in place of
+    those that the model was trained with. A row that cannot be used (rows count from 1) is answered with an `error`.
 
-    Raises InputError: no model of a task, not one row that can be answered, an option that is impossible or unfit.
+    Raises InputError if the model has no task head, no row can be answered, or an option is impossible or unsuitable.
     """
     found, task, runtime = _at_work(model, device, dtype, data_options)
     tally = Tally("skip", "rows")
@@ -75,17 +75,17 @@ def evaluate(
     on_bad_row: OnBadRow = "stop",
     **data_options: Any,
 ) -> dict[str, Any]:
-    """The model's figures on a labelled file: what `python -m finetune evaluate --json` writes.
+    """Return the model's figures on a labelled file: what `python -m finetune evaluate --json` writes.
 
-    on_bad_row: as the command's. The other arguments are those of `predict`.
+    on_bad_row: as in the command. The other arguments are those of `predict`.
 
-    Raises InputError: as `predict`; the file is no labelled data for the task.
+    Raises InputError as `predict` does, and if the file is not labelled data for the task.
     """
     if on_bad_row not in get_args(OnBadRow):
         raise InputError(f"on_bad_row: {on_bad_row!r} is not one of {', '.join(get_args(OnBadRow))}")
     found, task, runtime = _at_work(model, device, dtype, data_options)
     tally = Tally(on_bad_row, str(data))
-    task.metric(None)  # has what computes the metrics imported
+    task.metric(None)  # imports what computes the metrics
     read = tally.whole(read_examples(tally.place, task.data_options, tally))
     examples, note = task.checked(read, training=False)
     examples = task.fitting(examples, tally)
@@ -106,7 +106,7 @@ def evaluate(
 def _at_work(
     source: str | Path | Loaded, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
 ) -> tuple[TaskModel, Task[Any, Any], Runtime]:
-    """The model of a directory on its device, or one that is loaded as it is; and its task, with changed options."""
+    """Return the model (loaded from a directory, or as given), its task with the changed options, and its runtime."""
     if isinstance(source, tuple):
         if device is not None:
             raise InputError(f"device {device!r}: a model that is loaded computes where it is")
@@ -137,7 +137,7 @@ def _at_work(
 
 
 def evaluate_command(options: EvaluateOptions) -> None:
-    """Prints the figures, and writes them where asked to. Raises InputError: as `evaluate`; they cannot be written."""
+    """Print the figures, and write them if asked to. Raises InputError as `evaluate` does, or if writing fails."""
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.directory))
     figures = evaluate(
@@ -148,10 +148,10 @@ def evaluate_command(options: EvaluateOptions) -> None:
 
 
 def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
-    """Prints figures, and writes them where asked to."""
+    """Print figures, and write them if asked to."""
     if json_path is not None:
         writing.write_whole_text(Path(json_path), json.dumps(result, indent=2) + "\n")
-    tell = print if json_path is None else terminal.say  # what a file has need not be seen as well
+    tell = print if json_path is None else terminal.say  # nobody needs to see what a file has
     if result["by_class"]:
         tell(figures_table([ClassFigures(**figures) for figures in result["by_class"]]) + "\n")
     for name, value in result["metrics"].items():
@@ -162,9 +162,9 @@ def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
 
 
 def predict_command(options: PredictOptions) -> None:
-    """Writes an answer for each row, in their order, as they come; to a bad one it is why it is bad.
+    """Write an answer for each row, in their order, as they are computed; for a bad row, the reason why it is bad.
 
-    Raises InputError: as `predict`, and no output file is left then; the answers cannot be written.
+    Raises InputError as `predict` does, and if the answers cannot be written; no output file is left then.
     """
     if options.output != STANDARD_INPUT:
         writing.check_writable(Path(options.output), reads=(options.input, options.directory))
@@ -178,7 +178,7 @@ def predict_command(options: PredictOptions) -> None:
     if options.output == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
         for line in lines:
-            print(line, end="", flush=True)  # whoever reads it line by line shall not wait
+            print(line, end="", flush=True)  # so that a reader of single lines does not wait
         return
 
     def write(path: Path) -> None:
@@ -197,11 +197,11 @@ def answers(
     *,
     progress: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """What is predicted for each example, some of which are in memory at a time; of bad rows, {"error": why}.
+    """Yield the answer to each example, with only some of them in memory at a time; {"error": why} for a bad row.
 
-    tally: of the examples, which skips bad rows.
+    tally: that of the examples; it skips bad rows.
 
-    Raises InputError: as the examples; every row is bad.
+    Raises InputError as the examples do, and if every row is bad.
     """
     full = answered = unanswered = 0
     first: list[str] = []  # of the reasons
@@ -213,7 +213,7 @@ def answers(
             features = task.features(asked, labelled=False)
             full += count_full(features, task.data_options.max_length)
             predictions = iter(task.predictions(asked, features, outputs_of(model, task, features, runtime)))
-            if asked:  # else it may be that none can be answered, which is all that is said then
+            if asked:  # otherwise all may be bad, and then only that is said
                 note_all(tally.told)
                 tally.told = []
             for one, reason in zip(some, reasons, strict=True):
@@ -231,19 +231,19 @@ def answers(
 
 
 def note_cut(task: Task[Any, Any], full: int) -> None:
-    """Says on standard error where texts were cut; windows cut nothing."""
+    """Say on standard error how many texts were cut; windows cut nothing."""
     if full and not task.windowed:
         note_all([cut_note(full, task.data_options.max_length)])
 
 
 def note_all(notes: Iterable[str]) -> None:
-    """Says something on standard error."""
+    """Print notes on standard error."""
     for note in notes:
         print(f"note     {note}", file=sys.stderr)
 
 
 def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
-    """`size` items at a time, at the end fewer."""
+    """Yield `size` items at a time; the last batch may have fewer."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""The options of `evaluate` and `predict`: the model, the files, and how they are read, by default as it says."""
+"""The options of `evaluate` and `predict`: the model, the files, and how to read them; by default as in training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Or score answers of any system: SQuAD's JSON of ids and answers, or else a class
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl
   echo "A fine place." | python -m finetune predict runs/reviews --input - --output -""",
 }
-# Command -> options of reading that it has no use for, and why.
+# Command -> reading options that it does not use, and why.
 NO_USE = {
     "evaluate": {"--n-best": "figures are of the best answer", "--layout": "only columns and .jsonl have tags"},
     "predict": dict.fromkeys(
@@ -43,7 +43,7 @@ LATER = "Files are read as in training; put the model's directory before --help 
 
 @dataclass(frozen=True, kw_only=True)
 class UseOptions:
-    """What both have in common."""
+    """The options that both commands share."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a fine-tuned model's directory; it comes first"""
@@ -57,7 +57,7 @@ class UseOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(UseOptions):
-    """Figures of a model on labelled data."""
+    """The options of `evaluate`: a model's figures on labelled data."""
 
     data: str
     """the labelled file"""
@@ -69,7 +69,7 @@ class EvaluateOptions(UseOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(UseOptions):
-    """A model's answers to a file."""
+    """The options of `predict`: a model's answers to a file."""
 
     input: str
     """the file, with or without labels, or one text per line; -: standard input, lines of text or JSON objects, or with --delimiter rows of a table"""  # noqa: E501
@@ -79,7 +79,7 @@ class PredictOptions(UseOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOptions:
-    """Figures of answers that were given already."""
+    """The options of `evaluate --predictions`: the figures of answers that already exist."""
 
     predictions: str
     """the answers: SQuAD's JSON, {"id": "answer"}; otherwise one per line, in the order of the data: the class (several separated by commas), the number, the index of the choice, or the tag of each word"""  # noqa: E501
@@ -93,7 +93,7 @@ class ScoreOptions:
     """also write the figures to this file"""
 
 
-# What the name of a labelled file says of its task; any other is of tags.
+# The task that the suffix of a labelled file implies; any other suffix implies tags.
 TASK_OF_SUFFIX = {".json": "question-answering", **dict.fromkeys((".csv", ".tsv", ".jsonl"), "text-classification")}
 
 Options = TypeVar("Options", EvaluateOptions, PredictOptions)
@@ -101,13 +101,13 @@ Options = TypeVar("Options", EvaluateOptions, PredictOptions)
 
 @dataclass(frozen=True)
 class UnknownDataOptions:
-    """Those of a model that is not named yet."""
+    """A stand-in for the data options of a model that is not named yet."""
 
 
 def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options:
-    """The options; files are read as the model says, unless the command line does.
+    """Return the options; files are read as in the model's training, unless the command line says otherwise.
 
-    Raises InputError: an unknown or impossible option, or no model directory of a task.
+    Raises InputError if an option is unknown or impossible, or the directory is not a fine-tuned model's.
     """
     prog = f"python -m finetune {command}"
     if not args or args[0].startswith("-"):
@@ -127,16 +127,16 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options
 
 
 def parse_score(args: Sequence[str]) -> ScoreOptions:
-    """The options of `evaluate --predictions`.
+    """Return the options of `evaluate --predictions`.
 
-    Raises InputError: an unknown or impossible option; a model's directory, which has no part in it.
+    Raises InputError if an option is unknown or impossible, or a model's directory is given too.
     """
     prog = "python -m finetune evaluate"
     if not args[0].startswith("-"):
         raise InputError(f"{args[0]}: a model answers itself, expected its directory or --predictions, not both")
     given = cli.given_options(args)
     task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
-    kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # any other is the parser's to refuse
+    kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # the parser refuses any other
     defaults = {"data_options": kind()}
     options = cli.parse(ScoreOptions, args, prog=prog, description=DESCRIPTIONS["evaluate"], defaults=defaults)
     _check(options.data_options, args, "evaluate --predictions", options.data)

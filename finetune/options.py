@@ -38,14 +38,14 @@ GROUPS = {
     "machine_and_chance": "seeds seed device dtype",
 }
 
-# The peak learning rate where none is given. Few parameters that begin at random want larger steps than many that are
-# nearly right.
+# The default peak learning rates. A few parameters that begin at random need larger steps than many that are nearly
+# right.
 LEARNING_RATES = {"full": 5e-5, "lora": 1e-3, "frozen": 1e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """A whole fine-tuning run. Everything that decides the result stands here and is saved as `run.toml`."""
+    """The options of a fine-tuning run. Everything that decides the result is here and is saved as `run.toml`."""
 
     model: str
     """the model directory to start from"""
@@ -121,7 +121,7 @@ class TrainingOptions:
         return LEARNING_RATES[self.method] if self.learning_rate is None else self.learning_rate
 
     def check(self) -> None:
-        """Raises InputError: an option is missing, out of range, or contradicts another; the message names it."""
+        """Raises InputError if an option is missing, out of range, or contradicts another; the message names it."""
         for name in ("model", "train", "out"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is missing (see python -m finetune {self.data_options.task} --help)")
@@ -136,27 +136,27 @@ class TrainingOptions:
             raise InputError("--lora-targets: expected query, key or value, each once")
         self.data_options.check()
         for name, value in {**self.decisive(), "out": self.out}.items():
-            if isinstance(value, str) and LONE_SURROGATE.search(value):  # what Python has for a byte that is no UTF-8
+            if isinstance(value, str) and LONE_SURROGATE.search(value):  # what Python puts for a byte that is not UTF-8
                 raise InputError(f"--{name.replace('_', '-')}: {value!r} is not UTF-8, as what a run says of itself is")
 
     def to_toml(self) -> str:
-        """All options that decide the result."""
+        """Return all options that decide the result, as TOML."""
         return as_toml(self.decisive(), "The resolved configuration of this run.")
 
     def decisive(self) -> dict[str, Any]:
-        """The options that decide the result, as plain values: what a resumed run must agree in."""
+        """Return the options that decide the result, as plain values: a resumed run must have the same."""
         fields = plain_values(self, without=NOT_DECISIVE)
         data_options = fields.pop("data_options")
         return {"task": self.data_options.task, **fields, **data_options}
 
 
-# Where a run lives, and how often it reports; and whether a bad row ends it: one that has gone on had none to skip, or
-# did skip them.
+# Where a run is written, and how often it reports; and whether a bad row ends it: a run that got past reading had no
+# bad rows, or skipped them.
 NOT_DECISIVE = {"out", "resume", "on_bad_row", "save_every", "save_seconds", "log_every", "device"}
 
 
 def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
-    """The options of a run. Raises InputError: an unknown or impossible option, or one that would change nothing."""
+    """Return the options of a run. Raises InputError if one is unknown or impossible, or would change nothing."""
     options = cli.parse(
         TrainingOptions,
         args or ["--help"],

@@ -1,5 +1,5 @@
-"""A fine-tuning run's directory: as every run's, `confusion.png` where the task has a confusion matrix, and
-`skipped.txt` where bad rows were left out."""
+"""A fine-tuning run's directory: the files of every run, `confusion.png` if the task has a confusion matrix, and
+`skipped.txt` if bad rows were left out."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -8,7 +8,7 @@ from minibert.training import run_directory
 
 
 class FinetuneDirectory(run_directory.RunDirectory):
-    """The places inside one run's directory."""
+    """The paths inside a fine-tuning run's directory."""
 
     kind: ClassVar[str] = "fine-tuning"
 

@@ -1,4 +1,4 @@
-"""Several runs that differ in their seed alone: what they come to together, and the one that is kept."""
+"""Several runs that differ only in their seed: their statistics, and the run that is kept."""
 
 import json
 import math
@@ -16,29 +16,29 @@ from minibert.files import writing
 from minibert.training.metrics_log import read_metrics
 from minibert.training.run_directory import RunDirectory
 
-# Of the run that is kept, beside its model: copied before the summary is written.
+# The files of the kept run, besides its model, that are copied before the summary is written.
 COPIED = ("metrics.jsonl", "curves.png", "confusion.png")
 REMEDY = "; delete {} and --resume, which makes model and figures anew from the state"
 
 
 class Statistics(NamedTuple):
-    """Of one figure over several runs."""
+    """The statistics of one figure over several runs."""
 
     median: float
     mean: float
-    std: float  # of a sample; 0 of a single run
+    std: float  # of a sample; 0 for a single run
 
 
 def statistics_of(values: Sequence[float]) -> Statistics:
-    """Median, mean and standard deviation of one figure or more."""
+    """Return the median, mean and standard deviation of one or more values."""
     std = statistics.stdev(values) if len(values) > 1 else 0.0
     return Statistics(statistics.median(values), statistics.fmean(values), std)
 
 
 def read_summary(place: RunDirectory, metric: str, best_metrics: dict[str, float] | None = None) -> dict[str, Any]:
-    """What a finished run came to. Its model is looked at too: it may be the one that is kept.
+    """Return a finished run's summary. Its model is checked too, as it may be the one that is kept.
 
-    Raises InputError, with what helps: one is damaged, or the figures are not `best_metrics`, those of the run's state.
+    Raises InputError, naming the remedy, if either is damaged or the figures are not the saved state's `best_metrics`.
     """
     try:
         checkpoint.load(place.path)
@@ -55,12 +55,12 @@ def read_summary(place: RunDirectory, metric: str, best_metrics: dict[str, float
 
 
 def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric: str) -> list[str]:
-    """Copies the run whose figure on dev is the lower median to `run`, and writes its summary with the statistics.
+    """Copy the run whose dev figure is the lower median to `run`, and write its summary with the statistics.
 
-    A median, since the best of several is a matter of luck; the lower one, since it must be one of them.
-    Returns lines for the user.
+    A median, since the best of several is a matter of luck; the lower one, since it must be one of the runs.
+    Return lines for the user.
 
-    Raises InputError: a run's summary, or the model that is kept, was damaged since.
+    Raises InputError if a run's summary or the kept model has been damaged.
     """
     summaries = [read_summary(place, metric) for place in places]
     values = [summary["metrics"][metric] for summary in summaries]
@@ -70,10 +70,10 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     for source in filter(Path.is_file, sources):
         writing.write_whole(run.path / source.name, partial(shutil.copyfile, source))
     notes = [f"{path}: is not a file, left out" for path in sources if os.path.lexists(path) and not path.is_file()]
-    if not os.path.lexists(places[kept].metrics):  # of all that is copied, every run has this
+    if not os.path.lexists(places[kept].metrics):  # the only copied file that every run has
         notes.append(f"{places[kept].metrics}: is missing, left out")
     elif places[kept].metrics.is_file():
-        read_metrics(places[kept].metrics, notes.append)  # says what is damaged
+        read_metrics(places[kept].metrics, notes.append)  # reports what is damaged
     over_seeds = {
         part: {
             name: statistics_of([summary[part][name] for summary in summaries])

@@ -1,6 +1,6 @@
-"""What happens before the first step: the data is read and checked, the head put on the model.
+"""What happens before the first step: reading and checking the data, and putting the head on the model.
 
-All that can be wrong with a user's input is found here, before anything is written.
+Everything that can be wrong with a user's input is found here, before anything is written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,21 +39,21 @@ class Part:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a run is trained and measured on."""
+    """Everything that a run is trained and evaluated on."""
 
     start: StartingModel
     task: Task[Any, Any]
-    metric: str  # the best epoch is chosen by it
+    metric: str  # chooses the best epoch
     train: Part
     dev: Part
     test: Part | None
-    checksums: dict[str, str]  # of the files, the model's among them: what a resumed run must find again
+    checksums: dict[str, str]  # of all files, the model's included: a resumed run must find the same
     notes: Sequence[str]  # for the user
-    skipped: Sequence[str]  # of all files, why each row was left out that is bad
+    skipped: Sequence[str]  # why each bad row of any file was left out
 
 
 def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
-    """Reads and checks everything that the options name. Raises InputError: as `finetune.train.finetune`."""
+    """Read and check everything that the options name. Raises InputError as `finetune.train.finetune` does."""
     start = StartingModel(options.model)
     tokenizer = start.load()[1]
     source = Path(options.model)
@@ -103,7 +103,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
 
 
 def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> Iterator[str]:
-    """What the user should know about lengths."""
+    """Yield what the user should know about lengths."""
     for name, part in parts.items():
         if windowed and len(part.features) > len(part.examples):
             yield f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows"
@@ -112,17 +112,17 @@ def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool)
 
 
 def count_full(features: Sequence[Feature], max_length: int | None) -> int:
-    """How many features have as many tokens as are allowed, and may have been cut to that."""
+    """Return how many features have `max_length` tokens, and so may have been cut."""
     return sum(feature.length == max_length for feature in features)
 
 
 def cut_note(count: int, max_length: int | None) -> str:
-    """What the user should know of them."""
+    """Return the user's note about texts that may have been cut."""
     return f"{count:,} examples have {max_length} tokens or more; the rest is cut off"
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:
-    """Raises InputError: a batch too small for each to have a part, or adapters no smaller than what they adapt."""
+    """Raises InputError if a batch is too small for all micro-batches, or --lora-rank exceeds the hidden size."""
     if options.lora_rank is not None and options.lora_rank > config.hidden_size:
         raise InputError(
             f"--lora-rank must be at most {config.hidden_size}, the model's hidden_size, not {options.lora_rank}"
@@ -141,11 +141,11 @@ def check_memory(
     options: TrainingOptions,
     processes: int,
 ) -> str | None:
-    """A line for the user, where the run will need nearly all of the memory.
+    """Return a line for the user if the run will need nearly all of the memory.
 
-    parts: the features of each file, those to train on first.
+    parts: the features of each file, the training file's first.
 
-    Raises InputError: it needs more than there is; with the figures.
+    Raises InputError, with the figures, if the run needs more memory than there is.
     """
     device = choose_device(options.device)
     precision, on_gpu = choose_precision(options.dtype, device), device.type == "cuda"
@@ -154,16 +154,16 @@ def check_memory(
     weights, encoder = (parameter_count(config, name, labels=labels) for name in (architecture, "Bert"))
     learned = weights - encoder
     if options.method == "full":
-        learned = weights - config.vocab_size * config.embedding_width  # `embedding_rows` aside
+        learned = weights - config.vocab_size * config.embedding_width  # not counting `embedding_rows`
     elif options.lora_rank is not None:
         layers = 1 if config.share_layers else config.num_hidden_layers
         adapters = layers * len(options.lora_targets) * 2 * options.lora_rank * config.hidden_size
         weights, learned = weights + adapters, learned + adapters
 
-    # Batches are of like length. Every pool has one of its longest, which have at least as many tokens as this one.
+    # A batch has features of similar length. Each pool has a batch of its longest, of at least this many tokens each.
     lengths = sorted(feature.length for feature in parts[0])
     length = lengths[-min(len(lengths), max(options.batch_size, len(lengths) // POOL_BATCHES))]
-    answers = len(parts[0][0].sequences)  # of a choice, a sequence each
+    answers = len(parts[0][0].sequences)  # in multiple choice, one sequence per choice
     sequences = answers * smallest_batch(len(lengths), options.batch_size) // (processes * options.accumulate)
     passes = Passes(
         sequences, length, sequences if task.first_token_only else sequences * length, number,
@@ -174,12 +174,12 @@ def check_memory(
     needed = needs(
         weights=weights,
         learned=learned,
-        moments=learned * (3 if options.epochs > 1 else 2),  # and the weights of the best epoch so far
+        moments=learned * (3 if options.epochs > 1 else 2),  # includes the weights of the best epoch so far
         numbers=precision.parameter_dtype.itemsize,
         activations=max(activations, evaluated),
         gradients_stay=options.accumulate > 1 or on_gpu,
     )
-    if options.method == "frozen" and not on_gpu:  # what the encoder answers is kept
+    if options.method == "frozen" and not on_gpu:  # the encoder's output is kept
         kept = sum(1 if task.first_token_only else feature.tokens for features in parts for feature in features)
         needed["the encoder's answers"] = kept * config.hidden_size * number
     smaller = "a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank"
@@ -187,7 +187,7 @@ def check_memory(
 
 
 def check_head(options: TrainingOptions, description: checkpoint.Description, task: Task[Any, Any]) -> None:
-    """Raises InputError: the model has a head of another task, or of this one with other labels, and no --new-head."""
+    """Raises InputError if the model's head is for another task or other labels, and --new-head is not given."""
     task_classes = {kind.model_class.__name__ for kind in TASKS.values()}
     if options.new_head or description.architecture not in task_classes:
         return
@@ -211,9 +211,9 @@ def _short(value: Any) -> str:
 
 
 def put_on_head(options: TrainingOptions, data: TrainingData) -> tuple[TaskModel, list[str]]:
-    """The model to train, in training mode, and the names of the parameters that are drawn afresh.
+    """Return the model to train, in training mode, and the names of the freshly initialized parameters.
 
-    Encoder and pooler are taken over, and the head too where the model has that of this very task.
+    Encoder and pooler come from the given model, and so does the head if it is of the same task.
     """
     source = data.start.take()
     generator = torch.Generator().manual_seed(options.seed)
@@ -223,10 +223,10 @@ def put_on_head(options: TrainingOptions, data: TrainingData) -> tuple[TaskModel
 
 
 def layer_share(name: str, *, decay: float, layers: int) -> float:
-    """The share of the peak learning rate for a parameter: `decay` to the power of its distance from the head.
+    """Return a parameter's share of the peak learning rate: `decay` to the power of its distance from the head.
 
-    The uppermost layer has distance 1, the embeddings one more than the lowest layer (Howard & Ruder 2018, arXiv
-    1801.06146, section 3.2, "discriminative fine-tuning"). layers: those with weights of their own.
+    The top layer has distance 1, the embeddings one more than the lowest layer (Howard & Ruder 2018, arXiv 1801.06146,
+    section 3.2, "discriminative fine-tuning"). layers: the number of layers with weights of their own.
     """
     pieces = name.split(".")
     if pieces[0] != "encoder":

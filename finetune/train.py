@@ -1,5 +1,5 @@
 """A fine-tuning run: choose a model, put on a head, prepare the data, train with a small learning rate, evaluate on
-held-out data. What its batches, losses, evaluations and result are; the loop is `minibert.training.loop`.
+held-out data. This module defines batches, losses, evaluations and the result; the loop is `minibert.training.loop`.
 
     python -m finetune text-classification --model models/base --train reviews.csv --out runs/reviews
     torchrun --nproc-per-node 2 -m finetune text-classification ...
@@ -45,10 +45,10 @@ BEST = "best/"  # before the names of the weights of the best epoch so far, in a
 
 
 def finetune(options: TrainingOptions) -> None:
-    """Takes a fine-tuning run from wherever its directory stands to the end.
+    """Run fine-tuning to the end, from whatever state its directory is in.
 
-    Raises InputError: options, data, model or directory are unusable; nothing is left behind; RunStopped, Interrupted:
-    as `Training.go`.
+    Raises InputError if options, data, model or directory are unusable, leaving nothing behind; RunStopped and
+    Interrupted as `Training.go` does.
     """
     run = FinetuneDirectory(Path(options.out))
     with join_processes(choose_device(options.device).type) as processes:
@@ -61,7 +61,7 @@ def finetune(options: TrainingOptions) -> None:
 
 
 def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], TrainingData]) -> RunStatus:
-    """Checks everything, and only then writes the directory's first file. Raises InputError: as `finetune`."""
+    """Check everything, and only then write the directory's first file. Raises InputError as `finetune` does."""
     options.check()
     status = run.status(options)
     if status is not RunStatus.FINISHED:
@@ -75,7 +75,7 @@ def begin(run: FinetuneDirectory, options: TrainingOptions, data: Callable[[], T
 
 
 def train_several(run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes) -> None:
-    """A run for each seed, in a directory of its own inside; the lower median's model becomes the result."""
+    """Train with each seed, in a subdirectory of its own; the lower median run's model becomes the result."""
     seeds = range(options.seed, options.seed + options.seeds)
     places = [train_seed(run, replace(options, seed=seed, seeds=1), data, processes) for seed in seeds]
     if processes.is_main:
@@ -88,7 +88,7 @@ def train_several(run: FinetuneDirectory, options: TrainingOptions, data: Traini
 def train_seed(
     run: FinetuneDirectory, options: TrainingOptions, data: TrainingData, processes: Processes
 ) -> FinetuneDirectory:
-    """One of several runs, as far as it is not finished. Returns its directory, inside that of all."""
+    """Finish the run of one of several seeds. Return its directory, inside that of all."""
     place = FinetuneDirectory(run.path / f"seed-{options.seed}")
     options = replace(options, out=str(place.path))
     status = decided_by_first(processes, lambda: begin(place, options, lambda: data))
@@ -98,14 +98,14 @@ def train_seed(
         return place
     decided_by_first(processes, lambda: read_summary(place, data.metric))  # now, and not after the other seeds
     if state := load_newest_state(place.state, lambda line: say(processes, line)):
-        check_same_files(place, state, data)  # else figures of different data would be averaged
+        check_same_files(place, state, data)  # otherwise figures of different data would be averaged
         best = state.facts["position"]["best_metrics"]
         decided_by_first(processes, lambda: read_summary(place, data.metric, best))
     return place
 
 
 def check_same_files(run: FinetuneDirectory, state: State, data: TrainingData) -> None:
-    """Raises InputError: a file is not the one that the run was begun with."""
+    """Raises InputError if a file has changed since the run began."""
     for path, checksum in state.facts["checksums"].items():
         if data.checksums.get(path) != checksum:
             raise InputError(f"{path}: not what {run.path} was trained on so far")
@@ -115,30 +115,30 @@ def check_same_files(run: FinetuneDirectory, state: State, data: TrainingData) -
 class FinetuneProgress(Progress):
     """What a run has trained on, and what its best epoch reached."""
 
-    examples: int = 0  # trained on, or windows of them
-    tokens: int = 0  # real ones
-    evaluated: int = 0  # epochs
+    examples: int = 0  # trained on; windows, if an example has several
+    tokens: int = 0  # without padding
+    evaluated: int = 0  # epochs evaluated so far
     best_epoch: int = 0  # from 1
     best_metrics: dict[str, float] = field(default_factory=dict)  # on dev
-    best_reading: dict[str, Any] = field(default_factory=dict)  # with what was chosen on dev
+    best_reading: dict[str, Any] = field(default_factory=dict)  # how to read the answers, with what was chosen on dev
 
 
 class FinetuneSums(NamedTuple):
-    """A `StepSums`."""
+    """A step's sums over the global batch, as `StepSums`."""
 
     loss: float
-    losses: float  # in that sum; 0 of a batch that teaches nothing: words without a piece
+    losses: float  # the number of losses in `loss`; 0 if a batch has nothing to learn: only words without a piece
     examples: float
     tokens: float
 
     @property
     def mean_loss(self) -> float:
-        """What is learned from; 0 where there is nothing to learn."""
+        """The mean loss; 0 if there is nothing to learn."""
         return self.loss / max(self.losses, 1)
 
 
 class Finetuning(Training[TaskBatch, FinetuneSums]):
-    """A fine-tuning under way."""
+    """A fine-tuning run in progress."""
 
     unit: ClassVar[str] = "examples"
     run: FinetuneDirectory
@@ -170,12 +170,12 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         self.order: tuple[int, list[NDArray[np.intp]]] = (-1, [])  # an epoch, and its batches
         self.progress = FinetuneProgress()
         self.best: dict[str, Tensor] = {}  # the weights of the best epoch
-        self.best_predictions: Sequence[Any] | None = None  # on dev; not saved: after a resume they are made anew
+        self.best_predictions: Sequence[Any] | None = None  # on dev; not saved, but recomputed after a resume
         self.restore(state)
         self.introduce(fresh)
 
     def freeze(self, model: TaskModel) -> None:
-        """Leaves to training what the options say: all, adapters and head, or the head alone."""
+        """Leave trainable what the options say: everything, adapters and head, or only the head."""
         options = self.options
         if options.freeze_encoder:
             model.encoder.requires_grad_(False)
@@ -186,14 +186,14 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
             )  # fmt: skip
 
     def with_frozen_states(self, part: Part) -> Part:
-        """With the encoder's output computed once, where the encoder is not trained."""
+        """Return the part with the encoder's output, computed once, if the encoder is not trained."""
         if not self.options.freeze_encoder:
             return part
         self.say(f"computing the encoder's output for {len(part.features):,} features, once")
         return Part(part.examples, with_states(self.model, self.task, part.features, self.runtime))
 
     def introduce(self, fresh: Sequence[str]) -> None:
-        """Says what is about to be trained, on what, and how."""
+        """Print what is about to be trained, on what, and how."""
         options, data = self.options, self.data
         learning = sum(tensor.numel() for tensor in trained(self.model).values())
         test = f", {len(data.test.examples):,} to be tested on" if data.test else ""
@@ -215,17 +215,17 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
     def load_extra_state(self, state: State) -> None:
         check_same_files(self.run, state, self.data)
         best = {name.removeprefix(BEST): tensor for name, tensor in state.tensors.items() if name.startswith(BEST)}
-        # Copies, since those lie in the state's file, and Windows removes no file that is in use.
+        # Copies, since the originals are mapped from the state's file, and Windows can't remove a file that is in use.
         self.best = {name: tensor.to(self.device, copy=True) for name, tensor in best.items()}
 
     def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The best epoch's weights, and the files that the run must find again."""
+        """Return the best epoch's weights, and the checksums of the files that the run must find again."""
         return {BEST + name: tensor for name, tensor in self.best.items()}, {"checksums": self.data.checksums}
 
     # ------------------------------------------------------------------ a step
 
     def next_batches(self) -> list[TaskBatch]:
-        """This process's part of a step's global batch."""
+        """Return this process's part of a step's global batch, as micro-batches."""
         epoch, place = divmod(self.progress.step, self.steps_per_epoch)
         if self.order[0] != epoch:
             batches = epoch_order(self.lengths, seed=self.options.seed, epoch=epoch, batch_size=self.options.batch_size)
@@ -269,7 +269,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         return self.progress.step == (self.progress.evaluated + 1) * self.steps_per_epoch
 
     def evaluate(self, log: MetricsLog | None) -> None:
-        """Figures on dev after an epoch; the weights are set aside where it is the best so far."""
+        """Compute the figures on dev after an epoch, and keep the weights if they are the best so far."""
         progress, dev = self.progress, self.dev
         predictions = predictions_of(self.model, self.task, dev.examples, dev.features, self.runtime)
         task = self.task.tuned(dev.examples, predictions)
@@ -291,12 +291,12 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
     # ------------------------------------------------------------------ result
 
     def finish(self) -> None:
-        """With the best epoch's weights: writes the model directory, scores the test file, and writes the figures."""
+        """Write the model directory with the best epoch's weights, score the test file, and write the figures."""
         data, progress = self.data, self.progress
         put_back(self.model, self.best)
         task = self.task.with_data_options(from_trained_on(self.task.name, progress.best_reading))
         predictions = self.best_predictions
-        if predictions is None:  # by the model as it was when it was evaluated: merged adapters round otherwise
+        if predictions is None:  # before adapters are merged, which changes the rounding
             predictions = predictions_of(self.model, task, self.dev.examples, self.dev.features, self.runtime)
         write_model(self.run, self.model, task, write=self.processes.is_main)
         test_metrics = None
@@ -307,7 +307,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         if not self.processes.is_main:
             return
         summary = self.summary(test_metrics)
-        tidy(self.run.state)  # of a save that was cut off, where none came after it
+        tidy(self.run.state)  # leftovers of an interrupted save, if no other followed
         log = read_metrics(self.run.metrics, lambda _: None) if self.run.metrics.is_file() else []
         losses = [line["loss"] for line in log if "loss" in line]
         features = self.training_part.features
@@ -315,7 +315,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         write_figures(self.run, task, self.dev.examples, predictions, summary, found, self.say)
 
     def summary(self, test_metrics: dict[str, float] | None) -> dict[str, Any]:
-        """The figures of a finished run; `write_figures` adds those by class."""
+        """Return the figures of a finished run; `write_figures` adds those by class."""
         options, data, progress = self.options, self.data, self.progress
         return {
             "task": data.task.name,
@@ -347,7 +347,7 @@ def _targets(batch: TaskBatch) -> Tensor:
 
 
 def optimizer_options(options: TrainingOptions) -> OptimizerOptions:
-    """AdamW with bias correction, as the paper fine-tunes (Devlin et al. 2018, A.3)."""
+    """Return the options of AdamW with bias correction, as the paper fine-tunes (Devlin et al. 2018, A.3)."""
     return OptimizerOptions(
         optimizer="adamw",
         learning_rate=options.peak_rate,

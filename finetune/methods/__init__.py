@@ -1,1 +1,1 @@
-"""Training less than everything: low-rank adapters, and the token embeddings that are in use alone."""
+"""Training less than everything: low-rank adapters, and only the token embeddings that are in use."""

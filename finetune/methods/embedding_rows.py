@@ -1,9 +1,9 @@
-"""Training only those token embeddings whose tokens occur in the training texts.
+"""Training only the token embeddings whose tokens occur in the training texts.
 
-Of 30,000 tokens a task's texts have a few thousand. The others never get a gradient, and yet gradient, moments and
-update of the whole matrix are worked through at every step: of a small model that is half of the time. So the rows in
-use become a matrix of their own for as long as training lasts. The rest stay as they were; weight decay, which would
-draw them toward 0 by a thousandth over a run, leaves them alone too.
+A task's texts use a few thousand of 30,000 tokens. The others never get a gradient, and yet every step computes
+gradient, moments and update of the whole matrix: half of the time, with a small model. So the rows in use become a
+matrix of their own while training lasts. The rest stay as they were, untouched even by weight decay, which would
+shrink them by a thousandth over a run.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ from minibert.heads import TaskModel
 
 
 class RowsInUse(nn.Module):
-    """Takes the place of a token embedding; ids stay what they are."""
+    """A drop-in replacement for a token embedding; ids stay the same."""
 
-    places: Tensor  # (V,) the row of each token here; -1 where it is not in use
-    rows: Tensor  # (U,) the row in the whole matrix of each row here
+    places: Tensor  # (V,) each token's row in this module; -1 if the token is not in use
+    rows: Tensor  # (U,) for each row of this module, its row in the whole matrix
 
     def __init__(self, whole: nn.Embedding, rows: Tensor) -> None:
         """rows: (U,) ids of the tokens in use."""
@@ -36,21 +36,21 @@ class RowsInUse(nn.Module):
         self.padding_row = None if padding < 0 else padding
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, H); of tokens that are not in use in evaluation mode alone."""
+        """(B, T) -> (B, T, H); tokens that are not in use are known only in evaluation mode."""
         if not self.training:
             return self.widened()(ids)
         return F.embedding(self.places[ids], self.weight, padding_idx=self.padding_row)
 
     @torch.no_grad()
     def widened(self) -> nn.Embedding:
-        """The whole matrix again, with these rows in it."""
+        """Return the whole matrix again, with these rows in it."""
         whole = self.whole[0].to(self.weight.device, self.weight.dtype)
         whole.weight[self.rows] = self.weight
         return whole
 
 
 def narrow_to(model: TaskModel, features: Iterable[Feature]) -> None:
-    """Leaves only the rows of tokens that occur in `features` to be trained; does nothing where none is."""
+    """Train only the rows of tokens that occur in `features`; do nothing if the token embeddings are not trained."""
     whole = model.encoder.embeddings.token
     if not whole.weight.requires_grad:
         return
@@ -63,7 +63,7 @@ def narrow_to(model: TaskModel, features: Iterable[Feature]) -> None:
 
 
 def widen(model: TaskModel) -> None:
-    """Makes `model` a plain one again; does nothing where it is."""
+    """Give `model` its whole token embedding again; do nothing if it has it already."""
     token: nn.Module = model.encoder.embeddings.token
     if isinstance(token, RowsInUse):
         model.encoder.embeddings.token = token.widened()

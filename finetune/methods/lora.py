@@ -1,6 +1,6 @@
-"""Low-rank adapters (Hu et al. 2021, "LoRA", arXiv 2106.09685): W stays as it is, and W + B·A·(alpha/rank) is used.
+"""Low-rank adapters (Hu et al. 2021, "LoRA", arXiv 2106.09685): W stays fixed, and W + B·A·(alpha/rank) is used.
 
-Our query, key and value are one matrix (3H, H), of which each adapter changes H rows. Merged, the sum takes W's place
+Query, key and value are one matrix (3H, H) here, and each adapter changes H rows. Merging puts the sum in W's place,
 and the model is a plain one again.
 """
 
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from minibert.heads import TaskModel
 from minibert.model import SelfAttention
 
-PROJECTIONS = ("query", "key", "value")  # as they lie in `SelfAttention.query_key_value`, from top to bottom
+PROJECTIONS = ("query", "key", "value")  # their order in the rows of `SelfAttention.query_key_value`
 
 
 class AdaptedProjections(nn.Module):
-    """Query, key and value of a layer, with adapters for some of the three. At first the adapters add nothing."""
+    """A layer's query, key and value with adapters for some of the three. At first the adapters add nothing."""
 
-    is_position_wise = True  # for `minibert.fast`: what it answers at a position depends on that one alone
+    is_position_wise = True  # for `minibert.fast`: the output at a position depends only on that position
 
     def __init__(
         self, base: nn.Linear, *, rank: int, alpha: float, targets: Sequence[str], generator: torch.Generator
@@ -29,7 +29,7 @@ class AdaptedProjections(nn.Module):
         self.base = base
         self.scale = alpha / rank
         self.targets = [name for name in PROJECTIONS if name in targets]
-        # As the authors have it: A random, so that it has a gradient's direction to pick from, and B zero.
+        # As in the paper: A is random, so that B gets a gradient, and B is zero.
         bound = 1 / math.sqrt(hidden)
         down = torch.rand(len(self.targets), rank, hidden, generator=generator) * 2 * bound - bound
         self.down = nn.Parameter(down)  # A: (targets, rank, H)
@@ -45,7 +45,7 @@ class AdaptedProjections(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """The plain matrix that does the same; it is the base's own, changed."""
+        """Merge the adapters into the base, in place, and return the base: a plain matrix that computes the same."""
         for number, name in enumerate(self.targets):
             rows = self.base.weight.chunk(3)[PROJECTIONS.index(name)]
             rows += self.scale * (self.up[number] @ self.down[number])
@@ -55,7 +55,7 @@ class AdaptedProjections(nn.Module):
 def add_adapters(
     model: TaskModel, *, rank: int, alpha: float, targets: Sequence[str], generator: torch.Generator
 ) -> None:
-    """Freezes the encoder and gives each layer adapters; they and what stands on the encoder are trained."""
+    """Freeze the encoder and give each layer adapters; only they and the head are trained."""
     model.encoder.requires_grad_(False)
     for attention in attentions(model):
         base = attention.query_key_value
@@ -64,7 +64,7 @@ def add_adapters(
 
 
 def merge_adapters(model: TaskModel) -> None:
-    """Makes `model` a plain one again; does nothing where there are no adapters."""
+    """Merge all adapters, which makes `model` a plain one again; do nothing if there are none."""
     for attention in attentions(model):
         adapted: nn.Module = attention.query_key_value
         if isinstance(adapted, AdaptedProjections):
@@ -73,5 +73,5 @@ def merge_adapters(model: TaskModel) -> None:
 
 
 def attentions(model: TaskModel) -> list[SelfAttention]:
-    """Each layer's attention."""
+    """Return each layer's attention."""
     return [module for module in model.encoder.modules() if isinstance(module, SelfAttention)]

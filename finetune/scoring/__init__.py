@@ -1,1 +1,1 @@
-"""Predictions -> figures, for people and machines."""
+"""Predictions -> figures, for people and programs."""

@@ -1,4 +1,4 @@
-"""What is shown of the figures: a confusion matrix as a picture, figures by class or type as a table of text."""
+"""How figures are shown: a confusion matrix as a picture, figures by class or type as a table of text."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     from finetune.scoring.metrics import ClassFigures
 
-# Of few classes and of many; in between, both shrink with the number of classes.
+# Sizes for few classes and for many; between these, both shrink with the number of classes.
 FEW, MANY = 8, 24
 CELL_INCHES = (0.75, 0.34)
 FONT_POINTS = (11.0, 6.5)
-MOST_INCHES = 24.0  # of very many classes: cells shrink further, and numbers and some of the names are left out
+MOST_INCHES = 24.0  # with very many classes: cells shrink further, and numbers and some of the names are left out
 NUMBER_INCHES, NAME_INCHES = 0.3, 0.12  # the least room for them
 LONGEST_NAME = 24  # characters of a label that are drawn
 
 
 def draw_confusion(path: Path, targets: Sequence[int], predictions: Sequence[int], labels: Sequence[str]) -> None:
-    """The confusion matrix as a PNG, written whole or not at all: a row a true class, a column a predicted one.
+    """Draw the confusion matrix as a PNG, written whole or not at all: rows are true classes, columns predicted ones.
 
-    Colours are shares of the row, numbers are counts; where there is none the cell is empty. A label that no font here
-    can write is drawn as its number, from 0. Above 80 classes the colours must do without numbers.
+    Colours are shares of the row, numbers are counts; a cell without examples is empty. A label that no font here can
+    write is drawn as its number, from 0. Above 80 classes there are only colours, no numbers.
 
-    Raises OSError: it cannot be written.
+    Raises OSError if the file cannot be written.
     """
     names = _names(labels)
     cell, font = (float(np.interp(len(labels), (FEW, MANY), sizes)) for sizes in (CELL_INCHES, FONT_POINTS))
@@ -44,14 +44,14 @@ def draw_confusion(path: Path, targets: Sequence[int], predictions: Sequence[int
 
 
 def confusion(targets: Sequence[int], predictions: Sequence[int], classes: int) -> np.ndarray:
-    """(C, C) counts: [true, predicted]."""
+    """Return the counts, (C, C): [true, predicted]."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (np.asarray(targets, np.int64), np.asarray(predictions, np.int64)), 1)
     return counts
 
 
 def _names(labels: Sequence[str]) -> list[str]:
-    """The labels as they are drawn: not too long, and none that would be a row of boxes."""
+    """Return the labels as they are drawn: not too long, and none that would show as a row of boxes."""
     known = drawable()
     return [
         as_drawn(label, longest=LONGEST_NAME) if known.issuperset(map(ord, "".join(label.split()))) else str(number)
@@ -60,7 +60,7 @@ def _names(labels: Sequence[str]) -> list[str]:
 
 
 def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], *, font: float, cell: float) -> None:
-    """font: points; cell: inches."""
+    """Draw the matrix. font: in points; cell: in inches."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for true, predicted in np.argwhere(counts) if cell >= NUMBER_INCHES else ():
@@ -68,7 +68,7 @@ def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], *, font: 
         number = axes.text(
             predicted, true, _short(counts[true, predicted]), ha="center", va="center", fontsize=font, color=colour
         )
-        number.set_in_layout(False)  # it stands inside its cell: thousands of them would take seconds to lay out
+        number.set_in_layout(False)  # it fits inside its cell, and laying out thousands would take seconds
     named = range(0, len(names), math.ceil(NAME_INCHES / cell))
     axes.set_xticks(named, names[:: named.step], rotation=90 if max(map(len, names)) > 3 else 0)
     axes.set_yticks(named, names[:: named.step])
@@ -87,12 +87,12 @@ def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], *, font: 
 
 
 def _short(count: int) -> str:
-    """At most four characters: 12k for 12,345."""
+    """Return the count in at most four characters: 12k for 12,345."""
     return str(count) if count < 10_000 else f"{count / 1000:.0f}k"
 
 
 def figures_table(figures: Sequence[ClassFigures]) -> str:
-    """Precision, recall, F1 and support, a line each, in columns of equal width; a type without a name is a dash."""
+    """Return precision, recall, F1 and support, a line per class, in columns; a type without a name is a dash."""
     names = [row.name or "-" for row in figures]
     width = max(map(len, ["class", *names]))
     lines = [f"{'class':{width}}  precision  recall      f1  support"]

@@ -1,4 +1,4 @@
-"""What makes a finished run's figures worth little, each with its likely cause: nothing learned, or too little seen."""
+"""Doubts about a finished run's figures, each with its likely cause: nothing was learned, or too little data."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from finetune.tasks.task import Feature, Task
 from minibert.tokenizer import Tokenizer
 
 FEW_EXAMPLES = 50
-MANY_UNKNOWN = 0.1  # of a text's tokens; English under an English vocabulary has a thousandth
+MANY_UNKNOWN = 0.1  # of a text's tokens; for English and an English vocabulary it is a thousandth
 STALLED = 0.98  # of the first losses
 
 
@@ -21,7 +21,7 @@ def doubts(
     trained_on: Sequence[Feature],
     losses: Sequence[float],
 ) -> Iterator[str]:
-    """For the user. examples, predictions: dev's; losses: as they were logged."""
+    """Yield each doubt as a line for the user. examples, predictions: those of dev; losses: as they were logged."""
     slow = "likely too few --epochs, a --learning-rate too low or too high, or data without a pattern"
     if nothing := task.nothing_learned(examples, predictions):
         yield f"{nothing}: {slow}"
@@ -36,7 +36,7 @@ def doubts(
 
 
 def unknown_share(features: Sequence[Feature], tokenizer: Tokenizer) -> float:
-    """The share of [UNK] among the tokens that are no other special ones."""
+    """The share of [UNK] among the tokens, not counting other special tokens."""
     ids = np.concatenate([sequence.ids for feature in features for sequence in feature.sequences])
     text = ids[~np.isin(ids, (tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id))]
     return float(np.mean(text == tokenizer.unk_id)) if len(text) else 0.0

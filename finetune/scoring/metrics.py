@@ -1,8 +1,8 @@
-"""Figures of merit: names -> numbers, on all dev examples at once; one example is there at least.
+"""Metrics: names -> numbers, over all dev examples at once, of which there is at least one.
 
-Over several processes each answers its share of the examples, `gather_in_order` puts the answers together in the
-examples' order, and every process computes the same figures from the same lists: those of one process to the last bit.
-torchmetrics counts and correlates.
+With several processes, each answers its share of the examples, `gather_in_order` puts the answers together in the
+examples' order, and every process computes from them the figures that a single process would, to the last bit.
+torchmetrics computes counts and correlations.
 
 All are shares from 0 to 1, or correlations from -1 to 1. Undefined values are 0: a precision without a prediction, a
 recall without an example, a correlation with something constant.
@@ -25,9 +25,9 @@ from minibert.training.processes import Processes
 
 T = TypeVar("T")
 
-# The metric by which the best epoch is kept, and the others that --metric may name. Task -> names, the default first.
+# The metrics that can choose the best epoch (--metric). Task -> names, the default first.
 METRICS: dict[str, tuple[str, ...]] = {
-    "single_label_classification": ("accuracy", "f1", "macro_f1", "mcc"),  # f1: of class 1, where there are two
+    "single_label_classification": ("accuracy", "f1", "macro_f1", "mcc"),  # f1: of class 1, if there are two
     "multi_label_classification": ("micro_f1", "macro_f1", "exact_match"),
     "regression": ("spearman", "pearson"),
     "token-classification": ("f1", "precision", "recall"),
@@ -36,19 +36,19 @@ METRICS: dict[str, tuple[str, ...]] = {
     "multiple-choice": ("accuracy",),
 }
 
-# Tasks whose metrics are torchmetrics' work.
+# Tasks whose metrics torchmetrics computes.
 COUNTED = {"single_label_classification", "multi_label_classification", "regression", "multiple-choice"}
 
 
 def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
-    """The metric to keep the best epoch by: `name`, or the task's default where it is None. Higher is always better.
+    """Return the metric that chooses the best epoch: `name`, or the task's default for None. Higher is always better.
 
-    task: a key of `METRICS`; classes: how many a classifier has.
+    task: a key of `METRICS`; classes: the number of a classifier's classes.
 
-    What counts and correlates is imported here, which takes seconds: before the first step, and not after an epoch.
+    torchmetrics is imported here, which takes seconds: before the first step, and not after an epoch.
 
-    Raises InputError: the task has no such metric (with those that it has), or f1 is asked for where there are not two
-    classes, or torchmetrics is missing or broken.
+    Raises InputError if the task has no such metric (the message names those that it has), if f1 is asked for and there
+    are not two classes, or if torchmetrics is missing or broken.
     """
     if task in COUNTED:
         import_torchmetrics()
@@ -63,17 +63,17 @@ def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
 
 
 def import_torchmetrics() -> None:
-    """Raises InputError: it is missing or broken, or what it imports is: matplotlib, with settings of its own."""
+    """Import torchmetrics. Raises InputError if it, or what it imports, such as matplotlib, is missing or broken."""
     try:
         importlib.import_module("torchmetrics.functional.classification")
-    except Exception as error:  # of any library: there is no telling which
+    except Exception as error:  # any library may raise anything
         raise InputError(f"torchmetrics, which computes the metrics, can't be imported: {reason(error)}") from error
 
 
 def gather_in_order(processes: Processes, items: Sequence[tuple[int, T]]) -> list[T]:
-    """All processes' (index of the example, answer), put together: the answers in the examples' order, in each.
+    """Gather every process's (index of the example, answer); return the answers in the examples' order, in each.
 
-    An index that several processes give, where a share was filled up, counts once.
+    An index that several processes give counts once.
     """
     shares: list[Any] = [list(items)]
     if processes.world_size > 1:
@@ -87,7 +87,7 @@ def gather_in_order(processes: Processes, items: Sequence[tuple[int, T]]) -> lis
 
 
 class ClassFigures(NamedTuple):
-    """How one class, label or type of entity fares, or all of them together."""
+    """The figures of one class, label or type of entity, or of all of them together."""
 
     name: str
     precision: float
@@ -97,7 +97,7 @@ class ClassFigures(NamedTuple):
 
 
 def _figures(name: str, right: int, predicted: int, real: int) -> ClassFigures:
-    """Of `real` ones and `predicted` ones, `right` are both."""
+    """Return the figures of a class with `real` and `predicted` members, of which `right` are both."""
     precision = right / predicted if predicted else 0.0
     recall = right / real if real else 0.0
     f1 = 2 * right / (predicted + real) if predicted + real else 0.0
@@ -105,12 +105,12 @@ def _figures(name: str, right: int, predicted: int, real: int) -> ClassFigures:
 
 
 def _together(counts: Sequence[tuple[int, int, int]]) -> ClassFigures:
-    """Micro: all classes' counts added up."""
+    """Return the micro figures: those of all classes' counts added up."""
     return _figures("all", *(sum(column) for column in zip(*counts, strict=True)))
 
 
 def _macro(counts: Sequence[tuple[int, int, int]]) -> dict[str, float]:
-    """Means over the classes that are there or are predicted."""
+    """Return the macro means, over the classes that occur or are predicted."""
     seen = [_figures("", *count) for count in counts if any(count)]
     names = ("precision", "recall", "f1")
     return {f"macro_{name}": fmean(getattr(figures, name) for figures in seen) if seen else 0.0 for name in names}
@@ -120,7 +120,7 @@ def _macro(counts: Sequence[tuple[int, int, int]]) -> dict[str, float]:
 
 
 def text_metrics(problem_type: str, targets: Sequence[Any], answers: Sequence[Any], classes: int) -> dict[str, float]:
-    """The metrics of a kind of text classification; targets, answers: as `finetune.data.labels.label_targets`."""
+    """Return the metrics of a problem type; targets, answers: as `finetune.data.labels.label_targets` returns them."""
     if problem_type == "regression":
         return regression_metrics(targets, answers)
     if problem_type == "multi_label_classification":
@@ -131,7 +131,7 @@ def text_metrics(problem_type: str, targets: Sequence[Any], answers: Sequence[An
 def text_figures(
     problem_type: str, targets: Sequence[Any], answers: Sequence[Any], labels: Sequence[str]
 ) -> list[ClassFigures]:
-    """Each class for itself, in the labels' order; none of a number. As `text_metrics`."""
+    """Return each class's figures, in the labels' order; none for regression. Arguments as of `text_metrics`."""
     if problem_type == "regression":
         return []
     counts = _class_counts(targets, answers, len(labels))
@@ -139,11 +139,11 @@ def text_figures(
 
 
 def classification_metrics(targets: Sequence[int], predictions: Sequence[int], classes: int) -> dict[str, float]:
-    """accuracy, macro_precision, macro_recall, macro_f1, micro_f1, mcc; with two classes also precision, recall and f1
-    of class 1.
+    """Return accuracy, macro_precision, macro_recall, macro_f1, micro_f1, mcc; with two classes also precision, recall
+    and f1 of class 1.
 
-    An example has one class, so that micro_f1 is the accuracy. Classes that neither stand in `targets` nor are
-    predicted are left out of the macro means.
+    An example has one class, so micro_f1 equals the accuracy. Classes that neither occur in `targets` nor are predicted
+    are left out of the macro means.
     """
     counts = _class_counts(targets, predictions, classes)
     micro = _together(counts)
@@ -156,23 +156,23 @@ def classification_metrics(targets: Sequence[int], predictions: Sequence[int], c
 
 
 def _class_counts(targets: Sequence[Any], answers: Sequence[Any], classes: int) -> list[tuple[int, int, int]]:
-    """(right, predicted, real) of each class; an example is (C,) of 0 and 1 where several classes may hold."""
+    """Return (right, predicted, real) of each class; with several labels per example, it is (C,) of 0 and 1."""
     from torchmetrics.functional.classification import multiclass_stat_scores, multilabel_stat_scores  # takes seconds
 
     told, truth = torch.tensor(answers), torch.tensor(targets)
     if truth.ndim == 2:
         scores = multilabel_stat_scores(told, truth, num_labels=classes, average=None)
     else:
-        at_least = max(classes, 2)  # of one class alone, as a model from elsewhere may have, torchmetrics knows nothing
+        at_least = max(classes, 2)  # torchmetrics needs two; a model from elsewhere may have one
         scores = multiclass_stat_scores(told, truth, num_classes=at_least, average=None)[:classes]
     return [(tp, tp + fp, tp + fn) for tp, fp, _, fn, _ in scores.tolist()]
 
 
 def _matthews(targets: Sequence[int], predictions: Sequence[int], classes: int) -> float:
-    """Matthews' correlation coefficient, also for more than two classes; to six decimals, it comes in float32."""
+    """Return Matthews' correlation coefficient of two or more classes, to six decimals: it is computed in float32."""
     from torchmetrics.functional.classification import multiclass_matthews_corrcoef
 
-    # With two classes torchmetrics has constant answers correlate a little, or wholly.
+    # With two classes, torchmetrics finds a slight or even a full correlation of constant answers.
     if len(set(targets)) < 2 or len(set(predictions)) < 2:
         return 0.0
     answers, truth = torch.tensor(predictions), torch.tensor(targets)
@@ -180,10 +180,10 @@ def _matthews(targets: Sequence[int], predictions: Sequence[int], classes: int) 
 
 
 def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> dict[str, float]:
-    """exact_match (all labels of an example right), accuracy (of the single yes-or-no answers), micro_precision,
-    micro_recall, micro_f1, and macro_precision, macro_recall, macro_f1.
+    """Return exact_match (all labels of an example right), accuracy (of the single yes-or-no answers), micro_precision,
+    micro_recall, micro_f1, macro_precision, macro_recall and macro_f1.
 
-    targets, predictions: (examples, labels) of 0 and 1. Macro means leave out labels that hold nowhere and are never
+    targets, predictions: (examples, labels) of 0 and 1. Macro means leave out labels that neither occur nor are
     predicted.
     """
     answers, truth = torch.tensor(predictions), torch.tensor(targets)
@@ -201,14 +201,14 @@ def multi_label_metrics(targets: Sequence[Sequence[int]], predictions: Sequence[
 
 
 def regression_metrics(targets: Sequence[float], predictions: Sequence[float]) -> dict[str, float]:
-    """pearson and spearman, to six decimals: torchmetrics ranks in float32."""
+    """Return pearson and spearman, to six decimals, as torchmetrics ranks in float32."""
     from torchmetrics.functional import pearson_corrcoef, spearman_corrcoef
 
     if len(set(targets)) < 2 or len(set(predictions)) < 2:
         return {"pearson": 0.0, "spearman": 0.0}
     answers, truth = torch.tensor(predictions, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numbers that are nearly constant: the answer is NaN, which is seen to here
+        warnings.simplefilter("ignore")  # about nearly constant numbers: the result is NaN, which becomes 0 below
         found = {"pearson": pearson_corrcoef(answers, truth), "spearman": spearman_corrcoef(answers, truth)}
     return {name: round(float(value.nan_to_num()), 6) for name, value in found.items()}
 
@@ -217,7 +217,7 @@ def regression_metrics(targets: Sequence[float], predictions: Sequence[float]) -
 
 
 def entity_metrics(golds: Sequence[Sequence[Entity]], predictions: Sequence[Sequence[Entity]]) -> dict[str, float]:
-    """precision, recall and f1 of whole entities over all types: right are type, start and end (CoNLL-2003).
+    """Return precision, recall and f1 of whole entities of all types: type, start and end must match (CoNLL-2003).
 
     golds, predictions: the entities of each sentence (`finetune.data.tags.entities`).
     """
@@ -226,14 +226,14 @@ def entity_metrics(golds: Sequence[Sequence[Entity]], predictions: Sequence[Sequ
 
 
 def entity_figures(golds: Sequence[Sequence[Entity]], predictions: Sequence[Sequence[Entity]]) -> list[ClassFigures]:
-    """Each type for itself, sorted by name."""
+    """Return each type's figures, sorted by name."""
     return [_figures(kind, *count) for kind, count in _entity_counts(golds, predictions).items()]
 
 
 def _entity_counts(
     golds: Sequence[Sequence[Entity]], predictions: Sequence[Sequence[Entity]]
 ) -> dict[str, tuple[int, int, int]]:
-    """Type, sorted -> (right, predicted, real)."""
+    """Return (right, predicted, real) by type, sorted."""
     right, predicted, real = Counter[str](), Counter[str](), Counter[str]()
     for gold, answer in zip(golds, predictions, strict=True):
         right.update(entity.type for entity in set(gold) & set(answer))

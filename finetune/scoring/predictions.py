@@ -1,4 +1,4 @@
-"""`evaluate --predictions`: the figures of answers that stand in a file, whoever gave them."""
+"""`evaluate --predictions`: the figures of the answers in a file, whichever system gave them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,13 +24,13 @@ from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
 
-Figures = dict[str, Any]  # how many examples, the metrics of all together, and those of each class
+Figures = dict[str, Any]  # the number of examples, the metrics over all, and the figures of each class
 
 
 def score_command(options: ScoreOptions) -> None:
-    """Prints the figures, and writes them where asked to.
+    """Print the figures, and write them if asked to.
 
-    Raises InputError: one of the files is not what it should be, or they don't belong together.
+    Raises InputError if a file is not what it should be, or they don't belong together.
     """
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.predictions))
@@ -46,7 +46,7 @@ def score_command(options: ScoreOptions) -> None:
 
 
 def _all_or_none(data: str) -> Tally:
-    """Of the data: a row that can't be read ends the scoring, as answers are told by their places."""
+    """Return the data's tally: a row that can't be read ends the scoring, as answers are matched by position."""
     return Tally("stop", data, remedy="no row is left out here: mend it, or take it and its answer out of both files")
 
 
@@ -58,7 +58,7 @@ def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.Cla
 
 
 def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
-    """SQuAD's exact match and F1. Questions without an answer in the file count as wrong: `missing` is their number."""
+    """Return SQuAD's exact match and F1. Questions without an answer in the file count as wrong and as `missing`."""
     questions, version_2 = read_squad(data, tally=_all_or_none(data))
     given = _answers_by_id(predictions)
     answers = {question.id: given[str(question.id)] for question in questions if str(question.id) in given}
@@ -89,8 +89,8 @@ def _answers_by_id(path: str) -> dict[str, str]:
 
 
 def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Figures:
-    """Whole entities, or where tags spell none, words. The file has the tag of each word on a line, alone or in the
-    last of several columns; blank lines, as between sentences, don't count."""
+    """Return the figures of whole entities, or of words if tags spell no entities. The file has each word's tag on a
+    line, alone or as the last of several columns; blank lines, as between sentences, don't count."""
     tally = _all_or_none(data)
     examples = list(read_sentences(data, data_options, tally=tally))
     read, given = words_for_themselves, []
@@ -119,7 +119,7 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
 
 
 def score_texts(data: str, predictions: str, data_options: TextDataOptions) -> Figures:
-    """The class of each text on a line, all that hold with commas between them, or a number."""
+    """Return the figures of a file with a class, several classes with commas between them, or a number per line."""
     examples = list(read_texts(data, data_options, tally=_all_or_none(data)))
     given = _one_a_line(predictions, len(examples), data)
     rows = (Row(row, where, ("-", text)) for row, (text, where) in enumerate(given, start=1))
@@ -137,7 +137,7 @@ def score_texts(data: str, predictions: str, data_options: TextDataOptions) -> F
 
 
 def score_choices(data: str, predictions: str, _: DataOptions) -> Figures:
-    """The index of the choice, from 0, on a line."""
+    """Return the accuracy of a file with the index of the choice, from 0, on each line."""
     examples = list(read_choices(data, tally=_all_or_none(data)))
     right = 0
     for (text, where), example in zip(_one_a_line(predictions, len(examples), data), examples, strict=True):
@@ -150,7 +150,7 @@ def score_choices(data: str, predictions: str, _: DataOptions) -> Figures:
 
 
 def _one_a_line(path: str, expected: int, data: str) -> list[tuple[str, str]]:
-    """(the answer, where it stands) of each example."""
+    """Return (the answer, its file and row) for each example."""
     found = [(line.strip(), f"{shown(path)}:{row}") for row, line in read_lines(path)]
     _check_count(len(found), path, expected, "examples", data)
     return found

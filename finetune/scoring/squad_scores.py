@@ -1,7 +1,7 @@
-"""SQuAD's scores: exact match and F1, of v1.1 and of v2.0, where a question may have no answer.
+"""SQuAD's scores: exact match and F1, for v1.1 and for v2.0, in which a question may have no answer.
 
 Sources: Rajpurkar et al. 2016 (arXiv 1606.05250), section 6.1; Rajpurkar et al. 2018 (1806.03822), section 5; and the
-scripts that the authors score submissions with, whose results these are. All are shares from 0 to 1, not percent.
+authors' scoring scripts, whose results these equal. All are shares from 0 to 1, not percent.
 """
 
 import math
@@ -19,7 +19,7 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
 class Score(NamedTuple):
-    """Of one prediction, or the mean over many."""
+    """The scores of one prediction, or means over many."""
 
     exact: float
     f1: float
@@ -29,22 +29,22 @@ _NOTHING_RIGHT, _ALL_RIGHT = Score(0.0, 0.0), Score(1.0, 1.0)
 
 
 class Threshold(NamedTuple):
-    """Above which no-answer score a question is better left unanswered."""
+    """The no-answer score above which a question is better left unanswered."""
 
-    best: float  # the mean score that is reached with it
+    best: float  # the mean score with it
     threshold: float
 
 
 def normalize_answer(text: str) -> str:
-    """What is compared: lower case, no ASCII punctuation, no articles, single spaces."""
+    """Return the text as it is compared: lower case, no ASCII punctuation, no articles, single spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def score_answer(prediction: str, golds: Sequence[str], *, version_2: bool) -> Score:
-    """The best exact match and the best F1 over the gold answers, each for itself.
+    """Return the best exact match and the best F1 over the gold answers, each taken separately.
 
-    In v2.0 golds of which nothing is left ("the") don't count, and without any the gold is "", no answer. Where nothing
-    is left of prediction and gold, F1 is 1 there; in v1.1 it is 0, since they share no word.
+    In v2.0, golds that normalize to nothing ("the") don't count, and without any other the gold is "", no answer. If
+    prediction and gold both normalize to nothing, F1 is 1 in v2.0, and 0 in v1.1, since they share no word.
     """
     predicted = normalize_answer(prediction)
     expected = [normalize_answer(gold) for gold in golds]
@@ -57,7 +57,7 @@ def score_answer(prediction: str, golds: Sequence[str], *, version_2: bool) -> S
 
 
 def _f1(predicted: Sequence[str], gold: Sequence[str], *, both_empty: float) -> float:
-    """Of the words as a bag."""
+    """Return the F1 of two bags of words."""
     if not predicted and not gold:
         return both_empty
     common = (Counter(predicted) & Counter(gold)).total()
@@ -72,12 +72,12 @@ def squad_scores(
     no_answer_scores: Mapping[Id, float] | None = None,
     threshold: float | None = None,
 ) -> dict[str, float]:
-    """Means over all questions: exact and f1; with version_2 also has_ans_exact, has_ans_f1, no_ans_exact, no_ans_f1,
-    over the questions with an answer and over those without, as far as there are such.
+    """Return means over all questions: exact and f1; with version_2 also has_ans_exact, has_ans_f1, no_ans_exact and
+    no_ans_f1, over the questions with and without an answer, if there are any.
 
-    predictions: id -> answer, "" for none; a question without a prediction is wrong, also one that has no answer. With
-    `no_answer_scores` (id -> number, the higher the surer that there is no answer) and a `threshold`, questions above
-    it are taken as left unanswered.
+    predictions: id -> answer, "" for none; a question without a prediction counts as wrong, even if it has no answer.
+    With `no_answer_scores` (id -> number; higher means that no answer is more likely) and a `threshold`, questions
+    above it count as left unanswered.
     """
     no_answer = no_answer_scores or {}
     scores = []
@@ -108,15 +108,15 @@ def best_threshold(
     predictions: Mapping[Id, str],
     no_answer_scores: Mapping[Id, float],
 ) -> Threshold:
-    """The threshold that has the best F1 on questions of v2.0, chosen as the authors' script chooses it.
+    """Return the threshold with the best F1 on questions of v2.0, chosen as the authors' script chooses it.
 
-    predictions: id -> the answer to give if one is given, so better not ""; no_answer_scores: as in `squad_scores`.
+    predictions: id -> the answer if one is given, preferably not ""; no_answer_scores: as in `squad_scores`.
 
-    One begins with every question unanswered and answers one after the other, the lowest no-answer score first; the
-    threshold is the score of the question at which the mean was highest, the first of equals. Where it is best to
-    answer none, it is 0 (all scores being above it), or else a number below all scores.
+    Begin with every question unanswered and answer them one by one, the lowest no-answer score first; the threshold is
+    the score of the question at which the mean was highest, the first of equals. If it is best to answer none, the
+    threshold is 0 if all scores are above 0, otherwise a number below all scores.
     """
-    assert questions, "there is a question at least"
+    assert questions, "expected at least one question"
     by_score = sorted(questions, key=lambda question: no_answer_scores[question.id])
     lowest = no_answer_scores[by_score[0].id]
     reached = float(sum(not question.answers for question in questions))  # with every question unanswered
@@ -127,7 +127,7 @@ def best_threshold(
             reached += score_answer(predictions[question.id], golds, version_2=True).f1
         elif predictions[question.id]:
             reached -= 1
-        # Without a single span to choose the score is infinite: with or without a threshold the answer is "".
+        # Without any span to choose, the score is infinite: the answer is "" whatever the threshold.
         if reached > best.best and math.isfinite(no_answer_scores[question.id]):
             best = Threshold(reached, no_answer_scores[question.id])
     return best._replace(best=best.best / len(questions))

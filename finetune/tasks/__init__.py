@@ -1,1 +1,1 @@
-"""One file a task: from examples to features and batches, from a model's answers to predictions and figures."""
+"""One file per task: from examples to features and batches, from a model's output to predictions and figures."""

@@ -1,7 +1,7 @@
 """Batches for fine-tuning: which features are trained on together, and their tensors.
 
-The order is a function of the features' lengths, the seed, the epoch and the global batch size alone, so it makes no
-difference how many processes take part or how often a run was interrupted.
+The order is a function only of the features' lengths, the seed, the epoch and the global batch size: not of the number
+of processes, nor of how often a run was interrupted.
 """
 
 import itertools
@@ -16,27 +16,27 @@ from torch.nn import functional as F
 from finetune.tasks.task import Feature, Task, TaskBatch
 from minibert.tokenizer.batch import Encoding, pad
 
-# Features are drawn for so many batches at a time, and those sorted by length: batches are then of like length, while
-# which features meet in one still changes with every epoch.
+# Features are drawn for this many batches at a time and sorted by length, so that a batch has features of similar
+# length, but which of them share a batch still changes with every epoch.
 POOL_BATCHES = 64
-# Lengths that a batch may have between one power of two and the next.
+# The number of lengths that a batch may have between one power of two and the next.
 LENGTHS_PER_OCTAVE = 8
 
 
 def batches_in_epoch(features: int, batch_size: int) -> int:
-    """How many batches an epoch has; no feature is left out."""
+    """The number of batches in an epoch; no feature is left out."""
     return -(-features // batch_size)
 
 
 def smallest_batch(features: int, batch_size: int) -> int:
-    """The size of an epoch's smallest batch: they differ by one at most, so that no example counts double."""
+    """The size of an epoch's smallest batch. Sizes differ by at most one, so that no example counts double."""
     return features // batches_in_epoch(features, batch_size)
 
 
 def epoch_order(lengths: NDArray[np.int64], *, seed: int, epoch: int, batch_size: int) -> list[NDArray[np.intp]]:
-    """The batches of an epoch, as numbers of features, those of a batch from short to long.
+    """Return the batches of an epoch, each as indices of features, from short to long.
 
-    lengths: (n,) the length of each feature.
+    lengths: (n,), the length of each feature.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
@@ -52,12 +52,12 @@ def epoch_order(lengths: NDArray[np.int64], *, seed: int, epoch: int, batch_size
 
 
 def padded_length(longest: int, limit: int | None) -> int:
-    """The length T that a batch gets: up to 16 any, then 18, 20, ... 32, 36, 40, ... 64, 72, ..., none above `limit`.
+    """Return a batch's length T: any up to 16, then 18, 20, ... 32, 36, 40, ... 64, 72, ..., at most `limit`.
 
-    longest: the tokens of its longest sequence; limit: what sequences are cut to, so never less than that.
+    longest: the tokens of its longest sequence; limit: the length that sequences are cut to, so never less.
 
-    A processor's matrix products are compiled for each size that they meet, which takes longer than a small product
-    itself, and what is compiled is kept in memory. A few more padded tokens cost less.
+    A processor's matrix products are compiled for each new size, which takes longer than a small product itself, and
+    the compiled code is kept in memory. A few more padding tokens cost less.
     """
     step = max(1, (1 << (longest.bit_length() - 1)) // LENGTHS_PER_OCTAVE)
     rounded = -(-longest // step) * step
@@ -65,7 +65,7 @@ def padded_length(longest: int, limit: int | None) -> int:
 
 
 def collate(sequences: Sequence[Encoding], *, pad_id: int, limit: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Input ids, segments and mask (S, T each) of S sequences side by side, padded to `padded_length`."""
+    """Return the input ids, segments and mask, (S, T) each, of S sequences, padded to `padded_length`."""
     lengths = np.array([len(sequence.ids) for sequence in sequences])
     input_ids = pad([sequence.ids for sequence in sequences], pad_id, length=padded_length(int(lengths.max()), limit))
     place = np.arange(input_ids.size(1))
@@ -76,7 +76,7 @@ def collate(sequences: Sequence[Encoding], *, pad_id: int, limit: int | None) ->
 
 
 def make_batch(features: Sequence[Feature], task: Task, *, labelled: bool) -> TaskBatch:
-    """The tensors of some features, (S, T) of S sequences; with targets where they are labelled."""
+    """Return the tensors of features, (S, T) for S sequences; with targets if they are `labelled`."""
     sequences = [sequence for feature in features for sequence in feature.sequences]
     input_ids, segments, mask = collate(sequences, pad_id=task.tokenizer.pad_id, limit=task.data_options.max_length)
     width = 1 if task.first_token_only else input_ids.size(1)

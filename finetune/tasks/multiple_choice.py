@@ -1,7 +1,7 @@
 """Multiple choice: which of several answers goes with a question (BERT section 4.4).
 
-Questions may have different numbers of choices. All choices of a batch are sequences side by side, (S, T) to the
-encoder; which belong together is known here, and each question's scores are compared among themselves.
+Questions may have different numbers of choices. For the encoder, all choices of a batch are S sequences, (S, T); this
+module knows which belong together, and compares scores only within a question.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from finetune.data.examples import ChoiceExample
 from finetune.tasks.task import Feature, Logits, Task, to_numpy
 from minibert.heads import BertForMultipleChoice
 
-Scores = NDArray[np.float32]  # (C,): a score for each choice of a question
+Scores = NDArray[np.float32]  # (C,): the score of each choice of a question
 
 
 class MultipleChoice(Task[ChoiceExample, Scores]):
-    """A prediction is the scores of a question's choices."""
+    """The multiple-choice task. A prediction is the scores of a question's choices."""
 
     name = "multiple-choice"
     model_class = BertForMultipleChoice
@@ -42,11 +42,11 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
     # ------------------------------------------------------------------ learning
 
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
-        """(B, 2): how many choices a question has, and which is right."""
+        """Return (B, 2): each question's number of choices, and which of them is right."""
         return torch.tensor([(len(feature.sequences), feature.target) for feature in features])
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
-        """Cross-entropy over each question's own choices. logits: (S,), the score of every choice in the batch."""
+        """Return the cross-entropy over each question's own choices. logits: (S,), the score of every choice."""
         counts, answers = targets.unbind(1)
         scores = logits.split(counts.tolist())
         return F.cross_entropy(pad_sequence(list(scores), True, -torch.inf), answers, reduction="sum")
@@ -58,7 +58,7 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         return np.split(to_numpy(logits), ends[:-1])
 
     def metrics(self, examples: Sequence[ChoiceExample], predictions: Sequence[Scores]) -> dict[str, float]:
-        """The share of questions answered right."""
+        """Return the share of questions answered correctly."""
         right = [scores.argmax() == example.answer for example, scores in zip(examples, predictions, strict=True)]
         return {"accuracy": float(np.mean(right))}
 
@@ -68,7 +68,7 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         return f"accuracy is no better than chance ({chance:.4f})" if worse else ""
 
     def answer(self, example: ChoiceExample, prediction: Scores) -> dict[str, Any]:
-        """The choice with its index, and the score and probability of each."""
+        """Return the chosen answer and its index, and the score and probability of every choice."""
         best = int(prediction.argmax())
         shares = torch.from_numpy(prediction).softmax(-1).tolist()
         named = {} if example.id is None else {"id": example.id}

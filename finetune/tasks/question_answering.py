@@ -1,7 +1,7 @@
 """Question answering: where in a passage the answer begins and ends (BERT sections 4.2 and 4.3).
 
-A passage that is too long for the model has several windows, which overlap; the best answer of all of them counts. It
-is read off the passage as it was written, by its characters.
+A passage that is too long for the model is seen through several overlapping windows; the best answer of all windows
+counts. Its text is copied from the original passage, by its characters.
 """
 
 import heapq
@@ -28,7 +28,7 @@ NO_ANSWER = 0  # the position of [CLS], which stands for "not in this window"
 
 
 class Span(NamedTuple):
-    """A possible answer: [start, end) characters of the passage, and how well begin and end fit, in logits."""
+    """A possible answer: [start, end) in characters of the passage, and the sum of its start and end logits."""
 
     start: int
     end: int
@@ -36,22 +36,22 @@ class Span(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is predicted for a question."""
+    """The prediction for a question."""
 
     spans: tuple[Span, ...]  # the best first, at least one
-    text: str  # of the best
-    no_answer_score: float  # the higher, the surer that there is none: that of no answer minus the best's
+    text: str  # of the best span
+    no_answer_score: float  # the score of no answer minus that of the best span
 
 
 class Encoded(NamedTuple):
-    """A text in pieces, without special tokens."""
+    """A tokenized text, without special tokens."""
 
     ids: NDArray[np.int32]  # (T,)
     offsets: NDArray[np.int64]  # (T, 2) characters
 
 
 class QuestionAnswering(Task[QuestionExample, Found]):
-    """A feature's `place` is (the position of its first token of the passage, their characters (t, 2))."""
+    """The question-answering task. A feature's `place` is (position of the passage's first token, offsets (t, 2))."""
 
     name = "question-answering"
     model_class = BertForQuestionAnswering
@@ -61,7 +61,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     def hold_out(
         self, examples: Sequence[QuestionExample], *, share: float, generator: np.random.Generator
     ) -> tuple[list[QuestionExample], list[QuestionExample]]:
-        """By article, so that no passage is on both sides; by passage where there is one article alone."""
+        """Split by article, so that no passage is on both sides; by passage if there is only one article."""
         articles = {example.title for example in examples}
 
         def group(example: QuestionExample) -> str:
@@ -70,7 +70,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return hold_out_groups(examples, share=share, generator=generator, group=group)
 
     def checked(self, examples: Sequence[QuestionExample], *, training: bool) -> tuple[list[QuestionExample], str]:
-        """To train on are questions whose answer stands where it should; scored are all."""
+        """Keep for training the questions whose answer is where it should be; keep all for scoring."""
         kept, first = without_misplaced(examples)
         misplaced = len(examples) - len(kept)
         if not misplaced:
@@ -84,7 +84,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         )
 
     def misfits(self, examples: Sequence[QuestionExample]) -> list[str]:
-        """Questions that leave no room for the passage."""
+        """Return why a question leaves no room for the passage; "" if it doesn't."""
         questions = self._encode([example.question for example in examples])
         return [self._misfit(example, len(questions[example.question].ids)) for example in examples]
 
@@ -97,7 +97,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         )
 
     def _room(self, tokens: int) -> int:
-        """How many tokens of the passage a window has beside so many of the question."""
+        """Return how many tokens of the passage fit in a window beside a question of `tokens` tokens."""
         max_length = self.data_options.max_length
         assert max_length is not None  # `fitted` saw to it
         return max_length - tokens - self.tokenizer.special_count(pair=True)
@@ -112,7 +112,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         ]
 
     def _encode(self, texts: Sequence[str]) -> dict[str, Encoded]:
-        """Each text once: a passage has many questions."""
+        """Encode each distinct text once, as a passage has many questions."""
         different = list(dict.fromkeys(texts))
         found = self.tokenizer.encode_with_offsets(different)
         return {text: Encoded(*each) for text, each in zip(different, found, strict=True)}
@@ -126,7 +126,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         assert room >= 2  # `fitting` saw to it
         answer = self._answer_tokens(example, context) if labelled else None
         special = self.tokenizer.special_count(pair=True)
-        first = len(question.ids) + special - 1  # behind all special tokens but the last
+        first = len(question.ids) + special - 1  # after all special tokens but the last
         for start, end in window_bounds(len(context.ids), room, min(stride, room // 2)):
             inside = answer is not None and start <= answer[0] and answer[1] < end
             target = (answer[0] - start + first, answer[1] - start + first) if answer and inside else (NO_ANSWER,) * 2
@@ -134,7 +134,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
             yield Feature(number, (tokens,), target, (first, context.offsets[start:end]))
 
     def _answer_tokens(self, example: QuestionExample, context: Encoded) -> tuple[int, int] | None:
-        """The first and the last token of the first gold answer; None where there is none."""
+        """Return the first and last token of the first gold answer; None if there is no answer."""
         if not example.answers:
             return None
         text, start = example.answers[0]
@@ -144,12 +144,12 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     # ------------------------------------------------------------------ learning
 
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
-        """(B, 3): the positions of the answer's first and last token, and how many tokens are no padding."""
+        """Return (B, 3): the positions of the answer's first and last token, and the length without padding."""
         return torch.tensor([(*feature.target, feature.length) for feature in features])
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
-        """The mean of the cross-entropies of begin and end. Padding is no possible answer, so that a question's loss
-        does not depend on what it is batched with."""
+        """Return the sum over the batch of the mean of start's and end's cross-entropy. Padding is masked out, so that
+        a question's loss does not depend on its batch."""
         first, last, length = targets.unbind(1)
         padding = torch.arange(logits.start.size(1), device=length.device) >= length[:, None]
         begin = F.cross_entropy(logits.start.masked_fill(padding, -torch.inf), first, reduction="sum")
@@ -159,7 +159,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     # ------------------------------------------------------------------ answers
 
     def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[tuple[float, list[Span]]]:
-        """Of each window how well no answer fits, and its best spans."""
+        """Return each window's score of no answer, and its best spans."""
         starts, ends = to_numpy(logits.start), to_numpy(logits.end)
         found = []
         for row, feature in enumerate(features):
@@ -175,12 +175,12 @@ class QuestionAnswering(Task[QuestionExample, Found]):
     def predictions(
         self, examples: Sequence[QuestionExample], features: Sequence[Feature], outputs: Sequence[Any]
     ) -> list[Found]:
-        """The best spans of all windows; there is no answer only where no window shows one."""
+        """Return the best spans of all windows; a question has no answer only if no window shows one."""
         by_example = outputs_by_example(features, outputs)
         predictions = []
         for number, example in enumerate(examples):
             answers = [answer for _, answer in by_example[number]]
-            best: dict[tuple[int, int], Span] = {}  # the same words may be in two windows
+            best: dict[tuple[int, int], Span] = {}  # the same span may be in two windows
             for span in (span for _, spans in answers for span in spans):
                 place = span.start, span.end
                 if place not in best or span.score > best[place].score:
@@ -192,7 +192,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return predictions
 
     def metrics(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> dict[str, float]:
-        """exact and f1, with the threshold if there is one; where some questions have no answer, also for each kind."""
+        """Return exact and f1, with the threshold if there is one; also by kind if some questions have no answer."""
         texts, no_answer = _by_id(examples, predictions)
         answered = all(example.answers for example in examples)
         figures = squad_scores(
@@ -213,14 +213,14 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         return not found.spans or (threshold is not None and found.no_answer_score > threshold)
 
     def tuned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> Self:
-        """With the no-answer threshold that is best on these examples, where some have no answer."""
+        """Return the task with the no-answer threshold that is best on these examples, if some have no answer."""
         if self.data_options.no_answer_threshold is not None or all(example.answers for example in examples):
             return self
         threshold = best_threshold(examples, *_by_id(examples, predictions)).threshold
         return self.with_data_options(replace(self.data_options, no_answer_threshold=threshold))
 
     def answer(self, example: QuestionExample, prediction: Found) -> dict[str, Any]:
-        """The answer with its characters, "" where there is none, and the n best with their probabilities."""
+        """Return the answer with its characters, "" for no answer, and the n best spans with their probabilities."""
         scores = torch.tensor([span.score for span in prediction.spans], dtype=torch.float64)
         candidates = [
             {"text": example.context[span.start : span.end], **span._asdict(), "probability": share}
@@ -229,13 +229,13 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         best = {"answer": "", "start": None, "end": None, "score": None}
         if not self._unanswered(prediction):
             best = {"answer": prediction.text, **{name: candidates[0][name] for name in ("start", "end", "score")}}
-        sureness = prediction.no_answer_score if prediction.spans else None  # infinite, which JSON cannot spell
+        sureness = prediction.no_answer_score if prediction.spans else None  # infinite, which JSON cannot express
         return {"id": example.id, "question": example.question, **best, "no_answer_score": sureness,
                 "n_best": candidates}  # fmt: skip
 
 
 def _by_id(examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> tuple[dict[Id, str], dict[Id, float]]:
-    """Texts and no-answer scores, as SQuAD's scores want them."""
+    """Return texts and no-answer scores, as `squad_scores` takes them."""
     found = {example.id: prediction for example, prediction in zip(examples, predictions, strict=True)}
     return {id: one.text for id, one in found.items()}, {id: one.no_answer_score for id, one in found.items()}
 
@@ -243,7 +243,7 @@ def _by_id(examples: Sequence[QuestionExample], predictions: Sequence[Found]) ->
 def best_spans(
     starts: NDArray[np.float32], ends: NDArray[np.float32], offsets: NDArray[np.int64], *, most: int, count: int
 ) -> list[Span]:
-    """The `count` best spans of at most `most` tokens.
+    """Return the `count` best spans of at most `most` tokens.
 
     starts, ends: (t,) scores of the passage's tokens; offsets: (t, 2) their characters.
     """
@@ -251,7 +251,7 @@ def best_spans(
     if not size:
         return []
     lengths = min(most, size)
-    scores = np.full((lengths, size), -np.inf, np.float32)  # row d: spans of d + 1 tokens, column: the first of them
+    scores = np.full((lengths, size), -np.inf, np.float32)  # row d: spans of d + 1 tokens; column: their first token
     for longer in range(lengths):
         scores[longer, : size - longer] = starts[: size - longer] + ends[longer:]
     flat = scores.ravel()

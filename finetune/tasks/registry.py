@@ -17,11 +17,11 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
 
 
 def data_options_of(description: Description, directory: str) -> DataOptions:
-    """How the task that a model directory is for reads its files.
+    """Return how the task of a model directory reads its files.
 
-    What was not fine-tuned here does not say so; then the class tells the task, and files are read in the usual way.
+    A model that was fine-tuned elsewhere doesn't record that; its class determines the task, and the defaults apply.
 
-    Raises InputError: it has no head of any task, or says what we don't know.
+    Raises InputError if the model has no task head, or records options that are not known here.
     """
     by_class = {kind.model_class.__name__: name for name, kind in TASKS.items()}
     if description.architecture not in by_class:

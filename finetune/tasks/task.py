@@ -1,7 +1,7 @@
-"""What every task does in its own way, and what the loop, evaluating and predicting need to know of it.
+"""What every task does in its own way: the interface that the training loop, `evaluate` and `predict` use.
 
-An example (a row of data) becomes a feature (token sequences and a target), features become a batch, the model answers,
-and the answers of an example's features become its prediction. Shapes: S sequences in a batch, padded to T tokens.
+An example (a row of data) becomes features (token sequences and a target), features become a batch, the model computes
+logits, and the outputs of an example's features become its prediction. Shapes: S sequences in a batch of T tokens each.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from minibert.tokenizer.batch import Encoding
 
 Example = TypeVar("Example")
 Prediction = TypeVar("Prediction")
-Logits = Any  # what the task's model answers: a tensor, or a tuple of tensors
+Logits = Any  # what the task's model returns: a tensor, or a tuple of tensors
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
     """An example, or one window of it."""
 
-    example: int  # the number of the example that it belongs to
-    sequences: tuple[Encoding, ...]  # one; of a choice among answers, one an answer
-    target: Any = None  # what the task's `targets` makes a tensor of
-    place: Any = None  # what the task needs to put the answer together
-    hidden: Tensor | None = None  # (S, T or 1, H): the encoder's output, where that is known already
+    example: int  # the index of its example
+    sequences: tuple[Encoding, ...]  # one; in multiple choice, one per choice
+    target: Any = None  # what the task's `targets` turns into a tensor
+    place: Any = None  # what the task needs to build the prediction
+    hidden: Tensor | None = None  # (S, T or 1, H): the encoder's output, if it is known already
 
     @property
     def length(self) -> int:
-        """The tokens of the longest sequence."""
+        """The number of tokens in the longest sequence."""
         return max(len(sequence.ids) for sequence in self.sequences)
 
     @property
     def tokens(self) -> int:
-        """The tokens of all sequences."""
+        """The number of tokens in all sequences."""
         return sum(len(sequence.ids) for sequence in self.sequences)
 
 
@@ -60,12 +60,12 @@ class TaskBatch:
     input_ids: Tensor  # (S, T) int64
     token_type_ids: Tensor  # (S, T) int64
     attention_mask: Tensor | None  # (S, T) bool, True at real tokens; None when nothing is padded
-    targets: Tensor | None  # the task's own; None where there is nothing to learn
-    hidden: Tensor | None = None  # (S, T or 1, H): the encoder's output, where that is known already
+    targets: Tensor | None  # in the task's own form; None if the examples are not labelled
+    hidden: Tensor | None = None  # (S, T or 1, H): the encoder's output, if it is known already
 
     @property
     def tokens(self) -> int:
-        """Real tokens, special ones included."""
+        """The number of tokens without padding, special ones included."""
         return sum(feature.tokens for feature in self.features)
 
     def to(self, device: torch.device) -> TaskBatch:
@@ -81,8 +81,8 @@ class Task(ABC, Generic[Example, Prediction]):
 
     name: ClassVar[str]
     model_class: ClassVar[type[TaskModel]]
-    windowed: ClassVar[bool] = False  # is what is too long seen through several windows, or cut?
-    first_token_only: ClassVar[bool] = False  # does the head look at the first token's state alone?
+    windowed: ClassVar[bool] = False  # are long texts seen through several windows, not cut?
+    first_token_only: ClassVar[bool] = False  # does the head read only the first token's hidden state?
 
     def __init__(self, data_options: Any, tokenizer: Tokenizer, labels: tuple[str, ...] = ()) -> None:
         self.data_options = data_options
@@ -93,31 +93,31 @@ class Task(ABC, Generic[Example, Prediction]):
 
     @classmethod
     def found_in(cls, data_options: Any, tokenizer: Tokenizer, examples: Sequence[Example], path: str) -> Self:
-        """The task as the training file decides it: its labels, its tag scheme, where it has such.
+        """Return the task with the labels and the tag scheme, if any, that the training file determines.
 
-        Raises InputError: naming file and row, where nothing can be learned from it.
+        Raises InputError, naming file and row, if nothing can be learned from the file.
         """
         return cls(data_options, tokenizer)
 
     def hold_out(
         self, examples: Sequence[Example], *, share: float, generator: np.random.Generator
     ) -> tuple[list[Example], list[Example]]:
-        """Examples to train on, and a share of them to choose the best epoch on: any, unless they belong together."""
+        """Split off a share of the examples to choose the best epoch on: at random, unless some belong together."""
         return hold_out(examples, share=share, generator=generator)
 
     def checked(self, examples: Sequence[Example], *, training: bool) -> tuple[list[Example], str]:
-        """The examples that can be trained on or scored, and a phrase for the user where some cannot.
+        """Return the examples that can be trained on or scored, and a phrase for the user, or "".
 
-        Raises InputError: naming file and row: a label that training never had.
+        Raises InputError, naming file and row, if a label did not occur in training.
         """
         return list(examples), ""
 
     def misfits(self, examples: Sequence[Example]) -> list[str]:
-        """For each example why the model cannot be asked it at all; "" where it can. The others have no features."""
+        """Return for each example why the model cannot process it, and so no features can be made; "" if it can."""
         return [""] * len(examples)
 
     def fitting(self, examples: Sequence[Example], tally: Tally) -> list[Example]:
-        """Those that the model can be asked. Raises InputError: one cannot, as the `tally` has it."""
+        """Return the examples that the model can process. Raises InputError if it can't and the `tally` stops there."""
         reasons = self.misfits(examples)
         for reason in filter(None, reasons):
             tally.refuse(InputError(reason))
@@ -126,78 +126,78 @@ class Task(ABC, Generic[Example, Prediction]):
         return found
 
     def head(self) -> dict[str, Any]:
-        """The arguments that the model's class takes beside its config."""
+        """Return the arguments that the model's class takes besides its config."""
         return {}
 
     @abstractmethod
     def features(self, examples: Sequence[Example], *, labelled: bool = True) -> list[Feature]:
-        """The features of examples, in their order. Without `labelled` they have no targets."""
+        """Return the features of examples, in their order; with targets if `labelled`."""
 
     # ------------------------------------------------------------------ learning
 
     @abstractmethod
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
-        """The targets of a batch, whose sequences are padded to `width`."""
+        """Return the targets of a batch whose sequences are padded to `width`."""
 
     def count(self, targets: Tensor) -> int:
-        """How many losses a batch sums up: one a feature, unless a feature has several."""
+        """Return how many losses a batch sums: one per feature, unless a feature has several."""
         return len(targets)
 
     @abstractmethod
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
-        """The sum of the batch's losses, a scalar in float32."""
+        """Return the sum of the batch's losses, a scalar in float32."""
 
     # ------------------------------------------------------------------ answers
 
     @abstractmethod
     def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[Any]:
-        """What is kept of the model's answer, for each feature."""
+        """Return what is kept of the model's logits, for each feature."""
 
     def predictions(
         self, examples: Sequence[Example], features: Sequence[Feature], outputs: Sequence[Any]
     ) -> list[Prediction]:
-        """One for each example; features and outputs belong together, and name their example by its number. Where an
-        example has one feature, it is the output."""
+        """Return a prediction for each example. Features, each with an output, name their example by its index; if
+        every example has one feature, the outputs are the predictions."""
         return list(outputs)
 
     @abstractmethod
     def metrics(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
-        """Figures of merit, of labelled examples."""
+        """Return the metrics over labelled examples."""
 
     def metric(self, name: str | None) -> str:
-        """The figure that the best epoch is chosen by, higher is better: `name`, or the usual one.
+        """Return the figure that chooses the best epoch, higher being better: `name`, or the task's usual one.
 
-        Raises InputError: the task has no such figure.
+        Raises InputError if the task has no such figure.
         """
         return check_metric(self.name, name)
 
     @abstractmethod
     def answer(self, example: Example, prediction: Prediction) -> dict[str, Any]:
-        """What `predict` writes of an example, as JSON."""
+        """Return what `predict` writes for an example, as a JSON object."""
 
     def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Self:
-        """The task with what is chosen on dev after training: a threshold."""
+        """Return the task with what is chosen on dev after training, such as a threshold."""
         return self
 
     def nothing_learned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> str:
-        """What looks as if nothing had been learned, such as one class for all; "" where nothing does."""
+        """Return a sign that nothing was learned, such as the same class for all examples; "" if there is none."""
         return ""
 
     def figures(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[ClassFigures]:
-        """Each class or type for itself, where there are some."""
+        """Return the figures of each class or type; none if the task has no classes."""
         return []
 
     def draw(self, path: Path, examples: Sequence[Example], predictions: Sequence[Prediction]) -> bool:
-        """Draws a picture of what is taken for what, where that makes sense; returns whether it did."""
+        """Draw which classes are taken for which, if the task has one class per example; return whether it did."""
         return False
 
     def with_data_options(self, data_options: DataOptions) -> Self:
-        """The same task, reading otherwise."""
+        """Return the same task with other data options."""
         return type(self)(data_options, self.tokenizer, self.labels)
 
 
 def outputs_by_example(features: Sequence[Feature], outputs: Sequence[Any]) -> Mapping[int, list[tuple[Feature, Any]]]:
-    """Example's number -> its features and what the model answered to each, in the order of the windows."""
+    """Map the index of an example to its features and the model's output for each, in the order of the windows."""
     found: dict[int, list[tuple[Feature, Any]]] = {}
     for feature, output in zip(features, outputs, strict=True):
         found.setdefault(feature.example, []).append((feature, output))
@@ -205,5 +205,5 @@ def outputs_by_example(features: Sequence[Feature], outputs: Sequence[Any]) -> M
 
 
 def to_numpy(tensor: Tensor) -> NDArray[np.float32]:
-    """What the model answered, in float32 on the CPU."""
+    """Return the tensor in float32 on the CPU."""
     return tensor.detach().to("cpu", torch.float32).numpy()

@@ -24,7 +24,7 @@ Scores = NDArray[np.float32]  # (C,): logits, or numbers
 
 
 class TextClassification(Task[TextExample, Scores]):
-    """A prediction is the model's scores."""
+    """The text-classification task. A prediction is the model's scores."""
 
     name = "text-classification"
     model_class = BertForSequenceClassification
@@ -65,7 +65,7 @@ class TextClassification(Task[TextExample, Scores]):
     # ------------------------------------------------------------------ learning
 
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
-        """(B,) classes, or (B, C) numbers."""
+        """Return (B,) classes, or (B, C) numbers."""
         found = [feature.target for feature in features]
         if self.data_options.regression:
             return torch.tensor(found, dtype=torch.float32)[:, None]
@@ -75,7 +75,7 @@ class TextClassification(Task[TextExample, Scores]):
         return targets.numel() if self.data_options.multi_label else len(targets)
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
-        """Cross-entropy; of several labels each for itself; of a number, the squared difference."""
+        """Return the cross-entropy (binary for several labels), or the squared error of numbers."""
         if self.data_options.regression:
             return F.mse_loss(logits, targets.to(logits.dtype), reduction="sum")
         if self.data_options.multi_label:
@@ -91,7 +91,7 @@ class TextClassification(Task[TextExample, Scores]):
         return text_metrics(self.data_options.problem_type, *self._compared(examples, predictions), len(self.labels))
 
     def _compared(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> tuple[list[Any], list[Any]]:
-        """The targets, and what the scores say in their place."""
+        """Return the targets, and the predictions in the same form."""
         scores = np.stack(predictions)
         if self.data_options.regression:
             answers = scores[:, 0]
@@ -121,7 +121,7 @@ class TextClassification(Task[TextExample, Scores]):
         return True
 
     def answer(self, example: TextExample, prediction: Scores) -> dict[str, Any]:
-        """A label and the probability of each; all labels that hold; or a number."""
+        """Return a label and the probability of each; all labels that apply; or a number."""
         asked = {"id": example.id, "text": example.text, "pair": example.pair}
         asked = {name: value for name, value in asked.items() if value is not None}
         if self.data_options.regression:

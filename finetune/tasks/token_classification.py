@@ -1,7 +1,7 @@
 """Token classification: a tag for each word, and the entities that the tags spell (BERT section 5.3).
 
-The label stands on a word's first piece. A sentence that is longer than a window has several, which overlap; each word
-is learned and predicted in the one that shows the most around it.
+A word's label belongs to its first piece. A sentence that is too long for one window has several, which overlap; each
+word is trained and predicted in the window that shows the most context around it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,18 +34,18 @@ from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import in_running_text
 
-NOT_SCORED = -100  # at pieces that are no word's first, at padding, and at words that another window has
+NOT_SCORED = -100  # at pieces that are not a word's first, at padding, and at words that belong to another window
 
 
 class Tagged(NamedTuple):
-    """What is predicted for a sentence: a tag for each word, and how sure the model is of it."""
+    """The prediction for a sentence: a tag for each word, and its probability."""
 
     tags: tuple[str, ...]
     probabilities: tuple[float, ...]
 
 
 class TokenClassification(Task[TaggedExample, Tagged]):
-    """A feature's `place` is (numbers of its words, the positions of their first pieces)."""
+    """The token-classification task. A feature's `place` is (indices of its words, positions of their first pieces)."""
 
     name = "token-classification"
     model_class = BertForTokenClassification
@@ -63,7 +63,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
     @property
     def spells_entities(self) -> bool:
-        """Whether tags are of some scheme; those of a model that was trained elsewhere are where all its labels are."""
+        """Whether the tags follow a scheme; for a model that was trained elsewhere, whether all its labels do."""
         if self.data_options.scheme == "auto":
             return all(map(is_tag, self.labels))
         return self.data_options.scheme != "none"
@@ -78,7 +78,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return checked, f"tags are {scheme.upper()}{other}" if training else ""
 
     def _tag_ids(self, examples: Sequence[TaggedExample]) -> list[list[int]]:
-        """Of tags that are checked; a model that was trained elsewhere may have other names for them."""
+        """Return the ids of checked tags; a model that was trained elsewhere may have other names for them."""
         return tag_ids(examples, list(map(plain, self.labels)) if self.spells_entities else self.labels)
 
     def head(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
     def features(self, examples: Sequence[TaggedExample], *, labelled: bool = True) -> list[Feature]:
         words = sorted({word for example in examples for word in example.words})
-        # Some words have no piece at all, such as a lone variation selector.
+        # Some words have no pieces at all, such as a lone variation selector.
         pieces = dict(zip(words, self.tokenizer.encode_plain(in_running_text(words)), strict=True))
         tags = self._tag_ids(examples) if labelled else [[0] * len(example.words) for example in examples]
         return [
@@ -106,14 +106,14 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         owner = best_window(first_pieces[there], windows)
         for window, (start, end) in enumerate(windows):
             mine = there[owner == window]
-            positions = first_pieces[mine] - start + 1  # [CLS] stands before
+            positions = first_pieces[mine] - start + 1  # after [CLS]
             target = np.array(tags, np.int64)[mine]
             yield Feature(number, (self.tokenizer.lay_out(ids[start:end]),), target, (mine, positions))
 
     # ------------------------------------------------------------------ learning
 
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
-        """(B, T) classes, NOT_SCORED where there is nothing to tell."""
+        """Return (B, T) classes, NOT_SCORED where nothing is predicted."""
         found = torch.full((len(features), width), NOT_SCORED)
         for row, feature in enumerate(features):
             found[row, torch.from_numpy(feature.place[1])] = torch.from_numpy(feature.target)
@@ -123,21 +123,21 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return int((targets != NOT_SCORED).sum())
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
-        """Cross-entropy at the first pieces."""
+        """Return the cross-entropy at the first pieces of words."""
         scored = targets != NOT_SCORED
         return F.cross_entropy(logits[scored], targets[scored], reduction="sum")
 
     # ------------------------------------------------------------------ answers
 
     def outputs(self, logits: Logits, features: Sequence[Feature]) -> list[NDArray[np.float32]]:
-        """(words, C) scores of each feature's words."""
+        """Return the scores of each feature's words, (words, C)."""
         scores = to_numpy(logits)
         return [scores[row, feature.place[1]] for row, feature in enumerate(features)]
 
     def predictions(
         self, examples: Sequence[TaggedExample], features: Sequence[Feature], outputs: Sequence[Any]
     ) -> list[Tagged]:
-        """A word that has no piece is O."""
+        """Return the tags of each sentence; a word without pieces is O."""
         found = outputs_by_example(features, outputs)
         predictions = []
         for number, example in enumerate(examples):
@@ -150,7 +150,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return predictions
 
     def metrics(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> dict[str, float]:
-        """Of whole entities; where tags spell none, the share of words whose tag is right."""
+        """Return the metrics of whole entities; if tags spell none, the share of words whose tag is right."""
         metrics = entity_metrics(*self._entities(examples, predictions))
         return metrics if self.spells_entities else {"accuracy": metrics["recall"]}
 
@@ -173,7 +173,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return golds, [read(prediction.tags) for prediction in predictions]
 
     def answer(self, example: TaggedExample, prediction: Tagged) -> dict[str, Any]:
-        """One tag a word, and entities with their [start, end) characters in `text`."""
+        """Return a tag per word, and the entities with their [start, end) in characters of `text`."""
         found = []
         for entity in entities(prediction.tags):
             start, end = example.offsets[entity.start][0], example.offsets[entity.end - 1][1]
@@ -187,12 +187,12 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
 
 def words_for_themselves(tags: Sequence[str]) -> list[Entity]:
-    """Tags that spell no entities, so that they are scored as if each word were one."""
+    """Turn every word into an entity of its own, to score tags that spell no entities."""
     return [Entity(tag, word, word + 1) for word, tag in enumerate(tags)]
 
 
 def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """[start, end) of windows of `room` tokens, two of which share `stride`: all of a text, none twice the whole."""
+    """Return [start, end) of windows of `room` tokens that cover a text; each shares `stride` tokens with the next."""
     bounds = [(0, min(room, length))]
     while bounds[-1][1] < length:
         start = bounds[-1][0] + room - stride
@@ -201,7 +201,7 @@ def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:
 
 
 def best_window(positions: NDArray[Any], windows: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
-    """For each position the (first) window in which the fewer of its neighbours before and after are the most."""
+    """Return for each position the first window that maximizes the smaller of its left and right contexts."""
     before = np.array([positions - start for start, _ in windows])
     after = np.array([end - 1 - positions for _, end in windows])
     return np.minimum(before, after).argmax(axis=0)
