@@ -24,9 +24,7 @@ from tests.finetune.files import standard_input, write
 from tests.finetune.running import write_task
 from tests.helpers import REPOSITORY
 
-PAGES = sorted(
-    path.relative_to(REPOSITORY) for path in (*REPOSITORY.glob("README*.md"), *REPOSITORY.glob("docs/*.md"))
-)
+PAGES = sorted(path.relative_to(REPOSITORY) for path in (*REPOSITORY.glob("README*.md"), *REPOSITORY.glob("docs/*.md")))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = ".venv/bin/python "
 
