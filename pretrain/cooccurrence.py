@@ -2,7 +2,7 @@
 
 A token is described by the tokens one and two places before and after it, each place on its own, by their positive
 pointwise mutual information: max(0, log P(token, neighbour) / (P(token) P(neighbour))). The largest singular directions
-of that matrix fill the embeddings. Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization", and
+of that matrix are kept. Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization", and
 Levy, Goldberg & Dagan 2015 (TACL 3) for the exponents; the singular vectors by random projection: Halko, Martinsson &
 Tropp 2011 (arXiv 0909.4061), algorithm 4.4.
 """
@@ -45,8 +45,7 @@ def sample(tokens: NDArray) -> NDArray[np.int64]:
 
 
 def neighbour_surprise(tokens: NDArray[np.int64], vocab_size: int) -> Tensor:
-    """Return the positive pointwise mutual information of tokens and neighbours, (V, 4 C) for the C most frequent
-    tokens.
+    """Return the positive pointwise mutual information of tokens with the C most frequent tokens nearby, (V, 4 C).
 
     The row of a token that was seen with fewer than `FEWEST` neighbours is zero.
     """
@@ -74,7 +73,7 @@ def shifted(tokens: NDArray[np.int64], distance: int) -> tuple[NDArray[np.int64]
 
 
 def largest_directions(matrix: Tensor, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Approximate the `count` largest left singular vectors (rows, count) and singular values (count,) of a matrix."""
+    """Approximate a matrix's `count` largest left singular vectors (rows, count) and singular values (count,)."""
     probe = torch.randn(matrix.size(1), count, generator=generator)
     basis = torch.linalg.qr(matrix @ probe).Q
     for _ in range(2):
