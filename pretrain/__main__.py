@@ -8,7 +8,7 @@ COMMANDS = {"prepare": "only the vocabulary and the token arrays", "inspect": "w
 
 
 def command() -> None:
-    """Runs one of `COMMANDS`; where the first word is an option, it trains."""
+    """Run one of `COMMANDS`, or train if the first word is an option."""
     args = sys.argv[1:] or ["--help"]
     if not args[0].startswith("-") or args[0] == "--version":
         cli.dispatch("python -m pretrain", cli.commands_in("pretrain.commands.{0}:{0}_command", COMMANDS))
@@ -25,7 +25,7 @@ def command() -> None:
 
 
 def main() -> None:
-    """The console script `minibert-pretrain`."""
+    """Run the console script `minibert-pretrain`."""
     cli.run(command)
 
 

@@ -1,10 +1,10 @@
-"""Vectors in which tokens with like neighbours point the same way, computed from the text before anything is trained.
+"""Token vectors computed from the text before training: tokens with similar neighbours point the same way.
 
-A token is described by the tokens that stand one and two places before and after it, each place on its own: by the
-positive pointwise mutual information of the two, max(0, log P(token, neighbour) / (P(token) P(neighbour))). The largest
-singular directions of that matrix are what a table of embeddings has room for. Levy & Goldberg 2014, "Neural Word
-Embedding as Implicit Matrix Factorization", and Levy, Goldberg & Dagan 2015 (TACL 3) for the exponents; the singular
-vectors by random projection: Halko, Martinsson & Tropp 2011 (arXiv 0909.4061), algorithm 4.4.
+A token is described by the tokens one and two places before and after it, each place on its own, by their positive
+pointwise mutual information: max(0, log P(token, neighbour) / (P(token) P(neighbour))). The largest singular directions
+of that matrix are kept. Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization", and
+Levy, Goldberg & Dagan 2015 (TACL 3) for the exponents; the singular vectors by random projection: Halko, Martinsson &
+Tropp 2011 (arXiv 0909.4061), algorithm 4.4.
 """
 
 import numpy as np
@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DISTANCES = (-2, -1, 1, 2)  # of the neighbours, in tokens
-FEWEST = 20  # neighbours that a token must have been seen with: what fewer say is mostly chance
-MOST_NEIGHBOURS = 1024  # the most frequent tokens are the ones that describe ...
-MOST_CELLS = 2**24  # ... and fewer of them in a large vocabulary: the matrix takes 256 MB at most
-MOST_TOKENS = 5_000_000  # of a larger text, a sample
-SMOOTHING = 0.75  # exponent of the neighbours' frequencies: rare neighbours count for less than their surprise
+FEWEST = 20  # neighbours that a token must have been seen with: fewer are mostly chance
+MOST_NEIGHBOURS = 1024  # the most frequent tokens, which serve as neighbours ...
+MOST_CELLS = 2**24  # ... and fewer of them if the vocabulary is large: the matrix takes 256 MB at most
+MOST_TOKENS = 5_000_000  # a larger text is sampled
+SMOOTHING = 0.75  # exponent of the neighbours' frequencies: it makes rare neighbours less surprising
 
 
 def cooccurrence_vectors(tokens: NDArray, vocab_size: int, size: int, *, generator: torch.Generator) -> Tensor:
-    """(V, size) float32: a row of length 1 for each token, of length 0 for those of which the text says too little.
+    """Return a vector for each token, (V, size) float32: of length 1, or 0 if the text says too little about the token.
 
     tokens: (n,) the training text.
     """
@@ -30,13 +30,13 @@ def cooccurrence_vectors(tokens: NDArray, vocab_size: int, size: int, *, generat
     directions, strengths = largest_directions(surprise, min(size, *surprise.shape), generator=generator)
     vectors = directions * strengths.sqrt()
     known = surprise.any(1)
-    vectors[known] -= vectors[known].mean(0)  # what all tokens share tells none apart
+    vectors[known] -= vectors[known].mean(0)  # what all tokens share distinguishes none of them
     vectors[~known] = 0
     return F.pad(F.normalize(vectors), (0, size - vectors.size(1)))
 
 
 def sample(tokens: NDArray) -> NDArray[np.int64]:
-    """The whole text, or stretches spread evenly over it, `MOST_TOKENS` in all."""
+    """Return the whole text, or `MOST_TOKENS` of it in stretches that are spread evenly."""
     stretches = 100
     if len(tokens) <= MOST_TOKENS:
         return np.asarray(tokens, np.int64)
@@ -45,9 +45,9 @@ def sample(tokens: NDArray) -> NDArray[np.int64]:
 
 
 def neighbour_surprise(tokens: NDArray[np.int64], vocab_size: int) -> Tensor:
-    """Positive pointwise mutual information of tokens and their neighbours, (V, 4 C) for the C most frequent tokens.
+    """Return the positive pointwise mutual information of tokens with the C most frequent tokens nearby, (V, 4 C).
 
-    A token that was seen with fewer than `FEWEST` of them has a row of zeros.
+    The row of a token that was seen with fewer than `FEWEST` neighbours is zero.
     """
     frequent = np.argsort(-np.bincount(tokens, minlength=vocab_size), kind="stable")
     frequent = frequent[: min(MOST_NEIGHBOURS, MOST_CELLS // vocab_size)]
@@ -68,12 +68,12 @@ def neighbour_surprise(tokens: NDArray[np.int64], vocab_size: int) -> Tensor:
 
 
 def shifted(tokens: NDArray[np.int64], distance: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each token, and beside it the one that stands `distance` further on; negative: further back."""
+    """Pair each token with the one `distance` places after it, or before it if `distance` is negative."""
     return (tokens[:-distance], tokens[distance:]) if distance > 0 else (tokens[-distance:], tokens[:distance])
 
 
 def largest_directions(matrix: Tensor, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The `count` largest left singular vectors (rows, count) and singular values (count,) of a matrix, nearly."""
+    """Approximate a matrix's `count` largest left singular vectors (rows, count) and singular values (count,)."""
     probe = torch.randn(matrix.size(1), count, generator=generator)
     basis = torch.linalg.qr(matrix @ probe).Q
     for _ in range(2):

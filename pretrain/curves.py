@@ -10,15 +10,15 @@ from pretrain.evaluate import HeldOut
 
 
 def draw_run(path: Path, metrics: Path, report: Callable[[str], None], heldout: HeldOut) -> None:
-    """Masked-LM loss with the unigram baseline, held-out accuracy, the pairs' loss, learning rate, throughput.
+    """Draw the masked-LM loss with the unigram baseline, held-out accuracy, pair loss, learning rate and throughput.
 
-    What is damaged in the log is told to `report`.
+    Damaged lines of the log are passed to `report`.
     """
     line = partial(Line.logged, read_metrics(metrics, report))
     panels = [
         Panel(
             "Masked language model",
-            "loss, nats a token",
+            "loss, nats per token",
             [line("training", "mlm_loss", smoothed=True), line("held out", "heldout_mlm_loss", points=True)],
             baselines=[("unigram baseline", heldout.unigram_loss)],
         ),
@@ -33,7 +33,7 @@ def draw_run(path: Path, metrics: Path, report: Callable[[str], None], heldout: 
         panels.append(
             Panel(
                 "Next-sentence prediction" if objective == "nsp" else "Sentence order",
-                "loss, nats a pair",
+                "loss, nats per pair",
                 [line("training", training, smoothed=True), line("held out", evaluated, points=True)],
                 baselines=[("chance", 0.6931)],
             )

@@ -1,9 +1,9 @@
 """How well a model does on documents that training never saw.
 
-The held-out pairs and their masks are drawn once, with a fixed seed and at the paper's rate, whatever the run trains
-with: figures of different runs on the same arrays compare. A loss over the bytes of the tokens asked for compares
-across vocabularies as well: whoever cuts words finely has more tokens, each easier to tell. Tokens of paragraphs that
-also stand word for word in the training documents are seen but not asked for.
+The held-out pairs and their masks are drawn once, with a fixed seed and the paper's masking rate, whatever the run
+trains with: figures of different runs on the same arrays can be compared. The loss per byte of the masked tokens can
+also be compared across vocabularies: one that splits words finely has more tokens, each easier to predict. Tokens of
+paragraphs that also occur word for word in the training documents are not scored.
 """
 
 from dataclasses import asdict, dataclass
@@ -21,46 +21,46 @@ from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PairObjective, PairOptions, PairPlan
 from pretrain.loss import loss_sums, predict, right_answers
 
-SEED = 20181011  # the day the paper appeared: of no meaning, but always the same
+SEED = 20181011  # the day the paper appeared; any fixed number would do
 MASK_RATE = 0.15
-BATCH_SIZE = 32  # logits of more would take more memory than a training step
-MOST_TOKENS = 250_000  # of a very large held-out side a random part is enough: the error of the mean is below 0.01 nats
+BATCH_SIZE = 32  # the logits of more would take more memory than a training step
+MOST_TOKENS = 250_000  # of a larger held-out side a random part is enough: the error of the mean is below 0.01 nats
 
 
 @dataclass(frozen=True)
 class HeldOutFigures:
-    """What `summary.json` reports."""
+    """The held-out figures, as `summary.json` reports them."""
 
-    mlm_loss: float  # nats a masked token
-    mlm_loss_per_byte: float | None  # nats a UTF-8 byte of those tokens; None where all are unknown to the vocabulary
+    mlm_loss: float  # nats per masked token
+    mlm_loss_per_byte: float | None  # nats per UTF-8 byte of those tokens; None if all are unknown to the vocabulary
     mlm_accuracy: float
-    nsp_accuracy: float | None = None  # None where next-sentence prediction is not learned
-    nsp_loss: float | None = None  # nats a pair
-    sop_accuracy: float | None = None  # the same of sentence order
+    nsp_accuracy: float | None = None  # None unless the model is trained on next-sentence prediction
+    nsp_loss: float | None = None  # nats per pair
+    sop_accuracy: float | None = None  # likewise for sentence order
     sop_loss: float | None = None
 
     def named(self) -> dict[str, float | None]:
-        """By name, as they are reported; those of sentence order only where that is learned."""
+        """Return the reported figures by name; those of sentence order only if it was trained on."""
         return {name: value for name, value in asdict(self).items() if value is not None or not name.startswith("sop")}
 
 
 class HeldOut:
-    """The held-out batches, made once and kept, and the baseline on the same targets."""
+    """The held-out batches, made once and kept, and the unigram baseline on the same masked tokens."""
 
     def __init__(self, corpus: PreparedCorpus, *, seq_len: int, objective: PairObjective) -> None:
-        """Raises InputError: nothing is left to score."""
+        """Raises InputError if nothing is left to score."""
         self.batches = _batches(corpus, PairOptions(seq_len, objective, separators=corpus.tokenizer.separators))
         self.objective = objective
         labels = np.concatenate([batch.masked_labels.numpy() for batch in self.batches])
         if not len(labels):
-            raise InputError(f"{corpus.directory}: every held-out paragraph also stands in the training documents")
+            raise InputError(f"{corpus.directory}: every held-out paragraph also occurs in the training documents")
         self.unigram_loss = unigram_loss(corpus.token_counts, labels)
         self.bytes_a_target = float(corpus.tokenizer.byte_lengths[labels].mean())
 
     def figures(
         self, model: nn.Module, *, device: torch.device, precision: Precision, processes: Processes
     ) -> HeldOutFigures:
-        """Evaluates; every process takes its share of the batches, and all get the figures."""
+        """Evaluate the model: every process takes its share of the batches, and all get the figures."""
         was_training = model.training
         model.eval()
         sums = np.zeros(6)
@@ -80,7 +80,7 @@ class HeldOut:
 
 
 def batch_sums(model: nn.Module, batch: PretrainBatch) -> list[float]:
-    """MLM and NSP nats, right answers to each, and how many of each. In the end the logits are gone."""
+    """Return the MLM and pair losses in nats, the correct predictions and the counts of both; the logits are freed."""
     answer = predict(model, batch)
     nats, right = loss_sums(answer, batch), right_answers(answer, batch)
     counts = len(batch.masked_labels), len(batch.next_sentence_labels)
@@ -99,10 +99,10 @@ def _batches(corpus: PreparedCorpus, options: PairOptions) -> list[PretrainBatch
 
 
 def unigram_loss(token_counts: np.ndarray, labels: np.ndarray) -> float:
-    """Mean loss, in nats, of always answering with the training text's token frequencies: the baseline to beat.
+    """Return the mean loss, in nats, of always predicting the training text's token frequencies: the baseline to beat.
 
-    token_counts: (V,) occurrences in the training text, each counted once more so that none is impossible;
-    labels: (M,) the tokens that were to be told.
+    token_counts: (V,) occurrences in the training text; 1 is added to each, so that no token is impossible; labels:
+    (M,) the masked tokens.
     """
     counts = token_counts.astype(np.float64) + 1
     return float(np.log(counts.sum()) - np.log(counts[labels]).mean())

@@ -1,22 +1,22 @@
-"""Where the `fast` recipe begins: weights from which a short run learns sooner, in a model that is a plain BERT.
+"""The first weights of the `fast` recipe, with which a short run gets further; the model remains a plain BERT.
 
-Drawn at random, a small BERT spends its first millions of tokens finding what is known beforehand: how often each
-token occurs, that a word is best guessed from its neighbours, and which tokens have like neighbours. Until then the
-loss stays near the unigram baseline. All three can be written into the first weights, which are then trained as ever.
+With random weights, a small BERT spends its first millions of tokens on what is known beforehand: how often each token
+occurs, that a word is best predicted from its neighbours, and which tokens have similar neighbours. Until then the loss
+stays near the unigram baseline. All three can be written into the first weights, which are then trained as usual.
 
-- The decoder's bias begins at the log frequency of each token.
-- Token embeddings begin as vectors of the tokens' neighbours (`cooccurrence.py`); tokens that the text does not have,
-  [MASK] among them, or hardly ever, stay as drawn.
-- Positions begin as sinusoids, of random frequencies so that no two distances look alike; a projection of the
-  embeddings begins by handing them on. In the first half of the blocks each head begins by looking at one neighbour:
-  its query turns the sinusoid of its own position by as much as the neighbour lies away, its key leaves it as it is,
-  and their product is largest where the two agree. A block that all layers share is the first.
-- The blocks' matrices begin with the deviation 1/√(inputs), which keeps the size of what they pass on; 0.02 suits the
-  paper's H = 768 and is three times too small for mini. What a sublayer adds is 1/√(2L) of that, so that 2L random
-  sublayers together add as much as they were given (Radford et al. 2019, "Language Models are Unsupervised Multitask
-  Learners").
+- The decoder's bias starts as the log frequency of each token.
+- Token embeddings start as vectors computed from the tokens' neighbours (`cooccurrence.py`); tokens that the text
+  lacks, [MASK] among them, or hardly has keep their random vectors.
+- Position embeddings start as sinusoids with random frequencies, so that no two distances look alike; a projection of
+  the embeddings starts as the identity. In the first half of the blocks each head starts by attending to one neighbour:
+  its query rotates the sinusoids of its own position by the distance to that neighbour, its key leaves them unrotated,
+  and their product is largest where the two agree. A block that is shared by all layers counts as the first.
+- The matrices of the blocks start with standard deviation 1/√(inputs), which preserves the scale of their input; 0.02
+  suits the paper's H = 768 and is three times too small for mini. The output of a sublayer is scaled by a further
+  1/√(2L), so that 2L random sublayers together add as much as their input (Radford et al. 2019, "Language Models are
+  Unsupervised Multitask Learners").
 
-Sinusoids and turns: Vaswani et al. 2017, section 3.5; beginning from structure rather than noise: Trockman & Kolter
+Sinusoids and rotations: Vaswani et al. 2017, section 3.5; structured instead of random first weights: Trockman & Kolter
 2023, "Mimetic initialization" (arXiv 2305.09828).
 """
 
@@ -30,7 +30,7 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Block, SelfAttention
 from pretrain.cooccurrence import cooccurrence_vectors
 
-# How sharply a head looks at its neighbour in the beginning: with D = 64 a score of about 6, against 0 elsewhere.
+# How sharply a head attends to its neighbour at first: with D = 64 a score of about 6, against 0 elsewhere.
 SHARPNESS = 1.5
 
 
@@ -38,28 +38,28 @@ SHARPNESS = 1.5
 def begin_at_neighbours(
     model: BertForPreTraining | BertForMaskedLM, tokens: NDArray, token_counts: NDArray, *, generator: torch.Generator
 ) -> None:
-    """Rewrites the fresh weights of a model as this module's docstring says.
+    """Rewrite the fresh weights of a model as this module's docstring describes.
 
-    tokens: (n,) the training text; token_counts: (V',) occurrences in it, V' <= V, those beyond were never seen.
+    tokens: (n,) the training text; token_counts: (V',) occurrences in it, V' <= V; tokens from V' on were never seen.
     """
     config = model.config
-    counts = torch.ones(config.vocab_size, dtype=torch.float64)  # one more each, so that none is impossible
+    counts = torch.ones(config.vocab_size, dtype=torch.float64)  # 1 is added to each, so that none is impossible
     counts[: len(token_counts)] += torch.tensor(token_counts.tolist())
     model.mlm_head.decoder.bias.copy_((counts / counts.sum()).log())
 
     embeddings, width = model.encoder.embeddings, config.embedding_width
     vectors = cooccurrence_vectors(tokens, config.vocab_size, width, generator=generator)
     known = vectors.any(1)
-    embeddings.token.weight[known] = vectors[known] * config.initializer_range * math.sqrt(width)  # as long as drawn
+    embeddings.token.weight[known] = vectors[known] * config.initializer_range * math.sqrt(width)  # as long as before
 
-    frequencies = math.pi * torch.rand(width // 2, generator=generator)  # radians a position
+    frequencies = math.pi * torch.rand(width // 2, generator=generator)  # radians per position
     positions = embeddings.position.weight
     table = sinusoids(len(positions), frequencies) * math.sqrt(2) * config.initializer_range
-    positions[:, : table.size(1)] = table  # of an odd width the last number stays as drawn
+    positions[:, : table.size(1)] = table  # if the width is odd, the last number stays random
     if embeddings.projection is not None:
         embeddings.projection.weight.copy_(torch.eye(config.hidden_size, width))  # the heads find the sinusoids there
 
-    distinct = list(dict.fromkeys(model.encoder.blocks))  # one, where all layers share it
+    distinct = list(dict.fromkeys(model.encoder.blocks))  # one if all layers share it
     for number, block in enumerate(distinct):
         assert isinstance(block, Block)
         for linear in (module for module in block.modules() if isinstance(module, nn.Linear)):
@@ -71,13 +71,13 @@ def begin_at_neighbours(
 
 
 def sinusoids(positions: int, frequencies: Tensor) -> Tensor:
-    """(P, 2F): sin and cos of position x frequency in turn, for F frequencies in radians a position."""
+    """Return (P, 2F): sin and cos of position x frequency in turn, for F frequencies in radians per position."""
     angles = torch.arange(positions)[:, None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
 def look_at_neighbours(attention: SelfAttention, frequencies: Tensor, generator: torch.Generator) -> None:
-    """Makes head 0 look one token back, head 1 one ahead, head 2 two back, and so on.
+    """Make head 0 attend one token back, head 1 one ahead, head 2 two back, and so on.
 
     Each head picks D/2 of the sinusoids at random. Its key at position j is their (sin fj, cos fj); its query at i is
     (sin f(i+Δ), cos f(i+Δ)): the sum of the products, Σ cos f(i + Δ - j), is D/2 at j = i + Δ and near 0 elsewhere.

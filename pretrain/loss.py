@@ -1,10 +1,10 @@
-"""The pretraining loss: mean masked-LM loss over chosen tokens plus mean next-sentence loss over pairs.
+"""The pretraining loss: mean masked-LM loss over the masked tokens plus mean next-sentence loss over the pairs.
 
-Both are sums over what this process sees, divided by the counts of the whole global batch: then the losses and
-gradients of any number of micro-batches and processes add up to those of one big batch.
+Each is a sum over what this process sees, divided by the count of the global batch, so that the losses and gradients of
+any number of micro-batches and processes add up to those of one big batch.
 
-M' >= M rows of logits answer M labels: what comes after is filling (see `batches.batch`) and counts for nothing, nor
-does, on a GPU, a label that is `IGNORED`.
+M' >= M rows of logits belong to M labels: further rows are padding (see `batches.batch`) and don't count. Nor does, on
+a GPU, a label that is `IGNORED`.
 """
 
 from typing import NamedTuple
@@ -20,12 +20,12 @@ from pretrain.batches.batch import PretrainBatch
 class BatchSums(NamedTuple):
     """Sums over one batch; `nsp` is 0 for a model without the next-sentence head."""
 
-    mlm: Tensor  # over the M chosen tokens
+    mlm: Tensor  # over the M masked tokens
     nsp: Tensor  # over the B pairs
 
 
 def loss_sums(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> BatchSums:
-    """The losses of a model's answer, in float32 or wider: MLM logits (M', V), or with them NSP logits (B, 2)."""
+    """Sum the losses, in float32 or wider, of a model's output: MLM logits (M', V), alone or with NSP logits (B, 2)."""
     if isinstance(answer, PreTrainingLogits):
         nsp = summed_cross_entropy(answer.nsp, batch.next_sentence_labels)
         return BatchSums(summed_cross_entropy(answer.mlm, batch.masked_labels), nsp)
@@ -34,7 +34,7 @@ def loss_sums(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> Batch
 
 
 def right_answers(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> BatchSums:
-    """How many of the chosen tokens, and of the pairs, have the right answer as the highest score."""
+    """Count the masked tokens, and the pairs, that are predicted correctly: whose right answer scores highest."""
     mlm_logits = answer.mlm if isinstance(answer, PreTrainingLogits) else answer
     mlm = (mlm_logits[: len(batch.masked_labels)].argmax(-1) == batch.masked_labels).sum()
     if isinstance(answer, PreTrainingLogits):
@@ -43,7 +43,7 @@ def right_answers(answer: Tensor | PreTrainingLogits, batch: PretrainBatch) -> B
 
 
 def predict(model: nn.Module, batch: PretrainBatch) -> Tensor | PreTrainingLogits:
-    """One forward pass, under whatever autocast is active."""
+    """Run one forward pass, under whatever autocast is active."""
     return model(
         batch.input_ids,
         token_type_ids=batch.token_type_ids,

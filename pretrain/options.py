@@ -37,7 +37,7 @@ DESCRIPTION = """Pretrain a BERT on text.
   torchrun --nproc-per-node 2 -m pretrain ...                         the same, data-parallel
 
 The defaults below are the recipe's (fast, or what --recipe names)."""
-# What `--help` shows together, below the options that matter first.
+# How `--help` groups the options, below the most important ones.
 GROUPS = {
     "text_and_vocabulary": "text_field sentence_per_line document_per_line word_segmenter "
     "tokenizer tokenizer_kind vocab_size lowercase",
@@ -52,7 +52,7 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class PretrainOptions:
-    """A whole pretraining run. Everything that decides the result stands here and is saved as `run.toml`."""
+    """All options of a pretraining run, with everything that decides its result; saved as `run.toml`."""
 
     out: str = ""
     """the run's directory, for the model, its figures and its curves"""
@@ -153,16 +153,16 @@ class PretrainOptions:
 
     @property
     def nsp(self) -> bool:
-        """Whether the model learns next-sentence prediction, which takes other documents than a pair's own."""
+        """Whether the model is trained on next-sentence prediction, which needs documents other than a pair's own."""
         return self.pair_objective == "nsp"
 
     def pairs(self, phase: int, tokenizer: Tokenizer) -> PairOptions:
-        """What decides the pairs of a phase."""
+        """Return what decides the pairs of a phase."""
         seq_len, separators = self.phases[phase][0], tokenizer.separators
         return PairOptions(seq_len, self.pair_objective, short_share=self.short_share, separators=separators)
 
     def check(self) -> None:
-        """Raises InputError: an option is missing, out of range, or contradicts another; the message names it."""
+        """Raises InputError if an option is missing, out of range or contradicts another; the message names it."""
         if not self.out:
             raise InputError("--out is missing: the directory that the run is written to")
         if bool(self.corpus) == (self.data is not None):
@@ -171,7 +171,7 @@ class PretrainOptions:
             raise InputError("give either --steps or --minutes")
         cli.check_ranges(self)
         if self.warmup_share + self.decay_share > 1:
-            raise InputError("--warmup-share and --decay-share are more than the whole run together")
+            raise InputError("--warmup-share and --decay-share add up to more than the whole run")
         self._check_phases()
         if self.corpus:
             self.prepare_options()
@@ -188,34 +188,34 @@ class PretrainOptions:
             raise InputError(f"--phases: the shares must add up to 1, not {total:g}")
 
     def prepare_options(self) -> PrepareOptions:
-        """How the corpus is turned into token arrays."""
+        """Return how the corpus is turned into token arrays."""
         names = [field.name for field in dataclasses.fields(PrepareOptions) if hasattr(self, field.name)]
         shared = {name: getattr(self, name) for name in names}
         return PrepareOptions(**shared | {"tokenizer": self.init or self.tokenizer})
 
     def to_toml(self) -> str:
-        """All options as a recipe file: what is resolved already (`seq_len`, `no_nsp`, `recipe`) is left out."""
+        """Return the decisive options as a recipe file; shorthands that `resolve` has expanded are left out."""
         return as_toml(self.decisive(), "The resolved configuration of this run; it can be given to --recipe.")
 
     def decisive(self) -> dict[str, Any]:
-        """The options that decide the result, as plain values: what a resumed run must agree in."""
+        """Return the options that decide the result, as plain values: those that a resumed run must agree with."""
         return plain_values(self, without=NOT_DECISIVE)
 
 
-# What belongs to one run alone, and shorthands that `resolve` works into other fields.
+# Options that belong to a single run, and shorthands that `resolve` expands into other fields.
 NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
-# That, and how a run is computed, and how often it reports.
+# Those, and options for how a run is computed and how often it reports.
 NOT_DECISIVE = NOT_IN_RECIPES | {"save_every", "save_seconds", "evaluations", "log_every", "device", "compile"}
 
 
-# What decides a vocabulary that is still to be trained.
+# Options for a vocabulary that is yet to be trained.
 FOLDING_OPTIONS = ("--lowercase", "--no-lowercase", "--strip-accents")
 CHINESE_OPTIONS = ("--chinese-chars", "--no-chinese-chars")
 VOCABULARY_OPTIONS = ("--vocab-size", "--tokenizer-kind", *FOLDING_OPTIONS, *CHINESE_OPTIONS)
 
 
 def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) -> None:
-    """Raises InputError: an option that changes nothing of a vocabulary that is there already, or of this kind."""
+    """Raises InputError if an option has no effect on a vocabulary that already exists, or on this kind."""
     if made:
         cli.refuse(given, VOCABULARY_OPTIONS, "the vocabulary already exists")
     if kind == "bpe":
@@ -225,16 +225,16 @@ def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) 
 
 
 def parse_options(args: Sequence[str]) -> PretrainOptions:
-    """The options of a run: a recipe's values, overridden by the command line.
+    """Return the options of a run: a recipe's values, overridden by the command line.
 
-    Raises InputError: an unknown or impossible option, an unreadable recipe.
+    Raises InputError if an option is unknown or impossible, or the recipe can't be read.
     """
     given = cli.given_options(args)
-    # The recipe must be known before the other options are read, since it gives their defaults. One that is missing
-    # behind its option is the parser's to ask for.
+    # The recipe must be known before the other options are read, since it gives their defaults. A --recipe
+    # without a value is left to the parser.
     recipe = "fast" if "--recipe" in args[-1:] else given.get("--recipe", "fast")
     defaults = {"out": tyro.MISSING, **read_recipe(recipe)}
-    # Of two options that exclude each other, one on the command line replaces the recipe's, whichever that sets.
+    # If two options exclude each other, the one on the command line replaces the one that the recipe sets.
     for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
                            ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip
         if name in given:
@@ -247,18 +247,18 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
 
 
 def _refuse_without_effect(options: PretrainOptions, given: Container[str]) -> None:
-    """An option that would change nothing is refused: who gives it expects something."""
+    """Raises InputError if an option would change nothing: whoever gives it expects an effect."""
     text = (
         *VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--document-per-line",
         "--no-document-per-line", "--text-field", "--word-segmenter",
     )  # fmt: skip
     pointless = [
         (options.init is not None, ("--model", "--tokenizer", "--first-weights"), "--init brings its own"),
-        (options.data is not None, text, "the arrays of --data are made already"),
+        (options.data is not None, text, "the arrays of --data already exist"),
         (options.seq_len is not None, ("--phases",), "--seq-len replaces the phases"),
-        (options.no_nsp, ("--pair-objective",), "--no-nsp stands for --pair-objective none"),
-        (not options.whole_word_mask, ("--word-segmenter",), "without --whole-word-mask nothing asks for words"),
-        (options.optimizer == "adamw", ("--block-learning-rate",), "it is Muon's, and --optimizer is adamw"),
+        (options.no_nsp, ("--pair-objective",), "--no-nsp is short for --pair-objective none"),
+        (not options.whole_word_mask, ("--word-segmenter",), "without --whole-word-mask single pieces are masked"),
+        (options.optimizer == "adamw", ("--block-learning-rate",), "it belongs to Muon, and --optimizer is adamw"),
     ]
     for applies, names, because in pointless:
         if applies:
@@ -267,7 +267,7 @@ def _refuse_without_effect(options: PretrainOptions, given: Container[str]) -> N
 
 
 def resolve(options: PretrainOptions) -> PretrainOptions:
-    """Works the shorthands into the fields that they stand for."""
+    """Expand the shorthands into the fields that they stand for."""
     if options.model is None and options.init is None:
         options = dataclasses.replace(options, model="mini")
     if options.seq_len is not None:
@@ -278,9 +278,9 @@ def resolve(options: PretrainOptions) -> PretrainOptions:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """The fields that a recipe sets: one of ours by name, or a .toml file by path.
+    """Return the fields that a recipe sets; it is built in, given by name, or a .toml file, given by path.
 
-    Raises InputError: no such recipe, no valid TOML, or a key that is no option or has a value of the wrong type.
+    Raises InputError if there is no such recipe, it is not valid TOML, or a key is not an option or has a bad value.
     """
     path = resources.files("pretrain") / "recipes" / f"{name}.toml" if name in RECIPES else Path(name)
     try:
@@ -293,6 +293,6 @@ def read_recipe(name: str) -> dict[str, Any]:
     types = get_type_hints(PretrainOptions)
     if unknown := sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES):
         near = did_you_mean(unknown[0], types.keys() - NOT_IN_RECIPES)
-        raise InputError(f"{name}: {', '.join(unknown)}: no option that a recipe can set{near}")
+        raise InputError(f"{name}: {', '.join(unknown)}: not an option that a recipe can set{near}")
     with naming(name):
         return {"recipe": name, **{key: typed(value, types[key], key) for key, value in recipe.items()}}

@@ -1,4 +1,4 @@
-"""A pretraining run's directory: as every run's, and `data/`, the token arrays, when the run was given text."""
+"""The directory of a pretraining run: that of any run and, if it was given text, `data/` with its token arrays."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -7,7 +7,7 @@ from minibert.training import run_directory
 
 
 class PretrainDirectory(run_directory.RunDirectory):
-    """The places inside one run's directory."""
+    """The paths inside one run's directory."""
 
     kind: ClassVar[str] = "pretraining"
 

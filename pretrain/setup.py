@@ -1,6 +1,6 @@
 """What happens before the first step: checking, making the token arrays, building the model.
 
-All that can be wrong with a user's input is found here, and a directory that was not there before is not there after.
+All that can be wrong with a user's input is found here; a directory that did not exist before is then removed.
 """
 
 import random
@@ -32,24 +32,24 @@ from pretrain.text.corpus import check_corpus
 
 PretrainModel = BertForPreTraining | BertForMaskedLM
 
-# `torch.compile` takes 25 seconds for BERT-mini and 50 for base, and saves a seventh of a step to a quarter.
+# `torch.compile` takes 25 seconds for BERT-mini and 50 for base, and saves between a seventh and a quarter of a step.
 COMPILED_FROM_MINUTES = 10
 
-# A vocabulary that is still to be trained is taken to get as large as it may, up to BERT's own: few texts fill more.
+# A vocabulary yet to be trained is assumed to reach the size asked for, but at most BERT's own: few texts fill more.
 USUAL_VOCABULARY = 30522
 
-DOCUMENTS_LOOKED_AT = 200  # for how long sequences are
-BATCH_OBJECTS = 3_000  # bytes of the tensors of a micro-batch, without what they hold
+DOCUMENTS_LOOKED_AT = 200  # to estimate how long sequences are
+BATCH_OBJECTS = 3_000  # bytes of a micro-batch's tensor objects, without their contents
 
 
 def set_up(
     run: PretrainDirectory, options: PretrainOptions, start: StartingModel | None, *, processes: int
 ) -> RunStatus:
-    """Makes sure that the run can be trained: its directory, configuration and token arrays are there and fit.
+    """Make sure that the run can be trained: that its directory, config and token arrays exist and fit together.
 
     start: the model of --init.
 
-    Raises InputError: as `pretrain.train.train`.
+    Raises InputError as `pretrain.train.train` does.
     """
     options.check()
     if options.batch_size < processes * options.accumulate:
@@ -61,12 +61,12 @@ def set_up(
     if status is RunStatus.FINISHED:
         return status
     if start:
-        start.load()  # refused here where it is damaged, or has other sizes than its config says
+        start.load()  # refused here if it is damaged, or if its sizes differ from its config's
     check_lengths(_config(options), options)
     if options.corpus and not run.data.exists():
         check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
         expected = _config(options, vocab_size=min(options.vocab_size, USUAL_VOCABULARY))
-        check_memory(expected, options, processes=processes)  # before the text is prepared, which takes its time
+        check_memory(expected, options, processes=processes)  # before the text is prepared, which takes a while
     with gone_on_bad_input(run.path, when=status is RunStatus.NEW):
         if status is RunStatus.NEW:
             if options.data is not None:  # before anything is written
@@ -81,9 +81,9 @@ def set_up(
 
 
 def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
-    """Whether the steps go through `torch.compile`: where that is asked for, or pays after what it takes itself.
+    """Return whether the steps run through `torch.compile`: if it is asked for, or saves more time than it takes.
 
-    Raises InputError: it is asked for where it can't be had.
+    Raises InputError if it is asked for but not available.
     """
     missing = missing_for_compiling(device)
     if options.compile == "yes" and missing:
@@ -94,7 +94,7 @@ def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
 
 
 def check_lengths(config: BertConfig, options: PretrainOptions) -> None:
-    """Raises InputError: a phase has longer sequences than the model has positions for."""
+    """Raises InputError if a phase has longer sequences than the model has positions."""
     longest = max(seq_len for seq_len, _ in options.phases)
     if longest > config.longest:
         raise InputError(f"--seq-len {longest} is more than the model's {config.longest} positions")
@@ -103,10 +103,10 @@ def check_lengths(config: BertConfig, options: PretrainOptions) -> None:
 def check_fit(
     corpus: PreparedCorpus, options: PretrainOptions, start: StartingModel | None, *, processes: int
 ) -> str | None:
-    """A line for the user, where the run will need nearly all of the memory.
+    """Return a line for the user if the run will need nearly all of the memory.
 
-    Raises InputError: the arrays are too few for next-sentence prediction, leave nothing to score, their tokenizer is
-    not the model's, or the run needs more memory than there is.
+    Raises InputError if the arrays have too few documents for next-sentence prediction or nothing to score, if their
+    tokenizer is not the model's, or if the run needs more memory than there is.
     """
     config = model_config(options, corpus.tokenizer)
     check_lengths(config, options)
@@ -120,17 +120,17 @@ def check_fit(
             "add documents or use --no-nsp"
         )
     if not corpus.heldout.scored.any():
-        raise InputError(f"{corpus.directory}: every held-out paragraph also stands in the training documents")
+        raise InputError(f"{corpus.directory}: every held-out paragraph also occurs in the training documents")
     return check_memory(config, options, processes=processes, corpus=corpus)
 
 
 def check_memory(
     config: BertConfig, options: PretrainOptions, *, processes: int, corpus: PreparedCorpus | None = None
 ) -> str | None:
-    """A line for the user, where the run will need nearly all of the memory. Without the corpus, its documents are
-    taken to be as long as the sequences.
+    """Return a line for the user if the run will need nearly all of the memory; without a corpus, its documents are
+    assumed to be as long as the sequences.
 
-    Raises InputError: it needs more than there is; with the figures.
+    Raises InputError, with the figures, if it needs more than there is.
     """
     device = choose_device(options.device)
     precision, on_gpu = choose_precision(options.dtype, device), device.type == "cuda"
@@ -142,11 +142,11 @@ def check_memory(
         sequences = options.batch_size // (processes * options.accumulate)
         masked = int(options.mask_rate * sequences * (length - 3))
         passes = Passes(sequences, length, sequences + masked, number, dropout=options.dropout > 0, on_gpu=on_gpu)
-        # Of the logits (M, V) there is also the gradient; on a GPU, their log softmax in float32.
+        # Besides the logits (M, V) there is their gradient; on a GPU, their log softmax in float32.
         logits = masked * config.vocab_size * (number + (max(number, 4) if on_gpu else number))
         evaluated = int(evaluate.MASK_RATE * evaluate.BATCH_SIZE * length) * config.vocab_size * number
         activations += [passes.activations(config) + logits, evaluated]
-        # A step's micro-batches are all there, and those of the next: ids and segments, in int64.
+        # The micro-batches of this step and of the next are in memory: ids and segments, in int64.
         batches.append(2 * (options.batch_size // processes * length * 16 + options.accumulate * BATCH_OBJECTS))
     by_muon = block_matrices(config) if options.optimizer == "muon" else 0
     parts = needs(
@@ -154,7 +154,7 @@ def check_memory(
         learned=weights,
         moments=2 * weights - by_muon,  # AdamW has two, Muon one
         numbers=numbers,
-        activations=max(activations) + (weights * number if number < numbers else 0),  # those as autocast takes them
+        activations=max(activations) + (weights * number if number < numbers else 0),  # and the copies of autocast
         gradients_stay=options.accumulate > 1 or on_gpu,
     )
     if not on_gpu:
@@ -165,16 +165,16 @@ def check_memory(
 
 
 def mean_length(arrays: TokenArrays, pairs: PairOptions) -> int:
-    """Tokens of a sequence, special ones counted, in the mean over those of some documents from all over the text."""
+    """Return the mean tokens per sequence, special ones included, by a sample of documents from all over the text."""
     documents = np.unique(np.linspace(0, arrays.documents - 1, DOCUMENTS_LOOKED_AT).astype(np.int64))
     planned = plan_block(arrays, documents, pairs, random.Random(0))
     return int((planned["a_length"] + planned["b_length"]).mean()) + pairs.seq_len - pairs.room
 
 
 def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
-    """The config to train: it takes the tokenizer's vocabulary, where a file or a model directory does not say another.
+    """Return the config to train; its vocabulary is the tokenizer's unless a file or a model directory gives another.
 
-    Raises InputError: its vocabulary is smaller than the tokenizer's.
+    Raises InputError if its vocabulary is smaller than the tokenizer's.
     """
     config = _config(options, vocab_size=tokenizer.vocab_size)
     if config.vocab_size < tokenizer.vocab_size:
@@ -185,16 +185,16 @@ def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
 def _config(options: PretrainOptions, **defaults: int) -> BertConfig:
     if options.init is not None:
         return checkpoint.read_description(Path(options.init)).config
-    assert options.model is not None  # `resolve` saw to it
+    assert options.model is not None  # `resolve` makes sure
     return config_named(options.model, **defaults)
 
 
 def build_model(
     options: PretrainOptions, corpus: PreparedCorpus, start: StartingModel | None = None, *, begin: bool = True
 ) -> tuple[PretrainModel, TakenOver]:
-    """The model to train, in training mode, and what was not taken over from --init.
+    """Return the model to train, in training mode, and which weights it and --init don't have in common.
 
-    begin: give it its first weights; where a saved state or another process will bring them, that would be in vain.
+    begin: give it its first weights, which is pointless if a saved state or another process will supply them.
     """
     config = model_config(options, corpus.tokenizer).replace(
         hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout, classifier_dropout=None

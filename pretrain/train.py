@@ -1,4 +1,4 @@
-"""A pretraining run: what its batches, losses, evaluations and result are. The loop is `minibert.training.loop`."""
+"""A pretraining run: its batches, losses, evaluations and result. The loop is in `minibert.training.loop`."""
 
 import itertools
 import json
@@ -40,10 +40,10 @@ from pretrain.setup import PretrainModel, build_model, is_compiled, model_config
 
 
 def train(options: PretrainOptions) -> None:
-    """Takes a pretraining run from wherever its directory stands to the end.
+    """Take a pretraining run from its current state to the end.
 
-    Raises InputError: options, corpus, config or directory are unusable; nothing is left behind; RunStopped,
-    Interrupted: as `Training.go`.
+    Raises InputError if options, corpus, config or directory are unusable, and leaves nothing behind; RunStopped and
+    Interrupted as `Training.go` does.
     """
     run = PretrainDirectory(Path(options.out))
     device = choose_device(options.device)
@@ -66,23 +66,23 @@ class PretrainProgress(Progress):
     """What a run has trained on, and where it is in its data."""
 
     tokens: int = 0  # real tokens trained on
-    positions: int = 0  # the same with padding
-    operations: float = 0.0  # of the model's matrix products, forward and backward
+    positions: int = 0  # the same, padding included
+    operations: float = 0.0  # in the model's matrix products, forward and backward
     phase: int = 0  # which of the phases of sequence length
     pairs: int = 0  # taken from this phase's plan
-    evaluated: int = 0  # evaluations along the way, as far as they became due and were made
+    evaluated: int = 0  # evaluations during the run that were due and have been made
 
 
 class PretrainSums(NamedTuple):
-    """A `StepSums`."""
+    """The sums of one step, a `StepSums`."""
 
     mlm: float  # nats
     nsp: float  # nats
-    masked: float  # chosen tokens
+    masked: float  # masked tokens
     pairs: float
     tokens: float
     positions: float
-    operations: float  # of the model's matrix products, forward and backward
+    operations: float  # in the model's matrix products, forward and backward
 
 
 class Pretraining(Training[PretrainBatch, PretrainSums]):
@@ -100,13 +100,13 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         super().__init__(run, options, processes)
         self.steps, self.minutes, self.decay_share = options.steps, options.minutes, options.decay_share
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
-        # Now, and not when a state or the model is written: by then these files may be others, or gone.
+        # Now, and not when a state or the model is written: by then these files may have changed or be gone.
         self.data = writing.sha256(self.corpus.directory / MANIFEST)  # it holds the checksum of each array
         self.published_config = model_config(options, self.corpus.tokenizer)  # with the dropout meant for fine-tuning
         self.heldout = HeldOut(self.corpus, seq_len=options.phases[-1][0], objective=options.pair_objective)
 
         state = load_newest_state(run.state, self.say)
-        begin = state is None and processes.is_main  # the others are sent its weights
+        begin = state is None and processes.is_main  # the other processes receive its weights
         model, taken = build_model(options, self.corpus, start, begin=begin)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.set_up_model(model, optimizer_options(options))
@@ -114,12 +114,12 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.progress = PretrainProgress()
         self.block_counts: Sequence[int] = ()
         self.restore(state)
-        self.progress.evaluated = min(self.progress.evaluated, self.evaluations_passed)  # else --evaluations was more
+        self.progress.evaluated = min(self.progress.evaluated, self.evaluations_passed)  # if --evaluations was larger
         self.open_phase()
         self.introduce(taken)
 
     def introduce(self, taken: TakenOver) -> None:
-        """Says what is about to be trained, on what, and how."""
+        """Say what is about to be trained, on what, and how."""
         corpus, options = self.corpus, self.options
         lines = [
             f"model    {options.model or options.init}: {self.parameters:,} parameters, "
@@ -137,10 +137,10 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     # ------------------------------------------------------------------ state
 
     def load_extra_state(self, state: State) -> None:
-        """Raises InputError: the token arrays or the model's config are not those of the state."""
+        """Raises InputError if the token arrays or the model's config are not those of the state."""
         if state.facts["data"] != self.data:
             raise InputError(f"{self.corpus.directory}: not the arrays that {self.run.path} was trained on so far")
-        # Through BertConfig: a state of before a field was there means its default.
+        # Through BertConfig: a field that an older state lacks has its default.
         given, saved = self.model.config.to_dict(), BertConfig.from_dict(state.facts["config"]).to_dict()
         differing = [f"{name} is {given[name]!r}, was {saved[name]!r}" for name in given if given[name] != saved[name]]
         if differing:
@@ -148,13 +148,13 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.block_counts = state.facts["block_counts"]
 
     def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Where the data's plan is, and what the run must find again."""
+        """Return how far the pairs are planned, and what must be unchanged when the run is resumed."""
         return {}, {"block_counts": self.plan.block_counts, "data": self.data, "config": self.model.config.to_dict()}
 
     # ------------------------------------------------------------------ data
 
     def open_phase(self) -> None:
-        """The plan, maker and prefetcher of the current phase of sequence length."""
+        """Make the plan, batch maker and prefetcher of the current phase of sequence length."""
         options, corpus = self.options, self.corpus
         pairs = options.pairs(self.progress.phase, corpus.tokenizer)
         masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
@@ -163,10 +163,10 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         on_gpu = self.device.type == "cuda"
         self.maker = BatchMaker(corpus.train, corpus.tokenizer, pairs, masker, seed=seed, few_shapes=on_gpu)
         self.batches = Prefetcher(self.micro_batches)
-        self.backward = self.new_pass()  # the graphs of another phase's shapes are of no use
+        self.backward = self.new_pass()  # graphs of another phase's shapes are useless
 
     def before_step(self) -> None:
-        """Moves on to the phase that the run's progress asks for."""
+        """Move on to the phase that the run's progress calls for."""
         ends = list(itertools.accumulate(share for _, share in self.options.phases))[:-1]
         phase = sum(self.share_done() >= end for end in ends)
         if phase != self.progress.phase:
@@ -176,22 +176,22 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             self.say(f"step {self.progress.step}: now sequences of {self.options.phases[phase][0]} tokens")
 
     def micro_batches(self, start: int) -> list[PretrainBatch]:
-        """This process's part of the global batch that begins with pair `start`."""
+        """Return this process's part of the global batch that begins with pair `start`."""
         share = slice(self.processes.rank, None, self.processes.world_size)
         stop, parts = start + self.options.batch_size, self.options.accumulate
         batches = self.maker.micro_batches(self.plan, start=start, stop=stop, parts=parts, share=share)
         return batches if self.device.type == "cpu" else [batch.pinned() for batch in batches]
 
     def next_batches(self) -> list[PretrainBatch]:
-        """Made ahead of their time."""
+        """Return the micro-batches of the next step, which are made ahead of time."""
         start = self.progress.pairs
         return self.batches.get(start, then=start + self.options.batch_size)
 
     # ------------------------------------------------------------------ a step
 
     def before_training(self, log: MetricsLog | None) -> None:
-        """What a model of --init can do before it is trained on, which the figures at the end are compared with; and
-        compiling, which is not on the run's time.
+        """Evaluate a model of --init before it is trained, to compare the final figures with; and compile, which does
+        not count towards the run's time.
         """
         if self.options.init is not None and self.progress.step == 0:
             named = self.evaluate(log).named()
@@ -201,18 +201,18 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             self.compile()
 
     def new_pass(self) -> Callable[[PretrainBatch, Tensor], BatchSums]:
-        """The forward and backward pass, of which nothing is captured as yet."""
+        """Return a forward and backward pass for which nothing has been captured yet."""
         return backward_pass(self.model, device=self.device, precision=self.precision, compiled=self.compiled)
 
     def compile(self) -> None:
-        """Has the pass compiled on a first batch, whose gradients are forgotten.
+        """Compile the pass on a first batch, whose gradients are discarded; if that fails, go on without.
 
-        Raises RunStopped: it is asked for and can't be done. Where it is not asked for the run goes on without.
+        Raises RunStopped if it fails and was asked for.
         """
         batches = self.micro_batches(self.progress.pairs)
         try:
             self.gradient(batches)
-        except Exception as error:  # of a compiler, a driver or a library: there is no telling which
+        except Exception as error:  # from a compiler, a driver or a library: it may be any
             reason = str(error).strip().split("\n")[0]
             if self.options.compile == "yes":
                 raise RunStopped(f"--compile yes: torch.compile failed: {reason}") from error
@@ -222,7 +222,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.update.clear()
 
     def gradient(self, micro_batches: Sequence[PretrainBatch]) -> PretrainSums:
-        """Of the mean loss of the chosen tokens plus that of the pairs."""
+        """Compute the gradient of the mean loss of the masked tokens plus that of the pairs, and return the sums."""
         config = self.model.config
         counts = [
             (batch.masked, len(batch.next_sentence_labels), batch.tokens, batch.positions,
@@ -238,10 +238,10 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.progress.operations += sums.operations
 
     def not_finite(self, sums: PretrainSums, gradient_norm: float) -> str:
-        """With the batch that it comes from."""
+        """Describe the figures that are not finite, and the batch that they come from."""
         start = self.progress.pairs
         return (
-            f"masked-LM loss {sums.mlm / sums.masked:g}, pairs' loss {sums.nsp / sums.pairs:g}, gradient norm "
+            f"masked-LM loss {sums.mlm / sums.masked:g}, pair loss {sums.nsp / sums.pairs:g}, gradient norm "
             f"{gradient_norm:g}; batch: pairs {start} to {start + self.options.batch_size - 1} of phase "
             f"{self.progress.phase}, epoch {self.plan.epoch_of(start)}, seed {self.options.seed}"
         )
@@ -265,15 +265,15 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
 
     @property
     def evaluations_passed(self) -> int:
-        """Evaluations are spread evenly over a run: how many should have been made."""
+        """How many evaluations should have been made by now; they are spread evenly over the run."""
         return int(self.share_done() * self.options.evaluations)
 
     def evaluation_is_due(self) -> bool:
-        """The one at the run's end always is."""
+        """Return whether to evaluate now; at the run's end that is always so."""
         return self.share_done() >= 1 or self.progress.evaluated < self.evaluations_passed
 
     def evaluate(self, log: MetricsLog | None) -> HeldOutFigures:
-        """Held-out figures now, into the log."""
+        """Evaluate on the held-out documents, and log the figures."""
         if self.share_done() >= 1:
             self.save()  # before anything that may fail
         figures = self.heldout.figures(
@@ -283,7 +283,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         if not math.isfinite(figures.mlm_loss + (pair_loss or 0.0)):
             raise RunStopped(
                 f"step {self.progress.step}: not finite on held-out documents: masked-LM loss {figures.mlm_loss:g}, "
-                f"pairs' loss {pair_loss}; last good state: {self.run.newest_state}"
+                f"pair loss {pair_loss}; last good state: {self.run.newest_state}"
             )
         if log:
             log.log(step=self.progress.step, **{f"heldout_{name}": value for name, value in figures.named().items()})
@@ -308,7 +308,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.say(f"\nmodel and figures in {self.run.path}{curves}")
 
     def summary(self) -> dict[str, Any]:
-        """The figures of a finished run."""
+        """Return the figures of a finished run."""
         progress = self.progress
         return {
             "steps": progress.step,
@@ -326,15 +326,15 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         }
 
     def gpu_figures(self) -> dict[str, float]:
-        """On GPUs: the most memory of one, and which share of what they multiply at best the model's products were."""
+        """Return, on GPUs, the peak memory of one and the share of their peak throughput in use."""
         if self.device.type != "cuda":
-            return {}  # measuring it takes seconds there
-        # Before `measured_peak` has its large matrices; with the memory of graphs.
+            return {}  # measuring the peak takes seconds there
+        # Before `measured_peak` allocates its large matrices; the memory of graphs is included.
         figures: dict[str, float] = {"peak_gpu_bytes": torch.cuda.max_memory_reserved(self.device)}
         try:
             peak = self.processes.world_size * measured_peak(self.precision.dtype, self.device)
             figures["model_flops_utilization"] = self.progress.operations / self.progress.seconds / peak
-        except RuntimeError as error:  # no room left beside the model
+        except RuntimeError as error:  # no memory left beside the model
             self.say(f"model_flops_utilization: not measured: {str(error).splitlines()[0]}")
         return figures
 
@@ -342,11 +342,11 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
 def backward_pass(
     model: PretrainModel, *, device: torch.device, precision: Precision, compiled: bool = False
 ) -> Callable[[PretrainBatch, Tensor], BatchSums]:
-    """The forward and backward pass of a micro-batch, as a function of it and of the counts of the global batch, both
-    on the CPU. It adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own and returns the sums,
+    """Return the forward and backward pass as a function of a micro-batch and the counts of the global batch, both on
+    the CPU. It adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own and returns the sums,
     detached. On a GPU its kernels are captured.
 
-    compiled: by `torch.compile`, once for all shapes; it takes a minute and a C compiler.
+    compiled: by `torch.compile`, once for all shapes, which takes a minute and a C compiler.
     """
     compute = torch.compile(losses, dynamic=True) if compiled else losses
 
@@ -360,12 +360,12 @@ def backward_pass(
 
 
 def losses(model: PretrainModel, batch: PretrainBatch) -> BatchSums:
-    """The loss sums of a batch."""
+    """Return the loss sums of a batch."""
     return loss_sums(predict(model, batch), batch)
 
 
 def optimizer_options(options: PretrainOptions) -> OptimizerOptions:
-    """The part of the options that the optimizers need."""
+    """Return the part of the options that the optimizers need."""
     return OptimizerOptions(
         optimizer=options.optimizer,
         learning_rate=options.learning_rate,

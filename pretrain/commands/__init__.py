@@ -1,1 +1,1 @@
-"""The commands of `python -m pretrain` beside training."""
+"""The commands of `python -m pretrain` besides training."""

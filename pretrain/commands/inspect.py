@@ -16,14 +16,14 @@ from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PairObjective, PairOptions, PairPlan
 
 PROG = "python -m pretrain inspect"
-PAIRS_AT_ONCE = 16  # any number of them is shown in the memory that these need
-DESCRIPTION = """Show training pairs as the model will see them: where B comes from, and each chosen token with what
-stands in its place, as {what it was -> what is shown}; a token that was chosen and stays as it was is {in braces}."""
+PAIRS_AT_ONCE = 16  # so that memory does not grow with --count
+DESCRIPTION = """Show training pairs as the model will see them: where B comes from, and each masked token with what
+replaces it, as {what it was -> what is shown}; a masked token that is kept as it was is {in braces}."""
 
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """What is shown."""
+    """Which pairs are shown, and how they are made."""
 
     data: str
     """a directory made by `prepare`, or a run's data/"""
@@ -50,11 +50,11 @@ class InspectOptions:
 
 
 def inspect_command(args: Sequence[str]) -> None:
-    """Raises InputError: bad options, or `--data` is no whole directory of token arrays."""
+    """Print pairs. Raises InputError if an option is bad or `--data` is not a complete directory of token arrays."""
     options = cli.parse(InspectOptions, args, prog=PROG, description=DESCRIPTION)
     cli.check_ranges(options)
     if options.no_nsp:
-        cli.refuse(cli.given_options(args), ("--pair-objective",), "--no-nsp stands for --pair-objective none")
+        cli.refuse(cli.given_options(args), ("--pair-objective",), "--no-nsp is short for --pair-objective none")
     corpus = open_prepared(options.data)
     objective: PairObjective = "none" if options.no_nsp else options.pair_objective
     separators = corpus.tokenizer.separators
@@ -74,7 +74,7 @@ def inspect_command(args: Sequence[str]) -> None:
             print(shown(examples, row, corpus.tokenizer, number=number, objective=pairs.objective))
 
 
-KINDS: dict[PairObjective, tuple[str, str]] = {  # of an example whose B follows A, and of one where it does not
+KINDS: dict[PairObjective, tuple[str, str]] = {  # for an example whose B follows A, and for one whose B does not
     "nsp": ("B follows A", "B is from another document"),
     "sop": ("B follows A", "A follows B"),
     "none": ("one segment", "one segment"),
@@ -82,7 +82,7 @@ KINDS: dict[PairObjective, tuple[str, str]] = {  # of an example whose B follows
 
 
 def shown(examples: Examples, row: int, tokenizer: Tokenizer, *, number: int, objective: PairObjective) -> str:
-    """One of the examples as a paragraph for people."""
+    """Return one example as a paragraph for people to read."""
     words: list[str] = []
     length = examples.lengths[row]
     columns = (column[row, :length].tolist() for column in (examples.ids, examples.seen, examples.asked))
@@ -92,5 +92,5 @@ def shown(examples: Examples, row: int, tokenizer: Tokenizer, *, number: int, ob
             token = f"{{{token}}}" if was == seen else f"{{{token} -> {tokenizer.shown(seen)}}}"
         words.append(token)
     kind = KINDS[objective][int(examples.not_next[row])]
-    lengths = f"{len(words)} tokens, {examples.asked[row].sum()} chosen"
+    lengths = f"{len(words)} tokens, {examples.asked[row].sum()} masked"
     return f"pair {number}: {kind}; {lengths}\n  {' '.join(words)}\n"

@@ -22,7 +22,7 @@ DESCRIPTION = """Turn text into a vocabulary and token arrays, which any number 
 
 @dataclass(frozen=True)
 class PrepareCommand:
-    """The command line."""
+    """The options of the command."""
 
     out: str
     """the directory to write; it must not exist, or be empty"""
@@ -30,7 +30,7 @@ class PrepareCommand:
 
 
 def prepare_command(args: Sequence[str]) -> None:
-    """Raises InputError: bad options or text; nothing is left behind."""
+    """Prepare a corpus. Raises InputError if options or text are unusable; nothing is left behind."""
     command = cli.parse(PrepareCommand, args, prog=PROG, description=DESCRIPTION)
     made, kind = command.options.tokenizer is not None, command.options.tokenizer_kind
     refuse_vocabulary_options(cli.given_options(args), kind=kind, made=made)

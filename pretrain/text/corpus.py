@@ -1,6 +1,6 @@
 """Raw text, wherever the user keeps it -> documents -> paragraphs -> sentences.
 
-Documents are streamed in a defined order; memory holds one of them at a time, and none is longer than a limit.
+Documents are streamed in a defined order, one at a time in memory, and none is longer than a limit.
 """
 
 import os
@@ -37,15 +37,15 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 def read_documents(
     corpus: Sequence[str], *, text_field: str = "text", document_per_line: bool = False
 ) -> Iterator[str]:
-    """Streams the documents of a corpus: the entries in the order given, the files of a directory sorted by path.
+    """Stream the documents of a corpus: the entries in the order given, the files of a directory sorted by path.
 
     An entry is `pydocs` (the embedded corpus; a file of that name is `./pydocs`), a file, or a directory, which stands
-    for all *.txt, *.txt.gz, *.jsonl and *.jsonl.gz below it that are files. In text files a blank line ends a document,
-    with `document_per_line` every line does, and so do, with a note, `LONGEST_DOCUMENT` bytes; in .jsonl files each
-    line is an object whose `text_field` is a document, and a blank line inside it separates paragraphs.
+    for all *.txt, *.txt.gz, *.jsonl and *.jsonl.gz files below it. In text files a blank line ends a document, or every
+    line if `document_per_line`; so do, with a note, `LONGEST_DOCUMENT` bytes. In .jsonl files each line is an object
+    whose `text_field` is a document, in which a blank line separates paragraphs.
 
-    Raises InputError, naming file and line or byte: what cannot be read, is not UTF-8 text or a JSON object with that
-    field, a line of .jsonl that is too long, or a corpus without a single document.
+    Raises InputError, naming file and line or byte, if something can't be read, is not UTF-8 text or not a JSON object
+    with that field, if a .jsonl line is too long, or if there is not a single document.
     """
     check_corpus(corpus, text_field=text_field, document_per_line=document_per_line)
     below = partial(_documents_below, text_field=text_field, document_per_line=document_per_line)
@@ -55,12 +55,12 @@ def read_documents(
             empty = False
             yield document
     if empty:
-        raise InputError(f"{', '.join(corpus)}: no document in it, expected text")
+        raise InputError(f"{', '.join(corpus)}: no document found, expected text")
 
 
 def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_per_line: bool = False) -> None:
-    """Checks a corpus without reading it: InputError names the path that is missing, empty or without text, or an
-    option for files of another kind than there are."""
+    """Check a corpus without reading it. Raises InputError if a path, which the message names, is missing, empty or
+    without text, or if an option is for another kind of files."""
     if not text_field:
         raise InputError("--text-field: empty, expected the name of the field that holds the text")
     given = [entry for entry in corpus if entry != EMBEDDED]
@@ -76,7 +76,7 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_pe
             check_file(path)
             if suffix(entry) in NO_TEXT_SUFFIXES:
                 raise InputError(
-                    f"{entry}: {suffix(entry)} is not read, expected text in .txt or .jsonl files, plain or .gz"
+                    f"{entry}: {suffix(entry)} is not supported, expected text in .txt or .jsonl files, plain or .gz"
                 )
             # A pipe has no size before it is read.
             if path.is_file() and path.stat().st_size == 0:
@@ -90,16 +90,16 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_pe
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise InputError(f"{entry}: cannot be read ({reason(error)})") from error
     if not document_per_line and text_field == "text":
-        return  # nothing asks which kinds of files there are, and a large directory takes its time
+        return  # the kinds of files do not matter, and a large directory takes a while
     in_lines = {_is_jsonl(file) for entry in given for file in _files_of(Path(entry))}
     if document_per_line and False not in in_lines:
-        raise InputError("--document-per-line has no effect here: none of these is a text file, which alone has lines")
+        raise InputError("--document-per-line has no effect here: none of these is a text file")
     if text_field != "text" and True not in in_lines:
         raise InputError(f"--text-field {text_field} has no effect here: none of these is a .jsonl file")
 
 
 def split_document(text: str, *, sentence_per_line: bool = False) -> list[list[str]]:
-    """A document's paragraphs, each a list of its sentences; no sentence and no paragraph is empty.
+    """Return a document's paragraphs, each a list of its sentences; no sentence and no paragraph is empty.
 
     With `sentence_per_line` every line is a sentence; otherwise the lines of a paragraph are wrapped text, which is
     joined and split into sentences (English and Chinese).
@@ -150,7 +150,7 @@ def _text_documents(path: Path, *, document_per_line: bool) -> Iterator[str]:
             yield "\n".join(lines)
             if not (ends or noted):
                 limit = f"{LONGEST_DOCUMENT:,} bytes without a blank line"
-                note = f"note     {path}:{row}: {limit}; a document ends here, as after as many more"
+                note = f"note     {path}:{row}: {limit}; a document ends here, then after as many"
                 tqdm.write(note, file=sys.stderr)
                 noted = True
             lines, size = [], 0

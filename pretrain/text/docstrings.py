@@ -1,8 +1,8 @@
-"""A docstring -> its paragraphs, as one reads them in an editor.
+"""A docstring -> its paragraphs, as they read in an editor.
 
-What is not language goes: doctests, blocks marked as code, signatures, tables, directives, underlines, and paragraphs
-of which most is symbols: unmarked code, grammars, formulas, lists of names. The rest stays as it was typed,
-with its backquotes, lists and names of parameters: the English that documentation is written in.
+What is not language is dropped: doctests, blocks marked as code, signatures, tables, directives, underlines, and
+paragraphs that are mostly symbols: unmarked code, grammars, formulas, lists of names. The rest stays as it was typed,
+with its backquotes, lists and parameter names: the English that documentation is written in.
 """
 
 import inspect
@@ -34,11 +34,11 @@ _BOILERPLATE = re.compile(r"copyright|all rights reserved|licen[sc]ed? (?:under|
 _WORD = re.compile(  # of English prose: in brackets, quotes or emphasis, hyphenated, before a comma
     r"""[(\["'`*]*[A-Za-z]+(?:['’/-][A-Za-z]+)*[)\]"'`*]*[.,:;!?]*[)"'`*]*$"""
 )
-_MOST_SYMBOLS = 0.6  # below this share of what stands between spaces a paragraph counts as language
+_MOST_SYMBOLS = 0.6  # a paragraph with a smaller share of what are not words counts as language
 
 
 def paragraphs(docstring: str) -> list[str]:
-    """The paragraphs of a docstring, or of any reStructuredText, unwrapped and without what is no language."""
+    """Return the paragraphs of a docstring, or of any reStructuredText, unwrapped and without what is not language."""
     lines = _without_code(inspect.cleandoc(docstring).split("\n"))
     blocks = (fold(block) for block in _blocks(_without_underlines(list(lines))))
     return [block for block in blocks if _is_language(block) and not _BOILERPLATE.search(block)]
@@ -50,10 +50,10 @@ def _is_language(paragraph: str) -> bool:
 
 
 def _without_code(lines: Iterable[str]) -> Iterator[str]:
-    """Blank lines for doctests, fenced and literal blocks, tables, signatures, and directives that show no prose."""
+    """Blank out doctests, fenced and literal blocks, tables, signatures, and directives that show no prose."""
     skipped: int | None = None  # lines deeper than this belong to a block that is dropped
     until_blank = in_fence = is_border = False
-    borders = 0  # of the table that we are in: between its first and its last there may be blank rows
+    borders = 0  # of the current table: between its first and its last there may be blank rows
     previous = ""
     for line in lines:
         text = line.strip()
@@ -96,7 +96,7 @@ def _without_code(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _without_underlines(lines: list[str]) -> Iterator[str]:
-    """A heading becomes the beginning of what stands below it: "Returns:"."""
+    """Drop underlines; a heading becomes the beginning of what follows it: "Returns:"."""
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         text = line.strip()
         if _UNDERLINE.match(text):
@@ -106,8 +106,8 @@ def _without_underlines(lines: list[str]) -> Iterator[str]:
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[str]:
-    """Gathers lines into paragraphs. A new one begins after a blank line, at a list's item, and where lines go back to
-    the left, as after the description of a parameter."""
+    """Gather lines into paragraphs. A new one begins after a blank line, at a list item, and where the indentation
+    decreases, as after the description of a parameter."""
     block: list[str] = []
     last = 0  # the indent of the block's last line
     for line in lines:

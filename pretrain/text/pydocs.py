@@ -2,7 +2,7 @@
 
 It holds the language reference (`pydoc_data.topics`) and the docstrings of the standard library and of PACKAGES.
 Sources are read with `ast`, never imported. From the top down: which documents there are, which strings a file holds.
-How a docstring becomes paragraphs is said in `docstrings.py`.
+`docstrings.py` turns a docstring into paragraphs.
 """
 
 import ast
@@ -22,19 +22,19 @@ from pretrain.arrays.workers import start_worker, usable_cores
 from pretrain.text.docstrings import paragraphs
 from pretrain.text.sentences import split_sentences
 
-# With torch and matplotlib come those that they need: all of these are there wherever the core is installed.
+# Some of these are needed by torch and matplotlib: all are installed wherever the core is.
 PACKAGES = (
     "numpy", "torch", "sympy", "networkx", "matplotlib", "mpl_toolkits", "torchmetrics", "mpmath", "fontTools", "PIL",
     "fsspec", "jinja2",
 )  # fmt: skip
-# Not for readers: other people's packages, tests, and programs that are shipped beside the library.
+# Not for readers: other people's packages, tests, and programs shipped with the library.
 _SKIPPED_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "testing", "__pycache__", "idlelib", "lib2to3", "turtledemo"}
 )
 _DOC_CALLS = frozenset({"add_docstr", "_add_docstr", "add_docstr_all", "add_newdoc", "_array_method_doc"})
-_LONG = 600  # characters that make a document; shorter pieces are put together, for NSP needs several sentences
-_SHORTEST = 150  # characters: a document with less is dropped ...
-_FEWEST_SENTENCES = 2  # ... and so is one that gives no pair of sentences
+_LONG = 600  # characters that make a document; shorter pieces are joined, since NSP needs several sentences
+_SHORTEST = 150  # characters: a shorter document is dropped ...
+_FEWEST_SENTENCES = 2  # ... and so is one that can give no pair of sentences
 _LINE = 60  # characters: what is shorter, such as "Returns:", may be repeated
 _logger = logging.getLogger(__name__)
 
@@ -42,21 +42,21 @@ Piece = list[str]  # the paragraphs of one module, class (with its methods) or f
 
 
 def documents() -> Iterator[str]:
-    """The documents of the embedded corpus, paragraphs separated by a blank line, in the same order on every machine.
+    """Yield the documents of the embedded corpus, blank lines between paragraphs, in the same order on every machine.
 
-    A document is a class with its methods, or a function, and what comes after it in the file until there is text
-    enough. A paragraph longer than a line that was there before, word for word, is left out. A package that is not
-    installed is logged as a warning, and the files that could not be parsed are counted in the log.
+    A document is a class with its methods, or a function, and what follows in the file until there is enough text. A
+    paragraph longer than a line that has occurred before, word for word, is left out. A package that is not installed
+    is logged as a warning, and so is, as information, the number of files that could not be parsed.
     """
     found = sources()
     for missing in (name for name, root in found.items() if root is None):
-        _logger.warning("pydocs: %s is not installed, the corpus does without its documentation", missing)
+        _logger.warning("pydocs: %s is not installed; the corpus lacks its documentation", missing)
     files = [file for root in found.values() if root is not None for file in python_files(root)]
     return _assemble(itertools.chain(_topics(), _pieces_of_files(files)))
 
 
 def sources() -> dict[str, Path | None]:
-    """Where each source of the corpus was found; None for a package that is not installed."""
+    """Return where each source of the corpus was found; None for a package that is not installed."""
     found: dict[str, Path | None] = {"stdlib": Path(sysconfig.get_path("stdlib"))}
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)  # of a top-level package: finds it without importing it
@@ -66,7 +66,7 @@ def sources() -> dict[str, Path | None]:
 
 
 def _assemble(files: Iterable[list[Piece]]) -> Iterator[str]:
-    """Documents from the pieces of each file."""
+    """Yield documents made from the pieces of each file."""
     seen: set[str] = set()
     for pieces in files:
         gathered: list[Piece] = [[]]
@@ -96,7 +96,7 @@ def _topics() -> Iterator[list[Piece]]:
 
 
 def _pieces_of_files(files: list[Path]) -> Iterator[list[Piece]]:
-    # Spawned, not forked: the caller may hold torch's threads. The workers import this module and nothing heavy.
+    # Spawned, not forked: the caller may have torch's threads. The workers import this module and nothing heavy.
     context = multiprocessing.get_context("spawn")
     unparsed = 0
     with ProcessPoolExecutor(min(usable_cores(), 8), context, initializer=start_worker) as pool:
@@ -107,7 +107,7 @@ def _pieces_of_files(files: list[Path]) -> Iterator[list[Piece]]:
 
 
 def python_files(root: Path) -> list[Path]:
-    """The Python sources below `root`, sorted by path, without the folders that hold no documentation."""
+    """Return the Python sources below `root`, sorted by path, without the folders that hold no documentation."""
     found = []
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if name not in _SKIPPED_FOLDERS]
@@ -116,7 +116,7 @@ def python_files(root: Path) -> list[Path]:
 
 
 def pieces_of_file(file: Path) -> list[Piece] | None:
-    """The paragraphs of a source file, read without running it; None where the file does not parse."""
+    """Return the paragraphs of a source file, read without running it; None if the file does not parse."""
     try:
         source = file.read_bytes()
         if b'"""' not in source and b"'''" not in source:
@@ -133,7 +133,7 @@ def pieces_of_file(file: Path) -> list[Piece] | None:
 
 
 def _docstrings(node: ast.AST) -> Iterator[str]:
-    """The documentation strings of a statement and of all that stands inside it, in source order."""
+    """Yield the documentation strings of a statement and of everything inside it, in source order."""
     text = None
     if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         text = ast.get_docstring(node, clean=False)
@@ -155,7 +155,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _literal(node: ast.expr) -> str | None:
-    """The string that an expression of literals stands for; the fields of a `"...".format()` are left empty."""
+    """Return the string that an expression of literals stands for; fields of a `"...".format()` are left empty."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):

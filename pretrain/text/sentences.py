@@ -1,6 +1,6 @@
 """Text -> sentences, for English and Chinese: one regular expression finds where a sentence may end, one loop decides.
 
-Nothing is lost and nothing moves: the sentences of a text, joined, are the text less its white space.
+Nothing is lost and nothing moves: joined, the sentences are the text, apart from white space.
 """
 
 import re
@@ -11,15 +11,15 @@ _CLOSERS = "\"'”’)\\]}»`"
 _CJK_CLOSERS = "”’」』）】》〉］)\\]"
 _OPENERS = "\"'“‘([{«`*_-–—"
 
-# A place where a sentence may end: a run of terminators and the closing quotes and brackets after it. What runs (++) is
-# never given back, and a run that ends nothing is passed over as a whole: a million full stops are read once.
+# A place where a sentence may end: a run of terminators and the closing quotes and brackets after it. Runs (++) don't
+# backtrack, and a run that ends nothing is skipped as a whole: a million full stops are read once.
 _CANDIDATE = re.compile(
     rf"[.!?…]++[{_CLOSERS}]*+(?= )"  # English: a space has to follow
     rf"|[。！？；｡][。！？；｡!?…]*[{_CJK_CLOSERS}]*"  # Chinese: nothing has to follow
     rf"|(?<=[{_CJK}])[!?…]++[{_CJK_CLOSERS}]*(?=[{_CJK}“])"  # Chinese with half-width marks, or ……
     rf"|(?P<none>[.!?…]++[{_CLOSERS}]*+)"
 )
-# U+3000 is a white space among the Chinese marks: a run of these is looked at once, from its beginning.
+# U+3000 is white space among the Chinese marks: a run of it is looked at once, from its beginning.
 _LINE_BREAK_BETWEEN_CJK = re.compile(rf"(?<=[{_CJK}])(?<!\s)[^\S\n]*+\n\s*+(?=[{_CJK}])")
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # U.S  a.m  Ph.D is close enough: see _PERHAPS_LAST
 _ITEM_NUMBER = re.compile(r"\d{1,3}|[a-zA-Z]")  # the "1" or "a" of "1. First item"
@@ -47,9 +47,9 @@ _STARTERS = _words(
 
 
 def split_sentences(text: str) -> list[str]:
-    """Splits one paragraph into its sentences, white space folded, none empty.
+    """Split one paragraph into its sentences, white space folded, none empty.
 
-    A line break between two Chinese characters is a wrapped line and vanishes; any other white space becomes one space.
+    A line break between two Chinese characters comes from wrapping and is removed; other white space becomes one space.
     """
     text = fold(_LINE_BREAK_BETWEEN_CJK.sub("", text))
     sentences = []
@@ -64,17 +64,17 @@ def split_sentences(text: str) -> list[str]:
 
 
 def fold(text: str) -> str:
-    """Every run of white space as one space, none at the ends."""
+    """Return the text with every run of white space as one space, and none at the ends."""
     return " ".join(text.split())
 
 
 def _sentence_end(text: str, start: int, match: re.Match[str]) -> int | None:
-    """Where the sentence that began at `start` ends, if it ends at this match."""
+    """Return where the sentence that began at `start` ends, if it ends at this match; otherwise None."""
     end = match.end()
     if match["none"] is not None:
         return None
     if match.group()[0] in "。！？；｡":
-        # A straight quote looks the same on both sides: it closes where this sentence has opened one.
+        # A straight quote looks the same on both sides: it closes if this sentence has opened one.
         quote = text[end : end + 1]
         closes = quote in ('"', "'") and text.count(quote, start, end) % 2 == 1
         return end + 1 if closes else end
@@ -89,8 +89,8 @@ def _sentence_end(text: str, start: int, match: re.Match[str]) -> int | None:
 
 
 def _is_abbreviation(text: str, start: int, match: re.Match[str], following: str) -> bool:
-    """Whether the full stop at `match` belongs to the last word of the sentence that began at `start`, judging by that
-    word and the next. The sentence itself is not looked at: it may have a million such words."""
+    """Return whether the full stop at `match` belongs to the last word of the sentence that began at `start`, judging
+    by that word and the next alone: the sentence may have a million such words."""
     stop = match.start() + match.group().rindex(".")
     is_last = stop == match.end() - 1
     stop -= text.endswith(" ", start, stop)

@@ -95,7 +95,7 @@ def test_inspect_shows_pairs_with_their_masks(
     before = tree(arrays)
     shown = said(monkeypatch, capsys, "inspect", "--data", arrays, "--count", 30, "--seq-len", 32)
     heads = re.findall(
-        r"^pair (\d+): (B follows A|B is from another document); (\d+) tokens, (\d+) chosen$", shown, re.M
+        r"^pair (\d+): (B follows A|B is from another document); (\d+) tokens, (\d+) masked$", shown, re.M
     )
     assert [int(number) for number, *_ in heads] == list(range(30))
     assert {kind for _, kind, *_ in heads} == {"B follows A", "B is from another document"}

@@ -84,7 +84,7 @@ def test_options_for_files_of_another_kind_are_refused(
 def test_what_is_no_plain_text_is_not_read_as_such(tmp_path: Path, name: str) -> None:
     path = _write(tmp_path / name, b"text,label\nGood,1\n")
     kind = Path(name.lower().removesuffix(".gz")).suffix
-    assert _refusal(path) == f"{path}: {kind} is not read, expected text in .txt or .jsonl files, plain or .gz"
+    assert _refusal(path) == f"{path}: {kind} is not supported, expected text in .txt or .jsonl files, plain or .gz"
 
 
 def test_byte_order_mark_and_windows_line_ends_are_tolerated(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_bad_jsonl_names_file_and_line(tmp_path: Path, line: str, problem: str) 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl"])
 def test_only_white_space_is_no_document(tmp_path: Path, name: str) -> None:
     path = _write(tmp_path / name, " \n\n\t\n")
-    assert _refusal(path) == f"{path}: no document in it, expected text"
+    assert _refusal(path) == f"{path}: no document found, expected text"
 
 
 @pytest.mark.parametrize(
@@ -261,9 +261,7 @@ def test_a_document_ends_at_the_limit(
     for name in ("a.txt", "a.txt.gz"):
         path = _write(tmp_path / name, text)
         assert list(read_documents([path])) == documents
-        note = (
-            f"note     {path}:{split_at}: 10 bytes without a blank line; a document ends here, as after as many more\n"
-        )
+        note = f"note     {path}:{split_at}: 10 bytes without a blank line; a document ends here, then after as many\n"
         assert capsys.readouterr().err == ("" if split_at is None else note)
 
 

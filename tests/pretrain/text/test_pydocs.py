@@ -223,7 +223,7 @@ def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert found["no_such_package"] is None
     assert (found["stdlib"] or Path()).joinpath("ast.py").is_file()
     pydocs.documents()
-    assert caplog.messages == ["pydocs: no_such_package is not installed, the corpus does without its documentation"]
+    assert caplog.messages == ["pydocs: no_such_package is not installed; the corpus lacks its documentation"]
 
 
 def _python(code: str, *arguments: str, seed: str) -> str:
