@@ -124,7 +124,7 @@ class VerifyOptions:
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     """the number format of both sides"""
     steps: cli.CountFromZero = 0
-    """also train both for so many AdamW steps on the same batches, and compare their losses"""
+    """also train both for this many AdamW steps on the same batches, and compare their losses"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """a file for the whole report as JSON"""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -103,7 +103,7 @@ def choose_architecture(described: Described, keys: Iterable[str], *, source: st
 def _class_of(modules: set[str], family: Family, source: str) -> str | None:
     """Return minibert's class for a directory whose config names none, as old ones do; None for the plain model."""
     if any(module.split(".")[0] == "classifier" for module in modules):
-        raise InputError(f"{source}/config.json: architectures missing, and classifier.weight may be of several")
+        raise InputError(f"{source}/config.json: architectures is missing, and classifier.weight fits several classes")
     needed = {
         "BertForPreTraining": ("pooler.dense", "mlm_head.decoder", "nsp_head"),
         "BertForMaskedLM": ("mlm_head.decoder",),

@@ -83,8 +83,8 @@ class Family:
         """
         if architecture not in self.classes:
             raise InputError(
-                f"transformers has no {self.class_named(architecture)} for a {architecture}; what it has of "
-                f"{self.model_type}: {', '.join(self.reference_classes)}"
+                f"transformers has no {self.class_named(architecture)} for a {architecture}; for "
+                f"{self.model_type} it has {', '.join(self.reference_classes)}"
             )
         return self.class_named(architecture)
 
@@ -326,10 +326,10 @@ def family_of(config: BertConfig) -> Family:
         family = ROBERTA
     else:
         family = BERT if config.type_vocab_size else DISTILBERT
-    apart = [f"{name} {getattr(config, name)!r} where it has {value!r}" for name, value in family.fixed.items()
+    apart = [f"{name} is {getattr(config, name)!r}, not {value!r}" for name, value in family.fixed.items()
              if getattr(config, name) != value]  # fmt: skip
     if family is ALBERT and config.embedding_size is None:
-        apart.append("no embedding_size")
+        apart.append("there is no embedding_size")
     if apart:
         raise InputError(f"transformers has no such model: the nearest is {family.model_type}, but {'; '.join(apart)}")
     return family

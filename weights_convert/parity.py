@@ -103,7 +103,7 @@ def check_comparable(model: Model, reference: ReferenceModel) -> None:
         sizes["labels"] = (len(labels), reference.config.num_labels)
     for name, (ours, theirs) in sizes.items():
         if ours != theirs:
-            raise InputError(f"{name}: {ours} in ours, {theirs} in the reference: nothing to compare")
+            raise InputError(f"{name}: {ours} in minibert, {theirs} in the reference: nothing to compare")
 
 
 def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:

@@ -78,7 +78,7 @@ def traced_text(
     traced = trace(model, batch, masked_positions=masked_positions)
     for name, value in traced.items():
         if not value.isfinite().all():
-            raise InputError(f"{name} holds NaN or infinity: these weights have nothing to show")
+            raise InputError(f"{name} contains NaN or infinity, expected finite values: has training diverged?")
     return batch, traced
 
 
@@ -103,11 +103,11 @@ def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
     kind = type(model).__name__
     asked = [prediction["head"] for prediction in record["predictions"]]
     if not asked and not isinstance(model, BertForMaskedLM | BertForPreTraining):
-        reason = f"a {kind} has no head that answers about this text"
+        reason = f"a {kind} has no head that predicts for this text"
         return [f"Predictions, the way through the layers and saliency are left out: {reason}."]
     sentences = []
     if isinstance(model, BertForMaskedLM | BertForPreTraining) and "heads.MaskedLMHead" not in asked:
-        sentences.append(f"No word is predicted: write {mask} in the text where one is to be predicted.")
+        sentences.append(f"No token is predicted: write {mask} in the text for a prediction there.")
     if hasattr(model, "nsp_head") and "heads.NextSentenceHead" not in asked:
         sentences.append("Next sentence is left out: it takes two texts.")
     return sentences

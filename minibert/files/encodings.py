@@ -4,8 +4,8 @@ import re
 
 # The first bytes of files that are not text, whatever their names say.
 _NO_TEXTS = {
-    b"\x1f\x8b": "gzip, which only a name that ends in .gz says",
-    b"PK\x03\x04": "a zip archive, as .xlsx and .npz are",
+    b"\x1f\x8b": "gzip, whose name must end in .gz",
+    b"PK\x03\x04": "a zip archive, like .xlsx and .npz",
     b"PAR1": "Parquet",
     b"\x28\xb5\x2f\xfd": "Zstandard",
 }

@@ -72,7 +72,7 @@ def check_path(path: str | Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         pass  # the caller decides whether something has to be there
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(f"{path}: no usable path ({reason(error)})") from error
+        raise InputError(f"{path}: not a usable path ({reason(error)})") from error
 
 
 def is_open_already(path: str | Path) -> bool:
@@ -227,7 +227,7 @@ def _decode(line: bytes, path: str, row: int, offset: int) -> str:
         found, at = "not UTF-8", error.start
     else:
         # NUL is valid UTF-8, but no text file has one: it is binary data, or UTF-16.
-        found, at = "a NUL, so not text", line.find(b"\0")
+        found, at = "not text, a NUL", line.find(b"\0")
     if at >= 0:
         where = " of the decompressed stream" if is_gzip(path) else ""
         likely = _likely(line, path, begins=not offset)

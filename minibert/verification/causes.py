@@ -40,14 +40,14 @@ def likely_cause(divergence: Divergence) -> str | None:
 def _not_there(divergence: Divergence) -> str:
     ours, theirs = (run.config.num_hidden_layers for run in (divergence.ours, divergence.theirs))
     if divergence.name.startswith("blocks.") and ours != theirs:
-        return f"ours has {ours} blocks, the reference {theirs}"
-    lacks = "ours" if divergence.name not in divergence.ours.values else "the reference"
+        return f"minibert has {ours} blocks, the reference {theirs}"
+    lacks = "minibert" if divergence.name not in divergence.ours.values else "the reference"
     return f"{lacks} has no {divergence.name.partition('.')[0]}"
 
 
 def _not_finite(divergence: Divergence) -> str | None:
     name = divergence.name
-    for side, run in (("the reference's", divergence.theirs), ("our", divergence.ours)):
+    for side, run in (("the reference's", divergence.theirs), ("minibert's", divergence.ours)):
         if not all(each.isfinite().all() for each in run.weight_and_bias(name) if each is not None):
             return f"{side} weights of {name} are not all finite"
     return None
@@ -186,14 +186,14 @@ def _dense(divergence: Divergence) -> Predictions:
         yield how_weights_differ(divergence), None
     heads, wanted_heads = (run.config.num_attention_heads for run in (ours, theirs))
     if heads != wanted_heads and name.rpartition(".")[2] in QUERY_KEY_VALUE:
-        yield f"ours has {heads} attention heads, the reference {wanted_heads}", None
+        yield f"minibert has {heads} attention heads, the reference {wanted_heads}", None
     if our_weight is not None and (is_other(our_weight, weight) or is_other(our_bias, bias)):
         yield how_weights_differ(divergence), F.linear(theirs.given[name], our_weight, our_bias)
     for what, other in _other_inputs(divergence):
         yield what, F.linear(other, weight, bias)
     if name in ours.given:
         from_ours = F.linear(ours.given[name], weight, bias)
-        yield "what goes in differs, though all that was compared before agrees", from_ours
+        yield "its input differs, although everything compared before agrees", from_ours
 
 
 def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:

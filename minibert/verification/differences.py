@@ -122,7 +122,7 @@ def difference(ours: Tensor | None, theirs: Tensor | None, scale: float | None =
     assert measured is not None
     largest, mean, note = math.inf, math.inf, ""
     if ours is None or theirs is None:
-        note = "not in ours" if ours is None else "not in the reference's"
+        note = "not in minibert" if ours is None else "not in the reference"
     elif ours.shape != theirs.shape:
         note = f"{tuple(ours.shape)} against {tuple(theirs.shape)}"
     elif not (ours.isfinite().all() and theirs.isfinite().all()):

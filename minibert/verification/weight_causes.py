@@ -54,7 +54,7 @@ def _untied(divergence: Divergence) -> str | None:
     if DECODER in divergence.ours.parameters:
         return "the decoder is not tied to the token embeddings"
     if DECODER in divergence.theirs.parameters:
-        return "the reference's decoder is not tied to its token embeddings (tie_word_embeddings is false), ours is"
+        return "the reference's decoder is not tied to its embeddings (tie_word_embeddings is false), minibert's is"
     return None
 
 
@@ -86,7 +86,7 @@ def gradient_cause(divergence: Divergence) -> str | None:
     if (untied := _untied(divergence)) and name in (TOKENS, DECODER):
         return untied
     if name not in ours.parameters or name not in theirs.parameters:
-        return f"{'ours' if name not in ours.parameters else 'the reference'} has no {name}"
+        return f"{'minibert' if name not in ours.parameters else 'the reference'} has no {name}"
     shapes = [tuple(run.parameters[name].shape) for run in (ours, theirs)]
     if shapes[0] != shapes[1]:
         return f"{name} is {shapes[0]}, the reference's {shapes[1]}"
