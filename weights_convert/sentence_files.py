@@ -146,7 +146,7 @@ def _modes(directory: Path) -> list[str]:
 
 
 def _max_length(encoder: Path, fields: dict[str, Any], config: BertConfig) -> int | None:
-    """Return the maximum number of tokens in a text; None if it does not limit the model's positions."""
+    """Return the maximum number of tokens in a text; None if it is not below the model's number of positions."""
     place, name = encoder_file(encoder), "max_seq_length"
     if (length := fields.get(name)) is None:  # new versions leave it to the tokenizer's config
         place, name = encoder / TOKENIZER_CONFIG, "model_max_length"

@@ -13,7 +13,7 @@ from minibert.explore.states import as_array, lengths, states_between
 def check_comparable(
     model: Mapping[str, Any], other: Mapping[str, Any], pieces: Sequence[str], other_pieces: Sequence[str]
 ) -> None:
-    """Check two models' `record.facts`, and pieces, other_pieces: the text's tokens, as shown.
+    """Check that two models can be compared: their `record.facts`, and their tokens of the text, as shown.
 
     Raises InputError if the numbers of layers, heads or hidden dimensions differ, or the text is split differently.
     """

@@ -71,11 +71,13 @@ def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:
 def what_if(
     model: Model, batch: Batch, hidden: Tensor, questions: Sequence[Question], chosen: Sequence[int], *, progress: bool
 ) -> dict[str, Any]:
-    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
+    """Ask every question again with each head, and each block, switched off.
 
-    Return moved: (L, N + 1), the distance of the last block's output from `hidden` divided by the norm of that, a mean
-    over tokens; values: (Q, L, N + 1), of the chosen answer; answers: [Q][L][N + 1], the best ones then. In the last
-    column the whole block is off.
+    hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
+
+    Returns moved: (L, N + 1), the distance of the last block's output from `hidden`, divided by the norm of that, as a
+    mean over tokens; values: (Q, L, N + 1), of the chosen answer; answers: [Q][L][N + 1], the best ones then. In the
+    last column the whole block is off.
     """
     encoder = model.encoder
     layers, columns = encoder.config.num_hidden_layers, encoder.config.num_attention_heads + 1

@@ -16,7 +16,7 @@ def check_fields(instance: Any) -> None:
 
 
 def typed(value: Any, kind: Any, name: str = "") -> Any:
-    """Return `value` as `kind`: a whole number as a float, a list as a tuple, an object as a dataclass; true is not 1.
+    """Return `value` as `kind`: an int as a float, a list as a tuple, an object as a dataclass; not 1.0 or true as 1.
 
     Raises InputError if it is of another type; the message begins with `name` and the place inside it.
     """

@@ -148,7 +148,7 @@ def written_whole(directory: str | Path, *, last: str = "") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Make a directory and its parents. If the block fails, remove them and everything inside."""
+    """Make a directory and its parents. If the block fails, remove it with its contents, and those parents if empty."""
     with parents_made(path):
         path.mkdir()
         try:
