@@ -43,10 +43,10 @@ def test_a_path_that_is_none(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "loop").symlink_to("loop")
     take = TAKES_A_PATH[name]
     assert refusal(lambda: take("")) == "an empty name, expected a path"
-    assert refusal(lambda: take("a\0b")) == "a\0b: no usable path (embedded null byte)"
-    assert refusal(lambda: take("x" * 300)) == f"{'x' * 300}: no usable path (File name too long)"
+    assert refusal(lambda: take("a\0b")) == "a\0b: not a usable path (embedded null byte)"
+    assert refusal(lambda: take("x" * 300)) == f"{'x' * 300}: not a usable path (File name too long)"
     if name != "a directory to write":
-        assert refusal(lambda: take("loop")) == "loop: no usable path (Too many levels of symbolic links)"
+        assert refusal(lambda: take("loop")) == "loop: not a usable path (Too many levels of symbolic links)"
     assert os.listdir() == ["loop"]
 
 

@@ -5,7 +5,7 @@
     weights_convert.to_hf("runs/demo", "exported")   # the way back
     weights_convert.verify("bert-base-uncased/", dtype="float64").agrees   # runs transformers as the reference
 
-torch is imported by the first of these that is used.
+torch is imported when one of these is first used.
 """
 
 from typing import TYPE_CHECKING

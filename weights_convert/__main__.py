@@ -11,12 +11,12 @@ COMMANDS = {
 
 
 def command() -> None:
-    """Runs one of `COMMANDS`."""
+    """Run one of `COMMANDS`."""
     cli.dispatch("python -m weights_convert", cli.commands_in("weights_convert.commands:{}_command", COMMANDS))
 
 
 def main() -> None:
-    """The console script `minibert-convert`."""
+    """Run the console script `minibert-convert`."""
     cli.run(command)
 
 

@@ -57,7 +57,7 @@ class FromHfOptions:
 
 
 def from_hf_command(args: Sequence[str]) -> None:
-    """Raises InputError: as `weights_convert.convert.from_hf`."""
+    """Run `from-hf`. Raises InputError as `weights_convert.convert.from_hf` does."""
     options = cli.parse(FromHfOptions, args, prog="python -m weights_convert from-hf", description=FROM_HF)
     new_head = torch.Generator().manual_seed(0) if options.new_head else None
     conversion = from_hf(options.directory, options.out, new_head=new_head)
@@ -87,7 +87,7 @@ class ToHfOptions:
 
 
 def to_hf_command(args: Sequence[str]) -> None:
-    """Raises InputError: as `weights_convert.convert.to_hf`."""
+    """Run `to-hf`. Raises InputError as `weights_convert.convert.to_hf` does."""
     options = cli.parse(ToHfOptions, args, prog="python -m weights_convert to-hf", description=TO_HF)
     model = to_hf(options.directory, options.out)
     family = family_of(model.config)
@@ -124,7 +124,7 @@ class VerifyOptions:
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     """the number format of both sides"""
     steps: cli.CountFromZero = 0
-    """also train both for so many AdamW steps on the same batches, and compare their losses"""
+    """also train both for this many AdamW steps on the same batches, and compare their losses"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """a file for the whole report as JSON"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -141,7 +141,7 @@ class VerifyOptions:
 
 
 def verify_command(args: Sequence[str]) -> None:
-    """Raises InputError: as `weights_convert.parity.verify`; CheckFailed: the two differ; the report was printed."""
+    """Run `verify`. Raises InputError as `weights_convert.parity.verify` does; CheckFailed if the two differ."""
     options = cli.parse(VerifyOptions, args, prog="python -m weights_convert verify", description=VERIFY)
     report = verify(
         options.hf_directory,

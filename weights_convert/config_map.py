@@ -1,4 +1,4 @@
-"""Hugging Face's `config.json` and ours: the fields, the class of the model, and the labels of its head."""
+"""Hugging Face's `config.json` and minibert's: the fields, the class of the model, and the labels of its head."""
 
 import dataclasses
 import json
@@ -16,18 +16,18 @@ from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer.directory import checked_class
 from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family, family_of
 
-FIRST_NAME = "bert_config.json"  # of config.json in the first releases, BERT's own and those for PyTorch
-MOST_LABELS = 1_000_000  # of which a file gives the number alone; more would be a damaged file
+FIRST_NAME = "bert_config.json"  # the name of config.json in the first releases, BERT's own and those for PyTorch
+MOST_LABELS = 1_000_000  # if a file gives only their number; more would be a damaged file
 MASKED_LM = ("BertForPreTraining", "BertForMaskedLM")
 
-# The reference's names of activations -> ours. The tanh approximation goes by several.
+# The reference's names of activations -> minibert's. The tanh approximation has several.
 ACTIVATIONS = {
     **dict.fromkeys(("gelu", "gelu_python"), "gelu"),
     **dict.fromkeys(("gelu_new", "gelu_accurate", "gelu_pytorch_tanh", "gelu_python_tanh"), "gelu_new"),
     "relu": "relu",
 }
 
-# Fields that change what is computed, with the one value of each that minibert computes.
+# Fields that change what is computed, with the only value of each that is supported.
 FIXED: dict[str, Any] = {
     "is_decoder": False,
     "is_encoder_decoder": False,
@@ -46,27 +46,27 @@ READ = set(FIXED) | HEADS | {"architectures", "model_type", "tokenizer_class"}
 
 @dataclass(frozen=True)
 class Described:
-    """What a Hugging Face `config.json` says, in our terms."""
+    """What a Hugging Face `config.json` says, in minibert's terms."""
 
     family: Family
     config: BertConfig
-    reference_class: str | None  # one of the family's; None where the file does not say
+    reference_class: str | None  # one of the family's; None if the file names none
     labels: tuple[str, ...]
     problem_type: str
     pair_objective: str
-    trained_on: dict[str, Any]  # ours alone: what `to_fields` wrote comes back
-    tied: bool  # is the decoder's weight the token embedding?
-    left_aside: tuple[str, ...]  # fields without influence on what is computed
+    trained_on: dict[str, Any]  # a field of minibert alone: `to_fields` writes it, and it is read back
+    tied: bool  # whether the decoder's weight is the token embedding
+    left_aside: tuple[str, ...]  # fields without effect on the computation
 
     def head(self, architecture: str) -> dict[str, Any]:
-        """The arguments that a class of ours takes beside its config."""
+        """Return the arguments that a class of minibert takes besides its config."""
         names = (*HEAD_FIELDS.get(architecture, ()), *OPTIONAL_HEAD_FIELDS.get(architecture, {}))
         return {name: getattr(self, name) for name in names}
 
     def config_in(self, architecture: str) -> BertConfig:
-        """The config of a model of one of our classes.
+        """Return the config of a model of this class.
 
-        Raises InputError: the family's class computes something else than ours would with this config.
+        Raises InputError if the family's class computes something else than minibert's with this config.
         """
         check_masked_lm(self.family, architecture, self.config)
         without_its_own = architecture in self.family.drops_as_hidden
@@ -74,7 +74,7 @@ class Described:
 
 
 def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> None:
-    """Raises InputError: the family's masked-LM head has another activation than the blocks, which ours never has."""
+    """Check the masked-LM head. Raises InputError if the family's has another activation than the blocks."""
     if family.masked_lm_act not in (None, config.hidden_act) and architecture in MASKED_LM:
         raise InputError(
             f"hidden_act {config.hidden_act!r}: the masked-LM head of a {family.model_type} has "
@@ -83,9 +83,9 @@ def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> No
 
 
 def read_config(path: Path) -> Described:
-    """Reads a Hugging Face `config.json`.
+    """Read a Hugging Face `config.json`.
 
-    Raises InputError: missing, unreadable, another kind of model, a field that asks for what minibert does not compute.
+    Raises InputError if it is missing or unreadable, is of another kind of model, or asks for what is not supported.
     """
     try:
         fields = json.loads(read_small(path))
@@ -103,9 +103,9 @@ def read_config(path: Path) -> Described:
 
 
 def describe(fields: Mapping[str, Any]) -> Described:
-    """The fields of a Hugging Face config in our terms. Those not given have the reference's defaults.
+    """Return a Hugging Face config in minibert's terms. Missing fields have the reference's defaults.
 
-    Raises InputError: as `read_config`.
+    Raises InputError as `read_config` does.
     """
     family = _family(fields)
     for name, value in (FIXED | dict(family.constants)).items():
@@ -128,10 +128,9 @@ def describe(fields: Mapping[str, Any]) -> Described:
 
 
 def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
-    """The shape that a Hugging Face config of this family gives.
+    """Return minibert's config for a Hugging Face config of this family.
 
-    Raises InputError: a value that is impossible, or that minibert does not compute; the message has the family's
-    names.
+    Raises InputError if a value is impossible or not supported; the message has the family's names.
     """
     known = {name: fields[theirs] for name, theirs in _names(family).items() if theirs in fields}
     activation = known.get("hidden_act")
@@ -140,7 +139,7 @@ def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
             name = _names(family)["hidden_act"]
             raise InputError(f"{name} {activation!r}: minibert supports {', '.join(ACTIVATIONS)}")
         known["hidden_act"] = ACTIVATIONS[activation]
-    if known.get("pad_token_id", 0) is None:  # there no row is kept from learning; the numbers are the same
+    if known.get("pad_token_id", 0) is None:  # then no row is excluded from training; the outputs are the same
         del known["pad_token_id"]
     if family is not DISTILBERT and known.get("type_vocab_size") == 0:
         raise InputError(f"type_vocab_size 0: a {family.model_type} has at least 1")
@@ -148,29 +147,29 @@ def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
         raise InputError(f"embedding_size None: an {family.model_type} has one")
     try:
         return BertConfig.from_dict(family.defaults.to_dict() | known)
-    except InputError as error:  # which has our names of the fields
+    except InputError as error:  # with minibert's names of the fields
         raise InputError(re.sub(r"\w+", lambda word: family.fields.get(word[0], word[0]), str(error))) from None
 
 
 def described_config(reference_config: Any) -> BertConfig:
-    """The shape of a model of the reference's, given its config object."""
+    """Return minibert's config for a model of the reference, given its config object."""
     fields = json.loads(reference_config.to_json_string(use_diff=False))
     return read_fields(fields, FAMILIES[fields["model_type"]])
 
 
 def _names(family: Family) -> dict[str, str]:
-    """Our fields that a config of this family has -> what they are called there."""
+    """Return minibert's fields that a config of this family has -> their names there."""
     return {name: family.fields.get(name, name) for name in CONFIG_FIELDS if name not in family.fixed}
 
 
 def _family(fields: Mapping[str, Any]) -> Family:
-    """The first published configs don't say their kind; then it is told by what only it has."""
+    """Return the family; the first published configs don't name it, so a field that only it has decides."""
     if "model_type" not in fields:
         if "n_layers" in fields:
             return DISTILBERT
         if "num_hidden_groups" in fields:
             return ALBERT
-        # Two positions that no token has, and a single segment.
+        # Two positions that no token uses, and a single segment.
         is_roberta = fields.get("max_position_embeddings") == 514 and fields.get("type_vocab_size") == 1
         return ROBERTA if is_roberta else BERT
     model_type = fields["model_type"]
@@ -190,7 +189,7 @@ def _reference_class(fields: Mapping[str, Any], family: Family) -> str | None:
 
 
 def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """`id2label` in the order of its numbers; without one as many LABEL_i as `num_labels` says, or two."""
+    """Return `id2label` in the order of its numbers; without it, LABEL_i for `num_labels` labels, or for two."""
     count, names = fields.get("num_labels"), fields.get("id2label")
     if count is not None and (type(count) is not int or not 1 <= count <= MOST_LABELS):
         raise InputError(f"num_labels must be a whole number from 1 to {MOST_LABELS:,}, not {count!r}")
@@ -204,16 +203,16 @@ def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def to_fields(model: Model) -> dict[str, Any]:
-    """The way back: a Hugging Face config for `model`.
+    """Return a Hugging Face config for `model`, which `describe` reads back.
 
-    Raises InputError: no class of the reference computes what `model` does.
+    Raises InputError if no class of the reference computes what `model` does.
     """
     architecture, config, head = type(model).__name__, model.config, head_fields(model)
     family = family_of(config)
     reference_class = family.reference_class(architecture)
     check_masked_lm(family, architecture, config)
     values = config.to_dict()
-    if family.defaults.classifier_dropout is not None:  # there it has to be a number
+    if family.defaults.classifier_dropout is not None:  # there it must be a number
         values["classifier_dropout"] = config.dropout_before_classifier
     fields = {
         "architectures": [reference_class],

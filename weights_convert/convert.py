@@ -1,4 +1,4 @@
-"""A Hugging Face directory becomes a model directory (`from_hf`), and the way back (`to_hf`)."""
+"""Conversion of a Hugging Face directory to a model directory (`from_hf`), and back (`to_hf`)."""
 
 import json
 from collections.abc import Collection, Iterable
@@ -26,24 +26,24 @@ from weights_convert.weight_files import SAFETENSORS, files_of, find_weights, re
 
 @dataclass(frozen=True)
 class Conversion:
-    """A Hugging Face directory in our terms, and what became of its parts."""
+    """A converted Hugging Face directory, and what became of its parts."""
 
     model: Model
     tokenizer: Tokenizer
-    prefix: str  # taken off every key of the weights
+    prefix: str  # removed from every key of the weights
     ledger: Ledger
     left_aside: tuple[str, ...]  # fields of its config.json
-    not_used: tuple[str, ...]  # files, and directories with a slash behind them
+    not_used: tuple[str, ...]  # files, and directories with a slash at the end
 
 
 def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
-    """Writes the model directory `out` from a Hugging Face directory, or a model's name on the hub.
+    """Write the model directory `out` from a Hugging Face directory, or from a model's name on the hub.
 
-    Weights keep their number format. `new_head` draws those of a head (or pooler) that the directory has none for;
-    None: that is an error.
+    Weights keep their number format. `new_head` draws the weights of a head (or pooler) that the directory lacks; None:
+    that is an error.
 
-    Raises InputError: as `read_hf`, or `out` is there already; OSError: `out` can't be written; then nothing is left
-    behind.
+    Raises InputError as `read_hf` does, or if `out` already exists; OSError if `out` can't be written; then nothing is
+    left over.
     """
     writing.check_new(out)
     conversion = read_hf(directory, new_head=new_head)
@@ -52,10 +52,10 @@ def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator
 
 
 def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
-    """What `from_hf` writes, without writing it; the model is in evaluation mode.
+    """Return what `from_hf` writes, without writing it; the model is in evaluation mode.
 
-    Raises InputError: not a Hugging Face directory, another kind of model, damaged weights, keys that the map does not
-    know or misses, config fields that contradict the weights or the vocabulary, damaged files of sentence-transformers.
+    Raises InputError if it is not a Hugging Face directory or is of another kind of model, a file is damaged, keys are
+    unknown or missing, or config fields contradict the weights or the vocabulary.
     """
     place = directory_named(directory)
     directory = encoder_directory(place)
@@ -78,15 +78,15 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
 
 
 def _others(place: Path, encoder: Path, used: Collection[Path]) -> tuple[str, ...]:
-    """What lies in a directory, and in the one within it that is the encoder's, beside what is used."""
+    """Return what is not used in a directory, and in the encoder's within it."""
     there = {path for directory in (place, encoder) for path in directory.iterdir()} - {encoder, *used}
     return tuple(sorted(f"{path.relative_to(place)}{'/' if path.is_dir() else ''}" for path in there))
 
 
 def choose_architecture(described: Described, keys: Iterable[str], *, source: str) -> str:
-    """The name of our class: of the one that the config names, or else of the one that the weights are those of.
+    """Return the name of minibert's class: of the one that the config names, or else of the one that the weights fit.
 
-    Raises InputError: the config names none and the weights leave it open, or the decoder's weight is nowhere.
+    Raises InputError if the config names none and the weights fit several, or if the decoder's weight is missing.
     """
     family = described.family
     modules = {family.in_table_spelling(key).rpartition(".")[0] for key in keys}
@@ -101,9 +101,9 @@ def choose_architecture(described: Described, keys: Iterable[str], *, source: st
 
 
 def _class_of(modules: set[str], family: Family, source: str) -> str | None:
-    """Our class for a directory from before configs named one; None for the plain model."""
+    """Return minibert's class for a directory whose config names none, as old ones do; None for the plain model."""
     if any(module.split(".")[0] == "classifier" for module in modules):
-        raise InputError(f"{source}/config.json: architectures missing, and classifier.weight may be of several")
+        raise InputError(f"{source}/config.json: architectures is missing, and classifier.weight fits several classes")
     needed = {
         "BertForPreTraining": ("pooler.dense", "mlm_head.decoder", "nsp_head"),
         "BertForMaskedLM": ("mlm_head.decoder",),
@@ -117,10 +117,10 @@ def _class_of(modules: set[str], family: Family, source: str) -> str | None:
 
 
 def to_hf(directory: str | Path, out: str | Path) -> Model:
-    """Writes `out`, which transformers' `from_pretrained` loads, from a model directory; returns its model.
+    """Write `out`, which transformers' `from_pretrained` loads, from a model directory; return its model.
 
-    Raises InputError: not a model directory, a damaged one, a model or a tokenizer that the reference has no class for,
-    or `out` is there already; OSError: `out` can't be written; then nothing is left behind.
+    Raises InputError if the model directory is missing or damaged, the reference has no class for its model or
+    tokenizer, or `out` already exists; OSError if `out` can't be written; then nothing is left over.
     """
     writing.check_new(out)
     model, tokenizer = checkpoint.load(directory)
@@ -139,13 +139,13 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
 
 
 def tokenizer_fields(tokenizer: Tokenizer, config: BertConfig) -> dict[str, object]:
-    """A `tokenizer_config.json`: the class that does what the tokenizer does, and its options.
+    """Return a `tokenizer_config.json`: the class that does what the tokenizer does, and its options.
 
-    The reference's BertTokenizer takes a word of more than 100 characters for [UNK], and its AlbertTokenizer the token
-    of id 1 for <unk>, whatever `tokenizer.json` says; where that says otherwise, the generic class is named, which goes
-    by the file.
+    Whatever `tokenizer.json` says, the reference's BertTokenizer takes a word of more than 100 characters for [UNK],
+    and its AlbertTokenizer the token of id 1 for <unk>. If the file says otherwise, the generic class is named, which
+    follows it.
 
-    Raises InputError: an option that the reference's tokenizer does not have.
+    Raises InputError if the reference's tokenizer lacks an option.
     """
     normalization, kind = tokenizer.normalization, tokenizer.kind
     options: dict[str, bool] = {
@@ -174,5 +174,5 @@ def tokenizer_fields(tokenizer: Tokenizer, config: BertConfig) -> dict[str, obje
 
 
 def write_json(path: Path, content: object) -> None:
-    """As people read it."""
+    """Write JSON as people read it."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")

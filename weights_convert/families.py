@@ -1,7 +1,7 @@
-"""BERT and its relatives as the reference has them: what it calls their weights, modules, classes and config fields.
+"""BERT and its relatives in the reference: its names for their weights, modules, classes and config fields.
 
-Every difference between the families that a directory shows stands here or in the fields of `BertConfig`: the encoder
-and the heads are one code (docs/family.md). A module or key of theirs is named as in a model with heads ("bert.…"); the
+Every difference between the families' directories is here or in the fields of `BertConfig`: the encoder and the heads
+are the same code (docs/family.md). The reference's modules and keys are named as in a model with heads ("bert.…");
 names in an encoder's own files are completed to that first.
 """
 
@@ -14,16 +14,16 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.verification.names import QUERY_KEY_VALUE
 
-# Module of ours -> the modules of theirs whose weights, one under the other, are its weight; biases likewise.
+# minibert's module -> the reference's modules whose weights, stacked, are its weight; biases likewise.
 Table = Mapping[str, tuple[str, ...]]
-# Intermediate of ours (see `minibert.tracing`) -> the module of theirs that has it, and where: "output", "input", or
-# the number of one of its outputs.
+# minibert's intermediate (see `minibert.tracing`) -> the reference's module that has it, and where: "output", "input",
+# or the number of one of its outputs.
 Places = Mapping[str, tuple[str, str | int]]
 
 ENCODERS = ("Bert", "BertWithPooler")  # both are the reference's plain model, without its pooler or with it
 TASK_MODELS = ("BertForMaskedLM", "BertForSequenceClassification", "BertForTokenClassification",
                "BertForQuestionAnswering", "BertForMultipleChoice")  # fmt: skip
-# Intermediate of ours -> the module that is given it.
+# minibert's intermediate -> the module whose input it is.
 GIVEN = {
     "embeddings.sum": "encoder.embeddings.norm",
     "blocks.{}.attention.context": "encoder.blocks.{}.attention.output",
@@ -36,7 +36,7 @@ GIVEN = {
 
 @dataclass(frozen=True)
 class Names:
-    """What one class of the reference calls its weights and intermediates."""
+    """The names of one reference class for its weights and intermediates."""
 
     table: Table
     places: Places
@@ -44,26 +44,26 @@ class Names:
 
 @dataclass(frozen=True)
 class Family:
-    """One of the reference's kinds of model."""
+    """A kind of model in the reference."""
 
-    model_type: str  # as `config.json` has it; also the encoder's name in a model with a head
-    class_prefix: str  # of its classes' names
-    classes: tuple[str, ...]  # those of ours that it has
-    encoder_parts: str  # a pattern: what the keys of an encoder's own files begin with, without its name before them
+    model_type: str  # as in `config.json`; also the encoder's name in a model with a head
+    class_prefix: str  # what the names of its classes begin with
+    classes: tuple[str, ...]  # minibert's classes that it has
+    encoder_parts: str  # a pattern: what keys in an encoder's own files, which lack its name, begin with
     decoder: str  # the masked-LM head's last layer, whose weight is the token embedding
     table: Table
-    places: Places  # beside what the modules of the table show: their outputs, and what they are given
-    defaults: BertConfig  # what fields that a config does not give are; with `fixed`, never another value
-    fixed: Mapping[str, Any]  # fields of ours in which it leaves no choice
-    fields: Mapping[str, str] = field(default_factory=dict)  # field of ours -> its name there, where that is another
-    constants: Mapping[str, Any] = field(default_factory=dict)  # further fields of theirs -> the one value that we do
-    others: Mapping[str, Names] = field(default_factory=dict)  # class of ours -> what is called otherwise there
-    drops_as_hidden: tuple[str, ...] = ()  # classes of ours that there have no `classifier_dropout` of their own
-    masked_lm_act: str | None = None  # of the masked-LM head, where it is not `hidden_act`
-    pair_objective: str = "nsp"  # what its pretraining class learns of pairs
+    places: Places  # besides the inputs and outputs of the table's modules
+    defaults: BertConfig  # the values of fields that a config lacks; for those in `fixed`, of all configs
+    fixed: Mapping[str, Any]  # minibert's fields that have only one value in it
+    fields: Mapping[str, str] = field(default_factory=dict)  # minibert's field -> its name there, if that differs
+    constants: Mapping[str, Any] = field(default_factory=dict)  # further fields there -> the only value supported
+    others: Mapping[str, Names] = field(default_factory=dict)  # minibert's class -> the names that differ in it
+    drops_as_hidden: tuple[str, ...] = ()  # minibert's classes that have no `classifier_dropout` of their own there
+    masked_lm_act: str | None = None  # the masked-LM head's activation, if it is not `hidden_act`
+    pair_objective: str = "nsp"  # the objective of its pretraining class for pairs
 
     def names_in(self, architecture: str) -> Names:
-        """The names in its class for one of ours."""
+        """Return the names in the reference's class for one of minibert's."""
         own = self.others.get(architecture, Names({}, {}))
         table = {**self.table, **own.table}
         places: dict[str, tuple[str, str | int]] = {
@@ -77,35 +77,35 @@ class Family:
         return Names(table, {**places, **self.places, **own.places})
 
     def reference_class(self, architecture: str) -> str:
-        """Its class for one of ours.
+        """Return the name of the reference's class for one of minibert's.
 
-        Raises InputError: it has none.
+        Raises InputError if it has none.
         """
         if architecture not in self.classes:
             raise InputError(
-                f"transformers has no {self.class_named(architecture)} for a {architecture}; what it has of "
-                f"{self.model_type}: {', '.join(self.reference_classes)}"
+                f"transformers has no {self.class_named(architecture)} for a {architecture}; for "
+                f"{self.model_type} it has {', '.join(self.reference_classes)}"
             )
         return self.class_named(architecture)
 
     @property
     def reference_classes(self) -> tuple[str, ...]:
-        """All of its classes that we do."""
+        """All of its classes that minibert supports."""
         return tuple(dict.fromkeys(map(self.class_named, self.classes)))
 
     def class_named(self, architecture: str) -> str:
-        """What its class for one of ours is called, or would be."""
+        """Return the name that its class for one of minibert's has, or would have."""
         if architecture in ENCODERS:
             return f"{self.class_prefix}Model"
         return self.class_prefix + architecture.removeprefix("Bert")
 
     def our_class(self, reference_class: str) -> str | None:
-        """The way back; None for its plain model, which may be either encoder."""
+        """Return minibert's class for one of the reference; None for its plain model, which may be either encoder."""
         found = [name for name in self.classes if self.class_named(name) == reference_class]
         return found[0] if found[0] not in ENCODERS else None
 
     def in_table_spelling(self, key: str) -> str:
-        """A file's key as the table spells it; one that means nothing to it stays unknown."""
+        """Return a file's key as the table spells it; a key that it doesn't know stays unknown."""
         for pattern, replacement in (
             (rf"^(?=({self.encoder_parts})\.)", f"{self.model_type}."),  # of an encoder without a head
             (r"LayerNorm\.gamma$", "LayerNorm.weight"),  # converted from the original TensorFlow weights
@@ -117,7 +117,7 @@ class Family:
 
     @property
     def tied(self) -> dict[str, str]:
-        """A key -> the key that has its numbers already."""
+        """A key -> the key whose numbers it repeats."""
         return {f"{self.decoder}.weight": f"{self.table['encoder.embeddings.token'][0]}.weight"}
 
     @property
@@ -129,9 +129,9 @@ class Family:
         }
 
 
-# --- Their names -----------------------------------------------------------------------------------------------------
+# --- The reference's names -------------------------------------------------------------------------------------------
 
-# Module of ours -> what BERT, RoBERTa, DistilBERT and ALBERT call it; "" where there is none. In an encoder:
+# minibert's module -> its names in BERT, RoBERTa, DistilBERT and ALBERT; "" if there is none. In an encoder:
 _EMBEDDINGS = {
     "token": 4 * ("embeddings.word_embeddings",),
     "position": 4 * ("embeddings.position_embeddings",),
@@ -139,7 +139,7 @@ _EMBEDDINGS = {
     "norm": 4 * ("embeddings.LayerNorm",),
     "projection": ("", "", "", "encoder.embedding_hidden_mapping_in"),
 }
-# In a block; what has several names is their weights, one under the other.
+# In a block; several names are modules whose weights are stacked.
 _BLOCKS = {
     "attention.query_key_value": (*2 * ("attention.self.query attention.self.key attention.self.value",),
                                   "attention.q_lin attention.k_lin attention.v_lin",
@@ -157,14 +157,14 @@ _HEADS = {
     "mlm_head.norm": ("cls.predictions.transform.LayerNorm", "lm_head.layer_norm", "vocab_layer_norm",
                       "predictions.LayerNorm"),
     "mlm_head.decoder": ("cls.predictions", "lm_head", "vocab_projector", "predictions"),
-    "nsp_head": (*2 * ("cls.seq_relationship",), "", "sop_classifier.classifier"),  # RoBERTa's is only ever left out
+    "nsp_head": (*2 * ("cls.seq_relationship",), "", "sop_classifier.classifier"),  # RoBERTa's is always dropped
     "classifier.dense": 4 * ("classifier",),
     "span_head": 4 * ("qa_outputs",),
 }  # fmt: skip
 
 
 def _table(column: int, *, encoder: str, block: str) -> Table:
-    """A family's column. Names in its encoder begin with `encoder`, those in a block with `block`."""
+    """Return a family's column. Names in its encoder begin with `encoder`, those in a block with `block`."""
     table = {}
     for ours, theirs, rows in (
         ("encoder.embeddings.", f"{encoder}.", _EMBEDDINGS),
@@ -279,7 +279,7 @@ DISTILBERT = Family(
 
 # --- ALBERT: small embeddings, one block for all layers, sentence order ----------------------------------------------
 
-_BLOCK = "albert.encoder.albert_layer_groups.0.albert_layers.0"  # the one that there is
+_BLOCK = "albert.encoder.albert_layer_groups.0.albert_layers.0"  # the only one
 
 ALBERT = Family(
     model_type="albert",
@@ -316,9 +316,9 @@ FAMILIES = {family.model_type: family for family in (BERT, ROBERTA, DISTILBERT, 
 
 
 def family_of(config: BertConfig) -> Family:
-    """The family that has models of this config.
+    """Return the family that has models of this config.
 
-    Raises InputError: none has; the message names the fields in which it differs from the nearest.
+    Raises InputError if there is none; the message names the fields that differ from the nearest family.
     """
     if config.share_layers or config.embedding_size is not None:
         family = ALBERT
@@ -326,10 +326,10 @@ def family_of(config: BertConfig) -> Family:
         family = ROBERTA
     else:
         family = BERT if config.type_vocab_size else DISTILBERT
-    apart = [f"{name} {getattr(config, name)!r} where it has {value!r}" for name, value in family.fixed.items()
+    apart = [f"{name} is {getattr(config, name)!r}, not {value!r}" for name, value in family.fixed.items()
              if getattr(config, name) != value]  # fmt: skip
     if family is ALBERT and config.embedding_size is None:
-        apart.append("no embedding_size")
+        apart.append("there is no embedding_size")
     if apart:
         raise InputError(f"transformers has no such model: the nearest is {family.model_type}, but {'; '.join(apart)}")
     return family

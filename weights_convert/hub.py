@@ -1,4 +1,4 @@
-"""A model's name on the Hugging Face hub, where a directory is asked for (extra `hub`)."""
+"""A model's name on the Hugging Face hub, given instead of a directory (extra `hub`)."""
 
 import re
 from pathlib import Path
@@ -15,9 +15,9 @@ ALL_BUT_WEIGHTS = ["config.json", *vocabulary_directory.ALL_FILES, *sentence_fil
 
 
 def directory_named(name: str | Path) -> Path:
-    """The directory `name`; where there is none, the downloaded files of the hub's model of that name.
+    """Return the directory `name`, or if there is none, that of the files downloaded from the hub's model of that name.
 
-    Raises InputError: there is neither, the hub can't be reached, or the extra `hub` is not installed.
+    Raises InputError if there is neither, the hub can't be reached, or the extra `hub` is not installed.
     """
     check_path(name)
     if Path(name).is_dir():
@@ -41,6 +41,6 @@ def directory_named(name: str | Path) -> Path:
 
 
 def _forms(name: str) -> list[str]:
-    """The weights whole, in shards, and the shards' index."""
+    """Return the patterns of the weights' file, of its shards, and of their index."""
     stem, _, suffix = name.partition(".")
     return [name, f"{stem}-*.{suffix}", f"{name}.index.json"]

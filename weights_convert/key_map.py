@@ -1,10 +1,10 @@
-"""From Hugging Face's keys to our parameters and back, by the tables of `weights_convert.families`.
+"""From Hugging Face's keys to minibert's parameters and back, by the tables of `weights_convert.families`.
 
 The map is total both ways. Every key of a file is mapped, repeats another key's numbers, or is dropped with a reason;
-any other key is an error. Every parameter of ours is filled exactly once, or drawn afresh where that was asked for.
+any other key is an error. Every parameter is filled exactly once, or drawn afresh if that was asked for.
 
-"Key" is a name of theirs, "parameter" one of ours, always as in a model with heads (`bert.…`, `encoder.…`). A block
-that all layers share has the names of the first.
+A "key" is a name in the reference, a "parameter" one in minibert, always as in a model with heads (`bert.…`,
+`encoder.…`). A block that all layers share has the names of the first.
 """
 
 import copy
@@ -26,7 +26,7 @@ from weights_convert.families import ENCODERS, Family, Table, family_of
 
 
 def keys_of(parameter: str, table: Table) -> tuple[str, ...]:
-    """The keys whose tensors, one under the other, are a parameter: three for query, key and value, else one."""
+    """Return the keys whose tensors, stacked, are a parameter: three for query, key and value, else one."""
     module, _, leaf = parameter.rpartition(".")
     block = re.search(r"\d+", module)
     theirs = table[re.sub(r"\d+", "{}", module)]
@@ -43,7 +43,7 @@ class Ledger:
     fresh: list[str] = field(default_factory=list)  # parameters without a key, drawn anew
 
     def lines(self) -> Iterator[str]:
-        """The ledger for people; what holds for every block is said once."""
+        """Yield the ledger for people; what is the same in every block is written once."""
         keys = sum(map(len, self.mapped.values()))
         yield f"mapped: {keys} keys to {len(self.mapped)} parameters"
         alike: dict[str, list[str]] = {}  # a parameter with {} for the block's number -> those of all blocks
@@ -67,10 +67,10 @@ def _folded(name: str) -> str:
 
 
 def without_prefix(tensors: Mapping[str, Tensor], family: Family) -> tuple[dict[str, Tensor], str]:
-    """The tensors without what a wrapper wrote before every key, and that: `module.` of data parallelism, `_orig_mod.`
-    of torch.compile, the name that a class of one's own has for the model.
+    """Return the tensors without the prefix that a wrapper wrote before every key, and the prefix: `module.` of data
+    parallelism, `_orig_mod.` of torch.compile, a user's own name for the model.
 
-    It is taken off only where the table then knows every key; else it is "", and nothing has changed.
+    It is removed only if the table then knows every key; otherwise it is "", and nothing changes.
     """
     pieces = [key.split(".") for key in tensors]
     shared = [each[0] for each in itertools.takewhile(lambda each: len(set(each)) == 1, zip(*pieces, strict=False))]
@@ -91,12 +91,12 @@ def without_prefix(tensors: Mapping[str, Tensor], family: Family) -> tuple[dict[
 
 
 def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source: str) -> Ledger:
-    """Finds for every key of a file its place in `model`, whose parameters may be without memory.
+    """Find the place in `model`, whose parameters may be without memory, of every key of a file.
 
-    With `new_head`, parameters outside the encoder may be without keys; they are listed as fresh.
+    With `new_head`, parameters outside the encoder may lack keys; they are listed as fresh.
 
-    Raises InputError: keys that are unknown or missing (as many are named as `checkpoint.listed` does), two keys of one
-    meaning that differ, an untied decoder, another number of layers, or a shape that differs (both names and shapes are
+    Raises InputError if keys are unknown or missing (as many are named as `checkpoint.listed` does), two keys of one
+    meaning differ, a decoder is not tied, the number of layers differs, or a shape does (both names and shapes are
     given).
     """
     family, parameters = family_of(model.config), parameters_of(model)
@@ -105,7 +105,7 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
     wanted = {key for name in parameters for key in keys_of(name, table)}
     found: dict[str, str] = {}  # key as the table spells it -> key of the file
     ledger, unknown = Ledger(), []
-    for key in sorted(tensors, key=lambda key: (spelled(key) in tied, key)):  # what is repeated comes first
+    for key in sorted(tensors, key=lambda key: (spelled(key) in tied, key)):  # keys that may repeat others come last
         meaning = spelled(key)
         if meaning in family.dropped:
             ledger.dropped[key] = family.dropped[meaning]
@@ -141,9 +141,9 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
 
 
 def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, family: Family, source: str) -> None:
-    """One message in place of sixteen missing or unknown keys for every layer.
+    """Check the number of layers: one message instead of sixteen missing or unknown keys for every layer.
 
-    Raises InputError: the keys are those of another number of layers than the config says.
+    Raises InputError if the keys are those of another number of layers than the config's.
     """
     numbers = (re.search(r"(encoder|transformer)\.layer\.(\d+)\.", key) for key in tensors)
     layers = {int(found[2]): found[0].removesuffix(".") for found in numbers if found}
@@ -156,7 +156,7 @@ def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, family: Fami
 
 
 def _head_of(key: str, family: Family) -> str | None:
-    """The part of ours outside the encoder that a key belongs to in any of the family's classes, None for no part."""
+    """Return minibert's part outside the encoder that a key belongs to in any class of the family, or None."""
     if key in family.tied:
         return "mlm_head"
     module = key.rpartition(".")[0]
@@ -169,7 +169,7 @@ def _head_of(key: str, family: Family) -> str | None:
 
 def _check_repetitions(tensors: Mapping[str, Tensor], ledger: Ledger, family: Family, source: str) -> None:
     is_decoder = {key: family.in_table_spelling(key) in family.tied for key in ledger.tied}
-    for key in sorted(ledger.tied, key=lambda key: not is_decoder[key]):  # which says more than a bias of its own
+    for key in sorted(ledger.tied, key=lambda key: not is_decoder[key]):  # it says more than a bias of its own
         original = ledger.tied[key]
         if tensors[key].dtype != tensors[original].dtype or not torch.equal(tensors[key], tensors[original]):
             untied = "an untied decoder (tie_word_embeddings is false), which minibert does not support"
@@ -194,7 +194,7 @@ def _check_shapes(
 def to_parameters(
     tensors: Mapping[str, Tensor], ledger: Ledger, model: Model, generator: torch.Generator | None
 ) -> dict[str, Tensor]:
-    """The parameters of `model` by its own names, as the ledger says; fresh ones are drawn from `generator`."""
+    """Return the parameters of `model` by name, as the ledger says; fresh ones are drawn from `generator`."""
     filled = {
         name: torch.cat([tensors[key] for key in keys]) if len(keys) > 1 else tensors[keys[0]]
         for name, keys in ledger.mapped.items()
@@ -212,9 +212,9 @@ def to_parameters(
 
 
 def to_keys(model: Model) -> dict[str, Tensor]:
-    """The way back: every weight of `model` under its key, as the reference's class for it writes them.
+    """Return every weight of `model` under its key, as the reference's class for it writes them.
 
-    Raises InputError: as `weights_convert.families.family_of`.
+    Raises InputError as `weights_convert.families.family_of` does.
     """
     architecture, family = type(model).__name__, family_of(model.config)
     table = family.names_in(architecture).table
@@ -223,6 +223,6 @@ def to_keys(model: Model) -> dict[str, Tensor]:
         for name, parameter in parameters_of(model).items()
         for key, part in zip(keys_of(name, table), parameter.chunk(len(keys_of(name, table))), strict=True)
     }
-    if architecture in ENCODERS:  # the reference's class for these has no `bert.` within it
+    if architecture in ENCODERS:  # the reference's class for these writes keys without `bert.`
         return {key.removeprefix(f"{family.model_type}."): tensor for key, tensor in weights.items()}
     return weights

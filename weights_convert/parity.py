@@ -1,6 +1,6 @@
-"""The same batches through the reference implementation and ours, compared value by value, down to every gradient.
+"""The same batches through the reference and through minibert, compared value by value, down to every gradient.
 
-What is compared, how nearly the two must agree and why: docs/verification.md.
+docs/verification.md says what is compared, how closely the two must agree, and why.
 """
 
 from collections.abc import Callable
@@ -38,14 +38,14 @@ def verify(
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Report:
-    """Compares a Hugging Face directory, run by the reference, with a model directory, run by us.
+    """Compare a Hugging Face directory, run by the reference, with a model directory, run by minibert.
 
-    Without `model_directory`, with the same Hugging Face directory, converted as `from-hf` does. `steps` also trains
-    both for so many AdamW steps on the same batches. device: "cpu", "cuda", "auto" or a `torch.device`. The report's
-    `agrees` is the verdict, its `lines()` are the table that the command prints.
+    Without `model_directory`, the Hugging Face directory is converted as `from-hf` does. `steps` also trains both for
+    that many AdamW steps on the same batches. device: "cpu", "cuda", "auto" or a `torch.device`. The report's `agrees`
+    is the verdict, its `lines()` are the table that the command prints.
 
-    Raises InputError: a directory that can't be read by its side, two models that can't be compared, transformers
-    missing, `steps` with bfloat16.
+    Raises InputError if a directory can't be read, the two models can't be compared, transformers is not installed, or
+    `steps` is given with bfloat16.
     """
     if steps and dtype == "bfloat16":
         raise InputError("--steps needs float32 or float64: in bfloat16 the two runs drift apart by rounding alone")
@@ -78,11 +78,11 @@ def verify(
 def compare(
     model: Model, load: Callable[[torch.dtype], ReferenceModel], *, dtype: Format, seed: int = 0
 ) -> tuple[list[Row], str | None]:
-    """The rows of the table, and the likely cause of the first that differs.
+    """Return the rows of the table, and the likely cause of the first that differs.
 
     `load` gives the reference's model in a number format. With bfloat16 the truth is the reference in float32.
 
-    Raises InputError: as `check_comparable`.
+    Raises InputError as `check_comparable` does.
     """
     reference = load(getattr(torch, dtype))
     check_comparable(model, reference)
@@ -97,18 +97,18 @@ def compare(
 
 
 def check_comparable(model: Model, reference: ReferenceModel) -> None:
-    """Raises InputError: the two differ in a size that every value has, or answer to different numbers of labels."""
+    """Check the sizes of every value. Raises InputError if hidden sizes or numbers of labels differ."""
     sizes = {"hidden_size": (model.config.hidden_size, reference.config.hidden_size)}
     if (labels := getattr(model, "labels", None)) is not None:
         sizes["labels"] = (len(labels), reference.config.num_labels)
     for name, (ours, theirs) in sizes.items():
         if ours != theirs:
-            raise InputError(f"{name}: {ours} in ours, {theirs} in the reference: nothing to compare")
+            raise InputError(f"{name}: {ours} in minibert, {theirs} in the reference: nothing to compare")
 
 
 def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:
-    """One batch for each way of padding, of tokens, segments and positions that both sides have, on the model's device
-    and in its number format."""
+    """Draw one batch for each kind of padding, with tokens, segments and positions that both sides have, on the model's
+    device and in its number format."""
     ours, theirs, parameter = model.config, described_config(reference.config), next(model.parameters())
     limits = ours.replace(
         vocab_size=min(ours.vocab_size, theirs.vocab_size),
@@ -121,11 +121,11 @@ def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sam
 
 
 def train_both(model: Model, reference: ReferenceModel, *, steps: int, seed: int = 0) -> list[tuple[float, float]]:
-    """The losses of ours and of the reference over `steps` AdamW steps without dropout, the batches taken in turn.
+    """Train both for `steps` AdamW steps without dropout, the batches taken in turn; return both losses at each step.
 
-    Both models are changed. eps is the paper's 1e-6: with a smaller one, a gradient that is nothing but rounding (that
-    of a key's bias) would be scaled up to a step of full size. The rate, too, keeps rounding what it is: at 1e-4 and
-    without a warm-up a fresh model of base's shape is so unsteady that one weight's last bit grows to 1e-8 of loss.
+    Both models are changed. eps is the paper's 1e-6: with a smaller one, a gradient that is only rounding (that of a
+    key's bias) would be scaled up to a full step. The rate is low for the same reason: at 1e-4 without warm-up, a fresh
+    model of base's shape is so unstable that one weight's last bit grows to 1e-8 of loss.
     """
     samples = draw_samples(model, reference, seed)
     optimizers = [

@@ -1,4 +1,4 @@
-"""The reference, transformers: loaded from a directory; run on a sample, its numbers by our names, in our shapes.
+"""The reference, transformers: loaded from a directory and run on a sample, in minibert's names and shapes.
 
 transformers is imported only here, inside the function that loads it.
 """
@@ -22,15 +22,15 @@ from weights_convert.config_map import described_config
 from weights_convert.families import ENCODERS, FAMILIES, Family, Names
 from weights_convert.key_map import keys_of
 
-ReferenceModel = Any  # of transformers: a torch module with a config
-HEADED = (*QUERY_KEY_VALUE, "context")  # ours (B, N, T, D), theirs (B, T, H)
+ReferenceModel = Any  # a transformers model: a torch module with a config
+HEADED = (*QUERY_KEY_VALUE, "context")  # minibert's (B, N, T, D), the reference's (B, T, H)
 
 
 def load_reference(directory: Path, family: Family, model: Model, dtype: torch.dtype) -> ReferenceModel:
-    """The reference's model of the family's class for `model`, in evaluation mode, its attention written out so that
-    it shows its probabilities. An encoder has a pooler where the directory has weights for one.
+    """Load the reference's class for `model`, in evaluation mode and with its attention written out, so that it shows
+    its probabilities. An encoder has a pooler if the directory has weights for one.
 
-    Raises InputError: transformers is not installed, does not load the directory, or does not find all weights there.
+    Raises InputError if transformers is not installed, can't load the directory, or doesn't find all weights there.
     """
     try:
         import transformers
@@ -47,7 +47,7 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
         if is_encoder and missing and all(key.startswith("pooler.") for key in missing):
             reference, loading = reference_class.from_pretrained(directory, **options, add_pooling_layer=False)
             missing = sorted(loading["missing_keys"])
-    except Exception as error:  # whatever it dislikes: the files are not ours to judge
+    except Exception as error:  # of any type: transformers decides what it accepts
         if ending := out_of_memory(error):
             raise ending from error
         reason = str(error).strip().partition("\n")[0]
@@ -61,7 +61,7 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
 
 
 def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Run:
-    """A pass of the reference's model for `model`, which must be in evaluation mode with its attention written out."""
+    """Run the reference's model for `model`, which must be in evaluation mode with its attention written out."""
     reference.zero_grad()
     with watched(reference) as calls:
         loss = reference_loss(reference, model, sample)
@@ -71,7 +71,7 @@ def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Ru
     given: dict[str, Tensor] = {}
     for call in calls:
         module = family.in_table_spelling(f"{call.name}.").removesuffix(".")
-        block: str | int = call.number  # of a block that all layers share
+        block: str | int = call.number  # the layer, if all share one block
         if module not in places and (number := re.search(r"(?<=\.)\d+\b", module)):
             module, block = module[: number.start()] + "{}" + module[number.end() :], number[0]
         for pattern, part in places.get(module, ()):
@@ -87,7 +87,7 @@ def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Ru
 
 
 def _places(names: Names) -> dict[str, list[tuple[str, str | int]]]:
-    """Module of theirs -> what of ours its call has, and where; what is given comes first."""
+    """Return, for each module of the reference, minibert's intermediates in its calls, and where; inputs come first."""
     places: dict[str, list[tuple[str, str | int]]] = {}
     for name, (module, part) in sorted(names.places.items(), key=lambda entry: entry[1][1] != "input"):
         places.setdefault(module, []).append((name, part))
@@ -101,7 +101,7 @@ def _part(call: Call, part: str | int) -> Tensor:
 
 
 def _probabilities_first(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same, each attention's probabilities before its context: their modules answer them at the end."""
+    """Return the values with each attention's probabilities before its context: modules return them at the end."""
     ordered: dict[str, Tensor] = {}
     for name in values:
         probabilities = f"{name.removesuffix('context')}probabilities"
@@ -112,7 +112,7 @@ def _probabilities_first(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def reference_loss(reference: ReferenceModel, model: Model, sample: Sample) -> Tensor:
-    """The loss that the reference's class itself computes, where it has one."""
+    """Return the loss that the reference's own class computes; for an encoder, which has none, `encoder_loss`."""
     arguments, targets = sample.arguments(model), dict(sample.targets)
     family = FAMILIES[reference.config.model_type]
     if "encoder.embeddings.segment" not in family.table:
@@ -127,9 +127,9 @@ def reference_loss(reference: ReferenceModel, model: Model, sample: Sample) -> T
 
 
 def reference_parameters(reference: ReferenceModel, model: Model) -> dict[str, list[nn.Parameter]]:
-    """Every parameter of the reference's model for `model`, by our names: one, or several, one under the other.
+    """Return each parameter of the reference by minibert's name: one, or several that minibert stacks into one.
 
-    A decoder's weight is among them only where it is not tied to the token embeddings.
+    A decoder's weight is among them only if it is not tied to the token embeddings.
     """
     family = FAMILIES[reference.config.model_type]
     table = family.names_in(type(model).__name__).table

@@ -1,8 +1,8 @@
-"""What sentence-transformers keeps beside the weights: how a text's vector is made of its tokens' states.
+"""What sentence-transformers keeps beside the weights: how a text's vector is made from its tokens' hidden states.
 
-`modules.json` lists the steps, each with a directory of its own: the encoder, a pooling, perhaps a norm. What minibert
-does of them becomes the model's `TextVectors`. Whatever else changes the vectors is named there: then `embed` says so,
-where it would make others.
+`modules.json` lists the steps, each with its own directory: the encoder, a pooling, perhaps a normalisation. The steps
+that minibert supports become the model's `TextVectors`, which also names whatever else changes the vectors, so that
+`embed` can refuse to make others.
 """
 
 import re
@@ -18,14 +18,14 @@ from minibert.tokenizer.source import read_json, read_object
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
-# The encoder's own file, by the kinds of model that it was once named after, in the order in which they are looked for.
+# The encoder's own file was once named after the kind of model; files are looked for in this order.
 KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 ENCODER_FILES = tuple(f"sentence_{kind}_config.json" for kind in KINDS)
 ALL_FILES = (MODULES, SETTINGS, *ENCODER_FILES, "*/config.json")
 
-ENCODER_KINDS = ("Transformer", "BERT", "RoBERTa", "DistilBERT", "ALBERT")  # the first had a name for each family
+ENCODER_KINDS = ("Transformer", "BERT", "RoBERTa", "DistilBERT", "ALBERT")  # once, a name for each family
 POOLING, NORMALIZE = "Pooling", "Normalize"
-# Of old files a flag each; several together are vectors side by side.
+# Old files have a flag for each pooling; several together give vectors side by side.
 FLAGS = {
     "cls": "pooling_mode_cls_token",
     "mean": "pooling_mode_mean_tokens",
@@ -33,7 +33,7 @@ FLAGS = {
     "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
 }
 LATER_FLAGS = {"weightedmean": "pooling_mode_weightedmean_tokens", "lasttoken": "pooling_mode_lasttoken"}
-# Of the encoder's file: what changes tokens or states, and what has to stand there if it does.
+# Fields of the encoder's file that can change tokens or hidden states -> the values with which they don't.
 PLAIN: dict[str, tuple[object, ...]] = {
     "transformer_task": (None, "feature-extraction"),
     "module_output_name": (None, "token_embeddings"),
@@ -46,16 +46,16 @@ _NAME = r"[^/\\:\x00-\x1f]+"
 
 
 class Module(NamedTuple):
-    """One step."""
+    """One step of `modules.json`."""
 
-    kind: str  # the name of its class, with its place where that is not sentence-transformers itself
-    path: str  # its directory in that of modules.json, "" being the same
+    kind: str  # the name of its class, with its package unless that is sentence-transformers
+    path: str  # its directory within that of modules.json; "" is that itself
 
 
 def read_modules(directory: Path) -> list[Module]:
-    """The steps, in their order; none where the directory is not one of sentence-transformers.
+    """Return the steps in order; none if the directory is not from sentence-transformers.
 
-    Raises InputError: a damaged `modules.json`, or one that leads out of the directory.
+    Raises InputError if `modules.json` is damaged or leads out of the directory.
     """
     path = directory / MODULES
     if not path.is_file():
@@ -74,23 +74,23 @@ def read_modules(directory: Path) -> list[Module]:
 
 
 def _is_inside(place: str) -> bool:
-    """Whether it leads to no other directory on any system."""
+    """Return whether the path stays inside the directory on any system."""
     return re.fullmatch(rf"(?!.*\.\.)({_NAME}(/{_NAME})*/?)?", place) is not None
 
 
 def encoder_directory(directory: Path) -> Path:
-    """Where config, tokenizer and weights are: the same directory, or of the first versions one within it.
+    """Return the directory of config, tokenizer and weights: the same, or for the first versions one within it.
 
-    Raises InputError: as `read_modules`.
+    Raises InputError as `read_modules` does.
     """
     modules = read_modules(directory)
     return directory / modules[0].path if modules and modules[0].kind in ENCODER_KINDS else directory
 
 
 def read_text_vectors(directory: Path, config: BertConfig, tokenizer: Tokenizer) -> TextVectors | None:
-    """What the directory says of vectors; None where it is not one of sentence-transformers.
+    """Return how the directory makes vectors; None if it is not from sentence-transformers.
 
-    Raises InputError: as `read_modules`; a module's file is missing or damaged.
+    Raises InputError as `read_modules` does, or if a module's file is missing or damaged.
     """
     modules = read_modules(directory)
     if not modules:
@@ -125,13 +125,13 @@ def read_text_vectors(directory: Path, config: BertConfig, tokenizer: Tokenizer)
 
 
 def encoder_file(encoder: Path) -> Path:
-    """The encoder's own file; of several the one that counts."""
+    """Return the encoder's own file; of several, the first in order."""
     there = [encoder / name for name in ENCODER_FILES if (encoder / name).is_file()]
     return there[0] if there else encoder / ENCODER_FILES[0]
 
 
 def _modes(directory: Path) -> list[str]:
-    """The poolings that a module's file asks for, in the order in which they stand side by side."""
+    """Return the poolings that a module's file asks for, in the order in which their vectors stand side by side."""
     path = directory / "config.json"
     if not path.is_file():
         raise InputError(f"{path}: missing; {MODULES} says that it gives the pooling")
@@ -146,7 +146,7 @@ def _modes(directory: Path) -> list[str]:
 
 
 def _max_length(encoder: Path, fields: dict[str, Any], config: BertConfig) -> int | None:
-    """The most tokens of a text; None where that is as many as the model has positions, or more."""
+    """Return the maximum number of tokens in a text; None if it is not below the model's number of positions."""
     place, name = encoder_file(encoder), "max_seq_length"
     if (length := fields.get(name)) is None:  # new versions leave it to the tokenizer's config
         place, name = encoder / TOKENIZER_CONFIG, "model_max_length"
@@ -159,14 +159,14 @@ def _max_length(encoder: Path, fields: dict[str, Any], config: BertConfig) -> in
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """The fields of a file, none where there is none."""
+    """Return the fields of a file; none if there is no such file."""
     return read_object(path) if path.is_file() else {}
 
 
 def used_paths(directory: Path) -> list[Path]:
-    """What of a directory `read_text_vectors` follows.
+    """Return the files and directories that `read_text_vectors` uses.
 
-    Raises InputError: as `read_modules`.
+    Raises InputError as `read_modules` does.
     """
     modules = read_modules(directory)
     followed = [directory / module.path for module in modules if module.kind in (POOLING, NORMALIZE)]
@@ -174,8 +174,8 @@ def used_paths(directory: Path) -> list[Path]:
 
 
 def to_files(model: Model) -> dict[str, object]:
-    """The way back: a file's name -> what it holds, as every version of sentence-transformers reads it; {} where the
-    model does not say how its vectors are made, or minibert does not support it."""
+    """Return file names -> contents, as every version of sentence-transformers reads them; {} if the model does not
+    say how its vectors are made, or minibert does not support that."""
     vectors = model.encoder.text_vectors
     if vectors is None or vectors.not_done is not None:
         return {}

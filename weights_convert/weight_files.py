@@ -1,4 +1,4 @@
-"""The tensors of a Hugging Face directory, whichever of its four forms they are in. No code in a file is ever run."""
+"""The tensors of a Hugging Face directory, in any of its four forms. No code in a file is ever run."""
 
 import json
 import re
@@ -18,14 +18,14 @@ from minibert.training.room import out_of_memory
 
 SAFETENSORS = "model.safetensors"
 BIN = "pytorch_model.bin"
-FORMS = (SAFETENSORS, f"{SAFETENSORS}.index.json", BIN, f"{BIN}.index.json")  # in the order of the reference
-INDEX = 2**27  # bytes; a model of a thousand layers has far less
+FORMS = (SAFETENSORS, f"{SAFETENSORS}.index.json", BIN, f"{BIN}.index.json")  # in the reference's order of preference
+INDEX = 2**27  # bytes; a model of a thousand layers needs far less
 
 
 def find_weights(directory: Path) -> Path:
-    """The file, or index of shards, that holds the weights.
+    """Return the file, or the index of shards, that holds the weights.
 
-    Raises InputError: none of the four is there.
+    Raises InputError if none of the four forms is there.
     """
     for form in FORMS:
         if (directory / form).is_file():
@@ -34,9 +34,9 @@ def find_weights(directory: Path) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Every tensor by its key, in the number format of the file.
+    """Return every tensor by its key, in the number format of the file.
 
-    Raises InputError: damaged, an index and its shards that don't fit together, anything in it but tensors.
+    Raises InputError if a file is damaged or holds anything but tensors, or if an index and its shards don't match.
     """
     if not _is_index(path):
         return _read_file(path)
@@ -53,7 +53,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The weights' file; of an index, itself and its shards. Raises InputError, as `read_weights`."""
+    """Return the weights' file, or an index and its shards. Raises InputError as `read_weights` does."""
     return [path, *(path.with_name(shard) for shard in set(_read_index(path).values()))] if _is_index(path) else [path]
 
 
@@ -62,7 +62,7 @@ def _is_index(path: Path) -> bool:
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    """Key -> the name of its shard, a file beside the index and of its form."""
+    """Return, for each key, the name of its shard: a file beside the index and of its form."""
     try:
         places = json.loads(read_small(path, limit=INDEX))["weight_map"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
@@ -77,7 +77,7 @@ def _read_index(path: Path) -> dict[str, str]:
 
 
 def _is_shard(name: object, form: str) -> bool:
-    """Whether it is the name of a file of this form, and nothing that leads to another directory on any system."""
+    """Return whether this is the name of a file of this form, and leads to no other directory on any system."""
     return isinstance(name, str) and re.fullmatch(rf"[^/\\:\x00-\x1f\ud800-\udfff]+\{form}", name) is not None
 
 
@@ -96,7 +96,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _listed(keys: Iterable[str]) -> str:
-    """For messages: the first ten."""
+    """Return the first ten keys, for messages."""
     keys = sorted(keys)
     return ", ".join(keys[:10]) + (", ..." if len(keys) > 10 else "")
 
@@ -109,7 +109,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
-    """A pickle, of which `weights_only` accepts the tensors alone: everything else that it could do is refused."""
+    """Return the tensors of a pickle; `weights_only` accepts nothing else, and refuses all that a pickle could do."""
     if _unpacks_to_more(path):
         raise InputError(f"{path}: refused: it unpacks to more than it holds, which no file of weights does")
     try:
@@ -130,10 +130,10 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
 
 
 def _unpacks_to_more(path: Path) -> bool:
-    """Whether it is a zip archive with compressed parts, or parts that overlap: torch writes neither, but would read
-    them, and fill the memory with what a small file unpacks to."""
+    """Return whether this is a zip archive whose parts are compressed or overlap: torch writes neither, but would read
+    both, and fill the memory with what a small file unpacks to."""
     try:
         with zipfile.ZipFile(path) as archive:
             return sum(part.file_size for part in archive.infolist()) > path.stat().st_size
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False  # of the old format, or damaged
+        return False  # torch's old format, or damaged

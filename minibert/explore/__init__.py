@@ -12,5 +12,5 @@ Every number is computed here, in Python, from what `minibert.trace` returns; th
 they are used: `tokens`, `states`, `attention`, `predictions`, `what_if`, `saliency`, `compare` compute one panel each,
 `record` puts them together, `packing` makes them small, `page` writes the HTML around `assets/`.
 
-Shapes: see `minibert.model`; here also Q, the questions that a model's heads are asked about one text.
+Shapes: see `minibert.model`; also Q, the number of questions that a model's heads are asked about one text.
 """

@@ -1,7 +1,7 @@
-"""Who looks at whom: every head's probabilities, and a few figures that tell heads apart.
+"""Which token attends to which: every head's probabilities, and a few figures that tell heads apart.
 
 Vaswani et al. 2017, equation 1. The figures are those by which Clark et al. 2019, "What Does BERT Look At?" (arXiv
-1906.04341, section 3), describe heads: how broad a head looks, and how much at neighbours and special tokens.
+1906.04341, section 3), describe heads: how widely a head attends, and how much to neighbours and special tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def attention_of(record: Mapping[str, Tensor], batch: Batch, tokenizer: Tokenizer, layers: int) -> dict[str, Any]:
-    """probabilities: (L, N, T, T), row the token that looks, column the one that is looked at; figures: see below."""
+    """Return probabilities, (L, N, T, T), row the attending token, column the one attended to; and `head_figures`."""
     probabilities = np.stack(
         [record[f"blocks.{layer}.attention.probabilities"][0].float().cpu().numpy() for layer in range(layers)]
     )
@@ -31,7 +31,7 @@ def attention_of(record: Mapping[str, Tensor], batch: Batch, tokenizer: Tokenize
 def opening_of(
     probabilities: NDArray[np.float32], batch: Batch, tokenizer: Tokenizer, pieces: Sequence[str]
 ) -> dict[str, Any]:
-    """The head and the two tokens that the page opens with, and a sentence that says why; pieces: T, as shown."""
+    """Return the head and the two tokens that the page opens with, and why, as a sentence; pieces: T, as shown."""
     ids = batch.input_ids[0].cpu().numpy()
     lettered = np.array([any(letter.isalnum() for letter in piece) for piece in pieces])
     words = lettered & ~batch.special_tokens_mask[0].cpu().numpy()
@@ -56,15 +56,15 @@ def opening_of(
 def strongest(
     probabilities: NDArray[np.float32], *, words: NDArray[np.bool_], goes_on: NDArray[np.bool_], asked: int | None
 ) -> tuple[tuple[int, int, int, int], str]:
-    """Which attention says most about a text: (layer, head, the token that looks, the one looked at), "words" or "all".
+    """Return the attention that says most about a text: (layer, head, from, to), and "words" or "all".
 
-    The largest from one word to another that is no neighbour of it. To special tokens, punctuation and neighbours many
-    heads look whatever the text says (Clark et al. 2019, sections 3.1 and 3.2). Of words that punctuation alone
-    separates, as in didn't, each is a neighbour; so are the pieces of a neighbour, and a word's own. Where a token is
-    asked about, it is the one that looks. Where no two words are so far apart, the largest to any other token.
+    It is the largest from one word to another that is not its neighbour: many heads attend to special tokens,
+    punctuation and neighbours whatever the text says (Clark et al. 2019, sections 3.1 and 3.2). Words with only
+    punctuation between them, as in didn't, are neighbours; so are a neighbour's pieces and a word's own. If a token is
+    asked about, only attention from it counts. If no words are far enough apart, it is the largest to any other token.
 
     probabilities: (L, N, T, T); words: (T,), True at a word or a piece of one; goes_on: (T,), True at a piece that
-    goes on with the word before it; asked: the position of [MASK].
+    continues the word before it; asked: the position of [MASK].
     """
     tokens = np.arange(len(words))
     looking = words if asked is None else tokens == asked
@@ -81,14 +81,14 @@ def strongest(
 def head_figures(
     probabilities: Floats, *, cls: NDArray[np.bool_], sep: NDArray[np.bool_], sequence_ids: NDArray[np.int64]
 ) -> dict[str, Floats]:
-    """name -> (L, N), each a mean over the tokens that look.
+    """Return figures by name, (L, N) each, as a mean over the tokens that attend.
 
     probabilities: (L, N, T, T); cls, sep: (T,) True at these tokens; sequence_ids: (T,) as in `Batch`.
 
-    entropy: in bits, 0 for a head that looks at one token, log2 T for one that looks at all alike;
+    entropy: in bits, 0 for a head that attends to one token, log2 T for one that attends to all alike;
     self, previous, next: the share of the attention on the token itself and its neighbours (over those that have one);
     cls, sep: on all tokens of that kind;
-    of a pair also a_to_a, a_to_b, b_to_a, b_to_b: what the tokens of one text give to the tokens of the other; the
+    for a pair also a_to_a, a_to_b, b_to_a, b_to_b: what the tokens of one text give to the tokens of the other; the
     [CLS] and [SEP] put around the texts belong to neither.
     """
     figures = {"entropy": entropy(probabilities).mean(-1)}
@@ -105,6 +105,6 @@ def head_figures(
 
 
 def entropy(probabilities: Floats) -> Floats:
-    """(…, T) -> (…,): Shannon's, in bits, where 0 log 0 is 0."""
+    """Return Shannon's entropy in bits, (…, T) -> (…,), with 0 log 0 = 0."""
     logarithms = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
     return -(probabilities * logarithms).sum(-1)

@@ -1,4 +1,4 @@
-"""Two models of one shape on one text: where their states and their attention differ."""
+"""Two models of the same shape on one text: where their hidden states and their attention differ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from minibert.explore.states import as_array, lengths, states_between
 def check_comparable(
     model: Mapping[str, Any], other: Mapping[str, Any], pieces: Sequence[str], other_pieces: Sequence[str]
 ) -> None:
-    """model, other: as `record.facts`; pieces, other_pieces: the text's tokens, as shown.
+    """Check that two models can be compared: their `record.facts`, and their tokens of the text, as shown.
 
-    Raises InputError: other numbers of layers, heads or hidden dimensions, or the text is cut into other tokens.
+    Raises InputError if the numbers of layers, heads or hidden dimensions differ, or the text is split differently.
     """
     name, other_name = model["name"], other["name"]
     for field, fact in (("num_hidden_layers", "layers"), ("num_attention_heads", "heads"), ("hidden_size", "hidden")):
@@ -31,10 +31,10 @@ def check_comparable(
 def differences(
     record: Mapping[str, Tensor], other: Mapping[str, Tensor], probabilities: np.ndarray, others: np.ndarray
 ) -> dict[str, Any]:
-    """Of two traces on the same tokens; probabilities, others: (L, N, T, T).
+    """Return the differences of two traces on the same tokens; probabilities, others: (L, N, T, T).
 
-    hidden: (L + 1, T), the distance of two states as a share of their mean norm, after the embeddings and after each
-    block: 0 where they are the same, √2 where they are of one length and at right angles;
+    hidden: (L + 1, T), the distance between two states divided by their mean norm, after the embeddings and after each
+    block: 0 if they are the same, √2 if they are of the same length and at right angles;
     attention: (L, N, T), the total variation distance of what a token gives to all tokens, Σ|p - p'| / 2, from 0 to 1;
     attention_mean: (L, N), its mean over the tokens.
     """

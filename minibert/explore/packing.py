@@ -1,7 +1,7 @@
-"""What is only looked at, made small: large arrays as whole numbers of steps, compressed, in base64.
+"""The record made small for the page: large arrays as whole numbers of steps, compressed, in base64.
 
-A page of 128 tokens, 12 layers and 12 heads would take over 100 MB as decimal numbers. What the largest error of each
-array is stands beside it, measured and not promised, and the page says so.
+A page of 128 tokens, 12 layers and 12 heads would take over 100 MB as decimal numbers. The largest error of each array
+is measured, kept beside it, and shown on the page.
 """
 
 import base64
@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Path = tuple[str, ...]  # where in the record something stands: ("attention", "probabilities")
+Path = tuple[str, ...]  # a place in the record: ("attention", "probabilities")
 
-DECIMALS = 4  # of attention: a value on the page is the traced one, rounded as it is printed
-FINE_LEVELS = 2047  # steps from zero to the largest query or key, whose products are summed up on the page
-STEPS_A_DEVIATION = 8  # to the root mean square of what is seen as a colour: an eye sees no more
+DECIMALS = 4  # of attention: the page has each value as it prints it
+FINE_LEVELS = 2047  # steps from zero to the largest query or key, whose products the page sums up
+STEPS_A_DEVIATION = 8  # per root mean square of what is shown as colours: the eye sees no finer ones
 
 SIGNIFICANT_DIGITS = 6  # of all other numbers
 
-COMPRESSED: Path = ("what_if", "answers")  # of all that is no array the one that can take megabytes
+COMPRESSED: Path = ("what_if", "answers")  # the only part besides arrays that can take megabytes
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,24 @@ class Packed:
     largest_error: float
 
     def values(self) -> NDArray[np.float64]:
-        """What the page has: the array, rounded to its steps."""
+        """Return what the page has: the array, rounded to its steps."""
         steps = np.array(self.steps).reshape(-1, *[1] * (len(self.shape) - 1))
         return self.numbers * steps
 
     def to_json(self) -> dict[str, Any]:
-        """What stands in the page. Of two-byte numbers first all low bytes, then all high ones: so they compress."""
+        """Return the entry in the page. All low bytes of two-byte numbers come first: so they compress."""
         size = 1 if np.abs(self.numbers).max(initial=0) <= np.iinfo(np.int8).max else 2
         raw = self.numbers.astype(f"<i{size}").reshape(-1, 1).view(np.uint8).T.tobytes()
         return {"shape": list(self.shape), "steps": self.steps, "bytes": size, "data": compressed(raw)}
 
 
 def compressed(raw: bytes) -> str:
-    """Deflated, in base64."""
+    """Return bytes deflated, in base64."""
     return base64.b64encode(zlib.compress(raw, 9)).decode()
 
 
 def pack(array: NDArray[Any], steps: Sequence[float]) -> Packed:
-    """`array` in steps: one for all of it, or one for each index of its first axis."""
+    """Return `array` in steps: one step for all of it, or one for each index of its first axis."""
     exact = array.astype(np.float64)
     by_layer = np.array(steps).reshape(-1, *[1] * (array.ndim - 1))
     numbers = np.rint(exact / by_layer).astype(np.int64)
@@ -62,7 +62,7 @@ def pack(array: NDArray[Any], steps: Sequence[float]) -> Packed:
 
 
 def steps_of(path: Path, array: NDArray[Any]) -> list[float] | None:
-    """How coarse an array of the record may become; None: it is small, and stays as it is."""
+    """Return the steps to which an array of the record is rounded; None if it is small, and stays as it is."""
     if path[-1] == "probabilities":
         return [10.0**-DECIMALS]
     if path[:2] not in (("blocks", "values"), ("embeddings", "values")):
@@ -72,11 +72,11 @@ def steps_of(path: Path, array: NDArray[Any]) -> list[float] | None:
         steps = np.abs(layers).max(axis=1) / FINE_LEVELS
     else:
         steps = np.sqrt((layers**2).mean(axis=1)) / STEPS_A_DEVIATION
-    return [rounded(step) or 1.0 for step in steps]  # of zeros alone any step is right
+    return [rounded(step) or 1.0 for step in steps]  # for zeros only, any step is right
 
 
 def packed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as JSON can hold it, large arrays packed; and `rounding`, what that did to them."""
+    """Return the record as JSON can hold it, with large arrays packed; and `rounding`, the errors that this makes."""
     rounding: list[dict[str, Any]] = []
     columns: dict[str, Packed] = {}
 
@@ -101,7 +101,7 @@ def packed(record: Mapping[str, Any]) -> dict[str, Any]:
 def score_error(
     query: NDArray[np.float32], key: NDArray[np.float32], columns: Mapping[str, Packed], heads: int
 ) -> float:
-    """The largest difference between q·k/√D of exact queries and keys, (L, T, H) each, and of those on the page."""
+    """Return the largest difference between q·k/√D of exact queries and keys, (L, T, H) each, and the page's."""
 
     def scores(queries: NDArray[Any], keys: NDArray[Any]) -> NDArray[np.float64]:
         split = (*queries.shape[:2], heads, queries.shape[2] // heads)
@@ -114,7 +114,7 @@ def score_error(
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold: arrays as nested lists, numbers with six significant digits."""
+    """Return what JSON can hold: arrays as nested lists, numbers with six significant digits."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -125,5 +125,5 @@ def plain(value: Any) -> Any:
 
 
 def rounded(value: float) -> float:
-    """As it is printed into the page."""
+    """Return a number as it is printed into the page."""
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

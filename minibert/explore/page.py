@@ -1,8 +1,8 @@
 """One HTML file with everything inside: the data, the style and the script that draws.
 
-The text that is shown was written by others. It reaches the page as JSON in an element that browsers don't run, with
-`<` escaped so that nothing in it can end that element, and the script puts it into the page as text alone. Beyond that
-the page's policy names the one script and the one style that may be used, by their SHA-256, and allows no network.
+The text shown was written by others. It enters the page as JSON in an element that browsers don't run, with `<`
+escaped so that nothing in it can end that element, and the script inserts it only as text. In addition, the page's
+policy allows only this script and this style, named by their SHA-256, and no network.
 """
 
 import base64
@@ -16,7 +16,7 @@ from typing import Any
 
 from minibert.explore.packing import packed, plain
 
-# In the order in which they are read: what others use comes first. One scope, as if they were one file.
+# In the order in which they are read: dependencies come first. They share one scope, as if they were one file.
 SCRIPTS = ("data.js", "drawing.js", "heatmap.js", "choice.js", "address.js", "picture.js", "attention.js", "pair.js",
            "lines.js", "neuron.js", "way.js", "predictions.js", "what_if.js", "saliency.js", "compare.js",
            "main.js")  # fmt: skip
@@ -24,7 +24,7 @@ LONGEST_TITLE = 60  # characters of the text in the window's title
 
 
 def html_page(record: Mapping[str, Any]) -> str:
-    """The page of a record, as `record.make_record` makes it."""
+    """Return the page for a record that `record.make_record` made."""
     style = asset("page.css")
     script = '"use strict";\n' + "\n".join(asset(name) for name in SCRIPTS)
     text = record["texts"][0]
@@ -36,17 +36,17 @@ def html_page(record: Mapping[str, Any]) -> str:
         "script": script,
         "data": script_safe(packed(record)),
     }
-    # In one pass: what one part holds is never taken for a place of another.
+    # In one pass, so that text in one part is never taken for another part's placeholder.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], asset("page.html"))
 
 
 def asset(name: str) -> str:
-    """A file that stands beside this module."""
+    """Return the text of a file in `assets/`."""
     return (files("minibert.explore") / "assets" / name).read_text(encoding="utf-8")
 
 
 def policy(script: str, style: str) -> str:
-    """No network, no images, no frames; this script and this style alone."""
+    """Return a content security policy: no network, images or frames; only this script and this style."""
     return (
         f"default-src 'none'; script-src '{source_hash(script)}'; style-src '{source_hash(style)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -54,15 +54,15 @@ def policy(script: str, style: str) -> str:
 
 
 def source_hash(source: str) -> str:
-    """As a content security policy names an element's content."""
+    """Return the hash by which a content security policy names an element's content."""
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
 def script_safe(value: Any) -> str:
-    """JSON that can stand inside a <script> element: with `<` escaped, neither </script> nor <!-- can occur."""
+    """Return JSON that can stand inside a <script> element: escaping `<` rules out </script> and <!--."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def json_text(record: Mapping[str, Any]) -> str:
-    """The whole record for one's own programs: every array as nested lists, numbers with six significant digits."""
+    """Return the whole record for other programs: every array as nested lists, numbers with six significant digits."""
     return json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n"

@@ -1,8 +1,7 @@
 """What a model's heads answer: the tokens at each [MASK], whether B follows A, and the answer of a task's head.
 
-Every head is asked in one way, by its states: so it can as well be asked what it makes of an earlier block's output
-(nostalgebraist 2020 calls that the logit lens), of states with a head of attention switched off, or of states that
-gradients are wanted for.
+Every head is asked in the same way, by passing it hidden states. They can also be those of an earlier block
+(nostalgebraist 2020 calls that the logit lens), those without one head of attention, or those that need gradients.
 """
 
 from collections.abc import Sequence
@@ -24,29 +23,29 @@ from minibert.heads import (
 )
 from minibert.tokenizer import Batch, Tokenizer
 
-MOST_ANSWERS = 10  # of each question that are shown
-MOST_EARLIER_ANSWERS = 5  # of each question at each block
+MOST_ANSWERS = 10  # shown for each question
+MOST_EARLIER_ANSWERS = 5  # shown for each question at each block
 
-# What the next-sentence head says where B does not follow A, by what it has learned.
+# What the next-sentence head says if B does not follow A, by the objective it was trained on.
 OTHERWISE = {"nsp": "B is from elsewhere", "sop": "A follows B"}
 
-# softmax: exactly one answer holds; sigmoid: any number of them; number: the scores are the answer
+# softmax: exactly one answer is right; sigmoid: any number of them; number: the scores are the answer
 Scale = Literal["softmax", "sigmoid", "number"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """One thing that a head is asked about a text, and the answers that it can give."""
+    """A question that a head is asked about a text, and its possible answers."""
 
     name: str  # "[MASK] at 6", "next sentence"
-    head: str  # what answers, as the name of its code
+    head: str  # the code that answers
     scale: Scale
-    answers: Sequence[str]  # C, one a score
-    position: int | None = None  # the token that is asked about; None: the whole text
+    answers: Sequence[str]  # C, one per score
+    position: int | None = None  # the token asked about; None for the whole text
 
 
 def questions_about(model: Model, tokenizer: Tokenizer, batch: Batch) -> list[Question]:
-    """All that the heads of `model` can be asked about a text or pair; none of a bare encoder."""
+    """Return every question that the heads of `model` can be asked about a text or pair; none for a bare encoder."""
     ids = batch.input_ids[0].tolist()
     pieces = [tokenizer.shown(token) for token in ids]
     found: list[Question] = []
@@ -76,7 +75,7 @@ def questions_about(model: Model, tokenizer: Tokenizer, batch: Batch) -> list[Qu
 
 
 def ask(model: Model, hidden: Tensor, question: Question) -> Tensor:
-    """The scores before softmax: (B, T, H) -> (B, C). Embedding rows beyond the tokenizer's words are no answers."""
+    """Return the scores before softmax, (B, T, H) -> (B, C), without embedding rows that no token uses."""
     if question.head == "heads.MaskedLMHead":
         assert isinstance(model, BertForPreTraining | BertForMaskedLM)
         return model.mlm_head(hidden[:, question.position])[:, : len(question.answers)]
@@ -95,7 +94,7 @@ def ask(model: Model, hidden: Tensor, question: Question) -> Tensor:
 
 
 def values(question: Question, scores: Tensor) -> Tensor:
-    """(…, C) -> (…, C) in float32: probabilities; scores stay scores where they are the answer."""
+    """Return probabilities in float32, (…, C) -> (…, C); scores stay scores if they are the answer."""
     scores = scores.float()
     if question.scale == "number":
         return scores
@@ -106,10 +105,10 @@ def values(question: Question, scores: Tensor) -> Tensor:
 def predictions_of(
     model: Model, states: Tensor, questions: Sequence[Question]
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    """An entry for each question: the likeliest answers, and the same read off every earlier state. And the place of
-    the first answer to each among all that the question has, which is what the other panels follow.
+    """Return an entry for each question: the likeliest answers, also as read off every earlier state. And return the
+    index of the best answer to each question, which the other panels follow.
 
-    states: (L + 1, T, H), the embeddings and every block's output; the last row is what the heads are made for.
+    states: (L + 1, T, H), the embeddings and every block's output; the heads are trained on the last.
     """
     entries, followed = [], []
     for question in questions:
@@ -138,7 +137,7 @@ def predictions_of(
 
 
 def best_answers(question: Question, shares: Tensor, most: int) -> list[dict[str, Any]]:
-    """(C,) -> the answers with the largest values, in their order; of numbers that stand beside each other, all."""
+    """Return the answers with the largest values of (C,), the largest first; if the scores are the answer, all."""
     if question.scale == "number":
         return [{"answer": a, "value": v} for a, v in zip(question.answers, shares.tolist(), strict=True)]
     best = shares.topk(min(most, len(shares)))

@@ -1,4 +1,4 @@
-"""Everything that the page shows, computed from a model and a text or a pair: a dictionary of arrays and of words."""
+"""Everything that the page shows, computed from a model and a text or pair: a dictionary of arrays and strings."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from minibert.tracing import trace
 
 Other = tuple[Model, Tokenizer, str]  # a second model, its tokenizer and its name
 
-MAX_TOKENS = 128  # by default; the page grows with the square
+MAX_TOKENS = 128  # the default; the page grows with its square
 
 
 def make_record(
@@ -33,13 +33,13 @@ def make_record(
     max_tokens: int = MAX_TOKENS,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """What `page.html_page` shows, for one text, or a pair of texts as [CLS] A [SEP] B [SEP].
+    """Return what `page.html_page` shows, for one text, or a pair of texts as [CLS] A [SEP] B [SEP].
 
-    name: of the model, for the page's head; other: a second model of the same shape;
-    progress: a bar on standard error while heads are switched off, where that is a terminal.
+    name: the model's, for the page's header; other: a second model of the same shape;
+    progress: show a bar on standard error, if that is a terminal, while heads are switched off.
 
-    Raises InputError: an empty text, more tokens than the model has positions or than `max_tokens`, a text that is not
-    valid Unicode, a model in training mode, a second model that can't be compared.
+    Raises InputError if a text is empty or not valid Unicode, there are more tokens than `max_tokens` or than the model
+    has positions, the model is in training mode, or the second model can't be compared.
     """
     batch, traced = traced_text(model, tokenizer, text, second, max_tokens)
     layers = model.config.num_hidden_layers
@@ -68,9 +68,9 @@ def make_record(
 def traced_text(
     model: Model, tokenizer: Tokenizer, text: str, second: str | None, max_tokens: int
 ) -> tuple[Batch, dict[str, Tensor]]:
-    """The batch of one, and every intermediate on it; a masked-LM head is asked at each [MASK].
+    """Return the batch of one, and every intermediate on it; a masked-LM head is asked at each [MASK].
 
-    Raises InputError: as `make_record`; or an intermediate is not finite, as after a training run that diverged.
+    Raises InputError as `make_record` does, or if an intermediate is not finite, as after a diverged training run.
     """
     batch = encode(tokenizer, model.config, text, second, max_tokens=max_tokens)
     batch = batch.to(model.encoder.embeddings.token.weight.device)
@@ -78,12 +78,12 @@ def traced_text(
     traced = trace(model, batch, masked_positions=masked_positions)
     for name, value in traced.items():
         if not value.isfinite().all():
-            raise InputError(f"{name} holds NaN or infinity: these weights have nothing to show")
+            raise InputError(f"{name} contains NaN or infinity, expected finite values: has training diverged?")
     return batch, traced
 
 
 def facts(model: Model, name: str) -> dict[str, Any]:
-    """What the page's head says of a model."""
+    """Return what the page's header says about a model."""
     config = model.config
     return {
         "name": name,
@@ -99,15 +99,15 @@ def facts(model: Model, name: str) -> dict[str, Any]:
 
 
 def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
-    """What the page can't show of this model and text, and why; a sentence each."""
+    """Return what the page can't show of this model and text, and why; one sentence each."""
     kind = type(model).__name__
     asked = [prediction["head"] for prediction in record["predictions"]]
     if not asked and not isinstance(model, BertForMaskedLM | BertForPreTraining):
-        reason = f"a {kind} has no head that answers about this text"
+        reason = f"a {kind} has no head that predicts for this text"
         return [f"Predictions, the way through the layers and saliency are left out: {reason}."]
     sentences = []
     if isinstance(model, BertForMaskedLM | BertForPreTraining) and "heads.MaskedLMHead" not in asked:
-        sentences.append(f"No word is predicted: write {mask} in the text where one is to be predicted.")
+        sentences.append(f"No token is predicted: write {mask} in the text for a prediction there.")
     if hasattr(model, "nsp_head") and "heads.NextSentenceHead" not in asked:
         sentences.append("Next sentence is left out: it takes two texts.")
     return sentences
@@ -116,7 +116,7 @@ def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
 def compared(
     record: dict[str, Any], traced: dict[str, Tensor], text: str, second: str | None, other: Other, max_tokens: int
 ) -> dict[str, Any]:
-    """The part of the record on a second model: its own attention and predictions, and the differences."""
+    """Return the part of the record about a second model: its attention and predictions, and the differences."""
     model, tokenizer, name = other
     batch, other_traced = traced_text(model, tokenizer, text, second, max_tokens)
     described_model = facts(model, name)

@@ -1,6 +1,6 @@
-"""Which tokens an answer hangs on: gradient × input.
+"""Which tokens an answer depends on: gradient × input.
 
-Simonyan et al. 2013 (arXiv 1312.6034) take the gradient, Denil et al. 2014 (1412.6815) its product with the vector.
+Simonyan et al. 2013 (arXiv 1312.6034) use the gradient, Denil et al. 2014 (1412.6815) its product with the input.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from minibert.explore.states import states_of_copies
 from minibert.heads import Model
 from minibert.tokenizer import Batch
 
-QUESTIONS_AT_ONCE = 8  # each is a row of a batch, with all that backpropagation keeps of it
+QUESTIONS_AT_ONCE = 8  # each is a row of a batch, with all that backpropagation keeps for it
 
 
 def saliency(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[int]) -> NDArray[np.float32]:
-    """(Q, T): for each question and token, the token's embedding times the gradient of the chosen answer's score.
+    """Return, (Q, T), each token's embedding times the gradient of the score of each question's chosen answer.
 
-    chosen: of each question, the place of that answer among all it has.
-    The score is the one before softmax; the embedding is that of the piece alone, without position and segment. Summed
-    over H it says by how much the score would fall, to first order, if the embedding became zero.
+    chosen: for each question, the index of that answer.
+    The score is the one before softmax; the embedding is only the token's, without position and segment. Summed
+    over H, the product says by how much the score would fall, to first order, if the embedding became zero.
     """
     found = np.zeros((len(questions), batch.input_ids.size(1)), np.float32)
     for start in range(0, len(questions), QUESTIONS_AT_ONCE):
@@ -34,7 +34,7 @@ def saliency(model: Model, batch: Batch, questions: Sequence[Question], chosen: 
 
 
 def gradient_times_input(model: Model, batch: Batch, questions: Sequence[Question], chosen: Sequence[int]) -> Tensor:
-    """(Q, T) of a few questions: row q of a batch is asked question q, so that one backward pass serves them all."""
+    """Return (Q, T) for a few questions: row q of a batch is asked question q, so that one backward pass is enough."""
     rows = len(questions)
     embedded: list[Tensor] = []
 

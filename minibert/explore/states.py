@@ -1,4 +1,4 @@
-"""The path of a token: the embeddings and their sum, then what each part of each block makes of every token."""
+"""What is computed for each token: the embeddings and their sum, then the output of each part of each block."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +14,11 @@ from minibert.tracing import MODEL_INPUTS
 
 Array = NDArray[np.float32]
 
-# What is shown value by value, by the names of `minibert.tracing`: (T, H) each, heads side by side.
+# Shown value by value, under the names of `minibert.tracing`: (T, H) each, heads side by side.
 EMBEDDINGS = ("token", "position", "segment", "sum", "norm", "projection")  # those that the model has
 BLOCK_VALUES = ("attention.query", "attention.key", "attention.value", "attention.output", "attention_norm",
                 "feed_forward.output", "feed_forward_norm")  # fmt: skip
-# What is shown by its norm alone.
+# Shown by their norms.
 BLOCK_NORMS = (
     *BLOCK_VALUES[:3], "attention.context", "attention.output", "attention.sum", "attention_norm",
     "feed_forward.inner", "feed_forward.activation", "feed_forward.output", "feed_forward.sum", "feed_forward_norm",
@@ -26,7 +26,7 @@ BLOCK_NORMS = (
 
 
 def embedding_states(record: Mapping[str, Tensor]) -> dict[str, Any]:
-    """BERT section 3, figure 2.
+    """Return each token's embeddings (BERT section 3, figure 2).
 
     values: name -> (T, E), the projection's (T, H); norms: name -> (T,), the Euclidean length of each.
     """
@@ -36,11 +36,11 @@ def embedding_states(record: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def block_states(model: Model, record: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Vaswani et al. 2017, sections 3.1 to 3.3.
+    """Return what each block computes for each token (Vaswani et al. 2017, sections 3.1 to 3.3).
 
     values: name -> (L, T, H), queries, keys and values with their heads side by side; norms: name -> (L, T);
-    stream: (L, T), the norm of what each block is given; added: sublayer -> (L, T), the norm of what it adds, as a
-    share of the norm of what it adds it to.
+    stream: (L, T), the norm of each block's input; added: sublayer -> (L, T), the norm of the sublayer's output,
+    divided by the norm of what it is added to.
     """
     layers = model.config.num_hidden_layers
     traced = {name: stacked(record, name, layers) for name in BLOCK_NORMS}
@@ -55,27 +55,27 @@ def block_states(model: Model, record: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def states_between(layers: int) -> list[str]:
-    """Where the residual stream is read off: before the first block, and after each; L + 1 names."""
+    """Return the names of the residual stream: before the first block, and after each; L + 1 in all."""
     return ["embeddings", *(f"blocks.{layer}" for layer in range(layers))]
 
 
 def states_of_copies(encoder: Bert, batch: Batch, rows: int) -> Tensor:
-    """(rows, T, H), the last block's output for a batch of one that is repeated: a hook can treat each row its way."""
+    """Return the last block's output, (rows, T, H), for a batch of one repeated, so that a hook can change each row."""
     return encoder(**{name: getattr(batch, name).expand(rows, -1) for name in MODEL_INPUTS})
 
 
 def stacked(record: Mapping[str, Tensor], name: str, layers: int) -> Array:
-    """One intermediate of all blocks: (L, T, …); of one that is there for every head, (L, T, H)."""
+    """Return one intermediate of all blocks, (L, T, …); one that is computed for each head, as (L, T, H)."""
     parts = [record[f"blocks.{layer}.{name}"] for layer in range(layers)]
     return np.stack([as_array(part.transpose(1, 2).flatten(2) if part.ndim == 4 else part) for part in parts])
 
 
 def as_array(tensor: Tensor) -> Array:
-    """Of a batch of one, without the batch: (1, T, …) -> (T, …); what has no batch stays as it is."""
+    """Return an intermediate without the batch of one, (1, T, …) -> (T, …); one without a batch is not changed."""
     tensor = tensor[0] if tensor.ndim > 2 else tensor
     return tensor.detach().float().cpu().numpy()
 
 
 def lengths(values: Array) -> Array:
-    """(…, H) -> (…,): Euclidean norms."""
+    """Return Euclidean norms: (…, H) -> (…,)."""
     return np.linalg.norm(values, axis=-1)

@@ -1,8 +1,8 @@
-"""What if a head or a block were not there? Each is switched off in turn, and the heads are asked again.
+"""What if a head or block were missing? Each is switched off in turn, and the model is asked again.
 
-A head is switched off by making its context zero, so that it adds nothing to its sublayer's output (Michel et al. 2019,
-"Are Sixteen Heads Really Better than One?", arXiv 1905.10650, section 2.3); a block by handing on what it was given.
-The model is watched from outside while it runs; nothing stays on its modules.
+A head is switched off by setting its context to zero, so that it adds nothing to its sublayer's output (Michel et al.
+2019, "Are Sixteen Heads Really Better than One?", arXiv 1905.10650, section 2.3); a block by passing on its input. The
+model is watched from outside while it runs; nothing stays on its modules.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from minibert.heads import Model
 from minibert.model import Bert
 from minibert.tokenizer import Batch
 
-Hook = Callable[[tuple[Any, ...], Tensor], Tensor]  # a call's inputs and its answer -> another answer
+Hook = Callable[[tuple[Any, ...], Tensor], Tensor]  # a call's inputs and its output -> another output
 
-MOST_ANSWERS = 3  # of each question, for each thing that is switched off
+MOST_ANSWERS = 3  # for each question, with each head or block switched off
 
 
 @contextlib.contextmanager
 def changed_at(module: nn.Module, call: int, change: Hook) -> Iterator[None]:
-    """In one forward pass, has `change` make the answer of a module's call of that number, counted from 0."""
+    """In one forward pass, let `change` replace the output of a module's call of that number, counted from 0."""
     calls = itertools.count()
 
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
@@ -42,12 +42,12 @@ def changed_at(module: nn.Module, call: int, change: Hook) -> Iterator[None]:
 
 
 def call_of(encoder: Bert, layer: int) -> int:
-    """Which call of its block a layer is: the first, but where all layers are one block."""
+    """Return which call of its block a layer is: the first, unless all layers share one block."""
     return layer if encoder.config.share_layers else 0
 
 
 def each_head_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManager[None]:
-    """For a batch of N rows: in row n, head n of the layer adds nothing."""
+    """For a batch of N rows, switch off head n of the layer in row n."""
 
     def without_own_head(inputs: tuple[Any, ...], context: Tensor) -> Tensor:
         """(N, N, T, D), rows first, then heads"""
@@ -59,7 +59,7 @@ def each_head_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManage
 
 
 def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:
-    """(N + 1, T, H): the last block's output without head n of the layer, and in the last row without the layer."""
+    """Return the last block's output, (N + 1, T, H): in row n without head n, in the last without the layer."""
     with each_head_off(encoder, layer):
         without_heads = states_of_copies(encoder, batch, encoder.config.num_attention_heads)
     with changed_at(encoder.blocks[layer], call_of(encoder, layer), lambda inputs, _: inputs[0]):
@@ -71,11 +71,13 @@ def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:
 def what_if(
     model: Model, batch: Batch, hidden: Tensor, questions: Sequence[Question], chosen: Sequence[int], *, progress: bool
 ) -> dict[str, Any]:
-    """hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
+    """Ask every question again with each head, and each block, switched off.
 
-    Returns moved: (L, N + 1), how far the last block's output is from what it was, a mean over tokens of the distance
-    as a share of its norm; values: (Q, L, N + 1), of the chosen answer; answers: [Q][L][N + 1], the best ones then. In
-    the last column the whole block is off.
+    hidden: (1, T, H), the last block's output with everything on; chosen: for each question, the answer to follow.
+
+    Returns moved: (L, N + 1), the distance of the last block's output from `hidden`, divided by the norm of that, as a
+    mean over tokens; values: (Q, L, N + 1), of the chosen answer; answers: [Q][L][N + 1], the best ones then. In the
+    last column the whole block is off.
     """
     encoder = model.encoder
     layers, columns = encoder.config.num_hidden_layers, encoder.config.num_attention_heads + 1

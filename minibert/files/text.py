@@ -1,7 +1,7 @@
 """Text files of any size, line by line: UTF-8, plain or gzip, or standard input; and small ones as a whole.
 
-Memory is bounded by what stands here, whatever a file holds: by the longest line, and by the size of what is read at
-once. What would never end or never answer, a device or a named pipe, is not opened at all.
+Memory is bounded whatever a file contains: by the limits below, on a line and on what is read at once. A device or a
+named pipe, which might never end or never answer, is not opened at all.
 """
 
 import gzip
@@ -22,12 +22,12 @@ from minibert.errors import InputError
 from minibert.files.encodings import encoding_of, kind_of
 
 STANDARD_INPUT = "-"
-LONGEST_LINE = 2**24  # bytes without the line's end: 16 MB, of which a novel has one
+LONGEST_LINE = 2**24  # bytes without the line end: 16 MB, where a novel has about one
 SMALL_FILE = 2**24  # bytes of a config, an index or a record
 WHOLE_FILE = 2**30  # characters of a data file that is one JSON object; SQuAD's has 42 million
 VOCABULARY_FILE = 2**27  # bytes of a vocabulary: four million tokens, with their ids and the merges
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: in Python strings, never in UTF-8
-# What the shell opened for us, also by <(...): a pipe there ends, and is what the user means.
+# Opened by the shell, also for <(...): a pipe there ends, and is what the user means.
 _OPEN_ALREADY = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/(self|[0-9]+)/fd/[0-9]+")
 _NO_FILES = {
     stat.S_IFDIR: "a directory",
@@ -37,7 +37,7 @@ _NO_FILES = {
     stat.S_IFBLK: "a device",
 }
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Names of files whose text stands between marks, in fields or compressed: as text, these would be part of it.
+# Files whose text is inside markup, fields or compression, which would be read as part of the text.
 NO_TEXT_SUFFIXES = (
     ".csv", ".tsv", ".json", ".parquet", ".arrow", ".feather", ".zst", ".xz", ".bz2", ".zip", ".7z", ".tar", ".tgz",
     ".html", ".xml", ".pdf", ".doc", ".docx", ".odt", ".epub", ".xls", ".xlsx",
@@ -45,44 +45,44 @@ NO_TEXT_SUFFIXES = (
 
 
 def shown(path: str) -> str:
-    """How messages name the file."""
+    """Return the name of the file for messages."""
     return "standard input" if path == STANDARD_INPUT else path
 
 
 def is_gzip(path: str) -> bool:
-    """Whether the file is compressed: its name says so."""
+    """Return whether the file is compressed, judging by its name."""
     return path.lower().endswith(".gz")
 
 
 def suffix(path: str) -> str:
-    """What the file's name says of its format, in lower case: ".csv" of Reviews.CSV.gz; "" of standard input."""
+    """Return the suffix of the name in lower case, without .gz: ".csv" for Reviews.CSV.gz, "" for standard input."""
     return Path(path[: -len(".gz")] if is_gzip(path) else path).suffix.lower()
 
 
 def check_path(path: str | Path) -> None:
-    """Before the work is done, not after it: that it can be a path at all, of something that is there or is to be.
+    """Check, before the work is done, that this can be a path at all, whether or not something is there yet.
 
-    Raises InputError: it is empty, which would be the current directory, has a NUL, or the system takes no such path:
-    too long, a loop of links, not permitted.
+    Raises InputError if it is empty, which would mean the current directory, contains a NUL, or is refused by the
+    system: too long, a loop of links, not permitted.
     """
     if not str(path):
         raise InputError("an empty name, expected a path")
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        pass  # what is expected there is for others to say
+        pass  # the caller decides whether something has to be there
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(f"{path}: no usable path ({reason(error)})") from error
+        raise InputError(f"{path}: not a usable path ({reason(error)})") from error
 
 
 def is_open_already(path: str | Path) -> bool:
-    """Whether the path is of what the process was started with: /dev/stdin, /dev/fd/63, the shell's <(...)."""
+    """Return whether the process was started with this path open: /dev/stdin, /dev/fd/63, the shell's <(...)."""
     return _OPEN_ALREADY.fullmatch(str(path)) is not None
 
 
 def check_file(path: str | Path) -> None:
-    """Raises InputError: it is a directory, device, socket or named pipe, unless it `is_open_already`; OSError,
-    ValueError: as `open`.
+    """Check that this is a file. Raises InputError if it is a directory, device, socket or named pipe and not
+    `is_open_already`; OSError and ValueError as `open` does.
     """
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind in _NO_FILES and not is_open_already(path):
@@ -90,16 +90,16 @@ def check_file(path: str | Path) -> None:
 
 
 def open_file(path: str | Path) -> io.BufferedReader:
-    """What a user's file is read by, so that no read waits for ever. Raises as `check_file`."""
+    """Open a user's file for reading, unless a read could wait forever. Raises as `check_file` does."""
     check_file(path)
     return open(path, "rb")
 
 
 def read_small(path: str | Path, *, limit: int = SMALL_FILE) -> str:
-    """The text of a UTF-8 file that is to be held as a whole; a byte-order mark is left out.
+    """Return the whole text of a UTF-8 file, without its byte-order mark.
 
-    Raises InputError: as `check_file`, or it has more than `limit` bytes; OSError, ValueError: it can't be opened, or
-    is not UTF-8; who reads it says what was expected.
+    Raises InputError as `check_file` does, or if the file has more than `limit` bytes; OSError or ValueError if it
+    can't be opened or is not UTF-8: the caller says what was expected.
     """
     content = read_small_bytes(path, limit=limit)
     try:
@@ -109,22 +109,22 @@ def read_small(path: str | Path, *, limit: int = SMALL_FILE) -> str:
 
 
 def read_small_bytes(path: str | Path, *, limit: int = SMALL_FILE) -> bytes:
-    """As `read_small`, of a file that is no text."""
+    """Return the whole content of a file that need not be text. Raises as `read_small` does."""
     with open_file(path) as file:
         too_large = os.fstat(file.fileno()).st_size > limit
-        content = b"" if too_large else file.read(limit + 1)  # a pipe tells no size
+        content = b"" if too_large else file.read(limit + 1)  # a pipe has no size
     if too_large or len(content) > limit:
         raise InputError(f"{path}: has more than {limit:,} bytes, expected a smaller file")
     return content
 
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
-    """Streams (row from 1, line with its line end) of a file or of standard input (`-`); a byte-order mark is left out.
+    """Yield (row from 1, line with its line end) of a file or of standard input (`-`), without a byte-order mark.
 
-    Lines end with a line feed, and with nothing else that Unicode calls a line break: texts are full of those.
+    Lines end only with a line feed, not with what else Unicode calls a line break: texts are full of those.
 
-    Raises InputError: the file cannot be read, is damaged gzip, has a line of more than `LONGEST_LINE` bytes, ends its
-    lines with carriage returns alone, or is not UTF-8: then the first bad byte is named.
+    Raises InputError if the file cannot be read, is damaged gzip, has a line of more than `LONGEST_LINE` bytes, ends
+    its lines only with carriage returns, or is not UTF-8; then the message names the first bad byte.
     """
     for row, line, is_whole in _pieces(path):
         if not is_whole:
@@ -134,9 +134,9 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
 
 
 def read_pieces(path: str) -> Iterator[tuple[int, str]]:
-    """As `read_lines`, but a line that is too long comes in pieces of its row, cut behind a white space where one is.
+    """Yield as `read_lines` does, but a line that is too long in pieces of its row, cut after white space if possible.
 
-    Raises InputError, as that.
+    Raises InputError as `read_lines` does, except for a long line.
     """
     for row, piece, is_whole in _pieces(path):
         if is_whole:
@@ -154,9 +154,9 @@ def _check_line_end(path: str, row: int, line: str) -> None:
 
 
 def read_whole(path: str) -> str:
-    """As `read_lines`, all lines of a file in one, however long they are and whatever they end with.
+    """Return all lines of a file as one text, however long they are and whatever they end with.
 
-    Raises InputError, as that; the file has more than `WHOLE_FILE` characters.
+    Raises InputError if the file can't be read, is damaged gzip or not UTF-8, or exceeds `WHOLE_FILE` characters.
     """
     pieces, size = [], 0
     for _, piece, _ in _pieces(path):
@@ -168,8 +168,8 @@ def read_whole(path: str) -> str:
 
 
 def _pieces(path: str) -> Iterator[tuple[int, str, bool]]:
-    """(row, piece, whether it is a whole line) in at most `LONGEST_LINE` bytes, white space at its end aside."""
-    row, offset, rest = 1, 0, b""  # bytes before this piece; what was read of it already
+    """Yield (row, piece, whether it is a whole line) in at most `LONGEST_LINE` bytes, white space at its end aside."""
+    row, offset, rest = 1, 0, b""  # offset: the bytes before this piece; rest: what is already read of it
     with _opened(path) as stream:
         while line := rest + stream.readline(LONGEST_LINE + 1 - len(rest)):
             bom = len(_BYTE_ORDER_MARK) if offset == 0 and line.startswith(_BYTE_ORDER_MARK) else 0
@@ -181,8 +181,8 @@ def _pieces(path: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def _cut(line: bytes) -> int:
-    """Where to cut a line that goes on: behind its last white space, or else at the limit, outside a character."""
-    text = line.decode("utf-8", errors="surrogateescape")  # in which no byte is lost
+    """Return where to cut a line that continues: after its last white space, else at the limit, between characters."""
+    text = line.decode("utf-8", errors="surrogateescape")  # this loses no byte
     if text[-1].isspace():
         return len(line)
     words = text.rsplit(None, 1)
@@ -208,9 +208,9 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 
 def read_texts(path: str) -> list[str]:
-    """The lines of a file of one text a line, without their ends; an empty line is an empty text.
+    """Return the lines of a file of one text per line, without line ends; an empty line is an empty text.
 
-    Raises InputError: as `read_lines`, or not one line in it; its name is that of a table or of JSON lines.
+    Raises InputError as `read_lines` does, if the file is empty, or if its name is that of a table or of JSON lines.
     """
     if suffix(path) in (*NO_TEXT_SUFFIXES, ".jsonl"):
         raise InputError(f"{path}: {suffix(path)} is not read, expected one text per line and nothing else, as in .txt")
@@ -227,7 +227,7 @@ def _decode(line: bytes, path: str, row: int, offset: int) -> str:
         found, at = "not UTF-8", error.start
     else:
         # NUL is valid UTF-8, but no text file has one: it is binary data, or UTF-16.
-        found, at = "a NUL, so not text", line.find(b"\0")
+        found, at = "not text, a NUL", line.find(b"\0")
     if at >= 0:
         where = " of the decompressed stream" if is_gzip(path) else ""
         likely = _likely(line, path, begins=not offset)
@@ -236,9 +236,9 @@ def _decode(line: bytes, path: str, row: int, offset: int) -> str:
 
 
 def _likely(content: bytes, path: str, *, begins: bool = True) -> str:
-    """For messages: what bytes that are no UTF-8 probably are, and the command that makes it of them.
+    """Return, for a message, what bytes that are not UTF-8 probably are, and the command that converts them.
 
-    begins: they stand at the file's begin.
+    begins: they are the first bytes of the file.
     """
     if begins and (kind := kind_of(content)):
         return f"; it is {kind}"
@@ -249,7 +249,7 @@ def _likely(content: bytes, path: str, *, begins: bool = True) -> str:
 
 
 def _command(path: str, mend: str, prefix: str) -> str:
-    """For messages: the shell command that makes another file of this one by `mend`, which reads standard input."""
+    """Return, for a message, a shell command that filters this file through `mend` into another one."""
     name, made = shlex.quote(path), shlex.quote(f"{prefix}-{Path(path).name}")
     if path == STANDARD_INPUT:
         return f"... | {mend}"
@@ -259,9 +259,9 @@ def _command(path: str, mend: str, prefix: str) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """What JSON says, and no more: Python's reader takes NaN and Infinity too, which other programs refuse.
+    """Return the value of strict JSON; Python's reader also accepts NaN and Infinity, which other programs refuse.
 
-    Raises ValueError, RecursionError: as `json.loads`.
+    Raises ValueError or RecursionError as `json.loads` does.
     """
 
     def refuse(word: str) -> None:
@@ -271,9 +271,9 @@ def parse_json(text: str) -> Any:
 
 
 def parse_object(line: str, where: str) -> dict[str, Any]:
-    """The object in a line of a .jsonl file.
+    """Return the JSON object in a line of a .jsonl file.
 
-    Raises InputError: it is none; the message begins with `where`.
+    Raises InputError if the line is not a JSON object; the message begins with `where`.
     """
     try:
         record = parse_json(line)
@@ -288,9 +288,9 @@ def parse_object(line: str, where: str) -> dict[str, Any]:
 
 
 def check_text(value: object, what: str) -> str:
-    """`value` itself; `what` names it in the message ("reviews.csv:17: column 'review'").
+    """Return `value`, checked to be text; `what` names it in the message ("reviews.csv:17: column 'review'").
 
-    Raises InputError: it is no string, or but white space, or holds half a surrogate pair, which JSON can spell.
+    Raises InputError if it is not a string, is only white space, or has half a surrogate pair, which JSON can spell.
     """
     if not isinstance(value, str):
         raise InputError(f"{what} is {json_type(value)}, expected a string")
@@ -302,12 +302,12 @@ def check_text(value: object, what: str) -> str:
 
 
 def json_type(value: object) -> str:
-    """What a JSON value is called in messages."""
+    """Return what messages call a JSON value of this type."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def reason(error: Exception) -> str:
-    """Why something failed, in one line."""
+    """Return why something failed, in one line."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())

@@ -1,6 +1,6 @@
-"""Files and directories that are whole or not there: written aside, then renamed. And what may be written at all.
+"""Files and directories written whole or not at all: aside, then renamed. And checks of what may be written.
 
-What a killed process has written aside stays behind as `.NAME.PROCESS.partial`, until the next one that writes there.
+What a killed process was writing stays there as `.NAME.PROCESS.partial` until another process writes there.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from minibert.files.text import STANDARD_INPUT, check_path, open_file, shown
 
 
 def real_path(path: str | Path) -> Path:
-    """The place that a name stands for. As `Path.resolve`, which raises a RuntimeError where links lead in a circle."""
+    """Return the path with its links resolved, without the RuntimeError of `Path.resolve` for a loop of links."""
     return Path(os.path.realpath(path))
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal. Raises as `check_file`."""
+    """Return the SHA-256 of a file's bytes in hexadecimal. Raises as `check_file` does."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -32,25 +32,26 @@ def sha256(path: Path) -> str:
 
 
 def check_new(directory: str | Path) -> None:
-    """Raises InputError: something is there already, or as `check_path`."""
+    """Check that nothing is there. Raises InputError if something already exists, or as `check_path` does."""
     check_path(directory)
     if os.path.lexists(directory):
         raise InputError(f"{directory}: already exists; give a directory that does not")
 
 
 def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
-    """
-    reads: the files (- is standard input) and directories that the work is made of, by whatever name.
+    """Check that a file can be written, and replaces nothing that the work reads.
 
-    Raises InputError: `path` is a directory, or in one that is not there or may not be written to, or writing it would
-    replace one of those files, or one that belongs to one of those directories; or as `check_path`.
+    reads: the files (- is standard input) and directories that are read, under any name.
+
+    Raises InputError as `check_path` does, or if `path` is a directory, is in one that is missing or not writable, or
+    would replace one of those files, or a file that belongs to one of those directories.
     """
     check_path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a directory, expected a file to write")
     if _is_no_file(path):
         return
-    check_path(_name_aside(path))  # which is longer
+    check_path(_name_aside(path))  # the longer name
     for source in reads:
         if source is not None and _replaces(path, source):
             raise InputError(f"{path}: would replace what is read ({shown(source)}); give it another name")
@@ -60,7 +61,7 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
         raise InputError(f"{path}: no permission to write into {path.parent}")
 
 
-# What belongs to a model directory, a run's or one of Hugging Face's.
+# What belongs to a model directory, a run directory or a Hugging Face directory.
 BELONGING = (
     "config.json", "*.safetensors", "*.bin", "*.index.json", "tokenizer.json", "vocab.txt", "vocab.json",
     "spiece.model", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -70,11 +71,11 @@ BELONGING = (
 
 
 def _replaces(path: Path, source: str) -> bool:
-    """Whether writing `path` would replace the file `source`, or one that belongs to the directory `source`."""
+    """Return whether writing `path` would replace the file `source`, or a file of the directory `source`."""
     if not os.path.isdir(source):
         return _is_same(path, source)
     if any(_is_same(path, place) for place in Path(source).iterdir() if _belongs(place.name)):
-        return True  # also by a link
+        return True  # also through a link
     target, directory = real_path(path), real_path(source)
     inside = target.relative_to(directory).parts if target.is_relative_to(directory) else ()
     return bool(inside) and (_belongs(inside[-1]) or inside[0] in ("state", "data"))
@@ -85,16 +86,16 @@ def _belongs(name: str) -> bool:
 
 
 def _is_same(path: Path, source: str | Path) -> bool:
-    """Whether both are one file, by its name, a link, or a hard link."""
+    """Return whether both are the same file, by name, link or hard link."""
     try:
         there = os.fstat(sys.stdin.fileno()) if source == STANDARD_INPUT else os.stat(source)
         return os.path.samestat(path.stat(), there)
-    except (OSError, AttributeError):  # one is not there yet, or standard input is closed
+    except (OSError, AttributeError):  # one does not exist yet, or standard input is closed
         return real_path(path) == real_path(source)
 
 
 def _is_no_file(path: Path) -> bool:
-    """Whether something that is not kept in a directory stands there: a pipe, a terminal, a device."""
+    """Return whether the path exists but is not a regular file: a pipe, a terminal, a device."""
     return path.exists() and not path.is_file()
 
 
@@ -102,11 +103,11 @@ def _is_no_file(path: Path) -> bool:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` fill a file beside `path`, then renames it: a reader sees the old file or the whole new one.
+    """Let `write` fill a file beside `path`, then rename it: a reader sees either the old file or the whole new one.
 
-    A link stays one: the file that it names is replaced. What is no file, such as /dev/stdout, is written into.
+    A link stays a link: the file it names is replaced. What is not a file, such as /dev/stdout, is written to directly.
     """
-    if _is_no_file(path):  # asked before links are followed: a pipe has no path but the link's
+    if _is_no_file(path):  # checked before links are followed: a pipe has no path other than the link
         with _named(path, path):
             write(path)
         return
@@ -121,19 +122,19 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_whole_text(path: Path, text: str) -> None:
-    """As `write_whole`, in UTF-8 and with the same line ends on every system."""
+    """Write as `write_whole` does, in UTF-8 and with the same line ends on every system."""
     write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8", newline="\n"))
 
 
 @contextlib.contextmanager
 def written_whole(directory: str | Path, *, last: str = "") -> Iterator[Path]:
-    """A place to write files into, which at the end of the block are those of `directory`: all of them, or none.
+    """Yield a directory for files that become those of `directory` at the end of the block: all of them, or none.
 
-    A directory that is there already has its files of the same names replaced, each whole, and `last` after the others.
-    When the block fails, what was there stays as it was, and nothing is left behind.
+    If `directory` exists, its files of the same names are replaced, each whole, and `last` after the others. If the
+    block fails, everything stays as it was, and nothing is left over.
     """
     directory = real_path(directory)
-    # On the result's own file system, so that it can be renamed: inside a directory that is there, else beside it.
+    # On the target's own file system, so that it can be renamed: inside the directory if it exists, else beside it.
     aside = _aside(directory / "model" if directory.exists() else directory)
     with _named(directory, aside), new_directory(aside):
         yield aside
@@ -147,7 +148,7 @@ def written_whole(directory: str | Path, *, last: str = "") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Makes a directory and its parents. If the block fails, they are taken away with all that is in it."""
+    """Make a directory and its parents. If the block fails, remove it with its contents, and those parents if empty."""
     with parents_made(path):
         path.mkdir()
         try:
@@ -159,7 +160,7 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def parents_made(path: Path) -> Iterator[None]:
-    """Makes the parents of `path`. If the block fails, those that were made and are empty are taken away."""
+    """Make the parents of `path`. If the block fails, remove those that were made and are empty."""
     with contextlib.ExitStack() as undo:
         for parent in reversed([parent for parent in path.parents if not parent.exists()]):
             parent.mkdir(exist_ok=True)
@@ -174,9 +175,9 @@ def _remove_empty(directory: Path) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Returns once a file's content, or a directory's entries where the system opens one, are on the disk itself."""
+    """Wait until a file's content, or a directory's entries if the system can open it, are on the disk itself."""
     if not path.is_dir():
-        descriptor = os.open(path, os.O_RDWR)  # to write, else Windows refuses
+        descriptor = os.open(path, os.O_RDWR)  # for writing, which Windows requires
     elif hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     else:
@@ -189,7 +190,7 @@ def to_disk(path: Path) -> None:
 
 @contextlib.contextmanager
 def _named(path: Path, aside: Path) -> Iterator[None]:
-    """Has an error of the system name the file that is asked for: a full disk names none, and others the one aside."""
+    """Make an OSError name the file asked for: one for a full disk names none, others the one written aside."""
     try:
         yield
     except OSError as error:
@@ -204,7 +205,7 @@ def _named(path: Path, aside: Path) -> Iterator[None]:
 
 
 def _aside(path: Path) -> Path:
-    """Where what will be `path` is written first; what killed processes left of it is removed."""
+    """Return where `path` is written first, after removing what killed processes left of it."""
     clear_leftovers(path.parent, path.name)
     return _name_aside(path)
 
@@ -214,18 +215,18 @@ def _name_aside(path: Path) -> Path:
 
 
 def clear_leftovers(directory: Path, name: str | None = None) -> None:
-    """Removes them."""
+    """Remove what `leftovers` finds."""
     for path in leftovers(directory, name):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def leftovers(directory: Path, name: str | None = None) -> list[Path]:
-    """What killed processes left in a directory of what they wrote aside, of `name` alone or of everything.
+    """Return the files that killed processes left unfinished in a directory, those of `name` only or all of them.
 
-    What belongs to a process that lives is none.
+    Files of a running process are not included.
     """
     found = []
-    with contextlib.suppress(OSError):  # there is no such directory, or it may not be looked into
+    with contextlib.suppress(OSError):  # there is no such directory, or it may not be listed
         for path in directory.iterdir():
             aside = _ASIDE.fullmatch(path.name)
             if aside and name in (None, aside["name"]) and not _lives(aside["process"]):
@@ -233,12 +234,12 @@ def leftovers(directory: Path, name: str | None = None) -> list[Path]:
     return found
 
 
-# Three were written without a process's number before.
+# Earlier versions wrote three of them without the process's number.
 _ASIDE = re.compile(r"\.(?P<name>model|curves\.png|confusion\.png|.+(?=\.\d))(\.(?P<process>\d+))?\.partial", re.DOTALL)
 
 
 def _lives(process: str | None) -> bool:
-    import psutil  # here: most commands find nothing to ask about
+    import psutil  # imported here: most commands find nothing to check
 
-    # Of this process's number is also what one of before left that had it: in containers they repeat.
+    # A file with this process's own number is left from an earlier process: in containers, numbers repeat.
     return process is not None and int(process) != os.getpid() and psutil.pid_exists(int(process))

@@ -1,6 +1,6 @@
-"""Two implementations of one model on the same batches, compared value by value, and what is likely wrong.
+"""Two implementations of one model, compared value by value on the same batches, and the likely cause of a difference.
 
-What is compared are two `runs.Run`: values, weights and gradients by name, whoever computed them. `samples` draws the
-batches, `runs` computes ours, `comparison` finds the first value that differs, `causes` says why, `report` prints it.
-`python -m weights_convert verify` brings the other side, transformers.
+Two `runs.Run` are compared: values, weights and gradients by name, whatever computed them. `samples` draws the batches,
+`runs` runs minibert's model, `comparison` finds the first value that differs, `causes` says why, `report` prints it.
+`python -m weights_convert verify` provides the reference, transformers.
 """

@@ -1,8 +1,8 @@
-"""What is likely wrong, told from the first value that differs.
+"""The likely cause of a difference, found from the first value that differs.
 
-Everything before that value agrees, so what it is made of is known, and a cause can be tried: it is named when it
-*predicts* the differing numbers. LayerNorm with another eps gives exactly these; the reference's input through our
-weights gives exactly those, and our weights are the transpose of the reference's. Where nothing fits, nothing is named.
+Everything before that value agrees, so its inputs are known and a cause can be tested: it is named if it *predicts* the
+differing numbers. LayerNorm with another eps gives certain numbers; so does the reference's input passed through
+minibert's weights, if these are, say, the transpose of the reference's. If no cause fits, none is named.
 """
 
 import re
@@ -17,12 +17,12 @@ from minibert.verification.differences import Divergence
 from minibert.verification.names import QUERY_KEY_VALUE
 from minibert.verification.weight_causes import gradient_cause, how_weights_differ, is_other
 
-# A cause in words, and the value that it would give; None where no value need be tried.
+# A cause in words, and the value that it would give; None if no value needs to be tested.
 Predictions = Iterator[tuple[str, Tensor | None]]
 
 
 def likely_cause(divergence: Divergence) -> str | None:
-    """The cause in one phrase, None where none fits."""
+    """Return the cause in one phrase; None if none fits."""
     name = divergence.name
     if divergence.kind == "gradient":
         return gradient_cause(divergence)
@@ -40,21 +40,21 @@ def likely_cause(divergence: Divergence) -> str | None:
 def _not_there(divergence: Divergence) -> str:
     ours, theirs = (run.config.num_hidden_layers for run in (divergence.ours, divergence.theirs))
     if divergence.name.startswith("blocks.") and ours != theirs:
-        return f"ours has {ours} blocks, the reference {theirs}"
-    lacks = "ours" if divergence.name not in divergence.ours.values else "the reference"
+        return f"minibert has {ours} blocks, the reference {theirs}"
+    lacks = "minibert" if divergence.name not in divergence.ours.values else "the reference"
     return f"{lacks} has no {divergence.name.partition('.')[0]}"
 
 
 def _not_finite(divergence: Divergence) -> str | None:
     name = divergence.name
-    for side, run in (("the reference's", divergence.theirs), ("our", divergence.ours)):
+    for side, run in (("the reference's", divergence.theirs), ("minibert's", divergence.ours)):
         if not all(each.isfinite().all() for each in run.weight_and_bias(name) if each is not None):
             return f"{side} weights of {name} are not all finite"
     return None
 
 
 def _first_that_fits(divergence: Divergence, predictions: Predictions) -> str | None:
-    """The first cause whose value is ours: at least twenty times nearer to it than the reference's value is."""
+    """Return the first cause whose value is at least twenty times nearer to minibert's than the reference's is."""
     real_part = divergence.sample.real_part
     ours, theirs = (real_part(run.values[divergence.name]) for run in (divergence.ours, divergence.theirs))
     for cause, value in predictions:
@@ -75,7 +75,7 @@ def _distance(a: Tensor, b: Tensor) -> float:
 
 
 def _embedding(divergence: Divergence) -> Predictions:
-    """A row of one of the three tables: the wrong row, or a table that differs."""
+    """Yield causes for one of the three embeddings: the wrong row of the table, or a table that differs."""
     name, wanted = divergence.name, divergence.theirs.config
     table, _ = divergence.theirs.weight_and_bias(name)
     assert table is not None
@@ -104,7 +104,7 @@ def _embedding(divergence: Divergence) -> Predictions:
 
 
 def _sum(divergence: Divergence) -> Predictions:
-    """Something that is left out of a sum."""
+    """Yield causes for a sum: something is left out."""
     values = divergence.theirs.values
     if divergence.name == "embeddings.sum":
         for part in ("token", "position", "segment"):
@@ -117,7 +117,7 @@ def _sum(divergence: Divergence) -> Predictions:
 
 
 def _layer_norm(divergence: Divergence) -> Predictions:
-    """Other weights, another eps, or less than a LayerNorm."""
+    """Yield causes for a LayerNorm: other weights, another eps, or a missing step."""
     given, wanted = divergence.theirs.given[divergence.name], divergence.theirs.config.layer_norm_eps
     weight, bias = divergence.theirs.weight_and_bias(divergence.name)
     our_weight, our_bias = divergence.ours.weight_and_bias(divergence.name)
@@ -134,7 +134,7 @@ def _layer_norm(divergence: Divergence) -> Predictions:
 
 
 def _probabilities(divergence: Divergence) -> Predictions:
-    """Another mask, another scale, or another softmax."""
+    """Yield causes for attention probabilities: another mask, another scale, or another softmax."""
     place = divergence.name.removesuffix("probabilities")
     query, key = (divergence.theirs.values[place + part] for part in ("query", "key"))
     scores = query @ key.transpose(-2, -1)  # (B, N, T, T)
@@ -177,7 +177,7 @@ def _activation(divergence: Divergence) -> Predictions:
 
 
 def _dense(divergence: Divergence) -> Predictions:
-    """The reference's input through our weights; another input through the reference's weights; at last ours."""
+    """Yield causes for a dense layer: other weights on the reference's input, then other inputs, minibert's last."""
     name, ours, theirs = divergence.name, divergence.ours, divergence.theirs
     weight, bias = theirs.weight_and_bias(name)
     our_weight, our_bias = ours.weight_and_bias(name)
@@ -186,18 +186,18 @@ def _dense(divergence: Divergence) -> Predictions:
         yield how_weights_differ(divergence), None
     heads, wanted_heads = (run.config.num_attention_heads for run in (ours, theirs))
     if heads != wanted_heads and name.rpartition(".")[2] in QUERY_KEY_VALUE:
-        yield f"ours has {heads} attention heads, the reference {wanted_heads}", None
+        yield f"minibert has {heads} attention heads, the reference {wanted_heads}", None
     if our_weight is not None and (is_other(our_weight, weight) or is_other(our_bias, bias)):
         yield how_weights_differ(divergence), F.linear(theirs.given[name], our_weight, our_bias)
     for what, other in _other_inputs(divergence):
         yield what, F.linear(other, weight, bias)
     if name in ours.given:
         from_ours = F.linear(ours.given[name], weight, bias)
-        yield "what goes in differs, though all that was compared before agrees", from_ours
+        yield "its input differs, although everything compared before agrees", from_ours
 
 
 def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:
-    """What a sublayer or the pooler may have been given in place of the right thing."""
+    """Yield what a sublayer or the pooler may have been given instead of its right input."""
     sample, theirs = divergence.sample, divergence.theirs
     if block := re.match(r"blocks\.\d+", divergence.name):
         for norm in ("attention_norm", "feed_forward_norm"):
@@ -221,7 +221,7 @@ def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:
             yield f"the pooler reads {what}, the reference's the first position", state
 
 
-# Which values -> what may be wrong with them. Of the others (an attention's context, the loss) nothing is known.
+# A pattern of values' names -> their causes. None are known for the others (an attention's context, the loss).
 CAUSES: tuple[tuple[str, Callable[[Divergence], Predictions]], ...] = (
     (r"embeddings\.(token|position|segment)", _embedding),
     (r".*\bsum", _sum),

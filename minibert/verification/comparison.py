@@ -15,10 +15,10 @@ Runner = Callable[[Sample], Run]  # an implementation
 def compare_runs(
     samples: Iterable[Sample], ours: Runner, theirs: Runner, exact: Runner | None = None, *, dtype: str
 ) -> tuple[list[Row], str | None]:
-    """The rows in the order of the computation, each that of its worst sample, and the likely cause of the first that
-    differs, None where none fits.
+    """Return a row for every value, in the order of the computation and from its worst sample, and the likely cause of
+    the first difference, None if none fits.
 
-    exact: for bfloat16, what gives the truth, by which both are measured.
+    exact: for bfloat16, the implementation that gives the true values, against which both are measured.
     """
     tables: list[list[Row]] = []
     first, cause = math.inf, None

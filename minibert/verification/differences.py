@@ -1,6 +1,6 @@
-"""How far two runs are from one another, value by value, and how near they must be.
+"""How far apart two runs are, value by value, and how close they must be.
 
-The tolerances and the reasons for them: docs/verification.md.
+docs/verification.md gives the tolerances and the reasons for them.
 """
 
 import math
@@ -22,7 +22,7 @@ class Tolerance:
     """The largest differences that count as rounding."""
 
     value: float  # of any entry of a value
-    scaled: bool  # times the value's largest entry, where that is over 1; but not for hidden states
+    scaled: bool  # multiplied by the value's largest entry if that is over 1, except for hidden states
     gradient: float  # as a share of the model's largest gradient entry
     loss: float  # of the losses while both are trained
 
@@ -36,12 +36,12 @@ BFLOAT16_ROUNDING = 2.0**-8  # the largest error of rounding to bfloat16, as a s
 
 @dataclass(frozen=True)
 class Row:
-    """One value, on the sample where the two are furthest apart."""
+    """One value, on its worst sample."""
 
     kind: Kind
     name: str  # of the value, or of the parameter
-    max: float  # the largest difference of an entry; infinite where there is no number, on either side
-    mean: float  # of all entries
+    max: float  # the largest difference of an entry; infinite if either side has no number
+    mean: float  # the mean difference of all entries
     relative: float  # max as a share of the reference's largest entry; of a gradient, of the model's largest gradient
     tolerance: float  # of max; in bfloat16, of mean
     agrees: bool
@@ -49,7 +49,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        """As it stands in the table."""
+        """The name as the table shows it."""
         return self.name if self.kind == "value" else f"{self.kind} of {self.name}"
 
 
@@ -61,11 +61,11 @@ class Difference:
     mean: float
     entries: int
     scale: float  # the reference's largest entry; for a gradient, the model's largest
-    spread: float  # the mean of the reference's entries, without their signs
+    spread: float  # the mean absolute value of the reference's entries
     note: str = ""
 
     def row(self, kind: Kind, name: str, *, judged: float, allowed: float) -> Row:
-        """The verdict: `judged` is the largest entry or the mean."""
+        """Return the row with the verdict on `judged`, the largest difference or the mean."""
         relative = self.max / self.scale if self.scale else (math.inf if self.max else 0.0)
         agrees = math.isfinite(judged) and judged <= allowed
         return Row(kind, name, self.max, self.mean, relative, allowed, agrees, self.note)
@@ -76,7 +76,7 @@ Differences = dict[tuple[Kind, str], Difference]
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first value or gradient that differs, and all that is known of both sides."""
+    """The first value or gradient that differs, and everything known about both sides."""
 
     kind: Kind
     name: str  # of the value or parameter
@@ -86,7 +86,7 @@ class Divergence:
 
 
 def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:
-    """Every value that one of the two has, in the order of the computation, then the gradient of every parameter."""
+    """Return the difference of every value of either run, in the order of the computation, then of every gradient."""
     found: Differences = {}
     for name in in_one_order(theirs.values, ours.values):
         mine, wanted = (sample.real_part(run.values[name]) if name in run.values else None for run in (ours, theirs))
@@ -98,13 +98,13 @@ def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:
 
 
 def weight_rows(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[Row]:
-    """Every parameter: all their numbers are one file's, cast alike, so that nothing but equality will do."""
+    """Return a row for every parameter; both sides cast the same file's numbers alike, so only equality will do."""
     found = {name: difference(ours.get(name), theirs.get(name)) for name in in_one_order(theirs, ours)}
     return [each.row("weight", name, judged=each.max, allowed=0.0) for name, each in found.items()]
 
 
 def in_one_order(first: Mapping[str, object], second: Mapping[str, object]) -> list[str]:
-    """The names of both: those of the first in its order, each that only the second has after its predecessor there."""
+    """Return the names of both: the first's in order, and each that only the second has after its predecessor there."""
     names = list(first)
     place = 0
     for name in second:
@@ -115,14 +115,14 @@ def in_one_order(first: Mapping[str, object], second: Mapping[str, object]) -> l
 
 
 def difference(ours: Tensor | None, theirs: Tensor | None, scale: float | None = None) -> Difference:
-    """How far two tensors are apart; infinitely, where one is missing, has another shape or is not finite."""
+    """Return how far apart two tensors are: infinitely, if one is missing, has another shape or is not finite."""
     if ours is None and theirs is None:  # a parameter that neither side's loss depends on
         return Difference(0.0, 0.0, entries=1, scale=scale or 0.0, spread=0.0)
     measured = ours if theirs is None else theirs
     assert measured is not None
     largest, mean, note = math.inf, math.inf, ""
     if ours is None or theirs is None:
-        note = "not in ours" if ours is None else "not in the reference's"
+        note = "not in minibert" if ours is None else "not in the reference"
     elif ours.shape != theirs.shape:
         note = f"{tuple(ours.shape)} against {tuple(theirs.shape)}"
     elif not (ours.isfinite().all() and theirs.isfinite().all()):
@@ -138,7 +138,7 @@ def difference(ours: Tensor | None, theirs: Tensor | None, scale: float | None =
 
 
 def judged(found: Differences, dtype: str) -> list[Row]:
-    """The verdict on every value of one sample in float64 or float32."""
+    """Return the rows of one sample in float64 or float32, each with its verdict."""
     tolerance, rows = TOLERANCES[dtype], []
     for (kind, name), each in found.items():
         if kind == "gradient":
@@ -152,19 +152,19 @@ def judged(found: Differences, dtype: str) -> list[Row]:
 
 
 def is_hidden_state(name: str) -> bool:
-    """Whether a value is what one layer hands to the next."""
+    """Return whether a value is what one layer passes to the next."""
     return re.fullmatch(r"embeddings|blocks\.\d+", name) is not None
 
 
 def judged_by_cost(found: Differences, cost: Differences) -> list[Row]:
-    """The verdict on every value of one sample in bfloat16: ours may be as far from the truth as the reference is.
+    """Return the rows of one sample in bfloat16: minibert may be as far from the truth as the reference is.
 
-    found: of ours in bfloat16 from the reference in float32; cost: of the reference in bfloat16 from the same.
+    found: minibert in bfloat16 against the reference in float32; cost: the reference in bfloat16 against the same.
 
-    Both round the same computation in another order, so their mean errors should be alike: hence twice the
-    reference's. A mean of few entries is a matter of luck, so there it may be more, by a rule of thumb: 4/√n. Under the
-    rounding of single numbers nothing can be told: of the value's own entries, and for a gradient of the model's
-    largest, since some gradients (that of a key's bias) are sums of which nothing remains but rounding.
+    Both round the same computation in a different order, so their mean errors should be alike: hence twice the
+    reference's. A mean of few entries varies by chance, so there it may be more, by a rule of thumb: 4/√n. Errors below
+    the rounding of single numbers say nothing: of the value's own entries, and for a gradient of the model's largest,
+    since some gradients (that of a key's bias) are sums of which only rounding remains.
     """
     rows = []
     for (kind, name), each in found.items():
@@ -178,5 +178,5 @@ def judged_by_cost(found: Differences, cost: Differences) -> list[Row]:
 
 
 def worst(rows: list[Row]) -> Row:
-    """Of one value's rows on all samples, the one that differs, or else is nearest to its tolerance."""
+    """Return, of one value's rows on all samples, the one that differs, or else the one nearest to its tolerance."""
     return max(rows, key=lambda row: (not row.agrees, row.max / row.tolerance if row.tolerance else row.max))

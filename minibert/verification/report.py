@@ -1,4 +1,4 @@
-"""What a comparison found: as a table for people, and as JSON."""
+"""The result of a comparison: as a table for people, and as JSON."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ class Report:
     """The comparison of a model with a reference."""
 
     reference: str
-    implementation: str  # that ran it
+    implementation: str  # that ran the reference
     model: str
     architecture: str
     dtype: str
@@ -22,7 +22,7 @@ class Report:
     parameters: int
     rows: list[Row]
     cause: str | None  # of the first row that differs
-    losses: list[tuple[float, float]] = field(default_factory=list)  # of ours and the reference, step by step
+    losses: list[tuple[float, float]] = field(default_factory=list)  # at each step, minibert's and the reference's
 
     def __repr__(self) -> str:
         return f"Report({self.model} beside {self.reference}: {'; '.join(self.verdict())})"
@@ -34,13 +34,13 @@ class Report:
 
     @property
     def loss_difference(self) -> float:
-        """The largest difference of the two losses while both were trained; infinite where one is no number."""
+        """The largest difference between the two losses in training; infinite if one is not finite."""
         apart = (abs(ours - theirs) for ours, theirs in self.losses)
         return max((difference if math.isfinite(difference) else math.inf for difference in apart), default=0.0)
 
     @property
     def steps_agree(self) -> bool:
-        """Whether the losses stayed together; also where no step was asked for."""
+        """Whether the losses stayed together; True if no steps were asked for."""
         return not self.losses or self.loss_difference <= TOLERANCES[self.dtype].loss
 
     @property
@@ -49,7 +49,7 @@ class Report:
         return self.first_divergent is None and self.steps_agree
 
     def lines(self) -> Iterator[str]:
-        """The table and the verdict."""
+        """Yield the table and the verdict."""
         yield f"reference: {self.reference} ({self.implementation})"
         yield f"model:     {self.model}, a {self.architecture} of {self.parameters:,} parameters, in {self.dtype}"
         yield f"batches:   {len(PADDINGS)} of {ROWS} sequences, padded {', '.join(PADDINGS)}; seed {self.seed}"
@@ -66,7 +66,7 @@ class Report:
         yield from self.verdict()
 
     def verdict(self) -> Iterator[str]:
-        """The last lines: how many rows agree, whether training does, and the likely cause."""
+        """Yield the last lines: how many rows agree, whether training does, and the likely cause."""
         first = self.first_divergent
         if first is None:
             yield f"all {len(self.rows)} values, gradients and weights agree in {self.dtype}"
@@ -83,7 +83,7 @@ class Report:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for a file. JSON has no infinity: it becomes null."""
+        """Return everything, for a file. JSON has no infinity: it becomes null."""
         first = self.first_divergent
         facts = ("agrees", "reference", "model", "architecture", "dtype", "seed", "parameters")
         return {

@@ -1,4 +1,4 @@
-"""One forward and backward pass of an implementation, by our names and in our shapes; and that of our own models."""
+"""One forward and backward pass of an implementation, in minibert's names and shapes; and that of minibert itself."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from minibert.verification.samples import Sample, loss_of
 class Run:
     """What one implementation computed on one sample."""
 
-    config: BertConfig  # the shape of its model
+    config: BertConfig  # of its model
     values: dict[str, Tensor]  # every intermediate, in the order in which it was computed; last, "loss"
     given: dict[str, Tensor]  # value -> what the dense layer, LayerNorm or table that makes it was given
-    parameters: dict[str, Tensor]  # as in a model with heads; those of a block that all layers share are block 0's
-    gradients: dict[str, Tensor | None]  # of the loss; None where none arrived
+    parameters: dict[str, Tensor]  # named as in a model with heads; a block that all layers share is block 0
+    gradients: dict[str, Tensor | None]  # of the loss; None if none reached the parameter
 
     def module_of(self, value: str) -> str:
-        """The module that makes an intermediate, as `parameters` has it."""
+        """Return the module that makes an intermediate, named as in `parameters`."""
         owner, _, last = value.rpartition(".")
         module = f"{owner}.query_key_value" if last in QUERY_KEY_VALUE else value
         if module.startswith(("embeddings", "blocks")):
@@ -35,8 +35,8 @@ class Run:
         return module
 
     def weight_and_bias(self, value: str) -> tuple[Tensor | None, Tensor | None]:
-        """The weights that make an intermediate: a third of the stacked ones for a query, key or value; None for one
-        that is made of others without weights.
+        """Return the weight and bias that make an intermediate: a third of the stacked ones for a query, key or value;
+        None for an intermediate that is made without weights.
         """
         module, last = self.module_of(value), value.rpartition(".")[2]
         weight, bias = (self.parameters.get(f"{module}.{leaf}") for leaf in ("weight", "bias"))
@@ -55,12 +55,12 @@ def finished(
     loss: Tensor,
     parameters: Mapping[str, Sequence[nn.Parameter]],
 ) -> Run:
-    """The run that ended with `loss`, which is differentiated here.
+    """Differentiate `loss`, and return the run that ended with it.
 
-    parameters: ours -> the parameter, or several that are one of ours, one under the other.
+    parameters: minibert's name -> the parameter, or several that minibert stacks into one.
     """
     loss.backward()
-    if (positions := values.get("embeddings.position")) is not None:  # (T, E) is one row for all sequences
+    if (positions := values.get("embeddings.position")) is not None:  # (T, E) is the same for all sequences
         values["embeddings.position"] = positions.expand_as(values["embeddings.token"])
     return Run(
         config=config,
@@ -72,20 +72,20 @@ def finished(
 
 
 def _gradient_of(parts: Sequence[nn.Parameter]) -> Tensor | None:
-    """The gradient of parameters, one under the other; None where none of them has one."""
+    """Return the gradient of stacked parameters; None if none of them has one."""
     if all(part.grad is None for part in parts):
         return None
     return _stacked([torch.zeros_like(part) if part.grad is None else part.grad for part in parts])
 
 
 def _stacked(parts: list[Tensor]) -> Tensor:
-    """One under the other; a single one without a copy, which would be large."""
+    """Return the tensors stacked; a single one is not copied, as it may be large."""
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def run_ours(model: Model, sample: Sample) -> Run:
-    """Our model, which must be in evaluation mode: its values, from a pass that computes all positions; loss and
-    gradients, from one as it is in use.
+    """Run minibert's model, which must be in evaluation mode: the values come from a pass that computes all positions,
+    loss and gradients from a pass as in use.
     """
     model.zero_grad()
     with torch.no_grad(), watched(model) as calls:
@@ -96,7 +96,7 @@ def run_ours(model: Model, sample: Sample) -> Run:
 
 
 def our_loss(model: Model, sample: Sample) -> Tensor:
-    """The loss of our model on `sample`, to be differentiated."""
+    """Return the loss of minibert's model on `sample`, to be differentiated."""
     arguments = sample.arguments(model)
     if isinstance(model, BertForPreTraining | BertForMaskedLM):
         arguments["masked_positions"] = sample.real_positions

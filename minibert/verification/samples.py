@@ -1,7 +1,7 @@
-"""The batches on which two implementations are compared, and the loss of every class on them.
+"""The batches on which two implementations are compared, and each class's loss on them.
 
-Random tokens in sequences of ragged lengths, both segments, padded on the right, on the left, or of one length without
-padding; and for each class random targets under their usual names.
+Random tokens in sequences of different lengths, with both segments, padded on the right, on the left, or of equal
+length without padding; and for each class random targets under their usual names.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from minibert.model import Bert
 PADDINGS = ("right", "left", "none")
 ROWS, CHOICES = 6, 3  # sequences in a batch; of a multiple-choice model, the choices of a question
 LONGEST = 40  # tokens
-IGNORED = -100  # a target that counts in no loss
+IGNORED = -100  # a target that no loss counts
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One batch. Shapes are those of a plain encoder, also for choices; `arguments` gives them their own."""
+    """One batch, in the shapes of an encoder; `arguments` reshapes it for multiple choice."""
 
     padding: str  # one of PADDINGS
     input_ids: Tensor  # (B, T)
@@ -36,7 +36,7 @@ class Sample:
     targets: dict[str, Tensor]  # labels by their usual names; {"hidden", "pooled"} for an encoder
 
     def arguments(self, model: Model) -> dict[str, Tensor | None]:
-        """What a model of this class is called with, whoever wrote it; no mask where nothing is padded."""
+        """Return what a model of this class is called with, minibert's or the reference's; no mask without padding."""
         ids, segments, real = self.input_ids, self.token_type_ids, self.real
         if isinstance(model, heads.BertForMultipleChoice):
             ids, segments, real = (each.unflatten(0, (-1, CHOICES)) for each in (ids, segments, real))
@@ -44,7 +44,7 @@ class Sample:
         return {"input_ids": ids, "token_type_ids": segments, "attention_mask": mask}
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Sample:
-        """The same batch on a device, targets that are numbers in a number format."""
+        """Return the same batch on a device, with floating-point targets in `dtype`."""
 
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(device, dtype if tensor.is_floating_point() else None)
@@ -53,9 +53,9 @@ class Sample:
         return Sample(self.padding, moved(self.input_ids), moved(self.token_type_ids), moved(self.real), targets)
 
     def real_part(self, value: Tensor) -> Tensor:
-        """A value's part at real tokens, (tokens, …); what stands for whole sequences, (B, …), or for all stays whole.
+        """Return a value's part at real tokens, (tokens, …); a value of whole sequences, (B, …), or of all is kept.
 
-        value: (B, N, T, …) for heads, (B, T, …), or anything else; of attention probabilities the real queries' rows.
+        value: (B, N, T, …) for heads, (B, T, …), or anything else; for attention, the rows of real queries.
         """
         if value.ndim == 4:
             return value.transpose(1, 2)[self.real]
@@ -63,12 +63,12 @@ class Sample:
 
     @property
     def real_positions(self) -> Tensor:
-        """Flat positions b·T + t of the real tokens, in order."""
+        """The flat positions b·T + t of the real tokens, in order."""
         return self.real.flatten().nonzero().flatten()
 
 
 def draw_sample(model: Model, config: BertConfig, padding: str, *, seed: int) -> Sample:
-    """A batch for models of this class; `config` bounds tokens, segments and positions."""
+    """Draw a batch for models of this class; `config` limits tokens, segments and positions."""
     generator = torch.Generator().manual_seed(seed)
 
     whole_numbers = partial(torch.randint, generator=generator)
@@ -91,7 +91,7 @@ def draw_sample(model: Model, config: BertConfig, padding: str, *, seed: int) ->
 
 
 def _targets(model: Model, input_ids: Tensor, real: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """Random targets for a model of this class; those that are numbers, in float64."""
+    """Draw random targets for a model of this class; floating-point ones are in float64."""
     rows, longest = real.shape
     numbers = partial(torch.randn, generator=generator, dtype=torch.float64)
 
@@ -123,16 +123,16 @@ def _targets(model: Model, input_ids: Tensor, real: Tensor, generator: torch.Gen
             return {"start_positions": start, "end_positions": end}
         case heads.BertForMultipleChoice():
             return {"labels": classes(CHOICES, rows // CHOICES)}
-        case _:  # an encoder, which has no task: random numbers that its states are to come near
+        case _:  # an encoder, which has no task: random numbers as targets of its hidden states
             hidden_size = model.config.hidden_size
             return {"hidden": numbers(rows, longest, hidden_size), "pooled": numbers(rows, hidden_size)}
 
 
 def loss_of(model: Model, answer: Any, sample: Sample) -> Tensor:
-    """The loss of what a model of ours answered for `sample`; of a masked-LM head, at every real token.
+    """Return the loss of a minibert model's output for `sample`; a masked-LM head's output is at every real token.
 
-    The formulas are those of the papers' tasks, as the reference states them for its classes; an encoder, for which it
-    states none, has `encoder_loss`.
+    The formulas are those of the papers' tasks, as the reference's classes compute them; an encoder, which has no loss
+    there, uses `encoder_loss`.
     """
     targets = sample.targets
     match model:
@@ -159,6 +159,6 @@ def loss_of(model: Model, answer: Any, sample: Sample) -> Tensor:
 
 
 def encoder_loss(hidden: Tensor, pooled: Tensor | None, sample: Sample) -> Tensor:
-    """Mean squared distance of the real tokens' states, and of the pooled ones, from random targets."""
+    """Return the mean squared distance of hidden states at real tokens, and of pooled ones, from random targets."""
     loss = F.mse_loss(hidden[sample.real], sample.targets["hidden"][sample.real])
     return loss if pooled is None else loss + F.mse_loss(pooled, sample.targets["pooled"])

@@ -1,4 +1,4 @@
-"""What is likely wrong with our weights, or with their gradients, seen from the reference's."""
+"""What is likely wrong with minibert's weights, or with their gradients, compared with the reference's."""
 
 import re
 
@@ -12,14 +12,14 @@ TOKENS, DECODER = "encoder.embeddings.token.weight", "mlm_head.decoder.weight"
 
 
 def is_other(a: Tensor | None, b: Tensor | None) -> bool:
-    """Whether two weights, each of which may be missing, are not the same numbers."""
+    """Return whether two weights, each of which may be missing, differ in their numbers."""
     if a is None or b is None:
         return a is not b
     return not torch.equal(a, b)
 
 
 def how_weights_differ(divergence: Divergence) -> str:
-    """What our weights for a value are; they are known to differ."""
+    """Return how minibert's weights for a value, which are known to differ, differ from the reference's."""
     name, theirs = divergence.name, divergence.theirs
     weight, bias = divergence.ours.weight_and_bias(name)
     wanted_weight, wanted_bias = theirs.weight_and_bias(name)
@@ -43,23 +43,23 @@ def how_weights_differ(divergence: Divergence) -> str:
 
 
 def _recognised(a: Tensor | None, b: Tensor | None) -> bool:
-    """The same numbers, or once the same."""
+    """Return whether two weights are equal, or were before rounding."""
     if a is None or b is None:
         return a is b
     return a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 def _untied(divergence: Divergence) -> str | None:
-    """Which side's decoder is a parameter of its own."""
+    """Return which side's decoder is a parameter of its own; None if neither is."""
     if DECODER in divergence.ours.parameters:
         return "the decoder is not tied to the token embeddings"
     if DECODER in divergence.theirs.parameters:
-        return "the reference's decoder is not tied to its token embeddings (tie_word_embeddings is false), ours is"
+        return "the reference's decoder is not tied to its embeddings (tie_word_embeddings is false), minibert's is"
     return None
 
 
 def _makes(run: Run, name: str, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether these are the weights by which a run makes the value `name`."""
+    """Return whether these are the weights with which a run computes the value `name`."""
     if f"{run.module_of(name)}.weight" not in run.parameters:
         return False
     found_weight, found_bias = run.weight_and_bias(name)
@@ -67,7 +67,7 @@ def _makes(run: Run, name: str, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 def _misplaced(divergence: Divergence, other: str) -> str:
-    """Our module for `divergence.name` has the weights that make the reference's `other`."""
+    """Return how minibert's module for `divergence.name` may have got the weights of the reference's `other`."""
     name = divergence.name
     here, there = (re.match(r"blocks\.(\d+)\.(.*)", value) for value in (name, other))
     if here and there and here[2] == there[2]:
@@ -81,12 +81,12 @@ def _misplaced(divergence: Divergence, other: str) -> str:
 
 
 def gradient_cause(divergence: Divergence) -> str | None:
-    """Why the gradient of a parameter differs, None where no cause fits."""
+    """Return why the gradient of a parameter differs; None if no cause fits."""
     name, ours, theirs = divergence.name, divergence.ours, divergence.theirs
     if (untied := _untied(divergence)) and name in (TOKENS, DECODER):
         return untied
     if name not in ours.parameters or name not in theirs.parameters:
-        return f"{'ours' if name not in ours.parameters else 'the reference'} has no {name}"
+        return f"{'minibert' if name not in ours.parameters else 'the reference'} has no {name}"
     shapes = [tuple(run.parameters[name].shape) for run in (ours, theirs)]
     if shapes[0] != shapes[1]:
         return f"{name} is {shapes[0]}, the reference's {shapes[1]}"
@@ -100,7 +100,7 @@ def gradient_cause(divergence: Divergence) -> str | None:
 
 
 def weights_not_reached(name: str, weight: Tensor | None, wanted: Tensor | None) -> str | None:
-    """What differs in a parameter by which no value of the batches was made otherwise."""
+    """Return what differs in a parameter although no value of the batches does; None if its shape differs."""
     if weight is None or wanted is None or weight.shape != wanted.shape:
         return None
     rows = (weight != wanted).reshape(len(weight), -1).any(1)

@@ -106,7 +106,7 @@ IN_DIRECTORY: dict[str, tuple[dict[str, object], Callable[[Weights], None] | Non
         {"num_hidden_layers": 4},
         lambda weights: drop_block(weights, 4),
         "blocks.4.attention.query",
-        "ours has 4 blocks, the reference 5",
+        "minibert has 4 blocks, the reference 5",
     ),
     "positions off by one": ({}, shift_positions, "embeddings.position", "positions are off by +1"),
     "a transposed square weight": (
@@ -193,7 +193,7 @@ def test_another_number_of_heads(hf_directory: Path, directory: Path) -> None:
     assert report.first_divergent is not None
     assert (report.first_divergent.title, report.cause) == (
         "blocks.0.attention.query",
-        "ours has 6 attention heads, the reference 3",
+        "minibert has 6 attention heads, the reference 3",
     )
 
 
@@ -208,8 +208,8 @@ def test_a_block_too_many(hf_directory: Path, directory: Path) -> None:
     assert report.first_divergent is not None
     assert (report.first_divergent.title, report.first_divergent.note, report.cause) == (
         "blocks.5.attention.query",
-        "not in the reference's",
-        "ours has 6 blocks, the reference 5",
+        "not in the reference",
+        "minibert has 6 blocks, the reference 5",
     )
 
 
@@ -226,7 +226,7 @@ def test_numbers_that_are_none_are_traced_to_their_weights(hf_directory: Path, d
         assert report.first_divergent is not None
         assert (report.first_divergent.title, report.cause) == (
             "blocks.1.attention.output",
-            "our weights of blocks.1.attention.output are not all finite",
+            "minibert's weights of blocks.1.attention.output are not all finite",
         )
 
 

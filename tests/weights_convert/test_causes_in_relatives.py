@@ -163,7 +163,7 @@ IN_DIRECTORY: dict[tuple[str, str], tuple[dict[str, object], Edit | None, str, s
         {"num_hidden_layers": 2},
         None,
         "blocks.2.attention.query",
-        "ours has 2 blocks, the reference 3",
+        "minibert has 2 blocks, the reference 3",
     ),
     ("albert pretraining", "query and key swapped"): (
         {},
@@ -287,7 +287,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("albert pretraining", "projected before LayerNorm"): (
         become(ProjectionBeforeNorm, "encoder.embeddings"),
         "embeddings.projection",
-        "what goes in differs, though all that was compared before agrees",
+        "its input differs, although everything compared before agrees",
     ),
     ("albert pretraining", "a layer with weights of its own"): (
         without_sharing,

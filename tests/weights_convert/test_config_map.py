@@ -292,32 +292,32 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
         (
             "BertForPreTraining",
             FAMILY["roberta"],
-            "transformers has no RobertaForPreTraining for a BertForPreTraining; what it has of roberta: RobertaModel, "
+            "transformers has no RobertaForPreTraining for a BertForPreTraining; for roberta it has RobertaModel, "
             "RobertaForMaskedLM, RobertaForSequenceClassification, RobertaForTokenClassification, "
             "RobertaForQuestionAnswering, RobertaForMultipleChoice",
         ),
         (
             "BertWithPooler",
             FAMILY["distilbert"],
-            "transformers has no DistilBertModel for a BertWithPooler; what it has of distilbert: DistilBertModel, "
+            "transformers has no DistilBertModel for a BertWithPooler; for distilbert it has DistilBertModel, "
             "DistilBertForMaskedLM, DistilBertForSequenceClassification, DistilBertForTokenClassification, "
             "DistilBertForQuestionAnswering, DistilBertForMultipleChoice",
         ),
         (
             "Bert",
             TINY.replace(share_layers=True),
-            "transformers has no such model: the nearest is albert, but no embedding_size",
+            "transformers has no such model: the nearest is albert, but there is no embedding_size",
         ),
         (
             "Bert",
             TINY.replace(embedding_size=8),
-            "transformers has no such model: the nearest is albert, but share_layers False where it has True",
+            "transformers has no such model: the nearest is albert, but share_layers is False, not True",
         ),
         (
             "Bert",
             FAMILY["distilbert"].replace(layer_norm_eps=1e-5, pooler_act="tanh"),
-            "transformers has no such model: the nearest is distilbert, but pooler_act 'tanh' where it has 'relu'; "
-            "layer_norm_eps 1e-05 where it has 1e-12",
+            "transformers has no such model: the nearest is distilbert, but pooler_act is 'tanh', not 'relu'; "
+            "layer_norm_eps is 1e-05, not 1e-12",
         ),
         (
             "BertForMaskedLM",

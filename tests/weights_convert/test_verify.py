@@ -298,14 +298,14 @@ def test_another_width_is_not_compared(hf_directory: Path, tmp_path: Path) -> No
     wide = reference_model("pretraining", SMALL.replace(hidden_size=30, num_attention_heads=3)).float()
     from_hf(write_directory(wide, tmp_path / "wide"), tmp_path / "ours")
     message = refusal(lambda: verify(hf_directory, tmp_path / "ours"))
-    assert message == "hidden_size: 30 in ours, 24 in the reference: nothing to compare"
+    assert message == "hidden_size: 30 in minibert, 24 in the reference: nothing to compare"
 
 
 def test_other_labels_are_not_compared(tmp_path: Path) -> None:
     hf = write_directory(reference_model("single label").float(), tmp_path / "hf")
     from_hf(write_directory(reference_model("many labels").float(), tmp_path / "four"), tmp_path / "ours")
     message = refusal(lambda: verify(hf, tmp_path / "ours"))
-    assert message == "labels: 4 in ours, 3 in the reference: nothing to compare"
+    assert message == "labels: 4 in minibert, 3 in the reference: nothing to compare"
 
 
 def test_a_pooler_that_was_lost_is_a_difference(tmp_path: Path) -> None:
@@ -317,8 +317,8 @@ def test_a_pooler_that_was_lost_is_a_difference(tmp_path: Path) -> None:
     assert report.first_divergent is not None
     assert (report.first_divergent.title, report.first_divergent.note, report.cause) == (
         "pooler.dense",
-        "not in ours",
-        "ours has no pooler",
+        "not in minibert",
+        "minibert has no pooler",
     )
 
 

@@ -248,10 +248,10 @@ def test_the_command_writes_a_page_of_any_class(
     [
         ({"directory": "none"}, "{tmp}/none: not a model directory: it has no config.json"),
         ({"--compare": "none"}, "{tmp}/none: not a model directory: it has no config.json"),
-        ({"text": ""}, "the text is empty: no token is left of ''"),
-        ({"second": " "}, "the second text is empty: no token is left of ' '"),
+        ({"text": ""}, "the text is empty: no tokens are left of ''"),
+        ({"second": " "}, "the second text is empty: no tokens are left of ' '"),
         ({"text": "the " * 61}, "66 tokens, but the model has 64 positions"),
-        ({"--max-tokens": "5"}, "7 tokens, but --max-tokens is 5: give a shorter text or a larger bound"),
+        ({"--max-tokens": "5"}, "7 tokens, but --max-tokens is 5: give a shorter text or a larger limit"),
         ({"--max-tokens": "2"}, "--max-tokens must be at least 3, not 2"),
         ({"--out": "none/page.html"}, "{tmp}/none/page.html: there is no directory {tmp}/none"),
         ({"--out": "folder"}, "{tmp}/folder: is a directory, expected a file to write"),

@@ -227,14 +227,14 @@ def test_every_class_has_a_record(architecture: str, tokenizer: Tokenizer) -> No
 
 def test_an_encoder_says_what_is_left_out(tokenizer: Tokenizer) -> None:
     assert make_record(random_model("Bert"), tokenizer, A, name="x")["left_out"] == [
-        "Predictions, the way through the layers and saliency are left out: a Bert has no head that answers about this "
+        "Predictions, the way through the layers and saliency are left out: a Bert has no head that predicts for this "
         "text."
     ]
 
 
 def test_a_text_without_masks_and_pair_says_what_is_left_out(tokenizer: Tokenizer) -> None:
     assert make_record(random_model("BertForPreTraining"), tokenizer, "the cat", name="x")["left_out"] == [
-        "No word is predicted: write [MASK] in the text where one is to be predicted.",
+        "No token is predicted: write [MASK] in the text for a prediction there.",
         "Next sentence is left out: it takes two texts.",
     ]
 
@@ -242,14 +242,14 @@ def test_a_text_without_masks_and_pair_says_what_is_left_out(tokenizer: Tokenize
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        (("",), {}, "the text is empty: no token is left of ''"),
-        ((" \n",), {}, "the text is empty: no token is left of ' \\n'"),
-        (("the", "\u200d"), {}, "the second text is empty: no token is left of '\\u200d'"),
+        (("",), {}, "the text is empty: no tokens are left of ''"),
+        ((" \n",), {}, "the text is empty: no tokens are left of ' \\n'"),
+        (("the", "\u200d"), {}, "the second text is empty: no tokens are left of '\\u200d'"),
         (("\ud800",), {}, "text 1, character 0: expected Unicode text, found a lone surrogate"),
         (("the", "cat \udcff"), {}, "text 2, character 4: expected Unicode text, found a lone surrogate"),
         (("the " * 63,), {}, "65 tokens, but the model has 64 positions"),
         (("the cat",), {"max_tokens": 3},
-         "4 tokens, but --max-tokens is 3: give a shorter text or a larger bound"),
+         "4 tokens, but --max-tokens is 3: give a shorter text or a larger limit"),
     ],
     ids=["empty", "white space", "nothing left", "surrogate", "surrogate in the second", "positions", "max tokens"],
 )  # fmt: skip
@@ -263,7 +263,7 @@ def test_weights_that_are_not_finite_are_refused(tokenizer: Tokenizer) -> None:
     with torch.no_grad():
         model.encoder.blocks[1].feed_forward.inner.bias[0] = torch.nan
     assert refusal(lambda: make_record(model, tokenizer, A, name="x")) == (
-        "blocks.1.feed_forward.inner holds NaN or infinity: these weights have nothing to show"
+        "blocks.1.feed_forward.inner contains NaN or infinity, expected finite values: has training diverged?"
     )
 
 

@@ -60,7 +60,7 @@ def test_lines_are_streamed(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf\xe9t\xe9", "a.txt:1: not UTF-8 at byte 3, expected"),
         ("饭".encode("gbk"), "a.txt:1: not UTF-8 at byte 0"),
         ("One.".encode("utf-16"), "a.txt:1: not UTF-8 at byte 0"),
-        ("One.".encode("utf-16-le"), "a.txt:1: a NUL, so not text at byte 1"),
+        ("One.".encode("utf-16-le"), "a.txt:1: not text, a NUL at byte 1"),
     ],
 )
 def test_bytes_that_are_no_utf8_are_named(tmp_path: Path, raw: bytes, message: str) -> None:
@@ -106,8 +106,8 @@ def test_what_converts_a_compressed_file_and_a_stream(tmp_path: Path, monkeypatc
     [
         ("天地玄黄".encode()[:-1], ""),  # cut in the middle of a character
         (b"\x00\x01\x02", ""),
-        (gzip.compress(b"text", mtime=0), "; it is gzip, which only a name that ends in .gz says"),
-        (b"PK\x03\x04\x14\x00\x06\x00", "; it is a zip archive, as .xlsx and .npz are"),
+        (gzip.compress(b"text", mtime=0), "; it is gzip, whose name must end in .gz"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "; it is a zip archive, like .xlsx and .npz"),
         (b"PAR1\x15\x04\x15\x00", "; it is Parquet"),
         (b"\x28\xb5\x2f\xfd\x04", "; it is Zstandard"),
     ],

@@ -87,7 +87,7 @@ def test_a_directory_that_is_there_is_not_new_and_stays(tmp_path: Path) -> None:
 
 def test_a_name_that_leaves_no_room_for_the_file_aside_is_refused_before_the_work(tmp_path: Path) -> None:
     message = refusal(lambda: check_writable(tmp_path / ("n" * 250)))
-    assert message.endswith("no usable path (File name too long)")
+    assert message.endswith("not a usable path (File name too long)")
 
 
 def test_what_is_no_file_is_written_into_and_a_link_stays_one(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def not_a_number(model: BertForPreTraining) -> None:
         (swap, "blocks.0.attention_norm", "blocks.0.attention_norm and feed_forward_norm are swapped"),
         (freeze, "gradient of pooler.dense.bias",
          "no gradient reaches pooler.dense.bias: frozen, detached, or not used"),
-        (not_a_number, "pooler.dense", "our weights of pooler.dense are not all finite"),
+        (not_a_number, "pooler.dense", "minibert's weights of pooler.dense are not all finite"),
     ],
 )  # fmt: skip
 def test_a_fault_is_found_and_named(plant: Callable[[BertForPreTraining], None], first: str, cause: str) -> None:

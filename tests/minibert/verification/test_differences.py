@@ -35,8 +35,8 @@ def test_a_difference_by_hand() -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs", "note"),
     [
-        (None, torch.ones(2), "not in ours"),
-        (torch.ones(2), None, "not in the reference's"),
+        (None, torch.ones(2), "not in minibert"),
+        (torch.ones(2), None, "not in the reference"),
         (torch.ones(2), torch.ones(3), "(2,) against (3,)"),
         (torch.tensor([math.nan, 1.0]), torch.ones(2), "not finite"),
         (torch.ones(2), torch.tensor([math.inf, 1.0]), "not finite"),

@@ -10,7 +10,7 @@ from minibert.verification.differences import Row
 from minibert.verification.report import Report
 
 AGREES = Row("value", "embeddings", 0.0, 0.0, 0.0, 1e-10, agrees=True)
-MISSING = Row("gradient", "pooler.dense.bias", math.inf, math.inf, math.inf, 1e-9, agrees=False, note="not in ours")
+MISSING = Row("gradient", "pooler.dense.bias", math.inf, math.inf, math.inf, 1e-9, agrees=False, note="not in minibert")
 
 
 def report(*rows: Row, cause: str | None = None, losses: list[tuple[float, float]] | None = None) -> Report:
@@ -28,8 +28,9 @@ def test_the_table_says_who_ran_what_and_where_it_differs_first() -> None:
         "",
         "value                                max       mean   relative   max allowed",
         "embeddings                      0.00e+00   0.00e+00   0.00e+00      1.00e-10",
-        "gradient of pooler.dense.bias        inf        inf        inf      1.00e-09  <-- differs first: not in ours",
-        "weight of pooler.dense.bias          inf        inf        inf      1.00e-09  differs: not in ours",
+        "gradient of pooler.dense.bias        inf        inf        inf      1.00e-09  <-- differs first: "
+        "not in minibert",
+        "weight of pooler.dense.bias          inf        inf        inf      1.00e-09  differs: not in minibert",
         "",
         "2 of 3 rows differ in float64; the first is gradient of pooler.dense.bias",
         "likely cause: it is frozen",
@@ -42,7 +43,7 @@ def test_json_has_no_infinity() -> None:
         "agrees": False, "reference": "a", "model": "b", "architecture": "Bert", "dtype": "float64", "seed": 3,
         "parameters": 1234, "first_divergent": "gradient of pooler.dense.bias", "cause": None,
         "rows": [{"kind": "gradient", "name": "pooler.dense.bias", "max": None, "mean": None, "relative": None,
-                  "tolerance": 1e-9, "agrees": False, "note": "not in ours"}],
+                  "tolerance": 1e-9, "agrees": False, "note": "not in minibert"}],
         "steps": [{"ours": 1.0, "reference": None}],
     }  # fmt: skip
 

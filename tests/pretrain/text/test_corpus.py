@@ -139,7 +139,7 @@ def test_documents_before_the_bad_byte_were_streamed(tmp_path: Path) -> None:
 
 def test_a_nul_is_binary_data(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.txt", b"text\n\x00\x01")
-    assert _refusal(path) == f"{path}:2: a NUL, so not text at byte 5, expected UTF-8 text"
+    assert _refusal(path) == f"{path}:2: not text, a NUL at byte 5, expected UTF-8 text"
 
 
 def test_damaged_gzip_is_named(tmp_path: Path) -> None:
