@@ -38,7 +38,7 @@ async function start() {
   let width = window.innerWidth;
   let resized;
   window.addEventListener("resize", () => {
-    if (window.innerWidth === width) return; // on a phone the height changes while one scrolls
+    if (window.innerWidth === width) return; // on a phone the height changes during scrolling
     width = window.innerWidth;
     clearTimeout(resized);
     resized = setTimeout(() => { drawAll(); makeRoomForChoice(); }, 150);

@@ -1,4 +1,4 @@
-// Which tokens the chosen answer hangs on.
+// Which tokens the chosen answer depends on.
 
 function drawSaliency() {
   const values = record.saliency[choice.question];

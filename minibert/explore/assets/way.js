@@ -4,7 +4,7 @@ const EMBEDDING_STEPS = [
   ["token", "its piece's row of the table"], ["position", "+ the position's row"], ["segment", "+ the segment's row"],
   ["sum", "= their sum"], ["norm", "after LayerNorm"], ["projection", "projected to the width of the blocks"],
 ];
-const embeddingSteps = () => EMBEDDING_STEPS.filter(([name]) => name in record.embeddings.norms); // those that the model has
+const embeddingSteps = () => EMBEDDING_STEPS.filter(([name]) => name in record.embeddings.norms); // the ones this model has
 // What a block computes, in its order: the name that minibert.trace gives it, and what it is.
 const BLOCK_STEPS = [
   ["attention.query", "query, all heads side by side"], ["attention.key", "key"], ["attention.value", "value"],
@@ -62,7 +62,7 @@ function drawSteps() {
 }
 panel(["layer", "token", "head"], drawSteps);
 
-// What can be told of the stream at every token and block: a name, what it is, and its numbers [block][token].
+// What the panel shows of the stream at every token and block: a name, what it is, and its numbers [block][token].
 const STREAM = {
   attention: ["what attention adds", "the norm of attention.output, divided by the norm of what the block is given", () => record.blocks.added.attention],
   feed_forward: ["what feed-forward adds", "the norm of feed_forward.output, divided by the norm of attention_norm", () => record.blocks.added.feed_forward],
