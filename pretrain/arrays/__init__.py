@@ -1,1 +1,1 @@
-"""Sentences -> token arrays on disk, and back into memory, mapped."""
+"""Sentences -> token arrays on disk, memory-mapped when they are read."""

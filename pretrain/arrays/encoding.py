@@ -1,4 +1,4 @@
-"""Documents -> token ids, in a worker process of `prepare`: each different part between spaces is tokenised once."""
+"""Documents -> token ids, in a worker process of `prepare`: each distinct part between spaces is tokenised once."""
 
 import functools
 import itertools
@@ -15,26 +15,26 @@ from pretrain.arrays.heldout import text_hash
 from pretrain.arrays.shards import Tokens
 from pretrain.text.word_bounds import Segmenter, goes_on, word_cutter
 
-REMEMBERED_WORDS = 2**16  # in a worker, 15 MB or so ...
-REMEMBERED_CHARACTERS = 2**22  # ... in any case
+REMEMBERED_WORDS = 2**16  # per worker, about 15 MB ...
+REMEMBERED_CHARACTERS = 2**22  # ... even if the words are long
 
 
 @dataclass(frozen=True)
 class TokenBlock:
-    """One side's documents of one chunk, tokenised. Sentences without a token are dropped, and then empty documents."""
+    """One side's documents of a chunk, tokenised. Sentences without a token are dropped, and documents left empty."""
 
     tokens: Tokens  # (n,)
     sentence_lengths: NDArray[np.int64]  # (S,)
     document_sentences: NDArray[np.int64]  # (D,) sentences of each document
-    paragraph_sentences: NDArray[np.int64]  # (P,) sentences of each paragraph, 0 possible
+    paragraph_sentences: NDArray[np.int64]  # (P,) sentences of each paragraph, possibly 0
     paragraph_hashes: NDArray[np.uint64]  # (P,)
-    continues_word: NDArray[np.bool_] | None  # (n,) None without a segmenter
+    continues_word: NDArray[np.bool_] | None  # (n,); None without a segmenter
 
 
 class Encoder:
-    """`Tokenizer.encode_plain` for much text: each different part between spaces is tokenised once, then remembered.
+    """`Tokenizer.encode_plain` for large amounts of text: each distinct part between spaces is tokenised once.
 
-    With a segmenter it is remembered, too, which of its tokens go on with a word; words don't reach over a space.
+    With a segmenter, an encoder also remembers which tokens of a part continue a word; no word extends over a space.
     """
 
     def __init__(self, directory: Path, segmenter: Segmenter | None = None) -> None:
@@ -42,11 +42,11 @@ class Encoder:
         self._cut_words = None if segmenter is None else word_cutter(segmenter)
         self._pieces_go_on = self._tokenizer.continuation_mask
         self._known: dict[str, list[int]] = {}
-        self._goes_on: dict[str, list[bool]] = {}  # the same parts
-        self._characters = 0  # of these
+        self._goes_on: dict[str, list[bool]] = {}  # for the same parts
+        self._characters = 0  # in these parts
 
     def __call__(self, sentences: list[str], dtype: str) -> tuple[Tokens, NDArray[np.int64], NDArray[np.bool_] | None]:
-        """Tokens (n,) of all sentences, how many each has (S,), and with a segmenter which go on with a word (n,)."""
+        """Return all tokens (n,), how many each sentence has (S,), and with a segmenter which continue a word (n,)."""
         split = [self._tokenizer.parts(sentence) for sentence in sentences]
         parts = list(itertools.chain.from_iterable(split))
         if len(self._known) > REMEMBERED_WORDS or self._characters > REMEMBERED_CHARACTERS:
@@ -74,11 +74,11 @@ class Encoder:
             self._goes_on[part] = goes_on(part, offsets, self._pieces_go_on[ids].tolist(), self._cut_words)
 
 
-encoder_of = functools.cache(Encoder)  # in a worker: one for all its tasks
+encoder_of = functools.cache(Encoder)  # a worker has one for all its tasks
 
 
 def encode(documents: list[list[list[str]]], encoder: Encoder, dtype: str) -> TokenBlock:
-    """documents: of each its paragraphs, of each its sentences; dtype: of the token ids."""
+    """Tokenise documents, each a list of paragraphs, each a list of sentences. dtype: of the token ids."""
     paragraphs = [paragraph for document in documents for paragraph in document]
     sentences = itertools.chain.from_iterable(map(running_sentences, paragraphs))
     tokens, lengths, continues = encoder(list(sentences), dtype)
@@ -95,11 +95,11 @@ def encode(documents: list[list[list[str]]], encoder: Encoder, dtype: str) -> To
 
 
 def running_sentences(paragraph: list[str]) -> list[str]:
-    """Its sentences, with the space before them that cutting it took away."""
+    """Return the sentences of a paragraph, with the spaces between them that splitting removed."""
     return [*paragraph[:1], *in_running_text(paragraph[1:])]
 
 
 def _group_sums(values: NDArray[Any], sizes: list[int]) -> NDArray[np.int64]:
-    """Sums of consecutive groups of `values` (sum of sizes,) -> (groups,)."""
+    """Return the sums of consecutive groups of `values`: (sum of sizes,) -> (groups,)."""
     ends = np.cumsum([0, *sizes])
     return np.diff(np.concatenate(([0], np.cumsum(values, dtype=np.int64)))[ends])

@@ -1,6 +1,6 @@
-"""Which documents are held out for evaluation, and which of their paragraphs training has as well.
+"""Which documents are held out for evaluation, and which of their paragraphs also occur in training documents.
 
-Both go by 64-bit hashes of the text: the same text is always on the same side, wherever it stands in the corpus.
+Both are decided by 64-bit hashes of the text: the same text is always on the same side, wherever it occurs.
 """
 
 import hashlib
@@ -11,26 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HASHES = 2**64
-_SHARE, _LARGEST_SHARE = _HASHES // 50, _HASHES // 10  # 2 %; at most 10 % where 2 % are too few tokens to measure on
-_ENOUGH_BYTES = 50_000 * 4  # about 50,000 tokens: four bytes of UTF-8 each is near enough for English and for Chinese
+_SHARE, _LARGEST_SHARE = _HASHES // 50, _HASHES // 10  # 2 %; at most 10 % if 2 % are too few tokens to measure on
+_ENOUGH_BYTES = 50_000 * 4  # about 50,000 tokens of four bytes of UTF-8: near enough for English and for Chinese
 
 
 def text_hash(text: str) -> int:
-    """64 bits that every process and every machine gives to the same text."""
+    """Return a 64-bit hash of the text, the same in every process and on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 class HeldOutChoice:
-    """Finds the threshold below which a document's hash has it held out.
+    """The choice of the held-out documents: all whose hash is below a threshold.
 
-    Remembers the documents of the smallest hashes alone, and of those no more than make enough text: in a large corpus
-    the share of 2 % decides, and needs no memory.
+    Only the documents with the smallest hashes are remembered, and no more of them than make enough text: in a large
+    corpus the share of 2 % decides, and needs no memory.
     """
 
     def __init__(self, at_least: int) -> None:
         self.documents = 0
-        self._at_least = at_least  # different documents on either side
-        self._sizes: dict[int, int] = {}  # hash -> bytes of all documents that have it
+        self._at_least = at_least  # different documents on each side
+        self._sizes: dict[int, int] = {}  # hash -> bytes of all documents with that hash
         self._largest_first: list[int] = []  # a heap of the negated hashes
         self._bytes = 0
         self._forgot = False
@@ -41,7 +41,7 @@ class HeldOutChoice:
             heapq.heappush(self._largest_first, -document)
         self._sizes[document] = self._sizes.get(document, 0) + size
         self._bytes += size
-        # Twice what is enough, because the last few must not be held out.
+        # Twice as much as is needed, because the last few of them must not be held out.
         while len(self._sizes) > 2 * self._at_least and self._bytes - self._sizes[self._largest] >= 2 * _ENOUGH_BYTES:
             self._bytes -= self._sizes.pop(-heapq.heappop(self._largest_first))
             self._forgot = True
@@ -52,11 +52,11 @@ class HeldOutChoice:
 
     @property
     def different(self) -> int:
-        """Documents with different texts: their number, or one that is as good as any larger."""
+        """The number of different documents; once some are forgotten, a smaller number that is still enough."""
         return len(self._sizes)
 
     def threshold(self) -> int:
-        """The hash below which documents are held out; each side has at least the required number of different ones."""
+        """Return the hash below which documents are held out, such that each side has enough different documents."""
         hashes = sorted(self._sizes)
         most = max(self._at_least, min(self.documents // 10, len(hashes) - self._at_least))
         taken = self._at_least
@@ -69,7 +69,7 @@ class HeldOutChoice:
 
 
 def are_unseen(hashes: NDArray[np.uint64], passed: Path) -> NDArray[np.bool_]:
-    """Whether none of the hashes in the file `passed` is the same: (P,), in memory that depends on P alone."""
+    """Return whether each hash is absent from the file `passed`: (P,) -> (P,), in memory that depends only on P."""
     different, place = np.unique(hashes, return_inverse=True)
     unseen = np.ones(len(different), bool)
     with passed.open("rb") as file:

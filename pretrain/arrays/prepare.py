@@ -1,10 +1,10 @@
-"""Text -> tokenizer and token arrays: the writing side of `shards.py`.
+"""Text -> a tokenizer and token arrays, in the files that `shards.py` describes.
 
 Four stages: read and split every document into a spool file; choose the held-out documents; train the vocabulary on the
 others; tokenise. Documents travel in chunks through a pool of processes, a few at a time, and come back in the order of
 the corpus: memory does not grow with it, and the result does not depend on the number of processes.
 
-Nothing is written half: all is built in a hidden directory beside the one asked for, which is renamed at the end.
+The output is whole or absent: it is built in a hidden directory beside the one asked for, and renamed at the end.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ from pretrain.arrays.workers import Workers, peak_rss_bytes, stop_requests
 from pretrain.text.corpus import check_corpus, read_documents, split_document
 from pretrain.text.word_bounds import Segmenter, word_cutter
 
-CHUNK_CHARACTERS = 256 * 1024  # what a worker gets at a time: large against the cost of a message, small in memory
+CHUNK_CHARACTERS = 256 * 1024  # per task: enough to outweigh the cost of a message, and little memory
 
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What decides the content of the arrays, and how many processes make them."""
+    """The options that decide the content of the arrays, and the number of processes that make them."""
 
     corpus: tuple[str, ...]
     """pydocs, or files and directories of text"""
@@ -70,12 +70,12 @@ class PrepareOptions:
     """processes; 0: one per core"""
 
     def __post_init__(self) -> None:
-        """Raises InputError: an option has the wrong type or is out of range; the message names it."""
+        """Raises InputError if an option has the wrong type or is out of range; the message names it."""
         if not self.corpus or not all(isinstance(path, str) and path for path in self.corpus):
             raise InputError("--corpus: expected pydocs, or one or more paths")
         if not self.text_field:
             raise InputError("--text-field: expected the name of a field")
-        smallest = 262 if self.tokenizer_kind == "bpe" else 10  # of which 256 are bytes, 5 special
+        smallest = 262 if self.tokenizer_kind == "bpe" else 10  # of these, 256 are bytes and 5 special tokens
         for name, lowest, highest in (("vocab_size", smallest, 2**24), ("workers", 0, 1024)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
@@ -83,7 +83,7 @@ class PrepareOptions:
                 raise InputError(f"{option_name(name)}: {expected}, not {value!r}")
 
     def vocabulary_options(self) -> dict[str, Any]:
-        """What `Tokenizer.train` is given beside the size: the options that this kind of vocabulary has."""
+        """Return the arguments of `Tokenizer.train` besides the size: the options that this kind of vocabulary has."""
         options: dict[str, Any] = {"kind": self.tokenizer_kind}
         if self.tokenizer_kind != "bpe":
             options |= {"lowercase": self.lowercase, "strip_accents": self.strip_accents}
@@ -93,25 +93,24 @@ class PrepareOptions:
 
     @property
     def documents_a_side(self) -> int:
-        """The fewest documents that training, and evaluation, can work with."""
+        """The smallest number of documents that training, and likewise evaluation, can work with."""
         return 2 if self.nsp else 1
 
 
 def prepare(options: PrepareOptions, directory: str | Path) -> None:
-    """Makes the tokenizer and the token arrays of a corpus, which `open_prepared` opens.
+    """Make the tokenizer and the token arrays of a corpus, in a directory that `open_prepared` opens.
 
-    SIGINT, SIGTERM and SIGHUP stop it at the next document. As processes are spawned, a script that calls this needs
-    the usual `if __name__ == "__main__"`.
+    SIGINT, SIGTERM and SIGHUP stop it at the next chunk of documents. Because it spawns processes, a script that calls
+    it needs the usual `if __name__ == "__main__"`. After any error, nothing is left behind.
 
-    Raises InputError: the corpus is refused, has too few documents, or `directory` is there already and not empty;
-    RunStopped: the disk is full, or a worker process was killed; Interrupted: by a signal. Then, as after any other
-    error, nothing is left behind.
+    Raises InputError if the corpus is unusable or has too few documents, or if `directory` already exists and is not
+    empty; RunStopped if the disk is full or a worker process is killed; Interrupted if a signal arrives.
     """
     check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
     check_path(directory)
     tokenizer = None if options.tokenizer is None else Tokenizer.load(options.tokenizer)
     if options.word_segmenter is not None:
-        word_cutter(options.word_segmenter)  # which says so where it is not installed
+        word_cutter(options.word_segmenter)  # raises InputError if it is not installed
     try:
         with (
             stop_requests() as check_stop,
@@ -126,7 +125,7 @@ def prepare(options: PrepareOptions, directory: str | Path) -> None:
 
 
 def _build(options: PrepareOptions, tokenizer: Tokenizer | None, directory: Path, workers: Workers) -> None:
-    """The stages, one after the other; all files of `shards.FILES` and the manifest are in `directory` at the end."""
+    """Run the stages one after the other; at the end `directory` holds the manifest and all of `shards.FILES`."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "read"):
         spool = _read(options, directory / "spool", workers)
@@ -173,12 +172,12 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Spool:
-    """The corpus in sentences, on disk: a document a line, its hash (16 hex digits) and its paragraphs (JSON)."""
+    """The corpus in sentences, on disk: each line is a document, its hash (16 hex digits) and its paragraphs (JSON)."""
 
     path: Path
-    blocks: list[tuple[int, int]]  # (offset, bytes) of what came from one chunk
+    blocks: list[tuple[int, int]]  # (offset, bytes) of the lines from each chunk
     documents: int
-    threshold: int  # documents whose hash is below are held out
+    threshold: int  # documents with a smaller hash are held out
 
 
 def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
@@ -188,7 +187,7 @@ def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
     corpus = read_documents(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
     chunks = _chunks(corpus)
     tasks = ((texts, options.sentence_per_line) for texts in chunks)
-    # Closed at once after an error, since `pydocs` is read by processes of its own.
+    # Closed at once after an error, since reading `pydocs` starts processes of its own.
     with contextlib.closing(chunks), path.open("wb") as file, _bar("reading", None) as bar:
         for lines, hashes, sizes in workers.map(_split, tasks):
             file.write(lines)
@@ -217,7 +216,7 @@ def _chunks(documents: Iterable[str]) -> Generator[list[str], None, None]:
 
 
 def _split(texts: list[str], sentence_per_line: bool) -> tuple[bytes, list[int], list[int]]:
-    """In a worker: lines for the spool, each document's hash and size in bytes. One without a sentence is left out."""
+    """In a worker: return the documents' lines for the spool, hashes and sizes (bytes); drop any without a sentence."""
     lines, hashes = [], []
     for text in texts:
         paragraphs = split_document(text, sentence_per_line=sentence_per_line)
@@ -258,9 +257,9 @@ def _paragraphs(line: bytes) -> list[list[str]]:
 def _tokenise(
     options: PrepareOptions, spool: _Spool, tokenizer: Tokenizer, dtype: str, directory: Path, workers: Workers
 ) -> tuple[shards.SideCounts, shards.SideCounts]:
-    """Writes the arrays of both sides, and returns their counts (training, held out)."""
+    """Write the arrays of both sides, and return their counts (training, held out)."""
     train, heldout = (shards.SideWriter(directory / side, dtype, tokenizer.vocab_size) for side in ("train", "heldout"))
-    passed = directory / "paragraphs"  # uint64 hashes of the training side's, too many to remember
+    passed = directory / "paragraphs"  # uint64 hashes of the training side's paragraphs, too many for memory
     hashes, sentences = [], []  # of the held-out side's paragraphs
     tasks = ((spool.path, *block, spool.threshold, directory, dtype, options.word_segmenter) for block in spool.blocks)
     with _bar("tokenising", spool.documents) as bar:
@@ -274,12 +273,12 @@ def _tokenise(
             sentences.append(heldout_block.paragraph_sentences)
             bar.set_postfix_str(f"{train.tokens + heldout.tokens:,} tokens", refresh=False)
             bar.update(len(train_block.document_sentences) + len(heldout_block.document_sentences))
-    fewest = min(train.documents, heldout.documents)  # anew, since documents without a token are gone
+    fewest = min(train.documents, heldout.documents)  # counted again, since documents without a token are dropped
     if fewest < options.documents_a_side:
         raise _too_few(f"{fewest} document", options)
     scored = np.repeat(are_unseen(np.concatenate(hashes), passed), np.concatenate(sentences))
     if not scored.any():
-        raise InputError("every paragraph held out also stands in a training document: nothing is left to evaluate on")
+        raise InputError("every held-out paragraph also occurs in training documents: nothing is left to evaluate on")
     passed.unlink()
     shards.append_array(directory / "heldout" / "scored.bin", scored, "?")
     shards.append_array(directory / "train" / "token_counts.bin", train.token_counts, shards.POSITION_DTYPE)
@@ -289,7 +288,7 @@ def _tokenise(
 def _tokenise_block(
     spool: Path, offset: int, size: int, threshold: int, tokenizer: Path, dtype: str, segmenter: Segmenter | None
 ) -> tuple[TokenBlock, TokenBlock]:
-    """In a worker: reads its part of the spool, and returns the (training, held-out) documents in it."""
+    """In a worker: tokenise a block of the spool; return its training documents and its held-out ones."""
     with spool.open("rb") as file:
         file.seek(offset)
         lines = file.read(size).splitlines()
@@ -300,17 +299,17 @@ def _tokenise_block(
     return train, heldout
 
 
-# -- A directory that is whole or not there ---------------------------------------------------------------------------
+# -- A directory that is whole or absent ----------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def _built_aside(directory: Path) -> Iterator[Path]:
-    """A hidden directory beside `directory` to build in: renamed to it at the end, removed after an error.
+    """Give a hidden directory beside `directory` to build in; rename it at the end, or remove it after an error.
 
-    What a killed run left there is removed first; a run that goes on is told by its lock, which dies with it. The lock
-    is a file beside both, since Windows renames no directory that holds an open file.
+    What a killed run left there is removed first; a run that is still active holds a lock, which ends with it. The lock
+    is a file beside both, since Windows can't rename a directory that holds an open file.
 
-    Raises InputError: `directory` is there and not empty, can't be made, or is being made by another run.
+    Raises InputError if `directory` exists and is not empty, can't be made, or is being made by another run.
     """
     target = real_path(directory)
     partial, leftover, lock = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "leftover", "lock"))
@@ -322,19 +321,19 @@ def _built_aside(directory: Path) -> Iterator[Path]:
             alone.enter_context(hold(lock, busy=f"{directory}: another run is making it"))
             shutil.rmtree(leftover, ignore_errors=True)
             with contextlib.suppress(FileNotFoundError):
-                partial.rename(leftover)  # in one go: where another run is just renaming it, one of the two fails
+                partial.rename(leftover)  # atomic: if another run renames it at the same time, one of the two fails
                 shutil.rmtree(leftover)
-            _check_absent(directory)  # anew: another run may have been ahead of us
+            _check_absent(directory)  # again: another run may have made it meanwhile
             undo.enter_context(new_directory(partial))
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise
             raise InputError(f"{directory}: can't be made ({error.strerror})") from error
         yield partial
-        alone.close()  # before the last step, so that no kill leaves the lock beside what is whole
+        alone.close()  # before the last step, so that no kill leaves a lock beside the whole directory
         try:
             partial.rename(target)
-        except FileExistsError:  # Windows renames to no name that is taken, be it by an empty directory
+        except FileExistsError:  # Windows can't rename to an existing name, even an empty directory's
             target.rmdir()
             partial.rename(target)
 
@@ -345,5 +344,5 @@ def _check_absent(directory: Path) -> None:
 
 
 def _bar(stage: str, documents: int | None) -> tqdm:
-    """A progress bar that counts documents; silent where standard error is no terminal."""
+    """Return a progress bar that counts documents; silent if standard error is not a terminal."""
     return tqdm(desc=stage, total=documents, unit=" documents", unit_scale=True, disable=None)

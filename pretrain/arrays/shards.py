@@ -1,17 +1,17 @@
 """Token arrays on disk: how `prepare` writes them and training reads them, memory-mapped.
 
     DIR/manifest.json                   what was made, from what, and the checksum of every other file
-    DIR/tokenizer.json  DIR/vocab.txt   the tokenizer that made the arrays; the second only of WordPiece
-    DIR/train/token_counts.bin          (V,) int64: how often each token stands in the training text
+    DIR/tokenizer.json  DIR/vocab.txt   the tokenizer that made the arrays; vocab.txt only with WordPiece
+    DIR/train/token_counts.bin          (V,) int64: how often each token occurs in the training text
     DIR/train/  DIR/heldout/            the two sides of the corpus:
-        tokens.bin                      (n,) uint16 or uint32: every token, no special ones
+        tokens.bin                      (n,) uint16 or uint32: the tokens, without special ones
         sentence_starts.bin             (S+1,) int64: sentence s is tokens[sentence_starts[s] : sentence_starts[s+1]]
         document_starts.bin             (D+1,) int64: document d is sentences document_starts[d] to document_starts[d+1]
-        scored.bin                      (S,) uint8, of the held-out side alone: 0 where training has the same paragraph
-        continues_word.bin              (n,) uint8, of the training side alone, where words were cut by a segmenter: 1
-                                        where a token goes on with the word of the token before it
+        scored.bin                      (S,) uint8, held-out side only: 0 if training has the same paragraph
+        continues_word.bin              (n,) uint8, training side only, and only with a word segmenter: 1 if the token
+                                        continues the word of the token before it
 
-Files are raw little-endian numbers: they can be appended to while they are written, and mapped when they are read.
+Arrays are raw little-endian numbers, which can be appended to when written, and memory-mapped when read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 POSITION_DTYPE = "<i8"
 TOKEN_DTYPES = ("<u2", "<u4")
-Tokens = NDArray[np.unsignedinteger]  # of one of these
+Tokens = NDArray[np.unsignedinteger]  # of one of these dtypes
 
 _SIDE_FILES = ("tokens.bin", "sentence_starts.bin", "document_starts.bin")
 FILES = (
@@ -49,7 +49,7 @@ NOT_ALWAYS = ("vocab.txt", f"train/{CONTINUES_WORD}")
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a file has to be for the directory to be whole."""
+    """The size and the checksum of a file that is not damaged."""
 
     bytes: int
     sha256: str
@@ -61,36 +61,36 @@ class SideCounts:
 
     documents: int
     sentences: int
-    scored_sentences: int  # all of them on the training side
+    scored_sentences: int  # on the training side, all of them
     tokens: int
     unknown_tokens: int
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` holds, field by field."""
+    """The fields of `manifest.json`."""
 
     format: int
-    options: dict[str, Any]  # those that decided the content
+    options: dict[str, Any]  # those that decide the content
     vocab_size: int  # V
     tokenizer_fingerprint: str
     dtype: str  # of tokens.bin, one of TOKEN_DTYPES
     train: SideCounts
     heldout: SideCounts
-    files: dict[str, FileRecord]  # one for each of FILES, and for those of NOT_ALWAYS that are there
+    files: dict[str, FileRecord]  # for each of FILES, and for those of NOT_ALWAYS that exist
     seconds: dict[str, float]  # by stage of `prepare`, and their sum as "total"
     tokens_per_second: float  # tokens of both sides over the total
-    peak_rss_bytes: int  # the main process's own maximum plus that of every worker: shared pages count several times
+    peak_rss_bytes: int  # the main process's peak plus every worker's: shared pages count several times
 
     def write(self, directory: Path) -> None:
-        """Writes `manifest.json`, which makes the directory one that `open_prepared` accepts."""
+        """Write `manifest.json`, without which `open_prepared` refuses the directory."""
         (directory / MANIFEST).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
-        """Reads and checks `manifest.json`.
+        """Read and check `manifest.json`.
 
-        Raises InputError: missing, unreadable, of another format version, or with a field missing or malformed.
+        Raises InputError if it is missing or unreadable, has another format version, or lacks a field or has a bad one.
         """
         path = directory / MANIFEST
         try:
@@ -112,13 +112,13 @@ class Manifest:
 
 @dataclass(frozen=True)
 class TokenArrays:
-    """One side of the corpus. The arrays are mapped from disk and can't be written to."""
+    """One side of the corpus, as read-only arrays mapped from disk."""
 
     tokens: Tokens  # (n,)
     sentence_starts: NDArray[np.int64]  # (S+1,) positions in `tokens`
     document_starts: NDArray[np.int64]  # (D+1,) positions in `sentence_starts`
     scored: NDArray[np.bool_]  # (S,) whether the held-out loss counts the sentence; all True on the training side
-    continues_word: NDArray[np.bool_] | None = None  # (n,) whether a token goes on with a word, by a segmenter
+    continues_word: NDArray[np.bool_] | None = None  # (n,) whether a token continues a word; None without a segmenter
 
     @property
     def documents(self) -> int:
@@ -139,11 +139,11 @@ class PreparedCorpus:
 
 
 def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpus:
-    """Opens what `prepare` wrote. Nothing but the tokenizer is read into memory.
+    """Open a directory that `prepare` wrote. Only the tokenizer is read into memory.
 
-    check: compares every file's checksum (about a second for a gigabyte); sizes are compared in any case.
+    check: also compare every file's checksum (about a second for a gigabyte), not only its size.
 
-    Raises InputError: not a prepared directory, of another format, damaged, or made with another tokenizer.
+    Raises InputError if it was not made by `prepare`, is damaged, or has a different format or tokenizer.
     """
     check_path(directory)
     directory = Path(directory)
@@ -153,7 +153,7 @@ def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpu
             _check_file(directory / name, manifest.files[name], checksum=check)
     tokenizer = Tokenizer.load(directory)
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
-        raise InputError(f"arrays in {directory} were made with a different tokenizer")
+        raise InputError(f"{directory}: the arrays were made with a different tokenizer; run prepare again")
     return PreparedCorpus(
         directory=directory,
         manifest=manifest,
@@ -165,7 +165,7 @@ def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpu
 
 
 class SideWriter:
-    """Appends documents to the files of one side, in bounded memory, and counts them."""
+    """The files of one side, to which documents are appended in bounded memory, and their counts."""
 
     def __init__(self, directory: Path, dtype: str, vocab_size: int) -> None:
         directory.mkdir()
@@ -176,8 +176,8 @@ class SideWriter:
             append_array(directory / name, np.zeros(1), POSITION_DTYPE)
 
     def append(self, tokens: Tokens, lengths: NDArray[np.int64], document_sentences: NDArray[np.int64]) -> None:
-        """Appends tokens (n,), the tokens of each sentence (S,), and the sentences of each document (D,)."""
-        sentence_starts = self.tokens + np.cumsum(lengths)  # of the sentences that follow
+        """Append tokens (n,), given how many each sentence has (S,) and how many sentences each document has (D,)."""
+        sentence_starts = self.tokens + np.cumsum(lengths)  # of the sentences that follow these
         document_starts = self.sentences + np.cumsum(document_sentences)
         append_array(self._directory / "tokens.bin", tokens, self._dtype)
         append_array(self._directory / "sentence_starts.bin", sentence_starts, POSITION_DTYPE)
@@ -193,7 +193,7 @@ class SideWriter:
 
 
 def append_array(path: Path, array: NDArray[Any], dtype: str) -> None:
-    """Appends raw numbers to a file, which is made where there is none."""
+    """Append raw numbers to a file; create it if it does not exist."""
     with path.open("ab") as file:
         file.write(np.ascontiguousarray(array, dtype).data)
 
@@ -221,8 +221,8 @@ def _open_side(directory: Path, counts: SideCounts, dtype: str) -> TokenArrays:
 
 
 def _map(path: Path, dtype: DTypeLike, length: int) -> NDArray[Any]:
-    """The file as a read-only array (length,): a plain one, since slicing a `np.memmap` costs several times as much."""
+    """Return the file as a read-only array (length,): not a `np.memmap`, whose slicing costs several times as much."""
     size, expected = path.stat().st_size, length * np.dtype(dtype).itemsize
     if not 0 < size == expected:
-        raise InputError(f"{path}: {size} bytes, but by the counts in {MANIFEST} it has {expected}")
+        raise InputError(f"{path}: {size} bytes, expected {expected} by the counts in {MANIFEST}: run prepare again")
     return np.asarray(np.memmap(path, dtype, "r", shape=(length,)))

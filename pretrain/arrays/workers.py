@@ -1,4 +1,4 @@
-"""A pool of processes for a stream of tasks, and how it is stopped: order, memory, signals.
+"""A pool of processes that takes a stream of tasks, in order and in bounded memory, and how signals stop it.
 
 Imports nothing heavy, since every worker imports it.
 """
@@ -24,14 +24,14 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """A pool of processes whose results come back in the order of the tasks, a bounded number of them at a time."""
+    """A pool of processes that gives results in the order of the tasks, a bounded number of them at a time."""
 
     def __init__(self, processes: int, check_stop: Callable[[], None]) -> None:
         self.check_stop = check_stop
-        self.peaks: dict[int, int] = {}  # process id -> the most memory it had, in bytes
+        self.peaks: dict[int, int] = {}  # process id -> its peak memory, in bytes
         processes = processes or usable_cores()
         self._in_flight = 2 * processes + 2
-        spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that it has not
+        spawn = multiprocessing.get_context("spawn")  # a fork copies locks, but not the threads that hold them
         self._pool = ProcessPoolExecutor(processes, spawn, initializer=start_worker)
 
     def __enter__(self) -> Self:
@@ -62,19 +62,19 @@ class Workers:
 
 
 def usable_cores() -> int:
-    """Those that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_worker() -> None:
-    """The first thing that a process of a pool does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
+    """Set up a process of a pool before its first task."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent responds to it
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the pool already has a process for each core
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A worker would wait for tasks for ever after its parent was killed."""
+    """End this worker when its parent ends; if the parent was killed, it would otherwise wait for tasks forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -87,10 +87,10 @@ def _measured(function: Callable[..., Result], task: tuple[Any, ...]) -> tuple[R
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], None]]:
-    """Gives a function that raises Interrupted once a signal to stop has come, so that nothing is cut off halfway.
+    """Give a function that raises Interrupted once a stop signal has arrived, so that nothing is cut off halfway.
 
-    What a terminal sends to all processes, and only this one should answer, is blocked meanwhile, for processes that
-    are started inherit this. It is let in whenever the function is called. Windows blocks no signals.
+    A terminal sends its signals to all processes, but only this one should respond: they are blocked meanwhile, which
+    new processes inherit, and let in whenever the function is called. Windows can't block signals.
     """
     received: list[int] = []
     to_all = {number for number in stop_signals() if number != signal.SIGTERM}
@@ -107,7 +107,7 @@ def stop_requests() -> Iterator[Callable[[], None]]:
             raise Interrupted("interrupted; nothing was kept")
 
     previous: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # signals are handled nowhere else
+    if threading.current_thread() is threading.main_thread():  # only there can signals be handled
         heeded = [number for number in stop_signals() if signal.getsignal(number) != signal.SIG_IGN]
         previous = {number: signal.signal(number, note) for number in heeded}
     if can_block:
@@ -121,5 +121,5 @@ def stop_requests() -> Iterator[Callable[[], None]]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in previous.items():
             signal.signal(number, handler)
-    for number in received:  # too late to stop this: it is the caller's to answer
+    for number in received:  # too late to stop this block: the caller handles it
         signal.raise_signal(number)

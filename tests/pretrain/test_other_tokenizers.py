@@ -95,6 +95,6 @@ def test_a_sequence_without_room_is_refused(
     shape, out = write_shape(tmp_path / "shape.json", vocab_size=300), tmp_path / "run"
     arguments = ("--corpus", text, "--out", out, "--model", shape, "--tokenizer-kind", "bpe", "--vocab-size", 300)
     assert run_here(monkeypatch, *arguments, "--steps", 2, "--seq-len", 5) == 2
-    message = "error: --seq-len must be at least 6: special tokens and some text, not 5"
+    message = "error: --seq-len must be at least 6, not 5: it counts special tokens too"
     assert capsys.readouterr().err.splitlines()[-1] == message
     assert not out.exists()

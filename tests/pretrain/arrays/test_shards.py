@@ -146,4 +146,4 @@ def test_checksums_find_a_flipped_bit_when_asked(damaged: Path) -> None:
 
 def test_refuses_another_tokenizer(damaged: Path) -> None:
     edit_manifest(damaged, tokenizer_fingerprint=Tokenizer.train(["quite another text"], vocab_size=60).fingerprint)
-    assert refusal(damaged) == f"arrays in {damaged} were made with a different tokenizer"
+    assert refusal(damaged) == f"{damaged}: the arrays were made with a different tokenizer; run prepare again"
