@@ -128,7 +128,7 @@ class PretrainBenchmark:
         return Run(**json.loads(result.read_text(encoding="utf-8")))
 
     def measured(self, run: Callable[[int], Run]) -> Callable[[int], Run]:
-        """Return a function that runs a side and adds the operations of a step and the machine's ceiling to the result."""
+        """Return a function that runs a side and adds a step's operations and the machine's ceiling to the result."""
 
         def run_and_measure(seed: int) -> Run:
             found = run(seed)
@@ -198,8 +198,7 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     ceiling = statistics.median(run.figures["ceiling"] for runs in sides.values() for run in runs)
     return [
         "",
-        "each run trained on the same tokens on both sides; "
-        f"ceiling: {ceiling / 1e9:,.0f} GFLOP/s (one large product)",
+        f"each run trained on the same tokens on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s (one large product)",
         "",
         *table(sides, rows, ratio_of="tokens/s"),
         "",
