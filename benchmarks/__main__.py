@@ -1,4 +1,4 @@
-"""python -m benchmarks: ours against what people use, on the same work, in one run side by side."""
+"""python -m benchmarks: minibert against what people otherwise use, on the same work, in one run."""
 
 import signal
 
@@ -7,33 +7,33 @@ from minibert.console import cli
 COMMANDS = {
     "pretrain": (
         "benchmarks.commands:pretrain",
-        "pretraining steps beside a loop around transformers' model: --model mini",
+        "compare the speed of pretraining with that of a loop around transformers: --model mini",
     ),
     "quality": (
         "benchmarks.commands:quality",
-        "how soon a held-out loss is reached, beside the same loop: --model mini",
+        "compare the time to a held-out loss with that of the same loop: --model mini",
     ),
     "finetune": (
         "benchmarks.commands:finetune",
-        "a task's figures and speed beside the transformers Trainer's: --task cola --model HF_DIR --data DIR",
+        "compare a task's figures and speed with the transformers Trainer: --task cola --model HF_DIR --data DIR",
     ),
     "encode": (
         "benchmarks.commands:encode",
-        "vectors of texts, beside sentence-transformers, ONNX Runtime and transformers: --model HF_DIR --data FILE",
+        "compare vectors of texts with sentence-transformers, ONNX Runtime or transformers: --model HF_DIR --data FILE",
     ),
     "prepare": (
         "benchmarks.commands:prepare",
-        "text to token arrays to batches: --corpus FILE",
+        "time the preparation of token arrays and of batches: --corpus FILE",
     ),
     "all": (
         "benchmarks.commands:suite",
-        "the comparisons behind the tables of docs/performance.md, and these tables: --model HF_DIR --data DIR",
+        "run the whole suite, and write its tables to docs/performance.md: --model HF_DIR --data DIR",
     ),
 }
 
 
 def main() -> None:
-    """Runs one of `COMMANDS`; SIGTERM ends it as Ctrl-C does, and with it the run at hand."""
+    """Run one of `COMMANDS`; SIGTERM ends it as Ctrl-C does, along with the run in progress."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.dispatch("python -m benchmarks", COMMANDS)
 

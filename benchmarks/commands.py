@@ -1,4 +1,4 @@
-"""The commands of `python -m benchmarks`, each from its options to what it prints."""
+"""The commands of `python -m benchmarks`: each parses its options, then compares and prints."""
 
 import dataclasses
 import importlib
@@ -10,39 +10,39 @@ from minibert.console import cli
 
 
 def pretrain(args: Sequence[str]) -> None:
-    """Steps of pretraining."""
+    """Compare the steps of pretraining."""
     _compare("pretrain", options.PretrainBenchmarkOptions, options.PRETRAIN, args)
 
 
 def quality(args: Sequence[str]) -> None:
-    """Time to a held-out loss."""
+    """Compare the time to a held-out loss."""
     _compare("quality", options.QualityOptions, options.QUALITY, args)
 
 
 def finetune(args: Sequence[str]) -> None:
-    """Fine-tuning."""
+    """Compare fine-tuning."""
     _compare("finetune", options.FinetuneOptions, options.FINETUNE, args)
 
 
 def encode(args: Sequence[str]) -> None:
-    """Vectors of texts."""
+    """Compare the making of vectors of texts."""
     _compare("encode", options.EncodeOptions, options.ENCODE, args)
 
 
 def prepare(args: Sequence[str]) -> None:
-    """Text to batches."""
+    """Time the preparation of token arrays and of batches."""
     _compare("prepare", options.PrepareBenchmarkOptions, options.PREPARE, args)
 
 
 def suite(args: Sequence[str]) -> None:
-    """All that docs/performance.md tells."""
+    """Run the whole suite, and write its tables."""
     _compare("suite", options.SuiteOptions, options.SUITE, args, command="all")
 
 
 def _compare(name: str, kind: Any, description: str, args: Sequence[str], *, command: str | None = None) -> None:
-    """Reads the options and has `compare` of the module of that name do the work.
+    """Parse the options and call `compare` of the module `name`.
 
-    Raises InputError, RunStopped, CheckFailed: as that does.
+    Raises InputError if an option is wrong, and whatever `compare` raises.
     """
     needs_some = any(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))
     given = list(args) or (["--help"] if needs_some else [])

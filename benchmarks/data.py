@@ -1,4 +1,4 @@
-"""The files that both sides get: in the task's own format, of as many examples as asked for."""
+"""The data files that both sides are given: in the task's own format, with as many examples as asked for."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from minibert.files.text import read_lines
 
 Unit = TypeVar("Unit")
 
-SEED = 0  # of every draw here, so that the files are the same for all runs
+SEED = 0  # of every draw here, so that all runs get the same files
 WRONG_CHOICES = 3
 DEV_ARTICLES = 0.1
 
@@ -22,15 +22,15 @@ DEV_ARTICLES = 0.1
 def write_files(
     task: str, data: Path, out: Path, *, train_limit: int | None = None, dev_limit: int | None = None
 ) -> tuple[Path, Path]:
-    """Writes train and dev below `out`; limits draw that many examples, in their order.
+    """Write the training and dev files to `out`, and return their paths. A limit draws that many examples, in order.
 
-    Raises InputError: a file is not there, or is none of the task's.
+    Raises InputError if a source file does not exist or is not in the task's format.
     """
     names, suffix = BENCHMARK_TASKS[task].sources, BENCHMARK_TASKS[task].suffix
     sources = [data / name for name in names]
     for source in sources:
         if not source.is_file():
-            raise InputError(f"{source}: no such file; --task {task} needs {' and '.join(names)} in it")
+            raise InputError(f"{source}: no such file; --task {task} needs {' and '.join(names)} in --data")
     if task == "choices":
         parts = choices_of(read_squad(str(sources[0])).examples)
     elif task == "squad":
@@ -48,21 +48,21 @@ def write_files(
 
 
 def drawn(units: Sequence[Unit], limit: int | None) -> list[Unit]:
-    """`limit` of them in their order, or all."""
+    """Draw `limit` of the units, keeping their order; return all if there are no more, or if `limit` is None."""
     if limit is None or limit >= len(units):
         return list(units)
     return [units[number] for number in sorted(random.Random(SEED).sample(range(len(units)), limit))]
 
 
 def rows(path: Path) -> Iterator[str]:
-    """The lines of a table without a header."""
+    """Yield the lines of a table without a header, except blank ones."""
     for _, line in read_lines(str(path)):
         if line.strip():
             yield line.rstrip("\r\n") + "\n"
 
 
 def sentences(path: Path) -> Iterator[str]:
-    """The sentences of CoNLL columns, each with the empty line after it."""
+    """Yield the sentences of a CoNLL file, each with a blank line after it."""
     words = ""
     for _, line in read_lines(str(path)):
         if line.strip():
@@ -75,19 +75,19 @@ def sentences(path: Path) -> Iterator[str]:
 
 
 def squad_unit(question: QuestionExample) -> str:
-    """A question as an article of its own, in SQuAD's JSON."""
+    """Return a question as an article of its own, in SQuAD's JSON."""
     answers = [{"text": answer.text, "answer_start": answer.start} for answer in question.answers]
     asked = {"id": question.id, "question": question.question, "answers": answers}
     return json.dumps({"title": question.title, "paragraphs": [{"context": question.context, "qas": [asked]}]})
 
 
 def choices_of(questions: Sequence[QuestionExample]) -> tuple[list[str], list[str]]:
-    """Multiple choice out of SQuAD: a question, its answer, three answers to other questions of the same article.
+    """Make multiple choice out of SQuAD: a question, its answer, and three answers to other questions on the article.
 
-    Whole articles go to dev, a tenth of them, so that none is on both sides. Answers that differ in capitals alone are
-    one; articles with too few answers are left out.
+    Returns the lines of train and of dev. A tenth of the articles go to dev, whole, so that no article is in both.
+    Answers that differ only in case count as one; articles with too few answers are left out.
 
-    Raises InputError: fewer than two articles are left.
+    Raises InputError if fewer than two articles are left.
     """
     rng = random.Random(SEED)
     articles: dict[str, list[QuestionExample]] = {}
@@ -96,7 +96,7 @@ def choices_of(questions: Sequence[QuestionExample]) -> tuple[list[str], list[st
             articles.setdefault(question.title, []).append(question)
     made = [lines for article in articles.values() if (lines := _choices_of_article(article, rng))]
     if len(made) < 2:
-        raise InputError(f"expected two articles or more with {WRONG_CHOICES + 1} answers each, found {len(made)}")
+        raise InputError(f"expected at least two articles with {WRONG_CHOICES + 1} answers or more, found {len(made)}")
     dev = set(rng.sample(range(len(made)), max(1, round(DEV_ARTICLES * len(made)))))
     train_lines = [line for number, lines in enumerate(made) if number not in dev for line in lines]
     return train_lines, [line for number, lines in enumerate(made) if number in dev for line in lines]

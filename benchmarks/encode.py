@@ -1,4 +1,4 @@
-"""Encoding: vectors of the same texts by ours and by a peer, each in a process of its own, in turns."""
+"""Encoding: minibert and a peer make vectors of the same texts, in turns, each in a process of its own."""
 
 import json
 import statistics
@@ -32,9 +32,9 @@ MODULE, EXPORT = "benchmarks.peers.encoders", "benchmarks.peers.onnx_export"
 
 
 def compare(options: EncodeOptions) -> None:
-    """Runs what is not yet in the results, and prints the table.
+    """Run what is not yet in the results, and print the table.
 
-    Raises InputError, RunStopped: files or a run are unusable; CheckFailed: the two sides did not do the same work.
+    Raises InputError or RunStopped if a file or a run is unusable, CheckFailed if the two sides did different work.
     """
     contents = {"model": weights_checksum(options.model)}
     examples = list(read_texts(options.data, STS_B))
@@ -47,7 +47,7 @@ def compare(options: EncodeOptions) -> None:
     settings = settings_of(options, "repeats", "model", "data") | contents
     results = Results(options.json, {"benchmark": "encode", "options": settings, "machine": machine})
     with workplace(options.json, settings) as scratch:
-        print(f"encoding {len(texts):,} texts, the peer {options.batch_size} at once, ours in {options.dtype}")
+        print(f"encoding {len(texts):,} texts; the peer in batches of {options.batch_size}, ours in {options.dtype}")
         print(f"{machine_line(machine)}\n", flush=True)
         encoding = EncodeBenchmark(options, scratch, texts, scores, threads)
         sides = {side: encoding.side(side) for side in (OURS, options.peer)}
@@ -57,7 +57,7 @@ def compare(options: EncodeOptions) -> None:
 
 
 class EncodeBenchmark:
-    """What the runs share: the texts, and the model in the format of each side."""
+    """What all runs share: the texts, their scores, and the model in the format of each side."""
 
     def __init__(
         self, options: EncodeOptions, scratch: Path, texts: Sequence[str], scores: Sequence[float], threads: int
@@ -74,7 +74,7 @@ class EncodeBenchmark:
         self.onnx = scratch / "model.onnx"
 
     def side(self, name: str) -> Callable[[int], Run]:
-        """What runs a side the so-many-th time."""
+        """Return the function that runs a side; it takes the number of the repeat."""
 
         def run(repeat: int) -> Run:
             if name == "onnxruntime" and not self.onnx.exists():
@@ -100,14 +100,14 @@ class EncodeBenchmark:
         return run
 
     def operations(self) -> int:
-        """Of one pass over all texts; see `encoder_operations`."""
+        """Count the operations of one pass over all texts; see `encoder_operations`."""
         model, tokenizer = minibert.load(self.converted)
         texts = json.loads(self.texts.read_text(encoding="utf-8"))
         return encoder_operations(model.config, map(len, tokenizer.encode_whole(texts)))
 
 
 def spearman(vectors: NDArray[np.float32], scores: Sequence[float]) -> float:
-    """Between the cosines of pairs, which stand one after the other, and their scores."""
+    """Return Spearman's correlation of the pairs' scores and cosines; the two vectors of a pair are adjacent."""
     from scipy.stats import spearmanr
 
     cosines = (vectors[0::2].astype(np.float64) * vectors[1::2]).sum(1)
@@ -115,21 +115,21 @@ def spearman(vectors: NDArray[np.float32], scores: Sequence[float]) -> float:
 
 
 def share_of_ceiling(run: Run) -> float:
-    """How much of what the machine multiplies at best a pass over all texts reaches, tokenizing and all."""
+    """The share of the ceiling (one large product's speed) that a pass over all texts reaches, tokenizing included."""
     return run.figures["operations"] / run.figures["pass_seconds"] / run.figures["ceiling"]
 
 
 def run_line(run: Run) -> str:
-    """A run that has just ended."""
+    """Return the line that reports a finished run."""
     speed, latency = run.figures["texts_per_second"], 1000 * run.figures["single_seconds"]
     spearman = run.metrics["spearman"]
-    return f"{run.side}, {run.seed}: {speed:,.0f} texts/s, one alone {latency:.2f} ms, Spearman {spearman:.6f}"
+    return f"{run.side}, {run.seed}: {speed:,.0f} texts/s, a single text in {latency:.2f} ms, Spearman {spearman:.6f}"
 
 
 def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
-    """The table, and how far the two sides' vectors are from each other.
+    """Return the lines of the table, and of how far the two sides' vectors are apart.
 
-    Raises CheckFailed: the two sides did not read the same tokens.
+    Raises CheckFailed if the two sides did not read the same tokens.
     """
     runs = [run for found in sides.values() for run in found]
     if different := differences_in_work(runs):
@@ -151,10 +151,10 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     cosines = (vectors[0] * vectors[1]).sum(1) / np.prod([np.linalg.norm(one, axis=1) for one in vectors], axis=0)
     return [
         "",
-        f"each run: {done}: the same on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s of one large product",
+        f"each run: {done}, the same on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s (one large product)",
         "",
         *table(sides, rows, ratio_of="texts/s"),
         "",
-        f"Spearman: ours {ours[0].metrics['spearman'] - peer[0].metrics['spearman']:+.6f}",
-        f"eight of the texts: cosine of ours with the peer's vector at least {cosines.min():.6f}",
+        f"Spearman, ours minus the peer's: {ours[0].metrics['spearman'] - peer[0].metrics['spearman']:+.6f}",
+        f"lowest cosine of ours and the peer's vector, among eight of the texts: {cosines.min():.6f}",
     ]

@@ -1,4 +1,4 @@
-"""Fine-tuning: ours beside the transformers Trainer, same files, hyperparameters, seeds, threads and machine."""
+"""Fine-tuning: minibert and the transformers Trainer, with the same files, hyperparameters, seeds and threads."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -18,9 +18,9 @@ POINTS = 100
 
 
 def compare(options: FinetuneOptions) -> None:
-    """Runs what is not yet in the results, and prints the table.
+    """Run what is not yet in the results, and print the table.
 
-    Raises InputError, RunStopped: files or a run are unusable; CheckFailed: the two sides did not do the same work.
+    Raises InputError or RunStopped if a file or a run is unusable, CheckFailed if the two sides did different work.
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=(options.peer,))
@@ -36,9 +36,9 @@ def compare(options: FinetuneOptions) -> None:
 
 
 def plan(options: FinetuneOptions, scratch: Path) -> FinetuneWork:
-    """The work of both sides, its files written.
+    """Write the files, and return the work of both sides.
 
-    Raises InputError: the files or the model are not there.
+    Raises InputError if a file or the model does not exist.
     """
     weights_checksum(options.model)
     task = BENCHMARK_TASKS[options.task]
@@ -58,7 +58,7 @@ def plan(options: FinetuneOptions, scratch: Path) -> FinetuneWork:
 
 
 def facts(options: FinetuneOptions, work: FinetuneWork, machine: dict[str, Any]) -> dict[str, Any]:
-    """What all runs of a table have in common; files are told by their content, not by where they lie."""
+    """Return what all runs of a table must have in common; files are identified by their content, not by their path."""
     checksums = {"train": checksum([Path(work.train)]), "dev": checksum([Path(work.dev)])}
     checksums["model"] = weights_checksum(work.model)
     told = asdict(replace(work, **checksums))  # type: ignore[arg-type]  # all three are strings
@@ -66,7 +66,7 @@ def facts(options: FinetuneOptions, work: FinetuneWork, machine: dict[str, Any])
 
 
 def headline(options: FinetuneOptions, work: FinetuneWork) -> str:
-    """What is about to be compared."""
+    """Return the line that says what is about to be compared."""
     return (
         f"{work.task}: {work.epochs} epoch(s), learning rate {work.learning_rate:g}, batches of {work.batch_size}, "
         f"{options.seeds} seed(s)"
@@ -76,7 +76,7 @@ def headline(options: FinetuneOptions, work: FinetuneWork) -> str:
 def sides_of(
     options: FinetuneOptions, work: FinetuneWork, scratch: Path, threads: int
 ) -> dict[str, Callable[[int], Run]]:
-    """Name -> what runs that side with a seed."""
+    """Return the sides that run: name -> the function that runs the side with a seed."""
 
     def ours(seed: int) -> Run:
         directory = scratch / "model"
@@ -96,15 +96,15 @@ def sides_of(
 
 
 def run_line(run: Run) -> str:
-    """A run that has just ended."""
+    """Return the line that reports a finished run."""
     figures = ", ".join(f"{name} {value:.4f}" for name, value in run.metrics.items())
     return f"{run.side}, seed {run.seed}: {figures}; {run.figures['examples_per_second']:,.1f} examples/s"
 
 
 def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
-    """The table and what follows from it.
+    """Return the lines of the table, and of what follows from it.
 
-    Raises CheckFailed: the two sides did not do the same work.
+    Raises CheckFailed if the two sides did not do the same work.
     """
     runs = [run for found in sides.values() for run in found]
     if different := differences_in_work(runs):
@@ -118,7 +118,7 @@ def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
         "peak memory, MB": (figure("peak_memory", 1e-6), ",.0f"),
     }
     done = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in runs[0].work.items())
-    lines = ["", f"each run: {done}" + (": the same on both sides" if len(sides) == 2 else ""), ""]
+    lines = ["", f"each run: {done}" + (", the same on both sides" if len(sides) == 2 else ""), ""]
     lines += [*table(sides, rows, ratio_of="examples/s"), ""]
     if len(sides) == 2:
         ours, peer = sides.values()
@@ -129,17 +129,17 @@ def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
 
 
 def metric(name: str) -> Figure:
-    """A run's metric, in points."""
+    """Return the function that gives a run's metric, in points."""
     return lambda run: POINTS * run.metrics[name]
 
 
 def figure(name: str, factor: float = 1.0) -> Figure:
-    """A run's figure, in another unit."""
+    """Return the function that gives a run's figure, multiplied by `factor`."""
     return lambda run: factor * run.figures[name]
 
 
 def own_figures(runs: Sequence[Run]) -> list[str]:
-    """How far what ours says of itself is from what the common scorer says of its answers."""
+    """Return a line on how far minibert's own figures are from those that the common scorer gives its answers."""
     distances = [
         abs(run.metrics[name] - value)
         for run in runs
@@ -148,20 +148,20 @@ def own_figures(runs: Sequence[Run]) -> list[str]:
     ]
     if not distances:
         return []
-    return [f"finetune's own figures differ from the scorers' by {POINTS * max(distances):.2f} points at most"]
+    return [f"finetune's own figures differ from the scorer's by at most {POINTS * max(distances):.2f} points"]
 
 
 def versions(runs: Sequence[Run]) -> list[str]:
-    """A warning where our code was changed between the runs of a file."""
+    """Return a warning if our code was changed between the runs of a results file."""
     found = {run.notes["code"] for run in runs if "code" in run.notes}
-    return [f"the runs of ours are of {len(found)} versions of the code"] if len(found) > 1 else []
+    return [f"our runs come from {len(found)} versions of the code"] if len(found) > 1 else []
 
 
 def interrupted(runs: Sequence[Run]) -> list[str]:
-    """What is not to be believed of runs that were interrupted and went on."""
+    """Return a warning if runs were resumed, since the seconds of their whole command are then too few."""
     found = [f"{run.side} {run.seed}" for run in runs if run.notes.get("resumed")]
     return (
-        [f"interrupted, so that the whole command's seconds are those of the last part: {', '.join(found)}"]
+        [f"resumed, so the seconds of the whole command are only those of the last part: {', '.join(found)}"]
         if found
         else []
     )

@@ -1,4 +1,4 @@
-"""What a figure was measured on. Two machines' figures don't belong in one table."""
+"""The machine that a figure was measured on. Figures from two machines don't belong in one table."""
 
 import os
 import platform
@@ -9,14 +9,14 @@ from minibert.training.device import bfloat16_unit, choose_device, device_name, 
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_machine(*, threads: int, device: str, packages: tuple[str, ...]) -> dict[str, Any]:
-    """Processor, cores, threads, device, and the versions of Python, torch and `packages`.
+    """Describe the machine: processor, cores, threads, device, and the versions of Python, torch and `packages`.
 
-    Raises InputError: there is no such device.
+    Raises InputError if there is no such device.
     """
     return {
         "processor": processor_name(),
@@ -30,7 +30,7 @@ def describe_machine(*, threads: int, device: str, packages: tuple[str, ...]) ->
 
 
 def machine_line(machine: dict[str, Any]) -> str:
-    """The same for people."""
+    """Return the description as one line for people."""
     shown = {name: value for name, value in machine.items() if name not in ("processor", "amx", "cores", "device")}
     on = "" if machine["device"] == machine["processor"] else f"; {machine['device']}"
     amx = "with AMX" if machine["amx"] else "without AMX"

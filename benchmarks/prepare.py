@@ -1,4 +1,4 @@
-"""Text to token arrays, and token arrays to batches: tokens a second of each, and whether training would wait."""
+"""From text to token arrays, and from these to batches: the speed of each, which shows if training would wait."""
 
 import shutil
 import time
@@ -19,9 +19,9 @@ SIDE = "prepare"
 
 
 def compare(options: PrepareBenchmarkOptions) -> None:
-    """Runs what is not yet in the results, and prints the table.
+    """Run what is not yet in the results, and print the table.
 
-    Raises InputError, RunStopped: the corpus is unusable.
+    Raises InputError or RunStopped if the corpus is unusable.
     """
     corpus = Path(options.corpus)
     if not corpus.is_file():
@@ -41,8 +41,8 @@ def compare(options: PrepareBenchmarkOptions) -> None:
 
 
 def prepared(options: PrepareBenchmarkOptions, out: Path, repeat: int) -> Run:
-    """`python -m pretrain prepare`, timed from outside, and then batches of what it made."""
-    shutil.rmtree(out, ignore_errors=True)  # of a run that was stopped
+    """Time `python -m pretrain prepare` from outside, then the making of batches from its token arrays."""
+    shutil.rmtree(out, ignore_errors=True)  # left by a run that was stopped
     choice = ["--vocab-size", options.vocab_size] if options.tokenizer is None else ["--tokenizer", options.tokenizer]
     seconds = run_python(
         ["pretrain", "prepare", "--corpus", options.corpus, "--out", out, *choice,
@@ -70,13 +70,13 @@ def prepared(options: PrepareBenchmarkOptions, out: Path, repeat: int) -> Run:
 
 
 def run_line(run: Run) -> str:
-    """A run that has just ended."""
+    """Return the line that reports a finished run."""
     prepared, batched = run.figures["tokens_per_second"], run.figures["batched_per_second"]
     return f"{run.seed}: {prepared:,.0f} tokens/s prepared, {batched:,.0f} tokens/s made into batches"
 
 
 def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
-    """The table."""
+    """Return the lines of the table."""
     rows = {
         "whole command, s": (lambda run: run.figures["seconds"], ",.2f"),
         "tokens/s": (lambda run: run.figures["tokens_per_second"], ",.0f"),

@@ -1,4 +1,4 @@
-"""Pretraining: steps from the same weights on the same batches, our command's and those of a loop around the peer."""
+"""Pretraining: steps of `python -m pretrain` and of a loop around the peer, on the same weights and batches."""
 
 import json
 import statistics
@@ -25,14 +25,14 @@ from pretrain.arrays.shards import open_prepared
 
 PEER_MODULE = "benchmarks.peers.transformers_pretraining"
 PEER_DTYPES = {"transformers": "float32", "transformers-autocast": "autocast", "transformers-bfloat16": "bfloat16"}
-SAME_LOSS = 1e-4  # in float32 without dropout, in nats
+SAME_LOSS = 1e-4  # largest difference in float32 without dropout, in nats
 
 
 def compare(options: PretrainBenchmarkOptions) -> None:
-    """Runs what is not yet in the results, and prints the table.
+    """Run what is not yet in the results, and print the table.
 
-    Raises InputError, RunStopped: the corpus or a run is unusable; CheckFailed: the two sides did not do the same work,
-    or in float32 without dropout not with the same losses.
+    Raises InputError or RunStopped if the corpus or a run is unusable, CheckFailed if the two sides did different work
+    or, in float32 without dropout, have different losses.
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=("transformers",))
@@ -52,7 +52,7 @@ def compare(options: PretrainBenchmarkOptions) -> None:
 
 
 class PretrainBenchmark:
-    """What the runs share: the token arrays, and the first weights in the format of each side."""
+    """What all runs share: the token arrays, and the first weights in the format of each side."""
 
     def __init__(self, options: PretrainBenchmarkOptions, scratch: Path, threads: int) -> None:
         self.options = options
@@ -75,7 +75,7 @@ class PretrainBenchmark:
             run_python(args, scratch / "to-hf.log", threads=threads)
 
     def work(self, seed: int) -> PretrainWork:
-        """What both sides are given: the paper's recipe, over so many steps."""
+        """Return the work of both sides: the paper's recipe, for as many steps as the options say."""
         options = self.options
         return PretrainWork(
             data=str(self.data), init=str(self.init), reference=str(self.reference), seq_len=options.seq_len,
@@ -86,7 +86,7 @@ class PretrainBenchmark:
         )  # fmt: skip
 
     def ours(self, seed: int) -> Run:
-        """A run of `python -m pretrain`."""
+        """Run `python -m pretrain`."""
         work, out = self.work(seed), self.scratch / f"ours-{seed}"
         run_python(
             [
@@ -119,7 +119,7 @@ class PretrainBenchmark:
         )
 
     def peer(self, seed: int) -> Run:
-        """A run of the peer's loop."""
+        """Run the peer's loop."""
         side = self.options.peer
         given, result = (self.scratch / f"{side}-{seed}.{kind}.json" for kind in ("work", "result"))
         fields = {**asdict(self.work(seed)), "side": side, "dtype": PEER_DTYPES[side]}
@@ -128,7 +128,7 @@ class PretrainBenchmark:
         return Run(**json.loads(result.read_text(encoding="utf-8")))
 
     def measured(self, run: Callable[[int], Run]) -> Callable[[int], Run]:
-        """The same, beside what its steps have to multiply and what the machine multiplies at best."""
+        """Return a function that runs a side and adds a step's operations and the machine's ceiling to the result."""
 
         def run_and_measure(seed: int) -> Run:
             found = run(seed)
@@ -141,7 +141,7 @@ class PretrainBenchmark:
         return run_and_measure
 
     def operations(self, seed: int) -> float:
-        """Of a step, on average over a run's; see `training_operations`."""
+        """Count the operations of a step, on average over the steps of a run; see `training_operations`."""
         config = minibert.load(self.init)[0].config
         total = 0
         batches = batches_of(self.work(seed))
@@ -151,22 +151,22 @@ class PretrainBenchmark:
 
 
 def step_seconds(run: Run) -> float:
-    """The median of the steps that count."""
+    """The median duration of the steps that are timed."""
     return statistics.median(run.notes["seconds"][run.notes["warm_up"] :])
 
 
 def tokens_per_second(run: Run) -> float:
-    """Real tokens of a mean step over the median step's seconds."""
+    """The real tokens of the mean step, divided by the seconds of the median step."""
     return run.work["tokens"] / run.work["steps"] / step_seconds(run)
 
 
 def share_of_ceiling(run: Run) -> float:
-    """How much of what the machine multiplies at best a median step reaches."""
+    """The share of the ceiling (one large product's speed) that the median step reaches."""
     return run.figures["operations"] / step_seconds(run) / run.figures["ceiling"]
 
 
 def largest_difference(ours: Sequence[Run], peer: Sequence[Run]) -> float:
-    """Between the losses of equal steps, over all runs and steps."""
+    """The largest difference between the losses of equal steps, over all runs and steps."""
     losses = [
         np.array([run.notes["losses"] for run in sorted(runs, key=lambda run: run.seed)]) for runs in (ours, peer)
     ]
@@ -174,15 +174,15 @@ def largest_difference(ours: Sequence[Run], peer: Sequence[Run]) -> float:
 
 
 def run_line(run: Run) -> str:
-    """A run that has just ended."""
+    """Return the line that reports a finished run."""
     speed, last = tokens_per_second(run), run.notes["losses"][-1]
     return f"{run.side}, {run.seed}: {speed:,.0f} tokens/s, last loss {last:.4f}"
 
 
 def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
-    """The table.
+    """Return the lines of the table.
 
-    Raises CheckFailed: the two sides did not train on the same tokens.
+    Raises CheckFailed if the two sides did not train on the same tokens.
     """
     for runs in zip(*sides.values(), strict=True):
         if different := differences_in_work(runs):
@@ -198,8 +198,7 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     ceiling = statistics.median(run.figures["ceiling"] for runs in sides.values() for run in runs)
     return [
         "",
-        "each run trained on the same tokens on both sides; "
-        f"ceiling: {ceiling / 1e9:,.0f} GFLOP/s of one large product",
+        f"each run trained on the same tokens on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s (one large product)",
         "",
         *table(sides, rows, ratio_of="tokens/s"),
         "",
@@ -207,7 +206,10 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
 
 
 def check_losses(sides: Mapping[str, Sequence[Run]], options: PretrainBenchmarkOptions) -> None:
-    """Raises CheckFailed: in float32 without dropout, where nothing but rounding differs, losses are further apart."""
+    """Print the largest difference between the losses.
+
+    Raises CheckFailed if it exceeds `SAME_LOSS` in float32 without dropout, where nothing but rounding differs.
+    """
     largest = largest_difference(*sides.values())
     print(f"losses of all steps differ by at most {largest:.2g}")
     exact = options.dtype == "float32" and options.peer == "transformers" and options.dropout == 0

@@ -1,4 +1,4 @@
-"""Time to quality: the held-out loss that a loop around the peer reaches in so many minutes, and ours in fewer."""
+"""Time to quality: how soon minibert reaches the held-out loss that a loop around the peer ends with."""
 
 import json
 import statistics
@@ -20,9 +20,9 @@ from pretrain.evaluate import HeldOut, HeldOutFigures
 
 
 def compare(options: QualityOptions) -> None:
-    """Runs what is not yet in the results, and prints what was reached when.
+    """Run what is not yet in the results, and print which loss was reached when.
 
-    Raises InputError, RunStopped: the corpus or a run is unusable.
+    Raises InputError or RunStopped if the corpus or a run is unusable.
     """
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device=options.device, packages=("transformers",))
@@ -30,7 +30,7 @@ def compare(options: QualityOptions) -> None:
     results = Results(options.json, {"benchmark": "quality", "options": settings, "machine": machine})
     with workplace(options.json, settings) as scratch:
         rates = ", ".join(f"{rate:g}" for rate in options.learning_rates)
-        theirs = f"{options.peer_minutes:g} of {options.peer} at {rates}"
+        theirs = f"{options.peer_minutes:g} of {options.peer} at each of the learning rates {rates}"
         print(f"{options.model}: {options.minutes:g} minutes of ours, {theirs}")
         print(f"{machine_line(machine)}\n", flush=True)
         quality = QualityBenchmark(options, scratch, threads)
@@ -42,12 +42,12 @@ def compare(options: QualityOptions) -> None:
 
 
 def side_of(options: QualityOptions, rate: float) -> str:
-    """The name of the loop's run with a learning rate."""
+    """Return the name of the loop's run with a learning rate."""
     return f"{options.peer} {rate:g}"
 
 
 class QualityBenchmark:
-    """What the runs share: token arrays, first weights, and the scoring."""
+    """What all runs share: token arrays, first weights, and the scoring."""
 
     def __init__(self, options: QualityOptions, scratch: Path, threads: int) -> None:
         self.options = options
@@ -60,7 +60,7 @@ class QualityBenchmark:
         self.pretraining = PretrainBenchmark(shared, scratch, threads)
 
     def ours(self, seed: int) -> Run:
-        """`python -m pretrain --recipe fast`, from first weights of its own."""
+        """Run `python -m pretrain --recipe fast`, from first weights of its own."""
         options, out = self.options, self.scratch / f"ours-{seed}"
         run_python(
             [
@@ -80,7 +80,7 @@ class QualityBenchmark:
         )
 
     def peer(self, rate: float) -> Any:
-        """What runs the loop with a learning rate."""
+        """Return the function that runs the loop with a learning rate; it takes the seed."""
 
         def run(seed: int) -> Run:
             options, side = self.options, side_of(self.options, rate)
@@ -103,7 +103,7 @@ class QualityBenchmark:
         return run
 
     def score(self, directory: Path) -> HeldOutFigures:
-        """A model directory's figures on the held-out documents, in float32."""
+        """Compute a model directory's figures on the held-out documents, in float32."""
         corpus = open_prepared(str(self.pretraining.data), check=False)
         device = choose_device(self.options.device)
         model, _ = minibert.load(directory)
@@ -113,7 +113,7 @@ class QualityBenchmark:
 
 
 def say(run: Run) -> None:
-    """A run that has just ended."""
+    """Print the line that reports a finished run."""
     print(
         f"{run.side}, seed {run.seed}: held-out masked-LM loss {run.metrics['mlm_loss']:.4f}, accuracy "
         f"{run.metrics['mlm_accuracy']:.4f}, next-sentence accuracy {run.metrics['nsp_accuracy']:.4f}; "
@@ -123,7 +123,7 @@ def say(run: Run) -> None:
 
 
 def verdict(ours: Sequence[Run], peers: Sequence[Run]) -> list[str]:
-    """Whether the median of ours is as low as the lowest of the loop's."""
+    """Return the lines that say whether minibert's median loss is at most the lowest loss of the loop."""
     best = min(peers, key=lambda run: run.metrics["mlm_loss"])
     loss = statistics.median(run.metrics["mlm_loss"] for run in ours)
     seconds = statistics.median(run.figures["seconds"] for run in ours)
@@ -131,6 +131,6 @@ def verdict(ours: Sequence[Run], peers: Sequence[Run]) -> list[str]:
     return [
         "",
         f"to reach: {target:.4f}, {best.side} after {best.figures['seconds']:,.0f} s",
-        f"ours:     {loss:.4f} after {seconds:,.0f} s: {'reached' if loss <= target else 'NOT REACHED'}, in a time "
-        f"{best.figures['seconds'] / seconds:.1f} times shorter",
+        f"ours:     {loss:.4f} after {seconds:,.0f} s: {'reached' if loss <= target else 'NOT REACHED'}; "
+        f"the loop took {best.figures['seconds'] / seconds:.1f} times as long",
     ]

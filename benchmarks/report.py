@@ -1,4 +1,4 @@
-"""From runs to what is printed: whether both did the same work, a table, and whether ours is good enough."""
+"""From runs to what is printed: whether both sides did the same work, a table, and whether minibert is good enough."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -7,13 +7,13 @@ from typing import NamedTuple
 from benchmarks.runner import Run
 from finetune.seeds import Statistics, statistics_of
 
-Figure = Callable[[Run], float]  # what a row of a table shows of a run
+Figure = Callable[[Run], float]  # the value of a run that a row of a table shows
 
-LEAST_MARGIN = 0.5  # points: what two runs of one and the same thing may well differ by
+LEAST_MARGIN = 0.5  # points by which two runs of the same thing may well differ
 
 
 def differences_in_work(runs: Sequence[Run]) -> list[str]:
-    """What the runs differ in: "tokens: 97 (ours), 99 (transformers)"; nothing where all did the same."""
+    """Return what the runs differ in, as "tokens: 97 (ours), 99 (transformers)"; empty if all did the same."""
     found = []
     for name in dict.fromkeys(name for run in runs for name in run.work):
         sides: dict[int | None, list[str]] = {}
@@ -28,10 +28,10 @@ def differences_in_work(runs: Sequence[Run]) -> list[str]:
 def table(
     sides: Mapping[str, Sequence[Run]], rows: Mapping[str, tuple[Figure, str]], *, ratio_of: str = ""
 ) -> list[str]:
-    """A line for each row: each side's median, mean and standard deviation; of the row `ratio_of` the ratio as well.
+    """Return two lines of heads, then a line for each row: each side's median, mean and standard deviation.
 
-    rows: name -> (the figure of a run, how a number is written). The ratio is that of the medians, the first side's
-    over the second's.
+    rows: name -> (the figure of a run, the format of a number). The row `ratio_of` also has the ratio of the medians,
+    the first side's over the second's.
     """
     width = max(map(len, [*rows, ""])) + 2
     lines = ["".join([" " * width, *(f"{side:^33}" for side in sides)]).rstrip()]
@@ -46,7 +46,7 @@ def table(
 
 
 class Verdict(NamedTuple):
-    """Whether the mean of ours is not below the peer's by more than what is put down to chance; in points."""
+    """Whether our mean is below the peer's by no more than chance may explain; in points."""
 
     difference: float  # ours minus the peer's
     margin: float
@@ -54,15 +54,15 @@ class Verdict(NamedTuple):
 
 
 def verdict(ours: Sequence[float], peer: Sequence[float]) -> Verdict:
-    """ours, peer: shares from 0 to 1. The margin is the larger of half a point and the peer's standard deviation."""
+    """Compare shares from 0 to 1. The margin is the larger of half a point and the peer's standard deviation."""
     difference = 100 * (statistics.fmean(ours) - statistics.fmean(peer))
     margin = max(LEAST_MARGIN, 100 * statistics_of(peer).std)
     return Verdict(difference, margin, difference >= -margin)
 
 
 def verdict_line(name: str, found: Verdict) -> str:
-    """The same for people."""
+    """Return a verdict as one line for people."""
     return (
-        f"{name}: ours {found.difference:+.2f} points; down to -{found.margin:.2f} is allowed: "
+        f"{name}: ours minus the peer's is {found.difference:+.2f} points, at least -{found.margin:.2f} expected: "
         f"{'holds' if found.holds else 'DOES NOT HOLD'}"
     )

@@ -1,6 +1,6 @@
-"""One scorer for both sides: other people's, where there is one.
+"""One scorer for both sides, from another library if there is one.
 
-Ours scores itself while it trains (`finetune.scoring.metrics`); here its answers are scored again, beside the peer's.
+minibert scores itself while it trains (`finetune.scoring.metrics`); its answers are scored again here, like the peer's.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from finetune.scoring.squad_scores import squad_scores
 
 
 def score(task: str, examples: Sequence[Any], answers: Sequence[Any]) -> dict[str, float]:
-    """Figures of merit from 0 to 1 (correlations from -1). There is an answer for each example, in their order."""
+    """Return metrics from 0 to 1 (correlations from -1). There must be one answer for each example, in their order."""
     assert len(examples) == len(answers)
     return SCORERS[task](examples, answers)
 
 
 def score_labels(examples: Sequence[TextExample], labels: Sequence[str]) -> dict[str, float]:
-    """scikit-learn's Matthews correlation and accuracy."""
+    """Return scikit-learn's Matthews correlation and accuracy."""
     from sklearn.metrics import accuracy_score, matthews_corrcoef
 
     golds = [example.label for example in examples]
@@ -27,7 +27,7 @@ def score_labels(examples: Sequence[TextExample], labels: Sequence[str]) -> dict
 
 
 def score_numbers(examples: Sequence[TextExample], numbers: Sequence[float]) -> dict[str, float]:
-    """scipy's correlations; 0 where they are undefined, all numbers being equal."""
+    """Return scipy's correlations, or 0 if they are undefined because all numbers are equal."""
     from scipy.stats import pearsonr, spearmanr
 
     golds = [example.label for example in examples]
@@ -40,7 +40,7 @@ def score_numbers(examples: Sequence[TextExample], numbers: Sequence[float]) -> 
 
 
 def score_tags(examples: Sequence[TaggedExample], tags: Sequence[Sequence[str]]) -> dict[str, float]:
-    """seqeval's F1 of whole entities; `finetune_f1` is what our own scorer says of the same tags."""
+    """Return seqeval's F1 of whole entities; `finetune_f1` is what our own scorer gives the same tags."""
     from seqeval.metrics import f1_score
 
     golds = [list(example.tags or ()) for example in examples]
@@ -52,13 +52,13 @@ def score_tags(examples: Sequence[TaggedExample], tags: Sequence[Sequence[str]])
 
 
 def score_answers(examples: Sequence[QuestionExample], texts: Sequence[str]) -> dict[str, float]:
-    """SQuAD v1.1's, which `tests/finetune/scoring/test_squad_scores.py` proves on literal cases."""
+    """Return our scores for SQuAD v1.1, which `tests/finetune/scoring/test_squad_scores.py` tests on literal cases."""
     by_id = {example.id: text for example, text in zip(examples, texts, strict=True)}
     return squad_scores(examples, by_id, version_2=False)
 
 
 def score_choices(examples: Sequence[ChoiceExample], chosen: Sequence[int]) -> dict[str, float]:
-    """The share that is right."""
+    """Return the share of correct choices."""
     right = sum(example.answer == choice for example, choice in zip(examples, chosen, strict=True))
     return {"accuracy": right / len(examples)}
 

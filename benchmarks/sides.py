@@ -1,4 +1,4 @@
-"""A run of either side of the fine-tuning benchmark; ours is the commands that a user gives."""
+"""A run of either side of the fine-tuning benchmark; minibert's are the commands that a user would give."""
 
 import json
 from dataclasses import asdict
@@ -9,35 +9,35 @@ from benchmarks.scores import score
 from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork, read_examples
 from minibert.errors import InputError
 
-# Peer -> the module that is run with a file of what is to be done and one for the result.
+# Peer -> its module, which is run with a file that describes the work and one for the result.
 PEERS = {"transformers": "benchmarks.peers.transformers_trainer"}
 
-CODE = ("minibert", "finetune")  # what decides how ours runs; benchmarks are run from the repository's root
+CODE = ("minibert", "finetune")  # the code that minibert runs; benchmarks are run from the root of the repository
 
 
 def weights_checksum(model: str) -> str:
-    """Of the weights of a Hugging Face directory.
+    """Return the checksum of the weights of a Hugging Face directory.
 
-    Raises InputError: it is none.
+    Raises InputError if it is not such a directory.
     """
     if not (Path(model) / "config.json").is_file():
-        raise InputError(f"{model}: expected a Hugging Face directory, with config.json in it")
+        raise InputError(f"{model}: expected a Hugging Face directory, with a config.json")
     return checksum(sorted(path for path in Path(model).iterdir() if path.suffix in (".safetensors", ".bin")))
 
 
 def convert(model: str, out: Path, *, threads: int) -> Path:
-    """A Hugging Face directory as a model directory.
+    """Convert a Hugging Face directory into the model directory `out`, and return its path.
 
-    Raises InputError: it is none that we read.
+    Raises InputError if it cannot be converted.
     """
     run_python(["weights_convert", "from-hf", model, out], out.with_suffix(".log"), threads=threads)
     return out
 
 
 def run_ours(work: FinetuneWork, directory: Path, seed: int, out: Path, *, dtype: str, threads: int) -> Run:
-    """Fine-tunes `directory`, the converted model, into `out`, and scores what the epoch it keeps answers to dev.
+    """Fine-tune `directory`, the converted model, into `out`, and score the best epoch's answers to the dev file.
 
-    Raises InputError, RunStopped: a command did not end well.
+    Raises InputError or RunStopped if a command fails.
     """
     code = checksum([path for package in CODE for path in sorted(Path(package).rglob("*.py"))])
     task, resumed = BENCHMARK_TASKS[work.task], out.exists()
@@ -90,16 +90,16 @@ def run_ours(work: FinetuneWork, directory: Path, seed: int, out: Path, *, dtype
 
 
 def run_peer(name: str, work: FinetuneWork, seed: int, out: Path, *, threads: int) -> Run:
-    """A peer's run, in a process of its own.
+    """Run a peer in a process of its own.
 
-    Raises InputError: `out` holds an unfinished run of something else; RunStopped: it did not end well.
+    Raises InputError if `out` holds an unfinished run with other settings, InputError or RunStopped if the run fails.
     """
     resumed = out.exists()
     out.mkdir(exist_ok=True)
     given, result = out / "work.json", out / "result.json"
     told = json.dumps({"seed": seed, **asdict(work)})
     if given.exists() and given.read_text(encoding="utf-8") != told:
-        raise InputError(f"{out}: an unfinished run of other settings; delete it, or give --json another place")
+        raise InputError(f"{out}: an unfinished run with other settings; delete it, or give --json another file")
     given.write_text(told, encoding="utf-8")
     seconds = run_python([PEERS[name], given, result], out.with_suffix(".log"), threads=threads)
     run = Run(**json.loads(result.read_text(encoding="utf-8")))

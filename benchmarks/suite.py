@@ -1,4 +1,4 @@
-"""The comparisons behind the tables of docs/performance.md. `benchmarks all` runs them and writes these."""
+"""The comparisons behind the tables of docs/performance.md. `benchmarks all` runs them and writes the tables."""
 
 import json
 import shlex
@@ -16,13 +16,13 @@ from minibert.errors import CheckFailed
 
 @dataclass(frozen=True)
 class Comparison:
-    """One call of one benchmark."""
+    """One call of a benchmark."""
 
     name: str  # of its results file
     benchmark: str  # a key of `RUN`
     args: str  # {model}, {data} and {device} are filled in
-    cells: tuple[str, ...]  # what its row of the table begins with
-    devices: tuple[str, ...] = ("cpu", "cuda")  # where it is run
+    cells: tuple[str, ...]  # the first cells of its row in the table
+    devices: tuple[str, ...] = ("cpu", "cuda")  # the devices that it runs on
 
 
 RUN: dict[str, Callable[[Sequence[str]], None]] = {
@@ -35,8 +35,8 @@ RUN: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def pretraining() -> list[Comparison]:
-    """Each size in both formats beside the reference in the same, with BERT's vocabulary and with a small one; and the
-    losses of equal steps.
+    """Return the comparisons of pretraining: each size in both number formats, with BERT's vocabulary and a small one;
+    the losses of equal steps; and those on GPUs.
     """
     sizes = [("tiny", 64), ("mini", 32), ("base", 8)]
     vocabularies = [("30,522", "--tokenizer {model}", sizes), ("8,192", "--vocab-size 8192", sizes[:2])]
@@ -68,7 +68,7 @@ def pretraining() -> list[Comparison]:
 
 
 def on_gpus() -> list[Comparison]:
-    """Batches of a GPU's size, and a small one; with the compiler and without."""
+    """Return the comparisons on a GPU: large batches and a small one, with and without torch.compile."""
     common = "--tokenizer {model} --device cuda --steps 60 --warm-up 20"
     return [
         Comparison(
@@ -85,7 +85,7 @@ def on_gpus() -> list[Comparison]:
 
 
 def encoding() -> list[Comparison]:
-    """Each peer beside ours in its own format and in bfloat16."""
+    """Return the comparisons of encoding: each peer with minibert in bfloat16, and in float32 if the peer uses it."""
     pairs = [
         ("sentence-transformers", "bfloat16"),
         ("sentence-transformers", "float32"),
@@ -119,10 +119,10 @@ SUITE = (
 
 
 def compare(options: SuiteOptions) -> None:
-    """Runs what has no results yet, and writes the tables.
+    """Run the comparisons that have no results yet, and write the tables.
 
-    Raises InputError, RunStopped: files or a run are unusable; CheckFailed: a comparison's two sides did not do the
-    same work; the others were run all the same.
+    Raises InputError or RunStopped if a file or a run is unusable; CheckFailed, after all others have run, if the two
+    sides of a comparison did different work.
     """
     directory = Path(options.out) / options.device
     directory.mkdir(parents=True, exist_ok=True)
@@ -144,13 +144,13 @@ def compare(options: SuiteOptions) -> None:
         if (lines := make(results(directory, section, options.device)))
     }
     put_tables(Path(options.docs), tables)
-    print(f"\nwritten to {options.docs}: {', '.join(tables) or 'nothing, as nothing was measured'}")
+    print(f"\nwritten to {options.docs}: {', '.join(tables) or 'nothing, because there are no results'}")
     if failed:
         raise CheckFailed("; ".join(failed))
 
 
 def results(directory: Path, section: str, device: str) -> list[tuple[tuple[str, ...], dict[str, Any] | None]]:
-    """Of each of a section's comparisons the cells that its row begins with, and what came of it, if it was run."""
+    """Return, for each comparison of a section, the first cells of its row, and its results, or None if it has none."""
     found = []
     for comparison in (one for one in SUITE if one.benchmark == section and device in one.devices):
         path = directory / f"{comparison.name}.json"

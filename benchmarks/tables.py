@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, as Markdown, from what the benchmarks kept of their runs."""
+"""The tables of docs/performance.md as Markdown, made from the results files of the benchmarks."""
 
 import re
 import statistics
@@ -13,14 +13,14 @@ from benchmarks.runner import OURS, Run
 from minibert.errors import InputError
 from minibert.files.writing import write_whole
 
-Found = Sequence[tuple[tuple[str, ...], dict[str, Any] | None]]  # a row's first cells; its results, if it was run
-Row = Callable[[dict[str, Any]], list[str]]  # a results file -> the other cells
+Found = Sequence[tuple[tuple[str, ...], dict[str, Any] | None]]  # for each row: its first cells; its results, or None
+Row = Callable[[dict[str, Any]], list[str]]  # the content of a results file -> the other cells
 
 
 def put_tables(path: Path, tables: dict[str, list[str]]) -> None:
-    """Writes each table between its marks, `<!-- table: NAME -->` and `<!-- end -->`.
+    """Write each table between its marks, `<!-- table: NAME -->` and `<!-- end -->`.
 
-    Raises InputError: a table has no place in the file.
+    Raises InputError if the file lacks a table's marks, or has them more than once.
     """
     text = path.read_text(encoding="utf-8")
     for name, lines in tables.items():
@@ -34,58 +34,58 @@ def put_tables(path: Path, tables: dict[str, list[str]]) -> None:
 
 
 def markdown(head: Sequence[str], found: Found, row: Row) -> list[str]:
-    """A row for each comparison that was run, and the machine; nothing where none was.
+    """Return a table with a row for each comparison that was run, and the machine below it; empty if none was run.
 
-    Raises InputError: the comparisons are of several machines.
+    Raises InputError if the comparisons were run on several machines.
     """
     measured = [(cells, content) for cells, content in found if content is not None]
     if not measured:
         return []
     machines = {common_machine(content["machine"]) for _, content in measured}
     if len(machines) > 1:
-        raise InputError(f"the results of one table are of several machines: {'; '.join(sorted(machines))}")
+        raise InputError(f"the results of one table are from several machines: {'; '.join(sorted(machines))}")
     lines = [list(head), ["---"] * len(head), *([*cells, *row(content)] for cells, content in measured)]
     return [*(f"| {' | '.join(line)} |" for line in lines), "", f"{machines.pop()}."]
 
 
 def common_machine(machine: dict[str, Any]) -> str:
-    """The machine for people, without the versions of a peer, which differ from row to row."""
+    """Return the machine as a line for people, without the peers' versions, which differ from row to row."""
     keep = ("processor", "amx", "cores", "threads", "device", "python", "torch")
     return machine_line({name: machine[name] for name in keep})
 
 
 def sides(content: dict[str, Any]) -> tuple[list[Run], list[Run]]:
-    """Our runs and the peer's."""
+    """Return our runs and the peer's."""
     runs = [Run(**run) for run in content["runs"]]
     return [run for run in runs if run.side == OURS], [run for run in runs if run.side != OURS]
 
 
 def spread(values: Iterable[float], form: str) -> str:
-    """Median, and from the lowest to the highest."""
+    """Return the median, with the lowest and the highest value in parentheses if they differ."""
     found = sorted(values)
     middle, low, high = (format(value, form) for value in (statistics.median(found), found[0], found[-1]))
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def speeds(ours: Sequence[Run], peer: Sequence[Run], figure: Figure) -> list[str]:
-    """Three cells: ours, the peer's, and the ratio of the medians."""
+    """Return three cells: our speed, the peer's, and the ratio of the medians."""
     found = [list(map(figure, runs)) for runs in (ours, peer)]
     ratio = statistics.median(found[0]) / statistics.median(found[1])
     return [*(spread(values, ",.0f") for values in found), f"{ratio:.2f}"]
 
 
 def medians(ours: Sequence[Run], peer: Sequence[Run], figure: Figure, form: str) -> str:
-    """One cell: ours / the peer's."""
+    """Return one cell: our median / the peer's."""
     return " / ".join(format(statistics.median(map(figure, runs)), form) for runs in (ours, peer))
 
 
 def megabytes(run: Run) -> float:
-    """The most memory that a run held."""
+    """The peak memory of a run, in megabytes."""
     return 1e-6 * run.figures["peak_memory"]
 
 
 def pretrain_table(found: Found) -> list[str]:
-    """Tokens a second, memory, share of the ceiling, and how far losses are apart."""
+    """Return the table of tokens per second, memory, the share of the ceiling, and how far losses are apart."""
 
     def row(content: dict[str, Any]) -> list[str]:
         ours, peer = sides(content)
@@ -104,7 +104,7 @@ def pretrain_table(found: Found) -> list[str]:
 
 
 def quality_table(found: Found) -> list[str]:
-    """A row for ours, and one for each learning rate of the loop."""
+    """Return the table with a row for minibert, and one for each learning rate of the loop."""
     rows: list[tuple[tuple[str, ...], dict[str, Any] | None]] = []
     for _, content in found:
         if content is None:
@@ -128,7 +128,7 @@ def quality_table(found: Found) -> list[str]:
 
 
 def finetune_table(found: Found) -> list[str]:
-    """Examples a second, memory, and the figure by which the task is judged."""
+    """Return the table of examples per second, memory, and the task's first metric."""
 
     def row(content: dict[str, Any]) -> list[str]:
         ours, peer = sides(content)
@@ -145,7 +145,7 @@ def finetune_table(found: Found) -> list[str]:
 
 
 def encode_table(found: Found) -> list[str]:
-    """Texts a second, the latency of one, memory, and Spearman."""
+    """Return the table of texts per second, a single text's latency, memory, the share of the ceiling, and Spearman."""
 
     def row(content: dict[str, Any]) -> list[str]:
         ours, peer = sides(content)
@@ -165,7 +165,7 @@ def encode_table(found: Found) -> list[str]:
 
 
 def prepare_table(found: Found) -> list[str]:
-    """Tokens a second."""
+    """Return the table of tokens per second, of preparing and of making batches."""
 
     def row(content: dict[str, Any]) -> list[str]:
         runs = [Run(**run) for run in content["runs"]]

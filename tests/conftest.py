@@ -1,4 +1,4 @@
-"""Fixtures that several folders use. A session makes each once; tests don't change them."""
+"""Fixtures that several folders use. Those of the session are made once; tests don't change them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SENTENCES = (
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    """A vocabulary of exactly 80 tokens: the five special ones, letters, some words and pieces."""
+    """A tokenizer of exactly 80 tokens: the five special ones, letters, some words and pieces."""
     trained = Tokenizer.train(SENTENCES * 3, vocab_size=80)
     assert trained.vocab_size == 80
     return trained
@@ -29,13 +29,13 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def model(tokenizer: Tokenizer) -> BertForPreTraining:
-    """A tiny pretraining model for that vocabulary."""
+    """A tiny pretraining model with that vocabulary."""
     config = TINY.replace(vocab_size=tokenizer.vocab_size)
     return BertForPreTraining(config, generator=torch.Generator().manual_seed(3)).eval()
 
 
 @pytest.fixture
 def model_directory(model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path) -> Path:
-    """That model and tokenizer, saved; free to be damaged."""
+    """The directory of that model and tokenizer; a test may damage it."""
     checkpoint.save(model, tokenizer, tmp_path / "model")
     return tmp_path / "model"

@@ -1,4 +1,4 @@
-"""Small things that several tests share: a tiny shape, a ragged batch, token arrays in memory."""
+"""Helpers that several tests share: tiny configs and models, a ragged batch, token arrays in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TINY = BertConfig(
     max_position_embeddings=16,
 )
 
-# The same in the shape of each relative (docs/family.md). RoBERTa's padding is token 1.
+# A tiny config of each family (docs/family.md). RoBERTa's padding is token 1.
 FAMILY: dict[str, BertConfig] = {
     "bert": TINY,
     "roberta": TINY.replace(
@@ -42,7 +42,7 @@ FAMILY: dict[str, BertConfig] = {
     "albert": TINY.replace(embedding_size=10, share_layers=True, hidden_act="gelu_new", classifier_dropout=0.1),
 }  # fmt: skip
 
-# What the heads of `tiny_model` are given beside the config.
+# What the heads of `tiny_model` are given in addition to the config.
 HEADS: dict[str, dict[str, Any]] = {
     "BertForSequenceClassification": {
         "labels": ("bad", "fair", "good"),
@@ -53,12 +53,12 @@ HEADS: dict[str, dict[str, Any]] = {
 
 
 def tiny_model(architecture: str, config: BertConfig = TINY) -> Model:
-    """A model of any class, in evaluation mode."""
+    """Return a tiny model of any class, in evaluation mode."""
     return ARCHITECTURES[architecture](config, **HEADS.get(architecture, {}), generator=seeded(1)).eval()
 
 
 def refusal(call: Callable[[], object]) -> str:
-    """The message of the InputError that a call ends with: one line."""
+    """Return the message of the InputError that a call raises; it must be one line."""
     with pytest.raises(InputError) as error:
         call()
     message = str(error.value)
@@ -72,10 +72,10 @@ def seeded(seed: int) -> torch.Generator:
 
 @torch.no_grad()
 def randomize(module: nn.Module, seed: int) -> None:
-    """Makes every parameter matter: fresh ones have biases of 0 and LayerNorms of 1, which hide mistakes.
+    """Make every parameter matter: in a fresh model, biases are 0 and LayerNorm weights 1, which hides mistakes.
 
-    Matrices are as large as keeps tokens apart: with larger embeddings and weights than LayerNorms let through, or
-    smaller ones, all tokens would soon have one state, which hides mistakes as well.
+    Matrices are scaled so that tokens stay distinct: with much larger or smaller embeddings and weights, all tokens
+    would soon have the same hidden state, which hides mistakes as well.
     """
     generator = seeded(seed)
     for name, parameter in module.named_parameters():
@@ -89,7 +89,7 @@ def randomize(module: nn.Module, seed: int) -> None:
 
 
 def ragged_batch() -> tuple[Tensor, Tensor, Tensor]:
-    """Three sequences of 11, 7 and 1 tokens with both segments: input_ids, token_type_ids, attention_mask, (3, 11)."""
+    """Return input_ids, token_type_ids, attention_mask, (3, 11) each: 11, 7 and 1 tokens, in one or both segments."""
     lengths = torch.tensor([11, 7, 1])
     attention_mask = torch.arange(11) < lengths[:, None]
     input_ids = torch.randint(1, TINY.vocab_size, (3, 11), generator=seeded(7)) * attention_mask
@@ -106,7 +106,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow over 20,000 bytes: that is room for the tokenizer, not for the weights."""
+    """Let no file grow beyond 20,000 bytes: enough for the tokenizer, but not for the weights."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
@@ -119,7 +119,7 @@ def full_disk() -> Iterator[None]:
 
 
 def arrays_of(documents: Sequence[Sequence[Sequence[int]]], scored: Sequence[bool] | None = None) -> TokenArrays:
-    """Documents of sentences of tokens, as `prepare` lays them out."""
+    """Return token arrays of documents, given as lists of sentences of token ids, as `prepare` lays them out."""
     sentences = [sentence for document in documents for sentence in document]
     return TokenArrays(
         tokens=np.array([token for sentence in sentences for token in sentence], np.uint32),
@@ -130,7 +130,7 @@ def arrays_of(documents: Sequence[Sequence[Sequence[int]]], scored: Sequence[boo
 
 
 def numbered(lengths: Sequence[Sequence[int]]) -> TokenArrays:
-    """Documents given by the lengths of their sentences; token i of the array has the id i."""
+    """Return token arrays of documents, given by the lengths of their sentences; token i of the array has the id i."""
     starts = np.cumsum([0, *(length for document in lengths for length in document)], dtype=np.int64)
     return TokenArrays(
         tokens=np.arange(starts[-1], dtype=np.uint32),

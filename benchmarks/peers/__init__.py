@@ -1,1 +1,1 @@
-"""What ours is measured against. Each peer runs in a process of its own, as ours does."""
+"""What minibert is compared with. Each peer runs in a process of its own, as minibert does."""

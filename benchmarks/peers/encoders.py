@@ -1,5 +1,5 @@
-"""What makes a vector of a text: ours and the peers, each used the way its own documentation teaches, all with mean
-pooling and vectors of length 1. Run by `benchmarks.encode`, in a process of its own:
+"""What makes vectors of texts: minibert and the peers, each used as its own documentation shows, all with mean pooling
+and vectors of length 1. `benchmarks.encode` runs this module in a process of its own:
 
     python -m benchmarks.peers.encoders WORK.json RESULT.json
 """
@@ -21,22 +21,22 @@ from benchmarks.runner import Run
 from minibert.training.memory import peak_rss_bytes
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts -> (texts, H)
-Count = Callable[[Sequence[str]], int]  # texts -> their tokens, special ones included
+Count = Callable[[Sequence[str]], int]  # texts -> the number of their tokens, special ones included
 
-WARM_UP = 20  # texts, one after the other, before those that are timed
+WARM_UP = 20  # texts that are encoded one at a time before those that are timed
 
 
 @dataclass(frozen=True)
 class EncodeWork:
-    """What a run is given."""
+    """The work of one run."""
 
     side: str  # a key of `ENCODERS`
     repeat: int
     model: str  # a Hugging Face directory
-    converted: str  # the same as a model directory of ours
-    onnx: str  # the same as a graph; written by `benchmarks.peers.onnx_export`
+    converted: str  # the same model as a model directory
+    onnx: str  # the same model as an ONNX graph, written by `benchmarks.peers.onnx_export`
     texts: str  # a JSON list
-    dtype: str  # of ours
+    dtype: str  # number format of minibert
     batch_size: int  # of the peer
     passes: int
     singles: int
@@ -44,7 +44,7 @@ class EncodeWork:
 
 
 def main(given: str, result: str) -> None:
-    """Encodes all texts several times, then some one by one, and writes what came of it."""
+    """Encode all texts several times, then some of them one at a time, and write the result."""
     work = EncodeWork(**json.loads(Path(given).read_text(encoding="utf-8")))
     texts = json.loads(Path(work.texts).read_text(encoding="utf-8"))
     started = time.perf_counter()
@@ -80,7 +80,7 @@ def main(given: str, result: str) -> None:
 
 
 def ours(work: EncodeWork) -> tuple[Encode, Count]:
-    """As README has it."""
+    """Use minibert as README shows."""
     import minibert
     from minibert.embedding import embed
 
@@ -94,7 +94,7 @@ def ours(work: EncodeWork) -> tuple[Encode, Count]:
 
 
 def sentence_transformers(work: EncodeWork) -> tuple[Encode, Count]:
-    """`SentenceTransformer(...).encode(texts)`."""
+    """Use `SentenceTransformer(...).encode(texts)`."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(work.model, device="cpu")
@@ -109,17 +109,17 @@ def sentence_transformers(work: EncodeWork) -> tuple[Encode, Count]:
 
 
 def transformers_plain(work: EncodeWork) -> tuple[Encode, Count]:
-    """The loop of the model's own card: texts in their order, each batch padded to its longest, float32."""
+    """Use the loop of the model's own card, in float32: texts in their order, each batch padded to its longest."""
     return _transformers(work, dtype=torch.float32, autocast=False)
 
 
 def transformers_autocast(work: EncodeWork) -> tuple[Encode, Count]:
-    """The same under autocast to bfloat16."""
+    """Use the same loop under autocast to bfloat16."""
     return _transformers(work, dtype=torch.float32, autocast=True)
 
 
 def transformers_bfloat16(work: EncodeWork) -> tuple[Encode, Count]:
-    """The same, the model cast to bfloat16."""
+    """Use the same loop with the model cast to bfloat16."""
     return _transformers(work, dtype=torch.bfloat16, autocast=False)
 
 
@@ -143,7 +143,7 @@ def _transformers(work: EncodeWork, *, dtype: torch.dtype, autocast: bool) -> tu
 
 
 def onnxruntime(work: EncodeWork) -> tuple[Encode, Count]:
-    """The graph in float32; texts in batches of like length."""
+    """Use the ONNX graph in float32, with texts of similar length in a batch."""
     import onnxruntime as runtime
     from transformers import AutoTokenizer
 
@@ -171,13 +171,13 @@ def onnxruntime(work: EncodeWork) -> tuple[Encode, Count]:
 
 
 def mean_pooled(hidden: NDArray[np.float32], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(B, T, H), (B, T) -> (B, H): the mean over real tokens, of length 1."""
+    """Average the hidden states of real tokens and scale to length 1: (B, T, H), (B, T) -> (B, H)."""
     found = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
 def count_tokens(tokenizer: Any, texts: Sequence[str]) -> int:
-    """Tokens as a peer's tokenizer makes them."""
+    """Count the tokens that a peer's tokenizer makes."""
     return sum(map(len, tokenizer(list(texts))["input_ids"]))
 
 

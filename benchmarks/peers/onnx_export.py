@@ -1,4 +1,4 @@
-"""A Hugging Face directory's encoder as a graph that ONNX Runtime runs. Run by `benchmarks.encode`:
+"""The export of a Hugging Face directory's encoder as a graph for ONNX Runtime. `benchmarks.encode` runs this module:
 
 python -m benchmarks.peers.onnx_export HF_DIR GRAPH.onnx
 """
@@ -18,14 +18,14 @@ OPSET = 17
 
 
 class Hidden(nn.Module):
-    """The encoder, its arguments in order, its answer a tensor."""
+    """The encoder with positional arguments and a tensor as its output."""
 
     def __init__(self, model: str) -> None:
         super().__init__()
         self.encoder = AutoModel.from_pretrained(model, attn_implementation="eager")
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(B, T) each -> (B, T, H)."""
+        """Compute the hidden states: (B, T) each -> (B, T, H)."""
         found = self.encoder(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
         states: Tensor = found.last_hidden_state
         return states
@@ -33,10 +33,10 @@ class Hidden(nn.Module):
 
 @torch.inference_mode()
 def main(model: str, graph: str) -> None:
-    """Writes the graph, for any number of texts and tokens."""
+    """Write the graph, for any number of texts and tokens."""
     ids = torch.zeros(2, 8, dtype=torch.int64)
     mask = torch.ones_like(ids)
-    mask[1, 5:] = 0  # with nothing masked the tracer would leave the mask out
+    mask[1, 5:] = 0  # if nothing were masked, the tracer would leave the mask out
     axes = {name: {0: "texts", 1: "tokens"} for name in (*INPUTS, OUTPUT)}
     encoder = Hidden(model).eval()
 

@@ -1,5 +1,5 @@
-"""How transformers' own examples prepare each task, and how they read the model's answers: its tokenizer, its model
-classes, its collators. Files are read by our readers; nothing else of ours takes part."""
+"""How transformers' own examples prepare each task and read the model's answers: with its tokenizer, its model classes
+and its collators. Our readers read the files; none of our other code is used."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork
 from finetune.data.examples import QuestionExample
 
 N_BEST = 20
-MOST_TOKENS = 30  # of an answer
+MOST_TOKENS = 30  # in an answer
 OUTSIDE = "O"
 
 
 @dataclass(frozen=True)
 class PeerFeature:
-    """What the model is given of an example, or of a window of it."""
+    """The model's input made from an example, or from one window of it."""
 
-    example: int  # its number
-    inputs: dict[str, Any]  # input_ids and so on, and what is to be learned
-    place: Any = None  # what puts the answer together
+    example: int  # the number of the example
+    inputs: dict[str, Any]  # input_ids and so on, and the targets
+    place: Any = None  # what `Recipe.answers` needs to put the answer together
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of its sequences: one; of multiple choice one a choice."""
+        """The number of tokens of each of its sequences: one or, in multiple choice, one for each choice."""
         ids = self.inputs["input_ids"]
         return [len(one) for one in ids] if isinstance(ids[0], list) else [len(ids)]
 
 
 class Recipe(ABC):
-    """One task as the examples have it."""
+    """One task, done as in transformers' examples."""
 
     def __init__(self, work: FinetuneWork, train: Sequence[Any]) -> None:
         self.work = work
@@ -52,28 +52,28 @@ class Recipe(ABC):
 
     @abstractmethod
     def model(self) -> Any:
-        """The pretrained encoder under a fresh head."""
+        """Return the pretrained encoder with a fresh head."""
 
     @abstractmethod
     def features(self, examples: Sequence[Any]) -> list[PeerFeature]:
-        """The features of labelled examples, in their order."""
+        """Return the features of labelled examples, in their order."""
 
     @abstractmethod
     def answers(self, examples: Sequence[Any], features: Sequence[PeerFeature], outputs: Sequence[Any]) -> list[Any]:
-        """An answer for each example, as `benchmarks.scores` wants it; outputs: the logits of each feature."""
+        """Return an answer for each example, as `benchmarks.scores` takes it; outputs: the logits of each feature."""
 
     def encoded(self, *texts: Any, **options: Any) -> Any:
-        """What the tokenizer makes of texts."""
+        """Tokenize texts, cut off at the maximum length."""
         return self.tokenizer(*texts, truncation=options.pop("truncation", True), max_length=self.max_length, **options)
 
 
 def inputs_of(encoded: Any, number: int) -> dict[str, Any]:
-    """What the model reads of one sequence."""
+    """Return what the model reads of one sequence."""
     return {name: encoded[name][number] for name in ("input_ids", "token_type_ids", "attention_mask")}
 
 
 class Texts(Recipe):
-    """run_glue: one class, or a number."""
+    """As in run_glue: one class or number for each text."""
 
     def __init__(self, work: FinetuneWork, train: Sequence[Any]) -> None:
         super().__init__(work, train)
@@ -96,7 +96,7 @@ class Texts(Recipe):
 
 
 class Tags(Recipe):
-    """run_ner: the label stands on a word's first piece."""
+    """As in run_ner: a word's label is on its first piece."""
 
     def __init__(self, work: FinetuneWork, train: Sequence[Any]) -> None:
         super().__init__(work, train)
@@ -121,7 +121,7 @@ class Tags(Recipe):
         return found
 
     def answers(self, examples: Sequence[Any], features: Sequence[PeerFeature], outputs: Sequence[Any]) -> list[Any]:
-        """A word that has no piece is O."""
+        """Return the label of each word; a word without a piece is O."""
         answers = []
         for example, feature, scores in zip(examples, features, outputs, strict=True):
             best = scores.argmax(-1)
@@ -135,7 +135,7 @@ class Tags(Recipe):
 
 
 class Questions(Recipe):
-    """run_qa: windows with a stride; the best of begin and end among the 20 best of each."""
+    """As in run_qa: windows with a stride; the best pair of the 20 best beginnings and the 20 best ends."""
 
     def model(self) -> Any:
         return AutoModelForQuestionAnswering.from_pretrained(self.work.model)
@@ -169,9 +169,9 @@ class Questions(Recipe):
 
 
 def answer_tokens(example: QuestionExample, offsets: Sequence[Any], first: int, last: int) -> tuple[int, int]:
-    """The tokens at which the answer begins and ends; those of [CLS] where it is not wholly in the window.
+    """Return the tokens at which the answer begins and ends, or twice that of [CLS] if the window does not hold it all.
 
-    first, last: the window's tokens of the passage.
+    first, last: the first and the last token of the passage in the window.
     """
     text, start = example.answers[0]
     if offsets[first][0] > start or offsets[last][1] < start + len(text):
@@ -182,7 +182,7 @@ def answer_tokens(example: QuestionExample, offsets: Sequence[Any], first: int, 
 
 
 def best_span(starts: Any, ends: Any, place: Any) -> tuple[float, tuple[int, int]]:
-    """The best answer of a window: its score, and its characters."""
+    """Return the best answer of a window: its score, and the characters where it begins and ends."""
     first, last, offsets = place
     best, span = -np.inf, (0, 0)
     for begin in np.argsort(-starts)[:N_BEST].tolist():
@@ -194,7 +194,7 @@ def best_span(starts: Any, ends: Any, place: Any) -> tuple[float, tuple[int, int
 
 
 class Choices(Recipe):
-    """run_swag: a sequence for each choice."""
+    """As in run_swag: a sequence for each choice."""
 
     def __init__(self, work: FinetuneWork, train: Sequence[Any]) -> None:
         super().__init__(work, train)

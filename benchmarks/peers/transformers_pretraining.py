@@ -1,5 +1,5 @@
-"""The pretraining loop that one writes around transformers' `BertForPreTraining`: a label at every position, fused
-AdamW, our schedule, gradients clipped. It is given our batches, made beforehand. Run by `benchmarks.pretrain`:
+"""The usual pretraining loop around transformers' `BertForPreTraining`: a label at every position, fused AdamW, our
+schedule, clipped gradients. It is given minibert's batches. `benchmarks.pretrain` and `quality` run this module:
 
     python -m benchmarks.peers.transformers_pretraining WORK.json RESULT.json
 """
@@ -30,11 +30,11 @@ NO_LABEL = -100
 
 @dataclass(frozen=True)
 class PretrainWork:
-    """What both sides are given."""
+    """The work that both sides are given."""
 
     data: str  # token arrays
-    init: str  # the first weights, as a model directory of ours
-    reference: str  # the same as a Hugging Face directory
+    init: str  # the first weights, as a model directory
+    reference: str  # the same weights as a Hugging Face directory
     seq_len: int
     batch_size: int
     steps: int
@@ -52,7 +52,7 @@ class PretrainWork:
 
 
 def main(given: str, result: str) -> None:
-    """Trains, and writes what came of it."""
+    """Train, and write the result."""
     fields = json.loads(Path(given).read_text(encoding="utf-8"))
     side, dtype, minutes, out = (fields.pop(name, None) for name in ("side", "dtype", "minutes", "out"))
     work = PretrainWork(**fields)
@@ -61,10 +61,10 @@ def main(given: str, result: str) -> None:
 
 
 class Loop:
-    """Model and optimizer, and what has come of the steps so far."""
+    """The model, its optimizer, and the figures of the steps so far."""
 
     def __init__(self, work: PretrainWork, dtype: str) -> None:
-        """dtype: float32; autocast to bfloat16; bfloat16, the model cast."""
+        """Load the model. dtype: float32; autocast (to bfloat16); or bfloat16, to which the model is cast."""
         self.work = work
         self.autocast = dtype == "autocast"
         self.device = torch.device(work.device)
@@ -82,7 +82,7 @@ class Loop:
         self.tokens = 0
 
     def step(self, batch: PretrainBatch, progress: float) -> None:
-        """progress: the share of the run, 0 to 1, by which the rate goes."""
+        """Take one step. progress: the share of the run that is done, 0 to 1, which decides the learning rate."""
         started = time.perf_counter()
         shares = {"warmup_share": self.work.warmup_share, "decay_share": 1 - self.work.warmup_share}
         for group in self.optimizer.param_groups:
@@ -99,7 +99,7 @@ class Loop:
         self.tokens += batch.tokens
 
     def run(self, side: str) -> Run:
-        """What came of all steps."""
+        """Return the result of all steps."""
         on_gpu = self.device.type == "cuda"
         return Run(
             side=side,
@@ -112,7 +112,7 @@ class Loop:
 
 
 def train(work: PretrainWork, side: str, dtype: str) -> Run:
-    """So many steps, on batches that are made beforehand."""
+    """Train for `work.steps` steps, on batches that are made in advance."""
     batches = batches_of(work)
     loop = Loop(work, dtype)
     for number, batch in enumerate(batches):
@@ -121,7 +121,7 @@ def train(work: PretrainWork, side: str, dtype: str) -> Run:
 
 
 def train_for(work: PretrainWork, side: str, dtype: str, minutes: float, out: str) -> Run:
-    """So many minutes of steps, making batches not counted; the model is saved in `out`, a Hugging Face directory."""
+    """Train for `minutes`, not counting the making of batches; save the model to `out`, a Hugging Face directory."""
     loop, spent = Loop(work, dtype), 0.0
     for batch in endless_batches(work):
         loop.step(batch, spent / (60 * minutes))
@@ -133,12 +133,12 @@ def train_for(work: PretrainWork, side: str, dtype: str, minutes: float, out: st
 
 
 def batches_of(work: PretrainWork) -> list[PretrainBatch]:
-    """The batches of our run's steps."""
+    """Return the batches of the steps of minibert's run."""
     return list(itertools.islice(endless_batches(work), work.steps))
 
 
 def endless_batches(work: PretrainWork) -> Iterator[PretrainBatch]:
-    """The batches of our runs: they are a function of arrays, options and seed alone."""
+    """Yield the batches of minibert's runs, which are a function of the arrays, options and seed alone."""
     corpus = open_prepared(work.data, check=False)
     pairs = PairOptions(work.seq_len, short_share=work.short_share, separators=corpus.tokenizer.separators)
     masker = Masker.of(corpus.tokenizer, rate=work.mask_rate, whole_words=False)
@@ -150,7 +150,7 @@ def endless_batches(work: PretrainWork) -> Iterator[PretrainBatch]:
 
 
 def reference_inputs(batch: PretrainBatch) -> dict[str, Tensor]:
-    """The batch as the reference takes it: a label for every position, most of which say that there is none."""
+    """Return the batch as the reference takes it: with a label at every position, most of them `NO_LABEL`."""
     labels = torch.full((batch.positions,), NO_LABEL)
     labels[batch.masked_positions[: len(batch.masked_labels)]] = batch.masked_labels
     mask = torch.ones_like(batch.input_ids) if batch.attention_mask is None else batch.attention_mask.long()
@@ -164,7 +164,7 @@ def reference_inputs(batch: PretrainBatch) -> dict[str, Tensor]:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, vectors don't."""
+    """Split the parameters into matrices, with weight decay, and vectors, without."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
         {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},

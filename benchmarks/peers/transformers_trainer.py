@@ -1,5 +1,5 @@
-"""The peer: transformers' Trainer as it runs without more: float32, each batch padded to its longest, random batches,
-AdamW, a linear schedule, gradients clipped, dropout on. Run by `benchmarks.sides`:
+"""The peer in fine-tuning, transformers' Trainer with its defaults: float32, random batches that are padded to their
+longest sequence, AdamW, a linear schedule, clipped gradients, dropout. `benchmarks.sides` runs this module:
 
     python -m benchmarks.peers.transformers_trainer WORK.json RESULT.json
 """
@@ -29,7 +29,7 @@ WATCH_FILE = "watch.json"
 
 
 def main(given: str, result: str) -> None:
-    """Trains, and writes what came of it."""
+    """Train, and write the result."""
     fields = json.loads(Path(given).read_text(encoding="utf-8"))
     seed, work = fields.pop("seed"), FinetuneWork(**fields)
     run = train(work, seed, Path(result).parent)
@@ -37,12 +37,12 @@ def main(given: str, result: str) -> None:
 
 
 def train(work: FinetuneWork, seed: int, out: Path) -> Run:
-    """The Trainer's whole run. After each epoch it answers dev; the best epoch's answers count, as they do for ours."""
+    """Train, and answer the dev file after each epoch; the best epoch's answers count, as they do for minibert."""
     train_examples = list(read_examples(work.task, work.train))
     dev_examples = list(read_examples(work.task, work.dev))
     recipe = RECIPES[work.task](work, train_examples)
     features, dev = recipe.features(train_examples), recipe.features(dev_examples)
-    set_seed(seed)  # the fresh head's
+    set_seed(seed)  # for the fresh head
     watch = Watch(work.task, recipe, dev_examples, dev)
     model = recipe.model()
     trainer = Trainer(
@@ -78,8 +78,8 @@ def train(work: FinetuneWork, seed: int, out: Path) -> Run:
 
 
 def trainer_arguments(work: FinetuneWork, seed: int, out: Path) -> TrainingArguments:
-    """The Trainer's defaults, save for what both sides are given, and for logging, which takes time. Saving, which
-    does too, is outside what is timed."""
+    """Return the Trainer's defaults, except for what both sides are given, and for logging, which takes time. So does
+    saving, but it is not timed."""
     return TrainingArguments(
         output_dir=str(out),
         num_train_epochs=work.epochs,
@@ -98,15 +98,15 @@ def trainer_arguments(work: FinetuneWork, seed: int, out: Path) -> TrainingArgum
 
 
 def last_checkpoint(out: Path) -> Path | None:
-    """Of the checkpoints of an interrupted run the last one that is whole."""
+    """Return the last complete checkpoint of an interrupted run, or None."""
     whole = [found.parent for found in out.glob(f"checkpoint-*/{WATCH_FILE}")]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 class Watch(TrainerCallback):
-    """Times each epoch from its first batch to its last step, and has dev answered after it.
+    """A callback that times each epoch from its first batch to its last step, then answers and scores the dev file.
 
-    What it knows goes into each checkpoint, once that is whole.
+    It saves its figures in each checkpoint once that is complete.
     """
 
     def __init__(self, task: str, recipe: Recipe, examples: Sequence[Any], features: Sequence[PeerFeature]) -> None:
@@ -116,7 +116,7 @@ class Watch(TrainerCallback):
         self.features = features
         self.seconds = 0.0
         self.started = 0.0
-        self.epochs: list[dict[str, float]] = []  # the figures after each
+        self.epochs: list[dict[str, float]] = []  # the metrics after each
 
     def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
         self.started = time.perf_counter()
@@ -135,13 +135,13 @@ class Watch(TrainerCallback):
         write_whole(path, lambda aside: aside.write_text(told, encoding="utf-8"))
 
     def go_on(self, checkpoint: Path) -> None:
-        """Takes up what it knew at a checkpoint."""
+        """Continue with the figures that were saved in a checkpoint."""
         told = json.loads((checkpoint / WATCH_FILE).read_text(encoding="utf-8"))
         self.seconds, self.epochs = told["seconds"], told["epochs"]
 
 
 def outputs_of(model: Any, recipe: Recipe, features: Sequence[PeerFeature]) -> list[Any]:
-    """The logits of each feature, in evaluation mode; like lengths together."""
+    """Return the logits of each feature, in evaluation mode, with features of similar length in a batch."""
     order = sorted(range(len(features)), key=lambda number: -max(features[number].lengths))
     found: list[Any] = [None] * len(features)
     with evaluating(model), torch.inference_mode():
@@ -159,7 +159,7 @@ def outputs_of(model: Any, recipe: Recipe, features: Sequence[PeerFeature]) -> l
 
 @contextmanager
 def evaluating(model: Any) -> Iterator[None]:
-    """Without dropout for a while."""
+    """Turn dropout off within the block."""
     model.eval()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the benchmarks' tests share: a tiny model of the reference, and a small file of each task. Tests don't change
+"""What the benchmarks' tests share: a tiny model of the reference, and small files for each task. Tests don't change
 them."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOLDERS = {"cola": "cola", "stsb": "stsb", "wnut17": "wnut17", "squad": "squad",
 
 @pytest.fixture(scope="session")
 def hf_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder that knows nothing; each letter is a token."""
+    """A Hugging Face directory with an untrained encoder; each letter is a token."""
     directory = tmp_path_factory.mktemp("hf") / "model"
     signs = [*string.ascii_lowercase, *string.digits, *string.punctuation]
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *signs, *(f"##{sign}" for sign in signs)]
@@ -36,7 +36,7 @@ def hf_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each task's files, as the public data sets have them."""
+    """A directory with a folder of files for each task, in the format of the public data set."""
     directory = tmp_path_factory.mktemp("data")
     rng = random.Random(0)
     for name, count in (("train", 14), ("dev", 6)):
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 documents of six sentences."""
+    """A text file of 40 documents with six sentences each."""
     path = tmp_path_factory.mktemp("corpus") / "text.txt"
     sentences = [
         f"{VOCABULARY[i % 16]} {VOCABULARY[i * 5 % 16]} {VOCABULARY[i * 7 % 16]} {VOCABULARY[i * 3 % 16]}."
@@ -82,7 +82,7 @@ def _sts(rng: random.Random, number: int) -> str:
 
 
 def _tagged(rng: random.Random) -> str:
-    """Animals are of one type, colours of another; a lone variation selector is a word without a piece."""
+    """Return a sentence: animals are one type, colours another; a lone variation selector is a word without a piece."""
     tags = {"cat": "B-animal", "dog": "B-animal", "cow": "I-animal", "red": "B-colour", "green": "B-colour"}
     words = [*_words(rng, 4), "dog", "cow", "\ufe0f", "red"]
     found = [tags.get(word, "O") for word in words]
@@ -93,11 +93,11 @@ def _tagged(rng: random.Random) -> str:
 
 
 def _article(rng: random.Random, number: int) -> dict[str, object]:
-    """Six questions; the second passage is longer than a window."""
+    """Return an article with six questions; its second passage is longer than a window."""
     paragraphs = []
     for count in range(2):
         words = [
-            "cat",  # "the" alone would be no answer: scoring leaves it out
+            "cat",  # not "the", which scoring leaves out: the answer would be empty
             *_words(rng, 8 + 150 * count),
             f"x{number}y{count}",
             f"z{number}",

@@ -40,7 +40,7 @@ def test_what_is_drawn_keeps_its_order_and_is_the_same_every_time() -> None:
 
 def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     message = refusal(lambda: write_files("cola", tmp_path, tmp_path))
-    assert "train.tsv: no such file; --task cola needs train.tsv and dev.tsv in it" in message
+    assert "train.tsv: no such file; --task cola needs train.tsv and dev.tsv in --data" in message
 
 
 def test_choices_come_from_other_questions_of_the_article_and_articles_stay_together() -> None:
@@ -60,7 +60,7 @@ def test_choices_come_from_other_questions_of_the_article_and_articles_stay_toge
 
 def test_choices_of_one_article_are_refused() -> None:
     message = refusal(lambda: choices_of([question("a", number, f"a{number}") for number in range(9)]))
-    assert message == "expected two articles or more with 4 answers each, found 1"
+    assert message == "expected at least two articles with 4 answers or more, found 1"
 
 
 @needs_data

@@ -32,8 +32,8 @@ def test_both_sides_train_on_the_same_and_are_compared(
     )  # fmt: skip
     compare(options)
     printed = capsys.readouterr().out
-    assert "12 train examples" in printed and ": the same on both sides" in printed and "ratio" in printed
-    assert "finetune's own figures differ from the scorers' by 0.00 points at most" in printed
+    assert "12 train examples" in printed and ", the same on both sides" in printed and "ratio" in printed
+    assert "finetune's own figures differ from the scorer's by at most 0.00 points" in printed
     ours, peer = json.loads(path.read_text())["runs"]
     assert (ours["side"], peer["side"], ours["work"]) == ("ours", "transformers", peer["work"])
     assert ours["work"]["steps"] == -(-ours["work"]["features"] // 4)
@@ -59,10 +59,10 @@ def test_runs_of_two_versions_of_our_code_are_said_to_be() -> None:
         return Run("ours", seed, {"steps": 1}, {"mcc": 0.2}, figures, {"own_metrics": {"mcc": 0.25}, "code": code})
 
     assert report("cola", {"ours": [run(0, "a"), run(1, "a")]})[-1] == (
-        "finetune's own figures differ from the scorers' by 5.00 points at most"
+        "finetune's own figures differ from the scorer's by at most 5.00 points"
     )
     lines = report("cola", {"ours": [run(0, "a"), run(1, "b")]})
-    assert lines[-1] == "the runs of ours are of 2 versions of the code"
+    assert lines[-1] == "our runs come from 2 versions of the code"
 
 
 def test_bad_options_are_refused(tmp_path: Path, hf_model: Path) -> None:

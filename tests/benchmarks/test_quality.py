@@ -41,7 +41,7 @@ def test_the_lowest_loss_of_the_loop_is_to_be_reached() -> None:
     peers = [run("transformers 1", 3.0, 1200), run("transformers 2", 2.0, 1200), run("transformers 3", 2.5, 1200)]
     _, target, found = verdict([run("ours", 1.9, 180)], peers)
     assert target == "to reach: 2.0000, transformers 2 after 1,200 s"
-    assert found == "ours:     1.9000 after 180 s: reached, in a time 6.7 times shorter"
+    assert found == "ours:     1.9000 after 180 s: reached; the loop took 6.7 times as long"
     assert "2.1000 after 180 s: NOT REACHED" in verdict([run("ours", 2.1, 180)], peers)[-1]
 
 

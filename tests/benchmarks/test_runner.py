@@ -58,16 +58,16 @@ def test_runs_of_another_machine_or_another_kind_of_file_are_refused(tmp_path: P
     path = tmp_path / "results.json"
     Results(str(path), FACTS).add(Run("ours", 0, {}, {}, {}))
     message = refusal(lambda: Results(str(path), {**FACTS, "machine": {"cores": 4}}))
-    assert "holds runs of another kind: machine was {'cores': 2}, is {'cores': 4}" in message
+    assert "its runs were made differently: machine was {'cores': 2}, is {'cores': 4}" in message
     path.write_text("[]")
-    assert "holds no results of a benchmark" in refusal(lambda: Results(str(path), FACTS))
+    assert "not a benchmark's results" in refusal(lambda: Results(str(path), FACTS))
 
 
 def test_a_command_that_fails_is_told_by_its_last_line(tmp_path: Path) -> None:
     bad_input = ["finetune", "no-such-task"]
     message = refusal(lambda: run_python(bad_input, tmp_path / "log", threads=1))
-    assert message.startswith("python -m finetune ended with 2: unknown command 'no-such-task'")
-    with pytest.raises(RunStopped, match=r"python -m no_such_module ended with 1: .*No module named no_such_module"):
+    assert message.startswith("python -m finetune exited with code 2: unknown command 'no-such-task'")
+    with pytest.raises(RunStopped, match=r"no_such_module exited with code 1: .*No module named no_such_module"):
         run_python(["no_such_module"], tmp_path / "log", threads=1)
 
 
@@ -87,7 +87,7 @@ def test_what_was_made_for_other_settings_is_not_gone_on_with(tmp_path: Path) ->
     with pytest.raises(RunStopped), workplace(results, {"model": "one"}) as place:
         (place / "model").touch()
         raise RunStopped("no room left")
-    with pytest.raises(InputError, match=r"x.work: an unfinished comparison of other settings; delete it"):
+    with pytest.raises(InputError, match=r"x.work: an unfinished comparison with other settings; delete it"):
         workplace(results, {"model": "two"}).__enter__()
     assert (place / "model").exists()
 

@@ -72,7 +72,7 @@ def test_figures_of_two_machines_do_not_share_a_table() -> None:
         (("text",), {"machine": {**MACHINE, "threads": threads}, "runs": [run("prepare", 0, **figures)]})
         for threads in (1, 2)
     ]
-    assert "of several machines: Z80 without AMX, 2 cores; threads 1" in refusal(lambda: prepare_table(results))
+    assert "from several machines: Z80 without AMX, 2 cores; threads 1" in refusal(lambda: prepare_table(results))
 
 
 def test_a_table_is_put_between_its_marks(tmp_path: Path) -> None:
@@ -117,4 +117,4 @@ def test_each_comparison_has_options_that_hold(comparison: Any, monkeypatch: pyt
 def test_a_benchmark_of_the_processor_is_not_asked_of_a_gpu() -> None:
     assert SuiteOptions(model="", data="", device="cuda").sections() == ("pretrain", "quality", "finetune")
     options = SuiteOptions(model="", data="", device="cuda", only=("encode",))
-    assert refusal(options.check) == "--only encode: measures the processor, so it goes without --device cuda"
+    assert refusal(options.check) == "--only encode: this benchmark measures the processor; leave out --device cuda"

@@ -1,4 +1,4 @@
-"""What the tests of whole runs share: a text, its token arrays, a config file. Made once; tests don't change them."""
+"""What the tests of whole runs share: a text, its token arrays, a config file. Tests don't change them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.pretrain.running import DROPPING, Refused, documents, run_here, tree,
 
 @pytest.fixture(scope="session")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 documents on four topics."""
+    """A text file of 60 documents on four topics."""
     return write_text(tmp_path_factory.mktemp("text") / "text.txt", documents(60))
 
 
@@ -26,25 +26,25 @@ def arrays(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model's config file."""
+    """The config file of a tiny model."""
     return write_shape(tmp_path_factory.mktemp("shape") / "shape.json")
 
 
 @pytest.fixture
 def common(arrays: Path, shape: Path) -> tuple[object, ...]:
-    """What the runs of a test that stops, resumes or spoils them have in common."""
+    """The options that all runs share in a test that stops, resumes or damages them."""
     return "--data", arrays, "--model", shape, *DROPPING, "--log-every", 1, "--evaluations", 2
 
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs in this process draw no picture, which takes longer than the training."""
+    """Keep runs in this process from drawing pictures, which takes longer than the training."""
     monkeypatch.setattr("pretrain.train.draw_run", lambda *_, **__: None)
 
 
 @pytest.fixture
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Runs a command that must be refused; gives its one line. Nothing below tmp_path may change."""
+    """A function that runs a command, which must be refused, and returns its one line. tmp_path must not change."""
 
     def run(*args: object) -> str:
         before = tree(tmp_path)
@@ -62,5 +62,5 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """A place whose parents are not there yet."""
+    """A path whose parents don't exist yet."""
     return tmp_path / "not" / "there" / "run"

@@ -1,4 +1,4 @@
-"""Random models of the reference, the same ones of ours, and the texts that they read."""
+"""Random models of the reference, the same models in minibert, and the texts that they read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHAPE = TINY.replace(vocab_size=80, max_position_embeddings=64)
 
 
 class Twins(NamedTuple):
-    """One set of random weights in both implementations, in float64."""
+    """The same random weights in both implementations, in float64."""
 
     reference: transformers.PreTrainedModel
     model: Model
@@ -31,7 +31,7 @@ class Twins(NamedTuple):
 
 @pytest.fixture
 def twins(request: pytest.FixtureRequest, tokenizer: Tokenizer, tmp_path: Path) -> Twins:
-    """Of the kind that a test names by `indirect`; "pretraining" where it names none."""
+    """Twins of the kind that a test names by `indirect`, or else of "pretraining"."""
     kind = getattr(request, "param", "pretraining")
     reference = reference_model(kind, SHAPE)
     source = tmp_path / "reference"
@@ -45,7 +45,7 @@ def twins(request: pytest.FixtureRequest, tokenizer: Tokenizer, tmp_path: Path) 
 
 @torch.no_grad()
 def reference_output(twins: Twins, tokenizer: Tokenizer, *texts: str) -> Any:
-    """What the reference answers for a text or pair, with hidden states and attention."""
+    """Return the reference's output for a text or pair, with hidden states and attention."""
     batch = tokenizer(*texts)
     return twins.reference(
         input_ids=batch.input_ids,
@@ -64,7 +64,7 @@ def random_model(architecture: str) -> Model:
 
 @pytest.fixture
 def record(tokenizer: Tokenizer) -> dict[str, Any]:
-    """A pair with two [MASK], on a random pretraining model."""
+    """The record of a pair with two [MASK], by a random pretraining model."""
     return make_record(random_model("BertForPreTraining"), tokenizer, A, B, name="random")
 
 
