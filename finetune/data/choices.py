@@ -14,13 +14,13 @@ EXPECTED = "a question, a list of choices, and as answer the right one's index, 
 
 
 def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Iterator[ChoiceExample]:
-    """Streams the questions of a .jsonl file, plain or .gz, or of standard input (`-`).
+    """Stream the questions of a .jsonl file, plain or .gz, or of standard input (`-`).
 
-    Each may have its own number of choices, two at least. answer is the right one's index, from 0; it is not looked at
-    where the examples are not `labelled`.
+    Each question may have its own number of choices, at least two. `answer` is the index of the right one, from 0; it
+    is ignored unless the examples are `labelled`.
 
-    Raises InputError, naming file and row: a table; as `tables.jsonl_rows`; an empty question or choice, fewer than two
-    choices, an answer that is no index of them.
+    Raises InputError, naming file and row, if the file is a table, `tables.jsonl_rows` refuses it, a question or choice
+    is empty, there are fewer than two choices, or the answer is not the index of one.
     """
     columns, tally = [*FIELDS, *(["answer"] if labelled else [])], tally or Tally()
     if suffix(path) in (".csv", ".tsv"):
@@ -30,7 +30,7 @@ def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None
 
 
 def choice_example(row: Row) -> ChoiceExample:
-    """The question of a row of `FIELDS`, and of the answer where there is one; errors as `read_choices`."""
+    """Return the question of a row of `FIELDS`, with its answer if the row has one; errors as in `read_choices`."""
     where, (question, choices, *answer) = row.where, row.cells
     if not isinstance(choices, list) or len(choices) < 2:
         there = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
