@@ -10,7 +10,7 @@ from minibert.errors import InputError
 from minibert.files.text import check_text, json_type, read_lines, suffix
 
 FIELDS = ("question", "choices")
-EXPECTED = "a question, a list of choices, and as answer the right one's index, from 0"
+EXPECTED = "a question, a list of choices, and as answer the index of the right one, from 0"
 
 
 def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Iterator[ChoiceExample]:
@@ -24,7 +24,7 @@ def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None
     """
     columns, tally = [*FIELDS, *(["answer"] if labelled else [])], tally or Tally()
     if suffix(path) in (".csv", ".tsv"):
-        raise InputError(f"{path}: {suffix(path)} is not read, expected .jsonl: {EXPECTED}")
+        raise InputError(f"{path}: {suffix(path)} is not supported, expected .jsonl with {EXPECTED}")
     see = f"expected {EXPECTED}" if labelled else ""
     return tally.made(jsonl_rows(path, read_lines(path), columns, tally, see), choice_example)
 
@@ -34,7 +34,7 @@ def choice_example(row: Row) -> ChoiceExample:
     where, (question, choices, *answer) = row.where, row.cells
     if not isinstance(choices, list) or len(choices) < 2:
         there = f"a list of {len(choices)}" if isinstance(choices, list) else json_type(choices)
-        raise InputError(f"{where}: field 'choices' is {there}, expected a list of two strings or more")
+        raise InputError(f"{where}: field 'choices' is {there}, expected a list of at least two strings")
     question = check_text(question, f"{where}: field 'question'")
     choices = tuple(check_text(choice, f"{where}: choice {number}") for number, choice in enumerate(choices))
     right = _index(answer[0], len(choices), where) if answer else None
@@ -45,5 +45,5 @@ def _index(answer: Any, count: int, where: str) -> int:
     if isinstance(answer, bool) or not isinstance(answer, int):
         raise InputError(f"{where}: field 'answer' is {answer!r:.60}, expected the index of a choice, from 0")
     if not 0 <= answer < count:
-        raise InputError(f"{where}: field 'answer' is {answer}, out of range: there are the choices 0 to {count - 1}")
+        raise InputError(f"{where}: field 'answer' is {answer}, out of range: the choices are 0 to {count - 1}")
     return answer

@@ -25,7 +25,7 @@ _OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or 
 _HEADS_OF_WORDS = {"word", "words", "token", "tokens", "form", "text"}
 _HEADS_OF_TAGS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "pos_tag", "pos_tags", "upos"}
 COMMENT = ("# ", "#\t")  # "#" and "#tag" are words of tweets
-NO_SENTENCE = "no sentence in it, expected a word and its tag per line"
+NO_SENTENCE = "no sentence found, expected a word and its tag per line"
 _SHOWN_WORDS = 8
 
 
@@ -170,8 +170,8 @@ def _badness(columns: Sequence[str], table: Table) -> str:
         return f"{len(columns)} column(s), expected {table.width}, as in the first row"
     if table.numbered and not _NUMBER.fullmatch(columns[0]):
         return (
-            f"{columns[0]!r:.40} is not a number like those above it in the first column, which counts; expected one, "
-            "or with --word-column 1 a column of words"
+            f"{columns[0]!r:.40} is not a number like those above it in the first column, which numbers the "
+            "words; expected one, or --word-column 1 for a column of words"
         )
     return ""
 
@@ -239,7 +239,7 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
     table = [columns for _, line in rows if (columns := split_columns(line, tabs=tabs))]
     count = len(table[0])
     if labelled and count < 2:
-        raise InputError(f"{where}: one column, expected a word and its tag with a tab or spaces between them")
+        raise InputError(f"{where}: one column, expected a word and its tag, separated by a tab or spaces")
     alike = [columns for columns in table if len(columns) == count]  # the others are refused later, as bad rows
     tagged = all(is_tag(columns[-1]) for columns in alike)
     numbered = count > 1 + (labelled or tagged) and _counts([columns[0] for columns in alike])
@@ -259,7 +259,7 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
         return found
     tag = usual_tag if tag_column is None else _column("--tag-column", tag_column, count, where)
     if word == tag:
-        raise InputError(f"{where}: column {word + 1} for words and tags, expected two; see --tag-column")
+        raise InputError(f"{where}: column {word + 1} is chosen for words and tags, expected two; see --tag-column")
     others = (column for column in range(count) if column not in (word, tag) and tag_column is None)
     also = tuple(column for column in others if all(is_tag(columns[column]) for columns in alike))
     return found._replace(tag=tag, others=also)
@@ -296,4 +296,4 @@ def _column(option: str, name: str, count: int, where: str) -> int:
         return int(name) - 1
     expected = f"a number from 1 to {count}" + (f" or one of {', '.join(CONLL_U)}" if count == len(CONLL_U) else "")
     whose = "(given, or saved with the model)"
-    raise InputError(f"{where}: {option} {name}: there are {count} column(s), expected {expected} {whose}")
+    raise InputError(f"{where}: {option} {name} {whose}: there are {count} column(s), expected {expected}")

@@ -97,13 +97,13 @@ class TagDataOptions:
     task: ClassVar[str] = "token-classification"
 
     word_column: str | None = None
-    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not just count, in .jsonl tokens"""  # noqa: E501
+    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not number the words, in .jsonl tokens"""  # noqa: E501
     tag_column: str | None = None
     """the column of the tag; if not given: the last, in CoNLL-U upos, in .jsonl ner_tags"""
     layout: FileForm | None = None
-    """the form of what to predict: columns, running text with one sentence per line, or JSON lines; if not given: told by the file's name, or else by its content (of standard input the first 1,000 lines)"""  # noqa: E501
+    """the form of what to predict: columns, running text with one sentence per line, or JSON lines; if not given: decided by the file's name, or else by its content (of standard input, the first 1,000 lines)"""  # noqa: E501
     scheme: Literal["auto", "iob1", "iob2", "bioes", "none"] = "auto"
-    """how tags spell entities; auto: the scheme that the file follows; none: they spell none, each tag is a class"""
+    """how tags spell entities; auto: the scheme that the file follows; none: no entities, each tag is a class"""
     fix_tags: bool = False
     """read impossible tag sequences as conlleval does instead of refusing them"""
     max_length: Annotated[int | None, cli.Range(low=4)] = None
@@ -115,7 +115,7 @@ class TagDataOptions:
         """Raises InputError if an option is out of range or two exclude each other."""
         cli.check_ranges(self)
         if self.fix_tags and self.scheme == "none":
-            raise InputError("--fix-tags and --scheme none exclude each other: where there is no scheme none is broken")
+            raise InputError("--fix-tags and --scheme none exclude each other: without a scheme, no tag is impossible")
 
     def fitted(self, positions: int) -> TagDataOptions:
         """Return the options with lengths that fit the model; see `fitting_length` and `fitting_stride`."""
@@ -133,7 +133,7 @@ class QuestionDataOptions:
     max_length: Annotated[int | None, cli.Range(low=8)] = None
     """tokens of a window, including the question and special ones; a longer passage has several; if not given: 384, or the model's positions if fewer"""  # noqa: E501
     stride: Annotated[int | None, cli.Range(low=0)] = None
-    """tokens of the passage that consecutive windows share, at most half of what the question leaves of a window; if not given: a third of a window"""  # noqa: E501
+    """tokens of the passage that consecutive windows share, at most half of the room that the question leaves in a window; if not given: a third of a window"""  # noqa: E501
     max_answer_length: cli.Count = 30
     """maximum tokens of an answer"""
     n_best: cli.Count = 5
@@ -176,7 +176,7 @@ def check_fields(given: Container[str], data_options: DataOptions, paths: Iterab
         return
     for name, value in {"--word-column": data_options.word_column, "--tag-column": data_options.tag_column}.items():
         if name in given and value is not None and value.isdecimal():
-            raise InputError(f"{name} {value} has no effect here: JSON lines have fields, expected the name of one")
+            raise InputError(f"{name} {value} has no effect here: JSON lines have fields, expected a field's name")
 
 
 def fitting_length(asked: int | None, usual: int, positions: int) -> int:
@@ -222,7 +222,7 @@ def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
     known = {name: value for name, value in fields.items() if name != "task"}
     types = get_type_hints(DATA_OPTIONS[task])
     if unknown := sorted(known.keys() - types.keys()):
-        raise InputError(f"trained_on: {', '.join(unknown)} is nothing that {task} knows")
+        raise InputError(f"trained_on: {', '.join(unknown)}: not an option of {task}")
     for name, value in known.items():
         typed(value, types[name], f"trained_on: {name}")
     return DATA_OPTIONS[task](**known)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from minibert.errors import InputError
 from minibert.files.text import check_text, json_type
 
-Id = str | int  # of a row, kept as the file has it
+Id = str | int  # of a row, exactly as the file gives it
 Label = str | float | tuple[str, ...]
 
 
@@ -34,7 +34,7 @@ class TaggedExample:
     tags: tuple[str, ...] | None
     row: int  # the line of the file on which it begins, from 1
     where: str
-    text: str = ""  # that the words were cut from
+    text: str = ""  # of the sentence, from which the words were cut
     offsets: tuple[tuple[int, int], ...] = ()  # the [start, end) characters of each word in the text
     rows: Sequence[int] | None = None  # of each word; None: word i is in row + i, unless the sentence is one line
     id: Id | None = None

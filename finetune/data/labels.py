@@ -21,14 +21,14 @@ def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
     """
     found = {label for example in examples for label in _several(example.label)}
     if len(found) < 2:
-        there = f"{found.pop()!r} alone" if found else "none"
-        raise InputError(f"{path}: expected labels of two classes or more, found {there}")
+        there = f"only {found.pop()!r}" if found else "none"
+        raise InputError(f"{path}: expected labels of at least two classes, found {there}")
     if all(isinstance(example.label, tuple) and set(example.label) == found for example in examples):
         raise InputError(f"{path}: every row has all {len(found)} labels, expected rows that differ")
     if all(example.label in (("0",), ("1",)) for example in examples):
         raise InputError(
-            f"{path}: every row has a 1 or 0, which tells of one class; expected all classes of a row in one column, "
-            "their names or a 1 or 0 for each, or no --multi-label"
+            f"{path}: every row has a single 1 or 0, for just one class; expected all classes of a row in one column, "
+            "as names or as a 1 or 0 for each, or no --multi-label"
         )
     if all(map(_INTEGER.fullmatch, found)):
         return tuple(sorted(found, key=lambda label: (int(label), label)))

@@ -70,13 +70,13 @@ def read_sentences(
 def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
     if suffix(path) == ".csv":
         raise InputError(
-            f"{path}: .csv is not read, expected columns with spaces or tabs between them, and a blank line between "
+            f"{path}: .csv is not supported, expected columns separated by spaces or tabs, with a blank line between "
             "sentences, or .jsonl with lists of words and tags"
         )
     if suffix(path) not in JSON_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
     fields = field_of(data_options.word_column) or WORDS, field_of(data_options.tag_column) or TAGS
-    see = "see --word-column and --tag-column, expected a list of words and one of their tags"
+    see = "see --word-column and --tag-column, expected a list of words and a list of their tags"
     rows = jsonl_rows(path, read_lines(path), fields, tally, see)
     return telling(sentences_of(rows, tally, fields), tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
@@ -128,7 +128,7 @@ def _form(path: str, lines: Lines) -> tuple[FileForm, Lines]:
         raise InputError(f"{path}: expected .conll, .txt or .jsonl; with --layout text each line is a sentence")
     first = list(islice(lines, 1))
     if not first:
-        raise InputError(f"{shown(path)}: no sentence in it")
+        raise InputError(f"{shown(path)}: no sentence found")
     maybe_json = suffix(path) != ".txt" and first[0][1].startswith("{")
     if maybe_json and _is_object(first[0][1]):
         return "jsonl", chain(first, lines)
@@ -228,7 +228,7 @@ def _sentence(read: Row, fields: tuple[str, ...], what: str) -> TaggedExample:
     words = _strings(text, f"{where}: {what}")
     found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
     if found is not None and len(found) != len(words):
-        raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected as many")
+        raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected one per word")
     return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=id)
 
 
@@ -239,10 +239,10 @@ def _strings(value: Any, what: str) -> tuple[str, ...]:
         if not isinstance(one, str):
             raise InputError(
                 f"{what} has {one!r:.60} at {number}, {json_type(one)}; expected strings: words, or the names of tags, "
-                "such as B-PER, in place of their numbers"
+                "such as B-PER, not their numbers"
             )
         if not one or LONE_SURROGATE.search(one):
-            raise InputError(f"{what} has {one!r:.60} at {number}, expected a string with whole characters in it")
+            raise InputError(f"{what} has {one!r:.60} at {number}, expected a non-empty string without half characters")
     return tuple(value)
 
 

@@ -40,12 +40,12 @@ def parts_of(cell: str, what: str, separator: str | None) -> Any:
     other = next((mark for mark in (";", "|") if separator is None and mark in text), None)
     if other is not None:
         raise InputError(
-            f"{what} is {text!r:.60}, expected commas between classes; --label-separator {other!r} takes that, "
-            "--label-separator , takes it for a part of a class"
+            f"{what} is {text!r:.60}, expected commas between classes; --label-separator {other!r} splits there, "
+            "--label-separator , makes it part of a class"
         )
     if separator is None and _SPACED.fullmatch(text):
         raise InputError(
-            f"{what} is {text!r:.60}, expected commas between ones and zeros; --label-separator ' ' takes that"
+            f"{what} is {text!r:.60}, expected commas between ones and zeros; --label-separator ' ' splits there"
         )
     return text.split(separator or ",") if text else []
 
@@ -56,7 +56,7 @@ def _list_of(text: str, what: str) -> Any:
     with suppress(ValueError, SyntaxError):  # 1.2.3, a broken escape
         if _LIST.fullmatch(text):
             return list(ast.literal_eval(text))
-    expected = "expected classes with commas between them, or a list as JSON or Python writes it"
+    expected = "expected classes separated by commas, or a list as JSON or Python writes it"
     raise InputError(f"{what} is {text!r:.60}, {expected}")
 
 
@@ -78,8 +78,8 @@ class Spelling:
         digits = any(set(words) <= pair for pair in _ONES_AND_ZEROS) and len(set(words)) < len(words)
         if digits and len(words) == 2:
             raise InputError(
-                f"{what} is {', '.join(words)}: a 1 or 0 for each of two classes can't be told from the classes 0 and "
-                "1; expected their names"
+                f"{what} is {', '.join(words)}: either a 1 or 0 for each of two classes, or the classes 0 and 1; "
+                "expected names of classes"
             )
         if words:
             count = len(words) if digits else 0

@@ -73,8 +73,6 @@ def _indices_by(examples: Sequence[Example], key: Callable[[Example], Hashable])
 
 def _parted(examples: Sequence[Example], held: set[int]) -> tuple[list[Example], list[Example]]:
     if not held:
-        raise InputError(
-            f"too little to hold out a part of it ({len(examples)} example(s)), expected more or a --dev file"
-        )
+        raise InputError(f"too few examples to hold some out ({len(examples)}), expected more, or a --dev file")
     train = [example for index, example in enumerate(examples) if index not in held]
     return train, [example for index, example in enumerate(examples) if index in held]

@@ -22,7 +22,7 @@ from minibert.files.text import (
 FIELDS = ("question", "context")  # of a question to predict
 # For files of other libraries: an object per line, or an array of them, each with its own context, answers.text and
 # answers.answer_start.
-FLAT = "; of records that have a context each docs/finetuning.md makes such a file"
+FLAT = "; docs/finetuning.md converts records that have a context each"
 
 
 class Questions(NamedTuple):
@@ -53,7 +53,7 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
         raise InputError(f"{shown(path)}: not readable as JSON ({reason(error)}), expected SQuAD's{FLAT}") from error
     found = list(_questions(content, path))
     if not found:
-        raise InputError(f"{shown(path)}: no question in it")
+        raise InputError(f"{shown(path)}: no question found")
     version_2 = str(content.get("version", "")).lower().removeprefix("v").startswith("2")
     version_2 = version_2 or any("is_impossible" in one.fields for one in found if isinstance(one.fields, dict))
     ids: set[str] = set()
@@ -125,8 +125,8 @@ def _example(question: _Question, path: str, *, labelled: bool, version_2: bool)
     if not isinstance(is_impossible, bool):
         raise InputError(f"{where}: field 'is_impossible' is {json_type(is_impossible)}, expected true or false")
     if labelled and is_impossible == bool(answers):
-        there = f"{len(answers)} answer(s), though it is_impossible" if is_impossible else "no answer"
-        raise InputError(f"{where}: {there}; expected an answer, or in v2.0 none and is_impossible")
+        there = f"{len(answers)} answer(s), though is_impossible is true" if is_impossible else "no answer"
+        raise InputError(f"{where}: {there}; expected an answer, or in v2.0 is_impossible and none")
     asked = check_text(fields.get("question"), f"{where}: field 'question'")
     return QuestionExample(fields["id"], asked, context, answers, title, where)
 
@@ -147,7 +147,7 @@ def _check_object(value: Any, place: str) -> None:
 
 def _list(record: dict[str, Any], field: str, place: str) -> list[Any]:
     if not isinstance(record.get(field), list):
-        found = f"is {json_type(record[field])}" if field in record else "is not there"
+        found = f"is {json_type(record[field])}" if field in record else "is missing"
         hint = FLAT if field in ("data", "paragraphs") and "context" in record else ""
         raise InputError(f"{place}: field {field!r} {found}, expected an array as in SQuAD's files{hint}")
     return record[field]
@@ -172,8 +172,8 @@ def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[Questi
             kept.append(question)
         elif not first:
             there = context[max(wrong.start, 0) :][: len(wrong.text)]
-            first = f"{question.where}: the answer {wrong.text!r:.60} is supposed to start at {wrong.start}, where "
-            first += f"{there!r:.60} stands"
+            first = f"{question.where}: the answer {wrong.text!r:.60} should start at {wrong.start}, but "
+            first += f"{there!r:.60} is there"
     return kept, first
 
 

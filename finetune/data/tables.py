@@ -13,7 +13,7 @@ from minibert.errors import InputError
 from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
 
 JSON_FILES = {".jsonl", ".json"}  # with one object per line
-NO_ROW = "no row in it, expected at least one"
+NO_ROW = "no row found, expected at least one"
 COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 # A quotation mark that never closes makes one row of the rest of the file, which must not fill the memory.
@@ -41,8 +41,8 @@ class TableFormat:
             raise InputError(f"delimiter: expected what separates fields, such as ',', found {self.delimiter!r}")
         if self.quoting is not False and (len(self.delimiter) > 1 or self.delimiter == '"'):
             raise InputError(
-                f"delimiter: expected one character that is not a quotation mark, found {self.delimiter!r}; any others "
-                "go with --no-quoting alone"
+                f"delimiter: expected one character that is not a quotation mark, found {self.delimiter!r}; any other "
+                "needs --no-quoting"
             )
 
 
@@ -124,7 +124,7 @@ def _records(
             else:
                 tally.blank += 1
         return
-    hint = "where quotation marks are part of the text, use --no-quoting"
+    hint = "if quotation marks are part of the text, use --no-quoting"
     row, size = 1, 0  # the line on which a row begins; its characters so far: it may span lines
 
     def bounded() -> Iterator[str]:
@@ -175,7 +175,7 @@ def _delimited_rows(
         where = f"{shown(path)}:{row}"
         if header and len(fields) != len(header):
             marks = not quoting and any('"' in cell for cell in fields)
-            hint = "; where quotation marks are not part of the text, use --quoting" if marks else ""
+            hint = "; if quotation marks are not part of the text, use --quoting" if marks else ""
             expected = f"expected {len(header)}, as many as the header has"
             raise InputError(f"{where}: {len(fields)} field(s), {expected}{hint}")
         if not header:
@@ -194,10 +194,10 @@ def _by_name(columns: Sequence[str], header: Sequence[str], where: str, see: str
     """Return the indices of the columns."""
     for column in columns:
         if header.count(column) != 1:
-            found = "appears more than once" if column in header else "is not there"
+            found = "appears more than once" if column in header else "is missing"
             hint = "; --quoting removes the quotation marks" if not quoting and f'"{column}"' in header else ""
-            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header if that is not one")
-            raise InputError(f"{where}: column {column!r} {found}; the header's are {listed(header)}{hint}")
+            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header if that is not a header")
+            raise InputError(f"{where}: column {column!r} {found}; the header has {listed(header)}{hint}")
     return [header.index(column) for column in columns]
 
 
@@ -212,7 +212,7 @@ def _by_number(columns: Sequence[str], where: str, see: str) -> list[int]:
     for column in columns:
         if not COLUMN_NUMBER.fullmatch(column):
             hint = see and f"; {see}"
-            raise InputError(f"{where}: column {column!r}: without a header expected a number from 1{hint}")
+            raise InputError(f"{where}: column {column!r}: without a header, expected a number from 1{hint}")
     return [int(column) - 1 for column in columns]
 
 
@@ -248,8 +248,8 @@ def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple
 
 
 def given_rows(items: Iterable[Any], columns: Sequence[str], tally: Tally) -> Iterator[Row]:
-    """Stream rows from Python: mappings with the columns, tuples of the columns' values in order, or, if one column is
-    asked for, its value alone.
+    """Stream rows from Python: mappings with the columns, tuples of their values in order, or, of one column, its
+    value.
 
     Raises InputError, naming the row, from 1, if it lacks a column or has too many or few values, as the `tally`
     decides.
@@ -272,7 +272,7 @@ def _row_of(record: Mapping[str, Any], row: int, where: str, columns: Sequence[s
     for column in columns:
         if column not in record:
             hint = see and f"; {see}"
-            raise InputError(f"{where}: field {column!r} is not there; the object's are {listed(record)}{hint}")
+            raise InputError(f"{where}: field {column!r} is missing; the object has {listed(record)}{hint}")
     return Row(row, where, tuple(record[column] for column in columns), record.get("id"))
 
 
@@ -281,8 +281,8 @@ def _text_rows(
 ) -> Iterator[Row]:
     if len(columns) > 1:
         raise InputError(
-            f"{shown(path)}: one text per line is one column, but {listed(columns)} are asked for, as a "
-            "table has them: .csv, .tsv or .jsonl, or with --delimiter"
+            f"{shown(path)}: one text per line is one column, but {listed(columns)} are asked for; "
+            "expected a table: .csv, .tsv or .jsonl, or any file with --delimiter"
         )
     for row, line in lines:
         tally.delimited += delimiter in line

@@ -144,8 +144,7 @@ def check_tags(
 
 
 def other_name(examples: Sequence[TaggedExample]) -> str:
-    """Return the scheme's name if the tags' prefixes are not those of BIOES ("BILOU", "BMES", "BMEWO"), otherwise
-    ""."""
+    """Return the scheme's name if the prefixes are not those of BIOES ("BILOU", "BMES", "BMEWO"), otherwise ""."""
     prefixes = {tag[0] for example in examples for tag in _tags(example) if plain(tag) != tag}
     return "" if not prefixes else "BILOU" if prefixes <= set("LU") else "BMEWO" if "W" in prefixes else "BMES"
 
@@ -173,9 +172,9 @@ def _no_tag(examples: Sequence[TaggedExample], example: TaggedExample, word: int
     found = sorted({tag for other in examples for tag in _tags(other) if not is_tag(tag)})
     shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
     return (
-        f"{_place(example, word)}: {_tags(example)[word]!r:.60} is a tag of no scheme (the file has {shown:.200}), "
-        "expected O with B- and I- before the type (iob1, iob2), or also E- and S- (bioes; BILOU and BMES, its other "
-        "names, likewise); --tag-column chooses another column, --scheme none makes each tag a class"
+        f"{_place(example, word)}: {_tags(example)[word]!r:.60} is not a tag of any scheme (the file has {shown:.200}"
+        "), expected O with B- and I- before the type (iob1, iob2), or also E- and S- (bioes; its variants BILOU and "
+        "BMES work too); --tag-column chooses another column, --scheme none makes each tag a class"
     )
 
 
@@ -207,7 +206,7 @@ def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme, path: str) -> 
     """
     kinds = sorted({entity.type for example in examples for entity in entities(_tags(example))})
     if not kinds:
-        raise InputError(f"{path}: expected entities, found the tag O alone")
+        raise InputError(f"{path}: expected entities, found only the tag O")
     return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in PREFIXES[scheme]))
 
 
@@ -218,7 +217,7 @@ def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]
     """
     found = sorted({tag for example in examples for tag in _tags(example)})
     if len(found) < 2:
-        raise InputError(f"{path}: expected two different tags or more, found {', '.join(map(repr, found))}")
+        raise InputError(f"{path}: expected at least two different tags, found {', '.join(map(repr, found))}")
     return tuple(found)
 
 

@@ -75,7 +75,7 @@ class Tally:
     def check_left(self, examples: Sequence[Any]) -> None:
         """Raises InputError if no example is left because all rows are bad."""
         if not examples and self.bad:
-            raise InputError(f"{self.place}: no row is left, {len(self.bad):,} are bad: {self.bad[0]}")
+            raise InputError(f"{self.place}: no row is left, all {len(self.bad):,} are bad: {self.bad[0]}")
 
     def interleaved(self, examples: Iterable[Made]) -> Iterator[Made | str]:
         """Yield the examples, and in the place of each bad row the reason, which is then removed from `bad`."""
@@ -98,7 +98,7 @@ class Tally:
         told += [f"{count:,} {what}" for what, count in counts.items() if count]
         if len(self.widths) > 1:
             apart = f"rows have {min(self.widths)} to {max(self.widths)} fields"
-            told.append(f"{apart}, so that a text with the delimiter in it may be cut there")
+            told.append(f"{apart}, so a text that contains the delimiter may be cut there")
         notes = [f"{self.place}: {'; '.join(told)}"] if self.lines and (always or len(told) > 1) else []
         return self.told + notes + ([f"{self.place}: {first_of(self.bad)} left out"] if self.bad else [])
 
