@@ -210,7 +210,7 @@ def test_an_unfinished_run_wants_resume_and_the_same_options_and_files(
         assert message in capsys.readouterr().err
     train.write_text(changed)
     assert run_here(monkeypatch, *args, "--resume") == 2
-    assert "train.csv: not what" in capsys.readouterr().err
+    assert "train.csv: differs from the file" in capsys.readouterr().err
     assert tree(tmp_path / "run") == before
 
 
