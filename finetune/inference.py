@@ -109,7 +109,7 @@ def _at_work(
     """Return the model (loaded from a directory, or as given), its task with the changed options, and its runtime."""
     if isinstance(source, tuple):
         if device is not None:
-            raise InputError(f"device {device!r}: a model that is loaded computes where it is")
+            raise InputError(f"device {device!r}: expected none with a loaded model, which stays on its device")
         place = "the model"
         description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), {})
     else:
@@ -128,11 +128,11 @@ def _at_work(
         raise InputError(f"{place}: its weights are {weight.dtype}, expected {wanted} for dtype {dtype}")
     data_options = data_options.fitted(model.config.longest)
     kind = TASKS[data_options.task]
-    assert isinstance(model, kind.model_class)  # `data_options_of` saw to it
+    assert isinstance(model, kind.model_class)  # `data_options_of` checked it
     task = kind(data_options, tokenizer, tuple(getattr(model, "labels", ())))
     problem, asked = getattr(model, "problem_type", None), task.head().get("problem_type")
     if problem != asked:
-        raise InputError(f"{place}: its head is for {problem}, which {asked} is not")
+        raise InputError(f"{place}: its head is for {problem}, not for {asked}")
     return model, task, Runtime(weight.device, precision, Processes())
 
 
@@ -223,7 +223,7 @@ def answers(
             first += bad[: NAMED - len(first)]
             bar.update(len(some))
     if unanswered and not answered:
-        raise InputError(f"{tally.place}: none can be answered: {first[0]}")
+        raise InputError(f"{tally.place}: no row can be answered: {first[0]}")
     tally.bad = []
     note_cut(task, full)
     told = [f"{tally.place}: no answer to {first_of(first, count=unanswered)}"] if unanswered else []

@@ -127,7 +127,7 @@ class TrainingOptions:
                 raise InputError(f"--{name} is missing (see python -m finetune {self.data_options.task} --help)")
         for name in ("train", "dev", "test"):
             if getattr(self, name) == STANDARD_INPUT:
-                raise InputError(f"--{name} {STANDARD_INPUT}: expected a file, which a resumed run reads again")
+                raise InputError(f"--{name} {STANDARD_INPUT}: expected a file, because a resumed run reads it again")
         cli.check_ranges(self)
         cli.check_range(self, "seed", low=0, high=2**32 - 1 - self.seeds)
         if self.freeze_encoder and self.lora_rank is not None:
@@ -136,8 +136,8 @@ class TrainingOptions:
             raise InputError("--lora-targets: expected query, key or value, each once")
         self.data_options.check()
         for name, value in {**self.decisive(), "out": self.out}.items():
-            if isinstance(value, str) and LONE_SURROGATE.search(value):  # what Python puts for a byte that is not UTF-8
-                raise InputError(f"--{name.replace('_', '-')}: {value!r} is not UTF-8, as what a run says of itself is")
+            if isinstance(value, str) and LONE_SURROGATE.search(value):  # from a byte that is not UTF-8
+                raise InputError(f"--{name.replace('_', '-')}: {value!r} is not UTF-8, which the run's files need")
 
     def to_toml(self) -> str:
         """Return all options that decide the result, as TOML."""

@@ -18,7 +18,7 @@ from minibert.training.run_directory import RunDirectory
 
 # The files of the kept run, besides its model, that are copied before the summary is written.
 COPIED = ("metrics.jsonl", "curves.png", "confusion.png")
-REMEDY = "; delete {} and --resume, which makes model and figures anew from the state"
+REMEDY = "; delete {} and --resume, to make model and figures again from the state"
 
 
 class Statistics(NamedTuple):
@@ -50,7 +50,7 @@ def read_summary(place: RunDirectory, metric: str, best_metrics: dict[str, float
         what = str(error) if isinstance(error, InputError) else f"{place.summary}: damaged ({error})"
         raise InputError(what + REMEDY.format(place.summary)) from error
     if best_metrics is not None and summary["metrics"] != best_metrics:
-        raise InputError(f"{place.summary}: not the figures of the saved state{REMEDY.format(place.summary)}")
+        raise InputError(f"{place.summary}: its figures are not those of the saved state{REMEDY.format(place.summary)}")
     return summary
 
 

@@ -1,4 +1,4 @@
-"""Token classification: columns, a word a row -> `TaggedExample`. CoNLL's form, and its relatives that number words."""
+"""Token classification: columns, one word per row -> `TaggedExample`. CoNLL files and relatives that number words."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,50 +14,51 @@ from minibert.errors import InputError
 from minibert.files.text import shown
 
 DOCUMENT_START = "-DOCSTART-"
-LONGEST_SENTENCE = 2**24  # characters: all of it is in memory
-# Not str.split(), for which a no-break space ends a word too: tweets hold such words.
+LONGEST_SENTENCE = 2**24  # characters; a sentence is held in memory
+# Not str.split(), which also splits at a no-break space: some words of tweets contain one.
 _SPACES = re.compile("[ \t]+")
 CONLL_U = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # its ten columns
-# What stands in a column that counts: in CoNLL-U also 5-6, a form that words 5 and 6 share, and 8.1, a word left out.
+# A cell of a column that counts; CoNLL-U also has 5-6, a form that words 5 and 6 share, and 8.1, an omitted word.
 _NUMBER = re.compile("[0-9]{1,9}(?:[-.][0-9]{1,9})?")
-_OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or "7.", as others number words
-# What a first row says that names the columns: its word's cell, and its last.
+_OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or "7.", as other files number words
+# The cells of a first row that names the columns: the one over the words, and the last.
 _HEADS_OF_WORDS = {"word", "words", "token", "tokens", "form", "text"}
 _HEADS_OF_TAGS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "pos_tag", "pos_tags", "upos"}
 COMMENT = ("# ", "#\t")  # "#" and "#tag" are words of tweets
-NO_SENTENCE = "no sentence in it, expected a word and its tag per line"
+NO_SENTENCE = "no sentence found, expected a word and its tag per line"
 _SHOWN_WORDS = 8
 
 
 class Table(NamedTuple):
-    """How a file's rows are made up."""
+    """The layout of a file's rows."""
 
-    tabs: bool  # stand between two columns, else spaces
+    tabs: bool  # tabs separate the columns, otherwise spaces
     width: int  # the number of columns
-    numbered: bool  # the first column counts the words
-    tagged: bool  # what the last column has in the first sentence are tags
-    word: int  # the word's column, from 0
-    tag: int | None  # the tag's; None where tags are not looked at
-    others: tuple[int, ...] = ()  # that hold tags too, where nobody said which to take
+    numbered: bool  # the first column numbers the words
+    tagged: bool  # in the first sentence, the last column has only tags
+    word: int  # the column of the word, from 0
+    tag: int | None  # the column of the tag; None if tags are ignored
+    others: tuple[int, ...] = ()  # other columns with tags, if the user named none
 
 
 def conll_sentences(
     lines: Iterable[tuple[int, str]], path: str, data_options: TagDataOptions, tally: Tally, *, labelled: bool
 ) -> Iterator[TaggedExample]:
-    """Streams the sentences of a file's (row, line).
+    """Stream the sentences of a file, given as (row, line).
 
-    A row is a word, with tabs between its columns where the first row has a tab, else spaces. The word is the first
-    column, or the second where the first one counts: 1, 2, 3. Its tag is the last, in CoNLL-U's ten columns the fourth
-    (UPOS). The options may say otherwise; the `tally` is told what was taken. Without labels the word alone is read.
+    A row is a word. Tabs separate its columns if the first row has a tab, otherwise spaces. The word is in the first
+    column, or in the second if the first one counts 1, 2, 3. Its tag is in the last column, or in the fourth (UPOS) of
+    CoNLL-U's ten. The options may name other columns; the `tally` records which were used. Without labels, only words
+    are read.
 
-    A line of white space ends a sentence, as does a number that begins again; a row that begins with -DOCSTART- does
-    too and is left out. So are a first row that names the columns, such as Word and Tag, and comments: where words are
-    numbered all lines that begin with "#", else at a sentence's beginning those that begin with "# " and are no row
-    like the others. As the text of a sentence count its words with single spaces between them.
+    A sentence ends at a blank line, at a number that starts again, or at a row that begins with -DOCSTART-, which is
+    skipped. Also skipped are a first row that names the columns, such as Word and Tag, and comments: if words are
+    numbered, all lines that begin with "#"; otherwise, lines before a sentence that begin with "# " and don't look like
+    the other rows. The text of a sentence is its words joined by single spaces.
 
-    Raises InputError, naming file and row: a sentence that doesn't end, a column that is not there, no sentence at
-    all; and, as the `tally` has it, a sentence with a bad row: one of another number of columns than the first, an
-    empty word or tag, a number that is none.
+    Raises InputError, naming file and row, if a sentence doesn't end, a column is missing or there is no sentence; and,
+    unless the `tally` skips bad rows, if a row has another number of columns than the first, an empty word or tag, or
+    no number in the column that counts.
     """
     tally.what, lines = "sentences", _without_header(tally.counted(lines), path, tally)
     first = _first_sentence(lines)
@@ -70,7 +71,7 @@ def conll_sentences(
 
 
 def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: str = "") -> Iterator[TaggedExample]:
-    """The same sentences. The tally is told how they were read, and the first: so a user sees whether that is right."""
+    """Yield the sentences. The tally records how they were read, and the first one, to let the user check that."""
     for number, example in enumerate(sentences):
         if number == 0:
             dots = " ..." if len(example.words) > _SHOWN_WORDS else ""
@@ -83,10 +84,10 @@ def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: s
 def _examples(
     found: Iterable[tuple[int, list[str] | InputError]], path: str, table: Table, tally: Tally
 ) -> Iterator[TaggedExample]:
-    """The sentences that the rows make up; those with a bad row, as the tally has it, are refused."""
-    bad: InputError | None = None  # why the sentence can't be read
+    """Yield the sentences that the rows make up; the tally refuses those with a bad row."""
+    bad: InputError | None = None  # the first reason why the sentence can't be read
     read: list[tuple[int, str, str | None]] = []  # row, word, tag
-    size = 0  # the characters of words and tags
+    size = 0  # characters in words and tags
     for row, columns in found:
         if isinstance(columns, InputError):
             bad = bad or columns
@@ -115,13 +116,13 @@ def _examples(
 
 
 def joined(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """Words as running text, and the [start, end) characters of each."""
-    ends = accumulate(len(word) + 1 for word in words)  # with the space after it
+    """Return words as running text, and the [start, end) characters of each."""
+    ends = accumulate(len(word) + 1 for word in words)  # including the space after the word
     return " ".join(words), tuple((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True))
 
 
 def _without_header(lines: Iterable[tuple[int, str]], path: str, tally: Tally) -> Iterator[tuple[int, str]]:
-    """The lines, but for a first row that names the columns, of which the tally is told."""
+    """Yield the lines without a first row that names the columns, which the tally records."""
     lines = iter(lines)
     for row, line in lines:
         is_row = not (ends_sentence(line) or line.startswith("#"))
@@ -138,8 +139,8 @@ def _without_header(lines: Iterable[tuple[int, str]], path: str, tally: Tally) -
 
 
 def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator[tuple[int, list[str] | InputError]]:
-    """(row, its columns or why it has others), none of them where a sentence ends; it also ends with the file."""
-    row, inside, number = 0, False, 0  # whether in a sentence, and what the first column counted last
+    """Yield (row, its columns or what is wrong with them), with no columns at the end of a sentence or of the file."""
+    row, inside, number = 0, False, 0  # inside: in a sentence; number: the last one in the first column
     for row, line in lines:
         if ends_sentence(line):
             inside = False
@@ -155,7 +156,7 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator
         if table.numbered and not columns[0].isdigit():
             continue
         if table.numbered:
-            if inside and int(columns[0]) <= min(number, 1):  # it begins again, without a blank line
+            if inside and int(columns[0]) <= min(number, 1):  # numbers start again without a blank line
                 yield row, []
             number = int(columns[0])
         inside = True
@@ -164,36 +165,36 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator
 
 
 def _badness(columns: Sequence[str], table: Table) -> str:
-    """Why this is no row of the table, or ""."""
+    """Return why this is not a row of the table, or ""."""
     if len(columns) != table.width:
         return f"{len(columns)} column(s), expected {table.width}, as in the first row"
     if table.numbered and not _NUMBER.fullmatch(columns[0]):
         return (
-            f"{columns[0]!r:.40} is not a number like those above it in the first column, which counts; expected one, "
-            "or with --word-column 1 a column of words"
+            f"{columns[0]!r:.40} is not a number like those above it in the first column, which numbers the "
+            "words; expected one, or --word-column 1 for a column of words"
         )
     return ""
 
 
 def ends_sentence(line: str) -> bool:
-    """Whether a line is no word, but stands between two sentences."""
+    """Whether a line is not a word but separates two sentences."""
     return not line.strip() or line.startswith(DOCUMENT_START)
 
 
 def split_columns(line: str, *, tabs: bool) -> list[str]:
-    """The cells of a row."""
+    """Return the cells of a row."""
     line = line.rstrip("\r\n")
     return [cell.strip(" ") for cell in line.split("\t")] if tabs else _SPACES.split(line.strip(" "))
 
 
 def names_columns(line: str) -> bool:
-    """Whether a first row is none, but says what the columns are: one has words, the last tags."""
+    """Whether a first row is a header: one cell is a name for words, the last a name for tags."""
     cells = [cell.lower() for cell in split_columns(line, tabs=has_tabs(line))]
     return cells[-1] in _HEADS_OF_TAGS and not _HEADS_OF_WORDS.isdisjoint(cells[:-1])
 
 
 def has_tabs(line: str) -> bool:
-    """Whether tabs are what stands between the columns of this row and of all."""
+    """Whether tabs separate the columns of this row, and so of all rows."""
     return "\t" in line.rstrip("\r\n").strip(" \t")
 
 
@@ -208,7 +209,7 @@ def _is_comment(line: str, columns: Sequence[str], table: Table, *, inside: bool
 
 
 def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The lines up to the first sentence that has two words or more, and to its end: they tell what the columns are."""
+    """Return the lines up to the end of the first sentence of two or more words: they show what the columns are."""
     found, words, size = [], 0, 0
     for row, line in lines:
         found.append((row, line))
@@ -225,9 +226,8 @@ def _first_sentence(lines: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
 
 
 def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOptions, *, labelled: bool) -> Table:
-    """Raises InputError: a column that is not there, one alone where words are labelled, the same for word and tag,
-    tags in that of the words; and where nobody said which has the words, a first column that numbers something else.
-    """
+    """Return the layout. Raises InputError if a column is missing, labelled words have no second column, word and tag
+    share one, the word's has tags, or, without --word-column, the first column numbers something other than words."""
     lines = [(row, line) for row, line in first if not ends_sentence(line)]
     rows = [(row, line) for row, line in lines if not line.startswith("#")] or lines[:1]
     word_column, tag_column = data_options.word_column, data_options.tag_column
@@ -239,8 +239,8 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
     table = [columns for _, line in rows if (columns := split_columns(line, tabs=tabs))]
     count = len(table[0])
     if labelled and count < 2:
-        raise InputError(f"{where}: one column, expected a word and its tag with a tab or spaces between them")
-    alike = [columns for columns in table if len(columns) == count]  # the others are refused when their turn comes
+        raise InputError(f"{where}: one column, expected a word and its tag, separated by a tab or spaces")
+    alike = [columns for columns in table if len(columns) == count]  # the others are refused later, as bad rows
     tagged = all(is_tag(columns[-1]) for columns in alike)
     numbered = count > 1 + (labelled or tagged) and _counts([columns[0] for columns in alike])
     if word_column is None and not numbered and count > 2 and _go_up([columns[0] for columns in alike]):
@@ -259,28 +259,28 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
         return found
     tag = usual_tag if tag_column is None else _column("--tag-column", tag_column, count, where)
     if word == tag:
-        raise InputError(f"{where}: column {word + 1} for words and tags, expected two; see --tag-column")
+        raise InputError(f"{where}: column {word + 1} is chosen for words and tags, expected two; see --tag-column")
     others = (column for column in range(count) if column not in (word, tag) and tag_column is None)
     also = tuple(column for column in others if all(is_tag(columns[column]) for columns in alike))
     return found._replace(tag=tag, others=also)
 
 
 def _counts(cells: Sequence[str]) -> bool:
-    """Whether these are 1, 2, 3 or 0, 1, 2, which may begin again with a sentence, or a part's 17, 18, 19."""
+    """Whether these are 1, 2, 3 or 0, 1, 2, which may start again with each sentence, or part of one: 17, 18, 19."""
     if not all(map(_NUMBER.fullmatch, cells)):
         return False
     numbers = [int(cell) for cell in cells if cell.isdigit()]
     steps = list(pairwise(numbers))
     if numbers and numbers[0] <= 1:
-        forward = [after > before for before, after in steps]  # not by one: a word may have been left out
+        forward = [after > before for before, after in steps]  # not by exactly one: a word may have been omitted
         begins = (after == numbers[0] for _, after in steps)
         return (any(forward) or not steps) and all(map(max, forward, begins))
     return len(numbers) > 2 and all(after == before + 1 for before, after in steps)
 
 
 def _go_up(cells: Sequence[str]) -> bool:
-    """Whether these go up by one at most, as numbers of sentences do (1, 1, 2), or 1-1, 1-2, or 1., 2, or numbers
-    with a name ("Sentence: 1"), also that of a file, which stays the same."""
+    """Whether these go up by at most one, as numbers of sentences do (1, 1, 2), or 1-1, 1-2, or 1., 2., or numbers with
+    a name ("Sentence: 1"), including a file name that stays the same."""
     numbers = [[int(number) for number in re.findall("[0-9]{1,9}", cell)] for cell in cells]
     names = {re.sub("[0-9]+", "", cell) for cell in cells}
     if len(cells) < 2 or not all(numbers) or (len(names) > 1 and not all(map(_OTHER_NUMBER.fullmatch, cells))):
@@ -289,11 +289,11 @@ def _go_up(cells: Sequence[str]) -> bool:
 
 
 def _column(option: str, name: str, count: int, where: str) -> int:
-    """The index of the column that the user means."""
+    """Return the index of the column that the user named."""
     if count == len(CONLL_U) and name.lower() in CONLL_U:
         return CONLL_U.index(name.lower())
     if COLUMN_NUMBER.fullmatch(name) and int(name) <= count:
         return int(name) - 1
     expected = f"a number from 1 to {count}" + (f" or one of {', '.join(CONLL_U)}" if count == len(CONLL_U) else "")
     whose = "(given, or saved with the model)"
-    raise InputError(f"{where}: {option} {name}: there are {count} column(s), expected {expected} {whose}")
+    raise InputError(f"{where}: {option} {name} {whose}: there are {count} column(s), expected {expected}")

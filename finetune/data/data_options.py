@@ -1,7 +1,7 @@
-"""How each task reads its files and cuts its texts: options of training that are saved with the model.
+"""How each task reads its files and cuts its texts: training options that are saved with the model.
 
-`config.json` has them as `trained_on`, and evaluating and predicting take them from there unless told otherwise.
-Imports nothing heavy: the command line is made of these.
+`config.json` stores them as `trained_on`; `evaluate` and `predict` use them unless other options are given. Imports
+nothing heavy, because the command line is built from these classes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minibert.errors import InputError
 from minibert.files.text import suffix
 from minibert.files.typed import typed
 
-FileForm = Literal["columns", "text", "jsonl"]  # of sentences to be tagged
+FileForm = Literal["columns", "text", "jsonl"]  # of sentences to tag
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TextDataOptions:
 
     @property
     def problem_type(self) -> str:
-        """What the model's outputs are, in the words of `minibert.heads.PROBLEM_TYPES`."""
+        """What the model's outputs are, as in `minibert.heads.PROBLEM_TYPES`."""
         if self.regression:
             return "regression"
         return "multi_label_classification" if self.multi_label else "single_label_classification"
@@ -62,9 +62,9 @@ class TextDataOptions:
         return TableFormat(delimiter=self.delimiter, header=self.header, quoting=self.quoting)
 
     def columns(self, *, labelled: bool) -> dict[str, str]:
-        """Option -> the column that it names, of those to read: text, second text, label, as far as there are such.
+        """Return option -> column name for the columns to read: text, second text and label, as far as they are used.
 
-        Raises InputError: two of them are the same.
+        Raises InputError if two of them are the same.
         """
         columns = {"--text-column": self.text_column}
         if self.text_pair_column is not None:
@@ -77,7 +77,7 @@ class TextDataOptions:
         return columns
 
     def check(self) -> None:
-        """Raises InputError: an option out of range, or two that exclude each other."""
+        """Raises InputError if an option is out of range, or two exclude each other."""
         if self.regression and self.multi_label:
             raise InputError("--regression and --multi-label exclude each other")
         if self.label_separator is not None and not (self.multi_label and self.label_separator):
@@ -86,24 +86,24 @@ class TextDataOptions:
         _ = self.table  # checks the delimiter
 
     def fitted(self, positions: int) -> TextDataOptions:
-        """With lengths for a model of so many positions; see `fitting_length`."""
+        """Return the options with lengths that fit the model; see `fitting_length`."""
         return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
 
 
 @dataclass(frozen=True)
 class TagDataOptions:
-    """Token classification: columns, a word a row, or .jsonl with lists of words and tags."""
+    """Token classification: columns with one word per row, or .jsonl with lists of words and tags."""
 
     task: ClassVar[str] = "token-classification"
 
     word_column: str | None = None
-    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not just count, in .jsonl tokens"""  # noqa: E501
+    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not number the words, in .jsonl tokens"""  # noqa: E501
     tag_column: str | None = None
     """the column of the tag; if not given: the last, in CoNLL-U upos, in .jsonl ner_tags"""
     layout: FileForm | None = None
-    """the form of what to predict: columns, running text with one sentence per line, or JSON lines; if not given: told by the file's name, or else by its content (of standard input the first 1,000 lines)"""  # noqa: E501
+    """the form of what to predict: columns, running text with one sentence per line, or JSON lines; if not given: decided by the file's name, or else by its content (of standard input, the first 1,000 lines)"""  # noqa: E501
     scheme: Literal["auto", "iob1", "iob2", "bioes", "none"] = "auto"
-    """how tags spell entities; auto: the scheme that the file follows; none: they spell none, each tag is a class"""
+    """how tags spell entities; auto: the scheme that the file follows; none: no entities, each tag is a class"""
     fix_tags: bool = False
     """read impossible tag sequences as conlleval does instead of refusing them"""
     max_length: Annotated[int | None, cli.Range(low=4)] = None
@@ -112,13 +112,13 @@ class TagDataOptions:
     """tokens that consecutive windows share; if not given: a quarter of a window"""
 
     def check(self) -> None:
-        """Raises InputError: an option out of range."""
+        """Raises InputError if an option is out of range or two exclude each other."""
         cli.check_ranges(self)
         if self.fix_tags and self.scheme == "none":
-            raise InputError("--fix-tags and --scheme none exclude each other: where there is no scheme none is broken")
+            raise InputError("--fix-tags and --scheme none exclude each other: without a scheme, no tag is impossible")
 
     def fitted(self, positions: int) -> TagDataOptions:
-        """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
+        """Return the options with lengths that fit the model; see `fitting_length` and `fitting_stride`."""
         length = fitting_length(self.max_length, 128, positions)
         stride = fitting_stride(self.stride, length // 4, room=length - 2)
         return dataclasses.replace(self, max_length=length, stride=stride)
@@ -133,7 +133,7 @@ class QuestionDataOptions:
     max_length: Annotated[int | None, cli.Range(low=8)] = None
     """tokens of a window, including the question and special ones; a longer passage has several; if not given: 384, or the model's positions if fewer"""  # noqa: E501
     stride: Annotated[int | None, cli.Range(low=0)] = None
-    """tokens of the passage that consecutive windows share, at most half of what the question leaves of a window; if not given: a third of a window"""  # noqa: E501
+    """tokens of the passage that consecutive windows share, at most half of the room that the question leaves in a window; if not given: a third of a window"""  # noqa: E501
     max_answer_length: cli.Count = 30
     """maximum tokens of an answer"""
     n_best: cli.Count = 5
@@ -142,13 +142,13 @@ class QuestionDataOptions:
     """questions with a no-answer score above this are left unanswered; if not given: chosen on dev, if some questions there have no answer"""  # noqa: E501
 
     def check(self) -> None:
-        """Raises InputError: an option out of range."""
+        """Raises InputError if an option is out of range."""
         cli.check_ranges(self)
 
     def fitted(self, positions: int) -> QuestionDataOptions:
-        """With lengths for a model of so many positions; see `fitting_length` and `fitting_stride`."""
+        """Return the options with lengths that fit the model; see `fitting_length` and `fitting_stride`."""
         length = fitting_length(self.max_length, 384, positions)
-        stride = fitting_stride(self.stride, length // 3, room=length - 4)  # a question has a token at least
+        stride = fitting_stride(self.stride, length // 3, room=length - 4)  # a question has at least one token
         return dataclasses.replace(self, max_length=length, stride=stride)
 
 
@@ -162,27 +162,27 @@ class ChoiceDataOptions:
     """maximum tokens of a question with one of its choices, including special ones; the rest is cut off, from the longer part first; if not given: 128, or the model's positions if fewer"""  # noqa: E501
 
     def check(self) -> None:
-        """Raises InputError: an option out of range."""
+        """Raises InputError if an option is out of range."""
         cli.check_ranges(self)
 
     def fitted(self, positions: int) -> ChoiceDataOptions:
-        """With lengths for a model of so many positions; see `fitting_length`."""
+        """Return the options with lengths that fit the model; see `fitting_length`."""
         return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
 
 
 def check_fields(given: Container[str], data_options: DataOptions, paths: Iterable[str]) -> None:
-    """Raises InputError: an option `given` is a column's number, and all files have fields, which have names."""
+    """Raises InputError if an option in `given` is a column number, but all files are JSON lines, with named fields."""
     if not isinstance(data_options, TagDataOptions) or not all(suffix(path) in JSON_FILES for path in paths):
         return
     for name, value in {"--word-column": data_options.word_column, "--tag-column": data_options.tag_column}.items():
         if name in given and value is not None and value.isdecimal():
-            raise InputError(f"{name} {value} has no effect here: JSON lines have fields, expected the name of one")
+            raise InputError(f"{name} {value} has no effect here: JSON lines have fields, expected a field's name")
 
 
 def fitting_length(asked: int | None, usual: int, positions: int) -> int:
-    """The length asked for, or the usual one as far as the model reaches.
+    """Return the length asked for, or the usual one, but at most the model's positions.
 
-    Raises InputError: the model has fewer positions than were asked for.
+    Raises InputError if the model has fewer positions than were asked for.
     """
     if asked is None:
         return min(usual, positions)
@@ -192,9 +192,9 @@ def fitting_length(asked: int | None, usual: int, positions: int) -> int:
 
 
 def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
-    """The stride asked for, or the usual one; room: the tokens of the text that a window has.
+    """Return the stride asked for, or the usual one; room: how many tokens of the text fit in a window.
 
-    Raises InputError: it leaves nothing new in a window.
+    Raises InputError if the stride leaves nothing new in a window.
     """
     stride = usual if asked is None else asked
     if stride >= room:
@@ -210,19 +210,19 @@ DATA_OPTIONS: dict[str, type[DataOptions]] = {
 
 
 def to_trained_on(data_options: DataOptions) -> dict[str, Any]:
-    """What `config.json` says of the data that a model was trained on."""
+    """Return what `config.json` stores about the data that a model was trained on."""
     return {"task": data_options.task, **dataclasses.asdict(data_options)}
 
 
 def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
-    """The way back; fields that are not given have their defaults.
+    """Return the options that `to_trained_on` stored; fields that are missing have their defaults.
 
-    Raises InputError: a field that the task does not have, or with a value of another type.
+    Raises InputError if the task has no such field, or its value has another type.
     """
     known = {name: value for name, value in fields.items() if name != "task"}
     types = get_type_hints(DATA_OPTIONS[task])
     if unknown := sorted(known.keys() - types.keys()):
-        raise InputError(f"trained_on: {', '.join(unknown)} is nothing that {task} knows")
+        raise InputError(f"trained_on: {', '.join(unknown)}: not an option of {task}")
     for name, value in known.items():
         typed(value, types[name], f"trained_on: {name}")
     return DATA_OPTIONS[task](**known)

@@ -1,7 +1,7 @@
 """What a row of labelled data becomes: one frozen dataclass for each task.
 
-Each example knows its place: `where` is how a message names it ("reviews.csv:17"), with the line of the file at which
-it begins. Without labels, as `predict` reads, what would be the label is None.
+Each example knows its place: `where` is how messages name it ("reviews.csv:17"), with the line of the file on which it
+begins. Without labels, as in `predict`, the field for the label is None.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from minibert.errors import InputError
 from minibert.files.text import check_text, json_type
 
-Id = str | int  # what a file calls a row: kept as it is
+Id = str | int  # of a row, exactly as the file gives it
 Label = str | float | tuple[str, ...]
 
 
@@ -21,27 +21,27 @@ class TextExample:
 
     text: str
     pair: str | None
-    label: Label | None  # a class; a number for regression; any number of classes where several may hold at once
+    label: Label | None  # a class; a number for regression; any number of classes for multi-label
     where: str
     id: Id | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedExample:
-    """A sentence that is cut into words already, with a tag for each (BERT section 5.3)."""
+    """A sentence that is already cut into words, with a tag for each (BERT section 5.3)."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...] | None
-    row: int  # the line of the file at which it begins, from 1
+    row: int  # the line of the file on which it begins, from 1
     where: str
-    text: str = ""  # what the words were cut from
+    text: str = ""  # of the sentence, from which the words were cut
     offsets: tuple[tuple[int, int], ...] = ()  # the [start, end) characters of each word in the text
-    rows: Sequence[int] | None = None  # of each word; None: word i stands in row + i, unless the sentence is a line
+    rows: Sequence[int] | None = None  # of each word; None: word i is in row + i, unless the sentence is one line
     id: Id | None = None
 
 
 class Answer(NamedTuple):
-    """A gold answer: its text, and the character of the context at which it begins."""
+    """A gold answer: its text, and the index of its first character in the context."""
 
     text: str
     start: int
@@ -54,26 +54,26 @@ class QuestionExample:
     id: Id
     question: str
     context: str
-    answers: tuple[Answer, ...]  # none: there is no answer in the context, or none is known
-    title: str  # the article's
+    answers: tuple[Answer, ...]  # empty: the context has no answer, or none is known
+    title: str  # of the article
     where: str
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceExample:
-    """A question or the beginning of a text, and two or more choices of which one is right (BERT section 4.4)."""
+    """A question or the beginning of a text, and two or more choices, one of which is right (BERT section 4.4)."""
 
     question: str
     choices: tuple[str, ...]
-    answer: int | None  # the right one's index, from 0
+    answer: int | None  # the index of the right one, from 0
     where: str
     id: Id | None = None
 
 
 def check_id(value: Any, what: str) -> Id:
-    """`value` itself; `what` names it in the message ("a.jsonl:17: field 'id'").
+    """Return `value`; `what` names it in the message ("a.jsonl:17: field 'id'").
 
-    Raises InputError: it is neither text nor a whole number.
+    Raises InputError if it is neither text nor a whole number.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value

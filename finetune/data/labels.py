@@ -1,4 +1,4 @@
-"""The classes of a classifier: found in the training file, in an order that does not depend on the rows' order."""
+"""The classes of a classifier, found in the training file, in an order that does not depend on that of the rows."""
 
 import re
 from collections import Counter
@@ -9,26 +9,26 @@ from finetune.data.examples import Label, TextExample
 from finetune.data.tables import listed
 from minibert.errors import InputError
 
-NAMED_LABELS = 12  # in a note
+NAMED_LABELS = 12  # shown in a note
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
-    """All labels of the training file: by value where all are integers, otherwise sorted by code points.
+    """Return all labels of the training file: by value if all are integers, otherwise sorted by code points.
 
-    Raises InputError: there is one label alone, where two or more are needed to tell them apart, or no example; or any
-    number of labels may hold, and all of them do in every row, or in each row 0 or 1 alone does.
+    Raises InputError if there are fewer than two labels, or if multi-label rows are all alike: each has all labels, or
+    each has a single 0 or 1.
     """
     found = {label for example in examples for label in _several(example.label)}
     if len(found) < 2:
-        there = f"{found.pop()!r} alone" if found else "none"
-        raise InputError(f"{path}: expected labels of two classes or more, found {there}")
+        there = f"only {found.pop()!r}" if found else "none"
+        raise InputError(f"{path}: expected labels of at least two classes, found {there}")
     if all(isinstance(example.label, tuple) and set(example.label) == found for example in examples):
         raise InputError(f"{path}: every row has all {len(found)} labels, expected rows that differ")
     if all(example.label in (("0",), ("1",)) for example in examples):
         raise InputError(
-            f"{path}: every row has a 1 or 0, which tells of one class; expected all classes of a row in one column, "
-            "their names or a 1 or 0 for each, or no --multi-label"
+            f"{path}: every row has a single 1 or 0, for just one class; expected all classes of a row in one column, "
+            "as names or as a 1 or 0 for each, or no --multi-label"
         )
     if all(map(_INTEGER.fullmatch, found)):
         return tuple(sorted(found, key=lambda label: (int(label), label)))
@@ -36,17 +36,17 @@ def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
 
 
 def counted(examples: Sequence[TextExample], labels: Sequence[str]) -> str:
-    """How many examples each label has, for the user, who sees whether these are the classes: of many the first."""
+    """Return a note with the number of examples of each label, or of the first ones, for the user to check."""
     counts = Counter(label for example in examples for label in _several(example.label))
     shown = ", ".join(f"{' '.join(label.split()):.40} ({counts[label]:,})" for label in labels[:NAMED_LABELS])
     return f"labels: {shown}{', ...' if len(labels) > NAMED_LABELS else ''}"
 
 
 def label_targets(examples: Sequence[TextExample], labels: Sequence[str], problem_type: str) -> list[Any]:
-    """What a model is to say of each example: a number for regression, for single_label_classification the index of its
-    label, for multi_label_classification a 1 for each label that holds, else a 0.
+    """Return the target of each example: a number for regression; for single_label_classification the index of its
+    label; for multi_label_classification a 1 for each label that applies, otherwise a 0.
 
-    Raises InputError, naming file and row: a label that is not among `labels`.
+    Raises InputError, naming file and row, if a label is not among `labels`.
     """
     if problem_type == "regression":
         return [example.label for example in examples]
@@ -64,7 +64,7 @@ def label_targets(examples: Sequence[TextExample], labels: Sequence[str], proble
 
 
 def _several(label: Label | None) -> tuple[str, ...]:
-    """The classes of an example as a tuple, also where it has just one."""
+    """Return the classes of an example as a tuple, even if it has just one."""
     if isinstance(label, tuple):
         return label
     assert isinstance(label, str), "classes are read with a label column, and not as numbers"

@@ -1,4 +1,4 @@
-"""The examples of any task, of a file or of Python: the options of reading are of a task's own class, which decides."""
+"""The examples of any task, from a file or from Python: the class of the data options decides how they are read."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -18,9 +18,9 @@ from finetune.data.texts import read_texts, text_examples
 
 
 def read_examples(path: str, data_options: DataOptions, tally: Tally, *, labelled: bool = True) -> Iterator[Any]:
-    """The examples of a file, plain or .gz, or of standard input (`-`). Without labels, these are not looked at.
+    """Return the examples of a file, plain or .gz, or of standard input (`-`); labels are ignored unless `labelled`.
 
-    Raises InputError: naming file and row; of a bad row, as the `tally` has it.
+    Raises InputError, naming file and row, if the file can't be read, or a row is bad and the `tally` does not skip it.
     """
     match data_options:
         case TextDataOptions():
@@ -34,9 +34,9 @@ def read_examples(path: str, data_options: DataOptions, tally: Tally, *, labelle
 
 
 def given_examples(items: Iterable[Any], data_options: DataOptions, tally: Tally) -> Iterator[Any]:
-    """Examples to be predicted that no file has but Python; see `finetune.data.tables.given_rows`.
+    """Return examples to predict that come from Python, not from a file; see `finetune.data.tables.given_rows`.
 
-    Raises InputError: naming the row, as the `tally` has it.
+    Raises InputError, naming the row, if a row is bad and the `tally` does not skip it.
     """
     match data_options:
         case TextDataOptions():

@@ -1,4 +1,4 @@
-"""Sentences with tags, or to be tagged: columns, running text or JSON lines -> `TaggedExample`."""
+"""Sentences with tags, or to tag: columns, running text or JSON lines -> `TaggedExample`."""
 
 import re
 import unicodedata
@@ -28,40 +28,40 @@ from minibert.files.text import (
 )
 from minibert.tokenizer.vocabulary import UNSPACED
 
-# What stands for every combining mark here (an accent of its own, a vowel of Hindi or Thai, a point of Hebrew), for
-# which `re` has no class: it belongs to the character before it.
+# Replaces every combining mark (a separate accent, a vowel of Hindi or Thai, a point of Hebrew), as `re` has no class
+# for them: a mark belongs to the character before it.
 _MARK = "\u0300"
 
-# A word: an ideograph; letters and digits with what stands inside words (U.S, o'clock, well-known, 1,000, a@b.c, the
-# joiners of Persian and Hindi), and the sign before a name or a hashtag; or any other character by itself.
+# A word: an ideograph; letters and digits, with the marks inside words (U.S, o'clock, well-known, 1,000, a@b.c, the
+# joiners of Persian and Hindi) and the sign before a name or a hashtag; or any other character by itself.
 _LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
 _INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
 _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
 
 COLUMN_FILES = {".conll", ".conllu", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
-FIRST_LINES = 1000  # of what can't be read twice: they decide what it is
+FIRST_LINES = 1000  # of a file that can't be read twice: they decide its form
 FIRST_CHARACTERS = 2**24
-MANY_ROWS = 10  # of running text so many lines hardly ever have as many words each, and what looks like a tag last
+MANY_ROWS = 10  # so many lines of running text hardly ever have equally many words and end with what looks like a tag
 WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
 
-_TAG = re.compile(r"^(?:O|[BIESLUMW]-\S+)$")  # what ends a row of columns where there are no tabs; "Plan B" has no type
+_TAG = re.compile(r"^(?:O|[BIESLUMW]-\S+)$")  # ends a row of columns without tabs; "Plan B" has no type
 
 
 def read_sentences(
     path: str, data_options: TagDataOptions, *, labelled: bool = True, tally: Tally | None = None
 ) -> Iterator[TaggedExample]:
-    """Streams the sentences of a file, plain or .gz, or of standard input (`-`).
+    """Stream the sentences of a file, plain or .gz, or of standard input (`-`).
 
-    A .jsonl or .json file has in each object a list of words and one of their tags (tokens and ner_tags, unless the
-    options say otherwise) and maybe an id; every other file has columns. What is not labelled may also be running text,
-    a sentence a line, which is cut into words, and JSON lines may have a text in the field text. `layout` says which
-    the file is, or its name does (`COLUMN_FILES`, .jsonl), or else all of it: see `_is_columns`. What comes from
-    standard input or a pipe can't be read twice, and is decided by its first `FIRST_LINES` lines. What begins with a
-    JSON object, and is no .txt file, is JSON lines. The `tally` is told what was decided.
+    Each object of a .jsonl or .json file has a list of words and a list of their tags (tokens and ner_tags, unless the
+    options say otherwise), and maybe an id; any other file has columns. Without labels, a file may also be running
+    text, one sentence per line, which is cut into words, and JSON lines may have the field text instead. The form is
+    given by `layout`, by the file's name (`COLUMN_FILES`, .jsonl), or by all its lines: see `_is_columns`. Standard
+    input and pipes can't be read twice: their first `FIRST_LINES` lines decide. A file other than .txt that begins with
+    a JSON object is JSON lines. The `tally` records what was decided.
 
-    Raises InputError, naming file and row: a .csv file; as `conll_sentences` or `tables.jsonl_rows`; no line at all;
-    what may be one or the other; and, as the `tally` has it, a field that is no list of strings, lists of different
-    lengths, an empty line of running text.
+    Raises InputError, naming file and row, if the file is .csv, empty or of unclear form, `conll_sentences` or
+    `tables.jsonl_rows` refuses it, or, unless the `tally` skips bad rows, a field is not a list of strings, lists
+    differ in length, or a line of text is empty.
     """
     read = _read_labelled if labelled else _read_unlabelled
     return read(path, data_options, tally or Tally())
@@ -70,13 +70,13 @@ def read_sentences(
 def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
     if suffix(path) == ".csv":
         raise InputError(
-            f"{path}: .csv is not read, expected columns with spaces or tabs between them, and a blank line between "
+            f"{path}: .csv is not supported, expected columns separated by spaces or tabs, with a blank line between "
             "sentences, or .jsonl with lists of words and tags"
         )
     if suffix(path) not in JSON_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
     fields = field_of(data_options.word_column) or WORDS, field_of(data_options.tag_column) or TAGS
-    see = "see --word-column and --tag-column, expected a list of words and one of their tags"
+    see = "see --word-column and --tag-column, expected a list of words and a list of their tags"
     rows = jsonl_rows(path, read_lines(path), fields, tally, see)
     return telling(sentences_of(rows, tally, fields), tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
@@ -99,7 +99,7 @@ def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> I
 
 
 def given_sentences(items: Iterable[Any], data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
-    """Texts that no file has but Python, or mappings with the fields of JSON lines; errors as `read_sentences`."""
+    """Return examples from Python: texts, or mappings with the fields of JSON lines; errors as in `read_sentences`."""
     iterator = iter(items)
     first = list(islice(iterator, 1))
     words = any(isinstance(item, dict) and WORDS in item for item in first)
@@ -108,8 +108,8 @@ def given_sentences(items: Iterable[Any], data_options: TagDataOptions, tally: T
 
 
 def field_of(column: str | None) -> str | None:
-    """What the user calls a field of JSON lines, if anything. A column's number says nothing of it: a model may have
-    been trained on columns, and be asked in JSON lines."""
+    """Return the field of JSON lines that the user named, if any. A column's number names none: a model may have been
+    trained on columns and now get JSON lines."""
     return None if column is None or COLUMN_NUMBER.fullmatch(column) else column
 
 
@@ -119,7 +119,7 @@ Lines = Iterator[tuple[int, str]]
 
 
 def _form(path: str, lines: Lines) -> tuple[FileForm, Lines]:
-    """What to read the file as, and its lines, from the first one on."""
+    """Return the form to read the file as, and its lines from the first one on."""
     if suffix(path) in COLUMN_FILES:
         return "columns", lines
     if suffix(path) in JSON_FILES:
@@ -128,7 +128,7 @@ def _form(path: str, lines: Lines) -> tuple[FileForm, Lines]:
         raise InputError(f"{path}: expected .conll, .txt or .jsonl; with --layout text each line is a sentence")
     first = list(islice(lines, 1))
     if not first:
-        raise InputError(f"{shown(path)}: no sentence in it")
+        raise InputError(f"{shown(path)}: no sentence found")
     maybe_json = suffix(path) != ".txt" and first[0][1].startswith("{")
     if maybe_json and _is_object(first[0][1]):
         return "jsonl", chain(first, lines)
@@ -144,18 +144,18 @@ def _form(path: str, lines: Lines) -> tuple[FileForm, Lines]:
 
 
 def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
-    """Whether these are columns, and not running text.
+    """Whether these are columns, not running text.
 
-    Columns begin with -DOCSTART-, or nine of ten rows, and two at least, have as many. With tabs, nine of ten have a
-    tag in the last, or most have no cell with a space. With spaces, nine of ten have a tag in the last, O and another
-    among them, and there is a blank line, or three columns at most; with a blank line and `MANY_ROWS` any tags will do.
-    (The tenth row is a slip, which is refused where it stands.) A single row is columns with a tab, a tag and no space.
+    Columns begin with -DOCSTART-, or nine of ten rows, and at least two, have the same number of cells. With tabs, nine
+    of ten also end with a tag, or most have no cell with a space. With spaces, nine of ten end with a tag, O and
+    another occur, and there is a blank line or at most three columns; with a blank line and `MANY_ROWS`, any tags will
+    do. (The tenth row is a slip, refused later.) A single row is columns if it has a tab, a tag and no space.
 
-    Raises InputError: all lines are alike, as in columns, but that is all that speaks for them.
+    Raises InputError if all lines are alike, as in columns, but nothing else suggests columns.
     """
-    counts, tags = Counter[int](), Counter[str]()  # of columns, and of the last ones that are tags
+    counts, tags = Counter[int](), Counter[str]()  # numbers of columns; tags in the last column
     rows, spaced, header = 0, 0, False
-    blocks, tabs, blank = 1, False, False  # blocks: rows between lines without words
+    blocks, tabs, blank = 1, False, False  # blocks of rows, with lines without words between them
     for _, line in lines:
         if line.startswith(conll.DOCUMENT_START) and not rows:
             return True
@@ -184,7 +184,7 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     if tabs and (tagged or 2 * spaced <= rows):
         return True
     parted = blank or blocks > 1
-    differ = OUTSIDE in tags and len(tags) > 1  # "S-Bahn" and "E-Mail" end lines of text, and O does, but hardly both
+    differ = OUTSIDE in tags and len(tags) > 1  # lines of text may end with "S-Bahn" or with O, but hardly both
     if tagged and count > 1 and ((parted and rows >= MANY_ROWS) or (differ and (parted or count < 4))):
         return True
     if tabs or (tagged and count > 1) or (1 < blocks < rows):
@@ -200,7 +200,7 @@ def _nearly_all(some: int, of: int) -> bool:
 
 
 def _is_object(line: str, field: str | None = None) -> bool:
-    """Whether a line is a JSON object, with such a field."""
+    """Whether a line is a JSON object, and has the field, if one is given."""
     try:
         found = parse_json(line)
     except (ValueError, RecursionError):
@@ -214,8 +214,8 @@ def _is_object(line: str, field: str | None = None) -> bool:
 def sentences_of(
     rows: Iterable[Row], tally: Tally, fields: tuple[str, ...], *, what: str = ""
 ) -> Iterator[TaggedExample]:
-    """The sentences of rows with a text or a list of words, and a list of tags where there are two fields; a text that
-    stands in no field is called `what` in messages. Errors as `read_sentences`."""
+    """Yield the sentences of rows with a text or a list of words, and, if there are two fields, a list of tags. `what`
+    names a text outside any field in messages. Errors as in `read_sentences`."""
     return tally.made(rows, lambda row: _sentence(row, fields, what or f"field {fields[0]!r}"))
 
 
@@ -228,7 +228,7 @@ def _sentence(read: Row, fields: tuple[str, ...], what: str) -> TaggedExample:
     words = _strings(text, f"{where}: {what}")
     found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
     if found is not None and len(found) != len(words):
-        raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected as many")
+        raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected one per word")
     return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=id)
 
 
@@ -239,14 +239,14 @@ def _strings(value: Any, what: str) -> tuple[str, ...]:
         if not isinstance(one, str):
             raise InputError(
                 f"{what} has {one!r:.60} at {number}, {json_type(one)}; expected strings: words, or the names of tags, "
-                "such as B-PER, in place of their numbers"
+                "such as B-PER, not their numbers"
             )
         if not one or LONE_SURROGATE.search(one):
-            raise InputError(f"{what} has {one!r:.60} at {number}, expected a string with whole characters in it")
+            raise InputError(f"{what} has {one!r:.60} at {number}, expected a non-empty string without half characters")
     return tuple(value)
 
 
 def cut_words(text: str) -> list[tuple[int, int]]:
-    """The [start, end) characters of each word; punctuation marks are words, as in most tagged texts."""
+    """Return the [start, end) characters of each word; punctuation marks are words, as in most tagged texts."""
     alike = "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
     return [match.span() for match in _WORD.finditer(alike)]

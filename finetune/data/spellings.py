@@ -1,4 +1,4 @@
-"""How files spell the classes that hold together: names between commas, a list, a 1 or 0 for each class, or refused."""
+"""How files spell several classes of a row: names between commas, a list, or a 1 or 0 for each class."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from minibert.errors import InputError
 from minibert.files.text import parse_json
 
-# Lists as Python shows them. Each element between commas: of two strings side by side Python would make one.
+# Lists as Python shows them. Elements need commas between them: Python would join two adjacent strings.
 _VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?[0-9.]+|True|False)"""
 _ELEMENT = rf"\s*{_VALUE}\s*"
 _ELEMENTS = rf"{_ELEMENT}(?:,{_ELEMENT})*,?\s*"
@@ -20,7 +20,7 @@ _ONES_AND_ZEROS = ({"0", "1"}, {"0.0", "1.0"}, {"false", "true"})
 
 
 def spelled(cell: str) -> str:
-    """What a cell of a table is that is no class: "a list" or "an object" as JSON or Python shows it, else ""."""
+    """Return what a cell is if it is not a class: "a list" or "an object", as JSON or Python shows it. Otherwise ""."""
     text = cell.strip()
     if _OBJECT.fullmatch(text):
         return "an object"
@@ -28,24 +28,24 @@ def spelled(cell: str) -> str:
 
 
 def parts_of(cell: str, what: str, separator: str | None) -> Any:
-    """The classes of a table's cell, or what JSON it is, which is as in `.jsonl` then.
+    """Return the classes of a table's cell, or its JSON, which is then treated as in `.jsonl`.
 
-    Raises InputError: it begins as a list or an object and is none, or has another separator than the one asked for,
-    which stands between ones and zeros too.
+    Raises InputError if it begins like a list or an object but isn't one, or its separator is not the one asked for,
+    which also separates ones and zeros.
     """
     text = cell.strip()
     if text.startswith(("[", "{")) or _LIST.fullmatch(text):
         return _list_of(text, what)
-    # What stands between classes in other files, where nobody said that it may be a part of their names.
+    # Other files' separators, unless the user gave one: then these may be part of a name.
     other = next((mark for mark in (";", "|") if separator is None and mark in text), None)
     if other is not None:
         raise InputError(
-            f"{what} is {text!r:.60}, expected commas between classes; --label-separator {other!r} takes that, "
-            "--label-separator , takes it for a part of a class"
+            f"{what} is {text!r:.60}, expected commas between classes; --label-separator {other!r} splits there, "
+            "--label-separator , makes it part of a class"
         )
     if separator is None and _SPACED.fullmatch(text):
         raise InputError(
-            f"{what} is {text!r:.60}, expected commas between ones and zeros; --label-separator ' ' takes that"
+            f"{what} is {text!r:.60}, expected commas between ones and zeros; --label-separator ' ' splits there"
         )
     return text.split(separator or ",") if text else []
 
@@ -56,30 +56,30 @@ def _list_of(text: str, what: str) -> Any:
     with suppress(ValueError, SyntaxError):  # 1.2.3, a broken escape
         if _LIST.fullmatch(text):
             return list(ast.literal_eval(text))
-    expected = "expected classes with commas between them, or a list as JSON or Python writes it"
+    expected = "expected classes separated by commas, or a list as JSON or Python writes it"
     raise InputError(f"{what} is {text!r:.60}, {expected}")
 
 
 class Spelling:
-    """The one spelling that a file keeps to: names of classes, or a 1 or 0 for each.
+    """The one spelling that a file keeps to: names of classes, or a 1 or 0 for each class.
 
-    Of three ones and zeros or more one stands twice, which classes don't: so much is certain. Two may be either.
+    Among three or more ones and zeros one value occurs twice, as no class would: that is certain. Two may be either.
     """
 
     def __init__(self) -> None:
-        self.count: int | None = None  # of the classes; 0 where they are named; None as long as that is open
+        self.count: int | None = None  # of the classes; 0 if they are named; None until that is decided
         self.first = ""  # the row that decided
 
     def classes(self, words: list[str], what: str) -> tuple[str, ...]:
-        """The classes that hold, each once; where each has a 1 or 0, they are named by their numbers, from 0.
+        """Return the classes that apply, each once; if each has a 1 or 0, their names are their numbers, from 0.
 
-        Raises InputError: the row is spelled otherwise than those before, or nobody can say how.
+        Raises InputError if the row's spelling differs from that of earlier rows or is ambiguous.
         """
         digits = any(set(words) <= pair for pair in _ONES_AND_ZEROS) and len(set(words)) < len(words)
         if digits and len(words) == 2:
             raise InputError(
-                f"{what} is {', '.join(words)}: a 1 or 0 for each of two classes can't be told from the classes 0 and "
-                "1; expected their names"
+                f"{what} is {', '.join(words)}: either a 1 or 0 for each of two classes, or the classes 0 and 1; "
+                "expected names of classes"
             )
         if words:
             count = len(words) if digits else 0

@@ -1,4 +1,4 @@
-"""Holding out a part of the training examples, where there is no dev file."""
+"""Holding out part of the training examples if there is no dev file."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
@@ -17,13 +17,13 @@ def hold_out(
     generator: np.random.Generator,
     stratum: Callable[[Example], Hashable] = lambda _: None,
 ) -> tuple[list[Example], list[Example]]:
-    """(to train on, to evaluate on), both in the file's order.
+    """Return (examples to train on, examples to evaluate on), both in the file's order.
 
-    stratum: of examples with the same value, a text's label say, the same share is held out, to the nearest whole
-    number; of two or more, one at least stays on each side. One that is alone with its value stays to be trained on,
-    unless there are so many, as with sets of labels, that not half the share would be held out: then they fill it up.
+    stratum: from the examples with the same value, such as a text's label, the same share is held out, rounded; of two
+    or more, at least one stays on each side. An example whose value no other has is trained on, unless there are so
+    many, as with sets of labels, that less than half the share would be held out: then they fill it up.
 
-    Raises InputError: too few examples for both parts.
+    Raises InputError if there are too few examples for two parts.
     """
     strata = _indices_by(examples, stratum)
     held: set[int] = set()
@@ -44,11 +44,11 @@ def hold_out_groups(
     generator: np.random.Generator,
     group: Callable[[Example], Hashable],
 ) -> tuple[list[Example], list[Example]]:
-    """As `hold_out`, but a group stays together: all questions of an article, so that no passage is on both sides.
+    """Split like `hold_out`, but keep groups together: all questions of an article, so no passage is on both sides.
 
-    Groups are drawn while they come nearer to the share than without them; if each is too large, the smallest is drawn.
+    A group drawn at random is held out if that brings the share nearer; if all are too large, the smallest is held out.
 
-    Raises InputError: fewer than two groups.
+    Raises InputError if there are fewer than two groups.
     """
     groups = _indices_by(examples, group)
     drawn = [groups[number] for number in generator.permutation(len(groups))]
@@ -64,7 +64,7 @@ def hold_out_groups(
 
 
 def _indices_by(examples: Sequence[Example], key: Callable[[Example], Hashable]) -> list[list[int]]:
-    """The indices of the examples that have the same key, in the keys' order."""
+    """Return lists of the indices of examples with the same key, in the order in which keys first occur."""
     found: dict[Hashable, list[int]] = {}
     for index, example in enumerate(examples):
         found.setdefault(key(example), []).append(index)
@@ -73,8 +73,6 @@ def _indices_by(examples: Sequence[Example], key: Callable[[Example], Hashable])
 
 def _parted(examples: Sequence[Example], held: set[int]) -> tuple[list[Example], list[Example]]:
     if not held:
-        raise InputError(
-            f"too little to hold out a part of it ({len(examples)} example(s)), expected more or a --dev file"
-        )
+        raise InputError(f"too few examples to hold some out ({len(examples)}), expected more, or a --dev file")
     train = [example for index, example in enumerate(examples) if index not in held]
     return train, [example for index, example in enumerate(examples) if index in held]

@@ -1,4 +1,4 @@
-"""Question answering: SQuAD v1.1 and v2.0 files, or lines to be predicted -> `QuestionExample`."""
+"""Question answering: SQuAD v1.1 and v2.0 files, or lines to predict -> `QuestionExample`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,48 +19,48 @@ from minibert.files.text import (
     suffix,
 )
 
-FIELDS = ("question", "context")  # of a question to be predicted
-# How other libraries keep it: an object a line or in an array, each with its own context, answers.text and
+FIELDS = ("question", "context")  # of a question to predict
+# For files of other libraries: an object per line, or an array of them, each with its own context, answers.text and
 # answers.answer_start.
-FLAT = "; of records that have a context each docs/finetuning.md makes such a file"
+FLAT = "; docs/finetuning.md converts records that have a context each"
 
 
 class Questions(NamedTuple):
-    """A whole file: SQuAD's JSON is one object, so that all of it is in memory."""
+    """A whole file: SQuAD's JSON is one object, so all of it is in memory."""
 
     examples: tuple[QuestionExample, ...]
-    version_2: bool  # questions may have no answer: the file says so, by its version or by is_impossible
+    version_2: bool  # questions may have no answer, according to the file's version or is_impossible
 
 
 def read_squad(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Questions:
-    """Reads SQuAD's JSON, plain or .gz, or from standard input (`-`).
+    """Read SQuAD's JSON, plain or .gz, or from standard input (`-`).
 
-    labelled: every question has answers, or in v2.0 none. Otherwise answers are not looked at.
+    labelled: every question has answers, or in v2.0 may have none. Otherwise answers are ignored.
 
-    Raises InputError, naming the file and the article, paragraph or question: no JSON, or not SQuAD's; and, as the
-    `tally` has it, a question with a field missing or of another type; an empty question, context or answer; an id that
-    stands twice; a question of v1.1 without an answer, one of v2.0 with answers that is marked is_impossible.
+    Raises InputError, naming the file and the article, paragraph or question, if it is not JSON or not SQuAD's; and,
+    unless the `tally` skips bad questions, if a field is missing, empty or of another type, an id occurs twice, a
+    question of v1.1 has no answer, or one of v2.0 has answers but is marked is_impossible.
     """
     examples, version_2 = _read(path, labelled=labelled, tally=tally or Tally())
     return Questions(tuple(examples), version_2)
 
 
 def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[QuestionExample], bool]:
-    """A file's questions, which are checked one after the other, and whether it is of v2.0."""
+    """Return a file's questions, which are checked one by one, and whether it is v2.0."""
     try:
         content = parse_json(read_whole(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{shown(path)}: not readable as JSON ({reason(error)}), expected SQuAD's{FLAT}") from error
     found = list(_questions(content, path))
     if not found:
-        raise InputError(f"{shown(path)}: no question in it")
+        raise InputError(f"{shown(path)}: no question found")
     version_2 = str(content.get("version", "")).lower().removeprefix("v").startswith("2")
     version_2 = version_2 or any("is_impossible" in one.fields for one in found if isinstance(one.fields, dict))
     ids: set[str] = set()
 
     def example_of(one: _Question) -> QuestionExample:
         example = _example(one, path, labelled=labelled, version_2=version_2)
-        name = str(example.id)  # as answers are looked up in JSON, whose keys are strings
+        name = str(example.id)  # answers are looked up in JSON, whose keys are strings
         if name in ids:
             raise InputError(f"{example.where}: appears more than once, expected unique ids")
         ids.add(name)
@@ -70,11 +70,11 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
 
 
 def read_questions(path: str, *, labelled: bool = False, tally: Tally | None = None) -> Iterator[QuestionExample]:
-    """The questions of a SQuAD file; those to be predicted may also be streamed from .jsonl or standard input (`-`).
+    """Return the questions of a SQuAD file; questions to predict may also come from .jsonl or standard input (`-`).
 
-    Lines have the fields question and context, and may have an id; else it is the row's number.
+    Lines have the fields question and context, and may have an id; otherwise the id is the row's number.
 
-    Raises InputError: as `read_squad` or `finetune.data.tables.jsonl_rows`; an empty question or context.
+    Raises InputError if `read_squad` or `finetune.data.tables.jsonl_rows` does, or a question or context is empty.
     """
     tally = tally or Tally()
     if labelled or (path != STANDARD_INPUT and suffix(path) != ".jsonl"):
@@ -83,7 +83,7 @@ def read_questions(path: str, *, labelled: bool = False, tally: Tally | None = N
 
 
 def question_to_predict(row: Row) -> QuestionExample:
-    """The question of a row of `FIELDS`; errors as `read_questions`."""
+    """Return the question of a row of `FIELDS`; errors as in `read_questions`."""
     id = str(row.row) if row.id is None else row.id
     cells = zip(FIELDS, row.cells, strict=True)
     question, context = (check_text(cell, f"{row.where}: field {field!r}") for field, cell in cells)
@@ -91,7 +91,7 @@ def question_to_predict(row: Row) -> QuestionExample:
 
 
 class _Question(NamedTuple):
-    """As it stands in the file, unchecked."""
+    """A question as the file has it, unchecked."""
 
     title: str  # of the article
     place: str  # of the paragraph
@@ -125,8 +125,8 @@ def _example(question: _Question, path: str, *, labelled: bool, version_2: bool)
     if not isinstance(is_impossible, bool):
         raise InputError(f"{where}: field 'is_impossible' is {json_type(is_impossible)}, expected true or false")
     if labelled and is_impossible == bool(answers):
-        there = f"{len(answers)} answer(s), though it is_impossible" if is_impossible else "no answer"
-        raise InputError(f"{where}: {there}; expected an answer, or in v2.0 none and is_impossible")
+        there = f"{len(answers)} answer(s), though is_impossible is true" if is_impossible else "no answer"
+        raise InputError(f"{where}: {there}; expected an answer, or in v2.0 is_impossible and none")
     asked = check_text(fields.get("question"), f"{where}: field 'question'")
     return QuestionExample(fields["id"], asked, context, answers, title, where)
 
@@ -147,20 +147,20 @@ def _check_object(value: Any, place: str) -> None:
 
 def _list(record: dict[str, Any], field: str, place: str) -> list[Any]:
     if not isinstance(record.get(field), list):
-        found = f"is {json_type(record[field])}" if field in record else "is not there"
+        found = f"is {json_type(record[field])}" if field in record else "is missing"
         hint = FLAT if field in ("data", "paragraphs") and "context" in record else ""
         raise InputError(f"{place}: field {field!r} {found}, expected an array as in SQuAD's files{hint}")
     return record[field]
 
 
-# --- Answers that stand elsewhere ------------------------------------------------------------------------------------
+# --- Misplaced answers -----------------------------------------------------------------------------------------------
 
 
 def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[QuestionExample], str]:
-    """Those to train on, every answer of which stands where its `answer_start` says; and of the first of the others
-    what stands there instead, "" where there is none.
+    """Return the questions to train on, whose answers all start at their `answer_start`; and, for the first of the
+    others, a note on what is there instead ("" if there are no others).
 
-    Scoring compares texts alone, so that there all questions stay.
+    Scoring compares only texts, so it keeps all questions.
     """
     kept: list[QuestionExample] = []
     first = ""
@@ -172,12 +172,12 @@ def without_misplaced(questions: Sequence[QuestionExample]) -> tuple[list[Questi
             kept.append(question)
         elif not first:
             there = context[max(wrong.start, 0) :][: len(wrong.text)]
-            first = f"{question.where}: the answer {wrong.text!r:.60} is supposed to start at {wrong.start}, where "
-            first += f"{there!r:.60} stands"
+            first = f"{question.where}: the answer {wrong.text!r:.60} should start at {wrong.start}, but "
+            first += f"{there!r:.60} is there"
     return kept, first
 
 
 def count_absent(questions: Sequence[QuestionExample]) -> int:
-    """How many have answers of which none is anywhere in the passage."""
+    """Return how many questions have answers none of which occurs in the passage."""
     answered = [question for question in questions if question.answers]
     return sum(not any(answer.text in question.context for answer in question.answers) for question in answered)

@@ -1,4 +1,4 @@
-"""Rows of .csv, .tsv and .jsonl files, or one text a line: whatever the file, the chosen columns of a row."""
+"""Rows of .csv, .tsv and .jsonl files, or one text per line: from any file, the chosen columns of each row."""
 
 import csv
 import re
@@ -12,25 +12,25 @@ from finetune.data.tally import Tally
 from minibert.errors import InputError
 from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
 
-JSON_FILES = {".jsonl", ".json"}  # with an object a line
-NO_ROW = "no row in it, expected at least one"
+JSON_FILES = {".jsonl", ".json"}  # with one object per line
+NO_ROW = "no row found, expected at least one"
 COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
-# A quotation mark that never closes would take the rest of the file for one row: it shall not fill the memory.
+# A quotation mark that never closes makes one row of the rest of the file, which must not fill the memory.
 LONGEST_ROW = 2**24  # characters
 
 
 @dataclass(frozen=True)
 class TableFormat:
-    """How to read a table; the defaults go by the file's name.
+    """How to read a table; the defaults depend on the file's name.
 
-    Raises InputError: a delimiter that is empty or breaks lines, or has several characters with quoting.
+    Raises InputError if the delimiter is empty, contains a line end, or has several characters with quoting.
     """
 
-    delimiter: str | None = None  # None: a comma, in .tsv a tab; \t spelled out, as a shell passes it on, is a tab too
+    delimiter: str | None = None  # None: a comma, in .tsv a tab; a literal \t, as passed on by a shell, is a tab too
     header: bool = True  # the first row names the columns; otherwise they are numbered from 1
-    # Fields may stand in quotation marks, and then hold delimiters and line ends. None: unless the delimiter is a tab,
-    # with which a mark is text like any other, and two of them would make one row of all that stands between.
+    # Fields may be in quotation marks, and then contain delimiters and line ends. None: yes, unless the delimiter is a
+    # tab: there, marks are usually text, and two of them would make one row of everything between them.
     quoting: bool | None = None
 
     def __post_init__(self) -> None:
@@ -41,42 +41,42 @@ class TableFormat:
             raise InputError(f"delimiter: expected what separates fields, such as ',', found {self.delimiter!r}")
         if self.quoting is not False and (len(self.delimiter) > 1 or self.delimiter == '"'):
             raise InputError(
-                f"delimiter: expected one character that is not a quotation mark, found {self.delimiter!r}; any others "
-                "go with --no-quoting alone"
+                f"delimiter: expected one character that is not a quotation mark, found {self.delimiter!r}; any other "
+                "needs --no-quoting"
             )
 
 
 class Row(NamedTuple):
     """The chosen columns of a row, in the order in which they were chosen."""
 
-    row: int  # the line of the file at which it begins, from 1
+    row: int  # the line of the file on which it begins, from 1
     where: str  # "reviews.csv:17"
-    cells: tuple[Any, ...]  # strings; from .jsonl whatever the field holds
-    field_id: Any = None  # what a JSON object has in its field id, if it has one
+    cells: tuple[Any, ...]  # strings; from .jsonl, any JSON values
+    field_id: Any = None  # the field id of a JSON object, if it has one
 
     @property
     def id(self) -> Id | None:
-        """What the file calls the row, if anything. Raises InputError, as `check_id`."""
+        """The file's name for the row, if it has one. Raises InputError if `check_id` does."""
         return None if self.field_id is None else check_id(self.field_id, f"{self.where}: field 'id'")
 
 
 def read_rows(
     path: str, columns: Sequence[str], table: TableFormat | None = None, *, tally: Tally | None = None, see: str = ""
 ) -> Iterator[Row]:
-    """Streams the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
+    """Stream the rows of a file, plain or .gz, or of standard input (`-`), one at a time.
 
-    columns: names from the header, or the fields of .jsonl objects; numbers from 1 ("1", "4") where there is no header.
-    see: for messages, what to do where a column is not there.
-    A .txt file has one column, the line, and takes any one name, unless a delimiter is given and several columns are
-    asked for, or its first line has the tab that is given: then it is as .csv. Standard input is .jsonl where its first
-    character is "{", csv where a delimiter is given, and otherwise one text a line. A .json file is read as .jsonl.
+    columns: names from the header, or the fields of .jsonl objects; without a header, numbers from 1 ("1", "4"). see: a
+    remedy for messages about a missing column. A .txt file has one column, the line, under any name; but with a
+    delimiter it is read as .csv if several columns are asked for, or if the delimiter is a tab and the first line has
+    one. Standard input is .jsonl if its first character is "{", .csv if a delimiter is given, and otherwise one text
+    per line. A .json file is read as .jsonl.
 
-    Rows must have as many fields as the header. Without a header they need at least the columns chosen: what stands
-    after them is nobody's business. Blank lines are no rows, except in .txt.
+    Rows must have as many fields as the header. Without a header they need the chosen columns; further ones are
+    ignored. Blank lines are not rows, except in .txt.
 
-    Raises InputError, naming file and row: what cannot be read or is not UTF-8, no row at all, columns that are not
-    there (with those that are), quotation marks that do not close; and, as the `tally` has it, a bad row: one of
-    another number of fields, a line that is not a JSON object or lacks a field.
+    Raises InputError, naming file and row, if the file can't be read, is not UTF-8 or has no row, a column is missing
+    (the message lists the others), or quotation marks don't close; and, unless the `tally` skips bad rows, if a row has
+    another number of fields, or a line is not a JSON object or lacks a field.
     """
     table, tally = table or TableFormat(), tally or Tally()
     kind, lines = _kind(path, table, columns)
@@ -91,7 +91,7 @@ def read_rows(
 
 
 def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, Iterator[tuple[int, str]]]:
-    """What to read the file as, and its lines, from the first one on."""
+    """Return what to read the file as, and its lines from the first one on."""
     lines = read_lines(path)
     if path == STANDARD_INPUT:
         first = list(islice(lines, 1))
@@ -100,7 +100,7 @@ def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, I
     known = "jsonl" if suffix(path) in JSON_FILES else suffix(path).removeprefix(".")
     if known == "txt" and table.delimiter:
         first = list(islice(lines, 1))
-        tabbed = table.delimiter == "\t" and any("\t" in line for _, line in first)  # which texts hardly have
+        tabbed = table.delimiter == "\t" and any("\t" in line for _, line in first)  # rare in texts
         return "csv" if tabbed or len(columns) > 1 else known, chain(first, lines)
     if known in ("csv", "tsv", "jsonl", "txt"):
         return known, lines
@@ -111,7 +111,7 @@ def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, I
 
 # --- Fields between delimiters ---------------------------------------------------------------------------------------
 
-Record = tuple[int, list[str]]  # the line at which it begins, its fields
+Record = tuple[int, list[str]]  # the line on which it begins, its fields
 
 
 def _records(
@@ -124,8 +124,8 @@ def _records(
             else:
                 tally.blank += 1
         return
-    hint = "where quotation marks are part of the text, use --no-quoting"
-    row, size = 1, 0  # where a row begins, and how long it is so far: it may span lines
+    hint = "if quotation marks are part of the text, use --no-quoting"
+    row, size = 1, 0  # the line on which a row begins; its characters so far: it may span lines
 
     def bounded() -> Iterator[str]:
         nonlocal size
@@ -136,7 +136,7 @@ def _records(
             yield line
 
     csv.field_size_limit(LONGEST_ROW)
-    # strict: text that merely holds quotation marks shall be refused, not read as something else.
+    # strict: text that merely contains quotation marks must be refused, not misread.
     reader = csv.reader(bounded(), delimiter=delimiter, strict=True)
     try:
         for fields in reader:
@@ -160,12 +160,12 @@ def _delimited_rows(
 ) -> Iterator[Row]:  # fmt: skip
     quoting = delimiter != "\t" if table.quoting is None else table.quoting
     records = _records(path, lines, delimiter, tally, quoting=quoting)
-    header: list[str] = []  # none: columns have numbers, and rows need not be of one length
+    header: list[str] = []  # empty: columns have numbers, and rows may differ in length
     if table.header:
         row, header = next(records, (0, header))
         if not header:
             return iter(())
-        tally.lines = tally.blank = tally.spanning = 0  # from here on
+        tally.lines = tally.blank = tally.spanning = 0  # count only below the header
         chosen = _by_name(columns, header, f"{shown(path)}:{row}", see, quoting=quoting)
     else:
         chosen = _by_number(columns, shown(path), see)
@@ -175,7 +175,7 @@ def _delimited_rows(
         where = f"{shown(path)}:{row}"
         if header and len(fields) != len(header):
             marks = not quoting and any('"' in cell for cell in fields)
-            hint = "; where quotation marks are not part of the text, use --quoting" if marks else ""
+            hint = "; if quotation marks are not part of the text, use --quoting" if marks else ""
             expected = f"expected {len(header)}, as many as the header has"
             raise InputError(f"{where}: {len(fields)} field(s), {expected}{hint}")
         if not header:
@@ -191,33 +191,33 @@ def _delimited_rows(
 
 
 def _by_name(columns: Sequence[str], header: Sequence[str], where: str, see: str, *, quoting: bool) -> list[int]:
-    """The indices of the columns."""
+    """Return the indices of the columns."""
     for column in columns:
         if header.count(column) != 1:
-            found = "appears more than once" if column in header else "is not there"
+            found = "appears more than once" if column in header else "is missing"
             hint = "; --quoting removes the quotation marks" if not quoting and f'"{column}"' in header else ""
-            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header if that is not one")
-            raise InputError(f"{where}: column {column!r} {found}; the header's are {listed(header)}{hint}")
+            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header if that is not a header")
+            raise InputError(f"{where}: column {column!r} {found}; the header has {listed(header)}{hint}")
     return [header.index(column) for column in columns]
 
 
 def _other_delimiter(header: Sequence[str]) -> str:
-    """For messages: what parts a header that is one field, though it looks like several."""
+    """Return a hint for messages: the delimiter of a header that is one field, though it looks like several."""
     mark = next((mark for mark in ("\t", ";", "|", ",") if len(header) == 1 and mark in header[0]), None)
     return "" if mark is None else f"; --delimiter {mark!r} separates them"
 
 
 def _by_number(columns: Sequence[str], where: str, see: str) -> list[int]:
-    """As `_by_name`, where there is no header."""
+    """Return the indices of columns in a file without a header."""
     for column in columns:
         if not COLUMN_NUMBER.fullmatch(column):
             hint = see and f"; {see}"
-            raise InputError(f"{where}: column {column!r}: without a header expected a number from 1{hint}")
+            raise InputError(f"{where}: column {column!r}: without a header, expected a number from 1{hint}")
     return [int(column) - 1 for column in columns]
 
 
 def listed(names: Iterable[str]) -> str:
-    """For messages: the first twenty."""
+    """Return the first twenty names, for messages."""
     names = list(names)
     return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "") or "none"
 
@@ -228,7 +228,7 @@ def listed(names: Iterable[str]) -> str:
 def jsonl_rows(
     path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], tally: Tally, see: str = ""
 ) -> Iterator[Row]:
-    """As `read_rows` of .jsonl, from a file's (row, line)."""
+    """Stream the rows of .jsonl, given as (row, line), as `read_rows` does."""
 
     def chosen_of(numbered: tuple[int, str]) -> Row:
         row, line = numbered
@@ -248,10 +248,11 @@ def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple
 
 
 def given_rows(items: Iterable[Any], columns: Sequence[str], tally: Tally) -> Iterator[Row]:
-    """Rows that are no file's but Python's: mappings that have the columns, tuples of the columns' values in their
-    order, or, where one column is asked for, that value alone.
+    """Stream rows from Python: mappings with the columns, tuples of their values in order, or, of one column, its
+    value.
 
-    Raises InputError, naming the row, from 1, as the `tally` has it: a column not there, another number of values.
+    Raises InputError, naming the row, from 1, if it lacks a column or has too many or few values, as the `tally`
+    decides.
     """
 
     def chosen_of(numbered: tuple[int, Any]) -> Row:
@@ -271,7 +272,7 @@ def _row_of(record: Mapping[str, Any], row: int, where: str, columns: Sequence[s
     for column in columns:
         if column not in record:
             hint = see and f"; {see}"
-            raise InputError(f"{where}: field {column!r} is not there; the object's are {listed(record)}{hint}")
+            raise InputError(f"{where}: field {column!r} is missing; the object has {listed(record)}{hint}")
     return Row(row, where, tuple(record[column] for column in columns), record.get("id"))
 
 
@@ -280,8 +281,8 @@ def _text_rows(
 ) -> Iterator[Row]:
     if len(columns) > 1:
         raise InputError(
-            f"{shown(path)}: one text per line is one column, but {listed(columns)} are asked for, as a "
-            "table has them: .csv, .tsv or .jsonl, or with --delimiter"
+            f"{shown(path)}: one text per line is one column, but {listed(columns)} are asked for; "
+            "expected a table: .csv, .tsv or .jsonl, or any file with --delimiter"
         )
     for row, line in lines:
         tally.delimited += delimiter in line

@@ -1,9 +1,9 @@
 """Tag schemes: how the tags of words spell entities, and the entities that they spell.
 
-IOB1 (Ramshaw & Marcus 1995): I- in an entity; B- only where one begins right after another of the same type. IOB2: B-
-at the first word of every entity. BIOES: besides, E- at its last word, and S- at one that is alone; in BILOU these are
-L- and U-, in BMES I- is M-, in BMEWO S- is W-: other names, which are read too. A tag without a type ("B", "I") is of
-the type "": there may be just one kind of thing to find.
+IOB1 (Ramshaw & Marcus 1995): I- in an entity; B- only if it begins right after another of the same type. IOB2: B- at
+the first word of every entity. BIOES: in addition, E- at its last word, and S- at its only word. BILOU has L- and U-
+for these; BMES has M- for I-, and BMEWO also W- for S-: these are read too. A tag without a type ("B", "I") has the
+type "": there may be just one kind of thing to find.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from minibert.errors import InputError
 Scheme = Literal["iob2", "iob1", "bioes"]
 OUTSIDE = "O"
 
-# Scheme -> the prefixes of the tags that there are beside O.
+# Scheme -> the prefixes of its tags other than O.
 PREFIXES: dict[Scheme, str] = {"iob2": "BI", "iob1": "BI", "bioes": "BIES"}
 # Prefixes of BILOU, BMES and BMEWO -> those of BIOES.
 _OTHER_NAMES = {"L": "E", "U": "S", "M": "I", "W": "S"}
 
 
 class Entity(NamedTuple):
-    """Words [start, end) of a sentence are an entity of a type."""
+    """An entity: its type, and its words [start, end) in the sentence."""
 
     type: str
     start: int
@@ -31,17 +31,17 @@ class Entity(NamedTuple):
 
 
 def plain(tag: str) -> str:
-    """A tag by the name that BIOES has for it: "L-per" -> "E-per"."""
+    """Return a tag as BIOES names it: "L-per" -> "E-per"."""
     if tag[:1] in _OTHER_NAMES and tag[1:2] in ("", "-"):
         return _OTHER_NAMES[tag[0]] + tag[1:]
     return tag
 
 
 def parts(tag: str) -> tuple[str, str]:
-    """A tag's prefix, as BIOES has it, and type: "B-per" -> ("B", "per"), "U-per" -> ("S", "per"), "O" -> ("O", "").
+    """Return a tag's prefix, in BIOES, and type: "B-per" -> ("B", "per"), "U-per" -> ("S", "per"), "O" -> ("O", "").
 
-    What is a tag in no scheme, such as the NOUN of a model that was trained elsewhere, is a type as a whole, and goes
-    on from word to word as with I-: so transformers' pipelines have it.
+    A tag of no scheme, such as NOUN from a model trained elsewhere, is a type as a whole and continues from word to
+    word as with I-, as in transformers' pipelines.
     """
     if tag[1:2] == "-" or tag in (OUTSIDE, *PREFIXES["bioes"], *_OTHER_NAMES):
         return plain(tag)[:1], tag[2:]
@@ -49,14 +49,14 @@ def parts(tag: str) -> tuple[str, str]:
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
-    """The entities that tags of any scheme spell, read leniently as conlleval and seqeval do; never refuses.
+    """Return the entities that tags of any scheme spell, read leniently as conlleval and seqeval do; never refuse any.
 
-    An entity begins at B- and S-, and at I- and E- that go on with nothing (after O, after E- or S-, after another
+    An entity begins at B- and S-, and at an I- or E- that continues nothing (after O, after E- or S-, after another
     type). So a model's predictions, which may be impossible, have a defined meaning, and a text scores the same in all
     schemes.
     """
     found: list[Entity] = []
-    goes_on = False  # whether the last entity found may take in the next word
+    goes_on = False  # whether the next word may continue the last entity found
     for word, (prefix, kind) in enumerate(map(parts, tags)):
         if prefix == OUTSIDE:
             goes_on = False
@@ -70,7 +70,7 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
 
 def tags_of(found: Sequence[Entity], length: int, scheme: Scheme) -> list[str]:
-    """The tags that spell these entities, in the order of the words, in a sentence of `length` words."""
+    """Return the tags that spell these entities, given in the order of the words, in a sentence of `length` words."""
     tags = [OUTSIDE] * length
     ends = {(entity.end, entity.type) for entity in found}
     for entity in found:
@@ -88,7 +88,7 @@ def _tag(prefix: str, kind: str) -> str:
 
 
 def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:
-    """The same entities in another scheme; what is impossible is mended on the way, as `entities` reads it."""
+    """Return the tags of the same entities in another scheme; impossible tags are repaired as `entities` reads them."""
     return tags_of(entities(tags), len(tags), scheme)
 
 
@@ -96,7 +96,7 @@ def convert(tags: Sequence[str], scheme: Scheme) -> list[str]:
 
 
 def is_tag(tag: str, scheme: Scheme = "bioes") -> bool:
-    """Whether the scheme, or any, has such a tag at all: O, or one of its prefixes, alone or with a dash and a type."""
+    """Whether the scheme (by default any) has such a tag: O, or one of its prefixes, alone or as in "B-TYPE"."""
     if tag == OUTSIDE:
         return True
     tag = plain(tag)
@@ -104,10 +104,10 @@ def is_tag(tag: str, scheme: Scheme = "bioes") -> bool:
 
 
 def first_impossible(tags: Sequence[str], scheme: Scheme) -> int | None:
-    """The index of the first word whose tag the scheme does not allow there; None where all is well.
+    """Return the index of the first word whose tag the scheme does not allow there, or None.
 
-    A scheme has one way to spell a sentence's entities: what it allows is what comes out again. Where an entity of
-    BIOES does not end, the word named is its last.
+    A scheme has one way to spell a sentence's entities: it allows tags that converting to it leaves unchanged. If an
+    entity of BIOES does not end, the index is that of its last word.
     """
     mended = convert(tags, scheme)
     wrong = (word for word, tag in enumerate(tags) if plain(tag) != mended[word] or not is_tag(tag, scheme))
@@ -115,19 +115,19 @@ def first_impossible(tags: Sequence[str], scheme: Scheme) -> int | None:
 
 
 def find_scheme(examples: Sequence[TaggedExample]) -> Scheme:
-    """The scheme that allows all sentences, or else the one that forbids the fewest; IOB2 where there is no entity."""
+    """Return the scheme that allows all sentences, or else the most of them; IOB2 if there are no entities."""
     return min(PREFIXES, key=lambda scheme: sum(1 for _ in _impossible(examples, scheme)))
 
 
 def check_tags(
     examples: Sequence[TaggedExample], asked: str = "auto", *, fix: bool = False
 ) -> tuple[list[TaggedExample], Scheme]:
-    """The examples, every one of which spells its entities as the scheme wants, by the names of BIOES; and the scheme,
-    which is the one that was asked for or found ("auto").
+    """Return the examples, with tags by their BIOES names that spell entities as the scheme requires; and the scheme,
+    either the one asked for or the one found ("auto").
 
-    With `fix`, what is impossible is read as conlleval reads it and written again; a tag of no scheme stays refused.
+    With `fix`, impossible tags are read as conlleval reads them and written anew; a tag of no scheme is still refused.
 
-    Raises InputError, naming file and row: a tag that the scheme does not allow there.
+    Raises InputError, naming file and row, if the scheme does not allow a tag where it is.
     """
     scheme: Any = find_scheme(examples) if asked == "auto" else asked
     checked = [replace(example, tags=tuple(map(plain, _tags(example)))) for example in examples]
@@ -144,13 +144,13 @@ def check_tags(
 
 
 def other_name(examples: Sequence[TaggedExample]) -> str:
-    """What the tags' scheme is called where they have other prefixes than BIOES: "BILOU", or ""."""
+    """Return the scheme's name if the prefixes are not those of BIOES ("BILOU", "BMES", "BMEWO"), otherwise ""."""
     prefixes = {tag[0] for example in examples for tag in _tags(example) if plain(tag) != tag}
     return "" if not prefixes else "BILOU" if prefixes <= set("LU") else "BMEWO" if "W" in prefixes else "BMES"
 
 
 def _impossible(examples: Sequence[TaggedExample], scheme: Scheme) -> Iterator[tuple[int, int]]:
-    """(index of the sentence, of the first word in it that the scheme does not allow) of each that has one."""
+    """Yield (index of the sentence, index of its first word that the scheme does not allow) for each that has one."""
     for index, example in enumerate(examples):
         if (word := first_impossible(_tags(example), scheme)) is not None:
             yield index, word
@@ -162,19 +162,19 @@ def _tags(example: TaggedExample) -> tuple[str, ...]:
 
 
 def _place(example: TaggedExample, word: int) -> str:
-    """How a message names a word."""
+    """Return the place of a word, for messages."""
     row = example.row + word if example.rows is None else example.rows[word]
     return f"{example.where.rpartition(':')[0]}:{row}"
 
 
 def _no_tag(examples: Sequence[TaggedExample], example: TaggedExample, word: int) -> str:
-    """What is said of a tag that no scheme has: it is worth naming before one that stands in the wrong place."""
+    """Return the message for a tag that no scheme has, which comes before that for a tag in the wrong place."""
     found = sorted({tag for other in examples for tag in _tags(other) if not is_tag(tag)})
     shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
     return (
-        f"{_place(example, word)}: {_tags(example)[word]!r:.60} is a tag of no scheme (the file has {shown:.200}), "
-        "expected O with B- and I- before the type (iob1, iob2), or also E- and S- (bioes; BILOU and BMES, its other "
-        "names, likewise); --tag-column chooses another column, --scheme none makes each tag a class"
+        f"{_place(example, word)}: {_tags(example)[word]!r:.60} is not a tag of any scheme (the file has {shown:.200}"
+        "), expected O with B- and I- before the type (iob1, iob2), or also E- and S- (bioes; its variants BILOU and "
+        "BMES work too); --tag-column chooses another column, --scheme none makes each tag a class"
     )
 
 
@@ -198,31 +198,31 @@ def _refusal(example: TaggedExample, word: int, scheme: Scheme, *, chosen: bool)
 
 
 def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme, path: str) -> tuple[str, ...]:
-    """The classes of a tagger: O, then for each type of the training file, sorted, all prefixes of the scheme.
+    """Return the classes of a tagger: O, then for each type in the training file, sorted, all prefixes of the scheme.
 
-    All, so that a sentence in dev may use I-x where training had entities of one word only.
+    All prefixes, so that dev may have I-x even if the entities in training were single words.
 
-    Raises InputError: there is no entity at all.
+    Raises InputError if there is no entity at all.
     """
     kinds = sorted({entity.type for example in examples for entity in entities(_tags(example))})
     if not kinds:
-        raise InputError(f"{path}: expected entities, found the tag O alone")
+        raise InputError(f"{path}: expected entities, found only the tag O")
     return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in PREFIXES[scheme]))
 
 
 def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]:
-    """The classes of a tagger whose tags spell no entities, such as parts of speech: the training file's, sorted.
+    """Return the classes of a tagger whose tags spell no entities, such as parts of speech: those in training, sorted.
 
-    Raises InputError: they are all the same.
+    Raises InputError if all tags are the same.
     """
     found = sorted({tag for example in examples for tag in _tags(example)})
     if len(found) < 2:
-        raise InputError(f"{path}: expected two different tags or more, found {', '.join(map(repr, found))}")
+        raise InputError(f"{path}: expected at least two different tags, found {', '.join(map(repr, found))}")
     return tuple(found)
 
 
 def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[list[int]]:
-    """The index of each word's tag. Raises InputError, naming file and row: a tag that is not among `labels`."""
+    """Return the index of each word's tag. Raises InputError, naming file and row, if a tag is not among `labels`."""
     ids = {label: index for index, label in enumerate(labels)}
     for example in examples:
         for word, tag in enumerate(_tags(example)):

@@ -1,4 +1,4 @@
-"""What became of a file's lines and rows: how many were read, and those that could not be."""
+"""What became of a file's lines and rows: how many were read, and which could not be."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from minibert.errors import InputError
 
 OnBadRow = Literal["stop", "skip"]
 
-NAMED = 3  # bad rows in a note
+NAMED = 3  # bad rows quoted in a note
 
 Row = TypeVar("Row")
 Made = TypeVar("Made")
@@ -16,30 +16,30 @@ Made = TypeVar("Made")
 
 @dataclass
 class Tally:
-    """Counted while a file is read, by whatever reads it."""
+    """What is counted while a file is read."""
 
-    on_bad_row: OnBadRow | None = None  # None: stop too, but without the remedy, as there is no such option
+    on_bad_row: OnBadRow | None = None  # None: stop, without the remedy, for callers that have no such option
     place: str = ""  # the file, for messages
-    what: str = "rows"  # or sentences, of columns with a word a row
+    what: str = "rows"  # or "sentences", for columns with one word per row
     rows: int = 0  # that became examples
-    lines: int = 0  # below a header; 0 where the file is one JSON object
-    blank: int = 0  # of these
+    lines: int = 0  # below a header; 0 if the file is one JSON object
+    blank: int = 0  # lines among these
     spanning: int = 0  # fields that span lines
-    widths: set[int] = field(default_factory=set)  # fields of a row, where there is no header to say how many
-    delimited: int = 0  # lines that are one text, though they have a table's delimiter, or a tab
-    quoted: int = 0  # fields in quotation marks that were taken for text, as nobody said otherwise
-    bad: list[str] = field(default_factory=list)  # why, in the order of the rows
-    remedy: str = "--on-bad-row skip leaves such rows out"  # where a bad row ends the reading
-    told: list[str] = field(default_factory=list)  # what the user should know of how the file was taken
+    widths: set[int] = field(default_factory=set)  # numbers of fields in a row, if there is no header to say
+    delimited: int = 0  # lines read as one text, though they contain a table's delimiter or a tab
+    quoted: int = 0  # fields whose quotation marks were read as text, by default
+    bad: list[str] = field(default_factory=list)  # the reasons, in the order of the rows
+    remedy: str = "--on-bad-row skip leaves such rows out"  # added to the message when a bad row stops the reading
+    told: list[str] = field(default_factory=list)  # notes for the user on how the file was read
 
     def counted(self, lines: Iterable[Row]) -> Iterator[Row]:
-        """The same lines."""
+        """Yield the lines, counting them."""
         for line in lines:
             self.lines += 1
             yield line
 
     def refuse(self, error: InputError) -> None:
-        """Leaves a bad row out. Raises InputError: `error`, with its remedy, where a bad row ends the reading."""
+        """Leave a bad row out. Raises InputError, which is `error` with its remedy, if bad rows stop the reading."""
         if self.on_bad_row is None:
             raise error
         if self.on_bad_row == "stop":
@@ -47,7 +47,7 @@ class Tally:
         self.bad.append(str(error))
 
     def made(self, rows: Iterable[Row], make: Callable[[Row], Made]) -> Iterator[Made]:
-        """What `make` makes of each row; where it raises an InputError, the row is a bad one."""
+        """Yield what `make` returns for each row; if it raises an InputError, the row is bad."""
         for row in rows:
             try:
                 made = make(row)
@@ -57,7 +57,7 @@ class Tally:
                 yield made
 
     def nonempty(self, rows: Iterable[Row], otherwise: str) -> Iterator[Row]:
-        """The same rows. Raises InputError: `otherwise`, where there is none, and not one that is bad."""
+        """Yield the rows. Raises InputError with the message `otherwise` if there are none, not even bad ones."""
         empty = True
         for row in rows:
             empty = False
@@ -66,19 +66,19 @@ class Tally:
             raise InputError(otherwise)
 
     def whole(self, examples: Iterable[Made]) -> list[Made]:
-        """All examples of a file. Raises InputError: every row was bad."""
+        """Return all examples of a file. Raises InputError if every row was bad."""
         found = list(examples)
         self.rows = len(found)
         self.check_left(found)
         return found
 
     def check_left(self, examples: Sequence[Any]) -> None:
-        """Raises InputError: there is none, and bad rows are why."""
+        """Raises InputError if no example is left because all rows are bad."""
         if not examples and self.bad:
-            raise InputError(f"{self.place}: no row is left, {len(self.bad):,} are bad: {self.bad[0]}")
+            raise InputError(f"{self.place}: no row is left, all {len(self.bad):,} are bad: {self.bad[0]}")
 
     def interleaved(self, examples: Iterable[Made]) -> Iterator[Made | str]:
-        """The examples, and in the place of each bad row why it is one. Those told are forgotten."""
+        """Yield the examples, and in the place of each bad row the reason, which is then removed from `bad`."""
         for example in examples:
             bad, self.bad = self.bad, []
             yield from bad
@@ -87,7 +87,7 @@ class Tally:
         yield from self.bad
 
     def notes(self, *, always: bool) -> list[str]:
-        """For the user: rows read against lines seen, and the bad rows. always: also where every line was a row."""
+        """Return notes for the user: rows read of lines seen, and bad rows. always: even if every line was a row."""
         counts = {
             "field(s) span lines": self.spanning,
             "line(s) are blank": self.blank,
@@ -98,12 +98,12 @@ class Tally:
         told += [f"{count:,} {what}" for what, count in counts.items() if count]
         if len(self.widths) > 1:
             apart = f"rows have {min(self.widths)} to {max(self.widths)} fields"
-            told.append(f"{apart}, so that a text with the delimiter in it may be cut there")
+            told.append(f"{apart}, so a text that contains the delimiter may be cut there")
         notes = [f"{self.place}: {'; '.join(told)}"] if self.lines and (always or len(told) > 1) else []
         return self.told + notes + ([f"{self.place}: {first_of(self.bad)} left out"] if self.bad else [])
 
 
 def first_of(bad: Sequence[str], *, count: int | None = None) -> str:
-    """How many rows are bad, and the first of them."""
+    """Return how many rows are bad, and the first of them."""
     count = len(bad) if count is None else count
     return f"{count:,} bad row(s) ({'; '.join(bad[:NAMED])}{'; ...' if count > NAMED else ''})"

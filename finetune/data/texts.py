@@ -16,15 +16,15 @@ from minibert.files.text import check_text, json_type
 def read_texts(
     path: str, data_options: TextDataOptions, *, labelled: bool = True, tally: Tally | None = None
 ) -> Iterator[TextExample]:
-    """Streams the examples of a table (see `finetune.data.tables`).
+    """Stream the examples of a table (see `finetune.data.tables`).
 
-    Labels are words or numbers and are kept as the file writes them, white space around them left out: "1" and "01" are
-    two labels. With `regression` they are finite numbers. With `multi_label` there may be any number of them: labels
-    between `label_separator`s (None: commas; ; and | are refused), a list as JSON or Python writes it, a list with a 1
-    or 0 for each class, whose name is its number then, or an object of classes with a 1 or 0 for each.
+    Labels are words or numbers, kept as the file writes them without surrounding white space: "1" and "01" are two
+    labels. With `regression` they are finite numbers. With `multi_label` a row may have any number of labels: separated
+    by `label_separator` (None: commas; ; and | are refused), as a list that JSON or Python writes, as a list with a 1
+    or 0 for each class, which is then named by its number, or as an object that maps classes to 1 or 0.
 
-    Raises InputError, naming file and row: as `read_rows`; an empty text or label; a label of another spelling; a
-    target that is no finite number.
+    Raises InputError, naming file and row, if `read_rows` does, a text or label is empty, a label is spelled
+    differently from earlier ones, or a target is not a finite number.
     """
     columns, tally = data_options.columns(labelled=labelled), tally or Tally()
     see = f"see {', '.join(columns)}".replace(", --label-column", " and --label-column")
@@ -35,7 +35,7 @@ def read_texts(
 def text_examples(
     rows: Iterable[Row], data_options: TextDataOptions, tally: Tally, *, labelled: bool
 ) -> Iterator[TextExample]:
-    """The examples of rows, which have the columns chosen; errors as `read_texts`."""
+    """Yield the examples of rows that have the chosen columns; errors as in `read_texts`."""
     texts, spelling = [*data_options.columns(labelled=False).values()], Spelling()
 
     def label_of(cell: Any, what: str) -> Label:
@@ -55,7 +55,7 @@ def text_examples(
 
 
 def _word(cell: Any, what: str, hint: str = "") -> str:
-    """A class as text: JSON's 1 is the label "1", its true the label "true". hint: what reads more than one."""
+    """Return a class as text: JSON's 1 is the label "1", true the label "true". hint: the option that reads several."""
     if cell is None or isinstance(cell, list | dict):
         raise InputError(f"{what} is {json_type(cell)}, expected a word or a number{'' if cell is None else hint}")
     word = check_text(cell if isinstance(cell, str) else str(cell).lower(), what).strip()
@@ -65,7 +65,7 @@ def _word(cell: Any, what: str, hint: str = "") -> str:
 
 
 def _words(cell: Any, what: str, separator: str | None) -> list[str]:
-    """Classes as text; of an object those with a 1 or true."""
+    """Return classes as text; of an object, those with a 1 or true."""
     if isinstance(cell, str):
         cell = parts_of(cell, what, separator)
     if isinstance(cell, dict):
@@ -80,7 +80,7 @@ def _words(cell: Any, what: str, separator: str | None) -> list[str]:
     return [_word(word, what) for word in cell]
 
 
-LARGEST_TARGET = 3.4e38  # of float32, in which the loss is computed
+LARGEST_TARGET = 3.4e38  # the maximum of float32, in which the loss is computed
 
 
 def _number(cell: Any, what: str) -> float:

@@ -76,7 +76,7 @@ def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str], *, font: 
     axes.set_xlabel("predicted", color=TEXT_COLOUR)
     axes.set_ylabel("true", color=TEXT_COLOUR)
     right = np.trace(counts) / max(counts.sum(), 1)
-    axes.set_title(f"{right:.1%} of {counts.sum():,} right", loc="left", fontsize=11, color=TEXT_COLOUR)
+    axes.set_title(f"{right:.1%} of {counts.sum():,} predicted correctly", loc="left", fontsize=11, color=TEXT_COLOUR)
     # Lines between the cells lead the eye from a name to its cell.
     ends = -0.5, len(names) - 0.5
     for lines in (axes.hlines, axes.vlines):

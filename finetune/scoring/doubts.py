@@ -22,16 +22,16 @@ def doubts(
     losses: Sequence[float],
 ) -> Iterator[str]:
     """Yield each doubt as a line for the user. examples, predictions: those of dev; losses: as they were logged."""
-    slow = "likely too few --epochs, a --learning-rate too low or too high, or data without a pattern"
+    slow = "probably too few --epochs, a --learning-rate too low or too high, or data without a pattern"
     if nothing := task.nothing_learned(examples, predictions):
         yield f"{nothing}: {slow}"
     if len(losses) > 2 and (last := np.mean(losses[-max(1, len(losses) // 4) :])) > STALLED * losses[0]:
         yield f"the loss ended at {last:.4f}, where it began ({losses[0]:.4f}): {slow}"
     if (unknown := unknown_share(trained_on, task.tokenizer)) > MANY_UNKNOWN:
-        what = "likely its vocabulary is of another language or script"
+        what = "its vocabulary is probably for another language or script"
         yield f"{unknown:.0%} of the training texts' tokens are unknown to the model: {what}"
     if len(examples) < FEW_EXAMPLES:
-        one = f"one more or one fewer is {1 / len(examples):.0%} of them"
+        one = f"each of them is {1 / len(examples):.0%} of dev"
         yield f"dev has {len(examples)} example(s), too few to be sure: {one}"
 
 

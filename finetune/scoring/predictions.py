@@ -41,13 +41,13 @@ def score_command(options: ScoreOptions) -> None:
     except InputError as error:
         if options.task is not None or suffix(options.data) not in JSON_FILES:
             raise
-        raise InputError(f"{error}; scored as {task}, --task says otherwise") from error  # any task may have such names
+        raise InputError(f"{error}; scored as {task}, --task names another") from error  # any task may have such names
     show_figures(files | figures, options.json)
 
 
 def _all_or_none(data: str) -> Tally:
     """Return the data's tally: a row that can't be read ends the scoring, as answers are matched by position."""
-    return Tally("stop", data, remedy="no row is left out here: mend it, or take it and its answer out of both files")
+    return Tally("stop", data, remedy="no row is skipped here: fix it, or remove it and its answer from both files")
 
 
 def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.ClassFigures] = ()) -> Figures:
@@ -64,11 +64,11 @@ def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
     answers = {question.id: given[str(question.id)] for question in questions if str(question.id) in given}
     count, missing = len(questions), len(questions) - len(answers)
     if not answers:
-        raise InputError(f"{shown(predictions)}: an answer to none of the {count:,} questions of {data}")
+        raise InputError(f"{shown(predictions)}: no answer to any of the {count:,} questions of {data}")
     if missing:
         note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
     if len(given) > len(answers):
-        note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) to no question of {data}"])
+        note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) belong to no question of {data}"])
     return _figures(count, squad_scores(questions, answers, version_2=version_2)) | {"missing": missing}
 
 
@@ -103,7 +103,7 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
         given.append(line.split()[-1])
         if data_options.scheme != "none" and not is_tag(given[-1]):
             where = f"{shown(predictions)}:{row}"
-            raise InputError(f"{where}: {given[-1]!r:.60} is a tag of no scheme, expected O, or a tag such as B-PER")
+            raise InputError(f"{where}: {given[-1]!r:.60} is not a tag of any scheme, expected one such as O or B-PER")
     _check_count(len(given), predictions, sum(len(example.words) for example in examples), "words", data)
     note_all(tally.told)
     tags = iter(given)

@@ -79,7 +79,7 @@ class QuestionAnswering(Task[QuestionExample, Found]):
             return kept, f"{misplaced:,} question(s) left out of training: {first}"
         return list(examples), (
             f"{misplaced:,} question(s) have an answer that is not where answer_start says; scores use its text, "
-            f"so they count all the same; of {count_absent(examples):,} no answer is in the passage at all: "
+            f"so they still count; {count_absent(examples):,} have no answer anywhere in the passage: "
             f"{first}"
         )
 

@@ -152,7 +152,7 @@ def test_parts_of_speech_are_learned_and_scored(
     assert run_here(monkeypatch, *args) == 0
     shown = capsys.readouterr().out
     assert f"note     {train}: words: column 2, tags: column 4; first sentence: the cat ran (DET NOUN VERB)\n" in shown
-    assert f"note     {train}: tags are of no scheme, each is a class\n" in shown
+    assert f"note     {train}: tags follow no scheme, each is a class\n" in shown
     fields = json.loads((run / "config.json").read_text())
     assert fields.pop("trained_on")["scheme"] == "none"
     figures = finetune.evaluate(run, train)
@@ -256,7 +256,7 @@ def test_the_help_shows_the_models_own_columns(
         ),
         ("question-answering", {"no_answer_threshold": []}, "no_answer_threshold must be of type float | None, not []"),
         ("question-answering", {"n_best": True}, "n_best must be of type int, not True"),
-        ("multiple-choice", {"text_column": "text"}, "text_column is nothing that multiple-choice knows"),
+        ("multiple-choice", {"text_column": "text"}, "text_column: not an option of multiple-choice"),
     ],
 )
 def test_what_a_model_says_of_its_data_is_checked(
@@ -301,7 +301,7 @@ BAD_ROWS = {
     "multiple-choice": (
         "x.jsonl",
         '{"question": "who", "choices": ["a", "b"]}\n{"question": "who"}\n{"question": "to", "choices": ["a", "b"]}\n',
-        "x.jsonl:2: field 'choices' is not there; the object's are 'question'",
+        "x.jsonl:2: field 'choices' is missing; the object has 'question'",
     ),
 }
 
@@ -333,8 +333,8 @@ def test_where_no_row_can_be_answered_nothing_is_written(
     path.write_text('{"txt": "the cat"}\n{"txt": "a red"}\n')
     args = ("predict", runs / "text-classification", "--input", path, "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 2
-    reason = f"{path}:1: field 'text' is not there; the object's are 'txt'; see --text-column"
-    assert capsys.readouterr().err == f"error: {path}: none can be answered: {reason}\n"
+    reason = f"{path}:1: field 'text' is missing; the object has 'txt'; see --text-column"
+    assert capsys.readouterr().err == f"error: {path}: no row can be answered: {reason}\n"
     assert not (tmp_path / "y.jsonl").exists()
 
 
@@ -485,16 +485,16 @@ def test_predict_takes_pairs_and_options_of_reading(runs: Path) -> None:
     ("task", "row", "message"),
     [
         ("text-classification", " ", "row 1: column 'text' is empty, expected text"),
-        ("text-classification", {"txt": "a cat"}, "row 1: field 'text' is not there; the object's are 'txt'"),
+        ("text-classification", {"txt": "a cat"}, "row 1: field 'text' is missing; the object has 'txt'"),
         ("text-classification", ("a", "b"), "row 1: 2 value(s), expected 1: 'text'"),
         ("question-answering", "who ran", "row 1: 1 value(s), expected 2: 'question', 'context'"),
-        ("multiple-choice", ("who", ["cat"]), "row 1: field 'choices' is a list of 1, expected a list of two"),
+        ("multiple-choice", ("who", ["cat"]), "row 1: field 'choices' is a list of 1, expected a list of at"),
         ("token-classification", 7, "row 1: field 'text' is a number, expected a string"),
     ],
 )
 def test_predict_refuses_rows_of_which_none_is_one(task: str, row: Any, message: str, runs: Path) -> None:
     said = refusal(lambda: finetune.predict(runs / task, [row, row]))
-    assert said.startswith(f"rows: none can be answered: {message}")
+    assert said.startswith(f"rows: no row can be answered: {message}")
 
 
 @pytest.mark.parametrize(
@@ -518,10 +518,10 @@ def test_predict_says_of_a_row_that_is_none_why(runs: Path) -> None:
 def test_predict_leaves_a_loaded_model_where_and_as_it_is(runs: Path, base: Path) -> None:
     model, tokenizer = minibert.load(runs / "text-classification")
     message = refusal(lambda: finetune.predict((model, tokenizer), TEXTS, device="cpu"))
-    assert message == "device 'cpu': a model that is loaded computes where it is"
+    assert message == "device 'cpu': expected none with a loaded model, which stays on its device"
     message = refusal(lambda: finetune.predict((model.double(), tokenizer), TEXTS, dtype="float32"))
     assert message == "the model: its weights are torch.float64, expected torch.float32 for dtype float32"
     assert len(finetune.predict((model, tokenizer), TEXTS, dtype="float64")) == 3
-    assert "the model: a BertWithPooler, which is for none of" in refusal(
+    assert "the model: is a BertWithPooler, expected a model for" in refusal(
         lambda: finetune.predict(minibert.load(base), TEXTS)
     )

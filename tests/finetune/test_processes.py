@@ -55,5 +55,5 @@ def test_bad_input_is_one_line_in_all(no_dropout: Path, files: Path, tmp_path: P
     args = (*arguments("text-classification", no_dropout, files, tmp_path / "run"), "--label-column", "lable")
     _, err = finished(start(*args, processes=2), 1)
     found = [line for line in err.splitlines() if line.startswith("error:")]
-    assert len(found) == 1 and "column 'lable' is not there" in found[0]
+    assert len(found) == 1 and "column 'lable' is missing" in found[0]
     assert not (tmp_path / "run").exists()

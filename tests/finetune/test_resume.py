@@ -137,11 +137,11 @@ def test_several_seeds_with_one_that_was_damaged_since(
         (tmp_path / "run" / path).unlink()
     first = tmp_path / "run" / "seed-0"
     whole, weights_before = (first / "summary.json").read_text(), weights(first)
-    remedy = f"delete {first / 'summary.json'} and --resume, which makes model and figures anew from the state"
+    remedy = f"delete {first / 'summary.json'} and --resume, to make model and figures again from the state"
     for content, damage in (
         ("{}", "damaged ('metrics')"),
         ('{"metrics": {"accuracy": "high"}, "seed": 0}', "damaged (a figure that is not a finite number)"),
-        (whole.replace('"accuracy": ', '"accuracy": 1'), "not the figures of the saved state"),
+        (whole.replace('"accuracy": ', '"accuracy": 1'), "its figures are not those of the saved state"),
     ):
         (first / "summary.json").write_text(content)
         capsys.readouterr()
@@ -184,7 +184,8 @@ def test_several_seeds_are_not_trained_on_different_files(
     train.write_text(content + "the cat saw two,animal\n")
     capsys.readouterr()
     assert run_here(monkeypatch, *args, "--resume") == 2
-    assert capsys.readouterr().err == f"error: {train}: not what {tmp_path / 'run' / 'seed-0'} was trained on so far\n"
+    run = tmp_path / "run" / "seed-0"
+    assert capsys.readouterr().err == f"error: {train}: differs from the file that {run} was trained on so far\n"
     assert not (tmp_path / "run" / "seed-1").exists()
     train.write_text(content)
     assert run_here(monkeypatch, *args, "--resume") == 0
@@ -209,7 +210,7 @@ def test_an_unfinished_run_wants_resume_and_the_same_options_and_files(
         assert message in capsys.readouterr().err
     train.write_text(changed)
     assert run_here(monkeypatch, *args, "--resume") == 2
-    assert "train.csv: not what" in capsys.readouterr().err
+    assert "train.csv: differs from the file" in capsys.readouterr().err
     assert tree(tmp_path / "run") == before
 
 

@@ -77,7 +77,7 @@ BAD_ROWS = {
     "text-classification": ("the cat,\n", ":98: label is empty, expected text"),
     "token-classification": ("cat\n\n", ": 1 column(s), expected 2, as in the first row"),
     "question-answering": (None, ": question long: the question has 80 tokens, which leaves no room for the passage"),
-    "multiple-choice": ('{"question": ""}\n', ":97: field 'choices' is not there; the object's are 'question'"),
+    "multiple-choice": ('{"question": ""}\n', ":97: field 'choices' is missing; the object has 'question'"),
 }
 
 

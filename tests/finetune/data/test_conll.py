@@ -257,24 +257,24 @@ def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "1\tCD\tO\n2\tCD\tO\n\nskip\tVB\tO\n")
     assert [x.words for x in read_conll(path, columns(word="1"))] == [("1", "2"), ("skip",)]
     assert refusal(lambda: read(path)) == (
-        f"{path}:4: 'skip' is not a number like those above it in the first column, which counts; expected one, or "
-        "with --word-column 1 a column of words"
+        f"{path}:4: 'skip' is not a number like those above it in the first column, which numbers the words; "
+        "expected one, or --word-column 1 for a column of words"
     )
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (columns(word="3"), "a.conll:1: --word-column 3: there are 2 column(s), expected a number from 1 to 2"),
-        (columns(tag="0"), "a.conll:1: --tag-column 0: there are 2 column(s), expected a number from 1 to 2"),
-        (columns(tag="upos"), "a.conll:1: --tag-column upos: there are 2 column(s), expected a number from 1 to 2"),
-        (columns(word="2"), "a.conll:1: column 2 for words and tags, expected two; see --tag-column"),
+        (columns(word="3"), "a.conll:1: --word-column 3 (given, or saved with the model): {expected}"),
+        (columns(tag="0"), "a.conll:1: --tag-column 0 (given, or saved with the model): {expected}"),
+        (columns(tag="upos"), "a.conll:1: --tag-column upos (given, or saved with the model): {expected}"),
+        (columns(word="2"), "a.conll:1: column 2 is chosen for words and tags, expected two; see --tag-column"),
     ],
 )
 def test_columns_that_are_not_there(names: TagDataOptions, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "a\tO\n")
-    whose = "" if "for words and tags" in message else " (given, or saved with the model)"
-    assert refusal(lambda: list(read_conll(path, names))) == message.replace("a.conll", path) + whose
+    message = message.format(expected="there are 2 column(s), expected a number from 1 to 2").replace("a.conll", path)
+    assert refusal(lambda: list(read_conll(path, names))) == message
 
 
 @needs_data
@@ -295,11 +295,11 @@ def test_partut(name: str, sentences: int, words: int, tags: str) -> None:
         ("a\tO\nb\n", "a.conll:2: 1 column(s), expected 2, as in the first row"),
         ("a O\n\nb NN O\n", "a.conll:3: 3 column(s), expected 2"),
         ("a\tO\nb O\n", "a.conll:2: 1 column(s), expected 2"),
-        ("a\nb\n", "a.conll:1: one column, expected a word and its tag with a tab or spaces between them"),
+        ("a\nb\n", "a.conll:1: one column, expected a word and its tag, separated by a tab or spaces"),
         ("a\tO\n\tO\n", "a.conll:2: an empty column, expected a word and its tag"),
         ("a\tO\nb\t\n", "a.conll:2: an empty column"),
-        ("", "a.conll: no sentence in it"),
-        ("\n \n-DOCSTART- O\n", "a.conll: no sentence in it"),
+        ("", "a.conll: no sentence found"),
+        ("\n \n-DOCSTART- O\n", "a.conll: no sentence found"),
     ],
 )
 def test_rows_that_are_refused(tmp_path: Path, content: str, message: str) -> None:

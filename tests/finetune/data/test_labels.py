@@ -59,13 +59,13 @@ def test_a_user_is_told_how_often_labels_stand_there(found: tuple[Label, ...], s
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (("1", "1"), "train.csv: expected labels of two classes or more, found '1' alone"),
-        ((), "train.csv: expected labels of two classes or more, found none"),
-        (((), ()), "train.csv: expected labels of two classes or more, found none"),
+        (("1", "1"), "train.csv: expected labels of at least two classes, found only '1'"),
+        ((), "train.csv: expected labels of at least two classes, found none"),
+        (((), ()), "train.csv: expected labels of at least two classes, found none"),
         (
             (("0",), ("1",), ("0",)),
-            "train.csv: every row has a 1 or 0, which tells of one class; expected all classes of a row in one column, "
-            "their names or a 1 or 0 for each, or no --multi-label",
+            "train.csv: every row has a single 1 or 0, for just one class; expected all classes of a row in one "
+            "column, as names or as a 1 or 0 for each, or no --multi-label",
         ),
         ((("1", "0"), ("0", "1")), "train.csv: every row has all 2 labels, expected rows that differ"),
     ],

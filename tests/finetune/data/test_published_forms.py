@@ -150,13 +150,13 @@ TEXTS = [
         lines(),
         options=r"--delimiter \t --no-header --text-column 6 --text-pair-column 7 --label-column 5 --regression",
         first=("A dog runs.", "A dog is running.", 5.0), last=("A man eats.", '"A man" sleeps.', 0.75),
-        said=("rows have 7 to 9 fields, so that a text with the delimiter in it may be cut there",),
+        said=("rows have 7 to 9 fields, so a text that contains the delimiter may be cut there",),
     ),
     text(
         "STS benchmark, by its name", "tabs in .csv, nobody said so", "sts-dev.csv",
         "score\ttext\n4.0\tA dog, running.\n1.5\tA man.\n",
         tsv_rows(), options="--label-column score --regression",
-        refused=r"the header's are 'score\ttext'; --delimiter '\t' separates them", remedy=r"--delimiter \t",
+        refused=r"the header has 'score\ttext'; --delimiter '\t' separates them", remedy=r"--delimiter \t",
         first=("A dog, running.", 4.0), last=("A man.", 1.5),
     ),
     text(
@@ -180,8 +180,8 @@ TEXTS = [
         "AG News, no option", "the first row is taken for a header", "test.csv",
         '"3","Oil falls again","Prices fell."\n"4","A lamp","It talks."\n',
         csv_rows(header=False),
-        refused="the header's are '3', 'Oil falls again', 'Prices fell.'; see --text-column and --label-column, or "
-        "--no-header if that is not one",
+        refused="the header has '3', 'Oil falls again', 'Prices fell.'; see --text-column and --label-column, or "
+        "--no-header if that is not a header",
         remedy="--no-header --text-column 3 --label-column 1",
         first=("Prices fell.", "3"), last=("It talks.", "4"),
     ),
@@ -190,7 +190,7 @@ TEXTS = [
         "1,Fine\n0,Bad, very bad\n1,Good\n",
         3, options="--no-header --text-column 2 --label-column 1",
         first=("Fine", "1"), last=("Good", "1"),
-        said=("rows have 2 to 3 fields, so that a text with the delimiter in it may be cut there",),
+        said=("rows have 2 to 3 fields, so a text that contains the delimiter may be cut there",),
     ),
     text(
         "IMDB", "texts with line ends, blank lines, commas and marks", "imdb.csv",
@@ -227,7 +227,7 @@ TEXTS = [
         "Excel, German CSV", "semicolons, a comma in a number", "export.csv",
         "text;label\r\nEin Tag, schön;4.5\r\n\"Kein; Tag\";1\r\n",
         csv_rows(";"), options="--regression",
-        refused="the header's are 'text;label'; --delimiter ';' separates them", remedy="--delimiter ;",
+        refused="the header has 'text;label'; --delimiter ';' separates them", remedy="--delimiter ;",
         first=("Ein Tag, schön", 4.5), last=("Kein; Tag", 1.0),
     ),
     text(
@@ -235,8 +235,8 @@ TEXTS = [
         'id,comment_text,toxic,severe_toxic,insult\n0001,"You are kind,\nthank you",0,0,0\n0002,You fool,1,0,1\n'
         "0003,Go away,1,0,0\n",
         csv_rows(), options="--text-column comment_text --label-column toxic --multi-label",
-        refused="train.csv: every row has a 1 or 0, which tells of one class; expected all classes of a row in one "
-        "column, their names or a 1 or 0 for each, or no --multi-label",
+        refused="train.csv: every row has a single 1 or 0, for just one class; expected all classes of a row in one "
+        "column, as names or as a 1 or 0 for each, or no --multi-label",
         remedy="--no-multi-label", first=("You are kind,\nthank you", "0"), last=("Go away", "1"),
     ),
     text(
@@ -386,7 +386,7 @@ TAGS = [
         "Resume NER", "BMES, spaces, CRLF", "train.char.bmes",
         "李 B-NAME\r\n小 M-NAME\r\n明 E-NAME\r\n， O\r\n男 S-SEX\r\n\r\n好 O\r\n",
         blocks, first=("李 小 明 ， 男", "B-NAME I-NAME E-NAME O S-SEX"), last=("好", "O"),
-        said=("tags are BIOES, by its other name BMES",),
+        said=("tags are BIOES, written as BMES",),
     ),
     tags(
         "Weibo NER", "characters with their place in the word, types with a point", "weibo.conll",
@@ -401,12 +401,12 @@ TAGS = [
         "4\tmar\tmar\tNOUN\tN\t_\t1\tobl\t_\tSpaceAfter=No\n\n"
         "# sent_id = 2\n1\tSí\tsí\tINTJ\tI\t_\t0\troot\t_\t_\n\n",
         blocks, options="--scheme none", first=("Va a el mar", "VERB ADP DET NOUN"), last=("Sí", "INTJ"),
-        said=("words: column 2, tags: column 4;", "tags are of no scheme, each is a class"),
+        said=("words: column 2, tags: column 4;", "tags follow no scheme, each is a class"),
     ),
     tags(
         "Universal Dependencies, no option", "parts of speech spell no entities", "train.conllu",
         "1\tVa\tir\tVERB\tV\t_\t0\troot\t_\t_\n2\tya\tya\tADV\tR\t_\t1\tadvmod\t_\t_\n\n",
-        blocks, refused="train.conllu:1: 'VERB' is a tag of no scheme (the file has ADV, VERB), expected O with B-",
+        blocks, refused="train.conllu:1: 'VERB' is not a tag of any scheme (the file has ADV, VERB), expected O with B",
         remedy="--scheme none", first=("Va ya", "VERB ADV"), last=("Va ya", "VERB ADV"),
     ),
     tags(
@@ -438,7 +438,7 @@ TAGS = [
         "BILOU", "BIOES by its other name", "train.bilou",
         "Ann\tB-PER\nMay\tI-PER\nLee\tL-PER\nin\tO\nOslo\tU-LOC\n\nno\tO\n",
         blocks, first=("Ann May Lee in Oslo", "B-PER I-PER E-PER O S-LOC"), last=("no", "O"),
-        said=("tags are BIOES, by its other name BILOU",),
+        said=("tags are BIOES, written as BILOU",),
     ),
     tags(
         "transformers' run_ner", "JSON lines called .json", "train.json",
@@ -451,25 +451,25 @@ TAGS = [
         "datasets' conll2003", "tags by number", "train.jsonl",
         '{"tokens": ["Ann", "left"], "ner_tags": [1, 0]}\n{"tokens": ["Yes"], "ner_tags": [0]}\n',
         refused="train.jsonl:1: field 'ner_tags' has 1 at 0, a number; expected strings: words, or the names of tags, "
-        "such as B-PER, in place of their numbers",
+        "such as B-PER, not their numbers",
     ),
     tags(
         "other names of fields", "words and labels", "train.jsonl",
         '{"words": ["Ann", "left"], "labels": ["B-PER", "O"]}\n{"words": ["Yes"], "labels": ["O"]}\n',
-        lines(), refused="field 'tokens' is not there; the object's are 'words', 'labels'; see --word-column and "
-        "--tag-column, expected a list of words and one of their tags",
+        lines(), refused="field 'tokens' is missing; the object has 'words', 'labels'; see --word-column and "
+        "--tag-column, expected a list of words and a list of their tags",
         remedy="--word-column words --tag-column labels", first=("Ann left", "B-PER O"), last=("Yes", "O"),
     ),
     tags(
         "CLUENER", "spans of characters, not tags of words", "train.json",
         '{"text": "李明在北京", "label": {"name": {"李明": [[0, 1]]}, "address": {"北京": [[3, 4]]}}}\n',
-        refused="train.json:1: field 'tokens' is not there; the object's are 'text', 'label'; see --word-column and "
-        "--tag-column, expected a list of words and one of their tags",
+        refused="train.json:1: field 'tokens' is missing; the object has 'text', 'label'; see --word-column and "
+        "--tag-column, expected a list of words and a list of their tags",
     ),
     tags(
         "Kaggle's NER", "commas, sentences numbered", "ner_dataset.csv",
         "Sentence #,Word,POS,Tag\nSentence: 1,Ann,NNP,B-per\n,left,VBD,O\n",
-        refused="ner_dataset.csv: .csv is not read, expected columns with spaces or tabs between them, and a blank "
+        refused="ner_dataset.csv: .csv is not supported, expected columns separated by spaces or tabs, with a blank "
         "line between sentences, or .jsonl with lists of words and tags",
     ),
     tags(
@@ -561,17 +561,17 @@ QUESTIONS = [
         ]}]}]},
         2,  # of three, to train on
         first=("1001-1-1", "多長？", "五千公里"), last=("1001-1-3", "誰？", "河"),
-        said=("1 question(s) left out of training:", "1001-1-2: the answer '黄河' is supposed to start at 3, where"),
+        said=("1 question(s) left out of training:", "1001-1-2: the answer '黄河' should start at 3, but"),
     ),
     asked(
         "datasets' squad", "flat records, an object a line", "train.jsonl", FLAT + FLAT.replace("57", "58"),
-        refused="train.jsonl: not readable as JSON (Extra data: line 2 column 1 (char 131)), expected SQuAD's; of "
-        "records that have a context each docs/finetuning.md makes such a file",
+        refused="train.jsonl: not readable as JSON (Extra data: line 2 column 1 (char 131)), expected SQuAD's; "
+        "docs/finetuning.md converts records that have a context each",
     ),
     asked(
         "transformers' run_qa", "flat records in data", "train.json", f'{{"data": [{FLAT}]}}',
-        refused="train.json: article 0: field 'paragraphs' is not there, expected an array as in SQuAD's files; of "
-        "records that have a context each docs/finetuning.md makes such a file",
+        refused="train.json: article 0: field 'paragraphs' is missing, expected an array as in SQuAD's files; "
+        "docs/finetuning.md converts records that have a context each",
     ),
     choice(
         "our own", "two choices and four", "train.jsonl",
@@ -582,19 +582,19 @@ QUESTIONS = [
     choice(
         "SWAG", "a table", "train.csv",
         ",video-id,startphrase,ending0,ending1,label\n0,v1,She turns and,waves.,melts.,0\n",
-        refused="train.csv: .csv is not read, expected .jsonl: a question, a list of choices, and as answer the right "
-        "one's index, from 0",
+        refused="train.csv: .csv is not supported, expected .jsonl with a question, a list of choices, and as answer "
+        "the index of the right one, from 0",
     ),
     choice(
         "RACE", "several questions of one text in an object", "high.json",
         '{"answers": ["A"], "options": [["Oslo", "Rome"]], "questions": ["Where?"], "article": "...", "id": "1"}\n',
-        refused="high.json:1: field 'question' is not there; the object's are 'answers', 'options', 'questions', "
-        "'article', 'id'; expected a question, a list of choices, and as answer the right one's index, from 0",
+        refused="high.json:1: field 'question' is missing; the object has 'answers', 'options', 'questions', "
+        "'article', 'id'; expected a question, a list of choices, and as answer the index of the right one, from 0",
     ),
     choice(
         "CommonsenseQA", "choices with letters", "train.jsonl",
         '{"question": "Where?", "choices": {"label": ["A", "B"], "text": ["Oslo", "Rome"]}, "answer": "A"}\n',
-        refused="field 'choices' is an object, expected a list of two strings or more",
+        refused="field 'choices' is an object, expected a list of at least two strings",
     ),
     choice(
         "answers by letter", "A in place of 0", "train.jsonl",

@@ -57,4 +57,4 @@ def test_an_id_is_text_or_a_whole_number(task: str, id: object, found: str) -> N
 def test_a_file_without_rows(task: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", "\n")
     message = refusal(lambda: list(read_examples(path, DATA_OPTIONS[task](), Tally(), labelled=False)))
-    assert message == f"{path}: no row in it, expected at least one"
+    assert message == f"{path}: no row found, expected at least one"

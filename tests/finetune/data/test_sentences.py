@@ -166,7 +166,7 @@ def test_what_may_be_one_or_the_other_is_for_the_user_to_say(tmp_path: Path, con
 def test_commas_are_not_between_words_and_tags(tmp_path: Path, content: str) -> None:
     path = write(tmp_path / "a.csv", content)
     assert refusal(lambda: list(read_tagged(path))) == (
-        f"{path}: .csv is not read, expected columns with spaces or tabs between them, and a blank line between "
+        f"{path}: .csv is not supported, expected columns separated by spaces or tabs, with a blank line between "
         "sentences, or .jsonl with lists of words and tags"
     )
 
@@ -233,11 +233,11 @@ def test_fields_of_json_lines_are_named_by_the_user(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"ner_tags": [3, 0]}, "field 'ner_tags' has 3 at 0, a number; expected strings: words, or the names of tags"),
-        ({"ner_tags": ["O"]}, "1 tag(s) for 2 word(s), expected as many"),
+        ({"ner_tags": ["O"]}, "1 tag(s) for 2 word(s), expected one per word"),
         ({"ner_tags": "O O"}, "field 'ner_tags' is a string, expected a list of strings"),
         ({"tokens": []}, "field 'tokens' is empty, expected a list of strings"),
-        ({"tokens": ["a", ""]}, "field 'tokens' has '' at 1, expected a string with whole characters in it"),
-        ({"tokens": ["a", "\ud83d"]}, "field 'tokens' has '\\ud83d' at 1, expected a string with whole characters"),
+        ({"tokens": ["a", ""]}, "field 'tokens' has '' at 1, expected a non-empty string without half characters"),
+        ({"tokens": ["a", "\ud83d"]}, "field 'tokens' has '\\ud83d' at 1, expected a non-empty string without half"),
         ({"tokens": None}, "field 'tokens' is null, expected a list of strings"),
         ({"id": 1.5}, "field 'id' is a number, expected a string or a whole number"),
     ],
@@ -289,12 +289,12 @@ def test_blank_lines_are_bad_rows_and_lines_are_counted(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.jsonl", '{"text": "Ann"}\n{"text": ""}\n', "a.jsonl:2: field 'text' is empty"),
-        ("a.jsonl", '{"texts": "Ann"}\n', "a.jsonl:1: field 'text' is not there; the object's are 'texts'"),
+        ("a.jsonl", '{"texts": "Ann"}\n', "a.jsonl:1: field 'text' is missing; the object has 'texts'"),
         ("a.jsonl", '{"text": ["Ann"]}\n', "a.jsonl:1: field 'text' is an array, expected a string"),
-        ("a.jsonl", "\n", "a.jsonl: no row in it"),
+        ("a.jsonl", "\n", "a.jsonl: no row found"),
         ("a.txt", "Ann ran.\n \nYes.\n", "a.txt:2: the text is empty"),
-        ("a.txt", "", "a.txt: no sentence in it"),
-        ("a.conll", "", "a.conll: no sentence in it"),
+        ("a.txt", "", "a.txt: no sentence found"),
+        ("a.conll", "", "a.conll: no sentence found"),
         ("a.conll", "Ann O\nran\n", "a.conll:2: 1 column(s), expected 2"),
     ],
 )

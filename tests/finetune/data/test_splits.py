@@ -46,7 +46,7 @@ def test_all_that_can_be_on_both_sides_is(labels: list[str], share: float, seed:
 
 @pytest.mark.parametrize("labels", ["", "a", "ab"])
 def test_too_few_to_hold_out_a_part(labels: str) -> None:
-    assert "expected more or a --dev file" in refusal(lambda: hold_out(labels, generator=seeded(1), stratum=str))
+    assert "expected more, or a --dev file" in refusal(lambda: hold_out(labels, generator=seeded(1), stratum=str))
 
 
 def test_examples_that_are_nearly_all_alone_with_their_label_are_held_out_too() -> None:
@@ -91,4 +91,4 @@ def test_both_sides_have_articles(sizes: list[int], share: float, seed: int) -> 
 
 def test_one_article_cannot_be_parted() -> None:
     message = refusal(lambda: hold_out_groups(articles(9), generator=seeded(1), group=lambda example: example[0]))
-    assert "too little to hold out a part of it (9 example(s)), expected more or a --dev file" in message
+    assert "too few examples to hold some out (9), expected more, or a --dev file" in message

@@ -80,7 +80,7 @@ def test_questions_to_be_predicted_come_line_by_line_as_well(tmp_path: Path, mon
     path = write(tmp_path / "b.jsonl", '{"question": "Who?", "context": ""}\n')
     assert "b.jsonl:1: field 'context' is empty" in refusal(lambda: list(read_questions(path)))
     path = write(tmp_path / "c.jsonl", '{"question": "Who?", "passage": "He."}\n')
-    assert "c.jsonl:1: field 'context' is not there; the object's are 'question', 'passage'" in refusal(
+    assert "c.jsonl:1: field 'context' is missing; the object has 'question', 'passage'" in refusal(
         lambda: list(read_questions(path))
     )
 
@@ -119,9 +119,7 @@ def test_misplaced_answers_leave_training_counted_and_the_first_shown(tmp_path: 
     found = read(tmp_path, squad(*questions, *more))
     kept, first = without_misplaced(found.examples)
     assert [x.id for x in kept] == ["q0", "q3", "q5", "impossible"]
-    assert (
-        first == f"{tmp_path / 'a.json'}: question q1: the answer 'mat' is supposed to start at 18, where 'at.' stands"
-    )
+    assert first == f"{tmp_path / 'a.json'}: question q1: the answer 'mat' should start at 18, but 'at.' is there"
     assert len(found.examples) == 8  # all of them are scored
 
 
@@ -141,24 +139,24 @@ def test_nothing_misplaced_nothing_shown(tmp_path: Path) -> None:
 # --- What is refused -------------------------------------------------------------------------------------------------
 
 
-FLAT = "of records that have a context each docs/finetuning.md makes such a file"
+FLAT = "docs/finetuning.md converts records that have a context each"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ([], f"a.json: expected a JSON object as in SQuAD's files, found an array; {FLAT}"),
-        ({"context": "x"}, f"a.json: field 'data' is not there, expected an array as in SQuAD's files; {FLAT}"),
-        ({"data": [{"context": "x"}]}, f"'paragraphs' is not there, expected an array as in SQuAD's files; {FLAT}"),
-        ({"version": "1.1"}, "a.json: field 'data' is not there, expected an array as in SQuAD's files"),
+        ({"context": "x"}, f"a.json: field 'data' is missing, expected an array as in SQuAD's files; {FLAT}"),
+        ({"data": [{"context": "x"}]}, f"'paragraphs' is missing, expected an array as in SQuAD's files; {FLAT}"),
+        ({"version": "1.1"}, "a.json: field 'data' is missing, expected an array as in SQuAD's files"),
         ({"data": {}}, "a.json: field 'data' is an object, expected an array"),
-        ({"data": []}, "a.json: no question in it"),
+        ({"data": []}, "a.json: no question found"),
         ({"data": [5]}, "a.json: article 0: expected a JSON object as in SQuAD's files, found a number"),
-        ({"data": [{"title": "x"}]}, "a.json: article 0: field 'paragraphs' is not there"),
+        ({"data": [{"title": "x"}]}, "a.json: article 0: field 'paragraphs' is missing"),
         (squad(paragraphs=[{"qas": [{}]}]), "a.json: article 0 (Cats), paragraph 0: field 'context' is null"),
         (squad(paragraphs=[{"context": " ", "qas": [{}]}]), "paragraph 0: field 'context' is empty, expected text"),
         (squad(paragraphs=[{"context": "x", "qas": [5]}]), "paragraph 0: expected a JSON object as in SQuAD's files"),
-        (squad(paragraphs=[{"context": "x"}]), "a.json: article 0 (Cats), paragraph 0: field 'qas' is not there"),
+        (squad(paragraphs=[{"context": "x"}]), "a.json: article 0 (Cats), paragraph 0: field 'qas' is missing"),
         (
             squad({"question": "Who?"}),
             "paragraph 0: a question's field 'id' is null, expected a string or a whole number",
@@ -166,9 +164,9 @@ FLAT = "of records that have a context each docs/finetuning.md makes such a file
         (squad(question(question="")), "a.json: question q1: field 'question' is empty, expected text"),
         (squad(question(question=None)), "a.json: question q1: field 'question' is null"),
         (squad(question(), question()), "a.json: question q1: appears more than once, expected unique ids"),
-        (squad({"id": "q1", "question": "Who?"}), "a.json: question q1: field 'answers' is not there"),
-        (squad(question(answers=[])), "a.json: question q1: no answer; expected an answer, or in v2.0 none and"),
-        (squad(question(is_impossible=True)), "a.json: question q1: 1 answer(s), though it is_impossible"),
+        (squad({"id": "q1", "question": "Who?"}), "a.json: question q1: field 'answers' is missing"),
+        (squad(question(answers=[])), "a.json: question q1: no answer; expected an answer, or in v2.0 is_impossible"),
+        (squad(question(is_impossible=True)), "a.json: question q1: 1 answer(s), though is_impossible is true"),
         (squad(question(answers=[], is_impossible=False)), "a.json: question q1: no answer"),
         (
             squad(question(is_impossible="false")),
@@ -197,7 +195,7 @@ def test_bad_questions_are_left_out_and_named(tmp_path: Path) -> None:
         f"{path}: article 0 (Cats), paragraph 0: expected a JSON object as in SQuAD's files, found a number",
         f"{path}: article 0 (Cats), paragraph 0: a question's field 'id' is null, expected a string or a whole number",
         f"{path}: question q1: appears more than once, expected unique ids",
-        f"{path}: question q2: no answer; expected an answer, or in v2.0 none and is_impossible",
+        f"{path}: question q2: no answer; expected an answer, or in v2.0 is_impossible and none",
         f"{path}: article 0 (Cats), paragraph 1: field 'context' is empty, expected text",
     ]
 

@@ -146,7 +146,7 @@ def test_standard_input_shows_what_it_is(
 
 
 def test_standard_input_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refused(standard_input(monkeypatch, ""), ("text",)) == "standard input: no row in it, expected at least one"
+    assert refused(standard_input(monkeypatch, ""), ("text",)) == "standard input: no row found, expected at least one"
 
 
 def test_rows_are_streamed_in_bounded_memory(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_without_a_header_it_is_known_how_many_fields_rows_have(tmp_path: Path, 
         ("a.csv", "a;b\n1;2\n", "; --delimiter ';' separates them"),
         ("a.csv", "a\tb\n1\t2\n", "; --delimiter '\\t' separates them"),
         ("a.tsv", "a,b\n1,2\n", "; --delimiter ',' separates them"),
-        ("a.csv", "a,b;c\n1,2\n", "; see --some-option, or --no-header if that is not one"),
+        ("a.csv", "a,b;c\n1,2\n", "; see --some-option, or --no-header if that is not a header"),
         ("a.jsonl", '{"a": 1}\n', "; see --some-option"),
     ],
 )
@@ -245,13 +245,13 @@ def test_a_column_that_is_not_there_is_told_how_to_be_found(tmp_path: Path, name
          ["3: 1 field(s), expected 2, as many as the header has",
           "5: 3 field(s), expected 2, as many as the header has"]),
         ("a.tsv", 'label\ttext\n1\t"a\nb"\n2\tfine\n', TableFormat(), ['"a', "fine"],
-         ["3: 1 field(s), expected 2, as many as the header has; where quotation marks are not part of the text, use "
+         ["3: 1 field(s), expected 2, as many as the header has; if quotation marks are not part of the text, use "
           "--quoting"]),
         ("a.jsonl", '{"text": "a"}\n{"text"\n[]\n{"txt": 1}\n{"text": "b", "x": NaN}\n{"text": "c"}\n', TableFormat(),
          ["a", "c"],
          ["2: expected one JSON object per line (Expecting ':' delimiter: line 2 column 1 (char 8))",
           "3: expected a JSON object, found an array; jq -c '.[]' writes its elements one per line",
-          "4: field 'text' is not there; the object's are 'txt'",
+          "4: field 'text' is missing; the object has 'txt'",
           "5: expected one JSON object per line (NaN is not JSON; null can stand for an unknown value)"]),
     ],
 )  # fmt: skip
@@ -274,7 +274,7 @@ def test_rows_of_python_are_left_out_too() -> None:
     found = list(given_rows([("a", 1), "b", {"text": "c"}, {"x": 1, "text": "d"}], ("text", "x"), tally))
     assert [row.cells for row in found] == [("a", 1), ("d", 1)]
     assert tally.bad == [
-        "row 2: 1 value(s), expected 2: 'text', 'x'", "row 3: field 'x' is not there; the object's are 'text'",
+        "row 2: 1 value(s), expected 2: 'text', 'x'", "row 3: field 'x' is missing; the object has 'text'",
     ]  # fmt: skip
 
 
@@ -290,14 +290,14 @@ def test_a_table_of_another_shape_is_refused_where_rows_are_skipped(tmp_path: Pa
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "label,review\n1,good\n")
     message = refused(path, ("text", "label"))
-    assert message == f"{path}:1: column 'text' is not there; the header's are 'label', 'review'"
+    assert message == f"{path}:1: column 'text' is missing; the header has 'label', 'review'"
     message = refused(write(tmp_path / "a.tsv", '"text"\t"label"\n"a"\t"x"\n'), ("text",))
-    assert message.endswith("; the header's are '\"text\"', '\"label\"'; --quoting removes the quotation marks")
+    assert message.endswith("; the header has '\"text\"', '\"label\"'; --quoting removes the quotation marks")
 
 
 def test_a_delimiter_that_is_another_shows_in_the_header(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "label;review\n1;good\n")
-    assert "column 'review' is not there; the header's are 'label;review'" in refused(path, ("review",))
+    assert "column 'review' is missing; the header has 'label;review'" in refused(path, ("review",))
 
 
 def test_a_column_that_stands_there_twice(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_very_many_columns_are_not_all_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["0", "-1", "text", "1.5", "", "²", "٣", "9" * 5000])
 def test_without_a_header_columns_are_numbers_from_1(tmp_path: Path, column: str) -> None:
     path = write(tmp_path / "a.csv", "a,b,c,d\n")
-    message = f"{path}: column {column!r}: without a header expected a number from 1"
+    message = f"{path}: column {column!r}: without a header, expected a number from 1"
     assert refusal(lambda: list(read_rows(path, (column,), NO_HEADER))) == message
     assert refusal(lambda: list(read_rows(path, (column,), NO_HEADER, see="see --x"))) == f"{message}; see --x"
 
@@ -370,7 +370,7 @@ def test_a_quotation_mark_that_does_not_close_does_not_fill_the_memory(
     path = write(tmp_path / "a.csv", 'a,b\n"1,' + "2\n" * 200_000)
     assert rows(write(tmp_path / "b.csv", f'a\n"{"2" * 200_000}"'), ("a",))  # more than csv's own limit is well
     monkeypatch.setattr("finetune.data.tables.LONGEST_ROW", 150_000)
-    assert "a.csv:2: a row of more than 150,000 characters; where quotation marks are part of the text, use" in refused(
+    assert "a.csv:2: a row of more than 150,000 characters; if quotation marks are part of the text, use" in refused(
         path, ("a",)
     )
 
@@ -380,11 +380,11 @@ def test_a_quotation_mark_that_does_not_close_does_not_fill_the_memory(
 def test_a_file_without_rows(tmp_path: Path, name: str, content: str) -> None:
     path = write(tmp_path / name, content)
     if not (name == "a.txt" and content):
-        assert f"{name}: no row in it" in refused(path, ("text",))
+        assert f"{name}: no row found" in refused(path, ("text",))
 
 
 def test_a_header_without_rows(tmp_path: Path) -> None:
-    assert "a.csv: no row in it" in refused(write(tmp_path / "a.csv", "text,label\n\n"), ("text",))
+    assert "a.csv: no row found" in refused(write(tmp_path / "a.csv", "text,label\n\n"), ("text",))
 
 
 @pytest.mark.parametrize(
@@ -393,8 +393,8 @@ def test_a_header_without_rows(tmp_path: Path) -> None:
         ("{", "a.jsonl:2: expected one JSON object per line (Expecting property name"),
         ("[1]", "a.jsonl:2: expected a JSON object, found an array"),
         ("3", "a.jsonl:2: expected a JSON object, found a number"),
-        ('{"body": "x", "label": 1}', "a.jsonl:2: field 'text' is not there; the object's are 'body', 'label'"),
-        ("{}", "a.jsonl:2: field 'text' is not there; the object's are none"),
+        ('{"body": "x", "label": 1}', "a.jsonl:2: field 'text' is missing; the object has 'body', 'label'"),
+        ("{}", "a.jsonl:2: field 'text' is missing; the object has none"),
         ("[" * 100_000, "a.jsonl:2: expected one JSON object per line"),
         ('{"text": ' + "1" * 5000 + "}", "a.jsonl:2: expected one JSON object per line"),
     ],

@@ -181,10 +181,10 @@ def test_an_impossible_sequence_is_refused_with_its_row() -> None:
         (
             "iob2",
             "O NOUN",
-            "train.conll:2: 'NOUN' is a tag of no scheme (the file has NOUN), expected O with B- and I-",
+            "train.conll:2: 'NOUN' is not a tag of any scheme (the file has NOUN), expected O with B- and I-",
         ),
-        ("bioes", "I-x Q-x X", "train.conll:2: 'Q-x' is a tag of no scheme (the file has Q-x, X), expected O"),
-        ("iob2", "I-x Bx", "train.conll:2: 'Bx' is a tag of no scheme"),
+        ("bioes", "I-x Q-x X", "train.conll:2: 'Q-x' is not a tag of any scheme (the file has Q-x, X), expected O"),
+        ("iob2", "I-x Bx", "train.conll:2: 'Bx' is not a tag of any scheme"),
     ],
 )
 @pytest.mark.parametrize("fix", [False, True])
@@ -260,18 +260,18 @@ def test_classes_are_all_tags_of_all_types() -> None:
 
 def test_no_entity_at_all_cannot_be_learned() -> None:
     message = refusal(lambda: tag_labels(tagged("O O"), "iob2", "train.conll"))
-    assert message == "train.conll: expected entities, found the tag O alone"
+    assert message == "train.conll: expected entities, found only the tag O"
 
 
 def test_tags_that_spell_no_entities_are_the_classes() -> None:
     assert tag_classes(tagged("NOUN VERB", "NOUN O L-x"), "train.conll") == ("L-x", "NOUN", "O", "VERB")
     message = refusal(lambda: tag_classes(tagged("NOUN NOUN"), "train.conll"))
-    assert message == "train.conll: expected two different tags or more, found 'NOUN'"
+    assert message == "train.conll: expected at least two different tags, found 'NOUN'"
 
 
 def test_a_word_may_stand_in_another_row_than_its_number_says() -> None:
     example = TaggedExample(("a", "b"), ("O", "Q-x"), 3, "train.conllu:3", rows=(3, 5))
-    assert "train.conllu:5: 'Q-x' is a tag of no scheme" in refusal(lambda: check_tags([example], "iob2"))
+    assert "train.conllu:5: 'Q-x' is not a tag of any scheme" in refusal(lambda: check_tags([example], "iob2"))
 
 
 def test_a_type_that_training_never_had() -> None:

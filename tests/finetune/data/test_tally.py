@@ -40,7 +40,7 @@ def test_bad_rows_are_left_out_counted_and_named() -> None:
 
 def test_where_every_row_is_bad_there_is_nothing_to_go_on_with() -> None:
     tally = Tally("skip", "a")
-    assert refusal(lambda: tally.whole(read([1, 3], tally))) == "a: no row is left, 2 are bad: a:1: is odd"
+    assert refusal(lambda: tally.whole(read([1, 3], tally))) == "a: no row is left, all 2 are bad: a:1: is odd"
 
 
 def test_nothing_at_all_is_refused_unless_bad_rows_are_why() -> None:
@@ -73,7 +73,7 @@ def test_reasons_stand_where_the_rows_stood() -> None:
         (
             Tally(place="a", rows=2, lines=2, widths={3, 5, 4}),
             False,
-            ["a: 2 rows in 2 lines; rows have 3 to 5 fields, so that a text with the delimiter in it may be cut there"],
+            ["a: 2 rows in 2 lines; rows have 3 to 5 fields, so a text that contains the delimiter may be cut there"],
         ),
         (Tally(place="a", what="sentences", rows=2, lines=8), True, ["a: 2 sentences in 8 lines"]),
         (

@@ -101,16 +101,16 @@ class Silent(TextClassification):
             100,
             [0.7, 0.69, 0.7, 0.695],
             0,
-            ["the loss ended at 0.6950, where it began (0.7000): likely"],
+            ["the loss ended at 0.6950, where it began (0.7000): probably"],
         ),
         (100, [0.7, 0.7], 0, []),
         (
             100,
             [],
             3,
-            ["60% of the training texts' tokens are unknown to the model: likely its vocabulary"],
+            ["60% of the training texts' tokens are unknown to the model: its vocabulary is probably"],
         ),
-        (6, [], 0, ["dev has 6 example(s), too few to be sure: one more or one fewer is 17% of them"]),
+        (6, [], 0, ["dev has 6 example(s), too few to be sure: each of them is 17% of dev"]),
     ],
 )
 def test_of_losses_vocabularies_and_small_files(
@@ -134,5 +134,5 @@ def test_a_run_ends_with_them(
     assert run_here(monkeypatch, *args) == 0
     end = capsys.readouterr().out.partition("\nseed  ")[2]
     assert "\nnote     the loss ended at 0." in end
-    last = "note     dev has 40 example(s), too few to be sure: one more or one fewer is 2% of them"
+    last = "note     dev has 40 example(s), too few to be sure: each of them is 2% of dev"
     assert f"{last}\n\nmodel and figures in {tmp_path}" in end

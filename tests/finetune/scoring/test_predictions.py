@@ -37,7 +37,7 @@ def test_answers_that_are_missing_count_as_wrong_and_are_counted(
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
         f"note     {tmp_path}/predictions: no answer to 2 of 4 questions, which count as wrong",
-        f"note     {tmp_path}/predictions: 2 answer(s) to no question of {tmp_path}/dev.json",
+        f"note     {tmp_path}/predictions: 2 answer(s) belong to no question of {tmp_path}/dev.json",
     ]
     assert shown.out.splitlines() == [
         f"{'exact':20} 0.5000",
@@ -116,26 +116,26 @@ def test_a_choice_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["metrics"] == {"accuracy": 0.75}
 
 
-NONE_LEFT_OUT = "no row is left out here: mend it, or take it and its answer out of both files"
+NONE_LEFT_OUT = "no row is skipped here: fix it, or remove it and its answer from both files"
 
 
 @pytest.mark.parametrize(
     ("data", "content", "predictions", "more", "message"),
     [
-        ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: an answer to none of the 1 questions of"),
+        ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: no answer to any of the 1 questions of"),
         ("a.json", squad(question("a")), {"a": None}, (), "predictions: the answer to a is null, expected a string"),
         ("a.json", squad(question("a")), ["x"], (), "predictions: is an array, expected an object of ids and answers"),
         ("a.json", squad(question("a")), "{", (), "predictions: not readable as JSON ("),
         ("a.conll", TAGGED, "O\nO\n", (), "predictions: 2 answer(s), expected one per line for each of the 4 words of"),
-        ("a.conll", TAGGED, "O\nx B-per\nO\nPER\n", (), "predictions:4: 'PER' is a tag of no scheme, expected O, or"),
+        ("a.conll", TAGGED, "O\nx B-per\nO\nPER\n", (), "predictions:4: 'PER' is not a tag of any scheme, expected"),
         (
             "a.jsonl",
             '{"tokens": ["a"], "ner_tags": ["O"]}\n',
             "O\n",
             (),
-            "; scored as text-classification, --task says",
+            "; scored as text-classification, --task names",
         ),
-        ("a.json", '{"text": "a", "label": 1}\n', "1\n", (), "; scored as question-answering, --task says otherwise"),
+        ("a.json", '{"text": "a", "label": 1}\n', "1\n", (), "; scored as question-answering, --task names another"),
         (
             "a.csv",
             "text,label\na,x\nb,y\n",
@@ -151,7 +151,7 @@ NONE_LEFT_OUT = "no row is left out here: mend it, or take it and its answer out
             '{"question": "Who?", "choices": ["a"], "answer": 0}\n',
             "0\n",
             ("--task", "multiple-choice"),
-            f"expected a list of two strings or more; {NONE_LEFT_OUT}",
+            f"expected a list of at least two strings; {NONE_LEFT_OUT}",
         ),
         ("a.csv", "text,label\na,x\nb,y\n", "x\n\n", (), "predictions:2: label is empty, expected text"),
         (

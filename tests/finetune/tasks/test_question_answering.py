@@ -203,8 +203,8 @@ def test_dev_answers_that_stand_elsewhere_are_said_and_scored(task: QuestionAnsw
     assert task.checked(questions, training=False) == (
         questions,
         "2 question(s) have an answer that is not where answer_start says; scores use its text, so they "
-        "count all the same; of 1 no answer is in the passage at all: x.json: question q: the answer 'cat' is supposed "
-        "to start at 1, where 'he ' stands",
+        "still count; 1 have no answer anywhere in the passage: x.json: question q: the answer 'cat' should "
+        "start at 1, but 'he ' is there",
     )
     assert task.checked(questions[:1], training=False) == (questions[:1], "")
 
