@@ -139,7 +139,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     def load_extra_state(self, state: State) -> None:
         """Raises InputError if the token arrays or the model's config are not those of the state."""
         if state.facts["data"] != self.data:
-            raise InputError(f"{self.corpus.directory}: not the arrays that {self.run.path} was trained on so far")
+            raise InputError(f"{self.corpus.directory}: differs from the arrays that {self.run.path} was trained on")
         # Through BertConfig: a field that an older state lacks has its default.
         given, saved = self.model.config.to_dict(), BertConfig.from_dict(state.facts["config"]).to_dict()
         differing = [f"{name} is {given[name]!r}, was {saved[name]!r}" for name in given if given[name] != saved[name]]

@@ -213,7 +213,7 @@ def read_texts(path: str) -> list[str]:
     Raises InputError as `read_lines` does, if the file is empty, or if its name is that of a table or of JSON lines.
     """
     if suffix(path) in (*NO_TEXT_SUFFIXES, ".jsonl"):
-        raise InputError(f"{path}: {suffix(path)} is not read, expected one text per line and nothing else, as in .txt")
+        raise InputError(f"{path}: {suffix(path)} is not supported, expected one text per line, as in .txt")
     texts = [re.sub(r"\r?\n\Z", "", line) for _, line in read_lines(path) if line]
     if not texts:
         raise InputError(f"{shown(path)}: expected one text per line, found nothing")

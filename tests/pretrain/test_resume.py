@@ -317,7 +317,7 @@ def test_token_arrays_that_changed_meanwhile_are_refused(
     capsys.readouterr()
     assert run_here(monkeypatch, *args, "--resume") == 2
     shown = capsys.readouterr().err
-    assert len(shown.splitlines()) == 1 and "not the arrays" in shown
+    assert len(shown.splitlines()) == 1 and "differs from the arrays" in shown
     assert tree(tmp_path) == before
 
 

@@ -145,7 +145,7 @@ def test_a_text_a_line(content: str, lines: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "A.TSV.GZ", "a.jsonl", "a.json", "a.parquet"])
 def test_tables_are_no_texts(name: str, tmp_path: Path) -> None:
     kind = f".{name.lower().split('.')[1]}"
-    expected = f"{tmp_path / name}: {kind} is not read, expected one text per line and nothing else, as in .txt"
+    expected = f"{tmp_path / name}: {kind} is not supported, expected one text per line, as in .txt"
     assert refusal(lambda: read_texts(str(tmp_path / name))) == expected
 
 
