@@ -28,7 +28,7 @@ def doubts(
     if len(losses) > 2 and (last := np.mean(losses[-max(1, len(losses) // 4) :])) > STALLED * losses[0]:
         yield f"the loss ended at {last:.4f}, where it began ({losses[0]:.4f}): {slow}"
     if (unknown := unknown_share(trained_on, task.tokenizer)) > MANY_UNKNOWN:
-        what = "likely its vocabulary is of another language or script"
+        what = "its vocabulary is probably for another language or script"
         yield f"{unknown:.0%} of the training texts' tokens are unknown to the model: {what}"
     if len(examples) < FEW_EXAMPLES:
         one = f"one more or one fewer is {1 / len(examples):.0%} of them"

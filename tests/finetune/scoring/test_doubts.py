@@ -108,7 +108,7 @@ class Silent(TextClassification):
             100,
             [],
             3,
-            ["60% of the training texts' tokens are unknown to the model: likely its vocabulary"],
+            ["60% of the training texts' tokens are unknown to the model: its vocabulary is probably"],
         ),
         (6, [], 0, ["dev has 6 example(s), too few to be sure: one more or one fewer is 17% of them"]),
     ],
