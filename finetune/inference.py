@@ -132,7 +132,7 @@ def _at_work(
     task = kind(data_options, tokenizer, tuple(getattr(model, "labels", ())))
     problem, asked = getattr(model, "problem_type", None), task.head().get("problem_type")
     if problem != asked:
-        raise InputError(f"{place}: its head is for {problem}, not for {asked}")
+        raise InputError(f"{place}: its head is for {problem}, not {asked}")
     return model, task, Runtime(weight.device, precision, Processes())
 
 

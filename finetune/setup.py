@@ -118,7 +118,7 @@ def count_full(features: Sequence[Feature], max_length: int | None) -> int:
 
 def cut_note(count: int, max_length: int | None) -> str:
     """Return the user's note about texts that may have been cut."""
-    return f"{count:,} examples have {max_length} tokens or more; the rest is cut off"
+    return f"{count:,} examples have {max_length} tokens or more; anything beyond that is cut off"
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:

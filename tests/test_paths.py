@@ -42,7 +42,7 @@ def test_a_path_that_is_none(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     take = TAKES_A_PATH[name]
-    assert refusal(lambda: take("")) == "an empty name, expected a path"
+    assert refusal(lambda: take("")) == "expected a path, found an empty name"
     assert refusal(lambda: take("a\0b")) == "a\0b: not a usable path (embedded null byte)"
     assert refusal(lambda: take("x" * 300)) == f"{'x' * 300}: not a usable path (File name too long)"
     if name != "a directory to write":

@@ -71,7 +71,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
         if not self.spells_entities:
             tag_ids(examples, self.labels)
-            return list(examples), "tags follow no scheme, each is a class" if training else ""
+            return list(examples), "tags follow no scheme; each is a class" if training else ""
         checked, scheme = check_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
         self._tag_ids(checked)
         other = f", written as {name}" if (name := other_name(examples)) else ""

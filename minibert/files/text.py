@@ -66,7 +66,7 @@ def check_path(path: str | Path) -> None:
     system: too long, a loop of links, not permitted.
     """
     if not str(path):
-        raise InputError("an empty name, expected a path")
+        raise InputError("expected a path, found an empty name")
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -35,7 +35,7 @@ def check_new(directory: str | Path) -> None:
     """Check that nothing is there. Raises InputError if something already exists, or as `check_path` does."""
     check_path(directory)
     if os.path.lexists(directory):
-        raise InputError(f"{directory}: already exists; give a directory that does not")
+        raise InputError(f"{directory}: already exists; choose a new directory")
 
 
 def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:

@@ -215,7 +215,7 @@ def out_of_memory(error: BaseException, *, step: int | None = None, last_good: s
     if not (isinstance(error, MemoryError) or SIGNS.search(str(error))):
         return None
     asked = re.search(r"allocate ([\d.]+ ?[KMGT]?i?B(?:ytes)?)", str(error), re.IGNORECASE)
-    found = "out of memory" + (f": {asked[1]} more were asked for" if asked else "")
+    found = "out of memory" + (f": {asked[1]} could not be allocated" if asked else "")
     if step is None:
         return OutOfMemory(f"{found}; a smaller model, or fewer or shorter texts at a time, need less")
     return OutOfMemory(

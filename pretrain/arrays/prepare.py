@@ -340,7 +340,7 @@ def _built_aside(directory: Path) -> Iterator[Path]:
 
 def _check_absent(directory: Path) -> None:
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise InputError(f"{directory}: already exists; give a directory that is new or empty")
+        raise InputError(f"{directory}: already exists; choose a new or empty directory")
 
 
 def _bar(stage: str, documents: int | None) -> tqdm:

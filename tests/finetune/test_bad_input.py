@@ -282,7 +282,7 @@ def test_evaluate_and_predict(
     )
     assert "--max-length 99 is more" in refused("evaluate", run, "--data", odd, "--max-length", 99)
     said = refused("evaluate", run, "--data", odd, "--multi-label")
-    assert "its head is for single_label_classification, not for multi_label_classification" in said
+    assert "its head is for single_label_classification, not multi_label_classification" in said
 
 
 def test_one_line_from_a_process_of_its_own(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_parts_of_speech_are_learned_and_scored(
     assert run_here(monkeypatch, *args) == 0
     shown = capsys.readouterr().out
     assert f"note     {train}: words: column 2, tags: column 4; first sentence: the cat ran (DET NOUN VERB)\n" in shown
-    assert f"note     {train}: tags follow no scheme, each is a class\n" in shown
+    assert f"note     {train}: tags follow no scheme; each is a class\n" in shown
     fields = json.loads((run / "config.json").read_text())
     assert fields.pop("trained_on")["scheme"] == "none"
     figures = finetune.evaluate(run, train)
@@ -220,7 +220,7 @@ def test_it_is_said_where_texts_are_cut(
     (tmp_path / "x.txt").write_text("the cat ran\n" + "the cat " * 50 + "\n")
     args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 0
-    assert "note     1 examples have 64 tokens or more; the rest is cut off\n" in capsys.readouterr().err
+    assert "note     1 examples have 64 tokens or more; anything beyond that is cut off\n" in capsys.readouterr().err
     (tmp_path / "x.csv").write_text("text,label\n" + "the cat " * 50 + ",animal\nthe cat,animal\n")
     assert run_here(monkeypatch, "evaluate", runs / "text-classification", "--data", tmp_path / "x.csv") == 0
     assert "note     1 examples have 64 tokens" in capsys.readouterr().err

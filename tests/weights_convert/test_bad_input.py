@@ -378,6 +378,6 @@ def test_an_output_that_is_there_is_refused(
     capsys.readouterr()  # the reference's progress bar
     for command, directory in (("from-hf", hf_directory), ("to-hf", model_directory)):
         assert run(monkeypatch, command, directory, out) == 2
-        assert capsys.readouterr().err == f"error: {out}: already exists; give a directory that does not\n"
+        assert capsys.readouterr().err == f"error: {out}: already exists; choose a new directory\n"
     assert contents(tmp_path) == before
     assert out.is_symlink() == (make is make_dangling_link)

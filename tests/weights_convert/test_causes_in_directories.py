@@ -76,13 +76,13 @@ IN_DIRECTORY: dict[str, tuple[dict[str, object], Callable[[Weights], None] | Non
         {"layer_norm_eps": 1e-5},
         None,
         "embeddings.norm",
-        "LayerNorm eps is 1e-05, the reference's 1e-12",
+        "LayerNorm eps is 1e-05, the reference's is 1e-12",
     ),
     "tanh GELU": (
         {"hidden_act": "gelu_new"},
         None,
         "blocks.0.feed_forward.activation",
-        "the activation is the tanh approximation of GELU, the reference's exact GELU",
+        "the activation is the tanh approximation of GELU, the reference's is exact GELU",
     ),
     "query and key swapped": (
         {},

@@ -436,7 +436,7 @@ def test_an_output_that_is_there_stays_as_it_is(model_directory: Path, tmp_path:
     directory = write_directory(reference_model("encoder"), tmp_path / "hf")
     (tmp_path / "out").mkdir()
     before = contents(tmp_path)
-    expected = f"{tmp_path / 'out'}: already exists; give a directory that does not"
+    expected = f"{tmp_path / 'out'}: already exists; choose a new directory"
     assert refusal(lambda: from_hf(directory, tmp_path / "out")) == expected
     assert refusal(lambda: to_hf(model_directory, tmp_path / "out")) == expected
     assert contents(tmp_path) == before

@@ -220,10 +220,10 @@ def test_the_command_says_where_it_begins_to_differ(
     assert err == f"error: {tmp_path / 'ours'} does not give the numbers of {hf_directory}: see the table\n"
     marked = [line.split()[0] for line in out.splitlines() if "differs first" in line]
     assert marked == ["blocks.0.feed_forward.activation"]
-    assert out.splitlines()[-1] == "likely cause: the activation is ReLU, the reference's exact GELU"
+    assert out.splitlines()[-1] == "likely cause: the activation is ReLU, the reference's is exact GELU"
     content = json.loads(report.read_text())
     assert (content["agrees"], content["first_divergent"]) == (False, "blocks.0.feed_forward.activation")
-    assert content["cause"] == "the activation is ReLU, the reference's exact GELU"
+    assert content["cause"] == "the activation is ReLU, the reference's is exact GELU"
 
 
 def test_the_seed_decides_the_batches(hf_directory: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_gpu_that_is_full_stops_a_run() -> None:
     error = torch.OutOfMemoryError(
         "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB"
     )
-    assert "out of memory: 2.00 GiB more were asked for" in str(out_of_memory(error))
+    assert "out of memory: 2.00 GiB could not be allocated" in str(out_of_memory(error))
 
 
 @pytest.mark.parametrize(
