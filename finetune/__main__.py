@@ -6,9 +6,9 @@ COMMANDS = {
     "text-classification": "classes or a score for texts or pairs: --model DIR --train reviews.csv --out DIR",
     "token-classification": "a tag for each word: --model DIR --train train.conll --out DIR",
     "question-answering": "where in a passage the answer is: --model DIR --train train.json --out DIR",
-    "multiple-choice": "one of several answers: --model DIR --train train.jsonl --out DIR",
+    "multiple-choice": "the right one of several answers: --model DIR --train train.jsonl --out DIR",
     "evaluate": "score a model, or answers in a file: evaluate DIR|--predictions FILE --data FILE [--json FILE]",
-    "predict": "its answers, as JSON lines: predict DIR --input FILE|- --output FILE.jsonl|-",
+    "predict": "a model's answers, as JSON lines: predict DIR --input FILE|- --output FILE.jsonl|-",
 }
 
 

@@ -18,7 +18,7 @@ DESCRIPTIONS = {
 
   python -m finetune evaluate runs/reviews --data test.csv --json figures.json
 
-Or score answers of any system: SQuAD's JSON of ids and answers, or else a class, number, choice or tag per line.
+Or score the answers of any system: SQuAD's JSON of ids and answers, or one class, number, choice or tag per line.
 
   python -m finetune evaluate --predictions answers.json --data dev.json""",
     "predict": """Write the answers of a fine-tuned model, one JSON object per line, in the order of the input.
@@ -46,13 +46,13 @@ class UseOptions:
     """The options that both commands share."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a fine-tuned model's directory; it comes first"""
+    """a fine-tuned model's directory; it must come first"""
     data_options: DataOptions
     """how files are read"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """number format of matrix products; auto: bfloat16 if the machine multiplies it fast"""
+    """number format of matrix products; auto: bfloat16 if the machine is fast with it"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class EvaluateOptions(UseOptions):
     data: str
     """the labelled file"""
     on_bad_row: OnBadRow = "stop"
-    """a row that cannot be used ends the command, or is left out of the figures and reported"""
+    """stop: a row that cannot be used ends the command; skip: it is left out of the figures and reported"""
     json: str | None = None
     """also write the figures to this file"""
 
@@ -72,7 +72,7 @@ class PredictOptions(UseOptions):
     """The options of `predict`: a model's answers to a file."""
 
     input: str
-    """the file, with or without labels, or one text per line; -: standard input, lines of text or JSON objects, or with --delimiter rows of a table"""  # noqa: E501
+    """the file, with or without labels, or one text per line; -: standard input, as lines of text, JSON objects or, with --delimiter, rows of a table"""  # noqa: E501
     output: str
     """the .jsonl file to write; -: standard output"""
 

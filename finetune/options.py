@@ -32,10 +32,10 @@ DESCRIPTIONS = {
 # What `--help` shows together, below the options that matter first.
 GROUPS = {
     "rows_and_results": "on_bad_row dev_share metric new_head",
-    "what_is_trained": "freeze_encoder lora_rank lora_alpha lora_targets",
+    "training_method": "freeze_encoder lora_rank lora_alpha lora_targets",
     "optimisation": "accumulate warmup_share weight_decay clip_norm layer_decay",
     "saving": "save_every save_seconds log_every",
-    "machine_and_chance": "seeds seed device dtype",
+    "machine_and_seed": "seeds seed device dtype",
 }
 
 # The default peak learning rates. A few parameters that begin at random need larger steps than many that are nearly
@@ -60,7 +60,7 @@ class TrainingOptions:
     resume: bool = False
     """continue from the newest saved state"""
     on_bad_row: OnBadRow = "stop"
-    """a row that cannot be used ends the run, or is skipped, reported, and listed in skipped.txt"""
+    """stop: a row that cannot be used ends the run; skip: it is left out, reported, and listed in skipped.txt"""
     dev_share: cli.BetweenZeroAndOne = 0.1
     """share of the training file that is held out if there is no --dev"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -81,14 +81,14 @@ class TrainingOptions:
     clip_norm: cli.NotNegative = 1.0
     """maximum norm of the whole gradient; 0: no clipping"""
     layer_decay: cli.AboveZeroToOne = 1.0
-    """learning rate of each layer, as a factor of that of the layer above it"""
+    """learning rate of each layer, as a multiple of that of the layer above it"""
     metric: str | None = None
-    """the figure that chooses the best epoch; if not given: the task's usual one"""
+    """the figure by which the best epoch is chosen; if not given: the task's usual one"""
 
     freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """train only the head, on states that the encoder computes once"""
+    """train only the head, on hidden states that the encoder computes once"""
     lora_rank: Annotated[int | None, cli.Range(low=1)] = None
-    """train low-rank adapters of the attention instead of the encoder's weights, and merge them at the end"""
+    """train attention adapters of this rank instead of the encoder's weights, and merge them in at the end"""
     lora_alpha: cli.Positive = 16.0
     """adapters are scaled by alpha / rank"""
     lora_targets: tuple[Literal["query", "key", "value"], ...] = ("query", "value")
@@ -97,17 +97,17 @@ class TrainingOptions:
     seeds: Annotated[int, cli.Range(low=1, high=1000)] = 1
     """number of runs, with consecutive seeds from --seed; the lower median run is kept"""
     seed: int = 0
-    """seed of the head's first weights, the order of batches, and dropout"""
+    """seed of the head's initial weights, the order of batches, and dropout"""
     save_every: cli.Count = 1000
     """steps between saved states; one is also saved after each epoch"""
     save_seconds: cli.Positive = 120.0
-    """seconds of training after which a state is saved at the latest"""
+    """longest time between saved states, in seconds of training"""
     log_every: cli.Count = 10
     """steps between lines in metrics.jsonl"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """number format of matrix products; auto: bfloat16 if the machine multiplies it fast; float64 is for proofs"""
+    """number format of matrix products; auto: bfloat16 if the machine is fast with it; float64 is for verification"""
     data_options: DataOptions
     """how the task reads its files"""
 

@@ -36,7 +36,7 @@ DESCRIPTION = """Pretrain a BERT on text.
   python -m pretrain inspect --data data/mine                         what the model will be shown
   torchrun --nproc-per-node 2 -m pretrain ...                         the same, data-parallel
 
-The defaults below are the recipe's (fast, or what --recipe names)."""
+The defaults below are those of the recipe (fast, unless --recipe names another)."""
 # How `--help` groups the options, below the most important ones.
 GROUPS = {
     "text_and_vocabulary": "text_field sentence_per_line document_per_line word_segmenter "
@@ -46,7 +46,7 @@ GROUPS = {
     "optimisation": "accumulate optimizer block_learning_rate betas eps weight_decay clip_norm "
     "warmup_share decay_share",
     "evaluation_and_saving": "evaluations save_every save_seconds log_every",
-    "machine_and_chance": "device dtype compile seed",
+    "machine_and_seed": "device dtype compile seed",
 }
 
 
@@ -90,7 +90,7 @@ class PretrainOptions:
     block_learning_rate: cli.AboveZeroToOne = 5e-3
     """peak learning rate of Muon"""
     betas: Annotated[tuple[float, float], cli.Range(low=0, below=1)] = (0.9, 0.98)
-    """AdamW's decay rates of the two moments"""
+    """AdamW's decay rates for its two moments"""
     eps: cli.AboveZeroToOne = 1e-8
     """AdamW's epsilon"""
     weight_decay: cli.ZeroToOne = 0.01
@@ -100,31 +100,31 @@ class PretrainOptions:
     warmup_share: cli.ZeroToOne = 0.05
     """share of the run in which the learning rate rises from 0"""
     decay_share: cli.ZeroToOne = 0.95
-    """share of the run, at its end, in which it falls linearly to 0"""
+    """share of the run, at its end, in which the learning rate falls linearly to 0"""
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
-    """random: N(0, 0.02); neighbours: computed from the text, token frequencies, embeddings from a token's neighbours, and heads that attend to the words beside it"""  # noqa: E501
+    """random: N(0, 0.02); neighbours: computed from the text, with token frequencies, embeddings from a token's neighbours, and heads that attend to the words beside it"""  # noqa: E501
     dropout: Annotated[float, cli.Range(low=0, below=1)] = 0.0
     """dropout during pretraining; the model's config.json keeps its own, for fine-tuning"""
     mask_rate: cli.BetweenZeroAndOne = 0.3
-    """share of the tokens to predict in training; evaluation always uses 0.15"""
+    """share of the tokens that are masked in training; evaluation always uses 0.15"""
     whole_word_mask: bool = False
     """mask whole words, not single pieces"""
     word_segmenter: Segmenter | None = None
-    """jieba: with --whole-word-mask, segment Chinese into words, whose characters are masked together (extra zh)"""
+    """jieba: with --whole-word-mask, segment Chinese into words and mask each word's characters together (extra zh)"""
     pair_objective: PairObjective = "nsp"
-    """nsp: next-sentence prediction on pairs; sop: sentence order, on consecutive pairs, half of them swapped; none: single segments, no pooler"""  # noqa: E501
+    """nsp: next-sentence prediction on pairs; sop: sentence-order prediction on consecutive segments, half of the pairs swapped; none: single segments, no pooler"""  # noqa: E501
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
     short_share: cli.ZeroToOne = 0.1
     """share of the sequences that are made shorter on purpose"""
 
     vocab_size: int = 8192
-    """size of the vocabulary that is trained on the corpus, in tokens"""
+    """size of the vocabulary to train on the corpus, in tokens"""
     tokenizer_kind: Kind = "wordpiece"
-    """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)"""
+    """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, byte-level) or unigram (ALBERT's)"""
     lowercase: bool = True
-    """lower-case the text and remove accents first; --no-lowercase keeps both, as bpe always does"""
+    """lower-case the text and remove accents first; --no-lowercase keeps case and accents, as bpe always does"""
     tokenizer: str | None = None
     """a directory with a tokenizer to use instead of training one"""
     sentence_per_line: bool = False
@@ -137,7 +137,7 @@ class PretrainOptions:
     save_every: cli.Count = 500
     """steps between saved states; the last two are kept"""
     save_seconds: cli.Positive = 120.0
-    """seconds of training after which a state is saved at the latest"""
+    """longest time between saved states, in seconds of training"""
     evaluations: cli.Count = 10
     """evaluations on held-out documents during the run, including the last"""
     log_every: cli.Count = 10
@@ -145,7 +145,7 @@ class PretrainOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """number format of matrix products; auto: bfloat16 if the machine multiplies it fast; float64 is for proofs"""
+    """number format of matrix products; auto: bfloat16 if the machine is fast with it; float64 is for verification"""
     compile: Literal["auto", "yes", "no"] = "auto"
     """torch.compile, for a GPU; it takes up to a minute and needs a C compiler; auto: if --minutes is 10 or more"""
     seed: cli.Seed = 0

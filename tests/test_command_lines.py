@@ -110,14 +110,13 @@ def test_help_says_of_each_option_that_it_is_required_or_its_default(
         (
             ("pretrain",),
             "out corpus data resume model recipe steps minutes batch-size learning-rate",
-            "text and vocabulary, model and objective, masking, optimisation, evaluation and saving, "
-            "machine and chance",
+            "text and vocabulary, model and objective, masking, optimisation, evaluation and saving, machine and seed",
         ),
         *(
             (
                 ("finetune", task),
                 "model train dev test out resume epochs learning-rate batch-size",
-                "data, rows and results, what is trained, optimisation, saving, machine and chance",
+                "data, rows and results, training method, optimisation, saving, machine and seed",
             )
             for task in DATA_OPTIONS
         ),

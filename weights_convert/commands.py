@@ -24,16 +24,16 @@ FROM_HF = """Convert a Hugging Face directory (BERT, RoBERTa, DistilBERT, ALBERT
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
 
 It reads config.json; model.safetensors or pytorch_model.bin, whole or in shards (no code in them is run);
-tokenizer.json or vocab.txt, with the options and added tokens beside it; and from a sentence-transformers model how it
+tokenizer.json or vocab.txt, with the options and added tokens beside it; and, for a sentence-transformers model, how it
 makes vectors of texts, which embed then does by default. config.json names the task. The report says what became of
-every weight: mapped, tied, dropped and why, newly initialised; and which files are not used."""
+every weight (mapped, tied, newly initialised, or dropped and why) and which files are not used."""
 
 TO_HF = """Convert a model directory to one that transformers loads with from_pretrained, including the tokenizer.
 
   python -m weights_convert to-hf runs/demo exported
   python -c 'import transformers; print(transformers.pipeline("fill-mask", "exported")("Return a [MASK]."))'"""
 
-VERIFY = """Run the same batches through transformers and through minibert, and compare every value on the way.
+VERIFY = """Run the same batches through transformers and through minibert, and compare every value along the way.
 
   python -m weights_convert verify bert-base-uncased/                        # converts it in memory
   python -m weights_convert verify bert-base-uncased/ models/base --dtype float64 --steps 100
@@ -53,7 +53,7 @@ class FromHfOptions:
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the model directory to write; it must not exist"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """draw a head that config.json names and the weights lack, from a fixed seed"""
+    """draw a head that config.json names but the weights lack, from a fixed seed"""
 
 
 def from_hf_command(args: Sequence[str]) -> None:
@@ -126,11 +126,11 @@ class VerifyOptions:
     steps: cli.CountFromZero = 0
     """also train both for this many AdamW steps on the same batches, and compare their losses"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """a file for the whole report as JSON"""
+    """also write the whole report to this file, as JSON"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
     seed: int = 0
-    """of the batches' tokens, segments and targets"""
+    """seed of the batches' tokens, segments and targets"""
 
     def __post_init__(self) -> None:
         cli.check_ranges(self)

@@ -16,14 +16,14 @@ from minibert.files.text import is_open_already, read_texts
 from minibert.growing import Growth, grow_vocabulary
 from minibert.tokenizer import Tokenizer
 
-DESCRIPTION = """Make words of your own field one token each, in the tokenizer and in the model.
+DESCRIPTION = """Make each word of your own field a single token, in the tokenizer and in the model.
 
   python -m minibert add-tokens models/chinese models/medical --tokens 新冠病毒 高血压 脑梗塞
   python -m minibert add-tokens runs/demo models/mine --tokens words.txt
   python -m pretrain --init models/mine --corpus my-texts/ --out runs/mine --minutes 30
 
-Words are normalised as texts are: COVID becomes covid where everything is lower-cased. One with Chinese characters or
-kana is found inside running text, any other between word bounds. The last command is what teaches the model its new
+Words are normalised as texts are: COVID becomes covid if the tokenizer lower-cases. A word with Chinese characters or
+kana is found inside running text, any other only between word boundaries. The last command trains the model on its new
 words: until then each stands for the mean of the pieces that it was cut into before."""
 
 
@@ -38,7 +38,7 @@ class AddTokensOptions:
     tokens: tuple[str, ...]
     """words, or one UTF-8 file with one word per line"""
     init: Literal["mean", "random"] = "mean"
-    """first value of a new row: the mean of the rows of the word's pieces, or drawn from N(0, initializer_range)"""
+    """initial values of a new row: the mean of the rows of the word's pieces, or drawn from N(0, initializer_range)"""
     seed: int = 0
     """seed of --init random"""
 

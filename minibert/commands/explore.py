@@ -24,8 +24,8 @@ DESCRIPTION = """See inside a model: a page that shows every step of one forward
   python -m minibert explore runs/demo "Return the [MASK]." --compare runs/later --out page.html
 
 Open the file in any browser: it needs no network and no server. It shows the embeddings, every block, the attention of
-every head, what the model answers and how the answer forms from block to block, what changes when a head is switched
-off, and which tokens the answer depends on. Two texts become one pair, [CLS] A [SEP] B [SEP]."""
+every head, what the model predicts and how the prediction forms from block to block, what changes when a head is
+switched off, and which tokens the prediction depends on. Two texts become one pair, [CLS] A [SEP] B [SEP]."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ExploreOptions:
     compare: Annotated[str | None, tyro.conf.arg(metavar="DIR2")] = None
     """a second model of the same shape; the page then shows where the two differ"""
     max_tokens: int = MAX_TOKENS
-    """maximum tokens, including [CLS] and [SEP]; a longer text is refused, since the page grows with their square"""
+    """maximum tokens, including [CLS] and [SEP]; a longer text is refused, since the page grows quadratically"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """also write what the page shows as JSON, not packed, for your own programs; large if the text is long"""
+    """also write what the page shows as plain JSON, for your own programs; large if the text is long"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
 

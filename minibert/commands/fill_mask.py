@@ -29,7 +29,7 @@ class FillMaskOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """number format of matrix products; auto: bfloat16 if the machine multiplies it fast"""
+    """number format of matrix products; auto: bfloat16 if the machine is fast with it"""
 
 
 def fill_mask_command(args: Sequence[str]) -> None:

@@ -47,19 +47,19 @@ class PrepareOptions:
     text_field: str = "text"
     """the field that holds the text in .jsonl files"""
     sentence_per_line: bool = False
-    """each line is a sentence; otherwise text is split into sentences, English and Chinese"""
+    """each line is a sentence; otherwise text is split into sentences (English and Chinese)"""
     document_per_line: bool = False
     """each line of a text file is a document; otherwise a blank line ends one"""
     vocab_size: int = 8192
-    """size of the vocabulary that is trained, in tokens"""
+    """size of the vocabulary to train, in tokens"""
     tokenizer_kind: Kind = "wordpiece"
-    """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, of bytes) or unigram (ALBERT's)"""
+    """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, byte-level) or unigram (ALBERT's)"""
     lowercase: bool = True
     """lower-case the text; bpe keeps it as it is"""
     strip_accents: bool | None = None
-    """remove accents; if not given: as --lowercase; bpe keeps the text as it is"""
+    """remove accents; if not given: the same as --lowercase; bpe keeps the text as it is"""
     chinese_chars: bool = True
-    """make every Chinese character a word; wordpiece only"""
+    """treat every Chinese character as a word; wordpiece only"""
     tokenizer: str | None = None
     """a directory with a tokenizer to use instead of training one"""
     word_segmenter: Segmenter | None = None

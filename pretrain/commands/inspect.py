@@ -18,7 +18,7 @@ from pretrain.batches.pairs import PairObjective, PairOptions, PairPlan
 PROG = "python -m pretrain inspect"
 PAIRS_AT_ONCE = 16  # so that memory does not grow with --count
 DESCRIPTION = """Show training pairs as the model will see them: where B comes from, and each masked token with what
-replaces it, as {what it was -> what is shown}; a masked token that is kept as it was is {in braces}."""
+replaces it, as {what it was -> what is shown}; a masked token that is left unchanged is {in braces}."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class InspectOptions:
     seq_len: Annotated[int, cli.Range(low=1, high=2**31 - 1)] = 128
     """tokens in a sequence, including special ones"""
     mask_rate: cli.BetweenZeroAndOne = 0.15
-    """share of the tokens to predict"""
+    """share of the tokens that are masked"""
     short_share: cli.ZeroToOne = 0.1
     """share of the sequences that are made shorter on purpose"""
     phase: cli.CountFromZero = 0
-    """which of the run's phases of sequence length, from 0; each has its own pairs and masks"""
+    """which of the run's phases (--phases), counted from 0; each has its own pairs and masks"""
     whole_word_mask: bool = False
     """mask whole words, not single pieces"""
     pair_objective: PairObjective = "nsp"

@@ -25,7 +25,7 @@ class PrepareCommand:
     """The options of the command."""
 
     out: str
-    """the directory to write; it must not exist, or be empty"""
+    """the directory to write; it must be new or empty"""
     options: Annotated[PrepareOptions, tyro.conf.arg(name="text and vocabulary")]
 
 
