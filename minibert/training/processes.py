@@ -121,7 +121,7 @@ def join_processes(device_type: str) -> Iterator[Processes]:
     try:
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
     except ValueError as error:  # MASTER_ADDR or MASTER_PORT
-        raise InputError(f"the processes can't be joined, expected torchrun to start them ({reason(error)})") from error
+        raise InputError(f"the processes can't connect; start them with torchrun ({reason(error)})") from error
     try:
         yield processes
     except RuntimeError as error:

@@ -181,4 +181,4 @@ def test_a_model_has_no_part_in_it(
 ) -> None:
     args = ("evaluate", tmp_path, "--predictions", "a.json", "--data", "b.json")
     assert run_here(monkeypatch, *args) == 2
-    assert "a model answers itself, expected its directory or --predictions, not both" in capsys.readouterr().err
+    assert "expected either a model directory or --predictions, not both" in capsys.readouterr().err

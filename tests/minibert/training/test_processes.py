@@ -38,8 +38,8 @@ def test_a_lone_process_needs_no_group() -> None:
         ((None, "2", "0", None), "RANK: expected a number in the environment"),
         (("one", "2", "0", None), "RANK: expected a number in the environment, as torchrun sets it, found 'one'"),
         (("2", "2", "0", None), "RANK: expected 0 to 1 with WORLD_SIZE 2, found 2"),
-        (("0", "2", "0", None), "expected torchrun to start them .*MASTER_ADDR"),
-        (("0", "2", "0", "localhost"), "expected torchrun to start them .*MASTER_PORT"),
+        (("0", "2", "0", None), "start them with torchrun .*MASTER_ADDR"),
+        (("0", "2", "0", "localhost"), "start them with torchrun .*MASTER_PORT"),
     ],
 )
 def test_variables_that_are_not_torchruns_are_refused(
