@@ -27,6 +27,7 @@ def write_model(run: FinetuneDirectory, model: TaskModel, task: Task[Any, Any], 
     model.trained_on = to_trained_on(task.data_options)
     if write:
         checkpoint.save(model, task.tokenizer, run.path)
+        task.write_beside(run.path)
 
 
 def write_figures(

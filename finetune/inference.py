@@ -11,6 +11,7 @@ from typing import Any, get_args
 import torch
 from tqdm import tqdm
 
+from finetune.data.data_options import TagDataOptions
 from finetune.data.reading import given_examples, read_examples
 from finetune.data.tally import NAMED, OnBadRow, Tally, first_of
 from finetune.forward import Runtime, outputs_of, predictions_of
@@ -25,7 +26,7 @@ from minibert.checkpoint import Description, read_description
 from minibert.console import terminal
 from minibert.errors import InputError
 from minibert.files import writing
-from minibert.files.text import STANDARD_INPUT, shown
+from minibert.files.text import STANDARD_INPUT, shown, suffix
 from minibert.heads import Model, TaskModel
 from minibert.loading import load
 from minibert.tokenizer import Tokenizer
@@ -130,6 +131,8 @@ def _at_work(
     kind = TASKS[data_options.task]
     assert isinstance(model, kind.model_class)  # `data_options_of` checked it
     task = kind(data_options, tokenizer, tuple(getattr(model, "labels", ())))
+    if not isinstance(source, tuple):
+        task.read_beside(Path(source))
     problem, asked = getattr(model, "problem_type", None), task.head().get("problem_type")
     if problem != asked:
         raise InputError(f"{place}: its head is for {problem}, not {asked}")
@@ -174,7 +177,11 @@ def predict_command(options: PredictOptions) -> None:
     tally = Tally("skip", shown(options.input))
     examples = read_examples(options.input, task.data_options, tally, labelled=False)
     found = answers(model, task, runtime, examples, tally, progress=options.input != STANDARD_INPUT)
-    lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in found)
+    cuts_words = isinstance(task.data_options, TagDataOptions) and task.data_options.cuts_words
+    segmented = cuts_words and suffix(options.output) == ".txt"  # an empty line where there is no answer
+    lines = (
+        (" ".join(one.get("words", ())) if segmented else json.dumps(one, ensure_ascii=False)) + "\n" for one in found
+    )
     if options.output == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
         for line in lines:

@@ -74,7 +74,7 @@ class PredictOptions(UseOptions):
     input: str
     """the file, with or without labels, or one text per line; -: standard input, as lines of text, JSON objects or, with --delimiter, rows of a table"""  # noqa: E501
     output: str
-    """the .jsonl file to write; -: standard output"""
+    """the .jsonl file to write, or, where words are cut, a .txt file for words between spaces; -: standard output"""
 
 
 @dataclass(frozen=True, kw_only=True)

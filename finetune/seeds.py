@@ -17,7 +17,7 @@ from minibert.training.metrics_log import read_metrics
 from minibert.training.run_directory import RunDirectory
 
 # The files of the kept run, besides its model, that are copied before the summary is written.
-COPIED = ("metrics.jsonl", "curves.png", "confusion.png")
+COPIED = ("metrics.jsonl", "curves.png", "confusion.png", "words.txt")
 REMEDY = "; delete {} and --resume, to make model and figures again from the state"
 
 

@@ -54,7 +54,8 @@ def conll_sentences(
     A sentence ends at a blank line, at a number that starts again, or at a row that begins with -DOCSTART-, which is
     skipped. Also skipped are a first row that names the columns, such as Word and Tag, and comments: if words are
     numbered, all lines that begin with "#"; otherwise, lines before a sentence that begin with "# " and don't look like
-    the other rows. The text of a sentence is its words joined by single spaces.
+    the other rows. The text of a sentence is its words joined by single spaces,
+    or of characters to be cut into words, these without anything between them.
 
     Raises InputError, naming file and row, if a sentence doesn't end, a column is missing or there is no sentence; and,
     unless the `tally` skips bad rows, if a row has another number of columns than the first, an empty word or tag, or
@@ -63,7 +64,8 @@ def conll_sentences(
     tally.what, lines = "sentences", _without_header(tally.counted(lines), path, tally)
     first = _first_sentence(lines)
     table = _table(first, path, data_options, labelled=labelled)
-    found = _examples(_rows(chain(first, lines), path, table), path, table, tally)
+    between = "" if data_options.cuts_words else " "
+    found = _examples(_rows(chain(first, lines), path, table), path, table, tally, between)
     tags = "" if table.tag is None else f", tags: column {table.tag + 1}"
     others = "".join(f"; column {column + 1} has tags too" for column in table.others)
     found = telling(found, tally, f"{shown(path)}: words: column {table.word + 1}{tags}", others)
@@ -82,7 +84,7 @@ def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: s
 
 
 def _examples(
-    found: Iterable[tuple[int, list[str] | InputError]], path: str, table: Table, tally: Tally
+    found: Iterable[tuple[int, list[str] | InputError]], path: str, table: Table, tally: Tally, between: str
 ) -> Iterator[TaggedExample]:
     """Yield the sentences that the rows make up; the tally refuses those with a bad row."""
     bad: InputError | None = None  # the first reason why the sentence can't be read
@@ -109,16 +111,16 @@ def _examples(
             else:
                 rows, words, tags = zip(*read, strict=True)
                 yield TaggedExample(
-                    words, None if table.tag is None else tags, rows[0], f"{shown(path)}:{rows[0]}", *joined(words),
-                    rows=None if rows[-1] - rows[0] < len(rows) else rows,
+                    words, None if table.tag is None else tags, rows[0], f"{shown(path)}:{rows[0]}",
+                    *joined(words, between), rows=None if rows[-1] - rows[0] < len(rows) else rows,
                 )  # fmt: skip
             bad, read, size = None, [], 0
 
 
-def joined(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+def joined(words: Sequence[str], between: str = " ") -> tuple[str, tuple[tuple[int, int], ...]]:
     """Return words as running text, and the [start, end) characters of each."""
-    ends = accumulate(len(word) + 1 for word in words)  # including the space after the word
-    return " ".join(words), tuple((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True))
+    starts = accumulate((len(word) + len(between) for word in words[:-1]), initial=0)
+    return between.join(words), tuple((start, start + len(word)) for word, start in zip(words, starts, strict=True))
 
 
 def _without_header(lines: Iterable[tuple[int, str]], path: str, tally: Tally) -> Iterator[tuple[int, str]]:

@@ -102,14 +102,19 @@ class TagDataOptions:
     """the column of the tag; if not given: the last, in CoNLL-U upos, in .jsonl ner_tags"""
     layout: FileForm | None = None
     """the form of the file to predict from: columns, running text with one sentence per line, or JSON lines; if not given: decided by the file's name, or else by its content (for standard input, the first 1,000 lines)"""  # noqa: E501
-    scheme: Literal["auto", "iob1", "iob2", "bioes", "none"] = "auto"
-    """how tags mark entities; auto: the scheme that the file follows; none: they mark none, and each tag is a class"""
+    scheme: Literal["auto", "iob1", "iob2", "bioes", "none", "bmes", "bi"] = "auto"
+    """how tags mark entities; auto: the scheme that the training file follows, or none if no tag has a prefix such as B- before a type; none: each tag is a class; bmes and bi: characters are tagged to cut a text into words, and files have words between spaces, or columns"""  # noqa: E501
     fix_tags: bool = False
     """read impossible tag sequences as conlleval does instead of refusing them"""
     max_length: Annotated[int | None, cli.Range(low=4)] = None
     """tokens of a window, including special ones; a longer sentence is split into several; if not given: 128, or the model's positions if fewer"""  # noqa: E501
     stride: Annotated[int | None, cli.Range(low=0)] = None
     """tokens that consecutive windows share; if not given: a quarter of a window"""
+
+    @property
+    def cuts_words(self) -> bool:
+        """Whether it is characters that are tagged, to cut a text into words."""
+        return self.scheme in ("bmes", "bi")
 
     def check(self) -> None:
         """Raises InputError if an option is out of range or two exclude each other."""

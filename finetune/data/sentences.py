@@ -3,16 +3,16 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, chain, islice
 from typing import Any
 
 from finetune.data import conll
 from finetune.data.conll import conll_sentences, joined, telling
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
-from finetune.data.tables import COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows
-from finetune.data.tags import OUTSIDE
+from finetune.data.tables import COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
+from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, tags_of
 from finetune.data.tally import Tally
 from minibert.errors import InputError
 from minibert.files.text import (
@@ -59,6 +59,9 @@ def read_sentences(
     input and pipes can't be read twice: their first `FIRST_LINES` lines decide. A file other than .txt that begins with
     a JSON object is JSON lines. The `tally` records what was decided.
 
+    For word segmentation (`cuts_words`), the characters of a text are tagged. A labelled file has words between spaces,
+    one sentence per line, unless its name says that it has columns, of characters and their tags.
+
     Raises InputError, naming file and row, if the file is .csv, empty or of unclear form, `conll_sentences` or
     `tables.jsonl_rows` refuses it, or, unless the `tally` skips bad rows, a field is not a list of strings, lists
     differ in length, or a line of text is empty.
@@ -73,6 +76,8 @@ def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Ite
             f"{path}: .csv is not supported, expected columns separated by spaces or tabs, with a blank line between "
             "sentences, or .jsonl with lists of words and tags"
         )
+    if data_options.cuts_words:
+        return _read_cut(path, data_options, tally)
     if suffix(path) not in JSON_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
     fields = field_of(data_options.word_column) or WORDS, field_of(data_options.tag_column) or TAGS
@@ -81,21 +86,34 @@ def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Ite
     return telling(sentences_of(rows, tally, fields), tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
 
+def _read_cut(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
+    """Stream texts that are cut into words."""
+    if suffix(path) in JSON_FILES:
+        raise InputError(f"{path}: {suffix(path)} is not supported, expected lines of words between spaces, or columns")
+    if suffix(path) in COLUMN_FILES:
+        return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
+    lines = not_blank(tally.counted(read_lines(path)), tally)
+    found = tally.made(lines, lambda line: cut_sentence(*line, path, data_options.scheme))
+    found = tally.nonempty(found, f"{shown(path)}: no sentence found, expected words between spaces")
+    return telling(found, tally, f"{shown(path)}: words between spaces, one sentence per line")
+
+
 def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
-    form, lines = data_options.layout, read_lines(path)
+    form, lines, cut = data_options.layout, read_lines(path), cut_of(data_options)
     if form is None:
         form, lines = _form(path, lines)
     if form == "columns":
         return conll_sentences(lines, path, data_options, tally, labelled=False)
     if form == "text":
         texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),)) for row, line in tally.counted(lines))
-        found = sentences_of(texts, tally, (TEXT,), what="the text")
+        found = sentences_of(texts, tally, (TEXT,), what="the text", cut=cut)
         return telling(found, tally, f"{shown(path)}: running text, one sentence per line")
     first = list(islice(((row, line) for row, line in lines if line.strip()), 1))
     words = any(_is_object(line, WORDS) for _, line in first)
     field = field_of(data_options.word_column) or (WORDS if words else TEXT)
     rows = jsonl_rows(path, chain(first, lines), (field,), tally, "see --word-column")
-    return telling(sentences_of(rows, tally, (field,)), tally, f"{shown(path)}: JSON lines, field {field}")
+    found = sentences_of(rows, tally, (field,), cut=cut)
+    return telling(found, tally, f"{shown(path)}: JSON lines, field {field}")
 
 
 def given_sentences(items: Iterable[Any], data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
@@ -104,7 +122,8 @@ def given_sentences(items: Iterable[Any], data_options: TagDataOptions, tally: T
     first = list(islice(iterator, 1))
     words = any(isinstance(item, dict) and WORDS in item for item in first)
     field = field_of(data_options.word_column) or (WORDS if words else TEXT)
-    return sentences_of(given_rows(chain(first, iterator), (field,), tally), tally, (field,))
+    rows = given_rows(chain(first, iterator), (field,), tally)
+    return sentences_of(rows, tally, (field,), cut=cut_of(data_options))
 
 
 def field_of(column: str | None) -> str | None:
@@ -211,19 +230,22 @@ def _is_object(line: str, field: str | None = None) -> bool:
 # --- Sentences -------------------------------------------------------------------------------------------------------
 
 
+Cut = Callable[[str], list[tuple[int, int]]]  # a text -> the [start, end) of what is tagged
+
+
 def sentences_of(
-    rows: Iterable[Row], tally: Tally, fields: tuple[str, ...], *, what: str = ""
+    rows: Iterable[Row], tally: Tally, fields: tuple[str, ...], *, what: str = "", cut: Cut | None = None
 ) -> Iterator[TaggedExample]:
     """Yield the sentences of rows with a text or a list of words, and, if there are two fields, a list of tags. `what`
-    names a text outside any field in messages. Errors as in `read_sentences`."""
-    return tally.made(rows, lambda row: _sentence(row, fields, what or f"field {fields[0]!r}"))
+    names a text outside any field in messages; `cut` is `cut_words` unless given. Errors as in `read_sentences`."""
+    return tally.made(rows, lambda row: _sentence(row, fields, what or f"field {fields[0]!r}", cut or cut_words))
 
 
-def _sentence(read: Row, fields: tuple[str, ...], what: str) -> TaggedExample:
+def _sentence(read: Row, fields: tuple[str, ...], what: str, cut: Cut) -> TaggedExample:
     row, where, (text, *tags), id = read.row, read.where, read.cells, read.id
     if len(fields) == 1 and (fields[0] == TEXT or not isinstance(text, list)):
         text = check_text(text, f"{where}: {what}")
-        offsets = tuple(cut_words(text))
+        offsets = tuple(cut(text))
         return TaggedExample(tuple(text[start:end] for start, end in offsets), None, row, where, text, offsets, id=id)
     words = _strings(text, f"{where}: {what}")
     found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
@@ -250,3 +272,26 @@ def cut_words(text: str) -> list[tuple[int, int]]:
     """Return the [start, end) characters of each word; punctuation marks are words, as in most tagged texts."""
     alike = "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
     return [match.span() for match in _WORD.finditer(alike)]
+
+
+def cut_characters(text: str) -> list[tuple[int, int]]:
+    """Return the [start, end) of each character that is not white space."""
+    return [(place, place + 1) for place, character in enumerate(text) if not character.isspace()]
+
+
+def cut_of(data_options: TagDataOptions) -> Cut:
+    """Return what cuts a text into what is tagged."""
+    return cut_characters if data_options.cuts_words else cut_words
+
+
+def cut_sentence(row: int, line: str, path: str, scheme: str) -> TaggedExample:
+    """Return a line of words between white space as a text without it, whose characters are tagged.
+
+    Raises InputError, naming file and row, if the line has no word.
+    """
+    where = f"{shown(path)}:{row}"
+    words = check_text(line.strip(), f"{where}: the line").split()
+    ends = list(accumulate(map(len, words)))
+    found = [Entity("", end - len(word), end) for word, end in zip(words, ends, strict=True)]
+    text, tags = "".join(words), tuple(tags_of(found, ends[-1], WORD_SCHEMES[scheme][1]))
+    return TaggedExample(tuple(text), tags, row, where, text, tuple(cut_characters(text)), rows=(row,) * len(text))

@@ -235,11 +235,12 @@ def jsonl_rows(
         where = f"{shown(path)}:{row}"
         return _row_of(parse_object(line, where), row, where, columns, see)
 
-    rows = tally.made(_not_blank(tally.counted(lines), tally), chosen_of)
+    rows = tally.made(not_blank(tally.counted(lines), tally), chosen_of)
     return tally.nonempty(rows, f"{shown(path)}: {NO_ROW}")
 
 
-def _not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:
+def not_blank(lines: Iterable[tuple[int, str]], tally: Tally) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank; the tally counts the others."""
     for row, line in lines:
         if line.strip():
             yield row, line

@@ -3,7 +3,8 @@
 IOB1 (Ramshaw & Marcus 1995): I- in an entity; B- only if it begins right after another of the same type. IOB2: B- at
 the first word of every entity. BIOES: in addition, E- at its last word, and S- at its only word. BILOU has L- and U-
 for these; BMES has M- for I-, and BMEWO also W- for S-: these are read too. A tag without a type ("B", "I") has the
-type "": there may be just one kind of thing to find.
+type "": there may be just one kind of thing to find. Word segmentation is of this kind: its things are the words of a
+text whose characters are tagged, and as every character belongs to a word, no tag is O.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,11 @@ from minibert.errors import InputError
 
 Scheme = Literal["iob2", "iob1", "bioes"]
 OUTSIDE = "O"
+# Scheme of word segmentation -> its tags, and the scheme that they belong to.
+WORD_SCHEMES: dict[str, tuple[tuple[str, ...], Scheme]] = {
+    "bmes": (("B", "M", "E", "S"), "bioes"),
+    "bi": (("B", "I"), "iob2"),
+}
 
 # Scheme -> the prefixes of its tags other than O.
 PREFIXES: dict[Scheme, str] = {"iob2": "BI", "iob1": "BI", "bioes": "BIES"}
@@ -103,6 +109,14 @@ def is_tag(tag: str, scheme: Scheme = "bioes") -> bool:
     return tag[:1] in tuple(PREFIXES[scheme]) and (len(tag) == 1 or (tag[1] == "-" and len(tag) > 2))
 
 
+def are_classes(examples: Sequence[TaggedExample], asked: str = "auto", *, fix: bool = False) -> bool:
+    """Whether a file's tags are classes if it is left to the file ("auto"): some are of no scheme, such as NOUN, and
+    none has a type after a prefix, as in "B-TYPE". Tags to be fixed mark entities."""
+    tags = {tag for example in examples for tag in _tags(example)}
+    typed = any(is_tag(tag) and len(tag) > 1 for tag in tags)
+    return asked == "auto" and not (fix or typed or all(map(is_tag, tags)))
+
+
 def first_impossible(tags: Sequence[str], scheme: Scheme) -> int | None:
     """Return the index of the first word whose tag the scheme does not allow there, or None.
 
@@ -141,6 +155,21 @@ def check_tags(
             raise InputError(_refusal(example, word, scheme, chosen=asked != "auto"))
         checked[index] = replace(example, tags=tuple(convert(tags, scheme)))
     return checked, scheme
+
+
+def check_word_tags(examples: Sequence[TaggedExample], scheme: str, *, fix: bool = False) -> list[TaggedExample]:
+    """Return the examples, whose tags cut texts into words as a scheme of `WORD_SCHEMES` does, by their BIOES names.
+
+    Raises InputError, naming file and row, if a tag is not one of the scheme's, or, unless `fix`, where it can't be.
+    """
+    names, spelled = WORD_SCHEMES[scheme]
+    allowed = set(map(plain, names))
+    for example in examples:
+        for word, tag in enumerate(_tags(example)):
+            if plain(tag) not in allowed:
+                place, expected = _place(example, word), ", ".join(names)
+                raise InputError(f"{place}: {tag!r:.60} is not a tag of --scheme {scheme}, expected {expected}")
+    return check_tags(examples, spelled, fix=fix)[0]
 
 
 def other_name(examples: Sequence[TaggedExample]) -> str:
@@ -210,12 +239,21 @@ def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme, path: str) -> 
     return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in PREFIXES[scheme]))
 
 
-def tag_classes(examples: Sequence[TaggedExample], path: str) -> tuple[str, ...]:
+MOST_CLASSES = 200  # parts of speech with all their features are some hundreds; lemmas are thousands
+
+
+def tag_classes(examples: Sequence[TaggedExample], path: str, *, sure: bool = True) -> tuple[str, ...]:
     """Return the classes of a tagger whose tags spell no entities, such as parts of speech: those in training, sorted.
 
-    Raises InputError if all tags are the same.
+    Raises InputError if all tags are the same, or if there are so many that the column may be a wrong one; not if the
+    user is `sure`.
     """
     found = sorted({tag for example in examples for tag in _tags(example)})
+    if len(found) > MOST_CLASSES and not sure:
+        raise InputError(
+            f"{path}: {len(found):,} different tags, from {found[0]!r:.60} to {found[-1]!r:.60}, expected tags of a "
+            f"scheme or at most {MOST_CLASSES} classes; --tag-column chooses another column, --scheme none takes all"
+        )
     if len(found) < 2:
         raise InputError(f"{path}: expected at least two different tags, found {', '.join(map(repr, found))}")
     return tuple(found)

@@ -30,8 +30,9 @@ METRICS: dict[str, tuple[str, ...]] = {
     "single_label_classification": ("accuracy", "f1", "macro_f1", "mcc"),  # f1: of class 1, if there are two
     "multi_label_classification": ("micro_f1", "macro_f1", "exact_match"),
     "regression": ("spearman", "pearson"),
-    "token-classification": ("f1", "precision", "recall"),
-    "tags of no scheme": ("accuracy",),
+    "tags: entities": ("f1", "precision", "recall"),
+    "tags: words": ("f1", "precision", "recall"),
+    "tags: classes": ("accuracy", "macro_f1"),
     "question-answering": ("f1", "exact"),
     "multiple-choice": ("accuracy",),
 }

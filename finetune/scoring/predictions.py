@@ -8,18 +8,19 @@ from typing import Any
 from finetune.data.choices import read_choices
 from finetune.data.conll import ends_sentence
 from finetune.data.data_options import DataOptions, TagDataOptions, TextDataOptions
+from finetune.data.examples import TaggedExample
 from finetune.data.labels import find_labels, label_targets
 from finetune.data.sentences import read_sentences
 from finetune.data.squad import read_squad
 from finetune.data.tables import JSON_FILES, Row
-from finetune.data.tags import check_tags, entities, is_tag
+from finetune.data.tags import are_classes, check_tags, check_word_tags, is_tag
 from finetune.data.tally import Tally
 from finetune.data.texts import read_texts, text_examples
 from finetune.inference import note_all, show_figures
 from finetune.inference_options import ScoreOptions
 from finetune.scoring import metrics
 from finetune.scoring.squad_scores import squad_scores
-from finetune.tasks.token_classification import words_for_themselves
+from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics
 from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
@@ -89,30 +90,47 @@ def _answers_by_id(path: str) -> dict[str, str]:
 
 
 def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Figures:
-    """Return the figures of whole entities, or of words if tags spell no entities. The file has each word's tag on a
-    line, alone or as the last of several columns; blank lines, as between sentences, don't count."""
+    """Return the figures of whole entities, or of classes if the tags mark no entities. The file has each word's tag on
+    a line, alone or as the last of several columns; blank lines, as between sentences, don't count."""
+    if data_options.cuts_words:
+        return score_words(data, predictions, data_options)
     tally = _all_or_none(data)
     examples = list(read_sentences(data, data_options, tally=tally))
-    read, given = words_for_themselves, []
-    if data_options.scheme != "none":
+    classes = are_classes(examples, data_options.scheme, fix=data_options.fix_tags)
+    kind = tag_kind("none" if classes else data_options.scheme)
+    if kind == "entities":
         examples, _ = check_tags(examples, data_options.scheme, fix=data_options.fix_tags)
-        read = entities
+    given = []
     for row, line in read_lines(predictions):
         if ends_sentence(line):
             continue
         given.append(line.split()[-1])
-        if data_options.scheme != "none" and not is_tag(given[-1]):
+        if kind == "entities" and not is_tag(given[-1]):
             where = f"{shown(predictions)}:{row}"
             raise InputError(f"{where}: {given[-1]!r:.60} is not a tag of any scheme, expected one such as O or B-PER")
     _check_count(len(given), predictions, sum(len(example.words) for example in examples), "words", data)
     note_all(tally.told)
     tags = iter(given)
-    answers = [read([next(tags) for _ in example.words]) for example in examples]
-    golds = [read(example.tags or ()) for example in examples]
-    means = metrics.entity_metrics(golds, answers)
-    if data_options.scheme == "none":
-        means = {"accuracy": means["recall"]}
-    return _figures(len(examples), means, metrics.entity_figures(golds, answers))
+    return _span_figures(kind, examples, [[next(tags) for _ in example.words] for example in examples])
+
+
+def score_words(data: str, predictions: str, data_options: TagDataOptions) -> Figures:
+    """Return the figures of the words that texts are cut into. Both files have words between spaces, or columns."""
+    examples, answers = (
+        check_word_tags(list(read_sentences(path, data_options, tally=_all_or_none(data))), data_options.scheme)
+        for path in (data, predictions)
+    )
+    _check_count(len(answers), predictions, len(examples), "sentences", data)
+    for example, answer in zip(examples, answers, strict=True):
+        if example.words != answer.words:
+            raise InputError(f"{answer.where}: the text differs from that at {example.where}, expected the same")
+    return _span_figures("words", examples, [answer.tags or () for answer in answers])
+
+
+def _span_figures(kind: TagKind, examples: Sequence[TaggedExample], answers: Sequence[Sequence[str]]) -> Figures:
+    golds = [spans(kind, example, example.tags or ()) for example in examples]
+    found = [spans(kind, example, tags) for example, tags in zip(examples, answers, strict=True)]
+    return _figures(len(examples), tag_metrics(kind, golds, found), metrics.entity_figures(golds, found))
 
 
 # --- Classes, numbers and choices ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -193,7 +194,15 @@ class Task(ABC, Generic[Example, Prediction]):
 
     def with_data_options(self, data_options: DataOptions) -> Self:
         """Return the same task with other data options."""
-        return type(self)(data_options, self.tokenizer, self.labels)
+        found = copy(self)
+        found.data_options = data_options
+        return found
+
+    def write_beside(self, directory: Path) -> None:
+        """Write what the task knows besides its labels and options into the model's directory; by default nothing."""
+
+    def read_beside(self, directory: Path) -> None:
+        """Read what `write_beside` wrote, if it is there."""
 
 
 def outputs_by_example(features: Sequence[Feature], outputs: Sequence[Any]) -> Mapping[int, list[tuple[Feature, Any]]]:

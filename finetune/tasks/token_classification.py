@@ -1,4 +1,5 @@
-"""Token classification: a tag for each word, and the entities that the tags spell (BERT section 5.3).
+"""Token classification: a tag for each word, or for each character of a text to be cut into words, and what the tags
+mark (BERT section 5.3).
 
 A word's label belongs to its first piece. A sentence that is too long for one window has several, which overlap; each
 word is trained and predicted in the window that shows the most context around it.
@@ -6,6 +7,7 @@ word is trained and predicted in the window that shows the most context around i
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -18,9 +20,10 @@ from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tags import (
     OUTSIDE,
-    Entity,
+    WORD_SCHEMES,
+    are_classes,
     check_tags,
-    entities,
+    check_word_tags,
     is_tag,
     other_name,
     plain,
@@ -28,12 +31,16 @@ from finetune.data.tags import (
     tag_ids,
     tag_labels,
 )
-from finetune.scoring.metrics import ClassFigures, check_metric, entity_figures, entity_metrics
+from finetune.scoring.metrics import ClassFigures, check_metric, entity_figures
+from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics, words_of
 from finetune.tasks.task import Feature, Logits, Task, outputs_by_example, to_numpy
+from minibert.files import writing
+from minibert.files.text import read_lines
 from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import in_running_text
 
+WORD_LIST = "words.txt"  # beside the model: the training file's words, for the recall of others
 NOT_SCORED = -100  # at pieces that are not a word's first, at padding, and at words that belong to another window
 
 
@@ -51,27 +58,38 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     model_class = BertForTokenClassification
     windowed = True
     data_options: TagDataOptions
+    known: frozenset[str] = frozenset()  # in word segmentation, the words of the training file
 
     @classmethod
     def found_in(
         cls, data_options: TagDataOptions, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str
     ) -> Self:
-        if data_options.scheme == "none":
-            return cls(data_options, tokenizer, tag_classes(examples, path))
+        if data_options.scheme in WORD_SCHEMES:
+            check_word_tags(examples, data_options.scheme, fix=data_options.fix_tags)
+            return cls(data_options, tokenizer, WORD_SCHEMES[data_options.scheme][0])
+        if data_options.scheme == "none" or are_classes(examples, data_options.scheme, fix=data_options.fix_tags):
+            labels = tag_classes(examples, path, sure=data_options.scheme == "none")
+            return cls(replace(data_options, scheme="none"), tokenizer, labels)
         checked, scheme = check_tags(examples, data_options.scheme, fix=data_options.fix_tags)
         return cls(replace(data_options, scheme=scheme), tokenizer, tag_labels(checked, scheme, path))
 
     @property
-    def spells_entities(self) -> bool:
-        """Whether the tags follow a scheme; for a model that was trained elsewhere, whether all its labels do."""
+    def kind(self) -> TagKind:
+        """What the tags mark; for a model that was trained elsewhere, its labels tell."""
         if self.data_options.scheme == "auto":
-            return all(map(is_tag, self.labels))
-        return self.data_options.scheme != "none"
+            return "entities" if all(map(is_tag, self.labels)) else "classes"
+        return tag_kind(self.data_options.scheme)
 
     def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
-        if not self.spells_entities:
+        if self.kind == "classes":
             tag_ids(examples, self.labels)
-            return list(examples), "tags follow no scheme; each is a class" if training else ""
+            why = ", as none has a prefix such as B- before a type" if are_classes(examples) else ""
+            return list(examples), f"tags are {len(self.labels)} classes{why}" if training else ""
+        if self.kind == "words":
+            checked = check_word_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
+            if training:
+                self.known = frozenset(word for example in checked for word in words_of(example))
+            return checked, f"{len(self.known):,} different words" if training else ""
         checked, scheme = check_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
         self._tag_ids(checked)
         other = f", written as {name}" if (name := other_name(examples)) else ""
@@ -79,7 +97,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
     def _tag_ids(self, examples: Sequence[TaggedExample]) -> list[list[int]]:
         """Return the ids of checked tags; a model that was trained elsewhere may have other names for them."""
-        return tag_ids(examples, list(map(plain, self.labels)) if self.spells_entities else self.labels)
+        return tag_ids(examples, self.labels if self.kind == "classes" else list(map(plain, self.labels)))
 
     def head(self) -> dict[str, Any]:
         return {"labels": self.labels}
@@ -137,11 +155,12 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def predictions(
         self, examples: Sequence[TaggedExample], features: Sequence[Feature], outputs: Sequence[Any]
     ) -> list[Tagged]:
-        """Return the tags of each sentence; a word without pieces is O."""
+        """Return the tags of each sentence. A word without pieces is O; such a character continues a word."""
+        unseen = self.labels[1] if self.kind == "words" else OUTSIDE
         found = outputs_by_example(features, outputs)
         predictions = []
         for number, example in enumerate(examples):
-            tags, sure = [OUTSIDE] * len(example.words), [1.0] * len(example.words)
+            tags, sure = [unseen] * len(example.words), [1.0] * len(example.words)
             for feature, scores in found[number]:
                 shares, labels = torch.from_numpy(scores).softmax(-1).max(-1)
                 for word, label, share in zip(feature.place[0].tolist(), labels.tolist(), shares.tolist(), strict=True):
@@ -150,45 +169,54 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return predictions
 
     def metrics(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> dict[str, float]:
-        """Return the metrics of whole entities; if tags spell none, the share of words whose tag is right."""
-        metrics = entity_metrics(*self._entities(examples, predictions))
-        return metrics if self.spells_entities else {"accuracy": metrics["recall"]}
+        """Return the metrics of whole entities or words, or of classes: see `tag_metrics`."""
+        return tag_metrics(self.kind, *self._spans(examples, predictions))
 
     def metric(self, name: str | None) -> str:
-        return check_metric(self.name if self.spells_entities else "tags of no scheme", name)
+        return check_metric(f"tags: {self.kind}", name)
 
     def nothing_learned(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> str:
-        golds, found = self._entities(examples, predictions)
-        if self.spells_entities:
+        golds, found = self._spans(examples, predictions)
+        if self.kind == "entities":
             return "no entity was found" if any(golds) and not any(found) else ""
-        tags, told = ({entity.type for one in some for entity in one} for some in (golds, found))
+        tags, told = ({tag for one in some for tag in one.tags or ()} for some in (examples, predictions))
         return f"every word was given the tag {told.pop()!r}" if len(tags) > 1 and len(told) == 1 else ""
 
     def figures(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> list[ClassFigures]:
-        return entity_figures(*self._entities(examples, predictions))
+        return entity_figures(*self._spans(examples, predictions))
 
-    def _entities(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> tuple[Any, Any]:
-        read = entities if self.spells_entities else words_for_themselves
-        golds = [read(example.tags or ()) for example in examples]
-        return golds, [read(prediction.tags) for prediction in predictions]
+    def _spans(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> tuple[Any, Any]:
+        """Return what the tags of each sentence mark, really and as predicted."""
+        golds = [spans(self.kind, example, example.tags or (), self.known) for example in examples]
+        found = zip(examples, predictions, strict=True)
+        return golds, [spans(self.kind, example, prediction.tags, self.known) for example, prediction in found]
 
     def answer(self, example: TaggedExample, prediction: Tagged) -> dict[str, Any]:
-        """Return a tag per word, and the entities with their [start, end) in characters of `text`."""
-        found = []
-        for entity in entities(prediction.tags):
-            start, end = example.offsets[entity.start][0], example.offsets[entity.end - 1][1]
-            score = float(np.mean(prediction.probabilities[entity.start : entity.end]))
-            found.append(
-                {"type": entity.type, "text": example.text[start:end], "start": start, "end": end, "score": score}
-            )
+        """Return a tag per word, and the entities; or the words of a text. [start, end) are characters of `text`."""
         named = {} if example.id is None else {"id": example.id}
-        return {**named, "text": example.text, "words": list(example.words), "tags": list(prediction.tags),
-                "entities": found}  # fmt: skip
+        tags = {**named, "text": example.text, "words": list(example.words), "tags": list(prediction.tags)}
+        if self.kind == "classes":
+            return tags
+        found = []
+        for kind, first, last in spans(self.kind, example, prediction.tags):
+            start, end = example.offsets[first][0], example.offsets[last - 1][1]
+            score = float(np.mean(prediction.probabilities[first:last]))
+            found.append({"type": kind, "text": example.text[start:end], "start": start, "end": end, "score": score})
+        if self.kind == "entities":
+            return tags | {"entities": found}
+        return {**named, "text": example.text, "words": [word["text"] for word in found],
+                "offsets": [[word["start"], word["end"]] for word in found]}  # fmt: skip
 
+    # ------------------------------------------------------------------ word lists
 
-def words_for_themselves(tags: Sequence[str]) -> list[Entity]:
-    """Turn every word into an entity of its own, to score tags that spell no entities."""
-    return [Entity(tag, word, word + 1) for word, tag in enumerate(tags)]
+    def write_beside(self, directory: Path) -> None:
+        if self.kind == "words":
+            writing.write_whole_text(directory / WORD_LIST, "".join(f"{word}\n" for word in sorted(self.known)))
+
+    def read_beside(self, directory: Path) -> None:
+        path = directory / WORD_LIST
+        if self.kind == "words" and path.is_file():
+            self.known = frozenset(line.rstrip("\n") for _, line in read_lines(str(path)))
 
 
 def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:

@@ -91,8 +91,20 @@ def test_files_that_are_no_utf_8_or_are_not_there(
     ("text", "more", "said"),
     [
         ("the\tO\ncat\tB-ANI\tmore\n", (), "train.conll:2:"),
-        ("the\tO\ncat\tX-ANI\n", (), "train.conll:2: 'X-ANI' is not a tag of any scheme (the file has X-ANI)"),
-        ("1\tthe\tO\n2\tcat\tNN\n", (), "--tag-column chooses another column, --scheme none makes each tag a class"),
+        ("a\tB-ANI\ncat\tX-ANI\n", (), "train.conll:2: 'X-ANI' is not a tag of any scheme (the file has X-ANI)"),
+        ("1\tthe\tB-A\n2\tcat\tN\n", (), "--tag-column chooses another column, --scheme none makes each tag a class"),
+        (
+            "".join(f"{n}\t{n}N\n" for n in range(201)),
+            (),
+            "train.conll: 201 different tags, from '0N' to '9N', expected",
+        ),
+        (
+            "很\tB\n好\tO\n",
+            ("--scheme", "bmes"),
+            "train.conll:2: 'O' is not a tag of --scheme bmes, expected B, M, E, S",
+        ),
+        ("很\tB\n好\tB\n", ("--scheme", "bmes"), "train.conll:1: the tag 'B' between the sentence's beginning and 'B'"),
+        ("很\tB-A\n", ("--scheme", "bi"), "train.conll:1: 'B-A' is not a tag of --scheme bi, expected B, I"),
         ("the\tO\ncat\tB-ANI\n", ("--word-column", "words"), "words (given, or saved with the model): there are 2"),
         ("the\tO\ncat\tB-ANI\n", ("--layout", "columns"), "--layout has no effect here: only columns and .jsonl"),
         ("the\tO\n", ("--fix-tags", "--scheme", "none"), "--fix-tags and --scheme none exclude each other"),

@@ -148,17 +148,19 @@ def test_parts_of_speech_are_learned_and_scored(
     rows = [f"{n}\t{word}\t_\t{tag}\t_\t_\t0\t_\t_\t_\n" for n, (word, tag) in enumerate(words.items(), start=1)]
     train, run = tmp_path / "train.conllu", tmp_path / "run"
     train.write_text(("# text = the cat ran\n" + "".join(rows) + "\n") * 24)
-    args = ("token-classification", "--model", base, "--train", train, "--out", run, "--scheme", "none", *SHORT)
+    args = ("token-classification", "--model", base, "--train", train, "--out", run, *SHORT)
     assert run_here(monkeypatch, *args) == 0
     shown = capsys.readouterr().out
     assert f"note     {train}: words: column 2, tags: column 4; first sentence: the cat ran (DET NOUN VERB)\n" in shown
-    assert f"note     {train}: tags follow no scheme; each is a class\n" in shown
+    assert f"note     {train}: tags are 3 classes, as none has a prefix such as B- before a type\n" in shown
     fields = json.loads((run / "config.json").read_text())
     assert fields.pop("trained_on")["scheme"] == "none"
     figures = finetune.evaluate(run, train)
     (run / "config.json").write_text(json.dumps(fields))  # as of a model that transformers trained
     assert finetune.evaluate(run, train) == figures
-    assert set(figures["metrics"]) == {"accuracy"} and {one["name"] for one in figures["by_class"]} == {*words.values()}
+    assert set(figures["metrics"]) == {"accuracy", "macro_f1"} and {one["name"] for one in figures["by_class"]} == {
+        *words.values()
+    }
 
 
 def test_models_and_runs_of_earlier_versions_are_understood() -> None:
@@ -247,7 +249,7 @@ def test_the_help_shows_the_models_own_columns(
         (
             "token-classification",
             {"scheme": "bilou"},
-            "scheme must be of type Literal['auto', 'iob1', 'iob2', 'bioes', 'none'], not 'bilou'",
+            "scheme must be of type Literal['auto', 'iob1', 'iob2', 'bioes', 'none', 'bmes', 'bi'], not 'bilou'",
         ),
         (
             "token-classification",

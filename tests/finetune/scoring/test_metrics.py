@@ -31,6 +31,7 @@ from finetune.scoring.metrics import (
     text_figures,
     text_metrics,
 )
+from finetune.scoring.tag_scores import tag_metrics
 from minibert.training.processes import Processes
 from tests.finetune.data.test_tags import random_tags
 from tests.helpers import REPOSITORY, refusal
@@ -212,7 +213,9 @@ def test_no_entity_at_all() -> None:
         ("single_label_classification", 2, "accuracy"),
         ("multi_label_classification", 5, "micro_f1"),
         ("regression", 1, "spearman"),
-        ("token-classification", 9, "f1"),
+        ("tags: entities", 9, "f1"),
+        ("tags: words", 4, "f1"),
+        ("tags: classes", 17, "accuracy"),
         ("question-answering", 0, "f1"),
         ("multiple-choice", 0, "accuracy"),
     ],
@@ -245,7 +248,9 @@ def test_every_metric_that_can_be_named_is_computed() -> None:
         "single_label_classification": text_metrics("single_label_classification", [0, 1], [0, 1], 2),
         "multi_label_classification": text_metrics("multi_label_classification", [[0, 1]], [[0, 1]], 2),
         "regression": text_metrics("regression", [0.0, 1.0], [0.0, 1.0], 1),
-        "token-classification": entity_metrics([[]], [[]]),
+        "tags: entities": entity_metrics([[]], [[]]),
+        "tags: classes": tag_metrics("classes", [[Entity("N", 0, 1)]], [[]]),
+        "tags: words": tag_metrics("words", [[]], [[]]),
     }
     for task, metrics in computed.items():
         assert set(METRICS[task]) <= set(metrics)

@@ -81,7 +81,7 @@ def test_tags_of_no_scheme_are_scored_by_words(tmp_path: Path, monkeypatch: pyte
     write(tmp_path / "test.conll", "1\tAnn\tNNP\t_\n2\tran\tVBD\t_\n")
     more = ("--tag-column", 3, "--scheme", "none")
     _, found = score(monkeypatch, tmp_path, "test.conll", "NNP\nNNP\n", *more)
-    assert found["metrics"] == {"accuracy": 0.5}
+    assert found["metrics"] == {"accuracy": 0.5, "macro_f1": (2 / 3 + 0) / 2}
 
 
 def test_a_class_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,12 +110,12 @@ def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer
     )
     checked, _ = task.checked(list(read_sentences(str(path), task.data_options)), training=False)
     predictions = [Tagged(("DET", "NOUN", "ADJ"), (1.0, 1.0, 1.0))]
-    assert task.metrics(checked, predictions) == {"accuracy": 2 / 3}
+    assert task.metrics(checked, predictions) == {"accuracy": 2 / 3, "macro_f1": (0 + 1 + 2 / 3) / 3}
     assert [(one.name, one.f1, one.support) for one in task.figures(checked, predictions)] == [
         ("ADJ", 0.0, 0), ("DET", 1.0, 1), ("NOUN", 2 / 3, 2),
     ]  # fmt: skip
     assert task.metric(None) == "accuracy"
-    assert "--metric: expected one of accuracy, found 'f1'" in refusal(lambda: task.metric("f1"))
+    assert "--metric: expected one of accuracy, macro_f1, found 'f1'" in refusal(lambda: task.metric("f1"))
     other = write(tmp_path / "y.conll", "the\tB-A\n")
     assert "y.conll:1: tag 'B-A' does not occur in training: ADJ, DET, NOUN" in refusal(
         lambda: task.checked(list(read_sentences(str(other), task.data_options)), training=False)

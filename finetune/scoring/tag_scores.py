@@ -1,0 +1,67 @@
+"""What tags are scored by: the entities that they mark, the words that they cut a text into, or each tag by itself."""
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
+from statistics import fmean
+from typing import Literal
+
+from finetune.data.examples import TaggedExample
+from finetune.data.tags import WORD_SCHEMES, Entity, entities
+from finetune.scoring.metrics import entity_figures, entity_metrics
+
+TagKind = Literal["entities", "words", "classes"]
+
+# Types of words, by which they are scored: whether the training file has the word.
+KNOWN, NEW = "in training", "new"
+
+
+def tag_kind(scheme: str) -> TagKind:
+    """Return what the tags of a scheme are."""
+    return "words" if scheme in WORD_SCHEMES else "classes" if scheme == "none" else "entities"
+
+
+def spans(kind: TagKind, example: TaggedExample, tags: Sequence[str], known: Collection[str] = ()) -> list[Entity]:
+    """Return what the tags of a sentence mark: entities, words, or, for classes, each tag by itself.
+
+    White space in a text ends a word whatever the tags are. known: the words of the training file; if there are any, a
+    word's type is `KNOWN` or `NEW`, otherwise "".
+    """
+    if kind == "entities":
+        return entities(tags)
+    if kind == "classes":
+        return [Entity(tag, word, word + 1) for word, tag in enumerate(tags)]
+    offsets, count, found = example.offsets, len(tags), []
+    gaps = [index for index in range(1, count) if offsets[index][0] > offsets[index - 1][1]]
+    for start, end in pairwise([0, *gaps, count]):
+        for _, first, last in entities(tags[start:end]):
+            word = Entity("", start + first, start + last)
+            seen = known and text_of(word, example) in known
+            found.append(word._replace(type=(KNOWN if seen else NEW) if known else ""))
+    return found
+
+
+def text_of(span: Entity, example: TaggedExample) -> str:
+    """Return the characters of the text that a span covers."""
+    return example.text[example.offsets[span.start][0] : example.offsets[span.end - 1][1]]
+
+
+def words_of(example: TaggedExample) -> Iterator[str]:
+    """Yield the words that a labelled text's tags cut it into."""
+    return (text_of(word, example) for word in spans("words", example, example.tags or ()))
+
+
+def tag_metrics(
+    kind: TagKind, golds: Sequence[Sequence[Entity]], found: Sequence[Sequence[Entity]]
+) -> dict[str, float]:
+    """Return precision, recall and f1 of entities or words, and of words that the training file doesn't have their
+    recall (oov_recall, as SIGHAN's bakeoffs of word segmentation score it); of classes accuracy and macro_f1.
+
+    golds, found: those of each sentence. The mean over classes leaves out those that neither occur nor are predicted.
+    """
+    metrics = entity_metrics(golds, found)
+    by_type = {figures.name: figures for figures in entity_figures(golds, found)}
+    if kind == "classes":
+        return {"accuracy": metrics["recall"], "macro_f1": fmean(figures.f1 for figures in by_type.values())}
+    if kind == "words" and by_type.keys() & {KNOWN, NEW}:
+        return metrics | {"oov_recall": by_type[NEW].recall if NEW in by_type else 0.0}
+    return metrics
