@@ -2,8 +2,8 @@
 accuracy of a baseline: logistic regression on TF-IDF of 1 to 3 characters.
 
 Written to the current directory are train.csv and test.csv (label, text), where the test set has a fifth of each class
-and SPLIT is the seed of the draw; and train.txt, the texts of train.csv without their labels, a document each: the
-corpus to pretrain on. Needs scikit-learn, which the extra `dev` installs.
+and SPLIT is the seed of the draw; and train.txt and test.txt, the texts without labels, a document each. train.txt is
+the corpus to pretrain on. Needs scikit-learn, which the extra `dev` installs.
 
     .venv/bin/python examples/reviews.py waimai_10k.csv SPLIT
 """
@@ -20,7 +20,7 @@ Rows = list[tuple[str, str]]  # label, text
 
 
 def main(source: str, split: int) -> None:
-    """Write the three files, then print the baseline's accuracy."""
+    """Write the four files, then print the baseline's accuracy."""
     with open(source, encoding="utf-8", newline="") as file:
         rows = [(row["label"], row["review"]) for row in csv.DictReader(file)]
     labels = [label for label, _ in rows]
@@ -28,6 +28,7 @@ def main(source: str, split: int) -> None:
     write_table("train.csv", train)
     write_table("test.csv", test)
     write_corpus("train.txt", [text for _, text in train])
+    write_corpus("test.txt", [text for _, text in test])
     print(f"TF-IDF: {baseline_accuracy(train, test):.4f}")
 
 

@@ -293,5 +293,5 @@ def cut_sentence(row: int, line: str, path: str, scheme: str) -> TaggedExample:
     words = check_text(line.strip(), f"{where}: the line").split()
     ends = list(accumulate(map(len, words)))
     found = [Entity("", end - len(word), end) for word, end in zip(words, ends, strict=True)]
-    text, tags = "".join(words), tuple(tags_of(found, ends[-1], WORD_SCHEMES[scheme][1]))
+    text, tags = "".join(words), tuple(tags_of(found, ends[-1], WORD_SCHEMES[scheme].spelled))
     return TaggedExample(tuple(text), tags, row, where, text, tuple(cut_characters(text)), rows=(row,) * len(text))

@@ -16,10 +16,19 @@ from minibert.errors import InputError
 
 Scheme = Literal["iob2", "iob1", "bioes"]
 OUTSIDE = "O"
-# Scheme of word segmentation -> its tags, and the scheme that they belong to.
-WORD_SCHEMES: dict[str, tuple[tuple[str, ...], Scheme]] = {
-    "bmes": (("B", "M", "E", "S"), "bioes"),
-    "bi": (("B", "I"), "iob2"),
+
+
+class WordScheme(NamedTuple):
+    """A scheme of word segmentation, which tags every character of a text."""
+
+    tags: tuple[str, ...]
+    spelled: Scheme  # the scheme that these tags belong to
+    pairs: str  # which tag may follow which; ^ before the first, $ after the last
+
+
+WORD_SCHEMES = {
+    "bmes": WordScheme(tuple("BMES"), "bioes", "^B ^S BM BE MM ME EB ES SB SS E$ S$"),
+    "bi": WordScheme(tuple("BI"), "iob2", "^B BB BI IB II B$ I$"),
 }
 
 # Scheme -> the prefixes of its tags other than O.
@@ -162,7 +171,7 @@ def check_word_tags(examples: Sequence[TaggedExample], scheme: str, *, fix: bool
 
     Raises InputError, naming file and row, if a tag is not one of the scheme's, or, unless `fix`, where it can't be.
     """
-    names, spelled = WORD_SCHEMES[scheme]
+    names, spelled, _ = WORD_SCHEMES[scheme]
     allowed = set(map(plain, names))
     for example in examples:
         for word, tag in enumerate(_tags(example)):

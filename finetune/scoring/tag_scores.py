@@ -1,7 +1,6 @@
 """What tags are scored by: the entities that they mark, the words that they cut a text into, or each tag by itself."""
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
@@ -23,21 +22,14 @@ def tag_kind(scheme: str) -> TagKind:
 def spans(kind: TagKind, example: TaggedExample, tags: Sequence[str], known: Collection[str] = ()) -> list[Entity]:
     """Return what the tags of a sentence mark: entities, words, or, for classes, each tag by itself.
 
-    White space in a text ends a word whatever the tags are. known: the words of the training file; if there are any, a
-    word's type is `KNOWN` or `NEW`, otherwise "".
+    known: the words of the training file; if there are any, a word's type is `KNOWN` or `NEW`.
     """
-    if kind == "entities":
-        return entities(tags)
     if kind == "classes":
         return [Entity(tag, word, word + 1) for word, tag in enumerate(tags)]
-    offsets, count, found = example.offsets, len(tags), []
-    gaps = [index for index in range(1, count) if offsets[index][0] > offsets[index - 1][1]]
-    for start, end in pairwise([0, *gaps, count]):
-        for _, first, last in entities(tags[start:end]):
-            word = Entity("", start + first, start + last)
-            seen = known and text_of(word, example) in known
-            found.append(word._replace(type=(KNOWN if seen else NEW) if known else ""))
-    return found
+    found = entities(tags)
+    if not known:
+        return found
+    return [span._replace(type=KNOWN if text_of(span, example) in known else NEW) for span in found]
 
 
 def text_of(span: Entity, example: TaggedExample) -> str:

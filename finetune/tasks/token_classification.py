@@ -21,6 +21,7 @@ from finetune.data.examples import TaggedExample
 from finetune.data.tags import (
     OUTSIDE,
     WORD_SCHEMES,
+    WordScheme,
     are_classes,
     check_tags,
     check_word_tags,
@@ -66,7 +67,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     ) -> Self:
         if data_options.scheme in WORD_SCHEMES:
             check_word_tags(examples, data_options.scheme, fix=data_options.fix_tags)
-            return cls(data_options, tokenizer, WORD_SCHEMES[data_options.scheme][0])
+            return cls(data_options, tokenizer, WORD_SCHEMES[data_options.scheme].tags)
         if data_options.scheme == "none" or are_classes(examples, data_options.scheme, fix=data_options.fix_tags):
             labels = tag_classes(examples, path, sure=data_options.scheme == "none")
             return cls(replace(data_options, scheme="none"), tokenizer, labels)
@@ -155,17 +156,23 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def predictions(
         self, examples: Sequence[TaggedExample], features: Sequence[Feature], outputs: Sequence[Any]
     ) -> list[Tagged]:
-        """Return the tags of each sentence. A word without pieces is O; such a character continues a word."""
-        unseen = self.labels[1] if self.kind == "words" else OUTSIDE
+        """Return the tags of each sentence: each word's likeliest, or the likeliest that cut a text into words. A word
+        without pieces is O."""
         found = outputs_by_example(features, outputs)
         predictions = []
         for number, example in enumerate(examples):
-            tags, sure = [unseen] * len(example.words), [1.0] * len(example.words)
+            shares = np.ones((len(example.words), len(self.labels)), np.float32)
+            unseen = np.ones(len(example.words), bool)
             for feature, scores in found[number]:
-                shares, labels = torch.from_numpy(scores).softmax(-1).max(-1)
-                for word, label, share in zip(feature.place[0].tolist(), labels.tolist(), shares.tolist(), strict=True):
-                    tags[word], sure[word] = self.labels[label], share
-            predictions.append(Tagged(tuple(tags), tuple(sure)))
+                shares[feature.place[0]] = torch.from_numpy(scores).softmax(-1).numpy()
+                unseen[feature.place[0]] = False
+            if self.kind == "words":
+                chosen = cutting_tags(shares, example.offsets, WORD_SCHEMES[self.data_options.scheme])
+                tags = [self.labels[label] for label in chosen]
+            else:
+                chosen = shares.argmax(axis=1)
+                tags = [OUTSIDE if none else self.labels[label] for label, none in zip(chosen, unseen, strict=True)]
+            predictions.append(Tagged(tuple(tags), tuple(shares[np.arange(len(tags)), chosen].tolist())))
         return predictions
 
     def metrics(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> dict[str, float]:
@@ -233,3 +240,31 @@ def best_window(positions: NDArray[Any], windows: Sequence[tuple[int, int]]) -> 
     before = np.array([positions - start for start, _ in windows])
     after = np.array([end - 1 - positions for _, end in windows])
     return np.minimum(before, after).argmax(axis=0)
+
+
+def cutting_tags(
+    shares: NDArray[np.float32], offsets: Sequence[tuple[int, int]], scheme: WordScheme
+) -> NDArray[np.intp]:
+    """Return the tags, as indices, of highest probability among those that cut a text into words (Viterbi 1967).
+
+    shares: (n, C) the probabilities of each character's tags. White space in the text, where `offsets` have a gap, ends
+    a word: there the tags after it start anew.
+    """
+
+    def allowed(before: str, after: str) -> NDArray[np.float64]:
+        pairs = [[f"{one}{other}" in scheme.pairs for other in after] for one in before]
+        return np.where(pairs, 0.0, -np.inf)
+
+    tags = "".join(scheme.tags)
+    inside, begins, ends = allowed(tags, tags), allowed("^", tags)[0], allowed(tags, "$")[:, 0]
+    across = ends[:, None] + begins
+    scores = np.log(np.maximum(shares, 1e-30, dtype=np.float64))
+    best, back = begins + scores[0], []  # (C,) the best path to each tag, and where it comes from
+    for place in range(1, len(scores)):
+        follows = best[:, None] + (across if offsets[place][0] > offsets[place - 1][1] else inside)
+        back.append(follows.argmax(axis=0))
+        best = follows.max(axis=0) + scores[place]
+    path = [int((best + ends).argmax())]
+    for origin in reversed(back):
+        path.append(int(origin[path[-1]]))
+    return np.array(path[::-1], np.intp)

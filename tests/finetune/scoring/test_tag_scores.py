@@ -8,7 +8,7 @@ import pytest
 import sklearn.metrics
 
 from finetune.data.examples import TaggedExample
-from finetune.data.sentences import cut_characters, cut_sentence
+from finetune.data.sentences import cut_sentence
 from finetune.data.tags import Entity
 from finetune.scoring.tag_scores import spans, tag_metrics, words_of
 
@@ -59,13 +59,6 @@ def test_words_come_back_from_their_tags() -> None:
     assert (example.text, example.tags) == ("我喜欢北京大学！", tuple("SBEBIIES"))
     assert text("我 喜欢", "bi").tags == tuple("BBI")
     assert list(words_of(example)) == ["我", "喜欢", "北京大学", "！"]
-
-
-def test_impossible_tags_are_words_all_the_same_and_white_space_ends_one() -> None:
-    characters = "我喜 欢你"
-    example = TaggedExample(tuple("我喜欢你"), None, 1, "x.txt:1", characters, tuple(cut_characters(characters)))
-    assert [span[1:] for span in spans("words", example, list("BMME"))] == [(0, 2), (2, 4)]
-    assert [span[1:] for span in spans("words", example, list("MSBB"))] == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
 def test_classes_are_scored_as_scikit_learn_scores_them() -> None:

@@ -11,7 +11,15 @@ import torch
 
 from finetune.data.data_options import TagDataOptions
 from finetune.data.sentences import read_sentences
-from finetune.tasks.token_classification import NOT_SCORED, Tagged, TokenClassification, best_window, window_bounds
+from finetune.data.tags import WORD_SCHEMES
+from finetune.tasks.token_classification import (
+    NOT_SCORED,
+    Tagged,
+    TokenClassification,
+    best_window,
+    cutting_tags,
+    window_bounds,
+)
 from minibert.tokenizer import Tokenizer
 from tests.finetune.test_bad_input import write
 from tests.helpers import refusal
@@ -132,3 +140,26 @@ def test_a_model_may_have_other_names_for_the_tags(tokenizer: Tokenizer, tmp_pat
         assert feature.target.tolist() == [4, 1, 3]
         predictions = [Tagged(("U-A", "B-A", "L-A"), (1.0, 1.0, 1.0))]
         assert task.metrics(checked, predictions) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+
+
+@pytest.mark.parametrize("scheme", ["bmes", "bi"])
+def test_the_tags_of_characters_are_the_likeliest_that_cut_the_text(scheme: str) -> None:
+    """Against all sequences of tags, one by one; a space after the third character ends a word."""
+    known = WORD_SCHEMES[scheme]
+    offsets = [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6)]
+
+    def is_possible(tags: tuple[str, ...]) -> bool:
+        parts = ("^", *tags[:3], "$"), ("^", *tags[3:], "$")
+        return all(one + other in known.pairs for part in parts for one, other in itertools.pairwise(part))
+
+    possible = [tags for tags in itertools.product(known.tags, repeat=5) if is_possible(tags)]
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        shares = rng.dirichlet(np.full(len(known.tags), 0.3), size=5).astype(np.float32)
+        likeliest = max(
+            possible,
+            key=lambda tags: np.prod(
+                [row[known.tags.index(tag)] for row, tag in zip(shares, tags, strict=True)], dtype=float
+            ),
+        )
+        assert tuple(known.tags[tag] for tag in cutting_tags(shares, offsets, known)) == likeliest
