@@ -63,11 +63,11 @@ class PrepareOptions:
     tokenizer: str | None = None
     """a directory with a tokenizer to use instead of training one"""
     word_segmenter: Segmenter | None = None
-    """jieba: note which Chinese characters form a word, for whole-word masking (extra zh)"""
+    """jieba: note which Chinese characters form a word, for whole-word masking (needs the optional dependency `zh`)"""
     nsp: bool = True
-    """pairs of segments will be made, so training and evaluation need two documents each"""
+    """the arrays are for next-sentence prediction, so training and evaluation need at least two documents each"""
     workers: int = 0
-    """processes; 0: one per core"""
+    """number of processes; 0: one per core"""
 
     def __post_init__(self) -> None:
         """Raises InputError if an option has the wrong type or is out of range; the message names it."""
