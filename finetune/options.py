@@ -131,7 +131,7 @@ class TrainingOptions:
         cli.check_ranges(self)
         cli.check_range(self, "seed", low=0, high=2**32 - 1 - self.seeds)
         if self.freeze_encoder and self.lora_rank is not None:
-            raise InputError("--freeze-encoder and --lora-rank exclude each other")
+            raise InputError("--freeze-encoder and --lora-rank are mutually exclusive")
         if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
             raise InputError("--lora-targets: expected query, key or value, each once")
         self.data_options.check()

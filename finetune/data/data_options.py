@@ -79,9 +79,9 @@ class TextDataOptions:
     def check(self) -> None:
         """Raises InputError if an option is out of range, or two exclude each other."""
         if self.regression and self.multi_label:
-            raise InputError("--regression and --multi-label exclude each other")
+            raise InputError("--regression and --multi-label are mutually exclusive")
         if self.label_separator is not None and not (self.multi_label and self.label_separator):
-            raise InputError("--label-separator: expected what separates labels, with --multi-label")
+            raise InputError("--label-separator: expected the character(s) that separate labels, and --multi-label")
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 
@@ -115,7 +115,7 @@ class TagDataOptions:
         """Raises InputError if an option is out of range or two exclude each other."""
         cli.check_ranges(self)
         if self.fix_tags and self.scheme == "none":
-            raise InputError("--fix-tags and --scheme none exclude each other: without a scheme, no tag is impossible")
+            raise InputError("--fix-tags contradicts --scheme none: without a scheme, no tag is impossible")
 
     def fitted(self, positions: int) -> TagDataOptions:
         """Return the options with lengths that fit the model; see `fitting_length` and `fitting_stride`."""
@@ -198,7 +198,7 @@ def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
     """
     stride = usual if asked is None else asked
     if stride >= room:
-        raise InputError(f"--stride {stride} leaves nothing new in a window, which has room for {room} tokens")
+        raise InputError(f"--stride {stride} leaves no new tokens in a window, which has room for {room} tokens")
     return stride
 
 

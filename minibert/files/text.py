@@ -297,7 +297,7 @@ def check_text(value: object, what: str) -> str:
     if not value.strip():
         raise InputError(f"{what} is empty, expected text")
     if LONE_SURROGATE.search(value):
-        raise InputError(f"{what} holds half a surrogate pair, expected whole characters")
+        raise InputError(f"{what} contains an unpaired surrogate, expected Unicode text")
     return value
 
 

@@ -206,7 +206,7 @@ def test_the_suffix_before_gz_tells_the_format() -> None:
         (True, "the text is a boolean"),
         (5, "the text is a number"),
         (["a"], "the text is an array"),
-        ("a\ud83d", "the text holds half a surrogate pair"),
+        ("a\ud83d", "the text contains an unpaired surrogate"),
     ],
 )
 def test_what_is_no_text(value: object, message: str) -> None:

@@ -163,7 +163,7 @@ def test_damaged_gzip_is_named(tmp_path: Path) -> None:
         ("{}", "no field 'text', the fields are none (see --text-field)"),
         ('{"text": 5}', "field 'text' is a number, expected a string"),
         ('{"text": null}', "field 'text' is null, expected a string"),
-        ('{"text": "\\ud800"}', "field 'text' holds half a surrogate pair, expected whole characters"),
+        ('{"text": "\\ud800"}', "field 'text' contains an unpaired surrogate, expected Unicode text"),
     ],
 )
 def test_bad_jsonl_names_file_and_line(tmp_path: Path, line: str, problem: str) -> None:
