@@ -133,7 +133,7 @@ def parse_score(args: Sequence[str]) -> ScoreOptions:
     """
     prog = "python -m finetune evaluate"
     if not args[0].startswith("-"):
-        raise InputError(f"{args[0]}: expected either a model directory or --predictions, not both")
+        raise InputError(f"{args[0]}: give either a model directory or --predictions, not both")
     given = cli.given_options(args)
     task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
     kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # the parser refuses any other

@@ -65,7 +65,7 @@ def from_hf_command(args: Sequence[str]) -> None:
         terminal.say(f"{conversion.prefix} is removed from every key")
     terminal.say(*conversion.ledger.lines())
     if conversion.left_aside:
-        terminal.say(f"config.json: ignored, without effect on the computation: {', '.join(conversion.left_aside)}")
+        terminal.say(f"config.json: fields ignored (they do not affect results): {', '.join(conversion.left_aside)}")
     rows, tokens = conversion.model.config.vocab_size, conversion.tokenizer.vocab_size
     if rows > tokens:
         terminal.say(f"vocab_size: {rows:,} rows for {tokens:,} tokens; the rows after the last token are kept, unused")

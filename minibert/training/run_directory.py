@@ -80,9 +80,9 @@ class RunDirectory:
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return RunStatus.NEW
         if not self.path.is_dir():
-            raise InputError(f"{self.path}: is not a directory")
+            raise InputError(f"{self.path} is not a directory")
         if not self.configuration.is_file():
-            raise InputError(f"{self.path}: exists but holds no {self.kind} run; choose another --out")
+            raise InputError(f"{self.path} exists but holds no {self.kind} run; choose another --out")
         differing = self._differences(options)
         finished = self.is_finished
         if differing:
@@ -93,7 +93,7 @@ class RunDirectory:
                 self.lock.unlink()
             return RunStatus.FINISHED
         if not options.resume:
-            raise InputError(f"{self.path}: holds an unfinished run; continue with --resume, or choose another --out")
+            raise InputError(f"{self.path} holds an unfinished run; continue with --resume, or choose another --out")
         return RunStatus.UNFINISHED
 
     def _differences(self, options: RunOptions) -> list[str]:

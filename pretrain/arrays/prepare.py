@@ -328,7 +328,7 @@ def _built_aside(directory: Path) -> Iterator[Path]:
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise
-            raise InputError(f"{directory}: can't be made ({error.strerror})") from error
+            raise InputError(f"{directory} can't be made ({error.strerror})") from error
         yield partial
         alone.close()  # before the last step, so that no kill leaves a lock beside the whole directory
         try:
@@ -340,7 +340,7 @@ def _built_aside(directory: Path) -> Iterator[Path]:
 
 def _check_absent(directory: Path) -> None:
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise InputError(f"{directory}: already exists; choose a new or empty directory")
+        raise InputError(f"{directory} already exists; choose a new or empty directory")
 
 
 def _bar(stage: str, documents: int | None) -> tqdm:

@@ -58,7 +58,7 @@ ROWS = "text,label\nthe cat,animal\nthe red,colour\nthe dog,animal\nthe blue,col
         (ROWS.replace("colour", "animal"), (), "train.csv: expected labels of at least two classes, found only"),
         (ROWS, ("--regression",), "train.csv:2: label is 'animal', expected a finite number"),
         ("text,label\na cat,1\nthe dog,inf\n", ("--regression",), "train.csv:3: label is 'inf', expected a finite"),
-        (ROWS + "the cow,animal,more\n", (), "train.csv:6: 3 field(s), expected 2"),
+        (ROWS + "the cow,animal,more\n", (), "train.csv:6: the row has 3 field(s), expected 2"),
         ("", (), "train.csv: no row found"),
     ],
 )
@@ -222,7 +222,7 @@ def test_other_labels_than_the_models_own(
     train = write(tmp_path / "train.csv", ROWS.replace("animal", "beast") * 3)
     args = train_on("text-classification", train, tmp_path / "first", tmp_path)
     said = refused(*args)
-    assert "labels animal, colour" in said and "beast, colour" in said and "--new-head replaces it" in said
+    assert "labels animal, colour" in said and "beast, colour" in said and "use --new-head to replace it" in said
 
 
 @pytest.mark.parametrize("option", ["--model", "--train", "--dev", "--test", "--out", "--label-column"])
@@ -276,7 +276,7 @@ def test_evaluate_and_predict(
     assert "there is no directory" in refused(
         "predict", run, "--input", odd, "--output", tmp_path / "no" / "answers.jsonl"
     )
-    assert f"{tmp_path}: is a directory" in refused("predict", run, "--input", odd, "--output", tmp_path)
+    assert f"{tmp_path} is a directory" in refused("predict", run, "--input", odd, "--output", tmp_path)
     assert "there is no directory" in refused(
         "evaluate", run, "--data", odd, "--json", tmp_path / "no" / "figures.json"
     )

@@ -231,6 +231,6 @@ def test_a_fine_tuned_model_goes_on_with_its_head_and_another_tasks_head_is_refu
     other = arguments("multiple-choice", tmp_path / "first", files, tmp_path / "other")
     assert run_here(monkeypatch, *other, *SHORT) == 2
     shown = capsys.readouterr()
-    assert len(shown.err.splitlines()) == 1 and "--new-head replaces it" in shown.err
+    assert len(shown.err.splitlines()) == 1 and "use --new-head to replace it" in shown.err
     assert not (tmp_path / "other").exists()
     assert run_here(monkeypatch, *other, *SHORT, "--new-head") == 0

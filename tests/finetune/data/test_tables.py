@@ -360,7 +360,7 @@ def test_carriage_returns_alone_end_no_lines(
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
     shown = "standard input" if name == "-" else path
     assert refused(path, ("a",)).startswith(
-        f"{shown}: {count} carriage return(s) and no line feed, expected lines that end with one; "
+        f"{shown}: {count} carriage return(s) and no line feed, expected lines that end with a line feed; "
     )
 
 

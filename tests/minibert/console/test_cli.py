@@ -262,7 +262,7 @@ def test_a_library_that_refuses_the_environment_is_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("STRICTLIB_LEVEL", "high")
     line = "error: strictlib can't be imported: could not convert string to float: 'high'; "
-    line += "of the environment's variables, it reads STRICTLIB_LEVEL\n"
+    line += "it reads these environment variables: STRICTLIB_LEVEL\n"
     assert ending(lambda: importlib.import_module("strictlib"), capsys) == (2, line)
 
 

@@ -32,7 +32,7 @@ def shell(command: str, redirection: str, **environment: str) -> tuple[int, str]
 @pytest.mark.parametrize(
     ("redirection", "ending"),
     [
-        (">&-", (2, "error: standard output: is closed, expected somewhere to write to\n")),
+        (">&-", (2, "error: standard output: closed, expected somewhere to write to\n")),
         pytest.param(">/dev/full", (3, "error: standard output: No space left on device\n"), marks=FULL),
         ("| true", (0, "")),
     ],
