@@ -88,7 +88,7 @@ class ScoreOptions:
     data_options: DataOptions
     """how it is read"""
     task: Literal["text-classification", "token-classification", "question-answering", "multiple-choice"] | None = None
-    """if omitted: question-answering for .json, text-classification for tables and .jsonl, else token-classification"""
+    """if not given: question-answering for .json, text-classification for tables and .jsonl, otherwise token-classification"""  # noqa: E501
     json: str | None = None
     """also write the figures to this file"""
 

@@ -77,7 +77,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         generator = np.random.default_rng([options.seed, len(examples)])
         with naming(options.train):
             train, dev = task.hold_out(examples, share=options.dev_share, generator=generator)
-        notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the epoch on")
+        notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the best epoch")
     train, note = task.checked(train, training=True)
     notes += [f"{options.train}: {note}"] if note else []
     train = task.fitting(train, tallies["train"])

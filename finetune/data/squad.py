@@ -62,7 +62,7 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
         example = _example(one, path, labelled=labelled, version_2=version_2)
         name = str(example.id)  # answers are looked up in JSON, whose keys are strings
         if name in ids:
-            raise InputError(f"{example.where}: appears more than once, expected unique ids")
+            raise InputError(f"{example.where}: the id appears more than once, expected unique ids")
         ids.add(name)
         return example
 

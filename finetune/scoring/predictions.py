@@ -47,7 +47,7 @@ def score_command(options: ScoreOptions) -> None:
 
 def _all_or_none(data: str) -> Tally:
     """Return the data's tally: a row that can't be read ends the scoring, as answers are matched by position."""
-    return Tally("stop", data, remedy="no row is skipped here: mend this one, or remove it and its answer")
+    return Tally("stop", data, remedy="rows can't be skipped here: fix this one, or remove it and its answer")
 
 
 def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.ClassFigures] = ()) -> Figures:

@@ -55,7 +55,7 @@ class EmbedOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """number format of weights and hidden states; auto: bfloat16 if the machine is fast with it. Output is float32"""
+    """number format of weights and hidden states; auto: bfloat16 if the machine is fast with it; the output is float32"""  # noqa: E501
 
 
 def embed_command(args: Sequence[str]) -> None:

@@ -87,7 +87,7 @@ class RunDirectory:
         finished = self.is_finished
         if differing:
             kind = "a finished" if finished else "an unfinished"
-            raise InputError(f"{self.path}: holds {kind} run with a different configuration: {'; '.join(differing)}")
+            raise InputError(f"{self.path} holds {kind} run with a different configuration: {'; '.join(differing)}")
         if finished:
             with contextlib.suppress(OSError):  # left by a process that was killed just before it ended
                 self.lock.unlink()

@@ -92,7 +92,7 @@ def gradient_cause(divergence: Divergence) -> str | None:
         return f"{name} has shape {shapes[0]}, but the reference's has {shapes[1]}"
     pads = [run.config.pad_token_id for run in (ours, theirs)]
     if name == TOKENS and pads[0] != pads[1]:
-        return f"pad_token_id, whose row is not trained as an input, is {pads[0]}, but the reference's {pads[1]}"
+        return f"pad_token_id, whose row is not trained as an input, is {pads[0]}, but the reference's is {pads[1]}"
     gradient = ours.gradients[name]
     if gradient is None or not gradient.any():
         return f"no gradient reaches {name}: frozen, detached, or not used"

@@ -112,7 +112,8 @@ def test_a_file_that_transformers_4_wrote_of_an_albert_equals_transformers(
     write_json(directory / "tokenizer_config.json", config)
     assert refusal(lambda: Tokenizer.load(directory)) == (
         f"{directory / 'tokenizer.json'}, pre_tokenizer: a TokenizersBackend would turn a space at the end of a "
-        "text into a word; expected WhitespaceSplit before Metaspace, or tokenizer_class AlbertTokenizer in tokenizer_config.json"
+        "text into a word; expected WhitespaceSplit before Metaspace, or tokenizer_class AlbertTokenizer in "
+        "tokenizer_config.json"
     )
     generic = transformers.AutoTokenizer.from_pretrained(directory)
     assert generic("the ").input_ids != reference("the ").input_ids

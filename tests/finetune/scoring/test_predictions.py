@@ -116,7 +116,7 @@ def test_a_choice_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["metrics"] == {"accuracy": 0.75}
 
 
-NONE_LEFT_OUT = "no row is skipped here: mend this one, or remove it and its answer"
+NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its answer"
 
 
 @pytest.mark.parametrize(
