@@ -141,7 +141,7 @@ def test_several_seeds_with_one_that_was_damaged_since(
     for content, damage in (
         ("{}", "damaged ('metrics')"),
         ('{"metrics": {"accuracy": "high"}, "seed": 0}', "damaged (a figure that is not a finite number)"),
-        (whole.replace('"accuracy": ', '"accuracy": 1'), "its figures are not those of the saved state"),
+        (whole.replace('"accuracy": ', '"accuracy": 1'), "its figures differ from the saved state's"),
     ):
         (first / "summary.json").write_text(content)
         capsys.readouterr()

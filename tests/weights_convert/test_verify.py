@@ -336,7 +336,7 @@ def test_a_reader_that_leaves_does_not_change_the_verdict(
 
 def test_without_transformers_there_is_no_reference(hf_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(InputError, match=r"verify runs transformers .*: make venv in minibert's checkout"):
+    with pytest.raises(InputError, match=r"verify runs transformers .*; run make venv in minibert's checkout"):
         verify(hf_directory)
 
 

@@ -105,7 +105,7 @@ def test_ids_of_other_types_are_refused(id: object, found: str, tmp_path: Path) 
 
 def test_ids_that_answers_could_not_tell_apart(tmp_path: Path) -> None:
     content = squad(question("7"), question(id=7))  # type: ignore[arg-type]
-    assert "question 7: appears more than once" in refusal(lambda: read(tmp_path, content))
+    assert "question 7: the id appears more than once" in refusal(lambda: read(tmp_path, content))
 
 
 # --- Answers that stand elsewhere ------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
             '{"tokens": ["a"], "ner_tags": ["O"]}\n',
             "O\n",
             (),
-            "; scored as text-classification, --task names",
+            "; scored as text-classification (see --task)",
         ),
         ("a.json", '{"text": "a", "label": 1}\n', "1\n", (), "; scored as question-answering (see --task)"),
         (

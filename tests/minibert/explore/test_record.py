@@ -227,8 +227,8 @@ def test_every_class_has_a_record(architecture: str, tokenizer: Tokenizer) -> No
 
 def test_an_encoder_says_what_is_left_out(tokenizer: Tokenizer) -> None:
     assert make_record(random_model("Bert"), tokenizer, A, name="x")["left_out"] == [
-        "Predictions, the way through the layers and saliency are left out: a Bert has no head that predicts for this "
-        "text."
+        "Predictions, the way through the layers and saliency are left out: a Bert has no head that can make a "
+        "prediction for this text."
     ]
 
 
