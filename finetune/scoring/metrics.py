@@ -31,7 +31,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "multi_label_classification": ("micro_f1", "macro_f1", "exact_match"),
     "regression": ("spearman", "pearson"),
     "token-classification": ("f1", "precision", "recall"),
-    "tags of no scheme": ("accuracy",),
+    "tags without a scheme": ("accuracy",),
     "question-answering": ("f1", "exact"),
     "multiple-choice": ("accuracy",),
 }

@@ -155,7 +155,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         return metrics if self.spells_entities else {"accuracy": metrics["recall"]}
 
     def metric(self, name: str | None) -> str:
-        return check_metric(self.name if self.spells_entities else "tags of no scheme", name)
+        return check_metric(self.name if self.spells_entities else "tags without a scheme", name)
 
     def nothing_learned(self, examples: Sequence[TaggedExample], predictions: Sequence[Tagged]) -> str:
         golds, found = self._entities(examples, predictions)
