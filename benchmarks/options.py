@@ -60,7 +60,7 @@ class FinetuneOptions:
             cli.check_range(self, name, low=1)
         cli.check_range(self, "learning_rate", above=0, high=1)
         if self.ours_only and self.peer_only:
-            raise InputError("--ours-only and --peer-only exclude each other")
+            raise InputError("--ours-only and --peer-only are mutually exclusive")
 
 
 ENCODE = """Make vectors of texts with minibert and a peer in turns; compare speed, latency and quality.

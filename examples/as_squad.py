@@ -1,9 +1,9 @@
-"""Turn flat records, as other libraries store SQuAD, into SQuAD's JSON. A record is an object on a line of its own:
+"""Turn flat records, as other libraries store SQuAD, into SQuAD's JSON. Each record is an object on its own line:
 
     {"id": "1", "context": "Ada lives in Leeds.", "question": "Where does Ada live?",
      "answers": {"text": ["Leeds"], "answer_start": [13]}}
 
-A title is copied where there is one. The file is of version v2.0 where a question has no answer, else of 1.1.
+A record's title is copied if it has one. The file's version is v2.0 if any question has no answer, else 1.1.
 
     .venv/bin/python examples/as_squad.py flat.jsonl train.json
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def main(records: str, squad: str) -> None:
-    """Write an article for each record."""
+    """Write the file, with one article for each record."""
     with open(records, encoding="utf-8") as file:
         articles = [article_of(json.loads(line)) for line in file]
     all_answered = all(question["answers"] for article in articles for question in article["paragraphs"][0]["qas"])
@@ -23,7 +23,7 @@ def main(records: str, squad: str) -> None:
 
 
 def article_of(record: dict[str, Any]) -> dict[str, Any]:
-    """An article of one passage with one question."""
+    """Return an article with one passage and one question."""
     spans = zip(record["answers"]["text"], record["answers"]["answer_start"], strict=True)
     answers = [{"text": text, "answer_start": start} for text, start in spans]
     question = {"id": record["id"], "question": record["question"], "answers": answers}

@@ -1,5 +1,5 @@
-"""Collect the answers of `python -m finetune predict` in one JSON object, id -> answer, the form in which SQuAD's
-predictions are exchanged and `python -m finetune evaluate --predictions` reads them.
+"""Collect the answers of `python -m finetune predict` in one JSON object, id -> answer. SQuAD's predictions are
+exchanged in this form, and `python -m finetune evaluate --predictions` reads it.
 
     .venv/bin/python examples/by_id.py answers.jsonl predictions.json
 """
@@ -9,7 +9,7 @@ import sys
 
 
 def main(answers: str, predictions: str) -> None:
-    """Write the answer of every line of `answers` that has an id."""
+    """Write the answer on every line of `answers` that has an id."""
     with open(answers, encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     with open(predictions, "w", encoding="utf-8") as file:

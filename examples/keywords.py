@@ -1,6 +1,6 @@
-"""Make a tagging task of a SQuAD file: what someone asked about is a keyword of the passage, so the words of its
-answers are tagged B-KEY and I-KEY, all others O. Writes CoNLL columns: dev.conll has every eighth article, train.conll
-the others.
+"""Make a tagging task from a SQuAD file: the answers to a passage's questions are its keywords, so their words are
+tagged B-KEY and I-KEY, and all other words O. The files have CoNLL columns: dev.conll has every eighth article, and
+train.conll has the others.
 
     .venv/bin/python examples/keywords.py train-v1.1.json.gz DIRECTORY
 """
@@ -23,7 +23,7 @@ def main(source: str, directory: Path) -> None:
 
 
 def write(path: Path, articles: list[dict[str, Any]]) -> None:
-    """Write the passages of articles, one a sentence."""
+    """Write the articles' passages, each as one sentence."""
     with open(path, "w", encoding="utf-8") as file:
         for article in articles:
             for passage in article["paragraphs"]:
@@ -32,13 +32,13 @@ def write(path: Path, articles: list[dict[str, Any]]) -> None:
 
 
 def tagged(passage: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """A passage's words, punctuation marks included, each with its tag."""
+    """Yield a passage's words, including punctuation marks, each with its tag."""
     inside: set[int] = set()  # the characters that belong to an answer
     for answer in (answer for question in passage["qas"] for answer in question["answers"]):
         inside.update(range(answer["answer_start"], answer["answer_start"] + len(answer["text"])))
     tag = "O"
     for word in re.finditer(r"\w+|[^\w\s]", passage["context"]):
-        keyword = "B-KEY" if tag == "O" else "I-KEY"  # I- where the word before is one too
+        keyword = "B-KEY" if tag == "O" else "I-KEY"  # I- if the word before is a keyword too
         tag = keyword if word.start() in inside else "O"
         yield word.group(), tag
 

@@ -1,7 +1,7 @@
-"""Make pairs of a question and a passage from a SQuAD file, to train a model that ranks passages and to test it.
+"""Make pairs of a question and a passage from a SQuAD file, to train and test a model that ranks passages.
 
-train.csv has each question with its own passage and with one other of the same article; rank.csv has it with up to 19
-others. Every eighth article is in rank.csv and not in train.csv.
+train.csv has each question with its own passage and with one other passage of the same article; rank.csv has each with
+its own and up to 19 others. Every eighth article is in rank.csv, and the rest are in train.csv.
 
     .venv/bin/python examples/ranking.py train-v1.1.json.gz DIRECTORY
 """
@@ -20,7 +20,7 @@ Row = tuple[str, str, str]  # question, passage, label
 
 
 def main(source: str, directory: Path) -> None:
-    """Read SQuAD's JSON, plain or .gz, and write both tables. The draws are the same in every run."""
+    """Read SQuAD's JSON, plain or .gz, and write both tables. Every run draws the same passages."""
     articles = json.loads(read_whole(source))["data"]
     rng = random.Random(0)
     to_train = [article for number, article in enumerate(articles) if number % 8]
@@ -29,7 +29,7 @@ def main(source: str, directory: Path) -> None:
 
 
 def pairs(article: dict[str, Any], wrong: int, rng: random.Random) -> Iterator[Row]:
-    """Each question of an article with its passage, and with `wrong` other passages or as many as there are."""
+    """Yield each question of an article with its own passage, and with up to `wrong` other passages."""
     passages = [passage["context"] for passage in article["paragraphs"]]
     for passage in article["paragraphs"]:
         others = [other for other in passages if other != passage["context"]]

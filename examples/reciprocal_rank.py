@@ -1,9 +1,9 @@
-"""Measure how well a model ranks the passages of `examples/ranking.py`: the mean reciprocal rank of the right passage,
-and the share of questions for which it comes first.
+"""Measure how well a model ranks the passages that `examples/ranking.py` wrote: the mean reciprocal rank of the right
+passage, and the share of questions for which it comes first.
 
     .venv/bin/python examples/reciprocal_rank.py rank.csv ranked.jsonl
 
-ranked.jsonl: the answers of `python -m finetune predict` to rank.csv, in the same order.
+ranked.jsonl has the answers of `python -m finetune predict` for rank.csv, in the same order.
 """
 
 import csv
@@ -22,7 +22,7 @@ def main(table: str, answers: str) -> None:
 
 
 def passages_by_question(table: str, answers: str) -> dict[str, list[tuple[float, str]]]:
-    """Of each passage of a question the probability that it answers it, and the label."""
+    """Return for each question its passages: the probability that a passage answers the question, and its label."""
     found = defaultdict(list)
     with open(table, encoding="utf-8", newline="") as rows, open(answers, encoding="utf-8") as lines:
         for row, line in zip(csv.DictReader(rows), lines, strict=True):
@@ -32,7 +32,7 @@ def passages_by_question(table: str, answers: str) -> dict[str, list[tuple[float
 
 
 def rank_of_right(passages: list[tuple[float, str]]) -> int:
-    """The place of the right passage, from 1; among equals it comes last, as "does not" sorts above "answers"."""
+    """Return the rank of the right passage, from 1. In a tie it comes last: "does not" sorts above "answers"."""
     labels = [label for _, label in sorted(passages, reverse=True)]
     return 1 + labels.index("answers")
 

@@ -1,9 +1,10 @@
 """Split waimai_10k, a CSV file with the columns `label` and `review`, into a training and a test set, and print the
 accuracy of a baseline: logistic regression on TF-IDF of 1 to 3 characters.
 
-Written to the current directory are train.csv and test.csv (label, text), where the test set has a fifth of each class
-and SPLIT is the seed of the draw; and train.txt and test.txt, the texts without labels, a document each. train.txt is
-the corpus to pretrain on. Needs scikit-learn, which the extra `dev` installs.
+It writes four files to the current directory. train.csv and test.csv have the columns label and text; the test set has
+a fifth of each class, and SPLIT is the seed of the draw. train.txt and test.txt have the texts without their labels,
+each as a document; train.txt is the corpus to pretrain on. The program needs scikit-learn, which the extra `dev`
+installs.
 
     .venv/bin/python examples/reviews.py waimai_10k.csv SPLIT
 """
@@ -39,13 +40,13 @@ def write_table(path: str, rows: Rows) -> None:
 
 
 def write_corpus(path: str, texts: list[str]) -> None:
-    """Write each text on a line of its own, with a blank line between two: the form of a corpus of documents."""
+    """Write each text on its own line, with a blank line between texts, so that each is a document of the corpus."""
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n\n".join(" ".join(text.split()) for text in texts) + "\n")
 
 
 def baseline_accuracy(train: Rows, test: Rows) -> float:
-    """The share of the test set that logistic regression, fitted on the training set, classifies correctly."""
+    """Return the share of the test set that logistic regression, fitted on the training set, classifies correctly."""
     model = make_pipeline(TfidfVectorizer(analyzer="char", ngram_range=(1, 3)), LogisticRegression(max_iter=1000))
     labels, texts = zip(*train, strict=True)
     test_labels, test_texts = zip(*test, strict=True)

@@ -1,5 +1,5 @@
 """Make training questions without an answer from a SQuAD file in which every question has one: a third of the
-questions move to another passage of the same article, one that contains none of their answers.
+questions move to another passage of the same article that contains none of their answers.
 
     .venv/bin/python examples/unanswerable.py train-v1.1.json.gz train-v2.json
 """
@@ -13,7 +13,7 @@ from minibert.files.text import read_whole
 
 
 def main(source: str, target: str) -> None:
-    """Read SQuAD's v1.1, plain or .gz, and write v2.0. The draws are the same in every run."""
+    """Read SQuAD v1.1, plain or .gz, and write v2.0. Every run moves the same questions."""
     squad = json.loads(read_whole(source))
     rng = random.Random(0)
     for article in squad["data"]:
@@ -24,7 +24,7 @@ def main(source: str, target: str) -> None:
 
 
 def move_questions(passages: list[dict[str, Any]], rng: random.Random) -> None:
-    """Move a third of an article's questions, as far as there is a passage to move them to."""
+    """Move a third of those questions of an article that can move to another passage."""
     moved = []
     for passage in passages:
         for question in passage["qas"]:
@@ -33,12 +33,12 @@ def move_questions(passages: list[dict[str, Any]], rng: random.Random) -> None:
             if question["is_impossible"]:
                 moved.append((rng.choice(without), {**question, "answers": []}))
         passage["qas"] = [question for question in passage["qas"] if not question["is_impossible"]]
-    for passage, question in moved:  # only now: a question must not move twice
+    for passage, question in moved:  # only now, so that no question moves twice
         passage["qas"].append(question)
 
 
 def without_answer(question: dict[str, Any], passages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The passages that contain none of the question's answers, in whatever case."""
+    """Return the passages that contain none of the question's answers, ignoring case."""
     answers = [answer["text"].lower() for answer in question["answers"]]
     return [passage for passage in passages if not any(answer in passage["context"].lower() for answer in answers)]
 

@@ -110,7 +110,7 @@ def _at_work(
     """Return the model (loaded from a directory, or as given), its task with the changed options, and its runtime."""
     if isinstance(source, tuple):
         if device is not None:
-            raise InputError(f"device {device!r}: expected none with a loaded model, which stays on its device")
+            raise InputError(f"device {device!r}: expected none, because a loaded model stays on its device")
         place = "the model"
         description = Description(source[0].config, type(source[0]).__name__, head_fields(source[0]), {})
     else:
@@ -172,7 +172,7 @@ def predict_command(options: PredictOptions) -> None:
     if options.output != STANDARD_INPUT:
         writing.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
-        raise InputError("standard output: is closed, expected somewhere to write to")
+        raise InputError("standard output: closed, expected somewhere to write to")
     model, task, runtime = _at_work(options.directory, options.device, options.dtype, vars(options.data_options))
     tally = Tally("skip", shown(options.input))
     examples = read_examples(options.input, task.data_options, tally, labelled=False)

@@ -38,7 +38,7 @@ NO_USE = {
         "the answers already exist",
     ),
 }
-LATER = "Files are read as in training; put the model's directory before --help to see the options for that."
+LATER = "Files are read as in training; to list a task's file-reading options, put a model's directory before --help."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class UseOptions:
     """The options that both commands share."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a fine-tuned model's directory; it must come first"""
+    """a fine-tuned model's directory; it must come first, before all options"""
     data_options: DataOptions
     """how files are read"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -88,7 +88,7 @@ class ScoreOptions:
     data_options: DataOptions
     """how it is read"""
     task: Literal["text-classification", "token-classification", "question-answering", "multiple-choice"] | None = None
-    """if not given: question-answering for .json, text-classification for tables and .jsonl, otherwise tags"""
+    """if not given: question-answering for .json, text-classification for tables and .jsonl, otherwise token-classification"""  # noqa: E501
     json: str | None = None
     """also write the figures to this file"""
 
@@ -133,7 +133,7 @@ def parse_score(args: Sequence[str]) -> ScoreOptions:
     """
     prog = "python -m finetune evaluate"
     if not args[0].startswith("-"):
-        raise InputError(f"{args[0]}: expected either a model directory or --predictions, not both")
+        raise InputError(f"{args[0]}: give either a model directory or --predictions, not both")
     given = cli.given_options(args)
     task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
     kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # the parser refuses any other

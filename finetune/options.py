@@ -18,7 +18,7 @@ DESCRIPTIONS = {
 
   python -m finetune text-classification --model models/base --train reviews.csv --out runs/reviews
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl""",
-    "token-classification": """Fine-tune a model to tag words: names, keywords.
+    "token-classification": """Fine-tune a model to tag words, for example as names or keywords.
 
   python -m finetune token-classification --model models/base --train train.conll --dev dev.conll --out runs/names""",
     "question-answering": """Fine-tune a model to find the answer to a question in a passage.
@@ -95,7 +95,7 @@ class TrainingOptions:
     """the projections that get adapters"""
 
     seeds: Annotated[int, cli.Range(low=1, high=1000)] = 1
-    """number of runs, with consecutive seeds from --seed; the lower median run is kept"""
+    """number of runs, with consecutive seeds from --seed; the one with the median dev figure is kept (the lower of two)"""  # noqa: E501
     seed: int = 0
     """seed of the head's initial weights, the order of batches, and dropout"""
     save_every: cli.Count = 1000
@@ -131,7 +131,7 @@ class TrainingOptions:
         cli.check_ranges(self)
         cli.check_range(self, "seed", low=0, high=2**32 - 1 - self.seeds)
         if self.freeze_encoder and self.lora_rank is not None:
-            raise InputError("--freeze-encoder and --lora-rank exclude each other")
+            raise InputError("--freeze-encoder and --lora-rank are mutually exclusive")
         if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
             raise InputError("--lora-targets: expected query, key or value, each once")
         self.data_options.check()

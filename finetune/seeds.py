@@ -18,7 +18,7 @@ from minibert.training.run_directory import RunDirectory
 
 # The files of the kept run, besides its model, that are copied before the summary is written.
 COPIED = ("metrics.jsonl", "curves.png", "confusion.png", "words.txt")
-REMEDY = "; delete {} and --resume, to make model and figures again from the state"
+REMEDY = "; delete {} and use --resume to rebuild the model and figures from the saved state"
 
 
 class Statistics(NamedTuple):
@@ -50,7 +50,7 @@ def read_summary(place: RunDirectory, metric: str, best_metrics: dict[str, float
         what = str(error) if isinstance(error, InputError) else f"{place.summary}: damaged ({error})"
         raise InputError(what + REMEDY.format(place.summary)) from error
     if best_metrics is not None and summary["metrics"] != best_metrics:
-        raise InputError(f"{place.summary}: its figures are not those of the saved state{REMEDY.format(place.summary)}")
+        raise InputError(f"{place.summary}: its figures differ from the saved state's{REMEDY.format(place.summary)}")
     return summary
 
 
@@ -69,9 +69,9 @@ def keep_lower_median(run: RunDirectory, places: Sequence[RunDirectory], metric:
     sources = [places[kept].path / name for name in COPIED]
     for source in filter(Path.is_file, sources):
         writing.write_whole(run.path / source.name, partial(shutil.copyfile, source))
-    notes = [f"{path}: is not a file, left out" for path in sources if os.path.lexists(path) and not path.is_file()]
+    notes = [f"{path} is not a file; left out" for path in sources if os.path.lexists(path) and not path.is_file()]
     if not os.path.lexists(places[kept].metrics):  # the only copied file that every run has
-        notes.append(f"{places[kept].metrics}: is missing, left out")
+        notes.append(f"{places[kept].metrics} is missing; left out")
     elif places[kept].metrics.is_file():
         read_metrics(places[kept].metrics, notes.append)  # reports what is damaged
     over_seeds = {

@@ -77,7 +77,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         generator = np.random.default_rng([options.seed, len(examples)])
         with naming(options.train):
             train, dev = task.hold_out(examples, share=options.dev_share, generator=generator)
-        notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the epoch on")
+        notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the best epoch")
     train, note = task.checked(train, training=True)
     notes += [f"{options.train}: {note}"] if note else []
     train = task.fitting(train, tallies["train"])
@@ -193,15 +193,15 @@ def check_head(options: TrainingOptions, description: checkpoint.Description, ta
         return
     if description.architecture != task.model_class.__name__:
         raise InputError(
-            f"{options.model}: has the head of a {description.architecture}, {task.name} needs that of a "
-            f"{task.model_class.__name__}; --new-head replaces it"
+            f"{options.model} has the head of a {description.architecture}, but {task.name} needs that of a "
+            f"{task.model_class.__name__}; use --new-head to replace it"
         )
     for name, wanted in task.head().items():
         wanted = list(wanted) if isinstance(wanted, tuple) else wanted  # as JSON has it
         if (has := description.head[name]) != wanted:
             raise InputError(
-                f"{options.model}: its head has {name} {_short(has)}, {options.train} has {_short(wanted)}; "
-                "--new-head replaces it"
+                f"{options.model}: its head has {name} {_short(has)}, but {options.train} has {_short(wanted)}; "
+                "use --new-head to replace it"
             )
 
 

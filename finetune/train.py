@@ -108,7 +108,7 @@ def check_same_files(run: FinetuneDirectory, state: State, data: TrainingData) -
     """Raises InputError if a file has changed since the run began."""
     for path, checksum in state.facts["checksums"].items():
         if data.checksums.get(path) != checksum:
-            raise InputError(f"{path}: differs from the file that {run.path} was trained on so far")
+            raise InputError(f"{path} differs from the file that {run.path} was trained on so far")
 
 
 @dataclass

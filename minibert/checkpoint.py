@@ -64,9 +64,9 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     weights = directory / WEIGHTS
     for path, checksum in {weights: None, **description.checksums}.items():
         if not path.is_file():
-            raise InputError(f"{path}: missing; a model directory holds {CONFIG}, {WEIGHTS} and {TOKENIZER}")
+            raise InputError(f"{path} is missing; a model directory holds {CONFIG}, {WEIGHTS} and {TOKENIZER}")
         if checksum is not None and sha256(path) != checksum:
-            raise InputError(f"{path}: damaged: its SHA-256 is not the one that {CONFIG} gives")
+            raise InputError(f"{path} is damaged: its SHA-256 differs from the one in {CONFIG}")
     try:
         tensors = load_file(weights)
     except SafetensorError as error:
@@ -109,12 +109,12 @@ def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
     """
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
-            f"vocab_size {config.vocab_size}, but the tokenizer has {tokenizer.vocab_size} tokens: the last "
+            f"vocab_size is {config.vocab_size}, but the tokenizer has {tokenizer.vocab_size} tokens: the last "
             "ones would have no embedding"
         )
     if config.positions_skip_padding and config.pad_token_id != tokenizer.pad_id:
         raise InputError(
-            f"pad_token_id {config.pad_token_id}, by which positions are counted, but the tokenizer's "
+            f"pad_token_id, after which positions begin, is {config.pad_token_id}, but the tokenizer's "
             f"{tokenizer.special_tokens.pad} is {tokenizer.pad_id}"
         )
 
@@ -140,7 +140,7 @@ def read_description(directory: Path) -> Description:
         json.dumps(fields, ensure_ascii=False).encode()  # fails where JSON spells half a surrogate pair
     except (FileNotFoundError, NotADirectoryError):
         begun = (directory / "state").is_dir()
-        hint = "an unfinished run: continue with --resume" if begun else f"not a model directory: it has no {CONFIG}"
+        hint = "an unfinished run; continue with --resume" if begun else f"not a model directory: it has no {CONFIG}"
         raise InputError(f"{directory}: {hint}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from error

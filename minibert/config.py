@@ -121,7 +121,7 @@ class BertConfig:
         unknown = sorted(set(fields) - known)
         if unknown:
             there = ", ".join(sorted(known)) + did_you_mean(unknown[0], known)
-            raise InputError(f"unknown config field {', '.join(unknown)}; the fields are {there}")
+            raise InputError(f"unknown config field(s) {', '.join(unknown)}; the fields are {there}")
         return cls(**fields)
 
     @classmethod
@@ -178,7 +178,7 @@ class TextVectors:
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(fields, dict) or not fields.keys() <= known:
-            raise InputError(f"text_vectors must be an object of {', '.join(sorted(known))}, not {fields!r:.80}")
+            raise InputError(f"text_vectors must be an object with keys {', '.join(sorted(known))}, not {fields!r:.80}")
         return cls(**fields)
 
 

@@ -57,7 +57,7 @@ class PretrainOptions:
     out: str = ""
     """the run's directory, for the model, its figures and its curves"""
     corpus: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="(this or --data is required)")] = ()
-    """pydocs (the documentation that comes with Python and its packages), or text files and directories: .txt or .jsonl, plain or .gz, a blank line between documents"""  # noqa: E501
+    """pydocs (the documentation that comes with Python and its packages), or text files and directories: .txt or .jsonl, plain or .gz, with a blank line between documents"""  # noqa: E501
     data: str | None = None
     """a directory of token arrays made by `prepare`, instead of --corpus"""
     resume: bool = False
@@ -103,7 +103,7 @@ class PretrainOptions:
     """share of the run, at its end, in which the learning rate falls linearly to 0"""
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
-    """random: N(0, 0.02); neighbours: computed from the text, with token frequencies, embeddings from a token's neighbours, and heads that attend to the words beside it"""  # noqa: E501
+    """random: N(0, 0.02); neighbours: computed from the text: a bias from token frequencies, embeddings from each token's neighbours, and heads that attend to adjacent words"""  # noqa: E501
     dropout: Annotated[float, cli.Range(low=0, below=1)] = 0.0
     """dropout during pretraining; the model's config.json keeps its own, for fine-tuning"""
     mask_rate: cli.BetweenZeroAndOne = 0.3
@@ -111,7 +111,7 @@ class PretrainOptions:
     whole_word_mask: bool = False
     """mask whole words, not single pieces"""
     word_segmenter: Segmenter | None = None
-    """jieba: with --whole-word-mask, segment Chinese into words and mask each word's characters together (extra zh)"""
+    """jieba: with --whole-word-mask, segment Chinese into words and mask each word's characters together (needs the optional dependency `zh`)"""  # noqa: E501
     pair_objective: PairObjective = "nsp"
     """nsp: next-sentence prediction on pairs; sop: sentence-order prediction on consecutive segments, half of the pairs swapped; none: single segments, no pooler"""  # noqa: E501
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -124,7 +124,7 @@ class PretrainOptions:
     tokenizer_kind: Kind = "wordpiece"
     """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, byte-level) or unigram (ALBERT's)"""
     lowercase: bool = True
-    """lower-case the text and remove accents first; --no-lowercase keeps case and accents, as bpe always does"""
+    """lower-case the text and remove accents before tokenising; --no-lowercase keeps case and accents, as bpe does"""
     tokenizer: str | None = None
     """a directory with a tokenizer to use instead of training one"""
     sentence_per_line: bool = False
@@ -139,7 +139,7 @@ class PretrainOptions:
     save_seconds: cli.Positive = 120.0
     """longest time between saved states, in seconds of training"""
     evaluations: cli.Count = 10
-    """evaluations on held-out documents during the run, including the last"""
+    """number of evaluations on held-out documents during the run, including the one at the end"""
     log_every: cli.Count = 10
     """steps between lines in metrics.jsonl"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -221,7 +221,7 @@ def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) 
     if kind == "bpe":
         cli.refuse(given, FOLDING_OPTIONS, "a bpe vocabulary keeps the text as it is")
     if kind != "wordpiece":
-        cli.refuse(given, CHINESE_OPTIONS, "only a wordpiece vocabulary makes characters words")
+        cli.refuse(given, CHINESE_OPTIONS, "only a wordpiece vocabulary can treat characters as words")
 
 
 def parse_options(args: Sequence[str]) -> PretrainOptions:
@@ -257,7 +257,7 @@ def _refuse_without_effect(options: PretrainOptions, given: Container[str]) -> N
         (options.data is not None, text, "the arrays of --data already exist"),
         (options.seq_len is not None, ("--phases",), "--seq-len replaces the phases"),
         (options.no_nsp, ("--pair-objective",), "--no-nsp is short for --pair-objective none"),
-        (not options.whole_word_mask, ("--word-segmenter",), "without --whole-word-mask single pieces are masked"),
+        (not options.whole_word_mask, ("--word-segmenter",), "without --whole-word-mask, single pieces are masked"),
         (options.optimizer == "adamw", ("--block-learning-rate",), "it belongs to Muon, and --optimizer is adamw"),
     ]
     for applies, names, because in pointless:

@@ -126,12 +126,12 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             f"vocabulary of {corpus.tokenizer.vocab_size:,}",
             f"text     {corpus.train.documents:,} documents, {len(corpus.train.tokens):,} tokens; held out: "
             f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
-            f"machine  {self.on_machine()}" + ("; compiled first, in up to a minute" if self.compiled else ""),
+            f"machine  {self.on_machine()}" + ("; compiling first takes up to a minute" if self.compiled else ""),
         ]
         if taken.fresh:
             lines.append(f"fresh    not in {options.init}: {', '.join(taken.fresh)}")
         if taken.left:
-            lines.append(f"left     of {options.init}, not part of this run: {', '.join(taken.left)}")
+            lines.append(f"left     in {options.init}, not part of this run: {', '.join(taken.left)}")
         self.say("\n".join(lines))
 
     # ------------------------------------------------------------------ state
@@ -139,12 +139,12 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     def load_extra_state(self, state: State) -> None:
         """Raises InputError if the token arrays or the model's config are not those of the state."""
         if state.facts["data"] != self.data:
-            raise InputError(f"{self.corpus.directory}: differs from the arrays that {self.run.path} was trained on")
+            raise InputError(f"{self.corpus.directory} differs from the arrays that {self.run.path} was trained on")
         # Through BertConfig: a field that an older state lacks has its default.
         given, saved = self.model.config.to_dict(), BertConfig.from_dict(state.facts["config"]).to_dict()
         differing = [f"{name} is {given[name]!r}, was {saved[name]!r}" for name in given if given[name] != saved[name]]
         if differing:
-            raise InputError(f"{self.run.path}: holds an unfinished run of a different model: {'; '.join(differing)}")
+            raise InputError(f"{self.run.path} holds an unfinished run of a different model: {'; '.join(differing)}")
         self.block_counts = state.facts["block_counts"]
 
     def extra_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

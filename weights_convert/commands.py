@@ -25,8 +25,8 @@ FROM_HF = """Convert a Hugging Face directory (BERT, RoBERTa, DistilBERT, ALBERT
 
 It reads config.json; model.safetensors or pytorch_model.bin, whole or in shards (no code in them is run);
 tokenizer.json or vocab.txt, with the options and added tokens beside it; and, for a sentence-transformers model, how it
-makes vectors of texts, which embed then does by default. config.json names the task. The report says what became of
-every weight (mapped, tied, newly initialised, or dropped and why) and which files are not used."""
+turns texts into vectors, which becomes the default for embed. config.json names the task. The report says what became
+of every weight (mapped, tied, newly initialised, or dropped and why) and which files are not used."""
 
 TO_HF = """Convert a model directory to one that transformers loads with from_pretrained, including the tokenizer.
 
@@ -41,7 +41,7 @@ VERIFY = """Run the same batches through transformers and through minibert, and 
 It compares embeddings, every block's query, key, value, attention, feed-forward and output, the heads' logits, the
 loss, and the gradient of every parameter, on batches padded on the right, on the left, and not at all. If something
 differs, it marks the first value that does and names a likely cause. It exits with 0 if all agree within the tolerances
-of docs/verification.md, with 1 if not. float64 proves that the mathematics is the same; float32 is what people run."""
+of docs/verification.md, or 1 if not. float64 proves that the mathematics is the same; float32 is what people run."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class FromHfOptions:
     """What is read, what is written."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a Hugging Face directory, or (with the extra hub) a model's name on the hub"""
+    """a Hugging Face directory, or (with the optional dependency `hub` installed) a model's name on the hub"""
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the model directory to write; it must not exist"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """draw a head that config.json names but the weights lack, from a fixed seed"""
+    """initialise at random, from a fixed seed, a head that config.json names but the weights lack"""
 
 
 def from_hf_command(args: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def from_hf_command(args: Sequence[str]) -> None:
         terminal.say(f"{conversion.prefix} is removed from every key")
     terminal.say(*conversion.ledger.lines())
     if conversion.left_aside:
-        terminal.say(f"config.json: ignored, without effect on the computation: {', '.join(conversion.left_aside)}")
+        terminal.say(f"config.json: fields ignored (they do not affect results): {', '.join(conversion.left_aside)}")
     rows, tokens = conversion.model.config.vocab_size, conversion.tokenizer.vocab_size
     if rows > tokens:
         terminal.say(f"vocab_size: {rows:,} rows for {tokens:,} tokens; the rows after the last token are kept, unused")
@@ -118,11 +118,11 @@ class VerifyOptions:
     """What is compared, and how."""
 
     hf_directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="HF_DIR")]
-    """a Hugging Face directory, or (with the extra hub) a model's name on the hub"""
+    """a Hugging Face directory, or (with the optional dependency `hub` installed) a model's name on the hub"""
     model_directory: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[MODEL_DIR]")] = None
     """a model directory; without one, the Hugging Face directory is converted in memory"""
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
-    """the number format of both sides"""
+    """the number format of both models"""
     steps: cli.CountFromZero = 0
     """also train both for this many AdamW steps on the same batches, and compare their losses"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None

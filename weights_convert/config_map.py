@@ -78,7 +78,7 @@ def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> No
     if family.masked_lm_act not in (None, config.hidden_act) and architecture in MASKED_LM:
         raise InputError(
             f"hidden_act {config.hidden_act!r}: the masked-LM head of a {family.model_type} has "
-            f"{family.masked_lm_act!r}, minibert supports one for both"
+            f"{family.masked_lm_act!r}, but minibert supports only one for both"
         )
 
 
@@ -142,9 +142,9 @@ def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
     if known.get("pad_token_id", 0) is None:  # then no row is excluded from training; the outputs are the same
         del known["pad_token_id"]
     if family is not DISTILBERT and known.get("type_vocab_size") == 0:
-        raise InputError(f"type_vocab_size 0: a {family.model_type} has at least 1")
+        raise InputError(f"type_vocab_size is 0, but a {family.model_type} model needs at least 1")
     if "embedding_size" in known and known["embedding_size"] is None:
-        raise InputError(f"embedding_size None: an {family.model_type} has one")
+        raise InputError(f"embedding_size is None, but an {family.model_type} model needs a number")
     try:
         return BertConfig.from_dict(family.defaults.to_dict() | known)
     except InputError as error:  # with minibert's names of the fields

@@ -9,7 +9,7 @@ from minibert.tokenizer import directory as vocabulary_directory
 from weights_convert import sentence_files
 from weights_convert.weight_files import BIN, SAFETENSORS
 
-EXTRA = "the extra hub: pip install -e '.[hub]' in minibert's checkout"
+EXTRA = "the optional dependency `hub`: pip install -e '.[hub]' in minibert's checkout"
 HUB_NAME = r"[\w-][\w.-]*(/[\w.-]+)?"  # "bert-base-uncased", "google-bert/bert-base-uncased"
 ALL_BUT_WEIGHTS = ["config.json", *vocabulary_directory.ALL_FILES, *sentence_files.ALL_FILES]
 

@@ -131,7 +131,7 @@ def match(tensors: Mapping[str, Tensor], model: Model, *, new_head: bool, source
             missing += absent
     if missing or unknown:
         of_heads = all(_head_of(key, family) for key in missing)
-        hint = " (--new-head draws a missing head afresh)" if of_heads else ""
+        hint = " (use --new-head to initialise a missing head)" if of_heads else ""
         wrong = [f"missing {listed(missing)}{hint}"] if missing else []
         wrong += [f"unknown {listed(unknown)}"] if unknown else []
         raise InputError(f"{source}: {'; '.join(wrong)}")

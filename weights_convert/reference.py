@@ -35,7 +35,7 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
     try:
         import transformers
     except ImportError:
-        raise InputError("verify runs transformers as the reference: make venv in minibert's checkout") from None
+        raise InputError("verify runs transformers as the reference; run make venv in minibert's checkout") from None
     reference_class = getattr(transformers, family.reference_class(type(model).__name__))
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()

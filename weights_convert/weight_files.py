@@ -47,7 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         listed = {key for key, place in places.items() if place == shard}
         if found.keys() != listed:
             odd = _listed(found.keys() ^ listed)
-            raise InputError(f"{path.with_name(shard)}: does not hold what {path.name} lists for it: {odd}")
+            raise InputError(f"{path.with_name(shard)} does not hold what {path.name} lists for it: {odd}")
         tensors |= found
     return tensors
 
@@ -87,7 +87,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise InputError(f"{path}: missing") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({reason(error)})") from error
+        raise InputError(f"{path} cannot be read ({reason(error)})") from error
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_bin(path)
     other = [key for key, value in tensors.items() if not isinstance(key, str) or not isinstance(value, Tensor)]
     if other:
@@ -111,7 +111,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_bin(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a pickle; `weights_only` accepts nothing else, and refuses all that a pickle could do."""
     if _unpacks_to_more(path):
-        raise InputError(f"{path}: refused: it unpacks to more than it holds, which no file of weights does")
+        raise InputError(f"{path}: refused: it unpacks to more data than it holds, which no weights file does")
     try:
         with warnings.catch_warnings(action="ignore"):  # what is refused is said in one line, below
             tensors = torch.load(path, map_location="cpu", weights_only=True)
@@ -119,7 +119,7 @@ def _read_bin(path: Path) -> dict[str, Tensor]:
         if ending := out_of_memory(error):
             raise ending from error
         code = re.search(r"GLOBAL (\S+)", str(error))
-        problem = f"it names {code[1]}, and no code in a file is run" if code else "damaged, or more than tensors"
+        problem = f"it names {code[1]}, but no code is run" if code else "it is damaged, or holds more than tensors"
         raise InputError(f"{path}: refused: {problem}") from error
     if not isinstance(tensors, dict):
         raise InputError(f"{path}: expected named tensors, found {type(tensors).__name__}")

@@ -99,12 +99,12 @@ def _examples(
             size += len(word) + len(tag or "")
             if size > LONGEST_SENTENCE:
                 raise InputError(
-                    f"{shown(path)}:{read[0][0]}: a sentence of more than {LONGEST_SENTENCE:,} characters, expected a "
+                    f"{shown(path)}:{read[0][0]}: a sentence exceeds {LONGEST_SENTENCE:,} characters, expected a "
                     "blank line after each"
                 )
             if not word or tag == "":
                 hint = "see --word-column" + ("" if tag is None else " and --tag-column")
-                bad = bad or InputError(f"{shown(path)}:{row}: an empty column, expected a word and its tag; {hint}")
+                bad = bad or InputError(f"{shown(path)}:{row}: a column is empty, expected a word and its tag; {hint}")
         elif bad or read:
             if bad:
                 tally.refuse(bad)
@@ -129,7 +129,7 @@ def _without_header(lines: Iterable[tuple[int, str]], path: str, tally: Tally) -
     for row, line in lines:
         is_row = not (ends_sentence(line) or line.startswith("#"))
         if is_row and names_columns(line):
-            tally.told.append(f"{shown(path)}:{row}: skipped, as it names the columns: {line.strip()!r:.60}")
+            tally.told.append(f"{shown(path)}:{row}: skipped because it names the columns: {line.strip()!r:.60}")
         else:
             yield row, line
         if is_row:
@@ -169,11 +169,11 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator
 def _badness(columns: Sequence[str], table: Table) -> str:
     """Return why this is not a row of the table, or ""."""
     if len(columns) != table.width:
-        return f"{len(columns)} column(s), expected {table.width}, as in the first row"
+        return f"the row has {len(columns)} column(s), expected {table.width}, as in the first row"
     if table.numbered and not _NUMBER.fullmatch(columns[0]):
         return (
             f"{columns[0]!r:.40} is not a number like those above it in the first column, which numbers the "
-            "words; expected one, or --word-column 1 for a column of words"
+            "words; expected a number; if the first column holds the words, use --word-column 1"
         )
     return ""
 
@@ -241,7 +241,7 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
     table = [columns for _, line in rows if (columns := split_columns(line, tabs=tabs))]
     count = len(table[0])
     if labelled and count < 2:
-        raise InputError(f"{where}: one column, expected a word and its tag, separated by a tab or spaces")
+        raise InputError(f"{where}: there is one column, expected a word and its tag, separated by a tab or spaces")
     alike = [columns for columns in table if len(columns) == count]  # the others are refused later, as bad rows
     tagged = all(is_tag(columns[-1]) for columns in alike)
     numbered = count > 1 + (labelled or tagged) and _counts([columns[0] for columns in alike])
@@ -249,7 +249,7 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
         begins = ", ".join(columns[0] for columns in alike[:3])
         raise InputError(
             f"{where}: the first column, {begins}, numbers something, but not the words of each sentence; "
-            "expected --word-column, and a blank line between sentences"
+            "give --word-column, and put a blank line between sentences"
         )
     usual_word, usual_tag = int(numbered), 3 if numbered and count == len(CONLL_U) else count - 1
     word = usual_word if word_column is None else _column("--word-column", word_column, count, where)
@@ -261,7 +261,7 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
         return found
     tag = usual_tag if tag_column is None else _column("--tag-column", tag_column, count, where)
     if word == tag:
-        raise InputError(f"{where}: column {word + 1} is chosen for words and tags, expected two; see --tag-column")
+        raise InputError(f"{where}: column {word + 1} is chosen for both words and tags; choose two different columns")
     others = (column for column in range(count) if column not in (word, tag) and tag_column is None)
     also = tuple(column for column in others if all(is_tag(columns[column]) for columns in alike))
     return found._replace(tag=tag, others=also)

@@ -29,25 +29,25 @@ class TextDataOptions:
     task: ClassVar[str] = "text-classification"
 
     text_column: str = "text"
-    """the column of the text: a name, or with --no-header a number from 1"""
+    """the column of the text: a name, or, with --no-header, a number from 1"""
     text_pair_column: str | None = None
     """the column of the second text, if the examples are pairs"""
     label_column: str = "label"
     """the column of the label, likewise a name or a number"""
     delimiter: str | None = None
-    """what separates fields; if not given: a comma, or in .tsv a tab"""
+    """the character(s) that separate fields; if not given: a comma, or, in .tsv, a tab"""
     header: bool = True
     """the first row names the columns"""
     quoting: tyro.conf.DisallowNone[bool | None] = None
-    """fields may be in quotation marks; if not given: yes, unless tabs separate them"""
+    """fields may be in quotation marks; if not given: yes, unless the fields are separated by tabs"""
     regression: bool = False
     """labels are numbers to predict, not classes"""
     multi_label: bool = False
-    """an example can have any number of labels: separated by commas, as a list, or as a list with 1 or 0 for each"""
+    """an example can have any number of labels: separated by commas, as a list, or as a 1 or 0 for each class"""
     label_separator: str | None = None
-    """what separates labels; if not given: a comma"""
+    """the character(s) that separate labels; if not given: a comma"""
     max_length: int | None = None
-    """maximum tokens of a text or a pair, including special ones; the rest is cut off, in a pair from the longer text first; if not given: 128, or the model's positions if fewer"""  # noqa: E501
+    """maximum number of tokens per text or pair, including special ones; the rest is cut off (in a pair, from the longer text first); if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
 
     @property
     def problem_type(self) -> str:
@@ -79,9 +79,9 @@ class TextDataOptions:
     def check(self) -> None:
         """Raises InputError if an option is out of range, or two exclude each other."""
         if self.regression and self.multi_label:
-            raise InputError("--regression and --multi-label exclude each other")
+            raise InputError("--regression and --multi-label are mutually exclusive")
         if self.label_separator is not None and not (self.multi_label and self.label_separator):
-            raise InputError("--label-separator: expected what separates labels, with --multi-label")
+            raise InputError("--label-separator: expected the character(s) that separate labels, and --multi-label")
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 
@@ -97,19 +97,19 @@ class TagDataOptions:
     task: ClassVar[str] = "token-classification"
 
     word_column: str | None = None
-    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not just number the words, in .jsonl tokens"""  # noqa: E501
+    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not just number the words, in .jsonl 'tokens'"""  # noqa: E501
     tag_column: str | None = None
-    """the column of the tag; if not given: the last, in CoNLL-U upos, in .jsonl ner_tags"""
+    """the column of the tag; if not given: the last, in CoNLL-U 'upos', in .jsonl 'ner_tags'"""
     layout: FileForm | None = None
     """the form of the file to predict from: columns, running text with one sentence per line, or JSON lines; if not given: decided by the file's name, or else by its content (for standard input, the first 1,000 lines)"""  # noqa: E501
     scheme: Literal["auto", "iob1", "iob2", "bioes", "none", "bmes", "bi"] = "auto"
-    """how tags mark entities; auto: the scheme that the training file follows, or none if no tag has a prefix such as B- before a type; none: each tag is a class; bmes and bi: characters are tagged to cut a text into words, and files have words between spaces, or columns"""  # noqa: E501
+    """what tags mark; auto: entities, in the scheme that the training file follows, or classes if no tag has a type after a prefix such as B-; none: tags mark no entities; each is a class; bmes and bi: the words of a text, whose characters are tagged"""  # noqa: E501
     fix_tags: bool = False
     """read impossible tag sequences as conlleval does instead of refusing them"""
     max_length: Annotated[int | None, cli.Range(low=4)] = None
-    """tokens of a window, including special ones; a longer sentence is split into several; if not given: 128, or the model's positions if fewer"""  # noqa: E501
+    """number of tokens per window, including special ones; a longer sentence is split into several; if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
     stride: Annotated[int | None, cli.Range(low=0)] = None
-    """tokens that consecutive windows share; if not given: a quarter of a window"""
+    """number of tokens that consecutive windows share; if not given: a quarter of a window"""
 
     @property
     def cuts_words(self) -> bool:
@@ -120,7 +120,7 @@ class TagDataOptions:
         """Raises InputError if an option is out of range or two exclude each other."""
         cli.check_ranges(self)
         if self.fix_tags and self.scheme == "none":
-            raise InputError("--fix-tags and --scheme none exclude each other: without a scheme, no tag is impossible")
+            raise InputError("--fix-tags contradicts --scheme none: without a scheme, no tag is impossible")
 
     def fitted(self, positions: int) -> TagDataOptions:
         """Return the options with lengths that fit the model; see `fitting_length` and `fitting_stride`."""
@@ -136,11 +136,11 @@ class QuestionDataOptions:
     task: ClassVar[str] = "question-answering"
 
     max_length: Annotated[int | None, cli.Range(low=8)] = None
-    """tokens of a window, including the question and special ones; a longer passage is split into several; if not given: 384, or the model's positions if fewer"""  # noqa: E501
+    """number of tokens per window, including the question and special ones; a longer passage is split into several; if not given: 384, or the model's number of positions if that is smaller"""  # noqa: E501
     stride: Annotated[int | None, cli.Range(low=0)] = None
-    """tokens of the passage that consecutive windows share, at most half of the room that the question leaves in a window; if not given: a third of a window"""  # noqa: E501
+    """number of tokens of the passage that consecutive windows share, at most half of the room that the question leaves in a window; if not given: a third of a window"""  # noqa: E501
     max_answer_length: cli.Count = 30
-    """maximum tokens of an answer"""
+    """maximum number of tokens per answer"""
     n_best: cli.Count = 5
     """number of answers that `predict` writes for a question"""
     no_answer_threshold: Annotated[float | None, cli.Range()] = None
@@ -164,7 +164,7 @@ class ChoiceDataOptions:
     task: ClassVar[str] = "multiple-choice"
 
     max_length: Annotated[int | None, cli.Range(low=5)] = None
-    """maximum tokens of a question with one of its choices, including special ones; the rest is cut off, from the longer part first; if not given: 128, or the model's positions if fewer"""  # noqa: E501
+    """maximum number of tokens per question with one of its choices, including special ones; the rest is cut off, from the longer part first; if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""
@@ -203,7 +203,7 @@ def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
     """
     stride = usual if asked is None else asked
     if stride >= room:
-        raise InputError(f"--stride {stride} leaves nothing new in a window, which has room for {room} tokens")
+        raise InputError(f"--stride {stride} leaves no new tokens in a window, which has room for {room} tokens")
     return stride
 
 

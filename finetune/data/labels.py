@@ -53,7 +53,7 @@ def label_targets(examples: Sequence[TextExample], labels: Sequence[str], proble
     ids = {label: index for index, label in enumerate(labels)}
     for example in examples:
         if unknown := [label for label in _several(example.label) if label not in ids]:
-            raise InputError(f"{example.where}: label {unknown[0]!r} does not occur in training: {listed(labels)}")
+            raise InputError(f"{example.where}: label {unknown[0]!r} is not among those in training: {listed(labels)}")
     if problem_type == "single_label_classification":
         return [ids[label] for example in examples for label in _several(example.label)]
     vectors = [[0] * len(labels) for _ in examples]

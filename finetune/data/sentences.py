@@ -81,7 +81,7 @@ def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Ite
     if suffix(path) not in JSON_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
     fields = field_of(data_options.word_column) or WORDS, field_of(data_options.tag_column) or TAGS
-    see = "see --word-column and --tag-column, expected a list of words and a list of their tags"
+    see = "see --word-column and --tag-column; expected a list of words and a list of their tags"
     rows = jsonl_rows(path, read_lines(path), fields, tally, see)
     return telling(sentences_of(rows, tally, fields), tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
@@ -209,7 +209,7 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     if tabs or (tagged and count > 1) or (1 < blocks < rows):
         raise InputError(
             f"{shown(path)}: columns with one word per row, or running text? All lines have {count} column(s); "
-            "expected --layout columns or --layout text"
+            "give --layout columns or --layout text"
         )
     return False
 
@@ -250,7 +250,7 @@ def _sentence(read: Row, fields: tuple[str, ...], what: str, cut: Cut) -> Tagged
     words = _strings(text, f"{where}: {what}")
     found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
     if found is not None and len(found) != len(words):
-        raise InputError(f"{where}: {len(found)} tag(s) for {len(words)} word(s), expected one per word")
+        raise InputError(f"{where}: there are {len(found)} tag(s) for {len(words)} word(s), expected one per word")
     return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=id)
 
 
@@ -260,11 +260,11 @@ def _strings(value: Any, what: str) -> tuple[str, ...]:
     for number, one in enumerate(value):
         if not isinstance(one, str):
             raise InputError(
-                f"{what} has {one!r:.60} at {number}, {json_type(one)}; expected strings: words, or the names of tags, "
-                "such as B-PER, not their numbers"
+                f"{what} has {one!r:.60} at index {number}, {json_type(one)}; expected strings: words, or the names of "
+                "tags, such as B-PER, not their numbers"
             )
         if not one or LONE_SURROGATE.search(one):
-            raise InputError(f"{what} has {one!r:.60} at {number}, expected a non-empty string without half characters")
+            raise InputError(f"{what} has {one!r:.60} at index {number}, expected text without unpaired surrogates")
     return tuple(value)
 
 

@@ -40,12 +40,12 @@ def parts_of(cell: str, what: str, separator: str | None) -> Any:
     other = next((mark for mark in (";", "|") if separator is None and mark in text), None)
     if other is not None:
         raise InputError(
-            f"{what} is {text!r:.60}, expected commas between classes; --label-separator {other!r} splits there, "
-            "--label-separator , makes it part of a class"
+            f"{what} is {text!r:.60}, expected commas between classes; use --label-separator {other!r} to split there, "
+            "or --label-separator , to make it part of a class"
         )
     if separator is None and _SPACED.fullmatch(text):
         raise InputError(
-            f"{what} is {text!r:.60}, expected commas between ones and zeros; --label-separator ' ' splits there"
+            f"{what} is {text!r:.60}, expected commas between 1s and 0s; use --label-separator ' ' to split at spaces"
         )
     return text.split(separator or ",") if text else []
 
@@ -78,7 +78,7 @@ class Spelling:
         digits = any(set(words) <= pair for pair in _ONES_AND_ZEROS) and len(set(words)) < len(words)
         if digits and len(words) == 2:
             raise InputError(
-                f"{what} is {', '.join(words)}: either a 1 or 0 for each of two classes, or the classes 0 and 1; "
+                f"{what} is {', '.join(words)}: this is a 1 or 0 for each of two classes, or else the classes 0 and 1; "
                 "expected names of classes"
             )
         if words:

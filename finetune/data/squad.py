@@ -22,7 +22,7 @@ from minibert.files.text import (
 FIELDS = ("question", "context")  # of a question to predict
 # For files of other libraries: an object per line, or an array of them, each with its own context, answers.text and
 # answers.answer_start.
-FLAT = "; docs/finetuning.md converts records that have a context each"
+FLAT = "; docs/finetuning.md shows how to convert records that each have a context"
 
 
 class Questions(NamedTuple):
@@ -62,7 +62,7 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
         example = _example(one, path, labelled=labelled, version_2=version_2)
         name = str(example.id)  # answers are looked up in JSON, whose keys are strings
         if name in ids:
-            raise InputError(f"{example.where}: appears more than once, expected unique ids")
+            raise InputError(f"{example.where}: the id appears more than once, expected unique ids")
         ids.add(name)
         return example
 
@@ -125,8 +125,8 @@ def _example(question: _Question, path: str, *, labelled: bool, version_2: bool)
     if not isinstance(is_impossible, bool):
         raise InputError(f"{where}: field 'is_impossible' is {json_type(is_impossible)}, expected true or false")
     if labelled and is_impossible == bool(answers):
-        there = f"{len(answers)} answer(s), though is_impossible is true" if is_impossible else "no answer"
-        raise InputError(f"{where}: {there}; expected an answer, or in v2.0 is_impossible and none")
+        there = f"there are {len(answers)} answer(s), though is_impossible is true" if is_impossible else "no answer"
+        raise InputError(f"{where}: {there}; expected an answer, or, in v2.0, is_impossible and no answer")
     asked = check_text(fields.get("question"), f"{where}: field 'question'")
     return QuestionExample(fields["id"], asked, context, answers, title, where)
 

@@ -38,7 +38,7 @@ class TableFormat:
             return
         object.__setattr__(self, "delimiter", self.delimiter.replace("\\t", "\t"))
         if not self.delimiter or any(character in self.delimiter for character in "\r\n"):
-            raise InputError(f"delimiter: expected what separates fields, such as ',', found {self.delimiter!r}")
+            raise InputError(f"delimiter: expected the character(s) that separate fields, found {self.delimiter!r}")
         if self.quoting is not False and (len(self.delimiter) > 1 or self.delimiter == '"'):
             raise InputError(
                 f"delimiter: expected one character that is not a quotation mark, found {self.delimiter!r}; any other "
@@ -132,7 +132,7 @@ def _records(
         for _, line in lines:
             size += len(line)
             if size > LONGEST_ROW:
-                raise InputError(f"{shown(path)}:{row}: a row of more than {LONGEST_ROW:,} characters; {hint}")
+                raise InputError(f"{shown(path)}:{row}: the row exceeds {LONGEST_ROW:,} characters; {hint}")
             yield line
 
     csv.field_size_limit(LONGEST_ROW)
@@ -148,7 +148,7 @@ def _records(
             row, size = reader.line_num + 1, 0
     except csv.Error as error:
         if str(error).startswith("new-line"):
-            hint = "a carriage return without a line feed, expected lines that end with a line feed"
+            hint = "it has a carriage return without a line feed, expected lines that end with a line feed"
         raise InputError(
             f"{shown(path)}:{row}: not readable as a row ({reason(error).split(' - ')[0]}); {hint}"
         ) from error
@@ -176,12 +176,12 @@ def _delimited_rows(
         if header and len(fields) != len(header):
             marks = not quoting and any('"' in cell for cell in fields)
             hint = "; if quotation marks are not part of the text, use --quoting" if marks else ""
-            expected = f"expected {len(header)}, as many as the header has"
-            raise InputError(f"{where}: {len(fields)} field(s), {expected}{hint}")
+            expected = f"expected {len(header)}, as in the header"
+            raise InputError(f"{where}: the row has {len(fields)} field(s), {expected}{hint}")
         if not header:
             tally.widths.add(len(fields))
             if len(fields) <= max(chosen):
-                raise InputError(f"{where}: no column {max(chosen) + 1}, the row has {len(fields)} field(s)")
+                raise InputError(f"{where}: there is no column {max(chosen) + 1}; the row has {len(fields)} field(s)")
         cells = tuple(fields[index] for index in chosen)
         if table.quoting is None and not quoting:
             tally.quoted += sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
@@ -204,7 +204,7 @@ def _by_name(columns: Sequence[str], header: Sequence[str], where: str, see: str
 def _other_delimiter(header: Sequence[str]) -> str:
     """Return a hint for messages: the delimiter of a header that is one field, though it looks like several."""
     mark = next((mark for mark in ("\t", ";", "|", ",") if len(header) == 1 and mark in header[0]), None)
-    return "" if mark is None else f"; --delimiter {mark!r} separates them"
+    return "" if mark is None else f"; use --delimiter {mark!r} to split it into columns"
 
 
 def _by_number(columns: Sequence[str], where: str, see: str) -> list[int]:
@@ -212,7 +212,7 @@ def _by_number(columns: Sequence[str], where: str, see: str) -> list[int]:
     for column in columns:
         if not COLUMN_NUMBER.fullmatch(column):
             hint = see and f"; {see}"
-            raise InputError(f"{where}: column {column!r}: without a header, expected a number from 1{hint}")
+            raise InputError(f"{where}: column {column!r}: expected a number from 1, since there is no header{hint}")
     return [int(column) - 1 for column in columns]
 
 
@@ -282,7 +282,7 @@ def _text_rows(
 ) -> Iterator[Row]:
     if len(columns) > 1:
         raise InputError(
-            f"{shown(path)}: one text per line is one column, but {listed(columns)} are asked for; "
+            f"{shown(path)}: one text per line is a single column, but {listed(columns)} are needed; "
             "expected a table: .csv, .tsv or .jsonl, or any file with --delimiter"
         )
     for row, line in lines:

@@ -212,7 +212,7 @@ def _no_tag(examples: Sequence[TaggedExample], example: TaggedExample, word: int
     return (
         f"{_place(example, word)}: {_tags(example)[word]!r:.60} is not a tag of any scheme (the file has {shown:.200}"
         "), expected O with B- and I- before the type (iob1, iob2), or also E- and S- (bioes; its variants BILOU and "
-        "BMES work too); --tag-column chooses another column, --scheme none makes each tag a class"
+        "BMES work too); use --tag-column to choose another column, or --scheme none to make each a class"
     )
 
 
@@ -275,6 +275,6 @@ def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[li
         for word, tag in enumerate(_tags(example)):
             if tag not in ids:
                 raise InputError(
-                    f"{_place(example, word)}: tag {tag!r} does not occur in training: {', '.join(labels[:40])}"
+                    f"{_place(example, word)}: tag {tag!r} is not among those in training: {', '.join(labels[:40])}"
                 )
     return [[ids[tag] for tag in _tags(example)] for example in examples]

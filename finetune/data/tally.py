@@ -89,7 +89,7 @@ class Tally:
     def notes(self, *, always: bool) -> list[str]:
         """Return notes for the user: rows read of lines seen, and bad rows. always: even if every line was a row."""
         counts = {
-            "field(s) span lines": self.spanning,
+            "field(s) span several lines": self.spanning,
             "line(s) are blank": self.blank,
             "line(s) have a table's delimiter or a tab, read as part of the text": self.delimited,
             "field(s) are in quotation marks, read as part of the text; --quoting removes them": self.quoted,

@@ -43,7 +43,7 @@ def text_examples(
             return _number(cell, what)
         if data_options.multi_label:
             return spelling.classes(_words(cell, what, data_options.label_separator), what)
-        return _word(cell, what, "; --multi-label reads lists")
+        return _word(cell, what, "; use --multi-label to read lists")
 
     def example_of(row: Row) -> TextExample:
         cells = zip(texts, row.cells, strict=not labelled)

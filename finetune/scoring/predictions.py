@@ -42,13 +42,13 @@ def score_command(options: ScoreOptions) -> None:
     except InputError as error:
         if options.task is not None or suffix(options.data) not in JSON_FILES:
             raise
-        raise InputError(f"{error}; scored as {task}, --task names another") from error  # any task may have such names
+        raise InputError(f"{error}; scored as {task} (see --task)") from error  # any task may have such names
     show_figures(files | figures, options.json)
 
 
 def _all_or_none(data: str) -> Tally:
     """Return the data's tally: a row that can't be read ends the scoring, as answers are matched by position."""
-    return Tally("stop", data, remedy="no row is skipped here: fix it, or remove it and its answer from both files")
+    return Tally("stop", data, remedy="rows can't be skipped here: fix this one, or remove it and its answer")
 
 
 def _figures(count: int, means: dict[str, float], by_class: Sequence[metrics.ClassFigures] = ()) -> Figures:
@@ -65,11 +65,11 @@ def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
     answers = {question.id: given[str(question.id)] for question in questions if str(question.id) in given}
     count, missing = len(questions), len(questions) - len(answers)
     if not answers:
-        raise InputError(f"{shown(predictions)}: no answer to any of the {count:,} questions of {data}")
+        raise InputError(f"{shown(predictions)}: no answer to any of the {count:,} questions in {data}")
     if missing:
         note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
     if len(given) > len(answers):
-        note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) belong to no question of {data}"])
+        note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) belong to no question in {data}"])
     return _figures(count, squad_scores(questions, answers, version_2=version_2)) | {"missing": missing}
 
 
@@ -79,7 +79,7 @@ def _answers_by_id(path: str) -> dict[str, str]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{shown(path)}: not readable as JSON ({reason(error)}), expected {{id: answer}}") from error
     if not isinstance(found, dict):
-        raise InputError(f"{shown(path)}: is {json_type(found)}, expected an object of ids and answers")
+        raise InputError(f"{shown(path)} is {json_type(found)}, expected an object of ids and answers")
     for id, answer in found.items():
         if not isinstance(answer, str):
             raise InputError(f"{shown(path)}: the answer to {id:.60} is {json_type(answer)}, expected a string")
@@ -177,7 +177,7 @@ def _one_a_line(path: str, expected: int, data: str) -> list[tuple[str, str]]:
 def _check_count(found: int, path: str, expected: int, what: str, data: str) -> None:
     if found != expected:
         raise InputError(
-            f"{shown(path)}: {found:,} answer(s), expected one per line for each of the {expected:,} {what} of {data}"
+            f"{shown(path)}: {found:,} answer(s), expected one per line for each of the {expected:,} {what} in {data}"
         )
 
 

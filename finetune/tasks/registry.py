@@ -25,7 +25,7 @@ def data_options_of(description: Description, directory: str) -> DataOptions:
     """
     by_class = {kind.model_class.__name__: name for name, kind in TASKS.items()}
     if description.architecture not in by_class:
-        raise InputError(f"{directory}: is a {description.architecture}, expected a model for {', '.join(TASKS)}")
+        raise InputError(f"{directory} is a {description.architecture}, expected a model for {', '.join(TASKS)}")
     task = by_class[description.architecture]
     said = description.head.get("trained_on") or {}
     with naming(f"{directory}/config.json"):

@@ -23,8 +23,8 @@ DESCRIPTION = """Make each word of your own field a single token, in the tokeniz
   python -m pretrain --init models/mine --corpus my-texts/ --out runs/mine --minutes 30
 
 Words are normalised as texts are: COVID becomes covid if the tokenizer lower-cases. A word with Chinese characters or
-kana is found inside running text, any other only between word boundaries. The last command trains the model on its new
-words: until then each stands for the mean of the pieces that it was cut into before."""
+kana is found inside running text; any other word is found only between word boundaries. The last command trains the
+model on its new words: until then, each has the mean of the embeddings of the pieces that it was cut into before."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class AddTokensOptions:
     tokens: tuple[str, ...]
     """words, or one UTF-8 file with one word per line"""
     init: Literal["mean", "random"] = "mean"
-    """initial values of a new row: the mean of the rows of the word's pieces, or drawn from N(0, initializer_range)"""
+    """initial embedding of a word: the mean of its pieces' embeddings, or random values from N(0, initializer_range)"""
     seed: int = 0
-    """seed of --init random"""
+    """seed for --init random"""
 
 
 def add_tokens_command(args: Sequence[str]) -> None:

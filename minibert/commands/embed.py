@@ -24,9 +24,9 @@ DESCRIPTION = """Turn texts, one per line, into vectors, one row per line.
   python -m minibert embed models/minilm --input texts.txt --output vectors.npy --normalize
   python -c 'import numpy; v = numpy.load("vectors.npy"); print(v[0] @ v[1])'      # the cosine of the first two texts
 
-For a model converted from sentence-transformers, pooling, normalisation and the maximum tokens of a text default to
-what it was trained with. The vectors are float32, in the order of the lines; an empty line counts as an empty text and
-has a row too."""
+For a model converted from sentence-transformers, pooling, normalisation and the maximum number of tokens per text
+default to what it was trained with. The vectors are float32, in the order of the lines; an empty line counts as an
+empty text and has a row too."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,22 @@ class EmbedOptions:
     output: Annotated[str, tyro.conf.arg(metavar="FILE.npy")]
     """the .npy file to write; an existing one is replaced"""
     pooling: Literal["mean", "cls", "max"] | None = None
-    """mean: of the last block's hidden states over all tokens, including [CLS] and [SEP]; max: their largest value in
-    each dimension; cls: the state of [CLS]; if not given: what the model was trained with, if known, or else mean"""
+    """mean: the mean of the last block's hidden states over all tokens, including [CLS] and [SEP]; max: their largest
+    value in each dimension; cls: the hidden state of [CLS]; if not given: what the model was trained with, if known,
+    or else mean"""
     normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """scale every vector to length 1, so that a dot product is the cosine; the default if the model was trained
-    that way"""
+    """scale vectors to length 1, so that a dot product is the cosine; the default if the model was trained that way"""
     no_normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """leave every vector at its own length"""
     batch_tokens: int = BATCH_TOKENS
     """tokens in a batch, including padding; texts of similar length share a batch. More is faster on a GPU"""
     max_length: int | None = None
-    """maximum tokens of a text, including [CLS] and [SEP]; the rest is cut off; if not given: what the model was
-    trained with, if known, or else its number of positions"""
+    """maximum number of tokens per text, including [CLS] and [SEP]; the rest is cut off; if not given: what the model
+    was trained with, if known, or else its number of positions"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """number format of weights and states; auto: bfloat16 if the machine is fast with it. The output is float32"""
+    """number format of weights and hidden states; auto: bfloat16 if the machine is fast with it; the output is float32"""  # noqa: E501
 
 
 def embed_command(args: Sequence[str]) -> None:

@@ -33,17 +33,17 @@ class ExploreOptions:
     """The options of `explore`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a model directory of any class; the page leaves out what needs a head that it lacks"""
+    """a model directory of any class; the page leaves out whatever needs a head that the model lacks"""
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
     """the text, with [MASK] in place of a token to predict"""
     out: Annotated[str, tyro.conf.arg(metavar="FILE.html")]
     """the page to write; an existing one is replaced"""
-    second: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SECOND")] = None
+    second: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SECOND]")] = None
     """the second text of a pair"""
     compare: Annotated[str | None, tyro.conf.arg(metavar="DIR2")] = None
     """a second model of the same shape; the page then shows where the two differ"""
     max_tokens: int = MAX_TOKENS
-    """maximum tokens, including [CLS] and [SEP]; a longer text is refused, since the page grows quadratically"""
+    """maximum number of tokens, including [CLS] and [SEP]; a longer text is refused: the page grows quadratically"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """also write what the page shows as plain JSON, for your own programs; large if the text is long"""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -197,7 +197,7 @@ def _unloadable(error: Exception) -> MinibertError | None:
         if frame.f_code.co_name == "<module>" and library not in (*SCRIPTS, "__main__"):
             why = textwrap.shorten(str(error), 200, placeholder=" ...") or type(error).__name__
             read = sorted(name for name in os.environ if name.startswith(library.upper()))
-            reads = f"; of the environment's variables, it reads {', '.join(read)}" if read else ""
+            reads = f"; it reads these environment variables: {', '.join(read)}" if read else ""
             return InputError(f"{library} can't be imported: {why}{reads}")
     return None
 

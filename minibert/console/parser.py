@@ -87,13 +87,13 @@ def complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
             return f"{first} is missing{others_too if others else ''}"
         case _errors.BadValue():
             count = event.argument.lowered.nargs
-            return f"Missing value for argument {_shown(event.argument)!r}. Expected {count} values"
+            return f"missing value for {_shown(event.argument)!r}, expected {count} value(s)"
         case _errors.InvalidChoice():
-            found = f"invalid choice {event.value!r} for argument {_shown(event.argument)!r}"
-            return f"{found}. Expected one of {event.choices}{did_you_mean(event.value, event.choices)}"
+            found = f"invalid choice {event.value!r} for {_shown(event.argument)!r}"
+            return f"{found}, expected one of {event.choices}{did_you_mean(event.value, event.choices)}"
         case _errors.InstantiationFailure():
             reason = " ".join(event.message.partition("Got errors:")[0].split()).rstrip(".")
-            return f"Error parsing {_shown(event.argument)}: {reason}"
+            return f"cannot parse {_shown(event.argument)}: {reason}"
     surplus = event.tokens[0]
     flags = [arg for arg, after in pairwise([*args, ""]) if surplus and surplus in (after, arg.partition("=")[2])]
     flag = next((option_name(arg) for arg in flags if arg.startswith("--")), None)

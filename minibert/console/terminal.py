@@ -28,7 +28,7 @@ class Stream(io.RawIOBase):
         """
         try:
             if self._raw is None:
-                raise OSError(errno.EBADF, "is closed, expected somewhere to write to")
+                raise OSError(errno.EBADF, "closed, expected somewhere to write to")
             while (written := self._raw.write(data)) is None:  # non-blocking stream, slow reader
                 time.sleep(0.01)
             return written

@@ -47,7 +47,7 @@ def opening_of(
     if among == "words":
         whom += " that is not its neighbour"
     why = (
-        f"The page opens with the strongest attention that any head pays from {looks} to {whom}: "
+        f"The page opens with the largest attention weight of any head from {looks} to {whom}: "
         f"block {layer}, head {head}, from “{pieces[looking]}” at {looking} to “{pieces[seen]}” at {seen}, {value:.4f}."
     )
     return {"layer": layer, "head": head, "from": looking, "to": seen, "value": value, "why": why}

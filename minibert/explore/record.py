@@ -103,7 +103,7 @@ def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
     kind = type(model).__name__
     asked = [prediction["head"] for prediction in record["predictions"]]
     if not asked and not isinstance(model, BertForMaskedLM | BertForPreTraining):
-        reason = f"a {kind} has no head that predicts for this text"
+        reason = f"a {kind} has no head that can make a prediction for this text"
         return [f"Predictions, the way through the layers and saliency are left out: {reason}."]
     sentences = []
     if isinstance(model, BertForMaskedLM | BertForPreTraining) and "heads.MaskedLMHead" not in asked:

@@ -4,10 +4,10 @@ import re
 
 # The first bytes of files that are not text, whatever their names say.
 _NO_TEXTS = {
-    b"\x1f\x8b": "gzip, whose name must end in .gz",
+    b"\x1f\x8b": "a gzip file, whose name must end in .gz",
     b"PK\x03\x04": "a zip archive, like .xlsx and .npz",
-    b"PAR1": "Parquet",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PAR1": "a Parquet file",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file",
 }
 _HIGH_BYTES = bytes(range(0x80, 0x100))
 # Encoding -> what matches most bytes above 127 of a text in it; the first that fits is the likely one.

@@ -86,7 +86,7 @@ def check_file(path: str | Path) -> None:
     """
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind in _NO_FILES and not is_open_already(path):
-        raise InputError(f"{path}: is {_NO_FILES[kind]}, expected a file")
+        raise InputError(f"{path} is {_NO_FILES[kind]}, expected a file")
 
 
 def open_file(path: str | Path) -> io.BufferedReader:
@@ -114,7 +114,7 @@ def read_small_bytes(path: str | Path, *, limit: int = SMALL_FILE) -> bytes:
         too_large = os.fstat(file.fileno()).st_size > limit
         content = b"" if too_large else file.read(limit + 1)  # a pipe has no size
     if too_large or len(content) > limit:
-        raise InputError(f"{path}: has more than {limit:,} bytes, expected a smaller file")
+        raise InputError(f"{path} has more than {limit:,} bytes, expected a smaller file")
     return content
 
 
@@ -128,7 +128,7 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
     """
     for row, line, is_whole in _pieces(path):
         if not is_whole:
-            raise InputError(f"{shown(path)}:{row}: a line of more than {LONGEST_LINE:,} bytes, expected shorter ones")
+            raise InputError(f"{shown(path)}:{row}: the line is longer than {LONGEST_LINE:,} bytes, the maximum")
         _check_line_end(path, row, line)
         yield row, line
 
@@ -148,7 +148,7 @@ def _check_line_end(path: str, row: int, line: str) -> None:
     if row == 1 and (count := line.rstrip("\r").count("\r")) and not line.endswith("\n"):
         mending = _command(path, r"tr '\r' '\n'", "lf")
         raise InputError(
-            f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with one; "
+            f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with a line feed; "
             f"{mending} converts them"
         )
 
@@ -163,7 +163,7 @@ def read_whole(path: str) -> str:
         pieces.append(piece)
         size += len(piece)
         if size > WHOLE_FILE:
-            raise InputError(f"{shown(path)}: has more than {WHOLE_FILE:,} characters, expected a smaller file")
+            raise InputError(f"{shown(path)} has more than {WHOLE_FILE:,} characters, expected a smaller file")
     return "".join(pieces)
 
 
@@ -196,15 +196,15 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     try:
         if path == STANDARD_INPUT:
             if sys.stdin is None:
-                raise InputError("standard input: cannot be read (it is closed)")
+                raise InputError("standard input cannot be read (it is closed)")
             yield sys.stdin.buffer
             return
         with open_file(path) as file:
             yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if is_gzip(path) else file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file ({reason(error)}), expected one that gunzip can read") from error
+        raise InputError(f"{path} is a damaged gzip file ({reason(error)}), expected one that gunzip reads") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(f"{shown(path)}: cannot be read ({reason(error)})") from error
+        raise InputError(f"{shown(path)} cannot be read ({reason(error)})") from error
 
 
 def read_texts(path: str) -> list[str]:
@@ -297,7 +297,7 @@ def check_text(value: object, what: str) -> str:
     if not value.strip():
         raise InputError(f"{what} is empty, expected text")
     if LONE_SURROGATE.search(value):
-        raise InputError(f"{what} holds half a surrogate pair, expected whole characters")
+        raise InputError(f"{what} contains an unpaired surrogate, expected Unicode text")
     return value
 
 

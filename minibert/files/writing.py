@@ -35,7 +35,7 @@ def check_new(directory: str | Path) -> None:
     """Check that nothing is there. Raises InputError if something already exists, or as `check_path` does."""
     check_path(directory)
     if os.path.lexists(directory):
-        raise InputError(f"{directory}: already exists; choose a new directory")
+        raise InputError(f"{directory} already exists; choose a new directory")
 
 
 def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
@@ -48,13 +48,13 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
     """
     check_path(path)
     if path.is_dir():
-        raise InputError(f"{path}: is a directory, expected a file to write")
+        raise InputError(f"{path} is a directory, expected a file to write")
     if _is_no_file(path):
         return
     check_path(_name_aside(path))  # the longer name
     for source in reads:
         if source is not None and _replaces(path, source):
-            raise InputError(f"{path}: would replace what is read ({shown(source)}); give it another name")
+            raise InputError(f"{path} would replace what is read ({shown(source)}); give it another name")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no directory {path.parent}")
     if not os.access(path.parent, os.W_OK):

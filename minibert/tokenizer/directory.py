@@ -113,7 +113,7 @@ def _read_beside(source: Path, found: Found) -> _Beside:
         options = {}  # these classes take their options from tokenizer.json alone
         if not found.is_run_as_it_stands:
             raise InputError(
-                f"{source}, pre_tokenizer: a {named} would make a word of a space at a text's end; expected "
+                f"{source}, pre_tokenizer: a {named} would turn a space at the end of a text into a word; expected "
                 f"WhitespaceSplit before Metaspace, or tokenizer_class {CLASSES[found.kind][0]} in {CONFIG}"
             )
     if config.get("split_special_tokens"):

@@ -156,7 +156,7 @@ def _count_words(
         if len(counts) > max_words:
             counts = Counter(dict(_by_frequency(counts)[: max_words // 2]))
     if not counts:
-        raise InputError("texts to learn a vocabulary from: expected words, found none")
+        raise InputError("texts to train a vocabulary on: expected words, found none")
     return counts
 
 

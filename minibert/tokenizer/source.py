@@ -298,7 +298,7 @@ def read_json(path: Path) -> Any:
     except ValueError:
         raise InputError(f"{path}: expected JSON, found a number with too many digits") from None
     except RecursionError:
-        raise InputError(f"{path}: expected JSON, nested too deep") from None
+        raise InputError(f"{path}: expected JSON, found too many levels of nesting") from None
 
 
 def checked_options(path: Path, kind: Kind, found: dict[str, Any]) -> Options:

@@ -13,7 +13,7 @@ from pathlib import Path
 from minibert.errors import InputError
 from minibert.files.text import VOCABULARY_FILE, read_small_bytes
 
-EXTRA = "the extra sentencepiece: pip install -e '.[sentencepiece]' in minibert's checkout"
+EXTRA = "the optional dependency `sentencepiece`: pip install -e '.[sentencepiece]' in minibert's checkout"
 UNLIKELY = -100.0  # added to a log-probability: every other way to cut a word is likelier
 
 
@@ -45,5 +45,5 @@ def read_spiece(path: Path) -> tuple[list[tuple[str, float]], bytes | None]:
     if (model_type := model.trainer_spec.model_type) != TrainerSpec.UNIGRAM:
         raise InputError(f"{path}: expected a unigram model, found SentencePiece's model type {model_type}")
     if not pieces:
-        raise InputError(f"{path}: expected a SentencePiece model, found no piece")
+        raise InputError(f"{path}: expected a SentencePiece model, found no pieces in it")
     return pieces, model.normalizer_spec.precompiled_charsmap or None

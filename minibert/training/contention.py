@@ -35,4 +35,4 @@ class Contention:
             return None
         self._said = True
         told = f"{speed:,.0f} {unit}" + (f", {before:,.0f} before" if speed < before else "")
-        return f"slower   another program uses the processor ({others:.1f} of {cores()} cores): {told}"
+        return f"slower   another program is using the processor ({others:.1f} of {cores()} cores): {told}"

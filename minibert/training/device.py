@@ -30,10 +30,10 @@ def choose_device(name: str | torch.device, local_rank: int = 0) -> torch.device
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise InputError("device: cuda was asked for, but torch finds no CUDA GPU here; expected cpu or auto")
+        raise InputError("device: cuda was requested, but torch finds no CUDA GPU here; expected cpu or auto")
     gpus = torch.cuda.device_count()
     if local_rank >= gpus:
-        raise InputError(f"device: process {local_rank} of this machine has no GPU of its own, there are only {gpus}")
+        raise InputError(f"device: process {local_rank} of this machine has no GPU of its own; there are only {gpus}")
     return torch.device("cuda", local_rank)
 
 
@@ -69,7 +69,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     """
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
     if name in dtypes:
-        return Precision(dtypes[name], f"{name}: as asked for", device.type)
+        return Precision(dtypes[name], f"{name}: as requested", device.type)
     if name != "auto":
         raise InputError(f"dtype: {name!r} is not one of auto, {', '.join(dtypes)}")
     if device.type == "cuda":

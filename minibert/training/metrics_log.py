@@ -41,7 +41,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
             while line:
                 line = line[self._file.write(line) :]  # a nearly full disk may write only part of the line
         except OSError as error:
-            raise RunStopped(f"{self._path}: could not be written: {error.strerror}") from error
+            raise RunStopped(f"{self._path} could not be written: {error.strerror}") from error
 
 
 def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextManager[MetricsLog | None]:
@@ -61,7 +61,7 @@ def open_log(path: Path, processes: Processes, *, step: int) -> AbstractContextM
         read_metrics(path, lambda line: say(processes, line))
         log.log(event="resume", step=step)
     elif step and not was_there:
-        say(processes, f"{path}: was missing; what was logged up to step {step} is lost")
+        say(processes, f"{path} was missing; what was logged up to step {step} is lost")
     return log
 
 

@@ -183,7 +183,7 @@ def check_room(parts: Mapping[str, int], device: torch.device, *, processes: int
         return None
     shown = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items() if 200 * size > sum(parts.values()))
     each = f"for each of {processes} processes " if processes > 1 else ""
-    line = f"at least {gigabytes(needed)} GB of memory are needed ({each}{shown}); {place} has {gigabytes(there)} GB"
+    line = f"at least {gigabytes(needed)} GB of memory is needed ({each}{shown}); {place} has {gigabytes(there)} GB"
     if needed > there:
         raise InputError(f"{line}: {smaller} needs less")
     return f"note     {line}"
@@ -217,7 +217,7 @@ def out_of_memory(error: BaseException, *, step: int | None = None, last_good: s
     asked = re.search(r"allocate ([\d.]+ ?[KMGT]?i?B(?:ytes)?)", str(error), re.IGNORECASE)
     found = "out of memory" + (f": {asked[1]} could not be allocated" if asked else "")
     if step is None:
-        return OutOfMemory(f"{found}; a smaller model, or fewer or shorter texts at a time, need less")
+        return OutOfMemory(f"{found}; a smaller model, or fewer or shorter texts at a time, needs less")
     return OutOfMemory(
         f"step {step + 1}: {found}; last good state: {last_good}; continue with --resume when more memory is free, or "
         "start over with a smaller --batch-size or a larger --accumulate"

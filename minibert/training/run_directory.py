@@ -80,20 +80,20 @@ class RunDirectory:
         if not self.path.exists() or (self.path.is_dir() and not {*self.path.iterdir()} - {*leftovers(self.path)}):
             return RunStatus.NEW
         if not self.path.is_dir():
-            raise InputError(f"{self.path}: is not a directory")
+            raise InputError(f"{self.path} is not a directory")
         if not self.configuration.is_file():
-            raise InputError(f"{self.path}: exists but holds no {self.kind} run; choose another --out")
+            raise InputError(f"{self.path} exists but holds no {self.kind} run; choose another --out")
         differing = self._differences(options)
         finished = self.is_finished
         if differing:
             kind = "a finished" if finished else "an unfinished"
-            raise InputError(f"{self.path}: holds {kind} run with a different configuration: {'; '.join(differing)}")
+            raise InputError(f"{self.path} holds {kind} run with a different configuration: {'; '.join(differing)}")
         if finished:
             with contextlib.suppress(OSError):  # left by a process that was killed just before it ended
                 self.lock.unlink()
             return RunStatus.FINISHED
         if not options.resume:
-            raise InputError(f"{self.path}: holds an unfinished run; continue with --resume, or choose another --out")
+            raise InputError(f"{self.path} holds an unfinished run; continue with --resume, or choose another --out")
         return RunStatus.UNFINISHED
 
     def _differences(self, options: RunOptions) -> list[str]:

@@ -68,7 +68,7 @@ def save_state(directory: Path, step: int, tensors: Mapping[str, Tensor], facts:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         good = [known for known, path in sorted(_states(directory).items()) if _is_plausible(path)]
         last = f"the last good state is that of step {good[-1]}" if good else "no state was saved before"
-        raise RunStopped(f"{final}: could not be written ({reason}); {last}") from error
+        raise RunStopped(f"{final} could not be written ({reason}); {last}") from error
     tidy(directory)
     _remove_old(directory, step)
     return final

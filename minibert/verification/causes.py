@@ -40,7 +40,7 @@ def likely_cause(divergence: Divergence) -> str | None:
 def _not_there(divergence: Divergence) -> str:
     ours, theirs = (run.config.num_hidden_layers for run in (divergence.ours, divergence.theirs))
     if divergence.name.startswith("blocks.") and ours != theirs:
-        return f"minibert has {ours} blocks, the reference {theirs}"
+        return f"minibert has {ours} blocks, but the reference has {theirs}"
     lacks = "minibert" if divergence.name not in divergence.ours.values else "the reference"
     return f"{lacks} has no {divergence.name.partition('.')[0]}"
 
@@ -126,7 +126,7 @@ def _layer_norm(divergence: Divergence) -> Predictions:
         yield how_weights_differ(divergence), normal
     for eps in (1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, divergence.ours.config.layer_norm_eps):
         normal = F.layer_norm(given, given.shape[-1:], weight, bias, eps)
-        yield f"LayerNorm eps is {eps:g}, the reference's is {wanted:g}", normal
+        yield f"LayerNorm eps is {eps:g}, but the reference's is {wanted:g}", normal
     yield "there is no LayerNorm", given
     assert weight is not None and bias is not None
     rooted = given * torch.rsqrt(given.square().mean(-1, keepdim=True) + wanted)
@@ -173,7 +173,7 @@ def _activation(divergence: Divergence) -> Predictions:
     given, wanted = divergence.theirs.values[before], divergence.theirs.values[divergence.name]
     reference = min(KNOWN_ACTIVATIONS, key=lambda name: _distance(KNOWN_ACTIVATIONS[name](given), wanted))
     for name, activation in KNOWN_ACTIVATIONS.items():
-        yield f"the activation is {name}, the reference's is {reference}", activation(given)
+        yield f"the activation is {name}, but the reference's is {reference}", activation(given)
 
 
 def _dense(divergence: Divergence) -> Predictions:
@@ -186,7 +186,7 @@ def _dense(divergence: Divergence) -> Predictions:
         yield how_weights_differ(divergence), None
     heads, wanted_heads = (run.config.num_attention_heads for run in (ours, theirs))
     if heads != wanted_heads and name.rpartition(".")[2] in QUERY_KEY_VALUE:
-        yield f"minibert has {heads} attention heads, the reference {wanted_heads}", None
+        yield f"minibert has {heads} attention heads, but the reference has {wanted_heads}", None
     if our_weight is not None and (is_other(our_weight, weight) or is_other(our_bias, bias)):
         yield how_weights_differ(divergence), F.linear(theirs.given[name], our_weight, our_bias)
     for what, other in _other_inputs(divergence):
@@ -206,7 +206,7 @@ def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:
             if weight is None or given.shape[-1:] != weight.shape:  # the feed-forward layer's inner states
                 continue
             normal = F.layer_norm(given, given.shape[-1:], weight, bias, eps)
-            yield "LayerNorm is before the sublayer (pre-norm), in the reference after the sum (post-norm)", normal
+            yield "LayerNorm is before the sublayer (pre-norm), but after the sum (post-norm) in the reference", normal
     if divergence.name == "pooler.dense":
         states = theirs.values[f"blocks.{theirs.config.num_hidden_layers - 1}"]  # (B, T, H)
         rows, real = torch.arange(len(states)), sample.real.long()  # (B,), (B, T)
@@ -218,7 +218,7 @@ def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:
             "the last position": states[:, -1],
         }
         for what, state in pooled.items():
-            yield f"the pooler reads {what}, the reference's reads the first position", state
+            yield f"the pooler reads {what}, but the reference's reads the first position", state
 
 
 # A pattern of values' names -> their causes. None are known for the others (an attention's context, the loss).

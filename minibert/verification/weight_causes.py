@@ -25,7 +25,7 @@ def how_weights_differ(divergence: Divergence) -> str:
     wanted_weight, wanted_bias = theirs.weight_and_bias(name)
     if weight is None or wanted_weight is None or weight.shape != wanted_weight.shape:
         shapes = (None if each is None else tuple(each.shape) for each in (weight, wanted_weight))
-        return "{}.weight is {}, the reference's {}".format(name, *shapes)
+        return "{}.weight has shape {}, but the reference's has {}".format(name, *shapes)
     if name == "mlm_head.decoder" and (untied := _untied(divergence)):
         return untied
     if _recognised(weight, wanted_weight) and wanted_bias is not None and (bias is None or not bias.any()):
@@ -54,7 +54,7 @@ def _untied(divergence: Divergence) -> str | None:
     if DECODER in divergence.ours.parameters:
         return "the decoder is not tied to the token embeddings"
     if DECODER in divergence.theirs.parameters:
-        return "the reference's decoder is not tied to its embeddings (tie_word_embeddings is false), minibert's is"
+        return "the reference's decoder is not tied to its embeddings (tie_word_embeddings is false), but minibert's is"
     return None
 
 
@@ -89,10 +89,10 @@ def gradient_cause(divergence: Divergence) -> str | None:
         return f"{'minibert' if name not in ours.parameters else 'the reference'} has no {name}"
     shapes = [tuple(run.parameters[name].shape) for run in (ours, theirs)]
     if shapes[0] != shapes[1]:
-        return f"{name} is {shapes[0]}, the reference's {shapes[1]}"
+        return f"{name} has shape {shapes[0]}, but the reference's has {shapes[1]}"
     pads = [run.config.pad_token_id for run in (ours, theirs)]
     if name == TOKENS and pads[0] != pads[1]:
-        return f"pad_token_id, whose row is not trained as an input, is {pads[0]}, the reference's {pads[1]}"
+        return f"pad_token_id, whose row is not trained as an input, is {pads[0]}, but the reference's is {pads[1]}"
     gradient = ours.gradients[name]
     if gradient is None or not gradient.any():
         return f"no gradient reaches {name}: frozen, detached, or not used"

@@ -63,11 +63,11 @@ class PrepareOptions:
     tokenizer: str | None = None
     """a directory with a tokenizer to use instead of training one"""
     word_segmenter: Segmenter | None = None
-    """jieba: note which Chinese characters form a word, for whole-word masking (extra zh)"""
+    """jieba: note which Chinese characters form a word, for whole-word masking (needs the optional dependency `zh`)"""
     nsp: bool = True
-    """pairs of segments will be made, so training and evaluation need two documents each"""
+    """the arrays are for next-sentence prediction, so training and evaluation need at least two documents each"""
     workers: int = 0
-    """processes; 0: one per core"""
+    """number of processes; 0: one per core"""
 
     def __post_init__(self) -> None:
         """Raises InputError if an option has the wrong type or is out of range; the message names it."""
@@ -328,7 +328,7 @@ def _built_aside(directory: Path) -> Iterator[Path]:
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise
-            raise InputError(f"{directory}: can't be made ({error.strerror})") from error
+            raise InputError(f"{directory} can't be made ({error.strerror})") from error
         yield partial
         alone.close()  # before the last step, so that no kill leaves a lock beside the whole directory
         try:
@@ -340,7 +340,7 @@ def _built_aside(directory: Path) -> Iterator[Path]:
 
 def _check_absent(directory: Path) -> None:
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise InputError(f"{directory}: already exists; choose a new or empty directory")
+        raise InputError(f"{directory} already exists; choose a new or empty directory")
 
 
 def _bar(stage: str, documents: int | None) -> tqdm:

@@ -204,7 +204,7 @@ def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:
         if size != record.bytes:
             raise InputError(f"{path}: {size} bytes, expected {record.bytes}: damaged, run prepare again")
         if checksum and sha256(path) != record.sha256:
-            raise InputError(f"{path}: damaged: its SHA-256 is not the one that {MANIFEST} gives")
+            raise InputError(f"{path} is damaged: its SHA-256 differs from the one in {MANIFEST}")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: damaged, run prepare again") from error
 

@@ -18,7 +18,7 @@ from pretrain.batches.pairs import PairObjective, PairOptions, PairPlan
 PROG = "python -m pretrain inspect"
 PAIRS_AT_ONCE = 16  # so that memory does not grow with --count
 DESCRIPTION = """Show training pairs as the model will see them: where B comes from, and each masked token with what
-replaces it, as {what it was -> what is shown}; a masked token that is left unchanged is {in braces}."""
+replaces it, as {what it was -> what is shown}; one left unchanged is shown as {token}."""
 
 
 @dataclass(frozen=True)

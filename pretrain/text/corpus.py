@@ -88,7 +88,7 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_pe
                 f"{entry}: no such file or directory, expected a corpus ('pydocs' is the embedded one)"
             ) from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            raise InputError(f"{entry}: cannot be read ({reason(error)})") from error
+            raise InputError(f"{entry} cannot be read ({reason(error)})") from error
     if not document_per_line and text_field == "text":
         return  # the kinds of files do not matter, and a large directory takes a while
     in_lines = {_is_jsonl(file) for entry in given for file in _files_of(Path(entry))}
@@ -150,7 +150,7 @@ def _text_documents(path: Path, *, document_per_line: bool) -> Iterator[str]:
             yield "\n".join(lines)
             if not (ends or noted):
                 limit = f"{LONGEST_DOCUMENT:,} bytes without a blank line"
-                note = f"note     {path}:{row}: {limit}; a document ends here, then after as many"
+                note = f"note     {path}:{row}: {limit}; a document ends here, and again after each such stretch"
                 tqdm.write(note, file=sys.stderr)
                 noted = True
             lines, size = [], 0
@@ -169,7 +169,7 @@ def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:
         record = parse_object(line, f"{path}:{number}")
         if text_field not in record:
             present = ", ".join(repr(name) for name in list(record)[:5]) or "none"
-            raise InputError(f"{path}:{number}: no field {text_field!r}, the fields are {present} (see --text-field)")
+            raise InputError(f"{path}:{number}: no field {text_field!r}; the fields are {present} (see --text-field)")
         text = record[text_field]
         if not isinstance(text, str) or text.strip():
             text = check_text(text, f"{path}:{number}: field {text_field!r}")

@@ -69,7 +69,7 @@ def test_bad_options_are_refused(tmp_path: Path, hf_model: Path) -> None:
     options = FinetuneOptions(task="cola", model=str(tmp_path), data=str(tmp_path))
     assert "expected a Hugging Face directory" in refusal(lambda: compare(options))
     options = FinetuneOptions(task="cola", model="", data="", ours_only=True, peer_only=True)
-    assert "exclude each other" in refusal(options.check)
+    assert "are mutually exclusive" in refusal(options.check)
     assert "--seeds must be at least 1" in refusal(FinetuneOptions(task="cola", model="", data="", seeds=0).check)
 
 

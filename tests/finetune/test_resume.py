@@ -137,11 +137,11 @@ def test_several_seeds_with_one_that_was_damaged_since(
         (tmp_path / "run" / path).unlink()
     first = tmp_path / "run" / "seed-0"
     whole, weights_before = (first / "summary.json").read_text(), weights(first)
-    remedy = f"delete {first / 'summary.json'} and --resume, to make model and figures again from the state"
+    remedy = f"delete {first / 'summary.json'} and use --resume to rebuild the model and figures from the saved state"
     for content, damage in (
         ("{}", "damaged ('metrics')"),
         ('{"metrics": {"accuracy": "high"}, "seed": 0}', "damaged (a figure that is not a finite number)"),
-        (whole.replace('"accuracy": ', '"accuracy": 1'), "its figures are not those of the saved state"),
+        (whole.replace('"accuracy": ', '"accuracy": 1'), "its figures differ from the saved state's"),
     ):
         (first / "summary.json").write_text(content)
         capsys.readouterr()
@@ -150,7 +150,7 @@ def test_several_seeds_with_one_that_was_damaged_since(
     (first / "model.safetensors").write_bytes(weights_before[:-1] + b"x")
     (first / "summary.json").write_text(whole)
     assert run_here(monkeypatch, *args, "--resume") == 2
-    damage = "damaged: its SHA-256 is not the one that config.json gives"
+    damage = "damaged: its SHA-256 differs from the one in config.json"
     assert capsys.readouterr().err == f"error: {first / 'model.safetensors'}: {damage}; {remedy}\n"
     assert not (tmp_path / "run" / "seed-1").exists()
     (first / "summary.json").unlink()
@@ -162,12 +162,12 @@ def test_several_seeds_with_one_that_was_damaged_since(
         (tmp_path / "run" / f"seed-{seed}" / "metrics.jsonl").write_text("{}\nno JSON\n")
     assert run_here(monkeypatch, *args, "--resume") == 0
     out = capsys.readouterr().out
-    assert "/curves.png: is not a file, left out\n" in out
+    assert "/curves.png is not a file; left out\n" in out
     assert "/metrics.jsonl, line 1: damaged, skipped: step is None (and 1 more)\n" in out
     for place in (tmp_path / "run", *(tmp_path / "run").glob("seed-*")):
         (place / ("summary.json" if place.name == "run" else "metrics.jsonl")).unlink()
     assert run_here(monkeypatch, *args, "--resume") == 0
-    assert "/metrics.jsonl: is missing, left out\n" in capsys.readouterr().out
+    assert "/metrics.jsonl is missing; left out\n" in capsys.readouterr().out
 
 
 def test_several_seeds_are_not_trained_on_different_files(
@@ -185,7 +185,7 @@ def test_several_seeds_are_not_trained_on_different_files(
     capsys.readouterr()
     assert run_here(monkeypatch, *args, "--resume") == 2
     run = tmp_path / "run" / "seed-0"
-    assert capsys.readouterr().err == f"error: {train}: differs from the file that {run} was trained on so far\n"
+    assert capsys.readouterr().err == f"error: {train} differs from the file that {run} was trained on so far\n"
     assert not (tmp_path / "run" / "seed-1").exists()
     train.write_text(content)
     assert run_here(monkeypatch, *args, "--resume") == 0
@@ -210,7 +210,7 @@ def test_an_unfinished_run_wants_resume_and_the_same_options_and_files(
         assert message in capsys.readouterr().err
     train.write_text(changed)
     assert run_here(monkeypatch, *args, "--resume") == 2
-    assert "train.csv: differs from the file" in capsys.readouterr().err
+    assert "train.csv differs from the file" in capsys.readouterr().err
     assert tree(tmp_path / "run") == before
 
 

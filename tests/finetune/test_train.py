@@ -75,7 +75,7 @@ def test_the_best_epoch_is_kept_and_every_epoch_is_logged(
 # A row that is bad in each task's file; and why.
 BAD_ROWS = {
     "text-classification": ("the cat,\n", ":98: label is empty, expected text"),
-    "token-classification": ("cat\n\n", ": 1 column(s), expected 2, as in the first row"),
+    "token-classification": ("cat\n\n", ": the row has 1 column(s), expected 2, as in the first row"),
     "question-answering": (None, ": question long: the question has 80 tokens, which leaves no room for the passage"),
     "multiple-choice": ('{"question": ""}\n', ":97: field 'choices' is missing; the object has 'question'"),
 }
@@ -115,7 +115,7 @@ def test_rows_are_told_against_lines_before_training(
     args = ("text-classification", "--model", base, "--train", train, "--dev", files / "dev.csv")
     assert run_here(monkeypatch, *args, "--out", tmp_path / "run", *SHORT) == 0
     shown = capsys.readouterr().out
-    assert f"note     {train}: 97 rows in 99 lines; 1 field(s) span lines; 1 line(s) are blank\n" in shown
+    assert f"note     {train}: 97 rows in 99 lines; 1 field(s) span several lines; 1 line(s) are blank\n" in shown
     assert f"note     {files / 'dev.csv'}: 40 rows in 40 lines\n" in shown
     assert not (tmp_path / "run" / "skipped.txt").exists()
 
@@ -189,7 +189,7 @@ def test_without_dev_a_share_of_the_training_file_is_held_out(
     assert run_here(monkeypatch, *args, "--dev-share", 0.25) == 0
     found = summary(tmp_path / "run")
     assert found["train_examples"] + found["dev_examples"] == 96 and 15 <= found["dev_examples"] <= 33
-    assert "are held out to choose the epoch on" in capsys.readouterr().out
+    assert "are held out to choose the best epoch" in capsys.readouterr().out
 
 
 def test_several_seeds_keep_the_lower_median_run(
@@ -231,6 +231,6 @@ def test_a_fine_tuned_model_goes_on_with_its_head_and_another_tasks_head_is_refu
     other = arguments("multiple-choice", tmp_path / "first", files, tmp_path / "other")
     assert run_here(monkeypatch, *other, *SHORT) == 2
     shown = capsys.readouterr()
-    assert len(shown.err.splitlines()) == 1 and "--new-head replaces it" in shown.err
+    assert len(shown.err.splitlines()) == 1 and "use --new-head to replace it" in shown.err
     assert not (tmp_path / "other").exists()
     assert run_here(monkeypatch, *other, *SHORT, "--new-head") == 0

@@ -161,7 +161,7 @@ def test_saving_again_gives_the_same_bytes(model_directory: Path, tmp_path: Path
 def test_truncated_weights_are_refused(model_directory: Path) -> None:
     weights = model_directory / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    expected = f"{weights}: damaged: its SHA-256 is not the one that config.json gives"
+    expected = f"{weights} is damaged: its SHA-256 differs from the one in config.json"
     assert refusal(lambda: checkpoint.load(model_directory)) == expected
 
 
@@ -177,14 +177,14 @@ def test_a_flipped_bit_is_refused(model_directory: Path) -> None:
     content = bytearray(weights.read_bytes())
     content[-1000] ^= 1
     weights.write_bytes(content)
-    expected = f"{weights}: damaged: its SHA-256 is not the one that config.json gives"
+    expected = f"{weights} is damaged: its SHA-256 differs from the one in config.json"
     assert refusal(lambda: checkpoint.load(model_directory)) == expected
 
 
 def test_a_changed_tokenizer_is_refused(model_directory: Path) -> None:
     path = model_directory / "tokenizer.json"
     path.write_text(path.read_text().replace('"lowercase": true', '"lowercase": false'))
-    expected = f"{path}: damaged: its SHA-256 is not the one that config.json gives"
+    expected = f"{path} is damaged: its SHA-256 differs from the one in config.json"
     assert refusal(lambda: checkpoint.load(model_directory)) == expected
 
 
@@ -205,7 +205,7 @@ def test_a_missing_tokenizer_is_named(model_directory: Path) -> None:
 def test_a_vocabulary_in_place_of_the_tokenizer_is_none(model_directory: Path) -> None:
     path = model_directory / "tokenizer.json"
     path.unlink()
-    expected = f"{path}: missing; a model directory holds config.json, model.safetensors and tokenizer.json"
+    expected = f"{path} is missing; a model directory holds config.json, model.safetensors and tokenizer.json"
     assert refusal(lambda: checkpoint.load(model_directory)) == expected
 
 
@@ -216,7 +216,7 @@ def test_a_directory_without_a_config_is_no_model_directory(tmp_path: Path) -> N
 
 def test_an_unfinished_run_is_called_one(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    expected = f"{tmp_path}: an unfinished run: continue with --resume"
+    expected = f"{tmp_path}: an unfinished run; continue with --resume"
     assert refusal(lambda: checkpoint.load(tmp_path)) == expected
 
 
@@ -273,7 +273,7 @@ def test_a_tensor_of_integers_is_named(model_directory: Path) -> None:
         ('{"model_type": "bert"}', "this is a Hugging Face directory; convert it with python -m weights_convert "),
         ('{"architecture": "GPT"}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": ["Bert"]}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
-        ('{"architecture": "Bert", "layers": 4}', "unknown config field layers; the fields are "),
+        ('{"architecture": "Bert", "layers": 4}', "unknown config field(s) layers; the fields are "),
         ('{"architecture": "Bert", "hidden_size": 5}', "hidden_size 5 is not a multiple of num_attention_heads 12"),
     ],
 )
@@ -380,7 +380,7 @@ def test_layers_that_share_a_block_are_saved_once_and_shared_again(
 def test_a_class_without_labels_takes_none(model_directory: Path) -> None:
     edit_config(model_directory, labels=["bad", "good"])
     message = refusal(lambda: checkpoint.load(model_directory))
-    assert message.startswith(f"{model_directory / 'config.json'}: unknown config field labels; the fields are ")
+    assert message.startswith(f"{model_directory / 'config.json'}: unknown config field(s) labels; the fields are ")
 
 
 def test_what_is_said_of_vectors_comes_back(model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -395,8 +395,11 @@ def test_what_is_said_of_vectors_comes_back(model: BertForPreTraining, tokenizer
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("cls", "text_vectors must be an object of max_length, normalize, not_done, pooling, not 'cls'"),
-        ({"size": 3}, "text_vectors must be an object of max_length, normalize, not_done, pooling, not {'size': 3}"),
+        ("cls", "text_vectors must be an object with keys max_length, normalize, not_done, pooling, not 'cls'"),
+        (
+            {"size": 3},
+            "text_vectors must be an object with keys max_length, normalize, not_done, pooling, not {'size': 3}",
+        ),
         ({"pooling": "sum"}, "the pooling must be mean, cls or max, not 'sum'"),
         ({"max_length": 8.0}, "max_length must be of type int | None, not 8.0"),
     ],
@@ -419,15 +422,15 @@ def test_a_tokenizer_larger_than_the_saved_models_vocabulary_is_refused(
     assert larger.add_tokens(["zebra"]) == 1
     larger.save(model_directory)
     assert refusal(lambda: checkpoint.load(model_directory)) == (
-        f"{model_directory / 'config.json'}: vocab_size 80, but the tokenizer has 81 tokens: the last ones would have "
-        "no embedding"
+        f"{model_directory / 'config.json'}: vocab_size is 80, but the tokenizer has 81 tokens: the last ones would "
+        "have no embedding"
     )
 
 
 def test_a_tokenizer_larger_than_the_models_vocabulary_is_not_saved(tokenizer: Tokenizer, tmp_path: Path) -> None:
     model = Bert(TINY.replace(vocab_size=79), generator=seeded(1))
     message = refusal(lambda: checkpoint.save(model, tokenizer, tmp_path / "model"))
-    assert message == "vocab_size 79, but the tokenizer has 80 tokens: the last ones would have no embedding"
+    assert message == "vocab_size is 79, but the tokenizer has 80 tokens: the last ones would have no embedding"
     assert list(tmp_path.iterdir()) == []
 
 

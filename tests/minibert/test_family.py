@@ -187,7 +187,7 @@ def test_every_relative_is_saved_and_loaded(name: str, tokenizer: Tokenizer, tmp
 
 def test_positions_are_counted_by_the_tokenizers_padding(tokenizer: Tokenizer, tmp_path: Path) -> None:
     config = FAMILY["roberta"].replace(vocab_size=80)
-    message = "pad_token_id 1, by which positions are counted, but the tokenizer's [PAD] is 0"
+    message = "pad_token_id, after which positions begin, is 1, but the tokenizer's [PAD] is 0"
     assert refusal(lambda: checkpoint.save(Bert(config), tokenizer, tmp_path / "model")) == message
     checkpoint.save(Bert(config.replace(pad_token_id=0)), tokenizer, tmp_path / "model")
     edit_config(tmp_path / "model", pad_token_id=1)

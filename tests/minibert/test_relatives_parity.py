@@ -111,8 +111,9 @@ def test_a_file_that_transformers_4_wrote_of_an_albert_equals_transformers(
     config = json.loads((directory / "tokenizer_config.json").read_text()) | {"tokenizer_class": "TokenizersBackend"}
     write_json(directory / "tokenizer_config.json", config)
     assert refusal(lambda: Tokenizer.load(directory)) == (
-        f"{directory / 'tokenizer.json'}, pre_tokenizer: a TokenizersBackend would make a word of a space at a text's "
-        "end; expected WhitespaceSplit before Metaspace, or tokenizer_class AlbertTokenizer in tokenizer_config.json"
+        f"{directory / 'tokenizer.json'}, pre_tokenizer: a TokenizersBackend would turn a space at the end of a "
+        "text into a word; expected WhitespaceSplit before Metaspace, or tokenizer_class AlbertTokenizer in "
+        "tokenizer_config.json"
     )
     generic = transformers.AutoTokenizer.from_pretrained(directory)
     assert generic("the ").input_ids != reference("the ").input_ids

@@ -127,7 +127,7 @@ def test_an_unknown_model(refused: Refused, out: Path, arrays: Path, text: Path)
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"hiden_size": 3}, "unknown config field hiden_size"),
+        ({"hiden_size": 3}, "unknown config field(s) hiden_size"),
         ({"num_attention_heads": 3}, "hidden_size 32 is not a multiple of num_attention_heads 3"),
         ({"hidden_size": -32}, "hidden_size must be at least 1"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be at least 1"),
@@ -296,7 +296,7 @@ def test_prepare_refuses(refused: Refused, out: Path, text: Path, args: tuple[st
 def test_prepare_refuses_a_place_that_is_taken(refused: Refused, tmp_path: Path, text: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "x").touch()
-    assert "taken: already exists" in refused("prepare", "--corpus", text, "--out", tmp_path / "taken")
+    assert "taken already exists" in refused("prepare", "--corpus", text, "--out", tmp_path / "taken")
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_fill_mask_says_of_an_unfinished_run_what_it_is(
     with pytest.raises(SystemExit) as ending:
         minibert_main.main()
     assert ending.value.code == 2
-    assert "an unfinished run: continue with --resume" in capsys.readouterr().err
+    assert "an unfinished run; continue with --resume" in capsys.readouterr().err
 
 
 # --- As the shell sees it --------------------------------------------------------------------------------------------

@@ -135,11 +135,11 @@ def test_a_recipe_that_is_missing_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", [("--recipe", ""), ("--recipe=",)])
 def test_an_empty_name_is_no_recipe(form: tuple[str, ...]) -> None:
     """As of a variable of the shell that is not set."""
-    assert refusal(lambda: parsed(*form)) == ".: is a directory, expected a file"
+    assert refusal(lambda: parsed(*form)) == ". is a directory, expected a file"
 
 
 def test_a_recipe_without_a_value_is_the_parsers_to_refuse() -> None:
-    assert "Missing value for argument '--recipe'" in refusal(lambda: parsed("--recipe"))
+    assert "missing value for '--recipe'" in refusal(lambda: parsed("--recipe"))
 
 
 # --- Shorthands and contradictions -----------------------------------------------------------------------------------

@@ -400,7 +400,7 @@ def test_a_full_disk_stops_the_run_with_its_last_good_state_whole(
     process = start(*common, "--resume", preexec=lambda: limit_files_to(largest - 1))
     _, err = finished(process, 3)
     assert len(err.splitlines()) == 1
-    assert "step-00000008: could not be written" in err and "the last good state is that of step 4" in err
+    assert "step-00000008 could not be written" in err and "the last good state is that of step 4" in err
     assert tree(run / "state") == before
     assert run_here(monkeypatch, *common, "--resume") == 0
     assert run_here(monkeypatch, *common[:-1], tmp_path / "whole") == 0

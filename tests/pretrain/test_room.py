@@ -51,7 +51,7 @@ def test_a_model_that_no_machine_holds(
     model = write_shape(tmp_path / "p.json", **fields)
     message = refused("--corpus", text, "--vocab-size", 100, "--model", model, "--seq-len", 32, "--batch-size", 8,
                       "--steps", 1, "--dtype", "float32", "--out", out)  # fmt: skip
-    assert "GB of memory are needed" in message and "this machine has" in message and "a smaller --model" in message
+    assert "GB of memory is needed" in message and "this machine has" in message and "a smaller --model" in message
     assert figures in message
 
 
@@ -90,7 +90,7 @@ def test_a_run_that_nearly_fills_the_memory_says_so(
     monkeypatch.setattr(room, "machine_memory", lambda: int(1.15e9))
     assert run_here(monkeypatch, *common, "--steps", 1, "--out", tmp_path / "run") == 0
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
-    assert len(notes) == 1 and re.search(r"at least 1\.0 GB of memory are needed \(the program 1\.0", notes[0])
+    assert len(notes) == 1 and re.search(r"at least 1\.0 GB of memory is needed \(the program 1\.0", notes[0])
 
 
 @pytest.mark.slow

@@ -448,7 +448,7 @@ def test_init_says_what_it_leaves(
     assert run_here(monkeypatch, "--data", arrays, "--init", run, "--out", tmp_path / "on", *SMALL, "--steps", 1,
                     "--no-nsp") == 0  # fmt: skip
     assert (
-        f"left     of {run}, not part of this run: nsp_head.bias, nsp_head.weight, pooler.dense.bias, "
+        f"left     in {run}, not part of this run: nsp_head.bias, nsp_head.weight, pooler.dense.bias, "
         "pooler.dense.weight"
     ) in capsys.readouterr().out.splitlines()
 

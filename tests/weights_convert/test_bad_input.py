@@ -196,7 +196,7 @@ BAD_HF: list[tuple[Damage, str]] = [
     (no_weights, "hf: no weights; expected model.safetensors, "),
     (truncated, "model.safetensors: damaged ("),
     (empty_weights, "model.safetensors: damaged ("),
-    (truncated_bin, "pytorch_model.bin: refused: damaged, or more than tensors"),
+    (truncated_bin, "pytorch_model.bin: refused: it is damaged, or holds more than tensors"),
     (
         another_shape,
         "model.safetensors: bert.embeddings.LayerNorm.weight is (25,), but encoder.embeddings.norm.weight is (24,)",
@@ -207,15 +207,15 @@ BAD_HF: list[tuple[Damage, str]] = [
         "model.safetensors: missing bert.encoder.layer.1.output.dense.bias, bert.pooler.dense.weight; "
         "unknown bert.adapter.bias, bert.pooler.weight",
     ),
-    (missing_head, "model.safetensors: missing classifier.weight (--new-head draws a missing head afresh)"),
+    (missing_head, "model.safetensors: missing classifier.weight (use --new-head to initialise a missing head)"),
     (whole_numbers, "classifier.dense.bias is torch.int8, expected floating-point numbers"),
     (no_vocabulary, "hf: expected tokenizer.json, vocab.txt, vocab.json or spiece.model in it"),
     (another_tokenizer, "tokenizer_config.json, tokenizer_class: expected one of BertTokenizer, "),
     (
         one_token_more,
-        "config.json: vocab_size 80, but the tokenizer has 81 tokens: the last ones would have no embedding",
+        "config.json: vocab_size is 80, but the tokenizer has 81 tokens: the last ones would have no embedding",
     ),
-    (bomb, f"pytorch_model.bin: refused: it names {os.name}.system, and no code in a file is run"),
+    (bomb, f"pytorch_model.bin: refused: it names {os.name}.system, but no code is run"),
 ]
 
 
@@ -257,7 +257,7 @@ def test_a_bomb_does_not_go_off_in_a_process_of_its_own(hf_directory: Path, tmp_
     command = [sys.executable, "-m", "weights_convert", "from-hf", str(hf_directory), str(tmp_path / "out")]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (2, "")
-    refused = f"refused: it names {os.name}.system, and no code in a file is run"
+    refused = f"refused: it names {os.name}.system, but no code is run"
     assert result.stderr == f"error: {hf_directory / 'pytorch_model.bin'}: {refused}\n"
     assert sorted(contents(hf_directory)) == ["config.json", "pytorch_model.bin", "vocab.txt"]
     assert not (tmp_path / "out").exists()
@@ -293,7 +293,7 @@ def text_that_is_not_cleaned(directory: Path) -> None:
     (directory / "tokenizer_config.json").write_text('{"clean_text": false}')
 
 
-DAMAGED = "model.safetensors: damaged: its SHA-256 is not the one that config.json gives"
+DAMAGED = "model.safetensors is damaged: its SHA-256 differs from the one in config.json"
 BAD_OURS: list[tuple[Damage, str]] = [
     (no_directory, "model: not a model directory: it has no config.json"),
     (a_file, "model: not a model directory: it has no config.json"),
@@ -305,7 +305,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
         "model.safetensors: encoder.blocks.0.feed_forward.inner.weight is (56, 24), expected (64, 24)",
     ),
     (more_positions, "model.safetensors: encoder.embeddings.position.weight is (16, 24), expected (17, 24)"),
-    (no_weights, "model.safetensors: missing; a model directory holds "),
+    (no_weights, "model.safetensors is missing; a model directory holds "),
     (truncated, DAMAGED),
     (truncated_without_a_checksum, "model.safetensors: damaged ("),
     (a_bit_flipped, DAMAGED),
@@ -317,7 +317,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
     (no_vocabulary, "model: expected tokenizer.json, vocab.txt, vocab.json or spiece.model in it"),
     (
         a_larger_vocabulary,
-        "config.json: vocab_size 80, but the tokenizer has 81 tokens: the last ones would have no embedding",
+        "config.json: vocab_size is 80, but the tokenizer has 81 tokens: the last ones would have no embedding",
     ),
     (text_that_is_not_cleaned, "model: the tokenizer's clean_text is false; transformers' BertTokenizer always cleans"),
 ]
@@ -378,6 +378,6 @@ def test_an_output_that_is_there_is_refused(
     capsys.readouterr()  # the reference's progress bar
     for command, directory in (("from-hf", hf_directory), ("to-hf", model_directory)):
         assert run(monkeypatch, command, directory, out) == 2
-        assert capsys.readouterr().err == f"error: {out}: already exists; choose a new directory\n"
+        assert capsys.readouterr().err == f"error: {out} already exists; choose a new directory\n"
     assert contents(tmp_path) == before
     assert out.is_symlink() == (make is make_dangling_link)

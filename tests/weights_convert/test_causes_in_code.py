@@ -116,7 +116,7 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "LayerNorm order": (
         become(PreNormBlock, *BLOCKS),
         "blocks.0.attention.query",
-        "LayerNorm is before the sublayer (pre-norm), in the reference after the sum (post-norm)",
+        "LayerNorm is before the sublayer (pre-norm), but after the sum (post-norm) in the reference",
     ),
     "no residual": (
         become(BlockWithoutResidual, *BLOCKS),
@@ -156,17 +156,17 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "another GELU": (
         become(SigmoidGelu, "encoder.blocks.1.feed_forward"),
         "blocks.1.feed_forward.activation",
-        "the activation is the sigmoid approximation of GELU, the reference's is exact GELU",
+        "the activation is the sigmoid approximation of GELU, but the reference's is exact GELU",
     ),
     "pooler without tanh": (
         become(PoolerWithoutTanh, "pooler"),
         "pooler",
-        "the activation is nothing, the reference's is tanh",
+        "the activation is nothing, but the reference's is tanh",
     ),
     "pooler of the mean": (
         pool_the_mean,
         "pooler.dense",
-        "the pooler reads the mean of all positions, the reference's reads the first",
+        "the pooler reads the mean of all positions, but the reference's reads the first",
     ),
     "untied decoder": (untie, "mlm_head.decoder", "the decoder is not tied to the token embeddings"),
     "untied decoder of equal numbers": (

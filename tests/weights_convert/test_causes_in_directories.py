@@ -76,13 +76,13 @@ IN_DIRECTORY: dict[str, tuple[dict[str, object], Callable[[Weights], None] | Non
         {"layer_norm_eps": 1e-5},
         None,
         "embeddings.norm",
-        "LayerNorm eps is 1e-05, the reference's is 1e-12",
+        "LayerNorm eps is 1e-05, but the reference's is 1e-12",
     ),
     "tanh GELU": (
         {"hidden_act": "gelu_new"},
         None,
         "blocks.0.feed_forward.activation",
-        "the activation is the tanh approximation of GELU, the reference's is exact GELU",
+        "the activation is the tanh approximation of GELU, but the reference's is exact GELU",
     ),
     "query and key swapped": (
         {},
@@ -106,7 +106,7 @@ IN_DIRECTORY: dict[str, tuple[dict[str, object], Callable[[Weights], None] | Non
         {"num_hidden_layers": 4},
         lambda weights: drop_block(weights, 4),
         "blocks.4.attention.query",
-        "minibert has 4 blocks, the reference 5",
+        "minibert has 4 blocks, but the reference has 5",
     ),
     "positions off by one": ({}, shift_positions, "embeddings.position", "positions are off by +1"),
     "a transposed square weight": (
@@ -193,7 +193,7 @@ def test_another_number_of_heads(hf_directory: Path, directory: Path) -> None:
     assert report.first_divergent is not None
     assert (report.first_divergent.title, report.cause) == (
         "blocks.0.attention.query",
-        "minibert has 6 attention heads, the reference 3",
+        "minibert has 6 attention heads, but the reference has 3",
     )
 
 
@@ -209,14 +209,14 @@ def test_a_block_too_many(hf_directory: Path, directory: Path) -> None:
     assert (report.first_divergent.title, report.first_divergent.note, report.cause) == (
         "blocks.5.attention.query",
         "not in the reference",
-        "minibert has 6 blocks, the reference 5",
+        "minibert has 6 blocks, but the reference has 5",
     )
 
 
 def test_another_padding_token_shows_in_the_gradients(hf_directory: Path, directory: Path) -> None:
     edit_json(directory / "config.json", pad_token_id=3)
     report = verify(hf_directory, directory, dtype="float64")
-    assert report.cause == "pad_token_id, whose row is not trained as an input, is 3, the reference's 0"
+    assert report.cause == "pad_token_id, whose row is not trained as an input, is 3, but the reference's is 0"
 
 
 def test_numbers_that_are_none_are_traced_to_their_weights(hf_directory: Path, directory: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_smaller_vocabulary_is_a_difference(hf_directory: Path, directory: Pat
         "mlm_head.decoder",
         "(51, 70) against (51, 80)",
     )
-    assert report.cause == "mlm_head.decoder.weight is (70, 24), the reference's (80, 24)"
+    assert report.cause == "mlm_head.decoder.weight has shape (70, 24), but the reference's has (80, 24)"
 
 
 def _words(directory: Path) -> list[str]:

@@ -91,7 +91,7 @@ IN_DIRECTORY: dict[tuple[str, str], tuple[dict[str, object], Edit | None, str, s
         {"layer_norm_eps": 1e-5},
         None,
         "embeddings.norm",
-        "LayerNorm eps is 1e-05, the reference's is 1e-12",
+        "LayerNorm eps is 1e-05, but the reference's is 1e-12",
     ),
     ("roberta masked", "no decoder bias"): (
         {},
@@ -109,13 +109,13 @@ IN_DIRECTORY: dict[tuple[str, str], tuple[dict[str, object], Edit | None, str, s
         {"pooler_act": "relu"},
         None,
         "pooler",
-        "the activation is ReLU, the reference's is tanh",
+        "the activation is ReLU, but the reference's is tanh",
     ),
     ("distilbert masked", "LayerNorm eps"): (
         {"layer_norm_eps": 1e-5},
         None,
         "embeddings.norm",
-        "LayerNorm eps is 1e-05, the reference's is 1e-12",
+        "LayerNorm eps is 1e-05, but the reference's is 1e-12",
     ),
     ("distilbert masked", "query and key swapped"): (
         {},
@@ -145,7 +145,7 @@ IN_DIRECTORY: dict[tuple[str, str], tuple[dict[str, object], Edit | None, str, s
         {"pooler_act": "tanh"},
         None,
         "pooler",
-        "the activation is tanh, the reference's is ReLU",
+        "the activation is tanh, but the reference's is ReLU",
     ),
     ("distilbert single label", "other weights"): (
         {},
@@ -157,13 +157,13 @@ IN_DIRECTORY: dict[tuple[str, str], tuple[dict[str, object], Edit | None, str, s
         {"hidden_act": "relu"},
         None,
         "blocks.0.feed_forward.activation",
-        "the activation is ReLU, the reference's is exact GELU",
+        "the activation is ReLU, but the reference's is exact GELU",
     ),
     ("albert pretraining", "a layer too few"): (
         {"num_hidden_layers": 2},
         None,
         "blocks.2.attention.query",
-        "minibert has 2 blocks, the reference 3",
+        "minibert has 2 blocks, but the reference has 3",
     ),
     ("albert pretraining", "query and key swapped"): (
         {},
@@ -262,12 +262,12 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("roberta single label", "pooler without tanh"): (
         become(PoolerWithoutTanh, "pooler"),
         "pooler",
-        "the activation is nothing, the reference's is tanh",
+        "the activation is nothing, but the reference's is tanh",
     ),
     ("distilbert masked", "LayerNorm order"): (
         become(PreNormBlock, *BLOCKS),
         "blocks.0.attention.query",
-        "LayerNorm is before the sublayer (pre-norm), in the reference after the sum (post-norm)",
+        "LayerNorm is before the sublayer (pre-norm), but after the sum (post-norm) in the reference",
     ),
     ("distilbert masked", "scores not scaled"): (
         become(Unscaled, "encoder.blocks.2.attention.dot_product"),

@@ -56,7 +56,7 @@ def test_from_hf_prints_the_ledger(
         "newly initialised: 1",
         "  classifier.dense.bias",
     ]
-    assert lines[-3].startswith("config.json: ignored, without effect on the computation: ")
+    assert lines[-3].startswith("config.json: fields ignored (they do not affect results): ")
     assert " use_cache" in lines[-3]
     assert lines[-1] == f"a BertForSequenceClassification, written to {tmp_path / 'ours'}"
 

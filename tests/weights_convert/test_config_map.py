@@ -108,7 +108,7 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         ({"model_type": ["bert"]}, "model_type ['bert']: minibert supports bert, roberta, distilbert, albert"),
         ({"model_type": "albert", "num_hidden_groups": 4}, "num_hidden_groups 4: only 1 is supported"),
         ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num 2: only 1 is supported"),
-        ({"type_vocab_size": 0}, "type_vocab_size 0: a bert has at least 1"),
+        ({"type_vocab_size": 0}, "type_vocab_size is 0, but a bert model needs at least 1"),
         (
             {"model_type": "distilbert", "activation": "swish"},
             "activation 'swish': minibert supports gelu, gelu_python, gelu_new, gelu_accurate, gelu_pytorch_tanh, "
@@ -172,7 +172,10 @@ def test_another_class_is_refused_with_those_that_we_do(classes: object) -> None
             {"model_type": "albert", "classifier_dropout_prob": 1},
             "classifier_dropout_prob must be at least 0 and below 1, not 1",
         ),
-        ({"model_type": "albert", "embedding_size": None}, "embedding_size None: an albert has one"),
+        (
+            {"model_type": "albert", "embedding_size": None},
+            "embedding_size is None, but an albert model needs a number",
+        ),
     ],
 )
 def test_a_bad_value_is_named_as_the_file_names_it(fields: dict[str, Any], message: str) -> None:
@@ -183,7 +186,7 @@ def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused() -> None:
     described = describe({"model_type": "roberta", "hidden_act": "relu"})
     assert described.config_in("BertForTokenClassification").hidden_act == "relu"
     assert refusal(lambda: described.config_in("BertForMaskedLM")) == (
-        "hidden_act 'relu': the masked-LM head of a roberta has 'gelu', minibert supports one for both"
+        "hidden_act 'relu': the masked-LM head of a roberta has 'gelu', but minibert supports only one for both"
     )
 
 
@@ -322,7 +325,7 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
         (
             "BertForMaskedLM",
             FAMILY["roberta"].replace(hidden_act="gelu_new"),
-            "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', minibert supports one for both",
+            "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', but minibert supports only one",
         ),
     ],
     ids=["class", "pooler", "no factors", "no sharing", "constants", "activation"],

@@ -304,7 +304,7 @@ def test_a_roberta_that_does_not_know_its_tokenizers_padding_is_refused(tmp_path
     directory = write_directory(reference_model("roberta encoder"), tmp_path / "hf")
     write_vocabulary(directory, 80, pad=0)
     assert refusal(lambda: read_hf(directory)) == (
-        f"{directory / 'config.json'}: pad_token_id 1, by which positions are counted, but the tokenizer's [PAD] is 0"
+        f"{directory / 'config.json'}: pad_token_id, after which positions begin, is 1, but the tokenizer's [PAD] is 0"
     )
 
 
@@ -436,7 +436,7 @@ def test_an_output_that_is_there_stays_as_it_is(model_directory: Path, tmp_path:
     directory = write_directory(reference_model("encoder"), tmp_path / "hf")
     (tmp_path / "out").mkdir()
     before = contents(tmp_path)
-    expected = f"{tmp_path / 'out'}: already exists; choose a new directory"
+    expected = f"{tmp_path / 'out'} already exists; choose a new directory"
     assert refusal(lambda: from_hf(directory, tmp_path / "out")) == expected
     assert refusal(lambda: to_hf(model_directory, tmp_path / "out")) == expected
     assert contents(tmp_path) == before

@@ -93,13 +93,13 @@ def test_a_path_is_not_asked_for(name: str, hub: Hub, monkeypatch: pytest.Monkey
 def test_with_a_slash_at_its_end_a_name_is_a_path_and_that_is_said(hub: Hub) -> None:
     assert refusal(lambda: directory_named("somebody/tiny-bert/")) == (
         "somebody/tiny-bert/: no such directory; somebody/tiny-bert, without the slash, is looked for on the hub, "
-        "which needs the extra hub: pip install -e '.[hub]' in minibert's checkout"
+        "which needs the optional dependency `hub`: pip install -e '.[hub]' in minibert's checkout"
     )
 
 
 def test_without_the_extra_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert refusal(lambda: directory_named("somebody/tiny-bert")) == (
-        "somebody/tiny-bert: no such directory, and looking for it on the hub needs the extra hub: "
+        "somebody/tiny-bert: no such directory, and looking for it on the hub needs the optional dependency `hub`: "
         "pip install -e '.[hub]' in minibert's checkout"
     )

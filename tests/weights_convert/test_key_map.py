@@ -326,7 +326,7 @@ def test_a_missing_pooler_or_head_is_an_error_or_drawn() -> None:
     tensors = {key: tensor for key, tensor in keys_and_values("pretraining").items() if key not in lacking}
     assert refused(tensors) == (
         "file: missing bert.pooler.dense.weight, bert.pooler.dense.bias, cls.seq_relationship.bias "
-        "(--new-head draws a missing head afresh)"
+        "(use --new-head to initialise a missing head)"
     )
     ledger = matched(tensors, "BertForPreTraining", new_head=True)
     assert ledger.fresh == ["pooler.dense.weight", "pooler.dense.bias", "nsp_head.bias"]

@@ -220,10 +220,10 @@ def test_the_command_says_where_it_begins_to_differ(
     assert err == f"error: {tmp_path / 'ours'} does not give the numbers of {hf_directory}: see the table\n"
     marked = [line.split()[0] for line in out.splitlines() if "differs first" in line]
     assert marked == ["blocks.0.feed_forward.activation"]
-    assert out.splitlines()[-1] == "likely cause: the activation is ReLU, the reference's is exact GELU"
+    assert out.splitlines()[-1] == "likely cause: the activation is ReLU, but the reference's is exact GELU"
     content = json.loads(report.read_text())
     assert (content["agrees"], content["first_divergent"]) == (False, "blocks.0.feed_forward.activation")
-    assert content["cause"] == "the activation is ReLU, the reference's is exact GELU"
+    assert content["cause"] == "the activation is ReLU, but the reference's is exact GELU"
 
 
 def test_the_seed_decides_the_batches(hf_directory: Path) -> None:
@@ -268,7 +268,7 @@ def test_real_weights_agree(dtype: Literal["float64", "float32", "bfloat16"], se
         (["{hf}", "--steps", "2", "--dtype", "bfloat16"], "--steps needs float32 or float64"),
         (["{hf}", "--seed", "18446744073709551615"], "--seed must be from 0 to 4294967295, not 18446744073709551615"),
         (["{hf}", "--json", "{tmp}/no/report.json"], "{tmp}/no/report.json: there is no directory {tmp}/no"),
-        (["{hf}", "--json", "{tmp}"], "{tmp}: is a directory, expected a file to write"),
+        (["{hf}", "--json", "{tmp}"], "{tmp} is a directory, expected a file to write"),
         (["{hf}", "--dtype", "float16"], "invalid choice"),
     ],
 )
@@ -336,7 +336,7 @@ def test_a_reader_that_leaves_does_not_change_the_verdict(
 
 def test_without_transformers_there_is_no_reference(hf_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(InputError, match=r"verify runs transformers .*: make venv in minibert's checkout"):
+    with pytest.raises(InputError, match=r"verify runs transformers .*; run make venv in minibert's checkout"):
         verify(hf_directory)
 
 

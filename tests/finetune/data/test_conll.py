@@ -194,8 +194,8 @@ def test_a_first_column_that_numbers_something_else_is_not_taken_for_words(
     path = write(tmp_path / "a.conll", "".join(f"{number}\t{rest}\n" for number, rest in rows))
     begins = ", ".join(numbers.split()[:3])
     assert refusal(lambda: read(path, labelled=labelled)) == (
-        f"{path}:1: the first column, {begins}, numbers something, but not the words of each sentence; expected "
-        "--word-column, and a blank line between sentences"
+        f"{path}:1: the first column, {begins}, numbers something, but not the words of each sentence; give "
+        "--word-column, and put a blank line between sentences"
     )
     for name, words in {"1": numbers.split(), "2": ["Ann", "ran", "Bob", "ran"]}.items():
         found = read_conll(path, columns(name), labelled=labelled)
@@ -226,7 +226,7 @@ def test_a_row_that_names_the_columns_is_left_out_and_said(content: str, labelle
     (found,) = read_conll(path, labelled=labelled, tally=tally)
     assert (found.words, found.tags) == (("Ann", "ran"), ("B-x", "O") if labelled else None)
     row, header = next((number, line) for number, line in enumerate(content.split("\n"), 1) if line[:1] not in "#")
-    assert tally.told[0] == f"{path}:{row}: skipped, as it names the columns: {header.strip()!r}"
+    assert tally.told[0] == f"{path}:{row}: skipped because it names the columns: {header.strip()!r}"
 
 
 @pytest.mark.parametrize("content", ["Tag\nAnn\n", "word\tO\nran\tO\n", "Ann\tB-x\nword\ttag\n", "the label\nO x\n"])
@@ -258,7 +258,7 @@ def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
     assert [x.words for x in read_conll(path, columns(word="1"))] == [("1", "2"), ("skip",)]
     assert refusal(lambda: read(path)) == (
         f"{path}:4: 'skip' is not a number like those above it in the first column, which numbers the words; "
-        "expected one, or --word-column 1 for a column of words"
+        "expected a number; if the first column holds the words, use --word-column 1"
     )
 
 
@@ -268,7 +268,7 @@ def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
         (columns(word="3"), "a.conll:1: --word-column 3 (given, or saved with the model): {expected}"),
         (columns(tag="0"), "a.conll:1: --tag-column 0 (given, or saved with the model): {expected}"),
         (columns(tag="upos"), "a.conll:1: --tag-column upos (given, or saved with the model): {expected}"),
-        (columns(word="2"), "a.conll:1: column 2 is chosen for words and tags, expected two; see --tag-column"),
+        (columns(word="2"), "a.conll:1: column 2 is chosen for both words and tags; choose two different columns"),
     ],
 )
 def test_columns_that_are_not_there(names: TagDataOptions, message: str, tmp_path: Path) -> None:
@@ -292,12 +292,12 @@ def test_partut(name: str, sentences: int, words: int, tags: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a\tO\nb\n", "a.conll:2: 1 column(s), expected 2, as in the first row"),
-        ("a O\n\nb NN O\n", "a.conll:3: 3 column(s), expected 2"),
-        ("a\tO\nb O\n", "a.conll:2: 1 column(s), expected 2"),
-        ("a\nb\n", "a.conll:1: one column, expected a word and its tag, separated by a tab or spaces"),
-        ("a\tO\n\tO\n", "a.conll:2: an empty column, expected a word and its tag"),
-        ("a\tO\nb\t\n", "a.conll:2: an empty column"),
+        ("a\tO\nb\n", "a.conll:2: the row has 1 column(s), expected 2, as in the first row"),
+        ("a O\n\nb NN O\n", "a.conll:3: the row has 3 column(s), expected 2"),
+        ("a\tO\nb O\n", "a.conll:2: the row has 1 column(s), expected 2"),
+        ("a\nb\n", "a.conll:1: there is one column, expected a word and its tag, separated by a tab or spaces"),
+        ("a\tO\n\tO\n", "a.conll:2: a column is empty, expected a word and its tag"),
+        ("a\tO\nb\t\n", "a.conll:2: a column is empty"),
         ("", "a.conll: no sentence found"),
         ("\n \n-DOCSTART- O\n", "a.conll: no sentence found"),
     ],
@@ -312,7 +312,7 @@ def test_a_sentence_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: py
     assert len(read(write(tmp_path / "a.conll", "a\tO\n\nabcd\tO\nabcd\tO\n"))) == 2
     path = write(tmp_path / "a.conll", "a\tO\n\n" + "abcd\tO\n" * 9)
     assert refusal(lambda: read(path)) == (
-        f"{path}:3: a sentence of more than 10 characters, expected a blank line after each"
+        f"{path}:3: a sentence exceeds 10 characters, expected a blank line after each"
     )
 
 
@@ -322,8 +322,8 @@ def test_a_sentence_with_a_bad_row_is_left_out_and_named(tmp_path: Path) -> None
     assert [x.words for x in read_conll(path, tally=tally)] == [("a",), ("e",), ("f",)]
     assert (tally.what, tally.lines) == ("sentences", 13)
     assert tally.bad == [
-        f"{path}:4: 1 column(s), expected 2, as in the first row",
-        f"{path}:12: an empty column, expected a word and its tag; see --word-column and --tag-column",
+        f"{path}:4: the row has 1 column(s), expected 2, as in the first row",
+        f"{path}:12: a column is empty, expected a word and its tag; see --word-column and --tag-column",
     ]
 
 

@@ -84,6 +84,6 @@ def test_targets_are_places_in_the_order_or_numbers() -> None:
 @pytest.mark.parametrize("kind", ["single_label_classification", "multi_label_classification"])
 def test_a_label_that_training_never_had(kind: str) -> None:
     message = refusal(lambda: label_targets(examples("a", "c"), ("a", "b"), kind))
-    assert message == "dev.csv:3: label 'c' does not occur in training: 'a', 'b'"
+    assert message == "dev.csv:3: label 'c' is not among those in training: 'a', 'b'"
     many = tuple(map(str, range(50)))
     assert refusal(lambda: label_targets(examples("c"), many, kind)).endswith("'18', '19', ...")

@@ -156,7 +156,7 @@ TEXTS = [
         "STS benchmark, by its name", "tabs in .csv, nobody said so", "sts-dev.csv",
         "score\ttext\n4.0\tA dog, running.\n1.5\tA man.\n",
         tsv_rows(), options="--label-column score --regression",
-        refused=r"the header has 'score\ttext'; --delimiter '\t' separates them", remedy=r"--delimiter \t",
+        refused=r"has 'score\ttext'; use --delimiter '\t' to split it into columns", remedy=r"--delimiter \t",
         first=("A dog, running.", 4.0), last=("A man.", 1.5),
     ),
     text(
@@ -199,7 +199,7 @@ TEXTS = [
         '"Two\r\nlines",positive\n',
         csv_rows(), options="--text-column review --label-column sentiment",
         first=('A film, he said, "like no other".<br /><br />\nIt is.\n\nGo.', "positive"),
-        last=("Two\r\nlines", "positive"), said=("3 rows in 7 lines; 2 field(s) span lines",),
+        last=("Two\r\nlines", "positive"), said=("3 rows in 7 lines; 2 field(s) span several lines",),
     ),
     text(
         "Yelp", r"no header, \n and \"\" inside marks", "train.csv",
@@ -227,7 +227,7 @@ TEXTS = [
         "Excel, German CSV", "semicolons, a comma in a number", "export.csv",
         "text;label\r\nEin Tag, schön;4.5\r\n\"Kein; Tag\";1\r\n",
         csv_rows(";"), options="--regression",
-        refused="the header has 'text;label'; --delimiter ';' separates them", remedy="--delimiter ;",
+        refused="the header has 'text;label'; use --delimiter ';' to split it into columns", remedy="--delimiter ;",
         first=("Ein Tag, schön", 4.5), last=("Kein; Tag", 1.0),
     ),
     text(
@@ -262,7 +262,7 @@ TEXTS = [
         "pandas, lists, no option", "the same, one class asked for", "train.csv",
         ",text,label\n0,So glad,\"['joy', 'love']\"\n1,Grr,['anger']\n",
         csv_rows(),
-        refused="label is \"['joy', 'love']\", a list, expected a word or a number; --multi-label reads lists",
+        refused="label is \"['joy', 'love']\", a list, expected a word or a number; use --multi-label to read lists",
         remedy="--multi-label", first=("So glad", ("joy", "love")), last=("Grr", ("anger",)),
     ),
     text(
@@ -418,19 +418,19 @@ TAGS = [
         "Word\tTag\r\nThe\tO\r\ngout\tB-Disease\r\n\r\nNo\tO\r\npain\tB-Disease\r\n",
         2,  # the header is in the first of two blocks
         first=("The gout", "O B-Disease"), last=("No pain", "O B-Disease"),
-        said=(r"train.tsv:1: skipped, as it names the columns: 'Word\tTag'",),
+        said=(r"train.tsv:1: skipped because it names the columns: 'Word\tTag'",),
     ),
     tags(
         "a spreadsheet's export", "a tab at the end of every row", "train.conll",
         "The\tO\t\ngout\tB-Disease\t\n\t\t\nNo\tO\t\n",
         2,  # as what has tabs alone ends a sentence
-        refused="train.conll:1: an empty column, expected a word and its tag; see --word-column and --tag-column",
+        refused="train.conll:1: a column is empty, expected a word and its tag; see --word-column and --tag-column",
         remedy="--tag-column 2", first=("The gout", "O B-Disease"), last=("No", "O"),
     ),
     tags(
         "JNLPBA", "### lines of one column before a text", "train.iob2",
         "###MEDLINE:9536\n\nIL-2\tB-DNA\ngene\tI-DNA\n\nis\tO\nfound\tO\n",
-        blocks, refused="train.iob2:1: 1 column(s), expected 2, as in the first row; --on-bad-row skip leaves",
+        blocks, refused="train.iob2:1: the row has 1 column(s), expected 2, as in the first row; --on-bad-row skip",
         remedy="--on-bad-row skip", first=("IL-2 gene", "B-DNA I-DNA"), last=("is found", "O O"),
     ),
     tags(
@@ -449,21 +449,21 @@ TAGS = [
     tags(
         "datasets' conll2003", "tags by number", "train.jsonl",
         '{"tokens": ["Ann", "left"], "ner_tags": [1, 0]}\n{"tokens": ["Yes"], "ner_tags": [0]}\n',
-        refused="train.jsonl:1: field 'ner_tags' has 1 at 0, a number; expected strings: words, or the names of tags, "
-        "such as B-PER, not their numbers",
+        refused="train.jsonl:1: field 'ner_tags' has 1 at index 0, a number; expected strings: words, or the names of "
+        "tags, such as B-PER, not their numbers",
     ),
     tags(
         "other names of fields", "words and labels", "train.jsonl",
         '{"words": ["Ann", "left"], "labels": ["B-PER", "O"]}\n{"words": ["Yes"], "labels": ["O"]}\n',
         lines(), refused="field 'tokens' is missing; the object has 'words', 'labels'; see --word-column and "
-        "--tag-column, expected a list of words and a list of their tags",
+        "--tag-column; expected a list of words and a list of their tags",
         remedy="--word-column words --tag-column labels", first=("Ann left", "B-PER O"), last=("Yes", "O"),
     ),
     tags(
         "CLUENER", "spans of characters, not tags of words", "train.json",
         '{"text": "李明在北京", "label": {"name": {"李明": [[0, 1]]}, "address": {"北京": [[3, 4]]}}}\n',
         refused="train.json:1: field 'tokens' is missing; the object has 'text', 'label'; see --word-column and "
-        "--tag-column, expected a list of words and a list of their tags",
+        "--tag-column; expected a list of words and a list of their tags",
     ),
     tags(
         "Kaggle's NER", "commas, sentences numbered", "ner_dataset.csv",
@@ -476,7 +476,7 @@ TAGS = [
         "1\tAnn\tB-PER\n1\tleft\tO\n2\tYes\tO\n2\t.\tO\n",
         1,  # as nothing else ends a sentence
         refused="train.conll:1: the first column, 1, 1, 2, numbers something, but not the words of each sentence; "
-        "expected --word-column, and a blank line between sentences",
+        "give --word-column, and put a blank line between sentences",
         remedy="--word-column 2", first=("Ann left Yes .", "B-PER O O O"), last=("Ann left Yes .", "B-PER O O O"),
     ),
 ]  # fmt: skip
@@ -565,12 +565,12 @@ QUESTIONS = [
     asked(
         "datasets' squad", "flat records, an object a line", "train.jsonl", FLAT + FLAT.replace("57", "58"),
         refused="train.jsonl: not readable as JSON (Extra data: line 2 column 1 (char 131)), expected SQuAD's; "
-        "docs/finetuning.md converts records that have a context each",
+        "docs/finetuning.md shows how to convert records that each have a context",
     ),
     asked(
         "transformers' run_qa", "flat records in data", "train.json", f'{{"data": [{FLAT}]}}',
         refused="train.json: article 0: field 'paragraphs' is missing, expected an array as in SQuAD's files; "
-        "docs/finetuning.md converts records that have a context each",
+        "docs/finetuning.md shows how to convert records that each have a context",
     ),
     choice(
         "our own", "two choices and four", "train.jsonl",
@@ -581,14 +581,14 @@ QUESTIONS = [
     choice(
         "SWAG", "a table", "train.csv",
         ",video-id,startphrase,ending0,ending1,label\n0,v1,She turns and,waves.,melts.,0\n",
-        refused="train.csv: .csv is not supported, expected .jsonl with a question, a list of choices, and as answer "
-        "the index of the right one, from 0",
+        refused="train.csv: .csv is not supported, expected .jsonl with a question, a list of choices, and, as the "
+        "answer, the index of the right one, from 0",
     ),
     choice(
         "RACE", "several questions of one text in an object", "high.json",
         '{"answers": ["A"], "options": [["Oslo", "Rome"]], "questions": ["Where?"], "article": "...", "id": "1"}\n',
         refused="high.json:1: field 'question' is missing; the object has 'answers', 'options', 'questions', "
-        "'article', 'id'; expected a question, a list of choices, and as answer the index of the right one, from 0",
+        "'article', 'id'; expected a question, a list of choices, and, as the answer, the index of the right one",
     ),
     choice(
         "CommonsenseQA", "choices with letters", "train.jsonl",

@@ -155,7 +155,7 @@ def test_columns_are_not_taken_for_running_text(
 def test_what_may_be_one_or_the_other_is_for_the_user_to_say(tmp_path: Path, content: str, count: int) -> None:
     path = write(tmp_path / "a.txt", content)
     assert refusal(lambda: list(read_untagged(path))) == (
-        f"{path}: columns with one word per row, or running text? All lines have {count} column(s); expected --layout "
+        f"{path}: columns with one word per row, or running text? All lines have {count} column(s); give --layout "
         "columns or --layout text"
     )
     assert len(list(read_untagged(path, columns(form="columns")))) < len(content.splitlines())
@@ -173,7 +173,8 @@ def test_commas_are_not_between_words_and_tags(tmp_path: Path, content: str) -> 
 
 def test_a_slip_does_not_make_columns_running_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "Ann NNP B-x\nran VBD O\n\n" * 10 + "ran O\n")
-    assert refusal(lambda: list(read_untagged(path))) == f"{path}:31: 2 column(s), expected 3, as in the first row"
+    message = f"{path}:31: the row has 2 column(s), expected 3, as in the first row"
+    assert refusal(lambda: list(read_untagged(path))) == message
 
 
 def test_standard_input_is_decided_by_its_first_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,12 +233,12 @@ def test_fields_of_json_lines_are_named_by_the_user(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"ner_tags": [3, 0]}, "field 'ner_tags' has 3 at 0, a number; expected strings: words, or the names of tags"),
-        ({"ner_tags": ["O"]}, "1 tag(s) for 2 word(s), expected one per word"),
+        ({"ner_tags": [3, 0]}, "field 'ner_tags' has 3 at index 0, a number; expected strings: words, or the names"),
+        ({"ner_tags": ["O"]}, "there are 1 tag(s) for 2 word(s), expected one per word"),
         ({"ner_tags": "O O"}, "field 'ner_tags' is a string, expected a list of strings"),
         ({"tokens": []}, "field 'tokens' is empty, expected a list of strings"),
-        ({"tokens": ["a", ""]}, "field 'tokens' has '' at 1, expected a non-empty string without half characters"),
-        ({"tokens": ["a", "\ud83d"]}, "field 'tokens' has '\\ud83d' at 1, expected a non-empty string without half"),
+        ({"tokens": ["a", ""]}, "field 'tokens' has '' at index 1, expected text without unpaired surrogates"),
+        ({"tokens": ["a", "\ud83d"]}, "field 'tokens' has '\\ud83d' at index 1, expected text without unpaired"),
         ({"tokens": None}, "field 'tokens' is null, expected a list of strings"),
         ({"id": 1.5}, "field 'id' is a number, expected a string or a whole number"),
     ],
@@ -295,7 +296,7 @@ def test_blank_lines_are_bad_rows_and_lines_are_counted(tmp_path: Path) -> None:
         ("a.txt", "Ann ran.\n \nYes.\n", "a.txt:2: the text is empty"),
         ("a.txt", "", "a.txt: no sentence found"),
         ("a.conll", "", "a.conll: no sentence found"),
-        ("a.conll", "Ann O\nran\n", "a.conll:2: 1 column(s), expected 2"),
+        ("a.conll", "Ann O\nran\n", "a.conll:2: the row has 1 column(s), expected 2"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -105,7 +105,7 @@ def test_ids_of_other_types_are_refused(id: object, found: str, tmp_path: Path) 
 
 def test_ids_that_answers_could_not_tell_apart(tmp_path: Path) -> None:
     content = squad(question("7"), question(id=7))  # type: ignore[arg-type]
-    assert "question 7: appears more than once" in refusal(lambda: read(tmp_path, content))
+    assert "question 7: the id appears more than once" in refusal(lambda: read(tmp_path, content))
 
 
 # --- Answers that stand elsewhere ------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_nothing_misplaced_nothing_shown(tmp_path: Path) -> None:
 # --- What is refused -------------------------------------------------------------------------------------------------
 
 
-FLAT = "docs/finetuning.md converts records that have a context each"
+FLAT = "docs/finetuning.md shows how to convert records that each have a context"
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ FLAT = "docs/finetuning.md converts records that have a context each"
         ),
         (squad(question(question="")), "a.json: question q1: field 'question' is empty, expected text"),
         (squad(question(question=None)), "a.json: question q1: field 'question' is null"),
-        (squad(question(), question()), "a.json: question q1: appears more than once, expected unique ids"),
+        (squad(question(), question()), "a.json: question q1: the id appears more than once, expected unique ids"),
         (squad({"id": "q1", "question": "Who?"}), "a.json: question q1: field 'answers' is missing"),
-        (squad(question(answers=[])), "a.json: question q1: no answer; expected an answer, or in v2.0 is_impossible"),
-        (squad(question(is_impossible=True)), "a.json: question q1: 1 answer(s), though is_impossible is true"),
+        (squad(question(answers=[])), "a.json: question q1: no answer; expected an answer, or, in v2.0, is_impossible"),
+        (squad(question(is_impossible=True)), "q1: there are 1 answer(s), though is_impossible is true"),
         (squad(question(answers=[], is_impossible=False)), "a.json: question q1: no answer"),
         (
             squad(question(is_impossible="false")),
@@ -194,8 +194,8 @@ def test_bad_questions_are_left_out_and_named(tmp_path: Path) -> None:
         f"{path}: question q0: field 'question' is empty, expected text",
         f"{path}: article 0 (Cats), paragraph 0: expected a JSON object as in SQuAD's files, found a number",
         f"{path}: article 0 (Cats), paragraph 0: a question's field 'id' is null, expected a string or a whole number",
-        f"{path}: question q1: appears more than once, expected unique ids",
-        f"{path}: question q2: no answer; expected an answer, or in v2.0 is_impossible and none",
+        f"{path}: question q1: the id appears more than once, expected unique ids",
+        f"{path}: question q2: no answer; expected an answer, or, in v2.0, is_impossible and no answer",
         f"{path}: article 0 (Cats), paragraph 1: field 'context' is empty, expected text",
     ]
 

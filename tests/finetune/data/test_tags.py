@@ -277,4 +277,4 @@ def test_a_word_may_stand_in_another_row_than_its_number_says() -> None:
 def test_a_type_that_training_never_had() -> None:
     labels: Sequence[str] = tag_labels(tagged("B-per I-per"), "iob2", "train.conll")
     message = refusal(lambda: tag_ids(tagged("B-per", "O B-loc"), labels))
-    assert message == "train.conll:4: tag 'B-loc' does not occur in training: O, B-per, I-per"
+    assert message == "train.conll:4: tag 'B-loc' is not among those in training: O, B-per, I-per"

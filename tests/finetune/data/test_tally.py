@@ -80,7 +80,7 @@ def test_reasons_stand_where_the_rows_stood() -> None:
             Tally(place="a", rows=2, lines=5, spanning=1, blank=2, quoted=3),
             False,
             [
-                "a: 2 rows in 5 lines; 1 field(s) span lines; 2 line(s) are blank; 3 field(s) are in quotation "
+                "a: 2 rows in 5 lines; 1 field(s) span several lines; 2 line(s) are blank; 3 field(s) are in quotation "
                 "marks, read as part of the text; --quoting removes them"
             ],
         ),

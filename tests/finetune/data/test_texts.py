@@ -97,14 +97,14 @@ def test_several_labels(tmp_path: Path) -> None:
         (
             "a,[0]",
             "single_label_classification",
-            "a.csv:3: label is '[0]', a list, expected a word or a number; --m",
+            "a.csv:3: label is '[0]', a list, expected a word or a number; use --m",
         ),
         (
             "a,x|y",
             "multi_label_classification",
-            "a.csv:3: label is 'x|y', expected commas between classes; --label",
+            "a.csv:3: label is 'x|y', expected commas between classes; use --label",
         ),
-        ("a,x;y", "multi_label_classification", "--label-separator ';' splits there, --label-separator , makes it"),
+        ("a,x;y", "multi_label_classification", "use --label-separator ';' to split there, or --label-separator ,"),
         ("a,['x' 'y']", "multi_label_classification", "a.csv:3: label is \"['x' 'y']\", expected classes sep"),
         ("a,[x y]", "multi_label_classification", "a.csv:3: label is '[x y]', expected classes separated by commas"),
         (
@@ -116,7 +116,7 @@ def test_several_labels(tmp_path: Path) -> None:
         ("a,[1 0 1]", "single_label_classification", "a.csv:3: label is '[1 0 1]', a list, expected a word"),
         ("a,['x' 'y']", "single_label_classification", "a.csv:3: label is \"['x' 'y']\", a list, expected a word"),
         ("a,{'x': 1}", "single_label_classification", "a.csv:3: label is \"{'x': 1}\", an object, expected a word"),
-        ("a,1 0 1", "multi_label_classification", "a.csv:3: label is '1 0 1', expected commas between ones and zeros"),
+        ("a,1 0 1", "multi_label_classification", "a.csv:3: label is '1 0 1', expected commas between 1s and 0s"),
         ('a,"[0.9, 0.1]"', "multi_label_classification", "a.csv:3: label has 0.9 in its list, expected the names of"),
     ],
 )
@@ -129,9 +129,9 @@ def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, mes
     ("fields", "problem_type", "message"),
     [
         ('"text": 5, "label": 1', "single_label_classification", "a.jsonl:1: column 'text' is a number, expected a"),
-        ('"text": "\\ud83d", "label": 1', "single_label_classification", "column 'text' holds half a surrogate pair"),
+        ('"text": "\\ud83d", "label": 1', "single_label_classification", "column 'text' contains an unpaired"),
         ('"text": "a", "label": null', "single_label_classification", "a.jsonl:1: label is null, expected a word or"),
-        ('"text": "a", "label": ["x"]', "single_label_classification", "is an array, expected a word or a number; --m"),
+        ('"text": "a", "label": ["x"]', "single_label_classification", "is an array, expected a word or a number; use"),
         ('"text": "a", "label": true', "regression", "a.jsonl:1: label is True, expected a finite number"),
         ('"text": "a", "label": NaN', "regression", "a.jsonl:1: expected one JSON object per line (NaN is not JSON"),
         (
@@ -208,7 +208,7 @@ def test_lists_of_ones_and_zeros_in_json_lines(tmp_path: Path) -> None:
                                         "0 for each of 3 classes; expected one spelling"),
         (["[5]", "[1, 0, 1]"], "a.csv:3: label has a 1 or 0 for each of 3 classes, {path}:2: label has names of class"),
         (["[1, 0, 1]", "[]", "['joy']"], "a.csv:4: label has names of classes, {path}:2: label h"),
-        (["[0, 0]"], "a.csv:2: label is 0, 0: either a 1 or 0 for each of two classes, or the classes 0 and 1"),
+        (["[0, 0]"], "a.csv:2: label is 0, 0: this is a 1 or 0 for each of two classes, or else the classes 0 and 1"),
     ],
 )  # fmt: skip
 def test_a_file_keeps_to_one_spelling(tmp_path: Path, cells: list[str], message: str) -> None:
@@ -244,8 +244,8 @@ def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label_separator": "|"}, "--label-separator: expected what separates labels, with --multi-label"),
-        ({"label_separator": "", "multi_label": True}, "--label-separator: expected what separates labels, with"),
+        ({"label_separator": "|"}, "--label-separator: expected the character(s) that separate labels,"),
+        ({"label_separator": "", "multi_label": True}, "--label-separator: expected the character(s) that separate"),
     ],
 )
 def test_a_separator_of_labels_goes_with_several(options: dict[str, Any], message: str) -> None:

@@ -37,7 +37,7 @@ def test_answers_that_are_missing_count_as_wrong_and_are_counted(
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
         f"note     {tmp_path}/predictions: no answer to 2 of 4 questions, which count as wrong",
-        f"note     {tmp_path}/predictions: 2 answer(s) belong to no question of {tmp_path}/dev.json",
+        f"note     {tmp_path}/predictions: 2 answer(s) belong to no question in {tmp_path}/dev.json",
     ]
     assert shown.out.splitlines() == [
         f"{'exact':20} 0.5000",
@@ -116,15 +116,15 @@ def test_a_choice_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["metrics"] == {"accuracy": 0.75}
 
 
-NONE_LEFT_OUT = "no row is skipped here: fix it, or remove it and its answer from both files"
+NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its answer"
 
 
 @pytest.mark.parametrize(
     ("data", "content", "predictions", "more", "message"),
     [
-        ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: no answer to any of the 1 questions of"),
+        ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: no answer to any of the 1 questions in"),
         ("a.json", squad(question("a")), {"a": None}, (), "predictions: the answer to a is null, expected a string"),
-        ("a.json", squad(question("a")), ["x"], (), "predictions: is an array, expected an object of ids and answers"),
+        ("a.json", squad(question("a")), ["x"], (), "predictions is an array, expected an object of ids and answers"),
         ("a.json", squad(question("a")), "{", (), "predictions: not readable as JSON ("),
         ("a.conll", TAGGED, "O\nO\n", (), "predictions: 2 answer(s), expected one per line for each of the 4 words of"),
         ("a.conll", TAGGED, "O\nx B-per\nO\nPER\n", (), "predictions:4: 'PER' is not a tag of any scheme, expected"),
@@ -133,9 +133,9 @@ NONE_LEFT_OUT = "no row is skipped here: fix it, or remove it and its answer fro
             '{"tokens": ["a"], "ner_tags": ["O"]}\n',
             "O\n",
             (),
-            "; scored as text-classification, --task names",
+            "; scored as text-classification (see --task)",
         ),
-        ("a.json", '{"text": "a", "label": 1}\n', "1\n", (), "; scored as question-answering, --task names another"),
+        ("a.json", '{"text": "a", "label": 1}\n', "1\n", (), "; scored as question-answering (see --task)"),
         (
             "a.csv",
             "text,label\na,x\nb,y\n",
@@ -181,4 +181,4 @@ def test_a_model_has_no_part_in_it(
 ) -> None:
     args = ("evaluate", tmp_path, "--predictions", "a.json", "--data", "b.json")
     assert run_here(monkeypatch, *args) == 2
-    assert "expected either a model directory or --predictions, not both" in capsys.readouterr().err
+    assert "give either a model directory or --predictions, not both" in capsys.readouterr().err

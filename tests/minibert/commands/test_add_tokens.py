@@ -264,7 +264,7 @@ def test_a_named_pipe_is_no_word(
     os.mkfifo(tmp_path / "words")
     args = [str(directory), str(tmp_path / "out"), "--tokens", str(tmp_path / "words")]
     assert run(monkeypatch, "add-tokens", *args) == 2
-    assert f"{tmp_path}/words: is a named pipe, expected a file" in capsys.readouterr().err
+    assert f"{tmp_path}/words is a named pipe, expected a file" in capsys.readouterr().err
 
 
 def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +280,7 @@ def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypat
     ("args", "message"),
     [
         (("none", "out", "--tokens", "病毒"), "{tmp}/none: not a model directory: it has no config.json"),
-        (("model", "there", "--tokens", "病毒"), "{tmp}/there: already exists; choose a new directory"),
+        (("model", "there", "--tokens", "病毒"), "{tmp}/there already exists; choose a new directory"),
         (("model", "out", "--tokens"), "no word to add"),
         (("model", "out", "--tokens", ""), "token to add '': expected a word on one line that does not begin with ##"),
         (
@@ -301,7 +301,7 @@ def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypat
         ),
         (("model", "out", "--tokens", "FILE:blank.txt"), "{tmp}/blank.txt: expected one word per line, found none"),
         (("model", "out", "--tokens", "FILE:empty.txt"), "{tmp}/empty.txt: expected one text per line, found nothing"),
-        (("model", "out", "--tokens", "FILE:none.txt"), "{tmp}/none.txt: cannot be read (No such file or directory)"),
+        (("model", "out", "--tokens", "FILE:none.txt"), "{tmp}/none.txt cannot be read (No such file or directory)"),
         (
             ("model", "out", "--tokens", "FILE:latin.txt"),
             "{tmp}/latin.txt:2: not UTF-8 at byte 9, expected UTF-8 text; it is probably WINDOWS-1252: iconv -f "

@@ -114,7 +114,7 @@ def test_fill_mask_refuses_a_gpu_that_is_not_there(
     model_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "fill-mask", str(model_directory), "[MASK]", "--device", "cuda") == 2
-    assert error_line(capsys).startswith("error: device: cuda was asked for")
+    assert error_line(capsys).startswith("error: device: cuda was requested")
 
 
 def test_mask_probabilities_are_those_of_the_full_softmax_in_the_order_of_the_text(

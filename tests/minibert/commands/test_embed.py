@@ -249,7 +249,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
     ("changed", "message"),
     [
         ({"directory": "none"}, "{tmp}/none: not a model directory: it has no config.json"),
-        ({"--input": "none.txt"}, "{tmp}/none.txt: cannot be read (No such file or directory)"),
+        ({"--input": "none.txt"}, "{tmp}/none.txt cannot be read (No such file or directory)"),
         (
             {"--input": "latin.txt"},
             "{tmp}/latin.txt:2: not UTF-8 at byte 11, expected UTF-8 text; it is probably WINDOWS-1252: iconv "
@@ -258,7 +258,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
         ({"--input": "empty.txt"}, "{tmp}/empty.txt: expected one text per line, found nothing"),
         ({"--output": "none/vectors.npy"}, "{tmp}/none/vectors.npy: there is no directory {tmp}/none"),
         ({"--output": "vectors.txt"}, "{tmp}/vectors.txt: expected a name that ends in .npy"),
-        ({"--output": "folder.npy"}, "{tmp}/folder.npy: is a directory, expected a file to write"),
+        ({"--output": "folder.npy"}, "{tmp}/folder.npy is a directory, expected a file to write"),
         ({"--batch-tokens": "0"}, "a batch must have at least 1 token, not 0"),
         ({"--max-length": "2"}, "the max length must be from 3 to 16, the model's positions, not 2"),
         ({"--max-length": "17"}, "the max length must be from 3 to 16, the model's positions, not 17"),

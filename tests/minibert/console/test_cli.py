@@ -133,13 +133,13 @@ def test_what_must_be_given_is_required_whether_the_class_or_the_defaults_say_so
         (("here", "-steps", "3"), "unknown option -steps: did you mean --steps?"),
         (("here", "--no-resum"), "unknown option --no-resum: did you mean --no-resume?"),
         (("here", "--quickly"), "unknown option --quickly"),
-        (("here", "--steps", "many"), "Error parsing --steps: invalid literal for int() with base 10: 'many'"),
-        (("here", "--steps", "3.5"), "Error parsing --steps: invalid literal for int() with base 10: '3.5'"),
-        (("here", "--steps"), "Missing value for argument '--steps'. Expected 1 values"),
-        (("here", "--device", "tpx"), "invalid choice 'tpx' for argument '--device'. Expected one of ('cpu', 'cuda')"),
+        (("here", "--steps", "many"), "cannot parse --steps: invalid literal for int() with base 10: 'many'"),
+        (("here", "--steps", "3.5"), "cannot parse --steps: invalid literal for int() with base 10: '3.5'"),
+        (("here", "--steps"), "missing value for '--steps', expected 1 value(s)"),
+        (("here", "--device", "tpx"), "invalid choice 'tpx' for '--device', expected one of ('cpu', 'cuda')"),
         (
             ("here", "--device", "cdua"),
-            "invalid choice 'cdua' for argument '--device'. Expected one of ('cpu', 'cuda'): did you mean cuda?",
+            "invalid choice 'cdua' for '--device', expected one of ('cpu', 'cuda'): did you mean cuda?",
         ),
         (("here", "there"), "unexpected 'there'"),
         (("here", "--steps", "3", ""), "unexpected ''"),
@@ -262,7 +262,7 @@ def test_a_library_that_refuses_the_environment_is_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("STRICTLIB_LEVEL", "high")
     line = "error: strictlib can't be imported: could not convert string to float: 'high'; "
-    line += "of the environment's variables, it reads STRICTLIB_LEVEL\n"
+    line += "it reads these environment variables: STRICTLIB_LEVEL\n"
     assert ending(lambda: importlib.import_module("strictlib"), capsys) == (2, line)
 
 

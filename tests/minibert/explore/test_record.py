@@ -208,7 +208,7 @@ def test_the_opening_says_why(record: dict[str, Any]) -> None:
     assert (opening["layer"], opening["head"], opening["from"], opening["to"]) == (1, 1, 3, 1)
     assert opening["value"] == record["attention"]["probabilities"][1, 1, 3, 1]
     assert opening["why"] == (
-        "The page opens with the strongest attention that any head pays from the first [MASK] to a word that is not "
+        "The page opens with the largest attention weight of any head from the first [MASK] to a word that is not "
         "its neighbour: block 1, head 1, from “[MASK]” at 3 to “the” at 1, 0.1641."
     )
 
@@ -227,8 +227,8 @@ def test_every_class_has_a_record(architecture: str, tokenizer: Tokenizer) -> No
 
 def test_an_encoder_says_what_is_left_out(tokenizer: Tokenizer) -> None:
     assert make_record(random_model("Bert"), tokenizer, A, name="x")["left_out"] == [
-        "Predictions, the way through the layers and saliency are left out: a Bert has no head that predicts for this "
-        "text."
+        "Predictions, the way through the layers and saliency are left out: a Bert has no head that can make a "
+        "prediction for this text."
     ]
 
 

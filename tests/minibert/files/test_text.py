@@ -106,10 +106,10 @@ def test_what_converts_a_compressed_file_and_a_stream(tmp_path: Path, monkeypatc
     [
         ("天地玄黄".encode()[:-1], ""),  # cut in the middle of a character
         (b"\x00\x01\x02", ""),
-        (gzip.compress(b"text", mtime=0), "; it is gzip, whose name must end in .gz"),
+        (gzip.compress(b"text", mtime=0), "; it is a gzip file, whose name must end in .gz"),
         (b"PK\x03\x04\x14\x00\x06\x00", "; it is a zip archive, like .xlsx and .npz"),
-        (b"PAR1\x15\x04\x15\x00", "; it is Parquet"),
-        (b"\x28\xb5\x2f\xfd\x04", "; it is Zstandard"),
+        (b"PAR1\x15\x04\x15\x00", "; it is a Parquet file"),
+        (b"\x28\xb5\x2f\xfd\x04", "; it is a Zstandard file"),
     ],
 )
 def test_no_encoding_is_named_for_what_is_no_text_or_damaged(tmp_path: Path, raw: bytes, likely: str) -> None:
@@ -156,7 +156,7 @@ def test_carriage_returns_alone_end_no_lines(content: bytes, count: int, tmp_pat
     said = refusal(lambda: list(read_lines(str(path))))
     assert refusal(lambda: list(read_pieces(str(path)))) == said
     assert read_whole(str(path)) == content.decode()  # JSON may be so
-    assert said.startswith(f"{path}: {count} carriage return(s) and no line feed, expected lines that end with one; ")
+    assert said.startswith(f"{path}: {count} carriage return(s) and no line feed, expected lines that end with ")
     command = f"tr '\\r' '\\n' < '{path}' > 'lf-a b.txt'"
     assert said.endswith(f"; {command} converts them")
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
@@ -178,14 +178,14 @@ def test_a_file_without_a_line_holds_no_text(content: bytes, tmp_path: Path) -> 
 
 
 def unreadable(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    yield str(tmp_path / "none.csv"), "none.csv: cannot be read (No such file or directory)"
-    yield str(tmp_path), f"{tmp_path}: is a directory, expected a file"
+    yield str(tmp_path / "none.csv"), "none.csv cannot be read (No such file or directory)"
+    yield str(tmp_path), f"{tmp_path} is a directory, expected a file"
     yield str(tmp_path / "a\0b"), "cannot be read (embedded null byte)"
     (tmp_path / "plain.gz").write_bytes(b"not compressed")
-    yield str(tmp_path / "plain.gz"), "plain.gz: damaged gzip file"
+    yield str(tmp_path / "plain.gz"), "plain.gz is a damaged gzip file"
     path = write(tmp_path / "cut.gz", "some text " * 100)
     (tmp_path / "cut.gz").write_bytes(Path(path).read_bytes()[:-10])
-    yield path, "cut.gz: damaged gzip file"
+    yield path, "cut.gz is a damaged gzip file"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_the_suffix_before_gz_tells_the_format() -> None:
         (True, "the text is a boolean"),
         (5, "the text is a number"),
         (["a"], "the text is an array"),
-        ("a\ud83d", "the text holds half a surrogate pair"),
+        ("a\ud83d", "the text contains an unpaired surrogate"),
     ],
 )
 def test_what_is_no_text(value: object, message: str) -> None:
@@ -235,7 +235,7 @@ def test_a_line_may_be_as_long_as_the_limit(tmp_path: Path, monkeypatch: pytest.
         assert [line for _, line in read_lines(path)] == ["0123456789\n", "天地玄a\n", "0123456789"]
         path = write(tmp_path / name, "a\n0123456789a\n")
         assert refusal(lambda path=path: list(read_lines(path))) == (
-            f"{path}:2: a line of more than 10 bytes, expected shorter ones"
+            f"{path}:2: the line is longer than 10 bytes, the maximum"
         )
 
 
@@ -243,14 +243,14 @@ def test_a_long_line_of_standard_input_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(text_files, "LONGEST_LINE", 10)
     path = standard_input(monkeypatch, "a\n" + "a" * 11)
     assert refusal(lambda: list(read_lines(path))) == (
-        "standard input:2: a line of more than 10 bytes, expected shorter ones"
+        "standard input:2: the line is longer than 10 bytes, the maximum"
     )
 
 
 def test_a_text_a_line_too_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_files, "LONGEST_LINE", 10)
     path = write(tmp_path / "a.txt", "a" * 11)
-    assert refusal(lambda: read_texts(path)) == f"{path}:1: a line of more than 10 bytes, expected shorter ones"
+    assert refusal(lambda: read_texts(path)) == f"{path}:1: the line is longer than 10 bytes, the maximum"
 
 
 def test_pieces_are_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,7 @@ def test_what_is_read_as_a_whole_has_a_limit(tmp_path: Path, monkeypatch: pytest
         path = write(tmp_path / name, "01234\n67890")
         assert (
             refusal(lambda path=path: read_whole(path))
-            == f"{path}: has more than 10 characters, expected a smaller file"
+            == f"{path} has more than 10 characters, expected a smaller file"
         )
 
 
@@ -293,7 +293,7 @@ def test_json_is_no_more_than_json(word: str) -> None:
 def test_a_small_file_has_a_limit(tmp_path: Path) -> None:
     path = Path(write(tmp_path / "config.json", "天地1234"))
     assert read_small(path, limit=10) == "天地1234"
-    assert refusal(lambda: read_small(path, limit=9)) == f"{path}: has more than 9 bytes, expected a smaller file"
+    assert refusal(lambda: read_small(path, limit=9)) == f"{path} has more than 9 bytes, expected a smaller file"
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def no_files(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_what_is_no_file_is_not_opened(no_files: dict[str, str]) -> None:
     for path, kind in no_files.items():
         for read in (read_small, read_texts, read_whole, open_file):
-            assert refusal(lambda read=read, path=path: read(path)) == f"{path}: is {kind}, expected a file"
+            assert refusal(lambda read=read, path=path: read(path)) == f"{path} is {kind}, expected a file"
 
 
 def test_a_pipe_that_the_shell_opened_is_read() -> None:

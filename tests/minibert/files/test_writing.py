@@ -135,7 +135,7 @@ def read(tmp_path: Path) -> Path:
 def test_what_is_read_is_not_replaced(read: Path, output: str) -> None:
     reads = (None, str(read / "input.jsonl"), str(read / "model"))
     message = refusal(lambda: check_writable(read / output, reads=reads))
-    assert message.startswith(f"{read / output}: would replace what is read ({read}/")
+    assert message.startswith(f"{read / output} would replace what is read ({read}/")
 
 
 def test_every_file_of_a_tokenizer_belongs_to_a_model_directory() -> None:

@@ -78,7 +78,7 @@ def test_a_comma_behind_a_digit_is_a_piece_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected a SentencePiece model, found no piece"),
+        (b"", "expected a SentencePiece model, found no pieces in it"),
         (b"no model", "expected a SentencePiece model"),
         (scored(*SPECIAL)[:-1], "expected a SentencePiece model"),
         (scored(*SPECIAL) + b"\x0a\x00", "expected a SentencePiece model"),  # a piece without a text
@@ -150,7 +150,7 @@ def test_without_the_libraries_the_extra_is_named(tmp_path: Path, monkeypatch: p
         with monkeypatch.context() as context:
             context.setitem(sys.modules, library, None)
             assert refusal(lambda: Tokenizer.load(path)) == (
-                f"{path}: reading a SentencePiece model needs the extra sentencepiece: "
+                f"{path}: reading a SentencePiece model needs the optional dependency `sentencepiece`: "
                 "pip install -e '.[sentencepiece]' in minibert's checkout"
             )
             assert Tokenizer.load(tmp_path / "saved").kind == "unigram"  # tokenizer.json needs neither

@@ -32,7 +32,7 @@ def notes(
     return [watch.note(speed, "tokens/s") for speed in speeds]
 
 
-LINE = "slower   another program uses the processor (1.0 of 2 cores): 4,000 tokens/s"
+LINE = "slower   another program is using the processor (1.0 of 2 cores): 4,000 tokens/s"
 
 
 def test_another_program_is_named_with_the_speed_before(monkeypatch: pytest.MonkeyPatch) -> None:

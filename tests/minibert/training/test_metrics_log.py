@@ -48,7 +48,7 @@ def test_a_log_that_is_gone_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = tmp_path / "metrics.jsonl"
     with open_log(path, Processes(), step=5):  # there is a state of step 5
         pass
-    assert capsys.readouterr().out == f"{path}: was missing; what was logged up to step 5 is lost\n"
+    assert capsys.readouterr().out == f"{path} was missing; what was logged up to step 5 is lost\n"
     with open_log(path, Processes(), step=5):  # of a run that logs every ten steps
         pass
     assert capsys.readouterr().out == ""
@@ -143,5 +143,5 @@ def test_a_full_disk_stops_the_run() -> None:
 
 def test_a_log_that_is_no_file_is_refused_by_its_name(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "metrics.jsonl")
-    with pytest.raises(InputError, match=r"metrics\.jsonl: is a named pipe, expected a file$"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl is a named pipe, expected a file$"):
         open_log(tmp_path / "metrics.jsonl", Processes(), step=0)

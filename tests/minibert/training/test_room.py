@@ -125,7 +125,7 @@ def test_what_fits_is_not_spoken_of() -> None:
 def test_what_nearly_fills_the_memory_is_told() -> None:
     note = check_room({"weights": 3 * 10**9, "optimizer": 6 * 10**9}, CPU, processes=1, smaller="a smaller one")
     assert note == (
-        "note     at least 9.0 GB of memory are needed (weights 3.0, optimizer 6.0); this machine has 10.0 GB"
+        "note     at least 9.0 GB of memory is needed (weights 3.0, optimizer 6.0); this machine has 10.0 GB"
     )
 
 
@@ -133,7 +133,7 @@ def test_what_nearly_fills_the_memory_is_told() -> None:
 def test_what_does_not_fit_is_refused_with_the_figures() -> None:
     message = refusal(lambda: check_room({"weights": 11 * 10**9}, CPU, processes=1, smaller="a smaller --model"))
     assert message == (
-        "at least 11.0 GB of memory are needed (weights 11.0); this machine has 10.0 GB: a smaller --model needs less"
+        "at least 11.0 GB of memory is needed (weights 11.0); this machine has 10.0 GB: a smaller --model needs less"
     )
 
 
@@ -142,14 +142,14 @@ def test_what_does_not_fit_is_refused_with_the_figures() -> None:
 def test_every_process_of_a_machine_needs_its_own(monkeypatch: pytest.MonkeyPatch, processes: int, told: str) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", told)  # torchrun's; or of another program, whose run this is not
     message = refusal(lambda: check_room({"weights": 3 * 10**9}, CPU, processes=processes, smaller="it"))
-    assert "at least 12.0 GB of memory are needed (for each of 4 processes weights 3.0)" in message
+    assert "at least 12.0 GB of memory is needed (for each of 4 processes weights 3.0)" in message
 
 
 @pytest.mark.usefixtures("ten_gigabytes")
 @pytest.mark.parametrize(("digits", "shown"), [(17, "100,000,000.0"), (30, "10^21"), (9000, "10^8991")])
 def test_figures_without_end(digits: int, shown: str) -> None:
     message = refusal(lambda: check_room({"weights": 10**digits, "the program": 10**7}, CPU, processes=1, smaller="it"))
-    assert message.startswith(f"at least {shown} GB of memory are needed (weights {shown});")
+    assert message.startswith(f"at least {shown} GB of memory is needed (weights {shown});")
 
 
 # --- When it was not enough ------------------------------------------------------------------------------------------

@@ -47,10 +47,10 @@ def test_a_second_process_is_kept_out_and_nothing_is_left_of_the_lock(tmp_path: 
 def test_a_summary_that_is_no_file_is_refused_before_anything_is_done(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     os.mkfifo(run.summary)
-    assert refusal(lambda: run.is_finished) == f"{run.summary}: is a named pipe, expected a file"
+    assert refusal(lambda: run.is_finished) == f"{run.summary} is a named pipe, expected a file"
     run.summary.unlink()
     run.summary.mkdir()
-    assert refusal(lambda: run.is_finished) == f"{run.summary}: is a directory, expected a file"
+    assert refusal(lambda: run.is_finished) == f"{run.summary} is a directory, expected a file"
 
 
 def test_what_is_taken_away_is_no_longer_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

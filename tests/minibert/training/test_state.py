@@ -192,7 +192,7 @@ except RunStopped as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "step-00000200: could not be written (" in done.stdout
+    assert "step-00000200 could not be written (" in done.stdout
     assert "File too large" in done.stdout
     assert done.stdout.endswith("the last good state is that of step 100\n")
     assert done.stdout.count("\n") == 1

@@ -74,7 +74,7 @@ def not_a_number(model: BertForPreTraining) -> None:
 @pytest.mark.parametrize(
     ("plant", "first", "cause"),
     [
-        (other_eps, "blocks.1.attention_norm", "LayerNorm eps is 0.001, the reference's is 1e-12"),
+        (other_eps, "blocks.1.attention_norm", "LayerNorm eps is 0.001, but the reference's is 1e-12"),
         (swap, "blocks.0.attention_norm", "blocks.0.attention_norm and feed_forward_norm are swapped"),
         (freeze, "gradient of pooler.dense.bias",
          "no gradient reaches pooler.dense.bias: frozen, detached, or not used"),

@@ -149,7 +149,7 @@ def test_damaged_gzip_is_named(tmp_path: Path) -> None:
     fake.write_bytes(b"plain text")
     flipped.write_bytes(whole[:20] + bytes([whole[20] ^ 255]) + whole[21:])
     for path in (cut, fake, flipped):
-        assert _refusal(str(path)).startswith(f"{path}: damaged gzip file (")
+        assert _refusal(str(path)).startswith(f"{path} is a damaged gzip file (")
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_damaged_gzip_is_named(tmp_path: Path) -> None:
         ("[" * 100_000, "expected one JSON object per line ("),
         ("[1]", "expected a JSON object, found an array"),
         ('"text"', "expected a JSON object, found a string"),
-        ('{"id": 1}', "no field 'text', the fields are 'id' (see --text-field)"),
-        ("{}", "no field 'text', the fields are none (see --text-field)"),
+        ('{"id": 1}', "no field 'text'; the fields are 'id' (see --text-field)"),
+        ("{}", "no field 'text'; the fields are none (see --text-field)"),
         ('{"text": 5}', "field 'text' is a number, expected a string"),
         ('{"text": null}', "field 'text' is null, expected a string"),
-        ('{"text": "\\ud800"}', "field 'text' holds half a surrogate pair, expected whole characters"),
+        ('{"text": "\\ud800"}', "field 'text' contains an unpaired surrogate, expected Unicode text"),
     ],
 )
 def test_bad_jsonl_names_file_and_line(tmp_path: Path, line: str, problem: str) -> None:
@@ -261,7 +261,8 @@ def test_a_document_ends_at_the_limit(
     for name in ("a.txt", "a.txt.gz"):
         path = _write(tmp_path / name, text)
         assert list(read_documents([path])) == documents
-        note = f"note     {path}:{split_at}: 10 bytes without a blank line; a document ends here, then after as many\n"
+        note = f"note     {path}:{split_at}: 10 bytes without a blank line; a document ends here, and again after each "
+        note += "such stretch\n"
         assert capsys.readouterr().err == ("" if split_at is None else note)
 
 
@@ -281,7 +282,7 @@ def test_bytes_are_named_behind_a_split_too(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("ten_bytes")
 def test_a_long_line_of_jsonl_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.jsonl", '\n{"text": "a"}\n')
-    assert _refusal(path) == f"{path}:2: a line of more than 10 bytes, expected shorter ones"
+    assert _refusal(path) == f"{path}:2: the line is longer than 10 bytes, the maximum"
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -300,9 +301,9 @@ def test_memory_does_not_grow_with_a_line(packed: bool, tmp_path: Path, monkeypa
 def test_what_is_no_file_is_no_corpus(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "loop.txt").symlink_to("loop.txt")
-    assert _refusal("/dev/zero") == "/dev/zero: is a device, expected a file"
-    assert _refusal(str(tmp_path / "pipe.txt")) == f"{tmp_path}/pipe.txt: is a named pipe, expected a file"
-    assert _refusal(str(tmp_path / "loop.txt")).startswith(f"{tmp_path}/loop.txt: cannot be read (")
+    assert _refusal("/dev/zero") == "/dev/zero is a device, expected a file"
+    assert _refusal(str(tmp_path / "pipe.txt")) == f"{tmp_path}/pipe.txt is a named pipe, expected a file"
+    assert _refusal(str(tmp_path / "loop.txt")).startswith(f"{tmp_path}/loop.txt cannot be read (")
     _write(tmp_path / "a.txt", "One.")
     assert list(read_documents([str(tmp_path)])) == ["One."]  # of a directory, the files
 

@@ -102,7 +102,7 @@ def test_a_missing_segmenter_is_named(
     assert (
         run_here(monkeypatch, "prepare", "--corpus", chinese(tmp_path), "--out", out, "--word-segmenter", "jieba") == 2
     )
-    message = "error: --word-segmenter jieba: needs the extra zh: pip install -e '.[zh]' in minibert's checkout\n"
+    message = "error: --word-segmenter jieba needs the dependency `zh`: pip install -e '.[zh]' in minibert's checkout\n"
     assert capsys.readouterr().err == message
     assert not out.exists()
 
