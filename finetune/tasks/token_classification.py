@@ -34,6 +34,7 @@ from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import in_running_text
 
+NO_VALUE = "_"  # as CoNLL-U has it
 NOT_SCORED = -100  # at pieces that are not a word's first, at padding, and at words that belong to another window
 
 
@@ -137,11 +138,12 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def predictions(
         self, examples: Sequence[TaggedExample], features: Sequence[Feature], outputs: Sequence[Any]
     ) -> list[Tagged]:
-        """Return the tags of each sentence; a word without pieces is O."""
+        """Return the tags of each sentence; a word without pieces is O, or _ if tags are classes."""
         found = outputs_by_example(features, outputs)
+        unseen = OUTSIDE if self.spells_entities else NO_VALUE
         predictions = []
         for number, example in enumerate(examples):
-            tags, sure = [OUTSIDE] * len(example.words), [1.0] * len(example.words)
+            tags, sure = [unseen] * len(example.words), [1.0] * len(example.words)
             for feature, scores in found[number]:
                 shares, labels = torch.from_numpy(scores).softmax(-1).max(-1)
                 for word, label, share in zip(feature.place[0].tolist(), labels.tolist(), shares.tolist(), strict=True):

@@ -401,7 +401,7 @@ TAGS = [
         "4\tmar\tmar\tNOUN\tN\t_\t1\tobl\t_\tSpaceAfter=No\n\n"
         "# sent_id = 2\n1\tSí\tsí\tINTJ\tI\t_\t0\troot\t_\t_\n\n",
         blocks, options="--scheme none", first=("Va a el mar", "VERB ADP DET NOUN"), last=("Sí", "INTJ"),
-        said=("words: column 2, tags: column 4;", "tags follow no scheme; each is a class"),
+        said=("words: form, tags: upos;", "tags follow no scheme; each is a class"),
     ),
     tags(
         "Universal Dependencies, no option", "parts of speech spell no entities", "train.conllu",
