@@ -1,9 +1,10 @@
 """Using a fine-tuned model: `evaluate` returns its figures on a file, `predict` its answers."""
 
 import dataclasses
+import gzip
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from finetune.data.data_options import TagDataOptions
+from finetune.data.examples import TaggedExample
 from finetune.data.reading import given_examples, read_examples
 from finetune.data.tally import NAMED, OnBadRow, Tally, first_of
 from finetune.forward import Runtime, outputs_of, predictions_of
@@ -21,12 +23,14 @@ from finetune.scoring.metrics import ClassFigures
 from finetune.setup import count_full, cut_note
 from finetune.tasks.registry import TASKS, data_options_of
 from finetune.tasks.task import Task
+from finetune.tasks.token_classification import Tagged
 from minibert.architectures import head_fields
 from minibert.checkpoint import Description, read_description
 from minibert.console import terminal
 from minibert.errors import InputError
 from minibert.files import writing
-from minibert.files.text import STANDARD_INPUT, shown, suffix
+from minibert.files.conllu import replaced
+from minibert.files.text import STANDARD_INPUT, is_gzip, shown, suffix
 from minibert.heads import Model, TaskModel
 from minibert.loading import load
 from minibert.tokenizer import Tokenizer
@@ -176,6 +180,13 @@ def predict_command(options: PredictOptions) -> None:
     model, task, runtime = _at_work(options.directory, options.device, options.dtype, vars(options.data_options))
     tally = Tally("skip", shown(options.input))
     examples = read_examples(options.input, task.data_options, tally, labelled=False)
+    column = options.written_column()
+    if column is not None:
+        tally.told.append(f"{options.output}: {options.input} with the tags as its column {column}")
+        found = answers(model, task, runtime, examples, tally, progress=True, answer=_tags_by_row)
+        changes = (cell for one in found for cell in one.get("cells", ()))  # a sentence without an answer has none
+        _write_lines(Path(options.output), replaced(options.input, column, changes))
+        return
     found = answers(model, task, runtime, examples, tally, progress=options.input != STANDARD_INPUT)
     cuts_words = isinstance(task.data_options, TagDataOptions) and task.data_options.cuts_words
     segmented = cuts_words and suffix(options.output) == ".txt"  # an empty line where there is no answer
@@ -188,11 +199,27 @@ def predict_command(options: PredictOptions) -> None:
             print(line, end="", flush=True)  # so that a reader of single lines does not wait
         return
 
-    def write(path: Path) -> None:
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(lines)
+    _write_lines(Path(options.output), (line.encode("utf-8") for line in lines))
 
-    writing.write_whole(Path(options.output), write)
+
+def _tags_by_row(example: TaggedExample, prediction: Tagged) -> dict[str, Any]:
+    """Return the answer that `predict_command` needs for CoNLL-U: the row of each word and its tag."""
+    assert example.rows is not None, "CoNLL-U is read with its rows"
+    return {"cells": zip(example.rows, prediction.tags, strict=True)}
+
+
+def _write_lines(output: Path, lines: Iterable[bytes]) -> None:
+    """Write the lines as they come, compressed if the name ends in .gz."""
+
+    def write(path: Path) -> None:
+        with open(path, "wb") as file:
+            if is_gzip(str(output)):
+                with gzip.GzipFile("", "wb", fileobj=file) as stream:
+                    stream.writelines(lines)
+            else:
+                file.writelines(lines)
+
+    writing.write_whole(output, write)
 
 
 def answers(
@@ -203,10 +230,12 @@ def answers(
     tally: Tally,
     *,
     progress: bool = False,
+    answer: Callable[[Any, Any], dict[str, Any]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the answer to each example, with only some of them in memory at a time; {"error": why} for a bad row.
 
-    tally: that of the examples; it skips bad rows.
+    tally: that of the examples; it skips bad rows. answer: makes one of an example and its prediction, in place of
+    `task.answer`.
 
     Raises InputError as the examples do, and if every row is bad.
     """
@@ -224,7 +253,7 @@ def answers(
                 note_all(tally.told)
                 tally.told = []
             for one, reason in zip(some, reasons, strict=True):
-                yield {"error": reason} if reason else task.answer(one, next(predictions))
+                yield {"error": reason} if reason else (answer or task.answer)(one, next(predictions))
             bad = [reason for reason in reasons if reason]
             answered, unanswered = answered + len(asked), unanswered + len(bad)
             first += bad[: NAMED - len(first)]

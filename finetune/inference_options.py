@@ -7,11 +7,13 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from finetune.data.data_options import DATA_OPTIONS, DataOptions, check_fields
+from finetune.data.conll import conllu_columns
+from finetune.data.data_options import DATA_OPTIONS, DataOptions, TagDataOptions, check_fields
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
-from minibert.files.text import check_path, suffix
+from minibert.files.conllu import SUFFIX
+from minibert.files.text import check_path, shown, suffix
 
 DESCRIPTIONS = {
     "evaluate": """Score a fine-tuned model on a file.
@@ -33,6 +35,7 @@ NO_USE = {
         ("--label-column", "--label-separator", "--tag-column", "--scheme", "--fix-tags", "--no-fix-tags"),
         "labels are not read",
     ),
+    "predict, CoNLL-U": dict.fromkeys(("--scheme", "--fix-tags", "--no-fix-tags"), "labels are not read"),
     "evaluate --predictions": dict.fromkeys(
         ("--max-length", "--stride", "--max-answer-length", "--n-best", "--no-answer-threshold", "--layout"),
         "the answers already exist",
@@ -74,7 +77,25 @@ class PredictOptions(UseOptions):
     input: str
     """the file, with or without labels, or one text per line; -: standard input, as lines of text, JSON objects or, with --delimiter, rows of a table"""  # noqa: E501
     output: str
-    """the .jsonl file to write, or, where words are cut, a .txt file for words between spaces; -: standard output"""
+    """the .jsonl file to write; -: standard output; .txt: words between spaces, from a model that cuts texts into words; .conllu, plain or .gz: --input, which must be one too, with the tags in place of one column (--tag-column)"""  # noqa: E501
+
+    def written_column(self) -> str | None:
+        """Return the column of the CoNLL-U input that the output has anew; None if the output is not CoNLL-U.
+
+        Raises InputError if the input is not CoNLL-U, the model does not tag words, or there is no such column.
+        """
+        if suffix(self.output) != SUFFIX:
+            return None
+        if not isinstance(self.data_options, TagDataOptions):
+            raise InputError(f"{self.output}: expected .jsonl, as {self.data_options.task} gives words no tags")
+        layout = self.data_options.layout
+        if suffix(self.input) != SUFFIX or layout not in (None, "columns"):
+            read = shown(self.input) if layout is None else f"{shown(self.input)} with --layout {layout}"
+            raise InputError(
+                f"{self.output}: needs a {SUFFIX} file as --input, of which it changes one column, not {read}; "
+                "a .jsonl file can be written for any input"
+            )
+        return conllu_columns(self.data_options, self.input, labelled=True)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +143,8 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options
     saved = data_options_of(read_description(Path(args[0])), args[0])
     options = cli.parse(kind, args, prog=prog, description=DESCRIPTIONS[command], defaults={"data_options": saved})
     path = options.input if isinstance(options, PredictOptions) else options.data
+    if isinstance(options, PredictOptions) and options.written_column():
+        command = "predict, CoNLL-U"
     _check(options.data_options, args, command, path)
     return options
 

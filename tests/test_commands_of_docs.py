@@ -127,7 +127,7 @@ def after_make_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_data(place: Path) -> None:
-    for name in ("cola", "stsb", "wnut17", "squad", "choices", "wikitext-2"):
+    for name in ("cola", "stsb", "wnut17", "squad", "choices", "wikitext-2", "partut"):
         (place / name).mkdir(parents=True)
     for part in ("train", "dev", "test"):
         write(place / "cola" / f"{part}.tsv", "a\t1\t\tHe ran.\nb\t0\t*\tRan he the.\n" * 8)
@@ -136,6 +136,9 @@ def write_data(place: Path) -> None:
         )
         write_task("token-classification", place / "wnut17" / f"{part}.conll", 16)
         write_task("multiple-choice", place / "choices" / f"{part}.jsonl", 16)
+        rest = "_\t_\t0\troot\t_\t_\n"
+        words = f"1\tHe\the\tPRON\t{rest}2\tran\trun\tVERB\t{rest}\n" * 8
+        write(place / "partut" / f"{part}.conllu{'.gz' * (part == 'train')}", words)
     squad = write_task("question-answering", place / "squad" / "squad.json", 20).read_text(encoding="utf-8")
     for name in ("train-v1.1-subset44.json.gz", "dev-v1.1.json.gz", "dev-v2.0.json.gz"):
         write(place / "squad" / name, squad)

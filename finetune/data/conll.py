@@ -11,13 +11,13 @@ from finetune.data.tables import COLUMN_NUMBER
 from finetune.data.tags import OUTSIDE, is_tag
 from finetune.data.tally import Tally
 from minibert.errors import InputError
+from minibert.files.conllu import COLUMNS as CONLL_U
+from minibert.files.conllu import LONGEST_SENTENCE, read_blocks, read_sentence
 from minibert.files.text import shown
 
 DOCUMENT_START = "-DOCSTART-"
-LONGEST_SENTENCE = 2**24  # characters; a sentence is held in memory
 # Not str.split(), which also splits at a no-break space: some words of tweets contain one.
 _SPACES = re.compile("[ \t]+")
-CONLL_U = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # its ten columns
 # A cell of a column that counts; CoNLL-U also has 5-6, a form that words 5 and 6 share, and 8.1, an omitted word.
 _NUMBER = re.compile("[0-9]{1,9}(?:[-.][0-9]{1,9})?")
 _OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or "7.", as other files number words
@@ -70,6 +70,45 @@ def conll_sentences(
     others = "".join(f"; column {column + 1} has tags too" for column in table.others)
     found = telling(found, tally, f"{shown(path)}: words: column {table.word + 1}{tags}", others)
     return tally.nonempty(found, f"{shown(path)}: {NO_SENTENCE}")
+
+
+def conllu_sentences(
+    lines: Iterable[tuple[int, str]], path: str, data_options: TagDataOptions, tally: Tally, *, labelled: bool
+) -> Iterator[TaggedExample]:
+    """Stream the sentences of a CoNLL-U file, given as (row, line), each with its running text.
+
+    Raises InputError as `conllu_columns` and `read_blocks` do, if there is no sentence, and, unless the `tally` skips
+    bad rows, as `minibert.files.conllu.read_sentence` does.
+    """
+    word, tag = conllu_columns(data_options, path, labelled=labelled)
+
+    def example_of(block: Sequence[tuple[int, str]]) -> TaggedExample:
+        rows, cells, text, offsets = read_sentence(block, path)
+        tags = None if tag is None else cells[tag]
+        return TaggedExample(cells[word], tags, rows[0], f"{shown(path)}:{rows[0]}", text, offsets, rows)
+
+    tally.what = "sentences"
+    found = tally.made(read_blocks(tally.counted(lines), path), example_of)
+    found = telling(found, tally, f"{shown(path)}: words: {word}" + ("" if tag is None else f", tags: {tag}"))
+    return tally.nonempty(found, f"{shown(path)}: {NO_SENTENCE}")
+
+
+def conllu_columns(data_options: TagDataOptions, path: str, *, labelled: bool) -> tuple[str, str | None]:
+    """Return CoNLL-U's names of the columns of the word and the tag; None for the tag without labels.
+
+    Raises InputError if there is no such column, or it numbers the words or, for the tag, has them.
+    """
+    asked = {"--word-column": data_options.word_column or "form"}
+    if labelled:
+        asked["--tag-column"] = data_options.tag_column or "upos"
+    found: list[str] = []
+    for option, name in asked.items():
+        column = CONLL_U[_column(option, name, len(CONLL_U), shown(path))]
+        if column in ("id", *found) or (found and column == "form"):
+            used = "numbers the words" if column == "id" else "has the words"
+            raise InputError(f"{shown(path)}: {option} {name}: the column {column} {used}, expected another")
+        found.append(column)
+    return found[0], found[1] if labelled else None
 
 
 def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: str = "") -> Iterator[TaggedExample]:

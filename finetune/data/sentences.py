@@ -8,13 +8,14 @@ from itertools import accumulate, chain, islice
 from typing import Any
 
 from finetune.data import conll
-from finetune.data.conll import conll_sentences, joined, telling
+from finetune.data.conll import conll_sentences, conllu_sentences, joined, telling
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tables import COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
 from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, tags_of
 from finetune.data.tally import Tally
 from minibert.errors import InputError
+from minibert.files import conllu
 from minibert.files.text import (
     LONE_SURROGATE,
     STANDARD_INPUT,
@@ -38,7 +39,7 @@ _LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
 _INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
 _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
 
-COLUMN_FILES = {".conll", ".conllu", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
+COLUMN_FILES = {".conll", conllu.SUFFIX, ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
 FIRST_LINES = 1000  # of a file that can't be read twice: they decide its form
 FIRST_CHARACTERS = 2**24
 MANY_ROWS = 10  # so many lines of running text hardly ever have equally many words and end with what looks like a tag
@@ -62,9 +63,9 @@ def read_sentences(
     For word segmentation (`cuts_words`), the characters of a text are tagged. A labelled file has words between spaces,
     one sentence per line, unless its name says that it has columns, of characters and their tags.
 
-    Raises InputError, naming file and row, if the file is .csv, empty or of unclear form, `conll_sentences` or
-    `tables.jsonl_rows` refuses it, or, unless the `tally` skips bad rows, a field is not a list of strings, lists
-    differ in length, or a line of text is empty.
+    Raises InputError, naming file and row, if the file is .csv, empty or of unclear form, `conll_sentences`,
+    `conllu_sentences` or `tables.jsonl_rows` refuses it, or, unless the `tally` skips bad rows, a field is not a list
+    of strings, lists differ in length, or a line of text is empty.
     """
     read = _read_labelled if labelled else _read_unlabelled
     return read(path, data_options, tally or Tally())
@@ -79,7 +80,7 @@ def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Ite
     if data_options.cuts_words:
         return _read_cut(path, data_options, tally)
     if suffix(path) not in JSON_FILES:
-        return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
+        return _reader(path)(read_lines(path), path, data_options, tally, labelled=True)
     fields = field_of(data_options.word_column) or WORDS, field_of(data_options.tag_column) or TAGS
     see = "see --word-column and --tag-column; expected a list of words and a list of their tags"
     rows = jsonl_rows(path, read_lines(path), fields, tally, see)
@@ -103,7 +104,7 @@ def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> I
     if form is None:
         form, lines = _form(path, lines)
     if form == "columns":
-        return conll_sentences(lines, path, data_options, tally, labelled=False)
+        return _reader(path)(lines, path, data_options, tally, labelled=False)
     if form == "text":
         texts = (Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),)) for row, line in tally.counted(lines))
         found = sentences_of(texts, tally, (TEXT,), what="the text", cut=cut)
@@ -114,6 +115,11 @@ def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> I
     rows = jsonl_rows(path, chain(first, lines), (field,), tally, "see --word-column")
     found = sentences_of(rows, tally, (field,), cut=cut)
     return telling(found, tally, f"{shown(path)}: JSON lines, field {field}")
+
+
+def _reader(path: str) -> Callable[..., Iterator[TaggedExample]]:
+    """Return what reads columns: CoNLL-U, if the file's name says so, is read as it is published."""
+    return conllu_sentences if suffix(path) == conllu.SUFFIX else conll_sentences
 
 
 def given_sentences(items: Iterable[Any], data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:

@@ -41,6 +41,7 @@ from minibert.heads import BertForTokenClassification
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import in_running_text
 
+NO_VALUE = "_"  # as CoNLL-U has it
 WORD_LIST = "words.txt"  # beside the model: the training file's words, for the recall of others
 NOT_SCORED = -100  # at pieces that are not a word's first, at padding, and at words that belong to another window
 
@@ -157,21 +158,22 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         self, examples: Sequence[TaggedExample], features: Sequence[Feature], outputs: Sequence[Any]
     ) -> list[Tagged]:
         """Return the tags of each sentence: each word's likeliest, or the likeliest that cut a text into words. A word
-        without pieces is O."""
+        without pieces is O, or _ if tags are classes."""
         found = outputs_by_example(features, outputs)
+        unseen = NO_VALUE if self.kind == "classes" else OUTSIDE
         predictions = []
         for number, example in enumerate(examples):
             shares = np.ones((len(example.words), len(self.labels)), np.float32)
-            unseen = np.ones(len(example.words), bool)
+            seen = np.zeros(len(example.words), bool)
             for feature, scores in found[number]:
                 shares[feature.place[0]] = torch.from_numpy(scores).softmax(-1).numpy()
-                unseen[feature.place[0]] = False
+                seen[feature.place[0]] = True
             if self.kind == "words":
                 chosen = cutting_tags(shares, example.offsets, WORD_SCHEMES[self.data_options.scheme])
                 tags = [self.labels[label] for label in chosen]
             else:
                 chosen = shares.argmax(axis=1)
-                tags = [OUTSIDE if none else self.labels[label] for label, none in zip(chosen, unseen, strict=True)]
+                tags = [self.labels[label] if there else unseen for label, there in zip(chosen, seen, strict=True)]
             predictions.append(Tagged(tuple(tags), tuple(shares[np.arange(len(tags)), chosen].tolist())))
         return predictions
 

@@ -167,6 +167,15 @@ def read_whole(path: str) -> str:
     return "".join(pieces)
 
 
+def read_raw_lines(path: str) -> Iterator[bytes]:
+    """Yield the lines of a file, decompressed but otherwise as they are: bytes, with the byte-order mark.
+
+    Raises InputError if the file cannot be read or is damaged gzip.
+    """
+    with _opened(path) as stream:
+        yield from stream
+
+
 def _pieces(path: str) -> Iterator[tuple[int, str, bool]]:
     """Yield (row, piece, whether it is a whole line) in at most `LONGEST_LINE` bytes, white space at its end aside."""
     row, offset, rest = 1, 0, b""  # offset: the bytes before this piece; rest: what is already read of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -151,7 +152,7 @@ def test_parts_of_speech_are_learned_and_scored(
     args = ("token-classification", "--model", base, "--train", train, "--out", run, *SHORT)
     assert run_here(monkeypatch, *args) == 0
     shown = capsys.readouterr().out
-    assert f"note     {train}: words: column 2, tags: column 4; first sentence: the cat ran (DET NOUN VERB)\n" in shown
+    assert f"note     {train}: words: form, tags: upos; first sentence: the cat ran (DET NOUN VERB)\n" in shown
     assert f"note     {train}: tags are 3 classes, as none has a prefix such as B- before a type\n" in shown
     fields = json.loads((run / "config.json").read_text())
     assert fields.pop("trained_on")["scheme"] == "none"
@@ -161,6 +162,80 @@ def test_parts_of_speech_are_learned_and_scored(
     assert set(figures["metrics"]) == {"accuracy", "macro_f1"} and {one["name"] for one in figures["by_class"]} == {
         *words.values()
     }
+
+
+CONLL_U = (
+    "\ufeff# text = thecat\r\n1-2\tthecat\t_\t_\t_\t_\t_\t_\t_\t_\r\n1\tthe\t_\tX\t_\t_\t0\tx\t_\tSpaceAfter=No\r\n"
+    "2\tcat\t_\tX\t_\t_\t0\tx\t_\t_\r\n2.1\tran\t_\tX\t_\t_\t_\t_\t0:x\t_\r\n\r\n"
+    "1\tthe\tbad\trow\n\n\n1\ta\t_\tX\t_\t_\t0\tx\t_\tSpaceAfter=No\n2\tred\t_\tX\t_\t_\t0\tx\t_\t_"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "column"), [("y.conllu", (), 3), ("y.conllu.gz", ("--tag-column", "misc"), 9)]
+)
+def test_conllu_comes_back_with_one_column_changed(
+    name: str, given: tuple[str, ...], column: int, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    model, path, out = runs / "token-classification", tmp_path / "x.conllu", tmp_path / name
+    path.write_bytes(CONLL_U.encode())
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", tmp_path / "y.jsonl") == 0
+    first, bad, second = lines(tmp_path / "y.jsonl")
+    assert (first["text"], second["text"]) == ("the cat", "ared")
+    assert bad == {"error": f"{path}:7: 4 column(s), expected the 10 of CoNLL-U, separated by tabs; files with other "
+                            "columns need another name than .conllu, such as .conll"}  # fmt: skip
+    capsys.readouterr()
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, *given) == 0
+    said = capsys.readouterr().err
+    assert f"note     {out}: {path} with the tags as its column {['upos', 'misc'][column > 3]}\n" in said
+    assert f"note     {path}: no answer to 1 bad row(s) ({path}:7: 4 column(s)" in said
+    expected = [line.split("\t") for line in CONLL_U.split("\n")]
+    for row, tag in zip((3, 4, 10, 11), [*first["tags"], *second["tags"]], strict=True):
+        expected[row - 1][column] = tag + "\r" * (row < 5 and column == 9)
+    written = gzip.decompress(out.read_bytes()) if name.endswith(".gz") else out.read_bytes()
+    assert written.decode() == "\n".join("\t".join(cells) for cells in expected)
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "given", "said"),
+    [
+        ("token-classification", "-", (), "of which it changes one column, not standard input; a .jsonl file can be"),
+        (
+            "token-classification",
+            "x.conll",
+            (),
+            "y.conllu: needs a .conllu file as --input, of which it changes",
+        ),
+        ("token-classification", "x.conllu", ("--layout", "text"), "not x.conllu with --layout text; a .jsonl"),
+        ("token-classification", "x.conllu", ("--tag-column", "form"), "the column form has the words, expected anoth"),
+        ("token-classification", "x.conllu", ("--tag-column", 11), "there are 10 column(s), expected a number from 1"),
+        ("token-classification", "x.conllu", ("--scheme", "none"), "--scheme has no effect here: labels are not read"),
+        ("token-classification", "x.conllu", (), "x.conllu: cannot be read (No such file or directory)"),
+        (
+            "text-classification",
+            "x.conllu",
+            (),
+            "y.conllu: expected .jsonl, as text-classification gives words no",
+        ),
+    ],
+)
+def test_conllu_that_cannot_be_written(
+    task: str, source: str, given: tuple[object, ...], said: str, runs: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, "predict", runs / task, "--input", source, "--output", "y.conllu", *given) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tag_column_is_refused_where_none_is_written(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("predict", runs / "token-classification", "--input", "x.conllu", "--output", "-", "--tag-column", "upos")
+    assert run_here(monkeypatch, *args) == 2
+    assert capsys.readouterr().err == "error: --tag-column has no effect here: labels are not read\n"
 
 
 def test_models_and_runs_of_earlier_versions_are_understood() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from finetune.data import conll
-from finetune.data.conll import conll_sentences
+from finetune.data.conll import conll_sentences, conllu_sentences
 from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tags import check_tags, entities, find_scheme, tag_ids, tag_labels
@@ -277,18 +277,6 @@ def test_columns_that_are_not_there(names: TagDataOptions, message: str, tmp_pat
     assert refusal(lambda: list(read_conll(path, names))) == message
 
 
-@needs_data
-@pytest.mark.parametrize(
-    ("name", "sentences", "words", "tags"),
-    [("dev", 156, 2722, "PROPN PROPN NOUN AUX"), ("test", 153, 3408, "NOUN PUNCT PROPN NUM")],
-)
-def test_partut(name: str, sentences: int, words: int, tags: str) -> None:
-    """The counts are those of `grep -c '^# sent_id'` and of rows that begin with a whole number."""
-    found = read(str(DATA / "ud-partut" / f"{name}.conllu"))
-    assert (len(found), sum(len(x.words) for x in found)) == (sentences, words)
-    assert " ".join((found[0].tags or ())[:4]) == tags
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -345,3 +333,87 @@ def test_wnut17(name: str, sentences: int, count: int) -> None:
     labels = tag_labels(read(str(DATA / "wnut17" / "train.conll")), "iob2", "train.conll")
     assert len(labels) == 13
     assert sum(map(len, tag_ids(examples, labels))) == sum(len(x.words) for x in examples)
+
+
+# --- CoNLL-U as published ---------------------------------------------------------------------------------------------
+
+
+def read_conllu(
+    path: str, options: TagDataOptions | None = None, *, labelled: bool = True, tally: Tally | None = None
+) -> list[TaggedExample]:
+    lines = read_lines(path)
+    return list(conllu_sentences(lines, path, options or columns(), tally or Tally(), labelled=labelled))
+
+
+def test_a_sentence_of_conllu_has_its_own_text(tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.conllu.gz", CONLL_U), Tally()
+    first, second = read_conllu(path, tally=tally)
+    assert first == TaggedExample(
+        ("Vamos", "nos", "a", "el", "mar"), ("VERB", "PRON", "ADP", "DET", "NOUN"), 4, f"{path}:4",
+        "Vamos nos a el mar", ((0, 5), (6, 9), (10, 11), (12, 14), (15, 18)), (4, 5, 7, 8, 10),
+    )  # fmt: skip
+    assert (second.words, second.tags, second.rows) == (("Sí",), ("INTJ",), (13,))
+    assert (tally.what, tally.lines) == ("sentences", 14)
+    assert tally.told == [
+        f"{path}: words: form, tags: upos; first sentence: Vamos nos a el mar (VERB PRON ADP DET NOUN)"
+    ]
+    assert [x.tags for x in read_conllu(path, columns(tag="ner_tags"), labelled=False)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "tags"),
+    [
+        (columns(tag="XPOS"), "Vamos nos a el mar", "V P S D N"),
+        (columns(tag="8"), "Vamos nos a el mar", "root obj case det obl"),
+        (columns(word="lemma", tag="feats"), "ir nosotros a el mar", "Mood=Imp _ _ _ _"),
+    ],
+)
+def test_any_column_of_conllu_may_be_tags(names: TagDataOptions, words: str, tags: str, tmp_path: Path) -> None:
+    first = read_conllu(write(tmp_path / "a.conllu", CONLL_U), names)[0]
+    assert (" ".join(first.words), " ".join(first.tags or ())) == (words, tags)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (columns(tag="id"), "--tag-column id: the column id numbers the words, expected another"),
+        (columns(tag="2"), "--tag-column 2: the column form has the words, expected another"),
+        (columns(word="lemma", tag="form"), "--tag-column form: the column form has the words, expected another"),
+        (columns(word="lemma", tag="lemma"), "--tag-column lemma: the column lemma has the words, expected another"),
+        (columns(word="1"), "--word-column 1: the column id numbers the words, expected another"),
+        (
+            columns(tag="ner"), "--tag-column ner (given, or saved with the model): there are 10 column(s), expected a "
+            "number from 1 to 10 or one of id, form, lemma, upos, xpos, feats, head, deprel, deps, misc",
+        ),
+    ],
+)  # fmt: skip
+def test_columns_that_conllu_does_not_have(names: TagDataOptions, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conllu", CONLL_U)
+    assert refusal(lambda: read_conllu(path, names)) == f"{path}: {message}"
+
+
+def test_a_sentence_of_conllu_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    path, tally = write(tmp_path / "a.conllu", CONLL_U.replace("\n2\tnos", "\n3\tnos")), Tally("skip")
+    assert [x.words for x in read_conllu(path, tally=tally)] == [("Sí",)]
+    assert [reason.partition(",")[0] for reason in tally.bad] == [f"{path}:5: number '3'"]
+    assert "a.conllu:5: number '3', expected 2" in refusal(lambda: read_conllu(path))
+    path = write(tmp_path / "b.conllu", "# text = nothing\n\n")
+    assert refusal(lambda: read_conllu(path)).startswith(f"{path}: no sentence found")
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "sentences", "words", "tags"),
+    [
+        ("dev.conllu", 156, 2722, "PROPN PROPN NOUN AUX"),
+        ("test.conllu", 153, 3408, "NOUN PUNCT PROPN NUM"),
+        ("train.conllu.gz", 1781, 43504, "NOUN ADP DET NOUN"),
+    ],
+)
+def test_partut(name: str, sentences: int, words: int, tags: str) -> None:
+    """The counts are those of `grep -c '^# sent_id'` and of rows that begin with a whole number. Both readers agree."""
+    path = str(DATA / "ud-partut" / name)
+    found = read_conllu(path)
+    assert (len(found), sum(len(x.words) for x in found)) == (sentences, words)
+    assert " ".join((found[0].tags or ())[:4]) == tags
+    assert [(x.words, x.tags) for x in read(path)] == [(x.words, x.tags) for x in found]

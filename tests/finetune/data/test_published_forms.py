@@ -401,7 +401,7 @@ TAGS = [
         "4\tmar\tmar\tNOUN\tN\t_\t1\tobl\t_\tSpaceAfter=No\n\n"
         "# sent_id = 2\n1\tSí\tsí\tINTJ\tI\t_\t0\troot\t_\t_\n\n",
         blocks, options="--scheme none", first=("Va a el mar", "VERB ADP DET NOUN"), last=("Sí", "INTJ"),
-        said=("words: column 2, tags: column 4;", "tags are 5 classes, as none has a prefix such as B- before a type"),
+        said=("words: form, tags: upos;", "tags are 5 classes, as none has a prefix such as B- before a type"),
     ),
     tags(
         "Universal Dependencies, no option", "parts of speech spell no entities", "train.conllu",

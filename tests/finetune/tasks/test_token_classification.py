@@ -98,6 +98,9 @@ def test_a_sentence_without_any_piece_has_a_feature_and_no_loss(task: TokenClass
     assert task.count(targets) == 0 and float(task.loss_sum(logits, targets).detach()) == 0.0
     (prediction,) = task.predictions(examples, [feature], task.outputs(logits, [feature]))
     assert prediction.tags == ("O",)
+    classes = TokenClassification(TagDataOptions(scheme="none").fitted(64), task.tokenizer, ("DET", "NOUN"))
+    (prediction,) = classes.predictions(examples, [feature], task.outputs(logits, [feature]))
+    assert prediction.tags == ("_",)
 
 
 def test_the_scheme_of_a_file_is_found_where_the_model_has_none(tokenizer: Tokenizer, tmp_path: Path) -> None:
