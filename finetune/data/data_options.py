@@ -99,7 +99,7 @@ class TagDataOptions:
     word_column: str | None = None
     """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not just number the words, in .jsonl tokens"""  # noqa: E501
     tag_column: str | None = None
-    """the column of the tag; if not given: the last, in CoNLL-U upos, in .jsonl ner_tags"""
+    """the column of the tag; if not given: the last, in CoNLL-U upos, in GermEval the outer tags, in .jsonl ner_tags"""
     layout: FileForm | None = None
     """the form of the file to predict from: columns, running text with one sentence per line, or JSON lines; if not given: decided by the file's name, or else by its content; standard input and pipes: JSON lines if the first line begins with {, otherwise running text"""  # noqa: E501
     scheme: Literal["auto", "iob1", "iob2", "bioes", "none"] = "auto"
