@@ -25,7 +25,7 @@ multiple_choice = partial(_train, "multiple-choice")
 
 def evaluate(args: Sequence[str]) -> None:
     """Score a model on a labelled file, or score the answers in a predictions file."""
-    from finetune.inference_options import EvaluateOptions, parse_score, parse_use
+    from finetune.inference_options import EvaluateOptions, given_fields, parse_score, parse_use
 
     if "--predictions" in given_options(args):
         from finetune.scoring.predictions import score_command
@@ -36,15 +36,15 @@ def evaluate(args: Sequence[str]) -> None:
     keep_freed_memory()
     from finetune.inference import evaluate_command
 
-    evaluate_command(options)
+    evaluate_command(options, given_fields(args, options.data_options))
 
 
 def predict(args: Sequence[str]) -> None:
     """Write a model's answers."""
-    from finetune.inference_options import PredictOptions, parse_use
+    from finetune.inference_options import PredictOptions, given_fields, parse_use
 
     options = parse_use(PredictOptions, "predict", args)
     keep_freed_memory()
     from finetune.inference import predict_command
 
-    predict_command(options)
+    predict_command(options, given_fields(args, options.data_options))

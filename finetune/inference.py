@@ -4,20 +4,22 @@ import dataclasses
 import gzip
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from queue import Queue
 from typing import Any, get_args
 
 import torch
 from tqdm import tqdm
 
-from finetune.data.data_options import TagDataOptions
+from finetune.data.data_options import TagDataOptions, check_effect
 from finetune.data.examples import TaggedExample
 from finetune.data.reading import given_examples, read_examples
 from finetune.data.tally import NAMED, OnBadRow, Tally, first_of
 from finetune.forward import Runtime, outputs_of, predictions_of
-from finetune.inference_options import EvaluateOptions, PredictOptions
+from finetune.inference_options import EvaluateOptions, PredictOptions, check_use
 from finetune.scoring.confusion import figures_table
 from finetune.scoring.metrics import ClassFigures
 from finetune.setup import count_full, cut_note
@@ -26,11 +28,11 @@ from finetune.tasks.task import Task
 from finetune.tasks.token_classification import Tagged
 from minibert.architectures import head_fields
 from minibert.checkpoint import Description, read_description
-from minibert.console import terminal
+from minibert.console import cli, terminal
 from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.conllu import replaced
-from minibert.files.text import STANDARD_INPUT, is_gzip, shown, suffix
+from minibert.files.text import STANDARD_INPUT, is_gzip, is_open_already, shown, suffix
 from minibert.heads import Model, TaskModel
 from minibert.loading import load
 from minibert.tokenizer import Tokenizer
@@ -65,10 +67,11 @@ def predict(
 
     Raises InputError if the model has no task head, no row can be answered, or an option is impossible or unsuitable.
     """
-    found, task, runtime = _at_work(model, device, dtype, data_options)
+    found, task, runtime = _at_work(model, "predict", device, dtype, data_options)
+    check_effect(option_names(data_options), task.data_options, "rows")
     tally = Tally("skip", "rows")
     given = given_examples([rows] if isinstance(rows, str | Mapping) else rows, task.data_options, tally)
-    return list(answers(found, task, runtime, given, tally))
+    return list(answers(found, task, runtime, batched(given, tally), tally))
 
 
 def evaluate(
@@ -88,10 +91,12 @@ def evaluate(
     """
     if on_bad_row not in get_args(OnBadRow):
         raise InputError(f"on_bad_row: {on_bad_row!r} is not one of {', '.join(get_args(OnBadRow))}")
-    found, task, runtime = _at_work(model, device, dtype, data_options)
+    found, task, runtime = _at_work(model, "evaluate", device, dtype, data_options)
     tally = Tally(on_bad_row, str(data))
     task.metric(None)  # imports what computes the metrics
-    read = tally.whole(read_examples(tally.place, task.data_options, tally))
+    rows = read_examples(tally.place, task.data_options, tally)
+    check_effect(option_names(data_options), task.data_options, tally.form)
+    read = tally.whole(rows)
     examples, note = task.checked(read, training=False)
     examples = task.fitting(examples, tally)
     note_all([*([f"{tally.place}: {note}"] if note else []), *tally.notes(always=False)])
@@ -109,9 +114,10 @@ def evaluate(
 
 
 def _at_work(
-    source: str | Path | Loaded, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
+    source: str | Path | Loaded, command: str, device: str | torch.device | None, dtype: str, changes: Mapping[str, Any]
 ) -> tuple[TaskModel, Task[Any, Any], Runtime]:
     """Return the model (loaded from a directory, or as given), its task with the changed options, and its runtime."""
+    check_use(option_names(changes), command)
     if isinstance(source, tuple):
         if device is not None:
             raise InputError(f"device {device!r}: expected none, because a loaded model stays on its device")
@@ -143,13 +149,21 @@ def _at_work(
     return model, task, Runtime(weight.device, precision, Processes())
 
 
-def evaluate_command(options: EvaluateOptions) -> None:
-    """Print the figures, and write them if asked to. Raises InputError as `evaluate` does, or if writing fails."""
+def option_names(fields: Mapping[str, Any]) -> set[str]:
+    """Return data options as the command line has them: --no-header for a header that is False."""
+    return {cli.option_name(f"no_{name}" if value is False else name) for name, value in fields.items()}
+
+
+def evaluate_command(options: EvaluateOptions, given: Mapping[str, Any]) -> None:
+    """Print the figures, and write them if asked to. given: the data options that differ from those of training.
+
+    Raises InputError as `evaluate` does, or if writing fails.
+    """
     if options.json is not None:
         writing.check_writable(Path(options.json), reads=(options.data, options.directory))
     figures = evaluate(
         options.directory, options.data, device=options.device, dtype=options.dtype, on_bad_row=options.on_bad_row,
-        **vars(options.data_options),
+        **given,
     )  # fmt: skip
     show_figures(figures, options.json)
 
@@ -168,8 +182,10 @@ def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
             tell(f"{name:20} {result[name]}")
 
 
-def predict_command(options: PredictOptions) -> None:
+def predict_command(options: PredictOptions, given: Mapping[str, Any]) -> None:
     """Write an answer for each row, in their order, as they are computed; for a bad row, the reason why it is bad.
+
+    given: the data options that differ from those of training.
 
     Raises InputError as `predict` does, and if the answers cannot be written; no output file is left then.
     """
@@ -177,17 +193,21 @@ def predict_command(options: PredictOptions) -> None:
         writing.check_writable(Path(options.output), reads=(options.input, options.directory))
     elif terminal.is_closed(sys.stdout):
         raise InputError("standard output: closed, expected somewhere to write to")
-    model, task, runtime = _at_work(options.directory, options.device, options.dtype, vars(options.data_options))
+    column = options.written_column()
+    command = "predict" if column is None else "predict, CoNLL-U"
+    model, task, runtime = _at_work(options.directory, command, options.device, options.dtype, given)
     tally = Tally("skip", shown(options.input))
     examples = read_examples(options.input, task.data_options, tally, labelled=False)
-    column = options.written_column()
+    check_effect(option_names(given), task.data_options, tally.form)
+    standard = options.input == STANDARD_INPUT
+    some = as_they_come(examples, tally) if standard or is_open_already(options.input) else batched(examples, tally)
     if column is not None:
         tally.told.append(f"{options.output}: {options.input} with the tags as its column {column}")
-        found = answers(model, task, runtime, examples, tally, progress=True, answer=_tags_by_row)
+        found = answers(model, task, runtime, some, tally, progress=True, answer=_tags_by_row)
         changes = (cell for one in found for cell in one.get("cells", ()))  # a sentence without an answer has none
         _write_lines(Path(options.output), replaced(options.input, column, changes))
         return
-    found = answers(model, task, runtime, examples, tally, progress=options.input != STANDARD_INPUT)
+    found = answers(model, task, runtime, some, tally, progress=not standard)
     cuts_words = isinstance(task.data_options, TagDataOptions) and task.data_options.cuts_words
     segmented = cuts_words and suffix(options.output) == ".txt"  # an empty line where there is no answer
     lines = (
@@ -226,7 +246,7 @@ def answers(
     model: TaskModel,
     task: Task[Any, Any],
     runtime: Runtime,
-    examples: Iterable[Any],
+    batches: Iterable[Sequence[Any]],
     tally: Tally,
     *,
     progress: bool = False,
@@ -234,15 +254,15 @@ def answers(
 ) -> Iterator[dict[str, Any]]:
     """Yield the answer to each example, with only some of them in memory at a time; {"error": why} for a bad row.
 
-    tally: that of the examples; it skips bad rows. answer: makes one of an example and its prediction, in place of
-    `task.answer`.
+    batches: from `batched` or `as_they_come`. tally: that of the examples; it skips bad rows. answer: makes one of an
+    example and its prediction, in place of `task.answer`.
 
     Raises InputError as the examples do, and if every row is bad.
     """
     full = answered = unanswered = 0
     first: list[str] = []  # of the reasons
     with tqdm(unit="example", desc="predicting", disable=None if progress else True) as bar:
-        for some in batched(tally.interleaved(examples), EXAMPLES_AT_ONCE):
+        for some in batches:
             misfits = iter(task.misfits([one for one in some if not isinstance(one, str)]))
             reasons = [one if isinstance(one, str) else next(misfits) for one in some]
             asked = [one for one, reason in zip(some, reasons, strict=True) if not reason]
@@ -278,8 +298,36 @@ def note_all(notes: Iterable[str]) -> None:
         print(f"note     {note}", file=sys.stderr)
 
 
-def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Yield `size` items at a time; the last batch may have fewer."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
+def batched(examples: Iterable[Any], tally: Tally) -> Iterator[Sequence[Any]]:
+    """Yield `EXAMPLES_AT_ONCE` at a time, with the reason in the place of a bad row; the last batch may have fewer."""
+    iterator = tally.interleaved(examples)
+    while batch := list(islice(iterator, EXAMPLES_AT_ONCE)):
         yield batch
+
+
+def as_they_come(examples: Iterable[Any], tally: Tally) -> Iterator[Sequence[Any]]:
+    """Yield, as `batched` does, the examples of a pipe that have arrived since the last batch, waiting only for one.
+
+    A thread reads ahead, so that what arrives while a batch is predicted makes up the next one.
+    """
+    arrived: Queue[Any] = Queue(EXAMPLES_AT_ONCE)  # examples, reasons, and last the error that ended the reading
+    tally.take = arrived.put
+    read = tally.interleaved(examples)
+
+    def read_ahead() -> None:
+        try:
+            while True:
+                arrived.put(next(read))
+        except BaseException as error:  # StopIteration if there is no more to read
+            arrived.put(error)
+
+    threading.Thread(target=read_ahead, daemon=True).start()  # daemon: an interrupted command waits for no more input
+    end = None
+    while end is None:
+        batch = [arrived.get()]
+        batch += [arrived.get() for _ in range(min(arrived.qsize(), EXAMPLES_AT_ONCE - 1))]
+        end = batch.pop() if isinstance(batch[-1], BaseException) else None
+        if batch:
+            yield batch
+    if not isinstance(end, StopIteration):
+        raise end

@@ -1,9 +1,9 @@
 """The options of `evaluate` and `predict`: the model, the files, and how to read them; by default as in training."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -168,7 +168,22 @@ def parse_score(args: Sequence[str]) -> ScoreOptions:
 
 def _check(data_options: DataOptions, args: Sequence[str], command: str, path: str) -> None:
     given = cli.given_options(args)
-    for name, because in NO_USE[command].items():
-        cli.refuse(given, (name,), because)
+    check_use(given, command)
     check_fields(given, data_options, [path])
     data_options.check()
+
+
+def check_use(given: Container[str], command: str) -> None:
+    """Raises InputError if the command does not use an option in `given`."""
+    for name, because in NO_USE[command].items():
+        cli.refuse(given, (name,), because)
+
+
+def given_fields(args: Sequence[str], data_options: DataOptions) -> dict[str, Any]:
+    """Return the fields of the data options that the command line gives: the others are as saved with the model."""
+    given = cli.given_options(args)
+    return {
+        name: value
+        for name, value in vars(data_options).items()
+        if cli.option_name(name) in given or cli.option_name(f"no_{name}") in given
+    }

@@ -272,7 +272,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         """Compute the figures on dev after an epoch, and keep the weights if they are the best so far."""
         progress, dev = self.progress, self.dev
         predictions = predictions_of(self.model, self.task, dev.examples, dev.features, self.runtime)
-        task = self.task.tuned(dev.examples, predictions)
+        task = self.task.tuned(dev.examples, predictions, self.data.metric)
         metrics = task.metrics(dev.examples, predictions)
         progress.evaluated += 1
         is_best = not progress.best_epoch or metrics[self.data.metric] > progress.best_metrics[self.data.metric]

@@ -127,7 +127,7 @@ def after_make_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_data(place: Path) -> None:
-    for name in ("cola", "stsb", "wnut17", "squad", "choices", "wikitext-2", "partut"):
+    for name in ("cola", "stsb", "wnut17", "squad", "choices", "dream", "wikitext-2", "partut"):
         (place / name).mkdir(parents=True)
     for part in ("train", "dev", "test"):
         write(place / "cola" / f"{part}.tsv", "a\t1\t\tHe ran.\nb\t0\t*\tRan he the.\n" * 8)
@@ -145,6 +145,8 @@ def write_data(place: Path) -> None:
     answers = {"text": ["Leeds"], "answer_start": [13]}
     flat = {"id": "1", "context": "Ada lives in Leeds.", "question": "Where does Ada live?", "answers": answers}
     write(place / "squad" / "flat.jsonl", f"{json.dumps(flat)}\n")
+    asked = [{"question": "Who?", "choice": ["Ann.", "Bob.", "Eve."], "answer": "Bob."}]
+    write(place / "dream" / "train.json", json.dumps([[["M: I am Bob.", "W: Hello!"], asked, "3-17"]]))
     reviews = "".join(f"{good},{'很好吃' if good else '太慢了'}{number}\n" for number in range(20) for good in (0, 1))
     write(place / "waimai_10k.csv", f"label,review\n{reviews}")
     text = (REPOSITORY / "README.md").read_bytes()

@@ -22,6 +22,7 @@ import pytest
 import torch
 
 import minibert
+from finetune.data.choices import read_choices
 from finetune.data.data_options import TagDataOptions
 from finetune.data.sentences import read_sentences
 from finetune.data.squad import read_squad
@@ -110,6 +111,24 @@ def test_flat_records_become_a_file_as_squads(tmp_path: Path) -> None:
             (("ann", 4), ("Ann", 0)),
         )
     assert (last.id, last.question, last.answers) == (2, "Why?", ())
+
+
+def test_published_choices_become_lines_with_the_index_of_the_right_one(tmp_path: Path) -> None:
+    asked = [{"question": "Who?", "choice": ["Ann.", "Bob.", "Eve."], "answer": "Bob."}]
+    asked.append({"question": "Where?", "choice": ["Oslo.", "Rome.", "York."], "answer": "Oslo."})
+    (tmp_path / "train.json").write_text(json.dumps([[["M: I am Bob.", "W: I live in Oslo."], asked, "3-17"]]))
+    (tmp_path / "full_data.tsv").write_text('o\tThe sky\tis "red".\t"sings\tis blue.\tis loud.\t2\n')
+    found = {}
+    for name in ("train.json", "full_data.tsv"):
+        run("as_choices.py", tmp_path / name, tmp_path / "choices.jsonl")
+        found[name] = [(x.id, x.question, x.choices, x.answer) for x in read_choices(str(tmp_path / "choices.jsonl"))]
+    assert found == {
+        "train.json": [
+            ("3-17/0", "Who? M: I am Bob. W: I live in Oslo.", ("Ann.", "Bob.", "Eve."), 1),
+            ("3-17/1", "Where? M: I am Bob. W: I live in Oslo.", ("Oslo.", "Rome.", "York."), 0),
+        ],
+        "full_data.tsv": [(None, "The sky", ('is "red".', '"sings', "is blue.", "is loud."), 2)],
+    }
 
 
 def test_answers_are_collected_by_id(tmp_path: Path) -> None:

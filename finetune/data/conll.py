@@ -47,9 +47,9 @@ def conll_sentences(
     """Stream the sentences of a file, given as (row, line).
 
     A row is a word. Tabs separate its columns if the first row has a tab, otherwise spaces. The word is in the first
-    column, or in the second if the first one counts 1, 2, 3. Its tag is in the last column, or in the fourth (UPOS) of
-    CoNLL-U's ten. The options may name other columns; the `tally` records which were used. Without labels, only words
-    are read.
+    column, or in the second if the first one counts 1, 2, 3. Its tag is in the last column, in the fourth (UPOS) of
+    CoNLL-U's ten, or in the first of GermEval's two columns of tags, beside numbered words. The options may name other
+    columns; the `tally` records which were used. Without labels, only words are read.
 
     A sentence ends at a blank line, at a number that starts again, or at a row that begins with -DOCSTART-, which is
     skipped. Also skipped are a first row that names the columns, such as Word and Tag, and comments: if words are
@@ -291,6 +291,8 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
             "give --word-column, and put a blank line between sentences"
         )
     usual_word, usual_tag = int(numbered), 3 if numbered and count == len(CONLL_U) else count - 1
+    if numbered and count == 4 and tagged and all(is_tag(columns[2]) for columns in alike):
+        usual_tag = 2  # GermEval: the last column has the names inside names
     word = usual_word if word_column is None else _column("--word-column", word_column, count, where)
     words = [columns[word] for columns in alike]
     if len(words) > 1 and OUTSIDE in words and all(map(is_tag, words)):

@@ -99,9 +99,9 @@ class TagDataOptions:
     word_column: str | None = None
     """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not just number the words, in .jsonl 'tokens'"""  # noqa: E501
     tag_column: str | None = None
-    """the column of the tag; if not given: the last, in CoNLL-U 'upos', in .jsonl 'ner_tags'"""
+    """the column of the tag; if not given: the last, in CoNLL-U 'upos', in GermEval the outer tags, in .jsonl 'ner_tags'"""  # noqa: E501
     layout: FileForm | None = None
-    """the form of the file to predict from: columns, running text with one sentence per line, or JSON lines; if not given: decided by the file's name, or else by its content (for standard input, the first 1,000 lines)"""  # noqa: E501
+    """the form of the file to predict from: columns, running text with one sentence per line, or JSON lines; if not given: decided by the file's name, or else by its content; standard input and pipes: JSON lines if the first line begins with {, otherwise running text"""  # noqa: E501
     scheme: Literal["auto", "iob1", "iob2", "bioes", "none", "bmes", "bi"] = "auto"
     """what tags mark; auto: entities, in the scheme that the training file follows, or classes if no tag has a type after a prefix such as B-; none: tags mark no entities; each is a class; bmes and bi: the words of a text, whose characters are tagged"""  # noqa: E501
     fix_tags: bool = False
@@ -175,13 +175,35 @@ class ChoiceDataOptions:
         return dataclasses.replace(self, max_length=fitting_length(self.max_length, 128, positions))
 
 
+_TABLE = ("--delimiter", "--header", "--no-header", "--quoting", "--no-quoting")
+# What is read, as `Tally.form` says it -> what that is, and the options that then have no effect.
+NO_EFFECT: dict[str, tuple[str, tuple[str, ...]]] = {
+    "jsonl": ("JSON lines have named fields", _TABLE),
+    "rows": ("rows from Python have named values", (*_TABLE, "--layout")),
+    "txt": (
+        "the input is read as one text per line; a table has another name, such as .csv, or on standard input a "
+        "--delimiter",
+        ("--text-column", *_TABLE),
+    ),
+    "text": ("the input is read as running text", ("--word-column",)),
+}
+
+
+def check_effect(given: Container[str], data_options: DataOptions, form: str) -> None:
+    """Raises InputError if an option in `given` has no effect on what is read, as `NO_EFFECT` calls it."""
+    what, names = NO_EFFECT.get(form, ("", ()))
+    cli.refuse(given, names, what)
+    if form in ("jsonl", "rows") and isinstance(data_options, TagDataOptions):
+        numbers = {"--word-column": data_options.word_column, "--tag-column": data_options.tag_column}
+        for name, value in numbers.items():
+            if name in given and value is not None and value.isdecimal():
+                raise InputError(f"{name} {value} has no effect here: {what}, expected a name")
+
+
 def check_fields(given: Container[str], data_options: DataOptions, paths: Iterable[str]) -> None:
-    """Raises InputError if an option in `given` is a column number, but all files are JSON lines, with named fields."""
-    if not isinstance(data_options, TagDataOptions) or not all(suffix(path) in JSON_FILES for path in paths):
-        return
-    for name, value in {"--word-column": data_options.word_column, "--tag-column": data_options.tag_column}.items():
-        if name in given and value is not None and value.isdecimal():
-            raise InputError(f"{name} {value} has no effect here: JSON lines have fields, expected a field's name")
+    """Raises InputError if all files are JSON lines by their names, and `check_effect` refuses an option for these."""
+    if all(suffix(path) in JSON_FILES for path in paths):
+        check_effect(given, data_options, "jsonl")
 
 
 def fitting_length(asked: int | None, usual: int, positions: int) -> int:

@@ -40,8 +40,6 @@ _INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
 _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
 
 COLUMN_FILES = {".conll", conllu.SUFFIX, ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
-FIRST_LINES = 1000  # of a file that can't be read twice: they decide its form
-FIRST_CHARACTERS = 2**24
 MANY_ROWS = 10  # so many lines of running text hardly ever have equally many words and end with what looks like a tag
 WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
 
@@ -56,9 +54,10 @@ def read_sentences(
     Each object of a .jsonl or .json file has a list of words and a list of their tags (tokens and ner_tags, unless the
     options say otherwise), and maybe an id; any other file has columns. Without labels, a file may also be running
     text, one sentence per line, which is cut into words, and JSON lines may have the field text instead. The form is
-    given by `layout`, by the file's name (`COLUMN_FILES`, .jsonl), or by all its lines: see `_is_columns`. Standard
-    input and pipes can't be read twice: their first `FIRST_LINES` lines decide. A file other than .txt that begins with
-    a JSON object is JSON lines. The `tally` records what was decided.
+    given by `layout`, by the file's name (`COLUMN_FILES`, .jsonl), or by all its lines: see `_is_columns`. A file other
+    than .txt that begins with a JSON object is JSON lines. Standard input and pipes can't be read twice, and their
+    first line may be all there is yet: they are JSON lines if it begins with "{", otherwise running text. The `tally`
+    records what was decided.
 
     For word segmentation (`cuts_words`), the characters of a text are tagged. A labelled file has words between spaces,
     one sentence per line, unless its name says that it has columns, of characters and their tags.
@@ -103,6 +102,7 @@ def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> I
     form, lines, cut = data_options.layout, read_lines(path), cut_of(data_options)
     if form is None:
         form, lines = _form(path, lines)
+    tally.form = form
     if form == "columns":
         return _reader(path)(lines, path, data_options, tally, labelled=False)
     if form == "text":
@@ -155,16 +155,10 @@ def _form(path: str, lines: Lines) -> tuple[FileForm, Lines]:
     if not first:
         raise InputError(f"{shown(path)}: no sentence found")
     maybe_json = suffix(path) != ".txt" and first[0][1].startswith("{")
-    if maybe_json and _is_object(first[0][1]):
+    once = path == STANDARD_INPUT or is_open_already(path)  # can't be read twice
+    if maybe_json and (once or _is_object(first[0][1])):
         return "jsonl", chain(first, lines)
-    if path == STANDARD_INPUT or is_open_already(path):
-        size = len(first[0][1])
-        while len(first) < FIRST_LINES and size <= FIRST_CHARACTERS and (more := list(islice(lines, 1))):
-            first += more
-            size += len(more[0][1])
-        columns = _is_columns(first, path)
-    else:
-        columns = _is_columns(read_lines(path), path)
+    columns = not once and _is_columns(read_lines(path), path)
     return "columns" if columns else "jsonl" if maybe_json else "text", chain(first, lines)
 
 

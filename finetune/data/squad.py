@@ -101,7 +101,8 @@ class _Question(NamedTuple):
 
 def _questions(content: Any, path: str) -> Iterator[_Question]:
     if isinstance(content, list):
-        raise InputError(f"{shown(path)}: expected a JSON object as in SQuAD's files, found an array{FLAT}")
+        hint = FLAT if any(isinstance(record, dict) and "context" in record for record in content[:1]) else ""
+        raise InputError(f"{shown(path)}: expected a JSON object as in SQuAD's files, found an array{hint}")
     _check_object(content, shown(path))
     for number, article in enumerate(_list(content, "data", shown(path))):
         place = f"{shown(path)}: article {number}"

@@ -80,10 +80,16 @@ def read_rows(
     """
     table, tally = table or TableFormat(), tally or Tally()
     kind, lines = _kind(path, table, columns)
+    if kind == "txt" and len(columns) > 1:
+        raise InputError(
+            f"{shown(path)}: one text per line is a single column, but {listed(columns)} are needed; "
+            "expected a table: .csv, .tsv or .jsonl, or any file with --delimiter"
+        )
+    tally.form = kind
     if kind == "jsonl":
         return jsonl_rows(path, lines, columns, tally, see)
     if kind == "txt":
-        rows = _text_rows(path, tally.counted(lines), columns, tally, table.delimiter or "\t")
+        rows = _text_rows(path, tally.counted(lines), tally, table.delimiter or "\t")
     else:
         delimiter = table.delimiter or ("\t" if kind == "tsv" else ",")
         rows = _delimited_rows(path, tally.counted(lines), columns, table, tally, see, delimiter=delimiter)
@@ -277,14 +283,7 @@ def _row_of(record: Mapping[str, Any], row: int, where: str, columns: Sequence[s
     return Row(row, where, tuple(record[column] for column in columns), record.get("id"))
 
 
-def _text_rows(
-    path: str, lines: Iterable[tuple[int, str]], columns: Sequence[str], tally: Tally, delimiter: str
-) -> Iterator[Row]:
-    if len(columns) > 1:
-        raise InputError(
-            f"{shown(path)}: one text per line is a single column, but {listed(columns)} are needed; "
-            "expected a table: .csv, .tsv or .jsonl, or any file with --delimiter"
-        )
+def _text_rows(path: str, lines: Iterable[tuple[int, str]], tally: Tally, delimiter: str) -> Iterator[Row]:
     for row, line in lines:
         tally.delimited += delimiter in line
         yield Row(row, f"{shown(path)}:{row}", (line.rstrip("\r\n"),))

@@ -20,6 +20,7 @@ class Tally:
 
     on_bad_row: OnBadRow | None = None  # None: stop, without the remedy, for callers that have no such option
     place: str = ""  # the file, for messages
+    form: str = ""  # what the file is read as, such as "jsonl" or "csv", as far as options of reading depend on it
     what: str = "rows"  # or "sentences", for columns with one word per row
     rows: int = 0  # that became examples
     lines: int = 0  # below a header; 0 if the file is one JSON object
@@ -28,7 +29,9 @@ class Tally:
     widths: set[int] = field(default_factory=set)  # numbers of fields in a row, if there is no header to say
     delimited: int = 0  # lines read as one text, though they contain a table's delimiter or a tab
     quoted: int = 0  # fields whose quotation marks were read as text, by default
+    refused: int = 0  # bad rows
     bad: list[str] = field(default_factory=list)  # the reasons, in the order of the rows
+    take: Callable[[str], None] | None = None  # gets the reasons as they come, in place of `bad`
     remedy: str = "--on-bad-row skip leaves such rows out"  # added to the message when a bad row stops the reading
     told: list[str] = field(default_factory=list)  # notes for the user on how the file was read
 
@@ -44,7 +47,8 @@ class Tally:
             raise error
         if self.on_bad_row == "stop":
             raise InputError(f"{error}; {self.remedy}") from error
-        self.bad.append(str(error))
+        self.refused += 1
+        (self.take or self.bad.append)(str(error))
 
     def made(self, rows: Iterable[Row], make: Callable[[Row], Made]) -> Iterator[Made]:
         """Yield what `make` returns for each row; if it raises an InputError, the row is bad."""
@@ -62,7 +66,7 @@ class Tally:
         for row in rows:
             empty = False
             yield row
-        if empty and not self.bad:
+        if empty and not self.refused:
             raise InputError(otherwise)
 
     def whole(self, examples: Iterable[Made]) -> list[Made]:

@@ -107,9 +107,11 @@ def best_threshold(
     questions: Sequence[QuestionExample],
     predictions: Mapping[Id, str],
     no_answer_scores: Mapping[Id, float],
+    metric: str = "f1",
 ) -> Threshold:
-    """Return the threshold with the best F1 on questions of v2.0, chosen as the authors' script chooses it.
+    """Return the threshold with the best F1 or exact match on questions of v2.0, chosen as the authors' script does.
 
+    metric: a field of `Score`.
     predictions: id -> the answer if one is given, preferably not ""; no_answer_scores: as in `squad_scores`.
 
     Begin with every question unanswered and answer them one by one, the lowest no-answer score first; the threshold is
@@ -124,7 +126,7 @@ def best_threshold(
     for question in by_score:
         if question.answers:
             golds = [answer.text for answer in question.answers]
-            reached += score_answer(predictions[question.id], golds, version_2=True).f1
+            reached += getattr(score_answer(predictions[question.id], golds, version_2=True), metric)
         elif predictions[question.id]:
             reached -= 1
         # Without any span to choose, the score is infinite: the answer is "" whatever the threshold.

@@ -212,11 +212,11 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         threshold = self.data_options.no_answer_threshold
         return not found.spans or (threshold is not None and found.no_answer_score > threshold)
 
-    def tuned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found]) -> Self:
+    def tuned(self, examples: Sequence[QuestionExample], predictions: Sequence[Found], metric: str) -> Self:
         """Return the task with the no-answer threshold that is best on these examples, if some have no answer."""
         if self.data_options.no_answer_threshold is not None or all(example.answers for example in examples):
             return self
-        threshold = best_threshold(examples, *_by_id(examples, predictions)).threshold
+        threshold = best_threshold(examples, *_by_id(examples, predictions), metric).threshold
         return self.with_data_options(replace(self.data_options, no_answer_threshold=threshold))
 
     def answer(self, example: QuestionExample, prediction: Found) -> dict[str, Any]:

@@ -176,8 +176,8 @@ class Task(ABC, Generic[Example, Prediction]):
     def answer(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """Return what `predict` writes for an example, as a JSON object."""
 
-    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> Self:
-        """Return the task with what is chosen on dev after training, such as a threshold."""
+    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction], metric: str) -> Self:
+        """Return the task with what is chosen on dev after training, such as a threshold, by the metric."""
         return self
 
     def nothing_learned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> str:

@@ -204,9 +204,10 @@ def _cut(line: bytes) -> int:
 def _opened(path: str) -> Iterator[BinaryIO]:
     try:
         if path == STANDARD_INPUT:
-            if sys.stdin is None:
+            stdin = sys.stdin  # held until all is read: Python may not close, as it ends, what a thread still waits for
+            if stdin is None:
                 raise InputError("standard input cannot be read (it is closed)")
-            yield sys.stdin.buffer
+            yield stdin.buffer
             return
         with open_file(path) as file:
             yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if is_gzip(path) else file

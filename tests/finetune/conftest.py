@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.finetune.running import TASKS, file_name, write_model, write_task
+from tests.finetune.running import SHORT, TASKS, arguments, file_name, run_here, write_model, write_task
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for task in TASKS:
         for seed, (stem, count) in enumerate({"train": 96, "dev": 40, "test": 40}.items()):
             write_task(task, directory / file_name(task, stem), count, seed)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def runs(base: Path, files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of each task, hardly trained."""
+    directory = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        for task in TASKS:
+            assert run_here(patch, *arguments(task, base, files, directory / task), *SHORT) == 0
     return directory
 
 

@@ -142,3 +142,34 @@ def start(*args: object, processes: int = 1, **options: Any) -> subprocess.Popen
 def lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a .jsonl file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# --- Runs, and what their models are asked ----------------------------------------------------------------------------
+
+SHORT = ("--epochs", 2, "--batch-size", 16, "--dtype", "float32")
+
+
+def arguments(task: str, base: Path, files: Path, out: Path) -> tuple[object, ...]:
+    return (
+        task, "--model", base, "--train", files / file_name(task, "train"), "--dev", files / file_name(task, "dev"),
+        "--out", out,
+    )  # fmt: skip
+
+
+TEXTS = ("the cat saw", "a red", "who ran to the dog and the pig")
+INPUTS = {
+    "text-classification": [{"text": text} for text in TEXTS],
+    "token-classification": [*TEXTS],
+    "question-answering": [{"question": "who ran", "context": text} for text in TEXTS],
+    "multiple-choice": [{"question": "who ran", "choices": ["cat", "red", "to"]} for _ in TEXTS],
+}
+
+
+def write_inputs(task: str, directory: Path) -> Path:
+    """As JSON lines; sentences as lines of text."""
+    rows = INPUTS[task]
+    path = directory / ("x.txt" if task == "token-classification" else "x.jsonl")
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
+    )
+    return path

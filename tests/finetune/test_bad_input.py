@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from finetune.data.data_options import DATA_OPTIONS
-from tests.finetune.running import TASKS, file_name, run_here, start, write_model
-from tests.finetune.test_train import SHORT, arguments
+from tests.finetune.running import SHORT, TASKS, arguments, file_name, run_here, start, write_model
 from tests.helpers import REPOSITORY
 from tests.pretrain.running import finished, tree
 

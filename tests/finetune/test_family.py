@@ -15,8 +15,7 @@ from minibert import checkpoint
 from minibert.heads import SpanLogits
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
-from tests.finetune.running import SHAPE, TASKS, run_here, write_model
-from tests.finetune.test_train import arguments
+from tests.finetune.running import SHAPE, TASKS, arguments, run_here, write_model
 from tests.helpers import seeded
 from tests.weights_convert.reference_models import shape_of_kind
 from weights_convert.convert import to_hf

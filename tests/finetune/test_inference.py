@@ -1,55 +1,22 @@
-"""`evaluate` and `predict`: the columns of training by default, others when asked for, in order, line by line."""
+"""`evaluate` and `predict`: the columns of training by default, others when asked for, in order."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import finetune
-import minibert
 from finetune import inference
 from finetune.data.data_options import TagDataOptions, from_trained_on
 from finetune.options import TrainingOptions
-from tests.finetune.files import standard_input
-from tests.finetune.running import TASKS, file_name, lines, run_here
-from tests.finetune.test_train import SHORT, arguments
-from tests.helpers import REPOSITORY, refusal
-
-TEXTS = ("the cat saw", "a red", "who ran to the dog and the pig")
-INPUTS = {
-    "text-classification": [{"text": text} for text in TEXTS],
-    "token-classification": [*TEXTS],
-    "question-answering": [{"question": "who ran", "context": text} for text in TEXTS],
-    "multiple-choice": [{"question": "who ran", "choices": ["cat", "red", "to"]} for _ in TEXTS],
-}
-
-
-@pytest.fixture(scope="module")
-def runs(base: Path, files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of each task, hardly trained."""
-    directory = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        for task in TASKS:
-            assert run_here(patch, *arguments(task, base, files, directory / task), *SHORT) == 0
-    return directory
-
-
-def write_inputs(task: str, directory: Path) -> Path:
-    """As JSON lines; sentences as lines of text."""
-    rows = INPUTS[task]
-    path = directory / ("x.txt" if task == "token-classification" else "x.jsonl")
-    path.write_text(
-        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
-    )
-    return path
+from tests.finetune.files import standard_input, write
+from tests.finetune.running import INPUTS, SHORT, TASKS, TEXTS, file_name, lines, run_here, write_inputs
+from tests.helpers import refusal
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -73,40 +40,6 @@ def test_answers_come_in_order_however_many_are_asked_at_once(
             if task == "text-classification":
                 assert asked == [line.split(",")[0] for line in texts.splitlines()[1:]]
     assert list(tmp_path.glob(".*")) == []
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_from_standard_input_to_standard_output(task: str, runs: Path, tmp_path: Path) -> None:
-    text = write_inputs(task, tmp_path).read_text(encoding="utf-8")
-    command = [sys.executable, "-m", "finetune", "predict", str(runs / task), "--input", "-", "--output", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
-    said = "note     standard input: running text, one sentence per line; first sentence: the cat saw\n"
-    assert done.returncode == 0 and done.stderr == (said if task == "token-classification" else "")
-    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == len(TEXTS)
-    keys = {
-        "text-classification": {"text", "label", "probabilities"},
-        "token-classification": {"text", "words", "tags", "entities"},
-        "question-answering": {"id", "question", "answer", "start", "end", "score", "no_answer_score", "n_best"},
-        "multiple-choice": {"question", "answer", "choice", "scores", "probabilities"},
-    }
-    assert set(found[0]) == keys[task]
-
-
-def test_texts_to_be_tagged_may_be_json_lines(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answers = []
-    for content in (
-        "".join(f"{text}\n" for text in TEXTS),
-        "".join(f"{json.dumps({'text': text})}\n" for text in TEXTS),
-    ):
-        path = standard_input(monkeypatch, content)
-        args = ("predict", runs / "token-classification", "--input", path, "--output", "-")
-        capsys.readouterr()
-        assert run_here(monkeypatch, *args) == 0
-        answers.append(capsys.readouterr().out)
-    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -138,7 +71,7 @@ def test_a_model_of_columns_is_asked_in_json_lines(
     assert lines(out)[0]["words"] == ["the", "cat"]
     assert run_here(monkeypatch, "evaluate", model, "--data", path) == 0
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, "--word-column", 2) == 2
-    assert "--word-column 2 has no effect here: JSON lines have fields" in capsys.readouterr().err
+    assert "--word-column 2 has no effect here: JSON lines have named fields" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("plain")
@@ -211,7 +144,7 @@ def test_conllu_comes_back_with_one_column_changed(
         ("token-classification", "x.conllu", ("--tag-column", "form"), "the column form has the words, expected anoth"),
         ("token-classification", "x.conllu", ("--tag-column", 11), "there are 10 column(s), expected a number from 1"),
         ("token-classification", "x.conllu", ("--scheme", "none"), "--scheme has no effect here: labels are not read"),
-        ("token-classification", "x.conllu", (), "x.conllu: cannot be read (No such file or directory)"),
+        ("token-classification", "x.conllu", (), "x.conllu cannot be read (No such file or directory)"),
         (
             "text-classification",
             "x.conllu",
@@ -289,6 +222,40 @@ def test_options_without_effect_are_refused(
     args = ("evaluate", runs / "question-answering", "--data", files / "dev.json", "--n-best", 3)
     assert run_here(monkeypatch, *args) == 2
     assert capsys.readouterr().err == "error: --n-best has no effect here: figures are of the best answer\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "options", "why"),
+    [
+        ("text-classification", '{"text": "red"}\n', ("--delimiter", ";"), "JSON lines have named fields"),
+        ("text-classification", '{"text": "red"}\n', ("--no-header",), "JSON lines have named fields"),
+        ("text-classification", "red\n", ("--quoting",), "the input is read as one text per line; a table has another"),
+        ("text-classification", "red\n", ("--text-column", "b"), "the input is read as one text per line; a table has"),
+        ("token-classification", "red\n", ("--word-column", 2), "the input is read as running text"),
+        ("token-classification", '{"text": "red"}\n', ("--word-column", 2), "JSON lines have named fields, expected"),
+    ],
+)
+def test_options_without_effect_on_what_is_read_are_refused(
+    task: str, content: str, options: tuple[object, ...], why: str, runs: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    file = write(tmp_path / ("x.jsonl" if content.startswith("{") else "x.txt"), content)
+    for path in (standard_input(monkeypatch, content), file):
+        assert run_here(monkeypatch, "predict", runs / task, "--input", path, "--output", "-", *options) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {options[0]} ") and f" has no effect here: {why}" in said
+
+
+def test_options_of_tables_are_refused_where_no_file_is_a_table(
+    base: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "x.json", '{"text": "the cat", "label": "animal"}\n{"text": "red", "label": "colour"}\n')
+    args = ("text-classification", "--model", base, "--train", path, "--out", tmp_path / "run", "--no-quoting")
+    evaluation = ("evaluate", runs / "text-classification", "--no-quoting", "--data")
+    for command in (args, (*args, "--dev", path), (*evaluation, path), (*evaluation, "-")):
+        standard_input(monkeypatch, Path(path).read_text())
+        assert run_here(monkeypatch, *command) == 2
+        assert capsys.readouterr().err == "error: --no-quoting has no effect here: JSON lines have named fields\n"
 
 
 def test_it_is_said_where_texts_are_cut(
@@ -464,142 +431,3 @@ def test_an_earlier_file_stays_when_the_input_is_bad(
     assert run_here(monkeypatch, *args) == 2
     assert (tmp_path / "y.jsonl").read_text() == "earlier"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.jsonl", "y.jsonl"]
-
-
-def test_a_pipe_is_written_into_and_a_link_stays_one(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "x.txt").write_text("the cat\n")
-    (tmp_path / "file").write_text("earlier")
-    (tmp_path / "link").symlink_to("file")
-    reading, writing = os.pipe()
-    for output in (tmp_path / "link", f"/dev/fd/{writing}"):
-        args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", output)
-        assert run_here(monkeypatch, *args) == 0
-    os.close(writing)
-    with open(reading, encoding="utf-8") as pipe:
-        assert [json.loads(line)["text"] for line in pipe] == ["the cat"]
-    assert (tmp_path / "link").is_symlink()
-    assert [answer["text"] for answer in lines(tmp_path / "file")] == ["the cat"]
-
-
-@pytest.mark.parametrize(
-    ("stream", "message"),
-    [
-        ("stdin", "error: standard input cannot be read (it is closed)\n"),
-        ("stdout", "error: standard output: closed, expected somewhere to write to\n"),
-    ],
-)
-def test_a_closed_stream_is_one_line(
-    stream: str, message: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, stream, None)  # as Python has it where the shell closed it: <&- or >&-
-    args = ("predict", runs / "text-classification", "--input", "-", "--output", "-")
-    assert run_here(monkeypatch, *args) == 2
-    assert capsys.readouterr().err == message
-
-
-@pytest.mark.parametrize(
-    ("output", "message"),
-    [
-        ("none/y.jsonl", "error: {tmp}/none/y.jsonl: there is no directory {tmp}/none\n"),
-        (".", "error: {tmp} is a directory, expected a file to write\n"),
-    ],
-)
-def test_where_nothing_can_be_written_is_told_first(
-    output: str, message: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    for option, command in (("--output", ("predict", "--input")), ("--json", ("evaluate", "--data"))):
-        args = (command[0], runs / "text-classification", command[1], "nowhere.csv", option, tmp_path / output)
-        assert run_here(monkeypatch, *args) == 2
-        assert capsys.readouterr().err == message.format(tmp=tmp_path)
-
-
-# --- In Python -------------------------------------------------------------------------------------------------------
-
-SHORTER = {
-    "text-classification": TEXTS,
-    "token-classification": TEXTS,
-    "question-answering": [("who ran", text) for text in TEXTS],
-    "multiple-choice": [("who ran", ["cat", "red", "to"]) for _ in TEXTS],
-}
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_predict_returns_what_the_command_writes(
-    task: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "answers.jsonl"
-    assert run_here(monkeypatch, "predict", runs / task, "--input", write_inputs(task, tmp_path), "--output", out) == 0
-    expected = lines(out)
-    objects = [row if isinstance(row, dict) else {"text": row} for row in INPUTS[task]]
-    assert finetune.predict(runs / task, SHORTER[task]) == expected
-    assert finetune.predict(minibert.load(runs / task), iter(objects)) == expected
-    assert len(finetune.predict(str(runs / task), objects[0])) == 1
-
-
-def test_evaluate_returns_what_the_command_writes(
-    runs: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, data = runs / "text-classification", files / file_name("text-classification", "test")
-    assert run_here(monkeypatch, "evaluate", model, "--data", data, "--json", tmp_path / "figures.json") == 0
-    expected = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
-    with open("/dev/full", "w", buffering=1) as nobody:
-        monkeypatch.setattr("sys.stdout", nobody)
-        assert run_here(monkeypatch, "evaluate", model, "--data", data, "--json", tmp_path / "figures.json") == 0
-        assert run_here(monkeypatch, "evaluate", model, "--data", data) == 3
-    assert finetune.evaluate(model, data) == expected
-    assert finetune.evaluate(minibert.load(model), data) == expected
-
-
-def test_predict_takes_pairs_and_options_of_reading(runs: Path) -> None:
-    model = runs / "text-classification"
-    (found,) = finetune.predict(model, [("the cat", "a red")], text_pair_column="pair", max_length=8)
-    assert (found["text"], found["pair"]) == ("the cat", "a red")
-
-
-@pytest.mark.parametrize(
-    ("task", "row", "message"),
-    [
-        ("text-classification", " ", "row 1: column 'text' is empty, expected text"),
-        ("text-classification", {"txt": "a cat"}, "row 1: field 'text' is missing; the object has 'txt'"),
-        ("text-classification", ("a", "b"), "row 1: 2 value(s), expected 1: 'text'"),
-        ("question-answering", "who ran", "row 1: 1 value(s), expected 2: 'question', 'context'"),
-        ("multiple-choice", ("who", ["cat"]), "row 1: field 'choices' is a list of 1, expected a list of at"),
-        ("token-classification", 7, "row 1: field 'text' is a number, expected a string"),
-    ],
-)
-def test_predict_refuses_rows_of_which_none_is_one(task: str, row: Any, message: str, runs: Path) -> None:
-    said = refusal(lambda: finetune.predict(runs / task, [row, row]))
-    assert said.startswith(f"rows: no row can be answered: {message}")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"max_length": 1}, "--max-length must be at least 3, not 1"),
-        ({"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda"),
-        ({"dtype": "float16"}, "dtype: 'float16' is not one of auto, float32"),
-    ],
-)
-def test_predict_refuses_options_that_are_none(options: dict[str, Any], message: str, runs: Path) -> None:
-    assert refusal(lambda: finetune.predict(runs / "text-classification", TEXTS, **options)).startswith(message)
-
-
-def test_predict_says_of_a_row_that_is_none_why(runs: Path) -> None:
-    found = finetune.predict(runs / "text-classification", ["the cat", " ", "a red"])
-    assert found[1] == {"error": "row 2: column 'text' is empty, expected text"}
-    assert [answer.get("text") for answer in found] == ["the cat", None, "a red"]
-
-
-def test_predict_leaves_a_loaded_model_where_and_as_it_is(runs: Path, base: Path) -> None:
-    model, tokenizer = minibert.load(runs / "text-classification")
-    message = refusal(lambda: finetune.predict((model, tokenizer), TEXTS, device="cpu"))
-    assert message == "device 'cpu': expected none, because a loaded model stays on its device"
-    message = refusal(lambda: finetune.predict((model.double(), tokenizer), TEXTS, dtype="float32"))
-    assert message == "the model: its weights are torch.float64, expected torch.float32 for dtype float32"
-    assert len(finetune.predict((model, tokenizer), TEXTS, dtype="float64")) == 3
-    assert "the model is a BertWithPooler, expected a model for" in refusal(
-        lambda: finetune.predict(minibert.load(base), TEXTS)
-    )

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from finetune.train import Finetuning
-from tests.finetune.running import run_here
+from tests.finetune.running import SHORT, arguments, run_here
 from tests.finetune.test_resume import RUN, Cut, run_until
-from tests.finetune.test_train import SHORT, arguments
 from tests.helpers import contents
 from tests.minibert.running import run as run_minibert
 from tests.pretrain.running import summary

@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.finetune.running import TASKS, file_name, start
-from tests.finetune.test_train import arguments
+from tests.finetune.running import TASKS, arguments, file_name, start
 from tests.pretrain.running import finished, summary
 
 # No dropout would be drawn alike by other numbers of processes, so there is none; float64 leaves rounding alone.

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from finetune.train import Finetuning
-from tests.finetune.running import TASKS, file_name, run_here, start
-from tests.finetune.test_train import arguments
+from tests.finetune.running import TASKS, arguments, file_name, run_here, start
 from tests.pretrain.running import finished, kill_all, metrics, states, summary, tree, wait_until, weights
 
 pytestmark = pytest.mark.usefixtures("plain")

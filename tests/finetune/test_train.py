@@ -12,20 +12,12 @@ from finetune.forward import predictions_of
 from finetune.tasks.registry import TASKS as KINDS
 from finetune.train import FinetuneSums
 from minibert.architectures import head_fields
-from tests.finetune.running import TASKS, file_name, lines, run_here
+from tests.finetune.running import SHORT, TASKS, arguments, file_name, lines, run_here
 from tests.pretrain.running import metrics, summary
 
 pytestmark = pytest.mark.usefixtures("plain")
 
 LEARNING = ("--epochs", 12, "--learning-rate", "5e-3", "--batch-size", 16, "--dtype", "float32")
-SHORT = ("--epochs", 2, "--batch-size", 16, "--dtype", "float32")
-
-
-def arguments(task: str, base: Path, files: Path, out: Path) -> tuple[object, ...]:
-    return (
-        task, "--model", base, "--train", files / file_name(task, "train"), "--dev", files / file_name(task, "dev"),
-        "--out", out,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -29,8 +29,8 @@ from minibert.architectures import head_fields
 from minibert.heads import SpanLogits
 from minibert.training.device import Precision
 from tests.finetune.files import DATA, needs_data
-from tests.finetune.running import TASKS, file_name, lines, run_here, write_task
-from tests.finetune.test_train import LEARNING, arguments
+from tests.finetune.running import TASKS, arguments, file_name, lines, run_here, write_task
+from tests.finetune.test_train import LEARNING
 from tests.weights_convert.reference_models import real_directory
 from weights_convert.convert import from_hf, to_hf
 

@@ -125,8 +125,9 @@ go _ _ O
             "words: column 2, tags: column 4; first sentence: Vamos nos a el mar (VERB PRON ADP DET NOUN)",
         ),
         (
-            GERM_EVAL, ["Troia - Ausstellung", "Ja"], ["B-LOC O O", "O"],
-            "words: column 2, tags: column 4; first sentence: Troia - Ausstellung (B-LOC O O); column 3 has tags too",
+            GERM_EVAL, ["Troia - Ausstellung", "Ja"], ["B-OTH I-OTH I-OTH", "O"],
+            "words: column 2, tags: column 3; first sentence: Troia - Ausstellung (B-OTH I-OTH I-OTH); column 4 has "
+            "tags too",
         ),
         (
             MULTI_CONER, ["the drive #", "go"], ["O B-CW O", "O"],

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data import sentences
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.sentences import cut_words, given_sentences, read_sentences
@@ -78,10 +77,9 @@ def test_lines_of_text_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "content", ["Ann\tB-per\nran\tO\n", "Ann NNP B-per\nran VBD O\n", "-DOCSTART- O\n\nAnn B-per\nran O\n"]
 )
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.conll", "-"])
-def test_columns_are_told_from_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str) -> None:
-    path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
-    (found,) = read_untagged(path)
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.conll"])
+def test_columns_are_told_from_text(tmp_path: Path, content: str, name: str) -> None:
+    (found,) = read_untagged(write(tmp_path / name, content))
     assert (found.words, found.tags, found.text, found.offsets) == (("Ann", "ran"), None, "Ann ran", ((0, 3), (4, 7)))
 
 
@@ -126,13 +124,10 @@ def test_running_text_is_not_taken_for_columns(
         "Word\tTag\n\nAnn\tB-x\nran\tO\n",
     ],
 )
-@pytest.mark.parametrize("name", ["a.txt", "eng.testa", "-"])
-def test_columns_are_not_taken_for_running_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str
-) -> None:
-    path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
+@pytest.mark.parametrize("name", ["a.txt", "eng.testa"])
+def test_columns_are_not_taken_for_running_text(tmp_path: Path, content: str, name: str) -> None:
     tally = Tally()
-    found = list(read_untagged(path, tally=tally))
+    found = list(read_untagged(write(tmp_path / name, content), tally=tally))
     assert found[0].words[0] == ("New York" if content.startswith("New") else "Ann")
     assert ": words: column 1; first sentence: " in tally.told[-1]
     assert len(tally.told) == 1 + content.startswith("Word")
@@ -177,12 +172,16 @@ def test_a_slip_does_not_make_columns_running_text(tmp_path: Path) -> None:
     assert refusal(lambda: list(read_untagged(path))) == message
 
 
-def test_standard_input_is_decided_by_its_first_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sentences, "FIRST_LINES", 2)
-    text = "Vitamin B-12\nType O\nI ran\n"
-    assert next(read_untagged(standard_input(monkeypatch, text))).words == ("Vitamin", "Type", "I")  # as columns
-    monkeypatch.setattr(sentences, "FIRST_LINES", 3)
-    assert next(read_untagged(standard_input(monkeypatch, text))).words == ("Vitamin", "B-12")
+def test_standard_input_and_pipes_are_running_text_unless_columns_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = "-DOCSTART- O\n\nAnn B-per\nran O\n"
+    with open(write(tmp_path / "a", content)) as file:
+        path = f"/dev/fd/{file.fileno()}"
+        assert [x.text for x in read_untagged(path, tally=Tally("skip"))] == ["-DOCSTART- O", "Ann B-per", "ran O"]
+    path = standard_input(monkeypatch, "My type is O\nHis is B-x\n")
+    assert [x.words[-1] for x in read_untagged(path)] == ["O", "B-x"]
+    assert next(read_untagged(standard_input(monkeypatch, content), columns(form="columns"))).words == ("Ann", "ran")
 
 
 @pytest.mark.parametrize("content", ["Ann O\nran O", '{"text": "Ann"}'])
@@ -268,10 +267,9 @@ def test_texts_may_stand_in_json_objects(tmp_path: Path, monkeypatch: pytest.Mon
     ]
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.conll", "-"])
-def test_a_brace_begins_a_row_of_columns_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    content = "{\tO\nAnn\tB-per\n"
-    path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
+@pytest.mark.parametrize("name", ["a.txt", "a.conll", "a"])
+def test_a_brace_begins_a_row_of_columns_too(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, "{\tO\nAnn\tB-per\n")
     assert [x.words for x in read_untagged(path)] == [("{", "Ann")]
 
 

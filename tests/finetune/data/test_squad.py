@@ -145,7 +145,7 @@ FLAT = "docs/finetuning.md shows how to convert records that each have a context
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], f"a.json: expected a JSON object as in SQuAD's files, found an array; {FLAT}"),
+        ([{"context": "x"}], f"a.json: expected a JSON object as in SQuAD's files, found an array; {FLAT}"),
         ({"context": "x"}, f"a.json: field 'data' is missing, expected an array as in SQuAD's files; {FLAT}"),
         ({"data": [{"context": "x"}]}, f"'paragraphs' is missing, expected an array as in SQuAD's files; {FLAT}"),
         ({"version": "1.1"}, "a.json: field 'data' is missing, expected an array as in SQuAD's files"),

@@ -17,8 +17,7 @@ from finetune.tasks.task import Feature, Task
 from finetune.tasks.text_classification import TextClassification
 from finetune.tasks.token_classification import Tagged, TokenClassification
 from minibert.tokenizer import Tokenizer
-from tests.finetune.running import TASKS, run_here
-from tests.finetune.test_train import SHORT, arguments
+from tests.finetune.running import SHORT, TASKS, arguments, run_here
 
 CLASSES = TextDataOptions(), ("x", "y")
 SEVERAL = TextDataOptions(multi_label=True), ("x", "y")

@@ -142,12 +142,22 @@ def test_no_answer_is_given_where_the_threshold_says_so(task: QuestionAnswering)
     found = ask(task, questions, {0: (CONTEXT.index("milk"), CONTEXT.index("milk") + 4)})
     assert found[0].no_answer_score < 0 < found[1].no_answer_score
     assert task.metrics(questions, found)["f1"] == 0.5  # always answers
-    tuned = task.tuned(questions, found)
+    tuned = task.tuned(questions, found, "f1")
     assert tuned.data_options.no_answer_threshold is not None
     figures = tuned.metrics(questions, found)
     assert (figures["f1"], figures["has_ans_exact"], figures["no_ans_exact"]) == (1.0, 1.0, 1.0)
     assert [tuned.answer(q, f)["answer"] for q, f in zip(questions, found, strict=True)] == ["milk", ""]
-    assert task.tuned(questions[:1], found[:1]) is task  # where every question has an answer there is nothing to choose
+    assert (
+        task.tuned(questions[:1], found[:1], "f1") is task
+    )  # if every question has an answer, there is nothing to choose
+
+
+def test_the_threshold_is_chosen_by_the_metric_that_chooses_the_epoch(task: QuestionAnswering) -> None:
+    """The second answer is half right: it raises F1 and not the exact matches."""
+    questions = [example("milk", id="a"), example("dogs   ran", id="b"), example(None, id="c")]
+    found = [Found((), text, score) for text, score in (("milk", 0.25), ("ran", 0.5), ("milk", 0.75))]
+    chosen = {metric: task.tuned(questions, found, metric).data_options for metric in ("f1", "exact")}
+    assert [options.no_answer_threshold for options in chosen.values()] == [0.5, 0.25]
 
 
 def test_the_threshold_counts_where_every_question_has_an_answer_too(task: QuestionAnswering) -> None:

@@ -98,7 +98,7 @@ def test_a_sentence_without_any_piece_has_a_feature_and_no_loss(task: TokenClass
     assert task.count(targets) == 0 and float(task.loss_sum(logits, targets).detach()) == 0.0
     (prediction,) = task.predictions(examples, [feature], task.outputs(logits, [feature]))
     assert prediction.tags == ("O",)
-    classes = TokenClassification(TagDataOptions(scheme="none").fitted(64), task.tokenizer, ("DET", "NOUN"))
+    classes = TokenClassification(TagDataOptions(scheme="none").fitted(64), task.tokenizer, ("ADJ", "DET", "NOUN"))
     (prediction,) = classes.predictions(examples, [feature], task.outputs(logits, [feature]))
     assert prediction.tags == ("_",)
 
