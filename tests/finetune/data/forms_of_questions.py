@@ -128,8 +128,8 @@ QUESTIONS = [
     choice(
         "CODAH", "a table without a header; examples/as_choices.py reads it", "full_data.tsv",
         "o\tThe sky\tis red.\tsings.\tis blue.\tis loud.\t2\n",
-        refused="full_data.tsv: .tsv is not supported, expected .jsonl with a question, a list of choices, and as "
-        "answer the index of the right one, from 0",
+        refused="full_data.tsv: .tsv is not supported, expected .jsonl with a question, a list of choices, and, as the "
+        "answer, the index of the right one, from 0",
     ),
     choice(
         "CommonsenseQA", "choices with letters", "train.jsonl",
