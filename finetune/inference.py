@@ -63,7 +63,7 @@ def predict(
     found, task, runtime = _at_work(model, device, dtype, data_options)
     tally = Tally("skip", "rows")
     given = given_examples([rows] if isinstance(rows, str | Mapping) else rows, task.data_options, tally)
-    return list(answers(found, task, runtime, given, tally))
+    return list(task.together(answers(found, task, runtime, given, tally)))
 
 
 def evaluate(
@@ -162,7 +162,9 @@ def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
 
 
 def predict_command(options: PredictOptions) -> None:
-    """Write an answer for each row, in their order, as they are computed; for a bad row, the reason why it is bad.
+    """Write an answer for each row, in their order; for a bad row, the reason why it is bad.
+
+    Answers are written as they are computed, unless candidates are ranked, which needs all of them.
 
     Raises InputError as `predict` does, and if the answers cannot be written; no output file is left then.
     """
@@ -174,7 +176,7 @@ def predict_command(options: PredictOptions) -> None:
     tally = Tally("skip", shown(options.input))
     examples = read_examples(options.input, task.data_options, tally, labelled=False)
     found = answers(model, task, runtime, examples, tally, progress=options.input != STANDARD_INPUT)
-    lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in found)
+    lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in task.together(found))
     if options.output == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
         for line in lines:
