@@ -44,7 +44,8 @@ def text_examples(
     def label_of(cell: Any, what: str) -> Label:
         if data_options.multi_label:
             return spelling.classes(_words(cell, what, data_options.label_separator), what)
-        label = _number(cell, what) if data_options.regression else _word(cell, what, "; --multi-label reads lists")
+        hint = "; --multi-label reads lists"
+        label: Label = _number(cell, what) if data_options.regression else _word(cell, what, hint)
         if group_column is not None and not is_grade(label):
             raise InputError(f"{what} is {label!r:.60}, {GRADES}")
         return label

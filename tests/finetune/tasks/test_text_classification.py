@@ -143,10 +143,9 @@ def test_evaluate_ranks_as_the_run_did(ranker: Path) -> None:
     assert 0.9 < found["mrr"] <= 1.0 and found["recall@10"] == 1.0
 
 
-def test_classes_that_are_words_rank_nothing(base: Path, files: Path, tmp_path: Path) -> None:
-    head = {"labels": ("animal", "colour"), "problem_type": "single_label_classification"}
-    model = BertForSequenceClassification(minibert.load(base)[0].config, **head, generator=seeded(0))
-    tokenizer = minibert.load(base)[1]
+def test_classes_that_are_words_rank_nothing(base: Path) -> None:
+    encoder, tokenizer = minibert.load(base)
+    model = BertForSequenceClassification(encoder.config, labels=("animal", "colour"), generator=seeded(0))
     said = refusal(lambda: finetune.predict((model, tokenizer), [("a", "b")], group_column="query"))
     assert said.startswith("--group-column: the model has the class 'animal', expected a grade")
 
