@@ -1,7 +1,7 @@
 """Make pairs of a question and a passage from a SQuAD file, to train and test a model that ranks passages.
 
-train.csv has each question with its own passage and with one other passage of the same article; rank.csv has each with
-its own and up to 19 others. Every eighth article is in rank.csv, and the rest are in train.csv.
+train.csv has each question with its own passage (label 1) and with one other of the same article (label 0); rank.csv
+has it with up to 19 others. Every eighth article is in rank.csv and not in train.csv.
 
     .venv/bin/python examples/ranking.py train-v1.1.json.gz DIRECTORY
 """
@@ -34,9 +34,9 @@ def pairs(article: dict[str, Any], wrong: int, rng: random.Random) -> Iterator[R
     for passage in article["paragraphs"]:
         others = [other for other in passages if other != passage["context"]]
         for question in passage["qas"]:
-            yield question["question"], passage["context"], "answers"
+            yield question["question"], passage["context"], "1"
             for other in rng.sample(others, min(wrong, len(others))):
-                yield question["question"], other, "does not"
+                yield question["question"], other, "0"
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:

@@ -71,7 +71,7 @@ def predict(
     check_effect(option_names(data_options), task.data_options, "rows")
     tally = Tally("skip", "rows")
     given = given_examples([rows] if isinstance(rows, str | Mapping) else rows, task.data_options, tally)
-    return list(answers(found, task, runtime, batched(given, tally), tally))
+    return list(task.together(answers(found, task, runtime, batched(given, tally), tally)))
 
 
 def evaluate(
@@ -183,7 +183,9 @@ def show_figures(result: Mapping[str, Any], json_path: str | None) -> None:
 
 
 def predict_command(options: PredictOptions, given: Mapping[str, Any]) -> None:
-    """Write an answer for each row, in their order, as they are computed; for a bad row, the reason why it is bad.
+    """Write an answer for each row, in their order; for a bad row, the reason why it is bad.
+
+    Answers are written as they are computed, unless candidates are ranked, which needs all of them.
 
     given: the data options that differ from those of training.
 
@@ -211,7 +213,8 @@ def predict_command(options: PredictOptions, given: Mapping[str, Any]) -> None:
     cuts_words = isinstance(task.data_options, TagDataOptions) and task.data_options.cuts_words
     segmented = cuts_words and suffix(options.output) == ".txt"  # an empty line where there is no answer
     lines = (
-        (" ".join(one.get("words", ())) if segmented else json.dumps(one, ensure_ascii=False)) + "\n" for one in found
+        (" ".join(one.get("words", ())) if segmented else json.dumps(one, ensure_ascii=False)) + "\n"
+        for one in task.together(found)
     )
     if options.output == STANDARD_INPUT:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream

@@ -103,7 +103,7 @@ class ScoreOptions:
     """The options of `evaluate --predictions`: the figures of answers that already exist."""
 
     predictions: str
-    """the answers: SQuAD's JSON, {"id": "answer"}; otherwise one per line, in the order of the data: the class (several separated by commas), the number, the index of the choice, or the tag of each word"""  # noqa: E501
+    """the answers: SQuAD's JSON, {"id": "answer"}; otherwise one per line, in the order of the data: the class (several separated by commas), the number, with --group-column the candidate's score, the index of the choice, or the tag of each word"""  # noqa: E501
     data: str
     """the labelled file"""
     data_options: DataOptions

@@ -46,6 +46,8 @@ class TextDataOptions:
     """an example can have any number of labels: separated by commas, as a list, or as a 1 or 0 for each class"""
     label_separator: str | None = None
     """the character(s) that separate labels; if not given: a comma"""
+    group_column: str | None = None
+    """the column that says which rows are candidates of the same query; adds ranking figures; labels are grades: 1 for a relevant candidate and 0 for the others, or 0, 1, 2, ..."""  # noqa: E501
     max_length: int | None = None
     """maximum number of tokens per text or pair, including special ones; the rest is cut off (in a pair, from the longer text first); if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
 
@@ -62,13 +64,16 @@ class TextDataOptions:
         return TableFormat(delimiter=self.delimiter, header=self.header, quoting=self.quoting)
 
     def columns(self, *, labelled: bool) -> dict[str, str]:
-        """Return option -> column name for the columns to read: text, second text and label, as far as they are used.
+        """Return option -> column name for the columns to read: text, second text, group and label, as far as they are
+        used. The group's is left out if it is that of a text.
 
-        Raises InputError if two of them are the same.
+        Raises InputError if two others are the same.
         """
         columns = {"--text-column": self.text_column}
         if self.text_pair_column is not None:
             columns["--text-pair-column"] = self.text_pair_column
+        if self.group_column is not None and self.group_column not in columns.values():
+            columns["--group-column"] = self.group_column
         if labelled:
             columns["--label-column"] = self.label_column
         if len(set(columns.values())) < len(columns):
@@ -82,6 +87,10 @@ class TextDataOptions:
             raise InputError("--regression and --multi-label are mutually exclusive")
         if self.label_separator is not None and not (self.multi_label and self.label_separator):
             raise InputError("--label-separator: expected the character(s) that separate labels, and --multi-label")
+        if self.group_column is not None and self.multi_label:
+            raise InputError("--group-column and --multi-label are mutually exclusive: a candidate has one grade")
+        if self.group_column == self.text_column and self.text_pair_column is None:
+            raise InputError(f"--group-column {self.group_column} is the text itself; expected a --text-pair-column")
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 

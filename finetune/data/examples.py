@@ -24,6 +24,7 @@ class TextExample:
     label: Label | None  # a class; a number for regression; any number of classes for multi-label
     where: str
     id: Id | None = None
+    group: str | None = None  # the query of which it is a candidate
 
 
 @dataclass(frozen=True, slots=True)

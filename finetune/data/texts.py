@@ -1,11 +1,12 @@
 """Text classification, pairs and regression: rows of a table -> `TextExample`."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from finetune.data.data_options import TextDataOptions
-from finetune.data.examples import Label, TextExample
+from finetune.data.examples import Label, TextExample, check_id
 from finetune.data.spellings import Spelling, parts_of, spelled
 from finetune.data.tables import Row, read_rows
 from finetune.data.tally import Tally
@@ -21,10 +22,11 @@ def read_texts(
     Labels are words or numbers, kept as the file writes them without surrounding white space: "1" and "01" are two
     labels. With `regression` they are finite numbers. With `multi_label` a row may have any number of labels: separated
     by `label_separator` (None: commas; ; and | are refused), as a list that JSON or Python writes, as a list with a 1
-    or 0 for each class, which is then named by its number, or as an object that maps classes to 1 or 0.
+    or 0 for each class, which is then named by its number, or as an object that maps classes to 1 or 0. With
+    `group_column` labels are grades.
 
-    Raises InputError, naming file and row, if `read_rows` does, a text or label is empty, a label is spelled
-    differently from earlier ones, or a target is not a finite number.
+    Raises InputError, naming file and row, if `read_rows` does, a text, label or group is empty, a label is spelled
+    differently from earlier ones, a target is not a finite number, or a grade is not a number from 0.
     """
     columns, tally = data_options.columns(labelled=labelled), tally or Tally()
     see = f"see {', '.join(columns)}".replace(", --label-column", " and --label-column")
@@ -36,22 +38,42 @@ def text_examples(
     rows: Iterable[Row], data_options: TextDataOptions, tally: Tally, *, labelled: bool
 ) -> Iterator[TextExample]:
     """Yield the examples of rows that have the chosen columns; errors as in `read_texts`."""
-    texts, spelling = [*data_options.columns(labelled=False).values()], Spelling()
+    columns, spelling = [*data_options.columns(labelled=False).values()], Spelling()
+    group_column = data_options.group_column
 
     def label_of(cell: Any, what: str) -> Label:
-        if data_options.regression:
-            return _number(cell, what)
         if data_options.multi_label:
             return spelling.classes(_words(cell, what, data_options.label_separator), what)
-        return _word(cell, what, "; use --multi-label to read lists")
+        hint = "; use --multi-label to read lists"
+        label: Label = _number(cell, what) if data_options.regression else _word(cell, what, hint)
+        if group_column is not None and not is_grade(label):
+            raise InputError(f"{what} is {label!r:.60}, {GRADES}")
+        return label
 
     def example_of(row: Row) -> TextExample:
-        cells = zip(texts, row.cells, strict=not labelled)
-        text, *pair = (check_text(cell, f"{row.where}: column {column!r}") for column, cell in cells)
-        label = label_of(row.cells[-1], f"{row.where}: label") if labelled else None
-        return TextExample(text, pair[0] if pair else None, label, row.where, row.id)
+        named = zip(columns, row.cells, strict=not labelled)
+        cells = {column: (cell, f"{row.where}: column {column!r}") for column, cell in named}
+        group = None if group_column is None else str(check_id(*cells[group_column]))  # 7 in .jsonl is "7" in .csv
+        pair = data_options.text_pair_column
+        return TextExample(
+            text=check_text(*cells[data_options.text_column]),
+            pair=None if pair is None else check_text(*cells[pair]),
+            label=label_of(row.cells[-1], f"{row.where}: label") if labelled else None,
+            where=row.where,
+            id=row.id,
+            group=group,
+        )
 
     return tally.made(rows, example_of)
+
+
+GRADES = "expected a grade with --group-column: 1 for a relevant candidate, 0 for the others, or 0, 1, 2, ..."
+_WHOLE = re.compile("[0-9]{1,18}")
+
+
+def is_grade(label: Label) -> bool:
+    """Return whether a class is a whole number from 0, or a number of regression not below 0."""
+    return bool(_WHOLE.fullmatch(label)) if isinstance(label, str) else isinstance(label, float) and label >= 0
 
 
 def _word(cell: Any, what: str, hint: str = "") -> str:

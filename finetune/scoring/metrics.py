@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from finetune.data.tags import Entity
+from finetune.scoring.ranking import RANKING
 from minibert.errors import InputError, did_you_mean
 from minibert.files.text import reason
 from minibert.training.processes import Processes
@@ -41,10 +42,10 @@ METRICS: dict[str, tuple[str, ...]] = {
 COUNTED = {"single_label_classification", "multi_label_classification", "regression", "multiple-choice"}
 
 
-def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
+def check_metric(task: str, name: str | None, *, classes: int = 0, ranked: bool = False) -> str:
     """Return the metric that chooses the best epoch: `name`, or the task's default for None. Higher is always better.
 
-    task: a key of `METRICS`; classes: the number of a classifier's classes.
+    task: a key of `METRICS`; classes: the number of a classifier's classes; ranked: are there groups of candidates?
 
     torchmetrics is imported here, which takes seconds: before the first step, and not after an epoch.
 
@@ -56,6 +57,8 @@ def check_metric(task: str, name: str | None, *, classes: int = 0) -> str:
     names = METRICS[task]
     if task == "single_label_classification" and classes != 2:
         names = tuple(known for known in names if known != "f1")
+    if ranked:
+        names = (*RANKING, *names)
     if name is None:
         return names[0]
     if name not in names:

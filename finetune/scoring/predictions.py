@@ -19,6 +19,7 @@ from finetune.data.texts import read_texts, text_examples
 from finetune.inference import note_all, show_figures
 from finetune.inference_options import ScoreOptions
 from finetune.scoring import metrics
+from finetune.scoring.ranking import number_of, queries_in, ranking_metrics
 from finetune.scoring.squad_scores import squad_scores
 from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics
 from minibert.errors import InputError
@@ -137,11 +138,21 @@ def _span_figures(kind: TagKind, examples: Sequence[TaggedExample], answers: Seq
 
 
 def score_texts(data: str, predictions: str, data_options: TextDataOptions) -> Figures:
-    """Return the figures of a file with a class, several classes with commas between them, or a number per line."""
+    """Return the figures of a file with a class, several classes with commas between them, or a number per line. With a
+    group column it is a number, the candidate's score."""
     examples = list(read_texts(data, data_options, tally=_all_or_none(data)))
     given = _one_a_line(predictions, len(examples), data)
     rows = (Row(row, where, ("-", text)) for row, (text, where) in enumerate(given, start=1))
-    answers = list(text_examples(rows, replace(data_options, text_pair_column=None), Tally(), labelled=True))
+    ranks = data_options.group_column is not None
+    regression = data_options.regression or ranks
+    alone = replace(data_options, text_pair_column=None, group_column=None, regression=regression)
+    answers = list(text_examples(rows, alone, Tally(), labelled=True))
+    ranking: dict[str, float] = {}
+    if ranks:
+        note_all([f"{data}: {queries_in(examples)}"])
+        ranking = ranking_metrics(examples, list(map(number_of, answers)))
+        if not data_options.regression:
+            return _figures(len(examples), ranking)
     labels: tuple[str, ...] = ()
     if not data_options.regression:
         labels = find_labels([*examples, *answers], data)
@@ -151,7 +162,7 @@ def score_texts(data: str, predictions: str, data_options: TextDataOptions) -> F
     kind = data_options.problem_type
     targets, found = (label_targets(some, labels, kind) for some in (examples, answers))
     by_class = metrics.text_figures(kind, targets, found, labels)
-    return _figures(len(examples), metrics.text_metrics(kind, targets, found, len(labels)), by_class)
+    return _figures(len(examples), metrics.text_metrics(kind, targets, found, len(labels)) | ranking, by_class)
 
 
 def score_choices(data: str, predictions: str, _: DataOptions) -> Figures:

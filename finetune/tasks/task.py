@@ -7,7 +7,7 @@ logits, and the outputs of an example's features become its prediction. Shapes: 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,6 +175,10 @@ class Task(ABC, Generic[Example, Prediction]):
     @abstractmethod
     def answer(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """Return what `predict` writes for an example, as a JSON object."""
+
+    def together(self, answers: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+        """Return answers, and {"error": why} of bad rows, with what depends on the answers to other examples."""
+        return answers
 
     def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction], metric: str) -> Self:
         """Return the task with what is chosen on dev after training, such as a threshold, by the metric."""

@@ -1,6 +1,6 @@
 """Text classification: one class, several classes or a number for a text or a pair of texts (BERT section 4.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,10 +13,13 @@ from torch.nn import functional as F
 from finetune.data.data_options import TextDataOptions
 from finetune.data.examples import TextExample
 from finetune.data.labels import counted, find_labels, label_targets
-from finetune.data.splits import hold_out
+from finetune.data.splits import hold_out, hold_out_groups
+from finetune.data.texts import GRADES, is_grade
 from finetune.scoring.confusion import draw_confusion
 from finetune.scoring.metrics import ClassFigures, check_metric, text_figures, text_metrics
+from finetune.scoring.ranking import number_of, queries_in, ranking_metrics, with_ranks
 from finetune.tasks.task import Feature, Logits, Task, to_numpy
+from minibert.errors import InputError
 from minibert.heads import BertForSequenceClassification
 from minibert.tokenizer import Tokenizer
 
@@ -31,6 +34,18 @@ class TextClassification(Task[TextExample, Scores]):
     first_token_only = True
     data_options: TextDataOptions
 
+    def __init__(self, data_options: TextDataOptions, tokenizer: Tokenizer, labels: tuple[str, ...] = ()) -> None:
+        """Raises InputError if candidates are to be ranked, but a class is not a grade."""
+        super().__init__(data_options, tokenizer, labels)
+        words = [] if data_options.regression else [label for label in labels if not is_grade(label)]
+        if self.ranks and words:
+            raise InputError(f"--group-column: the model has the class {words[0]!r:.60}, {GRADES}")
+
+    @property
+    def ranks(self) -> bool:
+        """Whether examples are candidates, to be ranked by the grade that is expected of them."""
+        return self.data_options.group_column is not None
+
     @classmethod
     def found_in(
         cls, data_options: TextDataOptions, tokenizer: Tokenizer, examples: Sequence[TextExample], path: str
@@ -41,13 +56,17 @@ class TextClassification(Task[TextExample, Scores]):
     def hold_out(
         self, examples: Sequence[TextExample], *, share: float, generator: np.random.Generator
     ) -> tuple[list[TextExample], list[TextExample]]:
+        if self.ranks:
+            return hold_out_groups(examples, share=share, generator=generator, group=lambda example: example.group)
         if self.data_options.regression:
             return super().hold_out(examples, share=share, generator=generator)
         return hold_out(examples, share=share, generator=generator, stratum=lambda example: example.label)
 
     def checked(self, examples: Sequence[TextExample], *, training: bool) -> tuple[list[TextExample], str]:
         self._targets(examples)
-        return list(examples), counted(examples, self.labels) if training and not self.data_options.regression else ""
+        if training and not self.data_options.regression:
+            return list(examples), counted(examples, self.labels)
+        return list(examples), queries_in(examples) if self.ranks and not training else ""
 
     def head(self) -> dict[str, Any]:
         return {"labels": self.labels, "problem_type": self.data_options.problem_type}
@@ -88,7 +107,19 @@ class TextClassification(Task[TextExample, Scores]):
         return list(to_numpy(logits))
 
     def metrics(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> dict[str, float]:
-        return text_metrics(self.data_options.problem_type, *self._compared(examples, predictions), len(self.labels))
+        compared = self._compared(examples, predictions)
+        ranking = ranking_metrics(examples, list(map(self.score, predictions))) if self.ranks else {}
+        return text_metrics(self.data_options.problem_type, *compared, len(self.labels)) | ranking
+
+    def score(self, prediction: Scores) -> float:
+        """Return a candidate's score: the expected grade, or the number of a regression.
+
+        In float64, as in float32 all that are nearly certain would be equal.
+        """
+        if self.data_options.regression:
+            return float(prediction[0])
+        grades = torch.tensor([float(label) for label in self.labels], dtype=torch.float64)
+        return float(torch.from_numpy(prediction).double().softmax(-1) @ grades)
 
     def _compared(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> tuple[list[Any], list[Any]]:
         """Return the targets, and the predictions in the same form."""
@@ -100,11 +131,13 @@ class TextClassification(Task[TextExample, Scores]):
         return self._targets(examples), answers.tolist()
 
     def metric(self, name: str | None) -> str:
-        return check_metric(self.data_options.problem_type, name, classes=len(self.labels))
+        return check_metric(self.data_options.problem_type, name, classes=len(self.labels), ranked=self.ranks)
 
     def nothing_learned(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> str:
         targets, answers = self._compared(examples, predictions)
-        if self.data_options.regression:
+        if self.ranks:  # one class for every row is usual if few candidates are relevant
+            targets, answers = list(map(number_of, examples)), list(map(self.score, predictions))
+        if self.data_options.regression or self.ranks:
             return "the scores hardly differ from row to row" if np.ptp(answers) < np.ptp(targets) / 100 else ""
         if self.data_options.multi_label:
             return "" if np.any(answers) else "no label was predicted for any row"
@@ -121,15 +154,20 @@ class TextClassification(Task[TextExample, Scores]):
         return True
 
     def answer(self, example: TextExample, prediction: Scores) -> dict[str, Any]:
-        """Return a label and the probability of each; all labels that apply; or a number."""
-        asked = {"id": example.id, "text": example.text, "pair": example.pair}
+        """Return a label and the probability of each; all labels that apply; or a number. Candidates have a score."""
+        asked = {"id": example.id, "group": example.group, "text": example.text, "pair": example.pair}
         asked = {name: value for name, value in asked.items() if value is not None}
         if self.data_options.regression:
-            return {**asked, "score": float(prediction[0])}
+            return {**asked, "score": self.score(prediction)}
         scores = torch.from_numpy(prediction)
         shares = (scores.sigmoid() if self.data_options.multi_label else scores.softmax(-1)).tolist()
         probabilities = dict(zip(self.labels, shares, strict=True))
         if self.data_options.multi_label:
             labels = [label for label, score in zip(self.labels, scores.tolist(), strict=True) if score > 0]
             return {**asked, "labels": labels, "probabilities": probabilities}
-        return {**asked, "label": self.labels[int(prediction.argmax())], "probabilities": probabilities}
+        score = {"score": self.score(prediction)} if self.ranks else {}
+        return {**asked, "label": self.labels[int(prediction.argmax())], "probabilities": probabilities, **score}
+
+    def together(self, answers: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+        """Return candidates with their rank: all are held until the input ends, as a later one may be better."""
+        return with_ranks(answers) if self.ranks else answers

@@ -194,6 +194,8 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--metric", "bleu"), "--metric: expected one of accuracy"),
         (("--max-length", 65), "--max-length 65 is more than the model's 64 positions"),
         (("--regression", "--multi-label"), "are mutually exclusive"),
+        (("--group-column", "query"), "column 'query' is missing; the header has 'text', 'label'"),
+        (("--group-column", "label"), "--group-column label, --label-column label: expected different columns"),
         (("--train", "-"), "--train -: expected a file"),
         (("--dev", "-"), "--dev -: expected a file"),
         (("--delimiter", ""), "delimiter"),

@@ -252,6 +252,45 @@ def test_a_separator_of_labels_goes_with_several(options: dict[str, Any], messag
     assert message in refusal(TextDataOptions(**options).check)
 
 
+@pytest.mark.parametrize(("text", "pair"), [("a", "b"), ("b", "a")])
+def test_a_text_may_be_the_query_or_another_column(text: str, pair: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"a": "Why?", "b": "So.", "label": 1, "qid": 7}\n')
+    (found,) = read(path, text_column=text, text_pair_column=pair, group_column="a")
+    assert {found.text, found.pair} == {"Why?", "So."} and found.group == "Why?"
+    (found,) = read(path, text_column=text, text_pair_column=pair, group_column="qid", labelled=False)
+    assert (found.group, found.label) == ("7", None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem_type", "message"),
+    [
+        (
+            "q,yes",
+            "single_label_classification",
+            "a.csv:2: label is 'yes', expected a grade with --group-column: 1 for",
+        ),
+        ("q,-1", "single_label_classification", "a.csv:2: label is '-1', expected a grade"),
+        ("q,0.5", "single_label_classification", "a.csv:2: label is '0.5', expected a grade"),
+        ("q,-0.5", "regression", "a.csv:2: label is -0.5, expected a grade"),
+        (" ,1", "single_label_classification", "a.csv:2: column 'query' is empty"),
+    ],
+)
+def test_candidates_have_a_query_and_a_grade(cells: str, problem_type: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", f"text,query,label\nOne.,{cells}\n")
+    assert message in refusal(lambda: read(path, problem_type=problem_type, group_column="query"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group_column": "q", "multi_label": True}, "--group-column and --multi-label are mutually exclusive"),
+        ({"group_column": "text"}, "--group-column text is the text itself; expected a --text-pair-column"),
+    ],
+)
+def test_groups_that_cannot_be_ranked(options: dict[str, Any], message: str) -> None:
+    assert message in refusal(TextDataOptions(**options).check)
+
+
 # --- Real files ------------------------------------------------------------------------------------------------------
 
 

@@ -109,6 +109,20 @@ def test_labels_and_numbers_a_line(
     assert found["metrics"][metric] == value
 
 
+@pytest.mark.parametrize(("more", "figures"), [((), 4), (("--regression",), 6)])
+def test_a_score_a_line_ranks_candidates(
+    more: tuple[str, ...], figures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    write(tmp_path / "test.csv", "text,query,label\na,p,1\nb,p,0\nc,q,0\nd,q,1\n")
+    args = ("test.csv", "3\n-1\n0.5\n0.5\n", "--group-column", "query")
+    _, found = score(monkeypatch, tmp_path, *args, *more)
+    assert len(found["metrics"]) == figures and found["metrics"]["mrr"] == 0.75
+    assert capsys.readouterr().err == f"note     {tmp_path}/test.csv: 2 queries with 2 to 2 candidates\n"
+    code, _ = score(monkeypatch, tmp_path, "test.csv", "3\n-1\nno\n0.5\n", "--group-column", "query")
+    assert code == 2 and "predictions:3: label is 'no', expected a finite number" in capsys.readouterr().err
+
+
 def test_a_choice_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"question": "Who?", "choices": ["a", "b"], "answer": 1}
     write(tmp_path / "test.jsonl", f"{json.dumps(asked)}\n" * 4)
