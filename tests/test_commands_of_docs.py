@@ -143,7 +143,8 @@ def write_data(place: Path) -> None:
     flat = {"id": "1", "context": "Ada lives in Leeds.", "question": "Where does Ada live?", "answers": answers}
     write(place / "squad" / "flat.jsonl", f"{json.dumps(flat)}\n")
     reviews = "".join(f"{good},{'很好吃' if good else '太慢了'}{number}\n" for number in range(20) for good in (0, 1))
-    write(place / "waimai_10k.csv", f"label,review\n{reviews}")
+    for name in ("waimai_10k", "rare", "rare-test"):
+        write(place / f"{name}.csv", f"label,review\n{reviews}")
     text = (REPOSITORY / "README.md").read_bytes()
     (place / "wikitext-2" / "train.txt.gz").write_bytes(gzip.compress(text))
 

@@ -38,7 +38,7 @@ def no_dropout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_come_to_the_weights_and_figures_of_one(
     task: str, more: tuple[object, ...], no_dropout: Path, files: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "weights.json").write_text('{"animal": 0.02, "colour": 3}')
+    (tmp_path / "weights.json").write_text('{"animal": 0.2, "colour": 2}')
     more = tuple(tmp_path / word if word == "weights.json" else word for word in more)
     for processes, name in ((1, "one"), (2, "two")):
         args = (*arguments(task, no_dropout, files, tmp_path / name), "--test", files / file_name(task, "test"))
