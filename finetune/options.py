@@ -33,9 +33,21 @@ DESCRIPTIONS = {
 GROUPS = {
     "rows_and_results": "on_bad_row dev_share metric new_head",
     "training_method": "freeze_encoder lora_rank lora_alpha lora_targets",
+    "loss_and_end": "class_weights label_smoothing early_stop",
     "optimisation": "accumulate warmup_share weight_decay clip_norm layer_decay",
     "saving": "save_every save_seconds log_every",
     "machine_and_seed": "seeds seed device dtype",
+}
+
+# Why an option has no effect on a task, or on a kind of text classification.
+NO_CLASSES = {
+    "regression": "a number has no class",
+    "question-answering": "a place in a passage has no class",
+    "multiple-choice": "choices differ from question to question, and have no class",
+}
+NO_CHOICE = {
+    "regression": "a number isn't chosen among several",
+    "multi_label_classification": "each label applies or not, none is chosen among several",
 }
 
 # The default peak learning rates. A few parameters that begin at random need larger steps than many that are nearly
@@ -82,6 +94,12 @@ class TrainingOptions:
     """maximum norm of the whole gradient; 0: no clipping"""
     layer_decay: cli.AboveZeroToOne = 1.0
     """learning rate of each layer, as a multiple of that of the layer above it"""
+    class_weights: str | None = None
+    """how much the examples of each class weigh in the loss: balanced, in inverse proportion to their number, or a JSON file with a weight for each label; if not given: all the same"""  # noqa: E501
+    label_smoothing: Annotated[float | None, cli.Range(low=0, below=1)] = None
+    """share of each target that is spread evenly over all choices; if not given: 0"""
+    early_stop: Annotated[int | None, cli.Range(low=1)] = None
+    """end the run after so many epochs in a row without a better figure on dev; the learning rate still falls as for all --epochs"""  # noqa: E501
     metric: str | None = None
     """the figure by which the best epoch is chosen; if not given: the task's usual one"""
 
@@ -132,6 +150,11 @@ class TrainingOptions:
         cli.check_range(self, "seed", low=0, high=2**32 - 1 - self.seeds)
         if self.freeze_encoder and self.lora_rank is not None:
             raise InputError("--freeze-encoder and --lora-rank are mutually exclusive")
+        if self.early_stop is not None and self.early_stop > self.epochs - 2:  # the first epoch is always better
+            raise InputError(
+                f"--early-stop {self.early_stop} has no effect here: with --epochs {self.epochs} it can't end the run "
+                f"before the last; expected --epochs {self.early_stop + 2} or more"
+            )
         if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
             raise InputError("--lora-targets: expected query, key or value, each once")
         self.data_options.check()
@@ -173,6 +196,10 @@ def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
         cli.refuse(given, ("--dev-share",), "--dev is given")
     cli.refuse(given, ("--layout",), "only columns and .jsonl have tags to train on")
     check_fields(given, options.data_options, filter(None, (options.train, options.dev, options.test)))
+    kind = getattr(options.data_options, "problem_type", task)
+    for name, reasons in {"--class-weights": NO_CLASSES, "--label-smoothing": NO_CHOICE}.items():
+        if kind in reasons:
+            cli.refuse(given, (name,), reasons[kind])
     if options.method != "full":
         cli.refuse(given, ("--layer-decay",), "the layers are not trained")
     return options

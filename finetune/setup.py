@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from finetune.data.labels import named, seen_once
 from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
 from finetune.forward import SEQUENCES_AT_ONCE
 from finetune.options import TrainingOptions
 from finetune.tasks.batches import POOL_BATCHES, smallest_batch
+from finetune.tasks.loss import BALANCED, ClassLoss, balanced_positives, balanced_weights, read_weights
 from finetune.tasks.registry import TASKS
 from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
@@ -80,10 +82,17 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the best epoch")
     train, note = task.checked(train, training=True)
     notes += [f"{options.train}: {note}"] if note else []
+    once = seen_once(task.occurrences(examples))
+    notes += [f"{options.train}: {once}"] if once else []
     train = task.fitting(train, tallies["train"])
     if not train:
         raise InputError(f"{options.train}: no example is left to train on; {note}")
     check_head(options, description, task)
+    weights = class_weights(options, task, train)
+    if weights is not None:
+        told = {label: f"{weight:.4g}" for label, weight in zip(task.labels, weights.tolist(), strict=True)}
+        notes.append(f"class weights: {named(task.labels, told)}")
+    task = task.with_loss(ClassLoss(weights, options.label_smoothing or 0.0))
 
     parts = {"train": train, "dev": dev} | ({"test": read["test"]} if "test" in read else {})
     for name in list(parts)[1:]:
@@ -97,9 +106,24 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     notes += cut_notes(made, data_options.max_length, windowed=task.windowed)
     notes += [note for tally in tallies.values() for note in tally.notes(always=True)]
     checksums = {tally.place: writing.sha256(Path(tally.place)) for tally in tallies.values()}
+    if options.class_weights not in (None, BALANCED):
+        checksums[options.class_weights] = writing.sha256(Path(options.class_weights))
     checksums[options.model] = writing.sha256(source / checkpoint.WEIGHTS)
     skipped = [why for tally in tallies.values() for why in tally.bad]
     return TrainingData(start, task, metric, made["train"], made["dev"], made.get("test"), checksums, notes, skipped)
+
+
+def class_weights(options: TrainingOptions, task: Task[Any, Any], examples: Sequence[Any]) -> torch.Tensor | None:
+    """Return the weights of the classes in the loss, (C,) float64; None if all are 1. Raises as `read_weights` does."""
+    if options.class_weights is None:
+        return None
+    if options.class_weights != BALANCED:
+        found = read_weights(options.class_weights, task.labels)
+    elif getattr(options.data_options, "multi_label", False):
+        found = balanced_positives(task.occurrences(examples), task.labels, len(examples))
+    else:
+        found = balanced_weights(task.occurrences(examples), task.labels)
+    return torch.tensor(found, dtype=torch.float64)
 
 
 def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool) -> Iterator[str]:

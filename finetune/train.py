@@ -127,14 +127,14 @@ class FinetuneSums(NamedTuple):
     """A step's sums over the global batch, as `StepSums`."""
 
     loss: float
-    losses: float  # the number of losses in `loss`; 0 if a batch has nothing to learn: only words without a piece
+    losses: float  # their number, or the sum of their weights; 0 if nothing is to be learned: words without a piece
     examples: float
     tokens: float
 
     @property
     def mean_loss(self) -> float:
         """The mean loss; 0 if there is nothing to learn."""
-        return self.loss / max(self.losses, 1)
+        return self.loss / (self.losses or 1)
 
 
 class Finetuning(Training[TaskBatch, FinetuneSums]):
@@ -203,7 +203,8 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
             f"data     {len(data.train.examples):,} examples to train on, {len(data.dev.examples):,} to choose the "
             f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if len(self.task.labels) > 1 else ""),
             f"machine  {self.on_machine()}",
-            f"steps    {self.steps:,} in {options.epochs} epoch(s), peak learning rate {options.peak_rate:g}",
+            f"steps    {self.steps:,} in {options.epochs} epoch(s), peak learning rate {options.peak_rate:g}"
+            + (f"; fewer if {data.metric} gets no better in {options.early_stop}" if options.early_stop else ""),
             *(f"note     {note}" for note in data.notes),
         ]
         if fresh:
@@ -244,7 +245,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
     def backward(self, batch: TaskBatch, counts: Tensor) -> tuple[Tensor]:
         batch = batch.to(self.device)
         loss = self.task.loss_sum(logits_of(self.model, batch, self.precision), _targets(batch))
-        (loss / counts[0].clamp(min=1)).backward()
+        (loss / (counts[0] or 1)).backward()
         return (loss.detach(),)
 
     def count(self, sums: FinetuneSums) -> None:
@@ -264,6 +265,15 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
 
     def ends_epoch(self) -> bool:
         return self.progress.step % self.steps_per_epoch == 0
+
+    def has_ended(self) -> bool:
+        return super().has_ended() or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether --early-stop ended the run, as `progress` says: a resumed run decides the same."""
+        patience, progress = self.options.early_stop, self.progress
+        return patience is not None and progress.evaluated - progress.best_epoch >= patience
 
     def evaluation_is_due(self) -> bool:
         return self.progress.step == (self.progress.evaluated + 1) * self.steps_per_epoch
@@ -293,6 +303,11 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
     def finish(self) -> None:
         """Write the model directory with the best epoch's weights, score the test file, and write the figures."""
         data, progress = self.data, self.progress
+        if self.stopped_early:
+            self.say(
+                f"stopped early, after epoch {progress.evaluated} of {self.options.epochs}: {data.metric} has not got "
+                f"better since epoch {progress.best_epoch}"
+            )
         put_back(self.model, self.best)
         task = self.task.with_data_options(from_trained_on(self.task.name, progress.best_reading))
         predictions = self.best_predictions
@@ -324,7 +339,8 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
             "metrics": progress.best_metrics,
             **({} if test_metrics is None else {"test_metrics": test_metrics}),
             "best_epoch": progress.best_epoch,
-            "epochs": options.epochs,
+            "epochs": progress.evaluated,
+            "stopped_early": self.stopped_early,
             "steps": progress.step,
             "train_examples": len(data.train.examples),
             "dev_examples": len(data.dev.examples),

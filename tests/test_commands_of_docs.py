@@ -149,7 +149,8 @@ def write_data(place: Path) -> None:
     asked = [{"question": "Who?", "choice": ["Ann.", "Bob.", "Eve."], "answer": "Bob."}]
     write(place / "dream" / "train.json", json.dumps([[["M: I am Bob.", "W: Hello!"], asked, "3-17"]]))
     reviews = "".join(f"{good},{'很好吃' if good else '太慢了'}{number}\n" for number in range(20) for good in (0, 1))
-    write(place / "waimai_10k.csv", f"label,review\n{reviews}")
+    for name in ("waimai_10k", "rare", "rare-test"):
+        write(place / f"{name}.csv", f"label,review\n{reviews}")
     text = (REPOSITORY / "README.md").read_bytes()
     (place / "wikitext-2" / "train.txt.gz").write_bytes(gzip.compress(text))
 

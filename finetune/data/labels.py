@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune.data.examples import Label, TextExample
@@ -35,11 +35,28 @@ def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def count_labels(examples: Sequence[TextExample]) -> Counter[str]:
+    """Return the number of examples of each label."""
+    return Counter(label for example in examples for label in _several(example.label))
+
+
 def counted(examples: Sequence[TextExample], labels: Sequence[str]) -> str:
     """Return a note with the number of examples of each label, or of the first ones, for the user to check."""
-    counts = Counter(label for example in examples for label in _several(example.label))
-    shown = ", ".join(f"{' '.join(label.split()):.40} ({counts[label]:,})" for label in labels[:NAMED_LABELS])
-    return f"labels: {shown}{', ...' if len(labels) > NAMED_LABELS else ''}"
+    counts = count_labels(examples)
+    return f"labels: {named(labels, {label: f'{counts[label]:,}' for label in labels})}"
+
+
+def named(labels: Sequence[str], told: Mapping[str, str] | None = None) -> str:
+    """Return the first labels for a note, each with what is `told` of it."""
+    shown = [f"{' '.join(label.split()):.40}" + (f" ({told[label]})" if told else "") for label in labels]
+    return ", ".join(shown[:NAMED_LABELS]) + (", ..." if len(labels) > NAMED_LABELS else "")
+
+
+def seen_once(counts: Mapping[str, int]) -> str:
+    """Return a note about labels of which there is one example, for the user to check, or ""."""
+    once = sorted(label for label, count in counts.items() if count == 1)
+    where = "the one example of each can't be both trained on and held out"
+    return f"{len(once):,} label(s) occur only once ({named(once)}), a misspelling? {where}" if once else ""
 
 
 def label_targets(examples: Sequence[TextExample], labels: Sequence[str], problem_type: str) -> list[Any]:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from finetune.data.data_options import ChoiceDataOptions
@@ -49,7 +48,7 @@ class MultipleChoice(Task[ChoiceExample, Scores]):
         """Return the cross-entropy over each question's own choices. logits: (S,), the score of every choice."""
         counts, answers = targets.unbind(1)
         scores = logits.split(counts.tolist())
-        return F.cross_entropy(pad_sequence(list(scores), True, -torch.inf), answers, reduction="sum")
+        return self.loss.sum(pad_sequence(list(scores), True, -torch.inf), answers)
 
     # ------------------------------------------------------------------ answers
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from finetune.data.data_options import QuestionDataOptions
 from finetune.data.examples import Id, QuestionExample
@@ -152,8 +151,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         a question's loss does not depend on its batch."""
         first, last, length = targets.unbind(1)
         padding = torch.arange(logits.start.size(1), device=length.device) >= length[:, None]
-        begin = F.cross_entropy(logits.start.masked_fill(padding, -torch.inf), first, reduction="sum")
-        end = F.cross_entropy(logits.end.masked_fill(padding, -torch.inf), last, reduction="sum")
+        begin = self.loss.sum(logits.start.masked_fill(padding, -torch.inf), first)
+        end = self.loss.sum(logits.end.masked_fill(padding, -torch.inf), last)
         return (begin + end) / 2
 
     # ------------------------------------------------------------------ answers

@@ -7,6 +7,7 @@ logits, and the outputs of an example's features become its prediction. Shapes: 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from finetune.data.data_options import DataOptions
 from finetune.data.splits import hold_out
 from finetune.data.tally import Tally
 from finetune.scoring.metrics import ClassFigures, check_metric
+from finetune.tasks.loss import PLAIN, ClassLoss
 from minibert.errors import InputError
 from minibert.heads import TaskModel
 from minibert.tokenizer import Tokenizer
@@ -85,6 +87,8 @@ class Task(ABC, Generic[Example, Prediction]):
     windowed: ClassVar[bool] = False  # are long texts seen through several windows, not cut?
     first_token_only: ClassVar[bool] = False  # does the head read only the first token's hidden state?
 
+    loss: ClassLoss = PLAIN
+
     def __init__(self, data_options: Any, tokenizer: Tokenizer, labels: tuple[str, ...] = ()) -> None:
         self.data_options = data_options
         self.tokenizer = tokenizer
@@ -130,6 +134,10 @@ class Task(ABC, Generic[Example, Prediction]):
         """Return the arguments that the model's class takes besides its config."""
         return {}
 
+    def occurrences(self, examples: Sequence[Example]) -> Counter[str]:
+        """Return how often each class occurs in labelled examples, if the task has classes."""
+        return Counter()
+
     @abstractmethod
     def features(self, examples: Sequence[Example], *, labelled: bool = True) -> list[Feature]:
         """Return the features of examples, in their order; with targets if `labelled`."""
@@ -140,9 +148,9 @@ class Task(ABC, Generic[Example, Prediction]):
     def targets(self, features: Sequence[Feature], width: int) -> Tensor:
         """Return the targets of a batch whose sequences are padded to `width`."""
 
-    def count(self, targets: Tensor) -> int:
-        """Return how many losses a batch sums: one per feature, unless a feature has several."""
-        return len(targets)
+    def count(self, targets: Tensor) -> float:
+        """Return how many losses a batch sums, or their weights: one per feature, unless a feature has several."""
+        return self.loss.divisor(targets)
 
     @abstractmethod
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
@@ -200,6 +208,12 @@ class Task(ABC, Generic[Example, Prediction]):
         """Return the same task with other data options."""
         found = copy(self)
         found.data_options = data_options
+        return found
+
+    def with_loss(self, loss: ClassLoss) -> Self:
+        """Return the same task with another loss."""
+        found = copy(self)
+        found.loss = loss
         return found
 
     def write_beside(self, directory: Path) -> None:

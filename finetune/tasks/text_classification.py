@@ -1,5 +1,6 @@
 """Text classification: one class, several classes or a number for a text or a pair of texts (BERT section 4.1)."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from finetune.data.data_options import TextDataOptions
 from finetune.data.examples import TextExample
-from finetune.data.labels import counted, find_labels, label_targets
+from finetune.data.labels import count_labels, counted, find_labels, label_targets
 from finetune.data.splits import hold_out, hold_out_groups
 from finetune.data.texts import GRADES, is_grade
 from finetune.scoring.confusion import draw_confusion
@@ -68,6 +69,9 @@ class TextClassification(Task[TextExample, Scores]):
             return list(examples), counted(examples, self.labels)
         return list(examples), queries_in(examples) if self.ranks and not training else ""
 
+    def occurrences(self, examples: Sequence[TextExample]) -> Counter[str]:
+        return Counter() if self.data_options.regression else count_labels(examples)
+
     def head(self) -> dict[str, Any]:
         return {"labels": self.labels, "problem_type": self.data_options.problem_type}
 
@@ -90,16 +94,19 @@ class TextClassification(Task[TextExample, Scores]):
             return torch.tensor(found, dtype=torch.float32)[:, None]
         return torch.tensor(found, dtype=torch.float32 if self.data_options.multi_label else torch.int64)
 
-    def count(self, targets: Tensor) -> int:
-        return targets.numel() if self.data_options.multi_label else len(targets)
+    def count(self, targets: Tensor) -> float:
+        return targets.numel() if self.data_options.multi_label else super().count(targets)
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """Return the cross-entropy (binary for several labels), or the squared error of numbers."""
         if self.data_options.regression:
             return F.mse_loss(logits, targets.to(logits.dtype), reduction="sum")
         if self.data_options.multi_label:
-            return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
-        return F.cross_entropy(logits, targets, reduction="sum")
+            weights = self.loss.weights_for(logits)  # of a label that applies; PyTorch's mean isn't over them
+            return F.binary_cross_entropy_with_logits(
+                logits, targets.to(logits.dtype), pos_weight=weights, reduction="sum"
+            )
+        return self.loss.sum(logits, targets)
 
     # ------------------------------------------------------------------ answers
 

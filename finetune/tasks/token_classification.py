@@ -5,6 +5,7 @@ A word's label belongs to its first piece. A sentence that is too long for one w
 word is trained and predicted in the window that shows the most context around it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
@@ -101,6 +101,16 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         """Return the ids of checked tags; a model that was trained elsewhere may have other names for them."""
         return tag_ids(examples, self.labels if self.kind == "classes" else list(map(plain, self.labels)))
 
+    def occurrences(self, examples: Sequence[TaggedExample]) -> Counter[str]:
+        tags = Counter(tag for example in examples for tag in example.tags or ())
+        if self.kind == "classes":
+            return tags
+        names = dict(zip(map(plain, self.labels), self.labels, strict=True))
+        found = Counter[str]()
+        for tag, count in tags.items():
+            found[names.get(plain(tag), tag)] += count
+        return found
+
     def head(self) -> dict[str, Any]:
         return {"labels": self.labels}
 
@@ -139,13 +149,13 @@ class TokenClassification(Task[TaggedExample, Tagged]):
             found[row, torch.from_numpy(feature.place[1])] = torch.from_numpy(feature.target)
         return found
 
-    def count(self, targets: Tensor) -> int:
-        return int((targets != NOT_SCORED).sum())
+    def count(self, targets: Tensor) -> float:
+        return super().count(targets[targets != NOT_SCORED])
 
     def loss_sum(self, logits: Logits, targets: Tensor) -> Tensor:
         """Return the cross-entropy at the first pieces of words."""
         scored = targets != NOT_SCORED
-        return F.cross_entropy(logits[scored], targets[scored], reduction="sum")
+        return self.loss.sum(logits[scored], targets[scored])
 
     # ------------------------------------------------------------------ answers
 

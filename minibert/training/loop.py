@@ -153,7 +153,7 @@ class Training(ABC, Generic[Batch, Sums]):
             self.before_training(log)
             if self.evaluation_is_due():  # the run was stopped between a step and its evaluation
                 self.evaluate(log)
-            while self.share_done() < 1:
+            while not self.has_ended():
                 self.before_step()
                 sums, gradient_norm, stopping = self.step(stop)
                 window.append(sums)
@@ -334,6 +334,10 @@ class Training(ABC, Generic[Batch, Sums]):
     @abstractmethod
     def bar_text(self, sums: Sums) -> str:
         """Return the step's position and losses for the bar."""
+
+    def has_ended(self) -> bool:
+        """Return whether no step is left to take."""
+        return self.share_done() >= 1
 
     def ends_epoch(self) -> bool:
         """Return whether an epoch ends with this step, so that it is logged. By default the run is one epoch."""

@@ -191,6 +191,14 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--lora-alpha", 2), "--lora-alpha has no effect here"),
         (("--lora-rank", 2, "--layer-decay", 0.5), "--layer-decay has no effect here"),
         (("--dev-share", 0.5), "--dev-share has no effect here"),
+        (("--early-stop", 0), "--early-stop must be at least 1, not 0"),
+        (("--early-stop", 2), "with --epochs 3 it can't end the run before the last; expected --epochs 4 or more"),
+        (("--label-smoothing", 1), "--label-smoothing must be at least 0 and below 1, not 1"),
+        (("--label-smoothing", "nan"), "--label-smoothing must be at least 0 and below 1, not nan"),
+        (("--multi-label", "--label-smoothing", 0.1), "no effect here: each label applies or not, none is chosen"),
+        (("--regression", "--label-smoothing", 0.1), "no effect here: a number isn't chosen among several"),
+        (("--regression", "--class-weights", "balanced"), "--class-weights has no effect here: a number has no class"),
+        (("--class-weights", "none.json"), "none.json: No such file or directory; expected a JSON object"),
         (("--metric", "bleu"), "--metric: expected one of accuracy"),
         (("--max-length", 65), "--max-length 65 is more than the model's 64 positions"),
         (("--regression", "--multi-label"), "are mutually exclusive"),
@@ -209,6 +217,17 @@ def test_options(
     more: tuple[object, ...], said: str, base: Path, files: Path, tmp_path: Path, refused: Refused
 ) -> None:
     assert said in refused(*arguments("text-classification", base, files, tmp_path / "run"), *more)
+
+
+@pytest.mark.parametrize(
+    ("task", "because"),
+    [("question-answering", "a place in a passage has no class"), ("multiple-choice", "and have no class")],
+)
+def test_class_weights_without_classes(
+    task: str, because: str, base: Path, files: Path, tmp_path: Path, refused: Refused
+) -> None:
+    said = refused(*arguments(task, base, files, tmp_path / "run"), "--class-weights", "balanced")
+    assert "--class-weights has no effect here: " in said and because in said
 
 
 @pytest.mark.parametrize("task", ["token-classification", "question-answering"])

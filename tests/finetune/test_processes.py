@@ -27,7 +27,8 @@ def no_dropout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("task", "more"),
     [
-        ("text-classification", ("--accumulate", 2)),
+        ("text-classification", ("--accumulate", 2, "--class-weights", "weights.json", "--label-smoothing", 0.1)),
+        pytest.param("text-classification", ("--epochs", 9, "--early-stop", 1), marks=pytest.mark.slow),
         *(pytest.param(task, (), marks=pytest.mark.slow) for task in TASKS[1:]),
         pytest.param("text-classification", ("--freeze-encoder",), marks=pytest.mark.slow),
         pytest.param("question-answering", ("--lora-rank", 2), marks=pytest.mark.slow),
@@ -36,6 +37,8 @@ def no_dropout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_come_to_the_weights_and_figures_of_one(
     task: str, more: tuple[object, ...], no_dropout: Path, files: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "weights.json").write_text('{"animal": 0.2, "colour": 2}')
+    more = tuple(tmp_path / word if word == "weights.json" else word for word in more)
     for processes, name in ((1, "one"), (2, "two")):
         args = (*arguments(task, no_dropout, files, tmp_path / name), "--test", files / file_name(task, "test"))
         out, _ = finished(start(*args, *RUN, *more, processes=processes))
@@ -44,7 +47,7 @@ def test_two_processes_come_to_the_weights_and_figures_of_one(
     assert two["processes"] == 2
     for part in ("metrics", "test_metrics"):
         assert two[part] == pytest.approx(one[part], abs=1e-9)
-    assert two["best_epoch"] == one["best_epoch"]
+    assert (two["best_epoch"], two["epochs"]) == (one["best_epoch"], one["epochs"])
     ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("two", "one"))
     for name, tensor in theirs.items():
         torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-10)

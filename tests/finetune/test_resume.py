@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from finetune.tasks.text_classification import TextClassification
 from finetune.train import Finetuning
 from tests.finetune.running import TASKS, arguments, file_name, run_here, start
 from tests.pretrain.running import finished, kill_all, metrics, states, summary, tree, wait_until, weights
@@ -111,6 +112,65 @@ def test_a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bytes(
     assert run_here(monkeypatch, *args, "--resume") == 0
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     assert figures(tmp_path / "run") == figures(tmp_path / "whole")
+
+
+FIGURES = (0.5, 0.7, 0.7, 0.6, 0.9, 0.9)  # on dev, after each epoch
+
+
+def run_with_figures(from_epoch: int, *args: object, ends: str = "") -> int:
+    """The exit code of a run with these figures, from an epoch's on; `ends`: the method before which it is killed."""
+    left = iter(FIGURES[from_epoch - 1 :])
+
+    def cut(*_: object) -> None:
+        raise Cut
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TextClassification, "metrics", lambda *_: {"accuracy": next(left)})
+        if ends:
+            patch.setattr(Finetuning, ends, cut)
+        try:
+            return run_here(patch, *args)
+        except Cut:
+            return -9
+
+
+def test_an_early_stop_and_the_same_after_kills_before_and_after_it_was_decided(
+    base: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = "text-classification"
+    more = (*RUN, "--epochs", 6)
+    assert run_with_figures(1, *arguments(task, base, files, tmp_path / "whole"), *more) == 0
+    found = summary(tmp_path / "whole")
+    assert (found["epochs"], found["stopped_early"], found["best_epoch"]) == (6, False, 5)
+    more = (*more, "--early-stop", 2)
+    capsys.readouterr()
+    assert run_with_figures(1, *arguments(task, base, files, tmp_path / "early"), *more) == 0
+    said = "stopped early, after epoch 4 of 6: accuracy has not got better since epoch 2\n"
+    assert said in capsys.readouterr().out
+    found = summary(tmp_path / "early")
+    assert (found["epochs"], found["stopped_early"], found["best_epoch"], found["steps"]) == (4, True, 2, 24)
+    assert losses(tmp_path / "early") == dict(list(losses(tmp_path / "whole").items())[:24])  # the same schedule
+
+    args = (*arguments(task, base, files, tmp_path / "cut"), *more, "--resume")
+    assert run_with_figures(1, *args, "--save-every", 5, ends="evaluate") == -9
+    assert run_with_figures(1, *args, ends="finish") == -9
+    capsys.readouterr()
+    assert run_with_figures(9, *args) == 0  # nothing is evaluated again
+    assert said in capsys.readouterr().out
+    assert weights(tmp_path / "cut") == weights(tmp_path / "early")
+    assert figures(tmp_path / "cut") == figures(tmp_path / "early")
+
+
+def test_a_resumed_run_must_have_the_same_class_weights(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "weights.json"
+    file.write_text('{"animal": 1, "colour": 2}')
+    args = (*arguments("text-classification", base, files, tmp_path / "run"), *RUN, "--class-weights", file)
+    assert run_until(8, *args) == -9
+    file.write_text('{"animal": 1, "colour": 3}')
+    assert run_here(monkeypatch, *args, "--resume") == 2
+    assert f"{file}: differs from the file that {tmp_path / 'run'} was trained on so far" in capsys.readouterr().err
 
 
 def test_several_seeds_go_on_in_the_one_that_was_cut_off(

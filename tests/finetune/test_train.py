@@ -112,6 +112,24 @@ def test_rows_are_told_against_lines_before_training(
     assert not (tmp_path / "run" / "skipped.txt").exists()
 
 
+def test_weights_and_labels_seen_once_are_told_before_training(
+    base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, tagged = tmp_path / "train.csv", tmp_path / "train.conll"
+    train.write_text("text,label\n" + "the cat,animal\n" * 6 + "the red,colour\n" * 3 + "a fox,aminal\n")
+    tagged.write_text("the\tO\ncat\tB-ANI\nwho\tI-ANI\n\n" + "a\tO\nfox\tB-ANI\nran\tO\n\n" * 15)
+    args = ("text-classification", "--model", base, "--train", train, "--dev", files / "dev.csv", *SHORT)
+    assert run_here(monkeypatch, *args, "--out", tmp_path / "a", "--class-weights", "balanced") == 0
+    shown = capsys.readouterr().out
+    assert "note     class weights: aminal (3.333), animal (0.5556), colour (1.111)\n" in shown
+    assert f"note     {train}: 1 label(s) occur only once (aminal), a misspelling? the one example of each " in shown
+    args = ("token-classification", "--model", base, "--train", tagged, "--dev", tagged, *SHORT)
+    assert run_here(monkeypatch, *args, "--out", tmp_path / "b", "--class-weights", "balanced") == 0
+    shown = capsys.readouterr().out
+    assert "note     class weights: O (0.5161), B-ANI (1), I-ANI (16)\n" in shown
+    assert f"note     {tagged}: 1 label(s) occur only once (I-ANI), a misspelling? " in shown
+
+
 def test_lists_of_ones_and_zeros_are_learned_and_scored_by_their_numbers(
     base: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
