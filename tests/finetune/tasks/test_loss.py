@@ -57,14 +57,16 @@ def test_smoothing_leaves_out_what_is_no_choice() -> None:
 
 def test_several_labels_weigh_where_they_apply(tokenizer: Tokenizer) -> None:
     logits, targets = scores(2, 3), torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
-    task = TextClassification(TextDataOptions(multi_label=True), tokenizer, ("a", "b", "c"), ClassLoss(WEIGHTS))
+    task = TextClassification(TextDataOptions(multi_label=True), tokenizer, ("a", "b", "c")).with_loss(
+        ClassLoss(WEIGHTS)
+    )
     expected = F.binary_cross_entropy_with_logits(logits, targets.double(), pos_weight=WEIGHTS)
     assert_same(task.loss_sum(logits, targets) / task.count(targets), expected, logits)
 
 
 def test_words_weigh_by_their_tags(tokenizer: Tokenizer) -> None:
     logits, targets = scores(2, 4, 3), torch.tensor([[NOT_SCORED, 0, 1, NOT_SCORED], [NOT_SCORED, 2, 0, 0]])
-    task = TokenClassification(TagDataOptions(), tokenizer, ("O", "a", "b"), ClassLoss(WEIGHTS, 0.2))
+    task = TokenClassification(TagDataOptions(), tokenizer, ("O", "a", "b")).with_loss(ClassLoss(WEIGHTS, 0.2))
     expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), weight=WEIGHTS, label_smoothing=0.2)
     assert_same(task.loss_sum(logits, targets) / task.count(targets), expected, logits)
 
