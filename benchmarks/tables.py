@@ -98,7 +98,7 @@ def pretrain_table(found: Found) -> list[str]:
 
     head = (
         "model, batch", "vocabulary", "format", "tokens/s", "transformers", "ratio", "peak memory, MB",
-        "of the ceiling", "losses apart by",
+        "of the ceiling", "difference in loss",
     )  # fmt: skip
     return markdown(head, found, row)
 
@@ -123,7 +123,7 @@ def quality_table(found: Found) -> list[str]:
             spread((run.metrics["nsp_accuracy"] for run in runs), ".4f"),
         ]
 
-    head = ("side", "seconds of steps", "tokens", "held-out masked-LM loss", "accuracy", "next-sentence accuracy")
+    head = ("side", "seconds of training", "tokens", "held-out masked-LM loss", "accuracy", "next-sentence accuracy")
     return markdown(head, rows, row)
 
 
@@ -158,7 +158,7 @@ def encode_table(found: Found) -> list[str]:
         ]
 
     head = (
-        "peer", "our format", "texts/s", "peer", "ratio", "one text, ms", "peak memory, MB", "of the ceiling",
+        "peer", "our format", "texts/s", "peer's texts/s", "ratio", "one text, ms", "peak memory, MB", "of the ceiling",
         "Spearman",
     )  # fmt: skip
     return markdown(head, found, row)
@@ -176,7 +176,8 @@ def prepare_table(found: Found) -> list[str]:
             spread((run.figures["batched_per_second"] for run in runs), ",.0f"),
         ]
 
-    return markdown(("text", "tokens", "whole command, s", "tokens/s", "tokens/s into batches"), found, row)
+    head = ("text", "tokens", "whole command, s", "tokens/s, preparing", "tokens/s, making batches")
+    return markdown(head, found, row)
 
 
 TABLES: dict[str, Callable[[Found], list[str]]] = {

@@ -180,7 +180,7 @@ def test_reviews_are_split_by_class_and_their_texts_are_the_corpus(
 def test_the_files_that_a_page_names_are_there(page: Path) -> None:
     """A name alone is of a file in the folder that was named last. Earlier files and a user's are said to be such."""
     folder = REPOSITORY
-    for name in re.findall(r"`([\w/]+\.py)`(?! of commit | that lies there)", page.read_text(encoding="utf-8")):
+    for name in re.findall(r"`([\w/]+\.py)`(?! of commit | in that directory)", page.read_text(encoding="utf-8")):
         if "/" in name:
             folder = (REPOSITORY / name).parent
         assert (folder / Path(name).name).is_file(), f"{page.name} names {name}, which is not in {folder}"
