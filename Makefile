@@ -45,7 +45,7 @@ docs: $(DEV)
 	test -f runs/demo/config.json || $(MAKE) demo
 	$(BIN)/python docs/pictures.py runs/demo
 
-# Measures what docs/performance.md tells, over two hours on an idle machine, and writes its tables. BENCH_DEVICE=cuda on a GPU.
+# Measures what docs/performance.md reports, and writes its tables: over two hours on an idle machine. BENCH_DEVICE=cuda on a GPU.
 bench: $(DEV)
 	$(BIN)/python -m benchmarks all --model $(BENCH_MODEL) --data $(BENCH_DATA) --device $(or $(BENCH_DEVICE),cpu)
 

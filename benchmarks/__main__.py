@@ -19,7 +19,7 @@ COMMANDS = {
     ),
     "encode": (
         "benchmarks.commands:encode",
-        "compare vectors of texts with sentence-transformers, ONNX Runtime or transformers: --model HF_DIR --data FILE",
+        "compare encoding with that of sentence-transformers, ONNX Runtime or transformers: --model HF_DIR --data FILE",
     ),
     "prepare": (
         "benchmarks.commands:prepare",

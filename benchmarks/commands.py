@@ -25,7 +25,7 @@ def finetune(args: Sequence[str]) -> None:
 
 
 def encode(args: Sequence[str]) -> None:
-    """Compare the making of vectors of texts."""
+    """Compare the encoding of texts."""
     _compare("encode", options.EncodeOptions, options.ENCODE, args)
 
 

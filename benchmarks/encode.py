@@ -1,4 +1,4 @@
-"""Encoding: minibert and a peer make vectors of the same texts, in turns, each in a process of its own."""
+"""Encoding: minibert and a peer, taking turns, encode the same texts as vectors, each in a process of its own."""
 
 import json
 import statistics
@@ -115,7 +115,7 @@ def spearman(vectors: NDArray[np.float32], scores: Sequence[float]) -> float:
 
 
 def share_of_ceiling(run: Run) -> float:
-    """The share of the ceiling (one large product's speed) that a pass over all texts reaches, tokenizing included."""
+    """The share of the ceiling (one large product's speed) that a pass over all texts reaches, with tokenisation."""
     return run.figures["operations"] / run.figures["pass_seconds"] / run.figures["ceiling"]
 
 

@@ -8,7 +8,8 @@ import tyro
 from minibert.console import cli
 from minibert.errors import InputError
 
-FINETUNE = """Fine-tune the same weights for the same task with minibert and a peer in turns; compare figures and speed.
+FINETUNE = """Fine-tune the same weights for the same task with minibert and a peer, taking turns; compare figures and
+speed.
 
   python -m benchmarks finetune --task cola --model HF_DIR --data ../shared/data/cola --json runs/cola.json
 
@@ -50,7 +51,7 @@ class FinetuneOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """the device of both sides; auto: a GPU if there is one"""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """number format of minibert's matrix products; auto: bfloat16 if the machine multiplies it fast"""
+    """number format of minibert's matrix products; auto: bfloat16 if the machine is fast with it"""
     json: str | None = None
     """a file to keep the results of all runs in; runs that it already holds are not repeated"""
 
@@ -63,12 +64,12 @@ class FinetuneOptions:
             raise InputError("--ours-only and --peer-only are mutually exclusive")
 
 
-ENCODE = """Make vectors of texts with minibert and a peer in turns; compare speed, latency and quality.
+ENCODE = """Encode texts as vectors with minibert and a peer, taking turns; compare speed, latency and quality.
 
   python -m benchmarks encode --model HF_DIR --data ../shared/data/stsb/sts-test.csv --peer onnxruntime
 
-The texts are the sentences of STS-B, each computed in every pass, tokenizing included. Quality is the correlation of
-the cosines of the pairs with their scores."""
+The texts are the sentences of STS-B, each encoded anew in every pass, including tokenisation. Quality is the
+correlation of the cosines of the pairs with their scores."""
 
 Peer = Literal["sentence-transformers", "onnxruntime", "transformers", "transformers-autocast", "transformers-bfloat16"]
 
@@ -104,7 +105,8 @@ class EncodeOptions:
             cli.check_range(self, name, low=1)
 
 
-PRETRAIN = """Pretrain from the same first weights on the same batches with minibert and a peer in turns; compare speed.
+PRETRAIN = """Pretrain from the same first weights on the same batches with minibert and a peer, taking turns; compare
+speed.
 
   python -m benchmarks pretrain --model mini --tokenizer HF_DIR --batch-size 32 --peer transformers-autocast
   python -m benchmarks pretrain --model mini --dtype float32 --dropout 0 --steps 100 --warm-up 0 --peer transformers
@@ -144,7 +146,7 @@ class PretrainBenchmarkOptions:
     dropout: float = 0.1
     """dropout of both sides"""
     compile: Literal["no", "yes"] = "no"
-    """yes: minibert runs by torch.compile, on a GPU"""
+    """yes: minibert is compiled with torch.compile, on a GPU"""
     threads: int | None = None
     """threads of each side; if not given: as many as there are cores"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -250,7 +252,8 @@ class PrepareBenchmarkOptions:
         cli.check_range(self, "seq_len", low=8)
 
 
-SUITE = """Run the comparisons behind the tables of docs/performance.md, and write these tables: over two hours.
+SUITE = """Run the comparisons behind the tables of docs/performance.md, and write these tables. This takes over two
+hours.
 
   python -m benchmarks all --model HF_DIR --data ../shared/data
 

@@ -1,4 +1,4 @@
-"""minibert and a peer in turns, each run in a process of its own, for clean memory and threads; results are kept."""
+"""minibert and a peer, taking turns, each in a process of its own, for clean memory and threads; results are kept."""
 
 import hashlib
 import json

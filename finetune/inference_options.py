@@ -20,9 +20,10 @@ DESCRIPTIONS = {
 
   python -m finetune evaluate runs/reviews --data test.csv --json figures.json
 
-Or score the answers of any system: SQuAD's JSON of ids and answers, or one class, number, choice or tag per line.
+Or score the answers of any system: SQuAD's JSON, {"id": "answer"}, or one class, number, choice or tag per line.
 
-  python -m finetune evaluate --predictions answers.json --data dev.json""",
+  python -m finetune evaluate --predictions answers.json --data dev.json
+  python -m finetune evaluate --predictions answers.json --help  list the options for this""",
     "predict": """Write the answers of a fine-tuned model, one JSON object per line, in the order of the input.
 
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl
@@ -62,6 +63,8 @@ class UseOptions:
 class EvaluateOptions(UseOptions):
     """The options of `evaluate`: a model's figures on labelled data."""
 
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """unless --predictions is given: a fine-tuned model's directory; it must come first, before all options"""
     data: str
     """the labelled file"""
     on_bad_row: OnBadRow = "stop"

@@ -76,7 +76,7 @@ class TrainingOptions:
     dev_share: cli.BetweenZeroAndOne = 0.1
     """share of the training file that is held out if there is no --dev"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """replace the head that the model has for another task"""
+    """replace the model's head with a new one; needed if it is for another task or other labels"""
 
     epochs: cli.Count = 3
     """passes over the training file"""
@@ -113,7 +113,7 @@ class TrainingOptions:
     """the projections that get adapters"""
 
     seeds: Annotated[int, cli.Range(low=1, high=1000)] = 1
-    """number of runs, with consecutive seeds from --seed; the one with the median dev figure is kept (the lower of two)"""  # noqa: E501
+    """number of runs, with consecutive seeds from --seed; the one with the median dev figure is kept (with an even number, the lower of the two middle ones)"""  # noqa: E501
     seed: int = 0
     """seed of the head's initial weights, the order of batches, and dropout"""
     save_every: cli.Count = 1000

@@ -196,7 +196,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         """Print what is about to be trained, on what, and how."""
         options, data = self.options, self.data
         learning = sum(tensor.numel() for tensor in trained(self.model).values())
-        test = f", {len(data.test.examples):,} to be tested on" if data.test else ""
+        test = f", {len(data.test.examples):,} to test on" if data.test else ""
         size = f"{self.parameters:,} parameters, {learning:,} of them trained"
         lines = [
             f"model    {options.model} for {data.task.name}: {size}",

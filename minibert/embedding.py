@@ -98,7 +98,7 @@ def tokenize(
     texts = [texts] if isinstance(texts, str) else texts
     sequences, cut = [], 0
     encoded = tokenizer.encode_whole(texts, tokens=max_length)
-    for ids in tqdm(encoded, desc="tokenizing", total=len(texts), unit=" texts", disable=None if progress else True):
+    for ids in tqdm(encoded, desc="tokenising", total=len(texts), unit=" texts", disable=None if progress else True):
         if len(ids) > max_length:
             ids, cut = [*ids[: max_length - 1], *ids[-1:]], cut + 1
         sequences.append(np.array(ids, dtype=np.int32))

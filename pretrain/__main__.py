@@ -4,7 +4,7 @@ import sys
 
 from minibert.console import cli
 
-COMMANDS = {"prepare": "only the vocabulary and the token arrays", "inspect": "what the model will be shown"}
+COMMANDS = {"prepare": "only the vocabulary and the token arrays", "inspect": "training pairs and masks, decoded"}
 
 
 def command() -> None:

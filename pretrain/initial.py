@@ -71,7 +71,7 @@ def begin_at_neighbours(
 
 
 def sinusoids(positions: int, frequencies: Tensor) -> Tensor:
-    """Return (P, 2F): sin and cos of position x frequency in turn, for F frequencies in radians per position."""
+    """Return (P, 2F): sin and cos, alternating, of position x frequency, for F frequencies in radians per position."""
     angles = torch.arange(positions)[:, None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 

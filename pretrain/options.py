@@ -33,7 +33,7 @@ DESCRIPTION = """Pretrain a BERT on text.
   python -m pretrain --corpus my-texts/ --out runs/mine --minutes 30  on your own text
   python -m pretrain --corpus my-texts/ --out runs/mine --resume      continue after an interruption
   python -m pretrain prepare --corpus my-texts/ --out data/mine       only the vocabulary and the token arrays
-  python -m pretrain inspect --data data/mine                         what the model will be shown
+  python -m pretrain inspect --data data/mine                         training pairs and masks, decoded
   torchrun --nproc-per-node 2 -m pretrain ...                         the same, data-parallel
 
 The defaults below are those of the recipe (fast, unless --recipe names another)."""
@@ -81,7 +81,7 @@ class PretrainOptions:
     batch_size: cli.Count = 64
     """sequences per step, over all processes"""
     accumulate: cli.Count = 1
-    """micro-batches that each process splits its part of a batch into: less memory, the same result"""
+    """micro-batches that each process splits its part of a batch into: less memory, same gradient except for dropout"""
 
     optimizer: Literal["adamw", "muon"] = "muon"
     """muon: Muon for the matrices of the blocks, AdamW for the rest"""

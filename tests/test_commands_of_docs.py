@@ -37,6 +37,7 @@ SHORTER = {
     "--epochs 6 ": "--epochs 1 ",
     "--epochs 10": "--epochs 1",
     "--epochs 20": "--epochs 1",
+    "--dev-share 0.03 --epochs 30": "--epochs 1",
     "--model pretrain/recipes/demo-model.json": "--model tiny",
     "--corpus pydocs": "--corpus README.md",
     "--corpus README.md docs/*.md": "--corpus README.md",

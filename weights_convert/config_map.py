@@ -184,7 +184,7 @@ def _reference_class(fields: Mapping[str, Any], family: Family) -> str | None:
         return None
     done = family.reference_classes
     if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in done:
-        raise InputError(f"architectures {classes!r}: minibert supports one of {', '.join(done)}")
+        raise InputError(f"architectures {classes!r}: expected exactly one class, out of {', '.join(done)}")
     return classes[0]
 
 

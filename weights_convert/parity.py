@@ -54,7 +54,8 @@ def verify(
     model = accelerate(read_hf(hf).model if model_directory is None else checkpoint.load(model_directory)[0])
     described, ours = read_config(hf / "config.json"), type(model).__name__
     if described.reference_class not in (None, described.family.class_named(ours)):
-        raise InputError(f"{hf} holds a {described.reference_class}, {model_directory} a {ours}: nothing to compare")
+        classes = f"{hf} holds a {described.reference_class}, {model_directory} a {ours}"
+        raise InputError(f"{classes}, so they cannot be compared")
     model.to(chosen, getattr(torch, dtype))
 
     def load(as_dtype: torch.dtype) -> ReferenceModel:
@@ -103,7 +104,7 @@ def check_comparable(model: Model, reference: ReferenceModel) -> None:
         sizes["labels"] = (len(labels), reference.config.num_labels)
     for name, (ours, theirs) in sizes.items():
         if ours != theirs:
-            raise InputError(f"{name}: {ours} in minibert, {theirs} in the reference: nothing to compare")
+            raise InputError(f"{name}: {ours} in minibert, {theirs} in the reference, so they cannot be compared")
 
 
 def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:

@@ -61,7 +61,7 @@ def _list_of(text: str, what: str) -> Any:
 
 
 class Spelling:
-    """The one spelling that a file keeps to: names of classes, or a 1 or 0 for each class.
+    """The one notation that a file keeps to: names of classes, or a 1 or 0 for each class.
 
     Among three or more ones and zeros one value occurs twice, as no class would: that is certain. Two may be either.
     """
@@ -73,7 +73,7 @@ class Spelling:
     def classes(self, words: list[str], what: str) -> tuple[str, ...]:
         """Return the classes that apply, each once; if each has a 1 or 0, their names are their numbers, from 0.
 
-        Raises InputError if the row's spelling differs from that of earlier rows or is ambiguous.
+        Raises InputError if the row's notation differs from that of earlier rows or is ambiguous.
         """
         digits = any(set(words) <= pair for pair in _ONES_AND_ZEROS) and len(set(words)) < len(words)
         if digits and len(words) == 2:
@@ -87,7 +87,8 @@ class Spelling:
                 self.count, self.first = count, what
             elif count != self.count:
                 raise InputError(
-                    f"{what} has {_told(count)}, {self.first} has {_told(self.count)}; expected one spelling"
+                    f"{what} has {_told(count)}, {self.first} has {_told(self.count)}; "
+                    "expected the same notation in every row"
                 )
         if digits:
             return tuple(str(number) for number, word in enumerate(words) if word in ("1", "1.0", "true"))

@@ -80,7 +80,7 @@ def _answers_by_id(path: str) -> dict[str, str]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{shown(path)}: not readable as JSON ({reason(error)}), expected {{id: answer}}") from error
     if not isinstance(found, dict):
-        raise InputError(f"{shown(path)} is {json_type(found)}, expected an object of ids and answers")
+        raise InputError(f"{shown(path)} is {json_type(found)}, expected an object that maps each id to an answer")
     for id, answer in found.items():
         if not isinstance(answer, str):
             raise InputError(f"{shown(path)}: the answer to {id:.60} is {json_type(answer)}, expected a string")

@@ -16,7 +16,7 @@ from minibert.files.text import is_open_already, read_texts
 from minibert.growing import Growth, grow_vocabulary
 from minibert.tokenizer import Tokenizer
 
-DESCRIPTION = """Make each word of your own field a single token, in the tokenizer and in the model.
+DESCRIPTION = """Turn words from your field into single tokens, in the tokenizer and in the model.
 
   python -m minibert add-tokens models/chinese models/medical --tokens 新冠病毒 高血压 脑梗塞
   python -m minibert add-tokens runs/demo models/mine --tokens words.txt

@@ -43,7 +43,7 @@ def parse(
 def in_groups(options: type[Any], defaults: Mapping[str, Any], groups: Mapping[str, str]) -> Any:
     """Return the dataclass `options` in tyro's form: a nested dataclass per group, and each field with its help."""
     kinds = get_type_hints(options, include_extras=True)
-    documented = filter(dataclasses.is_dataclass, options.__mro__)
+    documented = filter(dataclasses.is_dataclass, reversed(options.__mro__))  # a subclass has the last word
     said = [param for kind in documented for param in parse_from_object(kind).params]
     meanings = {param.arg_name: " ".join((param.description or "").split()) for param in said}
     group_of = {name: group for group, names in groups.items() for name in names.split()}

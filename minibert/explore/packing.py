@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Path = tuple[str, ...]  # a place in the record: ("attention", "probabilities")
 
 DECIMALS = 4  # of attention: the page has each value as it prints it
-FINE_LEVELS = 2047  # steps from zero to the largest query or key, whose products the page sums up
+FINE_LEVELS = 2047  # steps from zero to the largest query or key, whose products the page sums
 STEPS_A_DEVIATION = 8  # per root mean square of what is shown as colours: the eye sees no finer ones
 
 SIGNIFICANT_DIGITS = 6  # of all other numbers
@@ -94,7 +94,7 @@ def packed(record: Mapping[str, Any]) -> dict[str, Any]:
     page = walk(record, ())
     exact = record["blocks"]["values"]
     error = score_error(exact["attention.query"], exact["attention.key"], columns, record["model"]["heads"])
-    rounding.append({"name": "scores, summed up on the page from rounded queries and keys", "largest_error": error})
+    rounding.append({"name": "scores, computed on the page from rounded queries and keys", "largest_error": error})
     return plain({**page, "rounding": rounding})
 
 

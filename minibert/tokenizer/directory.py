@@ -123,14 +123,14 @@ def _read_beside(source: Path, found: Found) -> _Beside:
         try:
             added = [(int(token_id), added_token(entry)) for token_id, entry in config["added_tokens_decoder"].items()]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            expected = "expected an object of ids and tokens with their flags"
+            expected = "expected an object that maps each id to a token and its flags"
             raise InputError(f"{config_path}, added_tokens_decoder: {expected}") from error
         return _Beside(options, added, config_path, specials)
     if specials_path.is_file():
         specials += _special_tokens(specials_path, read_object(specials_path), found.special_tokens)
     ids = read_object(added_path) if added_path.is_file() else {}
     if not all(type(token_id) is int for token_id in ids.values()):
-        raise InputError(f"{added_path}: expected an object of tokens and their ids")
+        raise InputError(f"{added_path}: expected an object that maps each token to its id")
     flagged = {token.content: token for token in reversed(specials)}
     own = found.special_tokens
     added = [(ids[token], flagged.get(token) or AddedToken(token, special=token in own)) for token in ids]

@@ -112,7 +112,7 @@ def _learn_unigram(texts: Iterable[str], normalization: Normalization, vocab_siz
     learned = _train(models.Unigram(), trainer, counts, alphabet, once_more=SPACE_MARK)
     scores = {piece: score for piece, score in learned["vocab"] if piece not in special and SPACE_MARK not in piece[1:]}
     if not scores:
-        raise InputError(f"vocab_size {vocab_size}: too small for the characters of a word")
+        raise InputError(f"vocab_size {vocab_size}: too small to hold the characters of even one word")
     lowest = min(scores.values())
     without_own = lowest + UNSCORED_STEP * len(alphabet)
     scores = {

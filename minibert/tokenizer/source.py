@@ -83,7 +83,7 @@ def _read_vocab_txt(path: Path) -> Found:
 
 
 def _read_vocab_json(path: Path) -> Found:
-    """Read the object of tokens and ids, and merges.txt next to it: a line with the version, then one merge a line."""
+    """Read the object that maps tokens to ids, and merges.txt next to it: the version, then one merge per line."""
     merges_path = path.with_name(MERGES)
     if not merges_path.is_file():
         raise InputError(f"{merges_path}: no such file; expected the merges of {path.name} in it")
@@ -246,7 +246,7 @@ def _type(step: object) -> object:
 
 def _checked_ids(path: Path, name: str, ids: object) -> dict[str, int]:
     if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
-        raise InputError(f"{path}, {name}: expected an object of tokens and their ids")
+        raise InputError(f"{path}, {name}: expected an object that maps each token to its id")
     return ids
 
 

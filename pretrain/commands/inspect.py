@@ -17,8 +17,9 @@ from pretrain.batches.pairs import PairObjective, PairOptions, PairPlan
 
 PROG = "python -m pretrain inspect"
 PAIRS_AT_ONCE = 16  # so that memory does not grow with --count
-DESCRIPTION = """Show training pairs as the model will see them: where B comes from, and each masked token with what
-replaces it, as {what it was -> what is shown}; one left unchanged is shown as {token}."""
+DESCRIPTION = """Show training pairs as the model sees them in a run with the same options: where the second text, B,
+comes from, and each masked token with what replaces it, as {what it was -> what is shown}; one left unchanged is shown
+as {token}."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class InspectOptions:
     seq_len: Annotated[int, cli.Range(low=1, high=2**31 - 1)] = 128
     """tokens in a sequence, including special ones"""
     mask_rate: cli.BetweenZeroAndOne = 0.15
-    """share of the tokens that are masked"""
+    """share of the tokens that are masked; the fast recipe's is 0.3"""
     short_share: cli.ZeroToOne = 0.1
     """share of the sequences that are made shorter on purpose"""
     phase: cli.CountFromZero = 0

@@ -1,4 +1,4 @@
-"""Runs in turns, kept as they come, not repeated."""
+"""Runs take turns, are kept as they come, and are not repeated."""
 
 from __future__ import annotations
 

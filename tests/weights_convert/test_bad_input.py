@@ -178,7 +178,7 @@ BAD_HF: list[tuple[Damage, str]] = [
     ),
     (another_model, "config.json: model_type 'electra': minibert supports bert, roberta, distilbert, albert"),
     (a_relative_of_several_blocks, "config.json: num_hidden_groups 2: only 1 is supported"),
-    (another_class, "config.json: architectures ['BertLMHeadModel']: minibert supports one of BertModel, "),
+    (another_class, "config.json: architectures ['BertLMHeadModel']: expected exactly one class, out of BertModel, "),
     (class_left_open, "config.json: architectures is missing, and classifier.weight fits several classes"),
     (one_label_more, "model.safetensors: classifier.weight is (3, 24), but classifier.dense.weight is (4, 24)"),
     (label_twice, "config.json: labels must differ from one another; repeated: bad"),

@@ -116,7 +116,7 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         ),
         (
             {"model_type": "roberta", "architectures": ["BertForMaskedLM"]},
-            "architectures ['BertForMaskedLM']: minibert supports one of RobertaModel, RobertaForMaskedLM, "
+            "architectures ['BertForMaskedLM']: expected exactly one class, out of RobertaModel, RobertaForMaskedLM, "
             "RobertaForSequenceClassification, RobertaForTokenClassification, RobertaForQuestionAnswering, "
             "RobertaForMultipleChoice",
         ),
@@ -156,8 +156,8 @@ def test_a_field_that_asks_for_something_else_is_named(fields: dict[str, Any], m
 @pytest.mark.parametrize("classes", [["BertLMHeadModel"], ["BertModel", "BertForMaskedLM"], [], "BertModel", [["x"]]])
 def test_another_class_is_refused_with_those_that_we_do(classes: object) -> None:
     assert refusal(lambda: describe({"architectures": classes})) == (
-        f"architectures {classes!r}: minibert supports one of BertModel, BertForPreTraining, BertForMaskedLM, "
-        "BertForNextSentencePrediction, BertForSequenceClassification, BertForTokenClassification, "
+        f"architectures {classes!r}: expected exactly one class, out of BertModel, BertForPreTraining, "
+        "BertForMaskedLM, BertForNextSentencePrediction, BertForSequenceClassification, BertForTokenClassification, "
         "BertForQuestionAnswering, BertForMultipleChoice"
     )
 

@@ -290,7 +290,7 @@ def test_two_classes_are_not_compared(hf_directory: Path, tmp_path: Path) -> Non
     from_hf(write_directory(reference_model("masked").float(), tmp_path / "masked"), tmp_path / "ours")
     message = refusal(lambda: verify(hf_directory, tmp_path / "ours"))
     assert message == (
-        f"{hf_directory} holds a BertForPreTraining, {tmp_path / 'ours'} a BertForMaskedLM: nothing to compare"
+        f"{hf_directory} holds a BertForPreTraining, {tmp_path / 'ours'} a BertForMaskedLM, so they cannot be compared"
     )
 
 
@@ -298,14 +298,14 @@ def test_another_width_is_not_compared(hf_directory: Path, tmp_path: Path) -> No
     wide = reference_model("pretraining", SMALL.replace(hidden_size=30, num_attention_heads=3)).float()
     from_hf(write_directory(wide, tmp_path / "wide"), tmp_path / "ours")
     message = refusal(lambda: verify(hf_directory, tmp_path / "ours"))
-    assert message == "hidden_size: 30 in minibert, 24 in the reference: nothing to compare"
+    assert message == "hidden_size: 30 in minibert, 24 in the reference, so they cannot be compared"
 
 
 def test_other_labels_are_not_compared(tmp_path: Path) -> None:
     hf = write_directory(reference_model("single label").float(), tmp_path / "hf")
     from_hf(write_directory(reference_model("many labels").float(), tmp_path / "four"), tmp_path / "ours")
     message = refusal(lambda: verify(hf, tmp_path / "ours"))
-    assert message == "labels: 4 in minibert, 3 in the reference: nothing to compare"
+    assert message == "labels: 4 in minibert, 3 in the reference, so they cannot be compared"
 
 
 def test_a_pooler_that_was_lost_is_a_difference(tmp_path: Path) -> None:

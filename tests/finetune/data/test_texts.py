@@ -187,7 +187,7 @@ def test_multi_label_is_no_remedy_where_it_is_given(tmp_path: Path, label: str) 
         (["[0]", "[1]", "[0, 1]", "[1, 2, 3]", "[27]"], [("0",), ("1",), ("0", "1"), ("1", "2", "3"), ("27",)]),
     ],
 )
-def test_well_known_spellings_of_several_labels(tmp_path: Path, cells: list[str], labels: list[Any]) -> None:
+def test_well_known_notations_of_several_labels(tmp_path: Path, cells: list[str], labels: list[Any]) -> None:
     with open(tmp_path / "a.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *(("a", cell) for cell in cells)])
     assert [x.label for x in read(str(tmp_path / "a.csv"), problem_type="multi_label_classification")] == labels
@@ -205,13 +205,13 @@ def test_lists_of_ones_and_zeros_in_json_lines(tmp_path: Path) -> None:
     ("cells", "message"),
     [
         (["[1, 0, 1]", "[1, 0, 1, 0]"], "a.csv:3: label has a 1 or 0 for each of 4 classes, {path}:2: label has a 1 or "
-                                        "0 for each of 3 classes; expected one spelling"),
+                                        "0 for each of 3 classes; expected the same notation in every row"),
         (["[5]", "[1, 0, 1]"], "a.csv:3: label has a 1 or 0 for each of 3 classes, {path}:2: label has names of class"),
         (["[1, 0, 1]", "[]", "['joy']"], "a.csv:4: label has names of classes, {path}:2: label h"),
         (["[0, 0]"], "a.csv:2: label is 0, 0: this is a 1 or 0 for each of two classes, or else the classes 0 and 1"),
     ],
 )  # fmt: skip
-def test_a_file_keeps_to_one_spelling(tmp_path: Path, cells: list[str], message: str) -> None:
+def test_a_file_keeps_to_one_notation(tmp_path: Path, cells: list[str], message: str) -> None:
     path = write(tmp_path / "a.csv", "text,label\n" + "".join(f'a,"{cell}"\n' for cell in cells))
     said = refusal(lambda: read(path, problem_type="multi_label_classification"))
     assert message.format(path=path) in said

@@ -138,7 +138,7 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
     [
         ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: no answer to any of the 1 questions in"),
         ("a.json", squad(question("a")), {"a": None}, (), "predictions: the answer to a is null, expected a string"),
-        ("a.json", squad(question("a")), ["x"], (), "predictions is an array, expected an object of ids and answers"),
+        ("a.json", squad(question("a")), ["x"], (), "is an array, expected an object that maps each id to an answer"),
         ("a.json", squad(question("a")), "{", (), "predictions: not readable as JSON ("),
         ("a.conll", TAGGED, "O\nO\n", (), "predictions: 2 answer(s), expected one per line for each of the 4 words in"),
         ("a.conll", TAGGED, "O\nx B-per\nO\nPER\n", (), "predictions:4: 'PER' is not a tag of any scheme, expected"),

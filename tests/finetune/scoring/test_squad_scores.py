@@ -190,4 +190,4 @@ def test_version_1_is_what_torchmetrics_says() -> None:
     ours = squad_scores(asked, predictions, version_2=False)
     assert 0.3 < ours["exact"] < ours["f1"] < 0.8
     assert ours["exact"] == pytest.approx(float(theirs["exact_match"]) / 100, abs=1e-4)
-    assert ours["f1"] == pytest.approx(float(theirs["f1"]) / 100, abs=1e-4)  # summed up in float32
+    assert ours["f1"] == pytest.approx(float(theirs["f1"]) / 100, abs=1e-4)  # summed in float32

@@ -184,17 +184,17 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "tokenizer_config.json",
         {"added_tokens_decoder": ["dog"]},
-        ", added_tokens_decoder: expected an object of ids and tokens with their flags",
+        ", added_tokens_decoder: expected an object that maps each id to a token and its flags",
     ),
     (
         "tokenizer_config.json",
         {"added_tokens_decoder": {"x": DOG}},
-        ", added_tokens_decoder: expected an object of ids and tokens with their flags",
+        ", added_tokens_decoder: expected an object that maps each id to a token and its flags",
     ),
     ("tokenizer_config.json", {"added_tokens_decoder": {"29": DOG}}, ": added token 'dog' has the id 29, expected 25"),
     ("added_tokens.json", {"dog": 26}, ": added token 'dog' has the id 26, expected 25"),
     ("added_tokens.json", {"the": 25}, ": added token 'the' has the id 25, expected 5"),
-    ("added_tokens.json", {"dog": "25"}, ": expected an object of tokens and their ids"),
+    ("added_tokens.json", {"dog": "25"}, ": expected an object that maps each token to its id"),
 ]
 
 

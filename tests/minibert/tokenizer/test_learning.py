@@ -276,7 +276,7 @@ def test_pieces_come_by_their_probability() -> None:
         ("bpe", 261, {}, "vocab_size 261: expected more than the 5 special tokens and the 256 bytes"),
         ("bpe", 300, {"lowercase": True}, "byte-level BPE keeps the text as it is: no lowercase"),
         ("unigram", 6, {}, "vocab_size 6: expected more than the 5 special tokens and ▁"),
-        ("unigram", 7, {}, "vocab_size 7: too small for the characters of a word"),
+        ("unigram", 7, {}, "vocab_size 7: too small to hold the characters of even one word"),
         ("unigram", 60, {"chinese_chars": True}, "chinese_chars: only a WordPiece vocabulary"),
     ],
 )
