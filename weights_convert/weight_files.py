@@ -85,7 +85,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         check_file(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: missing") from None
+        raise InputError(f"{path} is missing") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason(error)})") from error
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_bin(path)

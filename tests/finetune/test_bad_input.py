@@ -121,7 +121,7 @@ def test_tags(text: str, more: tuple[object, ...], said: str, base: Path, tmp_pa
 @pytest.mark.parametrize("name", ["train.jsonl", "train.json.gz"])
 def test_a_columns_number_for_json_lines(option: str, name: str, base: Path, tmp_path: Path, refused: Refused) -> None:
     args = train_on("token-classification", tmp_path / name, base, tmp_path, option, 2)
-    said = f"{option} 2 has no effect here: JSON lines have fields, expected a field's name"
+    said = f"{option} 2 has no effect here: JSON lines have named fields, expected a name"
     assert said in refused(*args)
     args = ("evaluate", "--predictions", "p", "--data", tmp_path / name, "--task", "token-classification", option, 2)
     assert said in refused(*args)
@@ -243,7 +243,7 @@ def test_a_model_directory_that_is_none_or_damaged(base: Path, files: Path, tmp_
     damaged = write_model(tmp_path / "damaged") / "model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
     args = arguments("text-classification", damaged.parent, files, tmp_path / "run")
-    assert "model.safetensors: damaged" in refused(*args)
+    assert "model.safetensors is damaged" in refused(*args)
 
 
 def test_other_labels_than_the_models_own(

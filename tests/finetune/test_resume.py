@@ -170,7 +170,7 @@ def test_a_resumed_run_must_have_the_same_class_weights(
     assert run_until(8, *args) == -9
     file.write_text('{"animal": 1, "colour": 3}')
     assert run_here(monkeypatch, *args, "--resume") == 2
-    assert f"{file}: differs from the file that {tmp_path / 'run'} was trained on so far" in capsys.readouterr().err
+    assert f"{file} differs from the file that {tmp_path / 'run'} was trained on so far" in capsys.readouterr().err
 
 
 def test_several_seeds_go_on_in_the_one_that_was_cut_off(
@@ -209,8 +209,8 @@ def test_several_seeds_with_one_that_was_damaged_since(
     (first / "model.safetensors").write_bytes(weights_before[:-1] + b"x")
     (first / "summary.json").write_text(whole)
     assert run_here(monkeypatch, *args, "--resume") == 2
-    damage = "damaged: its SHA-256 differs from the one in config.json"
-    assert capsys.readouterr().err == f"error: {first / 'model.safetensors'}: {damage}; {remedy}\n"
+    damage = "is damaged: its SHA-256 differs from the one in config.json"
+    assert capsys.readouterr().err == f"error: {first / 'model.safetensors'} {damage}; {remedy}\n"
     assert not (tmp_path / "run" / "seed-1").exists()
     (first / "summary.json").unlink()
     assert run_here(monkeypatch, *args, "--resume") == 0

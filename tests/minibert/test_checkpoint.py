@@ -191,7 +191,7 @@ def test_a_changed_tokenizer_is_refused(model_directory: Path) -> None:
 def test_missing_weights_are_named(model_directory: Path) -> None:
     (model_directory / "model.safetensors").unlink()
     assert refusal(lambda: checkpoint.load(model_directory)) == (
-        f"{model_directory / 'model.safetensors'}: missing; "
+        f"{model_directory / 'model.safetensors'} is missing; "
         "a model directory holds config.json, model.safetensors and tokenizer.json"
     )
 

@@ -112,7 +112,7 @@ def test_data_that_is_damaged(refused: Refused, out: Path, tmp_path: Path, array
     content = bytearray(tokens.read_bytes())
     content[100] ^= 1
     tokens.write_bytes(content)
-    assert "tokens.bin: damaged" in refused("--data", tmp_path / "arrays", "--out", out, "--steps", 1)
+    assert "tokens.bin is damaged" in refused("--data", tmp_path / "arrays", "--out", out, "--steps", 1)
 
 
 # --- The model -------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_init_whose_weights_are_damaged(
     (model / "model.safetensors").write_bytes(content)
     where = ("--data", arrays) if source == "data" else ("--corpus", text)
     message = refused(*where, "--init", model, "--out", out, "--steps", 1, "--seq-len", 32)
-    assert "model.safetensors: damaged" in message
+    assert "model.safetensors is damaged" in message
 
 
 def test_a_tokenizer_directory_without_one(refused: Refused, out: Path, tmp_path: Path, text: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_damaged_model_of_init_is_refused_before_the_text_is_prepared(
     capsys.readouterr()
     args = ("--corpus", text, "--init", tmp_path / "model", "--steps", 1, "--seq-len", 32, "--out", tmp_path / "run")
     assert run_here(monkeypatch, *args) == 2
-    assert "model.safetensors: damaged" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    assert "model.safetensors is damaged" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_a_directory_with_nothing_but_what_a_kill_left_is_new(

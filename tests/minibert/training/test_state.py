@@ -167,7 +167,7 @@ def test_a_disk_that_fails_at_any_moment_stops_the_run_with_the_good_states_whol
 
     with monkeypatch.context() as patch:
         patch.setattr(state_module, moment, fail)
-        with pytest.raises(RunStopped, match=r"step-00000300: .*No space left on device.*last good state .* step 200"):
+        with pytest.raises(RunStopped, match=r"step-00000300 .*No space left on device.*last good state .* step 200"):
             save(tmp_path, 300)
     assert names(tmp_path) == ["step-00000100", "step-00000200"]
     loaded = load_newest_state(tmp_path, no_report)

@@ -140,7 +140,7 @@ def test_checksums_find_a_flipped_bit_when_asked(damaged: Path) -> None:
     content = bytearray(path.read_bytes())
     content[7] ^= 1
     path.write_bytes(content)
-    assert refusal(damaged).startswith(f"{path}: damaged")
+    assert refusal(damaged).startswith(f"{path} is damaged")
     open_prepared(damaged, check=False)
 
 
