@@ -325,7 +325,8 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
         (
             "BertForMaskedLM",
             FAMILY["roberta"].replace(hidden_act="gelu_new"),
-            "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', but minibert supports only one for both",
+            "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', but minibert supports only one for "
+            "both",
         ),
     ],
     ids=["class", "pooler", "no factors", "no sharing", "constants", "activation"],
