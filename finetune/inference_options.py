@@ -80,7 +80,7 @@ class PredictOptions(UseOptions):
     input: str
     """the file, with or without labels, or one text per line; -: standard input, as lines of text, JSON objects or, with --delimiter, rows of a table"""  # noqa: E501
     output: str
-    """the .jsonl file to write; -: standard output; .txt: words between spaces, from a model that cuts texts into words; .conllu, plain or .gz: --input, which must be one too, with the tags in place of one column (--tag-column)"""  # noqa: E501
+    """the .jsonl file to write; -: standard output; .txt: words separated by spaces, from a model that splits text into words; .conllu, plain or .gz: a copy of --input, which must also be .conllu, with the tags in place of one column (--tag-column)"""  # noqa: E501
 
     def written_column(self) -> str | None:
         """Return the column of the CoNLL-U input that the output has anew; None if the output is not CoNLL-U.
@@ -95,8 +95,8 @@ class PredictOptions(UseOptions):
         if suffix(self.input) != SUFFIX or layout not in (None, "columns"):
             read = shown(self.input) if layout is None else f"{shown(self.input)} with --layout {layout}"
             raise InputError(
-                f"{self.output}: needs a {SUFFIX} file as --input, of which it changes one column, not {read}; "
-                "a .jsonl file can be written for any input"
+                f"{self.output}: needs a {SUFFIX} file as --input, not {read}, because it copies the input and changes "
+                "one column; a .jsonl file can be written for any input"
             )
         return conllu_columns(self.data_options, self.input, labelled=True)[1]
 

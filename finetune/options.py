@@ -95,11 +95,11 @@ class TrainingOptions:
     layer_decay: cli.AboveZeroToOne = 1.0
     """learning rate of each layer, as a multiple of that of the layer above it"""
     class_weights: str | None = None
-    """how much the examples of each class weigh in the loss: balanced, in inverse proportion to their number, or a JSON file with a weight for each label; if not given: all the same"""  # noqa: E501
+    """weight of each class's examples in the loss; balanced: in inverse proportion to their number; or a JSON file with a weight for each label; if not given: all the same"""  # noqa: E501
     label_smoothing: Annotated[float | None, cli.Range(low=0, below=1)] = None
     """share of each target that is spread evenly over all choices; if not given: 0"""
     early_stop: Annotated[int | None, cli.Range(low=1)] = None
-    """end the run after so many epochs in a row without a better figure on dev; the learning rate still falls as for all --epochs"""  # noqa: E501
+    """end the run after this many epochs in a row without a better figure on dev; the learning rate still falls as it would over all --epochs"""  # noqa: E501
     metric: str | None = None
     """the figure by which the best epoch is chosen; if not given: the task's usual one"""
 

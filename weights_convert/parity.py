@@ -54,7 +54,7 @@ def verify(
     model = accelerate(read_hf(hf).model if model_directory is None else checkpoint.load(model_directory)[0])
     described, ours = read_config(hf / "config.json"), type(model).__name__
     if described.reference_class not in (None, described.family.class_named(ours)):
-        classes = f"{hf} holds a {described.reference_class}, {model_directory} a {ours}"
+        classes = f"{hf} holds the class {described.reference_class}, {model_directory} the class {ours}"
         raise InputError(f"{classes}, so they cannot be compared")
     model.to(chosen, getattr(torch, dtype))
 

@@ -59,8 +59,8 @@ def read_sentences(
     first line may be all there is yet: they are JSON lines if it begins with "{", otherwise running text. The `tally`
     records what was decided.
 
-    For word segmentation (`cuts_words`), the characters of a text are tagged. A labelled file has words between spaces,
-    one sentence per line, unless its name says that it has columns, of characters and their tags.
+    For word segmentation (`cuts_words`), the characters of a text are tagged. A labelled file has words separated by
+    spaces, one sentence per line, unless its name says that it has columns, of characters and their tags.
 
     Raises InputError, naming file and row, if the file is .csv, empty or of unclear form, `conll_sentences`,
     `conllu_sentences` or `tables.jsonl_rows` refuses it, or, unless the `tally` skips bad rows, a field is not a list
@@ -89,13 +89,13 @@ def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Ite
 def _read_cut(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
     """Stream texts that are cut into words."""
     if suffix(path) in JSON_FILES:
-        raise InputError(f"{path}: {suffix(path)} is not supported, expected lines of words between spaces, or columns")
+        raise InputError(f"{path}: {suffix(path)} is not supported, expected words separated by spaces, or columns")
     if suffix(path) in COLUMN_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
     lines = not_blank(tally.counted(read_lines(path)), tally)
     found = tally.made(lines, lambda line: cut_sentence(*line, path, data_options.scheme))
-    found = tally.nonempty(found, f"{shown(path)}: no sentence found, expected words between spaces")
-    return telling(found, tally, f"{shown(path)}: words between spaces, one sentence per line")
+    found = tally.nonempty(found, f"{shown(path)}: no sentence found, expected words separated by spaces")
+    return telling(found, tally, f"{shown(path)}: words separated by spaces, one sentence per line")
 
 
 def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:

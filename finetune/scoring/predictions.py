@@ -116,7 +116,7 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
 
 
 def score_words(data: str, predictions: str, data_options: TagDataOptions) -> Figures:
-    """Return the figures of the words that texts are cut into. Both files have words between spaces, or columns."""
+    """Return the figures of texts cut into words. Both files have words separated by spaces or columns."""
     examples, answers = (
         check_word_tags(list(read_sentences(path, data_options, tally=_all_or_none(data))), data_options.scheme)
         for path in (data, predictions)

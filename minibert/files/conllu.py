@@ -66,7 +66,7 @@ def read_sentence(block: Sequence[tuple[int, str]], path: str) -> Sentence:
         if len(cells) != len(COLUMNS):
             raise InputError(
                 f"{shown(path)}:{row}: {len(cells)} column(s), expected the {len(COLUMNS)} of CoNLL-U, separated by "
-                f"tabs; files with other columns need another name than {SUFFIX}, such as .conll"
+                f"tabs; files with other columns need an extension other than {SUFFIX}, such as .conll"
             )
         if "" in cells:
             name = COLUMNS[cells.index("")]

@@ -294,7 +294,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(_read_text(path))
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: expected JSON, {error.msg}") from error
+        raise InputError(f"{path}, line {error.lineno}: not readable as JSON ({error.msg})") from error
     except ValueError:
         raise InputError(f"{path}: expected JSON, found a number with too many digits") from None
     except RecursionError:

@@ -106,7 +106,7 @@ class Manifest:
         if manifest.dtype not in TOKEN_DTYPES:
             raise InputError(f"{path}: dtype must be one of {', '.join(TOKEN_DTYPES)}, not {manifest.dtype!r}")
         if missing := [name for name in FILES if name not in manifest.files]:
-            raise InputError(f"{path}: files has no {', '.join(missing)}")
+            raise InputError(f"{path}: field 'files' lacks {', '.join(missing)}")
         return manifest
 
 

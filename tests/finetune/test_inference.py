@@ -117,7 +117,7 @@ def test_conllu_comes_back_with_one_column_changed(
     first, bad, second = lines(tmp_path / "y.jsonl")
     assert (first["text"], second["text"]) == ("the cat", "ared")
     assert bad == {"error": f"{path}:7: 4 column(s), expected the 10 of CoNLL-U, separated by tabs; files with other "
-                            "columns need another name than .conllu, such as .conll"}  # fmt: skip
+                            "columns need an extension other than .conllu, such as .conll"}  # fmt: skip
     capsys.readouterr()
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, *given) == 0
     said = capsys.readouterr().err
@@ -133,14 +133,9 @@ def test_conllu_comes_back_with_one_column_changed(
 @pytest.mark.parametrize(
     ("task", "source", "given", "said"),
     [
-        ("token-classification", "-", (), "of which it changes one column, not standard input; a .jsonl file can be"),
-        (
-            "token-classification",
-            "x.conll",
-            (),
-            "y.conllu: needs a .conllu file as --input, of which it changes",
-        ),
-        ("token-classification", "x.conllu", ("--layout", "text"), "not x.conllu with --layout text; a .jsonl"),
+        ("token-classification", "-", (), "not standard input, because it copies the input and changes one column; a"),
+        ("token-classification", "x.conll", (), "y.conllu: needs a .conllu file as --input, not "),
+        ("token-classification", "x.conllu", ("--layout", "text"), "not x.conllu with --layout text, because"),
         ("token-classification", "x.conllu", ("--tag-column", "form"), "the column form has the words, expected anoth"),
         ("token-classification", "x.conllu", ("--tag-column", 11), "there are 10 column(s), expected a number from 1"),
         ("token-classification", "x.conllu", ("--scheme", "none"), "--scheme has no effect here: labels are not read"),

@@ -41,7 +41,7 @@ def test_words_are_learned_from_segmented_lines_and_written_as_such(
     assert run_here(monkeypatch, "token-classification", "--model", chinese, *more) == 0
     shown = capsys.readouterr().out
     tags = "S B E B E" if scheme == "bmes" else "B B I B I"
-    how = "words between spaces, one sentence per line; first sentence: 我 喜 欢 北 京"
+    how = "words separated by spaces, one sentence per line; first sentence: 我 喜 欢 北 京"
     assert f"note     {train}: {how} ({tags})\n" in shown
     assert f"note     {train}: 7 different words\n" in shown
     assert (run / "words.txt").read_text(encoding="utf-8").split() == sorted(
@@ -76,9 +76,9 @@ def test_columns_have_the_characters_and_their_tags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("x.txt", "", "x.txt: no sentence found, expected words between spaces"),
-        ("x.txt", "\n \n", "x.txt: no sentence found, expected words between spaces"),
-        ("x.jsonl", "{}", "x.jsonl: .jsonl is not supported, expected lines of words between spaces, or columns"),
+        ("x.txt", "", "x.txt: no sentence found, expected words separated by spaces"),
+        ("x.txt", "\n \n", "x.txt: no sentence found, expected words separated by spaces"),
+        ("x.jsonl", "{}", "x.jsonl: .jsonl is not supported, expected words separated by spaces, or columns"),
         ("x.csv", "a,b", "x.csv: .csv is not supported, expected"),
     ],
 )

@@ -269,7 +269,7 @@ def test_commands_say_what_is_followed_and_what_is_not_used(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("modules.json", "[", "modules.json, line 1: expected JSON, Expecting value"),
+        ("modules.json", "[", "modules.json, line 1: not readable as JSON (Expecting value)"),
         ("modules.json", "[]", "modules.json: expected a list of modules, each with its type and its path in the same"),
         ("modules.json", '[{"type": "sentence_transformers.models.Transformer", "path": "../other"}]',
          "modules.json: expected a list of modules, each with its type and its path in the same"),

@@ -290,7 +290,8 @@ def test_two_classes_are_not_compared(hf_directory: Path, tmp_path: Path) -> Non
     from_hf(write_directory(reference_model("masked").float(), tmp_path / "masked"), tmp_path / "ours")
     message = refusal(lambda: verify(hf_directory, tmp_path / "ours"))
     assert message == (
-        f"{hf_directory} holds a BertForPreTraining, {tmp_path / 'ours'} a BertForMaskedLM, so they cannot be compared"
+        f"{hf_directory} holds the class BertForPreTraining, {tmp_path / 'ours'} the class BertForMaskedLM, "
+        "so they cannot be compared"
     )
 
 

@@ -147,7 +147,7 @@ def test_a_missing_shard_is_named(tensors: dict[str, Tensor], tmp_path: Path) ->
     index = write_shards(tensors, tmp_path, "model.safetensors")
     shard = tmp_path / "model-00002-of-00003.safetensors"
     shard.unlink()
-    assert refusal(lambda: read_weights(index)) == f"{shard}: missing"
+    assert refusal(lambda: read_weights(index)) == f"{shard} is missing"
 
 
 def test_a_shard_that_the_index_does_not_describe_is_named(tensors: dict[str, Tensor], tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_refuses_another_format_version(damaged: Path) -> None:
         ({"format": True}, "format must be of type int, not True"),
         ({"format": "1\n"}, "format '1\\n', expected 1: run prepare again"),
         ({"train": {"documents": 3}}, "train.sentences must be of type int, not None"),
-        ({"files": {}}, "files has no tokenizer.json, train/token_counts.bin, "),
+        ({"files": {}}, "field 'files' lacks tokenizer.json, train/token_counts.bin, "),
         ({"seconds": {"read": "long"}}, "seconds.read must be of type float, not 'long'"),
         ({"vocab_size": 10**9}, "token_counts.bin"),
     ],
