@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from finetune.data.data_options import DATA_OPTIONS, DataOptions, check_fields
+from finetune.data.data_options import DATA_OPTIONS, DataOptions, TagDataOptions, check_effect, check_fields
+from finetune.data.tables import COLUMN_FILES
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
-from minibert.files.text import LONE_SURROGATE, STANDARD_INPUT
+from minibert.files.text import LONE_SURROGATE, STANDARD_INPUT, suffix
 from minibert.training.run_directory import as_toml, plain_values
 
 DESCRIPTIONS = {
@@ -195,7 +196,11 @@ def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
     if options.dev is not None:
         cli.refuse(given, ("--dev-share",), "--dev is given")
     cli.refuse(given, ("--layout",), "only columns and .jsonl have tags to train on")
-    check_fields(given, options.data_options, filter(None, (options.train, options.dev, options.test)))
+    files = [path for path in (options.train, options.dev, options.test) if path is not None]
+    check_fields(given, options.data_options, files)
+    cuts_words = isinstance(options.data_options, TagDataOptions) and options.data_options.cuts_words
+    if cuts_words and not any(suffix(path) in COLUMN_FILES for path in files):
+        check_effect(given, options.data_options, "segmented")
     kind = getattr(options.data_options, "problem_type", task)
     for name, reasons in {"--class-weights": NO_CLASSES, "--label-smoothing": NO_CHOICE}.items():
         if kind in reasons:

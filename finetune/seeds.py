@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from finetune.tasks.token_classification import WORD_LIST
 from minibert import checkpoint
 from minibert.errors import InputError
 from minibert.files import writing
@@ -17,7 +18,7 @@ from minibert.training.metrics_log import read_metrics
 from minibert.training.run_directory import RunDirectory
 
 # The files of the kept run, besides its model, that are copied before the summary is written.
-COPIED = ("metrics.jsonl", "curves.png", "confusion.png", "words.txt")
+COPIED = ("metrics.jsonl", "curves.png", "confusion.png", WORD_LIST)
 REMEDY = "; delete {} and use --resume to rebuild the model and figures from the saved state"
 
 

@@ -271,9 +271,10 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
 
     @property
     def stopped_early(self) -> bool:
-        """Whether --early-stop ended the run, as `progress` says: a resumed run decides the same."""
+        """Whether --early-stop ended the run before its last epoch: a resumed run decides the same by `progress`."""
         patience, progress = self.options.early_stop, self.progress
-        return patience is not None and progress.evaluated - progress.best_epoch >= patience
+        waited = patience is not None and progress.evaluated - progress.best_epoch >= patience
+        return waited and progress.evaluated < self.options.epochs
 
     def evaluation_is_due(self) -> bool:
         return self.progress.step == (self.progress.evaluated + 1) * self.steps_per_epoch

@@ -195,6 +195,7 @@ NO_EFFECT: dict[str, tuple[str, tuple[str, ...]]] = {
         ("--text-column", *_TABLE),
     ),
     "text": ("the input is read as running text", ("--word-column",)),
+    "segmented": ("words are separated by spaces", ("--word-column", "--tag-column", "--fix-tags", "--no-fix-tags")),
 }
 
 

@@ -11,7 +11,7 @@ from finetune.data import conll
 from finetune.data.conll import conll_sentences, conllu_sentences, joined, telling
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
-from finetune.data.tables import COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
+from finetune.data.tables import COLUMN_FILES, COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
 from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, tags_of
 from finetune.data.tally import Tally
 from minibert.errors import InputError
@@ -39,7 +39,6 @@ _LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
 _INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
 _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
 
-COLUMN_FILES = {".conll", conllu.SUFFIX, ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}
 MANY_ROWS = 10  # so many lines of running text hardly ever have equally many words and end with what looks like a tag
 WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
 
@@ -66,6 +65,10 @@ def read_sentences(
     `conllu_sentences` or `tables.jsonl_rows` refuses it, or, unless the `tally` skips bad rows, a field is not a list
     of strings, lists differ in length, or a line of text is empty.
     """
+    if data_options.cuts_words and suffix(path) == conllu.SUFFIX:
+        raise InputError(
+            f"{path}: {conllu.SUFFIX} has words already, expected texts for --scheme {data_options.scheme}"
+        )
     read = _read_labelled if labelled else _read_unlabelled
     return read(path, data_options, tally or Tally())
 
@@ -92,6 +95,7 @@ def _read_cut(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator
         raise InputError(f"{path}: {suffix(path)} is not supported, expected words separated by spaces, or columns")
     if suffix(path) in COLUMN_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
+    tally.form = "segmented"
     lines = not_blank(tally.counted(read_lines(path)), tally)
     found = tally.made(lines, lambda line: cut_sentence(*line, path, data_options.scheme))
     found = tally.nonempty(found, f"{shown(path)}: no sentence found, expected words separated by spaces")
@@ -101,7 +105,7 @@ def _read_cut(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator
 def _read_unlabelled(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
     form, lines, cut = data_options.layout, read_lines(path), cut_of(data_options)
     if form is None:
-        form, lines = _form(path, lines)
+        form, lines = _form(path, lines, may_be_columns=not data_options.cuts_words)
     tally.form = form
     if form == "columns":
         return _reader(path)(lines, path, data_options, tally, labelled=False)
@@ -143,8 +147,9 @@ def field_of(column: str | None) -> str | None:
 Lines = Iterator[tuple[int, str]]
 
 
-def _form(path: str, lines: Lines) -> tuple[FileForm, Lines]:
-    """Return the form to read the file as, and its lines from the first one on."""
+def _form(path: str, lines: Lines, *, may_be_columns: bool) -> tuple[FileForm, Lines]:
+    """Return the form to read the file as, and its lines from the first one on. may_be_columns: by its content; texts
+    to be cut into words, without spaces, look like one column."""
     if suffix(path) in COLUMN_FILES:
         return "columns", lines
     if suffix(path) in JSON_FILES:
@@ -158,7 +163,7 @@ def _form(path: str, lines: Lines) -> tuple[FileForm, Lines]:
     once = path == STANDARD_INPUT or is_open_already(path)  # can't be read twice
     if maybe_json and (once or _is_object(first[0][1])):
         return "jsonl", chain(first, lines)
-    columns = not once and _is_columns(read_lines(path), path)
+    columns = may_be_columns and not once and _is_columns(read_lines(path), path)
     return "columns" if columns else "jsonl" if maybe_json else "text", chain(first, lines)
 
 
@@ -251,7 +256,8 @@ def _sentence(read: Row, fields: tuple[str, ...], what: str, cut: Cut) -> Tagged
     found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
     if found is not None and len(found) != len(words):
         raise InputError(f"{where}: there are {len(found)} tag(s) for {len(words)} word(s), expected one per word")
-    return TaggedExample(words, found, row, where, *joined(words), rows=(row,) * len(words), id=id)
+    text, offsets = joined(words, "" if cut is cut_characters else " ")
+    return TaggedExample(words, found, row, where, text, offsets, rows=(row,) * len(words), id=id)
 
 
 def _strings(value: Any, what: str) -> tuple[str, ...]:

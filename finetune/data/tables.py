@@ -13,6 +13,7 @@ from minibert.errors import InputError
 from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
 
 JSON_FILES = {".jsonl", ".json"}  # with one object per line
+COLUMN_FILES = {".conll", ".conllu", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}  # with one word per row
 NO_ROW = "no row found, expected at least one"
 COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 

@@ -23,7 +23,7 @@ from finetune.scoring.ranking import number_of, queries_in, ranking_metrics
 from finetune.scoring.squad_scores import squad_scores
 from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics
 from minibert.errors import InputError
-from minibert.files import writing
+from minibert.files import conllu, writing
 from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
 
 Figures = dict[str, Any]  # the number of examples, the metrics over all, and the figures of each class
@@ -91,8 +91,8 @@ def _answers_by_id(path: str) -> dict[str, str]:
 
 
 def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Figures:
-    """Return the figures of whole entities, or of classes if the tags mark no entities. The file has each word's tag on
-    a line, alone or as the last of several columns; blank lines, as between sentences, don't count."""
+    """Return the figures of whole entities, or of classes if the tags mark no entities. The file is CoNLL-U, or has
+    each word's tag on a line, alone or in the last of several columns; blank lines between sentences don't count."""
     if data_options.cuts_words:
         return score_words(data, predictions, data_options)
     tally = _all_or_none(data)
@@ -101,8 +101,12 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
     kind = tag_kind("none" if classes else data_options.scheme)
     if kind == "entities":
         examples, _ = check_tags(examples, data_options.scheme, fix=data_options.fix_tags)
-    given = []
-    for row, line in read_lines(predictions):
+    given: list[str] = []
+    if suffix(predictions) == conllu.SUFFIX:
+        tagged = read_sentences(predictions, data_options, tally=_all_or_none(predictions))
+        given = [tag for example in tagged for tag in example.tags or ()]
+    lines = iter(()) if given else read_lines(predictions)
+    for row, line in lines:
         if ends_sentence(line):
             continue
         given.append(line.split()[-1])
@@ -118,7 +122,11 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
 def score_words(data: str, predictions: str, data_options: TagDataOptions) -> Figures:
     """Return the figures of texts cut into words. Both files have words separated by spaces or columns."""
     examples, answers = (
-        check_word_tags(list(read_sentences(path, data_options, tally=_all_or_none(data))), data_options.scheme)
+        check_word_tags(
+            list(read_sentences(path, data_options, tally=_all_or_none(data))),
+            data_options.scheme,
+            fix=data_options.fix_tags,
+        )
         for path in (data, predictions)
     )
     _check_count(len(answers), predictions, len(examples), "sentences", data)

@@ -10,8 +10,8 @@ from finetune.scoring.metrics import entity_figures, entity_metrics
 
 TagKind = Literal["entities", "words", "classes"]
 
-# Types of words, by which they are scored: whether the training file has the word.
-KNOWN, NEW = "in training", "new"
+# Types of words, by which they are scored: whether the word was trained on, if that is known.
+KNOWN, NEW, ANY = "in training", "new", "words"
 
 
 def tag_kind(scheme: str) -> TagKind:
@@ -22,14 +22,18 @@ def tag_kind(scheme: str) -> TagKind:
 def spans(kind: TagKind, example: TaggedExample, tags: Sequence[str], known: Collection[str] = ()) -> list[Entity]:
     """Return what the tags of a sentence mark: entities, words, or, for classes, each tag by itself.
 
-    known: the words of the training file; if there are any, a word's type is `KNOWN` or `NEW`.
+    known: the words that were trained on; if there are any, a word's type is `KNOWN` or `NEW`, otherwise `ANY`.
     """
     if kind == "classes":
         return [Entity(tag, word, word + 1) for word, tag in enumerate(tags)]
     found = entities(tags)
-    if not known:
+    if kind == "entities":
         return found
-    return [span._replace(type=KNOWN if text_of(span, example) in known else NEW) for span in found]
+    return [span._replace(type=_word_type(text_of(span, example), known)) for span in found]
+
+
+def _word_type(word: str, known: Collection[str]) -> str:
+    return (KNOWN if word in known else NEW) if known else ANY
 
 
 def text_of(span: Entity, example: TaggedExample) -> str:

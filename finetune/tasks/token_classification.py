@@ -35,6 +35,7 @@ from finetune.data.tags import (
 from finetune.scoring.metrics import ClassFigures, check_metric, entity_figures
 from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics, words_of
 from finetune.tasks.task import Feature, Logits, Task, outputs_by_example, to_numpy
+from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.text import read_lines
 from minibert.heads import BertForTokenClassification
@@ -42,7 +43,7 @@ from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import in_running_text
 
 NO_VALUE = "_"  # as CoNLL-U has it
-WORD_LIST = "words.txt"  # beside the model: the training file's words, for the recall of others
+WORD_LIST = "words.txt"  # beside the model: the words that it was trained on, for the recall of others
 NOT_SCORED = -100  # at pieces that are not a word's first, at padding, and at words that belong to another window
 
 
@@ -60,7 +61,15 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     model_class = BertForTokenClassification
     windowed = True
     data_options: TagDataOptions
-    known: frozenset[str] = frozenset()  # in word segmentation, the words of the training file
+    known: frozenset[str] = frozenset()  # in word segmentation, the words that were trained on
+
+    def __init__(self, data_options: TagDataOptions, tokenizer: Tokenizer, labels: tuple[str, ...] = ()) -> None:
+        """Raises InputError if texts are to be cut into words, but the labels are not the tags of the scheme."""
+        super().__init__(data_options, tokenizer, labels)
+        scheme = data_options.scheme
+        if scheme in WORD_SCHEMES and tuple(map(plain, labels)) != tuple(map(plain, WORD_SCHEMES[scheme].tags)):
+            expected = ", ".join(WORD_SCHEMES[scheme].tags)
+            raise InputError(f"--scheme {scheme}: the model's labels are {', '.join(labels):.60}, expected {expected}")
 
     @classmethod
     def found_in(

@@ -66,7 +66,7 @@ BELONGING = (
     "config.json", "*.safetensors", "*.bin", "*.index.json", "tokenizer.json", "vocab.txt", "vocab.json",
     "spiece.model", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
-    "run.toml", "metrics.jsonl", "summary.json", "curves.png", "confusion.png",
+    "run.toml", "metrics.jsonl", "summary.json", "curves.png", "confusion.png", "skipped.txt", "words.txt",
 )  # fmt: skip
 
 

@@ -149,6 +149,8 @@ def test_an_early_stop_and_the_same_after_kills_before_and_after_it_was_decided(
     assert said in capsys.readouterr().out
     found = summary(tmp_path / "early")
     assert (found["epochs"], found["stopped_early"], found["best_epoch"], found["steps"]) == (4, True, 2, 24)
+    last = (*arguments(task, base, files, tmp_path / "last"), *RUN, "--epochs", 4, "--early-stop", 2)
+    assert run_with_figures(1, *last) == 0 and not summary(tmp_path / "last")["stopped_early"]  # it would have ended
     assert losses(tmp_path / "early") == dict(list(losses(tmp_path / "whole").items())[:24])  # the same schedule
 
     args = (*arguments(task, base, files, tmp_path / "cut"), *more, "--resume")

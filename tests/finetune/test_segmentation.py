@@ -64,6 +64,13 @@ def test_words_are_learned_from_segmented_lines_and_written_as_such(
     assert run_here(monkeypatch, "predict", run, "--input", new, "--output", tmp_path / "out.jsonl") == 0
     first = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0]
     assert json.loads(first)["words"] == ["我", "喜欢", "北京"]
+    (answer,) = finetune.predict(run, [{"tokens": ["我", "喜", "欢"]}])  # characters, with nothing between them
+    assert (answer["text"], answer["words"]) == ("我喜欢", ["我", "喜欢"])
+    new.write_text("我喜欢北京\n你喜欢我\n\n很大\n", encoding="utf-8")  # of one column, if it had any
+    assert run_here(monkeypatch, "predict", run, "--input", new, "--output", out) == 0
+    assert run_here(monkeypatch, "predict", run, "--input", new, "--output", run / "words.txt") == 2
+    other = "bi" if scheme == "bmes" else "bmes"
+    assert f"--scheme {other}: the model's labels are" in refusal(lambda: finetune.evaluate(run, dev, scheme=other))
 
 
 def test_columns_have_the_characters_and_their_tags(tmp_path: Path) -> None:
@@ -80,6 +87,7 @@ def test_columns_have_the_characters_and_their_tags(tmp_path: Path) -> None:
         ("x.txt", "\n \n", "x.txt: no sentence found, expected words separated by spaces"),
         ("x.jsonl", "{}", "x.jsonl: .jsonl is not supported, expected words separated by spaces, or columns"),
         ("x.csv", "a,b", "x.csv: .csv is not supported, expected"),
+        ("x.conllu", "1\ta", "x.conllu: .conllu has words already, expected texts for --scheme bmes"),
     ],
 )
 def test_files_without_words_between_spaces(name: str, content: str, said: str, tmp_path: Path) -> None:
@@ -95,5 +103,6 @@ def test_words_that_another_system_found_are_scored(tmp_path: Path, monkeypatch:
     args = ("evaluate", "--predictions", found, "--data", gold, "--scheme", "bmes", "--json", out)
     assert run_here(monkeypatch, *args, "--task", "token-classification") == 0
     assert json.loads(out.read_text())["metrics"] == {"precision": 4 / 6, "recall": 4 / 5, "f1": 8 / 11}
+    assert json.loads(out.read_text())["by_class"][0]["name"] == "words"
     found.write_text("我 喜欢 北京\n很 小\n", encoding="utf-8")
     assert run_here(monkeypatch, *args, "--task", "token-classification") == 2

@@ -84,6 +84,15 @@ def test_tags_of_no_scheme_are_scored_by_words(tmp_path: Path, monkeypatch: pyte
     assert found["metrics"] == {"accuracy": 0.5, "macro_f1": (2 / 3 + 0) / 2}
 
 
+def test_tags_may_be_a_column_of_conll_u(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = "_\t_\t0\troot\t_\t_\n"
+    content = f"# text = He ran\n1-2\tHe ran\t_\t_\t{rest}1\tHe\the\tPRON\t{rest}2\tran\trun\tVERB\t{rest}"
+    gold, found = (write(tmp_path / f"{name}.conllu", content) for name in ("gold", "found"))
+    args = ("evaluate", "--predictions", found, "--data", gold, "--json", tmp_path / "figures.json")
+    assert run_here(monkeypatch, *args) == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["metrics"] == {"accuracy": 1.0, "macro_f1": 1.0}
+
+
 def test_a_class_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "test.csv", "text,label\na,good\nb,bad\nc,good\nd,bad\n")
     code, found = score(monkeypatch, tmp_path, "test.csv", "good\nbad\nbad\nfair\n")
