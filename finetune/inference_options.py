@@ -9,6 +9,7 @@ import tyro
 
 from finetune.data.conll import conllu_columns
 from finetune.data.data_options import DATA_OPTIONS, DataOptions, TagDataOptions, check_fields
+from finetune.data.tags import PREFIXES
 from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
@@ -98,6 +99,8 @@ class PredictOptions(UseOptions):
                 f"{self.output}: needs a {SUFFIX} file as --input, not {read}, because it copies the input and changes "
                 "one column; a .jsonl file can be written for any input"
             )
+        if self.data_options.tag_column is None and self.data_options.scheme in PREFIXES:  # not parts of speech
+            raise InputError(f"{self.output}: the tags mark entities; expected --tag-column, where to put them")
         return conllu_columns(self.data_options, self.input, labelled=True)[1]
 
 

@@ -178,6 +178,9 @@ def check_word_tags(examples: Sequence[TaggedExample], scheme: str, *, fix: bool
             if plain(tag) not in allowed:
                 place, expected = _place(example, word), ", ".join(names)
                 raise InputError(f"{place}: {tag!r:.60} is not a tag of --scheme {scheme}, expected {expected}")
+            if len(example.words[word]) > 1:
+                found = f"{_place(example, word)}: {example.words[word]!r:.60}"
+                raise InputError(f"{found}: expected one character per row with --scheme {scheme}")
     return check_tags(examples, spelled, fix=fix)[0]
 
 

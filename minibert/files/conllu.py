@@ -99,7 +99,7 @@ def replaced(path: str, column: str, cells: Iterable[tuple[int, str]]) -> Iterat
 
     cells: (row, new cell) in the order of the rows, each taken only when the one before it is in its place.
 
-    Raises InputError as `read_raw_lines` does.
+    Raises InputError as `read_raw_lines` does, or if a new cell contains a tab or a line end.
     """
     index, changes = COLUMNS.index(column), iter(cells)
     row, cell = next(changes, (0, ""))
@@ -107,6 +107,8 @@ def replaced(path: str, column: str, cells: Iterable[tuple[int, str]]) -> Iterat
         if number != row:
             yield line
             continue
+        if any(character in cell for character in "\t\r\n"):
+            raise InputError(f"{shown(path)}:{row}: the new {column} is {cell!r:.60}, which is not a cell of CoNLL-U")
         content = line.rstrip(b"\r\n")
         kept = content.split(b"\t")
         kept[index] = cell.encode("utf-8")

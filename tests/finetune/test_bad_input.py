@@ -103,6 +103,7 @@ def test_files_that_are_no_utf_8_or_are_not_there(
             "train.conll:2: 'O' is not a tag of --scheme bmes, expected B, M, E, S",
         ),
         ("很\tB\n好\tB\n", ("--scheme", "bmes"), "train.conll:1: the tag 'B' between the sentence's beginning and 'B'"),
+        ("很好\tS\n", ("--scheme", "bmes"), "train.conll:1: '很好': expected one character per row with --scheme bmes"),
         ("很\tB-A\n", ("--scheme", "bi"), "train.conll:1: 'B-A' is not a tag of --scheme bi, expected B, I"),
         ("the\tO\ncat\tB-ANI\n", ("--word-column", "words"), "words (given, or saved with the model): there are 2"),
         ("the\tO\ncat\tB-ANI\n", ("--layout", "columns"), "--layout has no effect here: only columns and .jsonl"),

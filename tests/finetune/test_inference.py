@@ -105,7 +105,8 @@ CONLL_U = (
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "column"), [("y.conllu", (), 3), ("y.conllu.gz", ("--tag-column", "misc"), 9)]
+    ("name", "given", "column"),
+    [("y.conllu", ("--tag-column", "upos"), 3), ("y.conllu.gz", ("--tag-column", "misc"), 9)],
 )
 def test_conllu_comes_back_with_one_column_changed(
     name: str, given: tuple[str, ...], column: int, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -139,7 +140,8 @@ def test_conllu_comes_back_with_one_column_changed(
         ("token-classification", "x.conllu", ("--tag-column", "form"), "the column form has the words, expected anoth"),
         ("token-classification", "x.conllu", ("--tag-column", 11), "there are 10 column(s), expected a number from 1"),
         ("token-classification", "x.conllu", ("--scheme", "none"), "--scheme has no effect here: labels are not read"),
-        ("token-classification", "x.conllu", (), "x.conllu cannot be read (No such file or directory)"),
+        ("token-classification", "x.conllu", (), "y.conllu: the tags mark entities; expected --tag-column"),
+        ("token-classification", "x.conllu", ("--tag-column", "xpos"), "x.conllu cannot be read (No such file or dir"),
         (
             "text-classification",
             "x.conllu",

@@ -142,3 +142,10 @@ def test_the_text_is_that_of_partut(name: str, count: int) -> None:
         assert tuple(found.text[start:end] for start, end in found.offsets) == found.cells["form"]
         same += not has_range
     assert same == count
+
+
+@pytest.mark.parametrize("cell", ["a\tb", "a\nb"])
+def test_a_new_cell_leaves_the_columns_as_they_are(cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.conllu"
+    path.write_text("1\tHe\the\tPRON\t_\t_\t0\troot\t_\t_\n")
+    assert "x.conllu:1: the new upos is" in refusal(lambda: list(replaced(str(path), "upos", [(1, cell)])))
