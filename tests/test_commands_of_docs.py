@@ -79,10 +79,10 @@ def shortened(command: str, page: Path) -> str:
 
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of a command: of ours in this process, which has torch already, of others in a shell."""
+    """The exit code of a command: of ours in this process, which has torch already, of others and with > in a shell."""
     before, _, last = command.rpartition(" | ") if " | " in command else command.rpartition(" |\n")
     last = last.strip()
-    if not last.startswith(PYTHON):
+    if not last.startswith(PYTHON) or " > " in last:
         return subprocess.run(["bash", "-c", command]).returncode
     if before:
         standard_input(monkeypatch, subprocess.run(["bash", "-c", before], stdout=-1, text=True, check=True).stdout)
