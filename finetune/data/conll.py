@@ -54,8 +54,8 @@ def conll_sentences(
     A sentence ends at a blank line, at a number that starts again, or at a row that begins with -DOCSTART-, which is
     skipped. Also skipped are a first row that names the columns, such as Word and Tag, and comments: if words are
     numbered, all lines that begin with "#"; otherwise, lines before a sentence that begin with "# " and don't look like
-    the other rows. The text of a sentence is its words joined by single spaces,
-    or of characters to be cut into words, these without anything between them.
+    the other rows. The text of a sentence is its words joined by single spaces, or, for word segmentation, its
+    characters with nothing between them.
 
     Raises InputError, naming file and row, if a sentence doesn't end, a column is missing or there is no sentence; and,
     unless the `tally` skips bad rows, if a row has another number of columns than the first, an empty word or tag, or

@@ -123,7 +123,7 @@ def score_words(data: str, predictions: str, data_options: TagDataOptions) -> Fi
     """Return the figures of texts cut into words. Both files have words separated by spaces or columns."""
     examples, answers = (
         check_word_tags(
-            list(read_sentences(path, data_options, tally=_all_or_none(data))),
+            list(read_sentences(path, data_options, tally=_all_or_none(path))),
             data_options.scheme,
             fix=data_options.fix_tags,
         )

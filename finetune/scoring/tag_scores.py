@@ -49,8 +49,8 @@ def words_of(example: TaggedExample) -> Iterator[str]:
 def tag_metrics(
     kind: TagKind, golds: Sequence[Sequence[Entity]], found: Sequence[Sequence[Entity]]
 ) -> dict[str, float]:
-    """Return precision, recall and f1 of entities or words, and of words that the training file doesn't have their
-    recall (oov_recall, as SIGHAN's bakeoffs of word segmentation score it); of classes accuracy and macro_f1.
+    """Return precision, recall and f1 of entities or words, and the recall of words that were not trained on
+    (oov_recall, as SIGHAN's bakeoffs of word segmentation score it); of classes accuracy and macro_f1.
 
     golds, found: those of each sentence. The mean over classes leaves out those that neither occur nor are predicted.
     """
