@@ -101,22 +101,26 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
     kind = tag_kind("none" if classes else data_options.scheme)
     if kind == "entities":
         examples, _ = check_tags(examples, data_options.scheme, fix=data_options.fix_tags)
-    given: list[str] = []
-    if suffix(predictions) == conllu.SUFFIX:
-        tagged = read_sentences(predictions, data_options, tally=_all_or_none(predictions))
-        given = [tag for example in tagged for tag in example.tags or ()]
-    lines = iter(()) if given else read_lines(predictions)
-    for row, line in lines:
-        if ends_sentence(line):
-            continue
-        given.append(line.split()[-1])
-        if kind == "entities" and not is_tag(given[-1]):
-            where = f"{shown(predictions)}:{row}"
-            raise InputError(f"{where}: {given[-1]!r:.60} is not a tag of any scheme, expected one such as O or B-PER")
+    given = _given_tags(predictions, kind, data_options)
     _check_count(len(given), predictions, sum(len(example.words) for example in examples), "words", data)
     note_all(tally.told)
     tags = iter(given)
     return _span_figures(kind, examples, [[next(tags) for _ in example.words] for example in examples])
+
+
+def _given_tags(path: str, kind: TagKind, data_options: TagDataOptions) -> list[str]:
+    """Return the tag of each word. Raises InputError, naming file and row, if one of an entity is of no scheme."""
+    if suffix(path) == conllu.SUFFIX:
+        return [tag for example in read_sentences(path, data_options) for tag in example.tags or ()]
+    given = []
+    for row, line in read_lines(path):
+        if ends_sentence(line):
+            continue
+        given.append(line.split()[-1])
+        if kind == "entities" and not is_tag(given[-1]):
+            where = f"{shown(path)}:{row}"
+            raise InputError(f"{where}: {given[-1]!r:.60} is not a tag of any scheme, expected one such as O or B-PER")
+    return given
 
 
 def score_words(data: str, predictions: str, data_options: TagDataOptions) -> Figures:
