@@ -127,11 +127,11 @@ def run(command: Callable[[], None]) -> None:
     `torchrun` ends all processes as soon as one has exited.
     """
     import_from_here_last()
+    terminal.take_over()  # first, before another thread opens a file under the number of a closed stream
     environment.settle()
     from minibert.fast import threads  # only now, since it imports libraries
 
     threads.watch()
-    terminal.take_over()
     if os.environ.get("MINIBERT_DEBUG") == "1":
         command()
         return
