@@ -51,6 +51,8 @@ class BertConfig:
     span_dropout: float = 0.0  # before the span head (DistilBERT)
     pooler_act: str = "tanh"  # one of POOLER_ACTIVATIONS; relu: DistilBERT
     pooler_input_dropout: bool = False  # True: a sequence classifier also has dropout before its pooler (RoBERTa)
+    attention_window: tuple[int, ...] | None = None  # of each layer: w/2 tokens on each side (Longformer); None: all
+    sep_token_id: int | None = None  # the separator: where a Longformer's heads find the question
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -72,6 +74,11 @@ class BertConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "span_dropout"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise InputError(f"{name} must be at least 0 and below 1, not {value}")
+        if self.attention_window is not None:
+            object.__setattr__(self, "attention_window", tuple(self.attention_window))  # a list, if read from JSON
+            self._check_windows(self.attention_window)
+        if self.sep_token_id is not None and not 0 <= self.sep_token_id < self.vocab_size:
+            raise InputError(f"sep_token_id {self.sep_token_id} is outside the vocabulary of {self.vocab_size}")
         for name in ("initializer_range", "layer_norm_eps"):
             if not (0 < getattr(self, name) < math.inf):
                 raise InputError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
@@ -83,6 +90,16 @@ class BertConfig:
                 f"after pad_token_id {self.pad_token_id}"
             )
 
+    def _check_windows(self, windows: tuple[int, ...]) -> None:
+        layers = self.num_hidden_layers
+        if len(windows) != layers:
+            raise InputError(f"attention_window must have a number for each of the {layers} layers, not {len(windows)}")
+        for window in windows:
+            if window < 2 or window % 2:
+                raise InputError(f"attention_window must be even numbers of at least 2, not {window}")
+        if self.share_layers:
+            raise InputError("attention_window has no effect on layers that are one block: share_layers must be false")
+
     @property
     def embedding_width(self) -> int:
         """E, the width of the embeddings: `embedding_size`, or H if that is None."""
@@ -92,6 +109,12 @@ class BertConfig:
     def longest(self) -> int:
         """The maximum number of tokens in a sequence: the rows of the position table that tokens can use."""
         return self.max_position_embeddings - (self.pad_token_id + 1 if self.positions_skip_padding else 0)
+
+    def attended(self, tokens: int) -> tuple[int, ...]:
+        """Return to how many of a sequence's tokens one of them attends, in each layer (without the global ones)."""
+        if self.attention_window is None:
+            return (tokens,) * self.num_hidden_layers
+        return tuple(min(tokens, window + 1) for window in self.attention_window)
 
     @property
     def padding_without_position(self) -> int | None:

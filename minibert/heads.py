@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from minibert import windowed
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.model import ACTIVATIONS, Bert, check_positions, initialize
@@ -232,10 +233,23 @@ class TaskModel(ModelWithHeads):
         self, input_ids: Tensor, *, token_type_ids: Tensor | None = None, attention_mask: Tensor | None = None
     ) -> Tensor:
         """Return the hidden states that the head uses: (B, T) -> (B, 1, H), the first token's, or all, (B, T, H)."""
-        others = {"token_type_ids": token_type_ids, "attention_mask": attention_mask}
+        mask = self.with_global_tokens(input_ids, attention_mask)
+        others = {"token_type_ids": token_type_ids, "attention_mask": mask}
         if self.first_token_only:
             return self.encoder.states_at(input_ids, first_tokens(input_ids), **others)[:, None]
         return self.encoder(input_ids, **others)
+
+    def with_global_tokens(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        """Mark the task's global tokens, if the model is a Longformer and the mask doesn't mark any itself."""
+        is_bool = attention_mask is None or attention_mask.dtype == torch.bool
+        if self.config.attention_window is None or not is_bool:
+            return attention_mask
+        found = self.global_tokens(input_ids)
+        return attention_mask if found is None else windowed.with_global(attention_mask, found)
+
+    def global_tokens(self, input_ids: Tensor) -> Tensor | None:
+        """Return which tokens a Longformer makes global (Beltagy et al. 2020, section 3.1): (B, T) bool, or None."""
+        return None
 
     def head(self, hidden: Tensor) -> Any:
         """Apply all modules after the encoder."""
@@ -300,6 +314,9 @@ class BertForSequenceClassification(TaskModel):
         self.classifier = Classifier(config, len(labels))
         self.draw_heads(generator)
 
+    def global_tokens(self, input_ids: Tensor) -> Tensor:
+        return windowed.first_token(input_ids)
+
     def head(self, hidden: Tensor) -> Tensor:
         """(B, 1 or T, H) -> (B, C) logits, or numbers; only the first token's state is used."""
         return self.classifier(self.pooler(hidden))
@@ -343,6 +360,10 @@ class BertForQuestionAnswering(TaskModel):
         self.span_head = SpanHead(config)
         self.draw_heads(generator)
 
+    def global_tokens(self, input_ids: Tensor) -> Tensor | None:
+        separator = self.config.sep_token_id
+        return None if separator is None else windowed.question(input_ids, separator)
+
     def head(self, hidden: Tensor) -> SpanLogits:
         """(B, T, H) -> twice (B, T)"""
         start, end = self.span_head(self.dropout(hidden)).unbind(-1)
@@ -376,6 +397,10 @@ class BertForMultipleChoice(TaskModel):
             attention_mask=None if attention_mask is None else attention_mask.flatten(0, 1),
         )  # (B·C, 1, H)
         return self.head(first.unflatten(0, input_ids.shape[:2]))
+
+    def global_tokens(self, input_ids: Tensor) -> Tensor | None:
+        separator = self.config.sep_token_id
+        return None if separator is None else windowed.after_question(input_ids, separator)
 
     def head(self, hidden: Tensor) -> Tensor:
         """(B, C, 1 or T, H) -> (B, C), or (S, 1 or T, H) -> (S,); only the first token's state is used."""

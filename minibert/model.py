@@ -94,8 +94,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, H), (B, 1, 1, T) -> (B, T, H)"""
+        return self.output(self.context(x, mask))
+
+    def context(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What each head has gathered from the other tokens, side by side: (B, T, H), (B, 1, 1, T) -> (B, T, H)"""
         query, key, value = map(self.split_heads, self.query_key_value(x).chunk(3, dim=-1))
-        return self.output(self.merge_heads(self.dot_product(query, key, value, mask)))
+        return self.merge_heads(self.dot_product(query, key, value, mask))
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, H) -> (B, N, T, D)"""
@@ -104,6 +108,15 @@ class SelfAttention(nn.Module):
     def merge_heads(self, context: Tensor) -> Tensor:
         """(B, N, T, D) -> (B, T, H), the heads side by side"""
         return context.transpose(1, 2).flatten(-2)
+
+
+def self_attention(config: BertConfig, layer: int) -> SelfAttention:
+    """Return the attention of one layer: over all tokens, or in a Longformer over a window around each."""
+    if config.attention_window is None:
+        return SelfAttention(config)
+    from minibert.windowed import WindowedSelfAttention  # here, since it is built from the parts above
+
+    return WindowedSelfAttention(config, config.attention_window[layer])
 
 
 # Each call makes a new module: if two blocks shared one, both would call its hooks.
@@ -131,9 +144,9 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """One layer: each sublayer's output is dropped, added to its input, and the sum normalised (post-norm)."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, layer: int = 0) -> None:
         super().__init__()
-        self.attention = SelfAttention(config)
+        self.attention = self_attention(config, layer)
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -156,7 +169,7 @@ class Bert(nn.Module):
         self.embeddings = Embeddings(config)
         count = config.num_hidden_layers
         # ALBERT's L layers are one and the same block (Lan et al. 2019, section 3.1, "cross-layer parameter sharing").
-        blocks = [Block(config)] * count if config.share_layers else [Block(config) for _ in range(count)]
+        blocks = [Block(config)] * count if config.share_layers else [Block(config, i) for i in range(count)]
         self.blocks = nn.ModuleList(blocks)
         initialize(self, config.initializer_range, generator)
 
@@ -172,7 +185,8 @@ class Bert(nn.Module):
 
         input_ids: (B, T); token_type_ids: (B, T), 0 for segment A, 1 for B, None for all A; a model with fewer than
         two segments (RoBERTa, DistilBERT) ignores them, and only the separators show where B begins;
-        attention_mask: (B, T) bool, True at real tokens, None if nothing is padded. Returns (B, T, H).
+        attention_mask: (B, T) bool, True at real tokens, None if nothing is padded; of a Longformer also integers, 0 at
+        padding, 1 at other tokens, 2 at global ones, which attend to all tokens, and all to them. Returns (B, T, H).
 
         Raises InputError if shapes or types are wrong or T is more than the config's `longest`.
         """
@@ -203,12 +217,20 @@ class Bert(nn.Module):
     def begin(
         self, input_ids: Tensor, token_type_ids: Tensor | None, attention_mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the first block's input, (B, T, H), and the mask of keys that may be attended to, (B, 1, 1, T)."""
+        """Return the first block's input, (B, T, H), and the mask of keys that may be attended to, (B, 1, 1, T).
+
+        The mask of a Longformer is (B, T) int8: 0 at padding, 1 at other tokens, 2 at global ones.
+        """
         token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
         if self.config.type_vocab_size < 2:
             token_type_ids = torch.zeros_like(token_type_ids)
-        mask = None if attention_mask is None else visible_keys(attention_mask)
+        if self.config.attention_window is not None:
+            mask: Tensor | None = (
+                torch.ones_like(input_ids) if attention_mask is None else attention_mask.to(torch.int8)
+            )
+        else:
+            mask = None if attention_mask is None else visible_keys(attention_mask)
         return self.embeddings(input_ids, token_type_ids=token_type_ids), mask
 
 
@@ -227,7 +249,10 @@ def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, 
         )
     if attention_mask is None:
         return
-    if attention_mask.dtype != torch.bool:
+    if config.attention_window is not None and attention_mask.dtype in (torch.int8, torch.int32, torch.int64):
+        if not torch.isin(attention_mask, attention_mask.new_tensor([0, 1, 2])).all():
+            raise InputError("attention_mask must be 0 at padding, 1 at other tokens and 2 at global ones")
+    elif attention_mask.dtype != torch.bool:
         raise InputError(f"attention_mask must be bool, True at real tokens, not {attention_mask.dtype}")
     if attention_mask.shape != input_ids.shape:
         raise InputError(

@@ -16,6 +16,7 @@ computed:
     blocks.{}.attention.query, .key, .value    (B, N, T, D)    of each head
     blocks.{}.attention.probabilities          (B, N, T, T)    row q, column k: how much token q attends to token k
     blocks.{}.attention.context     (B, N, T, D)    the values, averaged with the probabilities as weights
+    blocks.{}.attention.global_query, …        as these five, of a Longformer's global tokens: their rows alone are used
     blocks.{}.attention.output      (B, T, H)       what the sublayer adds to the residual stream
     blocks.{}.attention.sum         (B, T, H)       the stream after adding it, before LayerNorm
     blocks.{}.attention_norm        (B, T, H)
@@ -59,7 +60,8 @@ INPUT_NAMES = {
     "mlm_head.norm": "mlm_head.activation",
 }
 # Modules whose output gets no name: it is recorded in parts, or as the input of the next module.
-UNNAMED = ("query_key_value", "attention", "feed_forward", "activation", "dropout", "encoder", "")
+UNNAMED = ("query_key_value", "global_query_key_value", "attention", "feed_forward", "activation", "dropout",
+           "encoder", "")  # fmt: skip
 
 
 class Record(dict[str, Tensor]):
@@ -164,10 +166,11 @@ def intermediates(model: Model, calls: list[Call]) -> Record:
         name = full_name.removeprefix("encoder.")
         owner, _, last = name.rpartition(".")
         if isinstance(module, DotProductAttention):
+            of = f"{owner}.{last.removesuffix('dot_product')}"  # "global_", in a Longformer's second one
             for part, tensor in zip(("query", "key", "value"), inputs[:3], strict=True):
-                record[f"{owner}.{part}"] = tensor
-            record[f"{owner}.probabilities"] = probabilities(module, *inputs)
-            record[f"{owner}.context"] = output
+                record[f"{of}{part}"] = tensor
+            record[f"{of}probabilities"] = probabilities(module, *inputs)
+            record[f"{of}context"] = output
             continue
         for end, input_name in INPUT_NAMES.items():
             if name.endswith(end):

@@ -40,6 +40,10 @@ FAMILY: dict[str, BertConfig] = {
     ),
     "distilbert": TINY.replace(type_vocab_size=0, pooler_act="relu", span_dropout=0.1, classifier_dropout=0.2),
     "albert": TINY.replace(embedding_size=10, share_layers=True, hidden_act="gelu_new", classifier_dropout=0.1),
+    "longformer": TINY.replace(
+        pad_token_id=1, max_position_embeddings=18, positions_skip_padding=True, pooler_input_dropout=True,
+        attention_window=(4, 6), sep_token_id=2,
+    ),
 }  # fmt: skip
 
 # What the heads of `tiny_model` are given in addition to the config.

@@ -184,6 +184,8 @@ _PLAIN: dict[str, Any] = {
     "span_dropout": 0.0,
     "pooler_act": "tanh",
     "pooler_input_dropout": False,
+    "attention_window": None,
+    "sep_token_id": None,
 }
 
 

@@ -10,11 +10,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from minibert import model
+from minibert import model, windowed
 from minibert.fast.attention import DotProductAttention, is_bare, is_ours
 from minibert.fast.dropout import Dropout
 from minibert.fast.unpadding import Unpadded
+from minibert.fast.windowed import WindowedSelfAttention
 from minibert.model import Block, FeedForward, SelfAttention, check_positions
+from minibert.windowed import PADDING
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -51,7 +53,9 @@ class Bert(model.Bert):
         positions = positions.long()
         # Padding is left out in training on a CPU, where it costs most: on a GPU, counting the rest would mean waiting
         # for it, and tools that record a model as a graph don't allow sizes that depend on its input.
-        keys = mask[:, 0, 0] if mask is not None and self.training and x.device.type == "cpu" else None
+        keys = None
+        if mask is not None and self.training and x.device.type == "cpu":
+            keys = mask != PADDING if self.config.attention_window is not None else mask[:, 0, 0]  # (B, T)
         layout = Unpadded.of((x.size(0), x.size(1)), keys, positions)
         x = layout.select(x)
         for block in self.blocks[:-1]:
@@ -63,9 +67,12 @@ def block_at(block: nn.Module, x: Tensor, mask: Tensor | None, layout: Unpadded)
     """Compute `Block.forward`, with `SelfAttention.forward`, on lists of positions: (R, H), (B, 1, 1, T) -> (W, H)"""
     assert isinstance(block, Block)
     attention, residual = block.attention, layout.residual(x)
-    projected = layout.pad(attention.query_key_value(x))  # (B, T, 3H)
-    query, key, value = map(attention.split_heads, projected.chunk(3, dim=-1))
-    context = attention.merge_heads(attention.dot_product(query, key, value, mask))  # (B, T, H)
+    if isinstance(attention, windowed.WindowedSelfAttention):
+        context = attention.context(layout.pad(x), mask)  # (B, T, H)
+    else:
+        projected = layout.pad(attention.query_key_value(x))  # (B, T, 3H)
+        query, key, value = map(attention.split_heads, projected.chunk(3, dim=-1))
+        context = attention.merge_heads(attention.dot_product(query, key, value, mask))  # (B, T, H)
     x = block.attention_norm(residual + block.dropout(attention.output(layout.select(context))))
     return block.feed_forward_norm(x + block.dropout(block.feed_forward(x)))
 
@@ -74,6 +81,7 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {
     model.Bert: Bert,
     model.DotProductAttention: DotProductAttention,
     nn.Dropout: Dropout,
+    windowed.WindowedSelfAttention: WindowedSelfAttention,
 }
 
 
@@ -92,6 +100,7 @@ def accelerate(module: AnyModule) -> AnyModule:
 KNOWN = {
     Bert, nn.ModuleList, Block, SelfAttention, FeedForward, nn.Linear, nn.LayerNorm, nn.GELU, nn.ReLU,
     model.DotProductAttention, DotProductAttention, nn.Dropout, Dropout,
+    windowed.WindowedSelfAttention, WindowedSelfAttention,
 }  # fmt: skip
 
 

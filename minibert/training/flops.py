@@ -39,7 +39,9 @@ def encoder_operations(config: BertConfig, lengths: Iterable[int]) -> int:
     dense = 2 * (4 * hidden * hidden + 2 * hidden * inner)  # per token: query, key, value, output; in and out
     projection = 2 * config.embedding_width * hidden if config.embedding_size else 0  # per token, in ALBERT
     counts = np.fromiter(lengths, np.int64)
-    return int((counts * (projection + layers * (dense + 4 * counts * hidden))).sum())
+    windows = config.attention_window or (config.longest,) * layers
+    attended = sum(np.minimum(counts, window + 1) for window in windows)  # tokens, over all layers
+    return int((counts * (projection + layers * dense + 4 * attended * hidden)).sum())
 
 
 def training_operations(config: BertConfig, lengths: Iterable[int], masked: int) -> int:

@@ -36,9 +36,12 @@ MEMBERSHIP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def block_matrices(config: BertConfig) -> int:
-    """Count the weights in all blocks' matrices, shared ones once: query, key, value, output 4H², feed-forward 2HI."""
+    """Count the weights in all blocks' matrices, shared ones once: query, key, value, output 4H², feed-forward 2HI; in
+    a Longformer also query, key and value of global tokens.
+    """
     hidden, inner = config.hidden_size, config.intermediate_size
-    return (1 if config.share_layers else config.num_hidden_layers) * (4 * hidden**2 + 2 * hidden * inner)
+    squares = 4 if config.attention_window is None else 7
+    return (1 if config.share_layers else config.num_hidden_layers) * (squares * hidden**2 + 2 * hidden * inner)
 
 
 def parameter_count(config: BertConfig, architecture: str, *, labels: int = 0) -> int:
@@ -50,7 +53,8 @@ def parameter_count(config: BertConfig, architecture: str, *, labels: int = 0) -
     layers = 1 if config.share_layers else config.num_hidden_layers
     tables = (vocabulary + config.max_position_embeddings + config.type_vocab_size) * width
     projection = hidden * (width + 1) if config.embedding_size else 0
-    vectors = layers * (9 * hidden + config.intermediate_size)  # five biases, of 5H + I, and two LayerNorms
+    # The biases of all matrices and two LayerNorms.
+    vectors = layers * ((9 if config.attention_window is None else 12) * hidden + config.intermediate_size)
     pooler = hidden * (hidden + 1)
     masked_lm = width * (hidden + 1) + 2 * width + vocabulary  # dense layer, LayerNorm, the decoder's bias
     pair = 2 * (hidden + 1)
@@ -86,16 +90,17 @@ class Passes:
         """
         hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
         rows = self.sequences * self.length
-        # The fused kernel keeps no (T, T). Otherwise the probabilities are kept and, with dropout, also the dropped-out
-        # probabilities and the mask (`minibert.model.DotProductAttention`).
+        # The fused kernel keeps no (T, T), or (T, w) in a Longformer. Otherwise the probabilities are kept and, with
+        # dropout, also the dropped-out probabilities and the mask (`minibert.model.DotProductAttention`).
         squares = 0 if self.on_gpu else 3 if self.dropout else 1 if self.numbers == 2 else 0
         # Per position: query, key and value 3H, and the result of attention H, which the output layer reads.
-        attention = 4 * hidden + squares * config.num_attention_heads * self.length
+        attended = config.attended(self.length)
+        attention = layers * 4 * hidden + squares * config.num_attention_heads * sum(attended)
         # Both LayerNorms' inputs 2H and outputs 2H, which the next layers read; the activation's input and output.
         rest = (4 if learns else 2) * hidden + (2 if learns else 1) * inner + 2 * hidden * self.dropout
         embedded = 2 * config.embedding_width  # LayerNorm's input and output
-        kept = rows * (embedded * learns + layers * attention + (layers - 1) * rest) + self.returned * rest
-        in_flight = 2 * min(squares, 1) * rows * config.num_attention_heads * self.length  # gradients of a (T, T)
+        kept = rows * (embedded * learns + attention + (layers - 1) * rest) + self.returned * rest
+        in_flight = 2 * min(squares, 1) * rows * config.num_attention_heads * max(attended)  # gradients of a (T, T)
         return self.numbers * (kept + in_flight)
 
     def outputs(self, config: BertConfig) -> int:

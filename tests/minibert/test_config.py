@@ -67,6 +67,8 @@ def test_the_defaults_are_those_of_bert_base_uncased() -> None:
         "span_dropout": 0.0,
         "pooler_act": "tanh",
         "pooler_input_dropout": False,
+        "attention_window": None,
+        "sep_token_id": None,
     }
     assert BertConfig() == PRESETS["base"]
 
@@ -118,6 +120,21 @@ def test_the_defaults_are_those_of_bert_base_uncased() -> None:
         ({"hidden_size": "768"}, "hidden_size must be of type int, not '768'"),
         ({"layer_norm_eps": None}, "layer_norm_eps must be of type float, not None"),
         ({"hidden_act": 1}, "hidden_act must be of type str, not 1"),
+        ({"attention_window": 512}, "attention_window must be of type tuple[int, ...] | None, not 512"),
+        ({"attention_window": (512,)}, "attention_window must have a number for each of the 12 layers, not 1"),
+        (
+            {"attention_window": (4, 3), "num_hidden_layers": 2},
+            "attention_window must be even numbers of at least 2, not 3",
+        ),
+        (
+            {"attention_window": (0, 4), "num_hidden_layers": 2},
+            "attention_window must be even numbers of at least 2, not 0",
+        ),
+        (
+            {"attention_window": (4, 4), "num_hidden_layers": 2, "share_layers": True},
+            "attention_window has no effect on layers that are one block: share_layers must be false",
+        ),
+        ({"sep_token_id": 30522}, "sep_token_id 30522 is outside the vocabulary of 30522"),
     ],
 )
 def test_an_impossible_field_is_refused(fields: dict[str, Any], message: str) -> None:

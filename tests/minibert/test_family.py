@@ -61,7 +61,7 @@ def test_a_classifier_drops_before_its_pooler_too() -> None:
     def share(name: str) -> float:
         return BertForSequenceClassification(FAMILY[name], labels=["a", "b"]).pooler.dropout.p
 
-    assert [share(name) for name in FAMILY] == [0.0, 0.1, 0.0, 0.0]
+    assert [share(name) for name in FAMILY] == [0.0, 0.1, 0.0, 0.0, 0.1]
     pooler, ones = Pooler(TINY, dropout=0.5), torch.ones(1, 1, 24)
     assert not torch.equal(pooler(ones), pooler(ones))
 
@@ -92,7 +92,7 @@ def test_its_pooler_is_a_rectifier() -> None:
 
 def test_it_drops_before_the_span_head() -> None:
     shares = [BertForQuestionAnswering(config).dropout.p for config in FAMILY.values()]
-    assert shares == [0.0, 0.0, 0.1, 0.0]
+    assert shares == [0.0, 0.0, 0.1, 0.0, 0.0]
     model = BertForQuestionAnswering(FAMILY["distilbert"].replace(span_dropout=0.5), generator=seeded(1))
     hidden = torch.ones(1, 2, 24)
     assert not torch.equal(model.head(hidden).start, model.head(hidden).start)

@@ -30,6 +30,13 @@ def test_narrow_embeddings_are_made_as_wide_as_the_blocks() -> None:
     assert encoder_operations(narrow, [3]) == 3 * 4 + 2 * THREE_TOKENS
 
 
+def test_a_window_bounds_what_a_token_attends_to() -> None:
+    """Six tokens, each with two or three keys of a window of two: counted as three keys."""
+    windowed = replace(CONFIG, attention_window=(2,), max_position_embeddings=6)
+    assert encoder_operations(windowed, [6]) == 6 * A_TOKEN + 6 * 3 * 8
+    assert encoder_operations(windowed, [2]) == 2 * A_TOKEN + 2 * 2 * 8
+
+
 def test_training_has_the_head_at_the_masked_positions_and_the_way_back() -> None:
     """The head: 2 x 2, then 2 x 5; with narrow embeddings 2 x 1, then 1 x 5."""
     assert training_operations(CONFIG, [3], masked=0) == 3 * THREE_TOKENS
@@ -39,4 +46,4 @@ def test_training_has_the_head_at_the_masked_positions_and_the_way_back() -> Non
 
 
 def test_what_the_processor_multiplies_at_best_is_measured() -> None:
-    assert 1e8 < measured_peak(torch.float32, torch.device("cpu"), size=64) < 1e14
+    assert 1e5 < measured_peak(torch.float32, torch.device("cpu"), size=64) < 1e14
