@@ -21,6 +21,10 @@ COMMANDS = {
         "benchmarks.commands:encode",
         "compare encoding with that of sentence-transformers, ONNX Runtime or transformers: --model HF_DIR --data FILE",
     ),
+    "long": (
+        "benchmarks.commands:long",
+        "compare the encoding of one long text with that of transformers' Longformer: --model HF_DIR",
+    ),
     "prepare": (
         "benchmarks.commands:prepare",
         "time the preparation of token arrays and of batches: --corpus FILE",

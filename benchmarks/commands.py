@@ -29,6 +29,11 @@ def encode(args: Sequence[str]) -> None:
     _compare("encode", options.EncodeOptions, options.ENCODE, args)
 
 
+def long(args: Sequence[str]) -> None:
+    """Compare the encoding of long texts."""
+    _compare("long", options.LongOptions, options.LONG, args)
+
+
 def prepare(args: Sequence[str]) -> None:
     """Time the preparation of token arrays and of batches."""
     _compare("prepare", options.PrepareBenchmarkOptions, options.PREPARE, args)

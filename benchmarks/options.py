@@ -105,6 +105,44 @@ class EncodeOptions:
             cli.check_range(self, name, low=1)
 
 
+LONG = """Encode one long text with minibert's Longformer, with that of transformers, and with minibert's full
+attention, taking turns; compare time and memory by the length of the text.
+
+  python -m benchmarks long --model HF_DIR --json runs/long.json
+
+The text is random tokens. Memory is the peak above that of the loaded model, which Linux measures."""
+
+
+@dataclass(frozen=True)
+class LongOptions:
+    """What is compared, and with which settings."""
+
+    model: str
+    """a Hugging Face directory of a Longformer"""
+    lengths: tuple[int, ...] = (512, 1024, 2048, 4096)
+    """the lengths of the text, in tokens"""
+    global_tokens: int = 0
+    """tokens at the beginning that are global"""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """number format of all sides"""
+    repeats: int = 3
+    """processes per side and length"""
+    passes: int = 5
+    """passes in each process, after one that is not counted"""
+    threads: int | None = None
+    """threads of each side; if not given: as many as there are cores"""
+    json: str | None = None
+    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+
+    def check(self) -> None:
+        """Raises InputError if an option is out of range."""
+        for name in ("repeats", "passes", "threads"):
+            cli.check_range(self, name, low=1)
+        cli.check_range(self, "global_tokens", low=0)
+        for tokens in self.lengths:
+            cli.Range(low=1).check("lengths", tokens)
+
+
 PRETRAIN = """Pretrain from the same first weights on the same batches with minibert and a peer, taking turns; compare
 speed.
 

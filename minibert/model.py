@@ -219,18 +219,17 @@ class Bert(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the first block's input, (B, T, H), and the mask of keys that may be attended to, (B, 1, 1, T).
 
-        The mask of a Longformer is (B, T) int8: 0 at padding, 1 at other tokens, 2 at global ones.
+        The mask of a Longformer is (B, T): 0 at padding, 1 at other tokens, 2 at global ones.
         """
         token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
         if self.config.type_vocab_size < 2:
             token_type_ids = torch.zeros_like(token_type_ids)
+        mask = attention_mask
         if self.config.attention_window is not None:
-            mask: Tensor | None = (
-                torch.ones_like(input_ids) if attention_mask is None else attention_mask.to(torch.int8)
-            )
-        else:
-            mask = None if attention_mask is None else visible_keys(attention_mask)
+            mask = torch.ones_like(input_ids) if mask is None else mask
+        elif mask is not None:
+            mask = visible_keys(mask)
         return self.embeddings(input_ids, token_type_ids=token_type_ids), mask
 
 
