@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -62,15 +63,19 @@ def watch() -> None:
     """
     if sys.platform == "linux" and not any(name in os.environ for name in WAITING):
         if not any(thread.name == WATCHER for thread in threading.enumerate()):
-            threading.Thread(target=look_on, name=WATCHER, daemon=True).start()
+            over = threading.Event()
+            watcher = threading.Thread(target=look_on, args=(over,), name=WATCHER, daemon=True)
+            watcher.start()
+            # A thread that is inside PyTorch when Python ends would abort the process. The last registered runs first.
+            atexit.register(watcher.join)
+            atexit.register(over.set)
 
 
-def look_on() -> None:
-    """Measure every `INTERVAL`, forever, and keep spare threads as long as other programs need the cores."""
+def look_on(over: threading.Event) -> None:
+    """Measure every `INTERVAL` until `over` is set; keep spare threads as long as other programs need the cores."""
     spare: SpareThreads | None = None
     before = ProcessorTimes.take()
-    while True:
-        time.sleep(INTERVAL)
+    while not over.wait(INTERVAL):
         now = ProcessorTimes.take()
         others, before = now.others(before), now
         if "torch" not in sys.modules:
@@ -84,6 +89,8 @@ def look_on() -> None:
                 spare = None
         elif spare is None:
             spare = SpareThreads(threads)
+    if spare is not None:
+        spare.end()
 
 
 class SpareThreads:
@@ -95,8 +102,9 @@ class SpareThreads:
         # OpenMP gives each Python thread that computes a team of its own, which ends with that thread.
         teams = max(1, -(-(cores() - threads + 1) // (threads - 1)))
         self._made = threading.Barrier(teams + 1)
-        for _ in range(teams):
-            threading.Thread(target=self._keep, args=(threads,), daemon=True).start()
+        self._threads = [threading.Thread(target=self._keep, args=(threads,), daemon=True) for _ in range(teams)]
+        for thread in self._threads:
+            thread.start()
         self._made.wait()
 
     def _keep(self, threads: int) -> None:
@@ -107,5 +115,7 @@ class SpareThreads:
         self._over.wait()
 
     def end(self) -> None:
-        """Let the threads end."""
+        """End the threads."""
         self._over.set()
+        for thread in self._threads:
+            thread.join()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +15,7 @@ import torch
 
 from minibert.fast import threads
 from minibert.fast.threads import ProcessorTimes, SpareThreads, crowded
+from tests.helpers import REPOSITORY
 
 ALONE = ProcessorTimes(0.0, 0.0, 0.0)
 
@@ -94,7 +98,7 @@ def looks(monkeypatch: pytest.MonkeyPatch, readings: Sequence[tuple[float, float
     monkeypatch.setattr(threads, "SpareThreads", Spare)
     monkeypatch.setattr(threads, "INTERVAL", 0)
     with pytest.raises(Ended):
-        threads.look_on()
+        threads.look_on(threading.Event())
     return done[1:]
 
 
@@ -113,7 +117,7 @@ def test_one_thread_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
 def watchers(monkeypatch: pytest.MonkeyPatch) -> int:
     """How many threads `watch` starts, called twice."""
     over = threading.Event()
-    monkeypatch.setattr(threads, "look_on", over.wait)
+    monkeypatch.setattr(threads, "look_on", lambda _: over.wait())
     monkeypatch.setattr(threads, "WATCHER", "a test's")
     before = threading.active_count()
     threads.watch()
@@ -140,3 +144,19 @@ def test_the_users_own_waiting_is_kept(name: str, monkeypatch: pytest.MonkeyPatc
 def test_another_systems_threads_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads.sys, "platform", "darwin")
     assert watchers(monkeypatch) == 0
+
+
+def test_no_thread_of_ours_is_left_when_python_ends() -> None:
+    """One that is inside PyTorch then would abort the process: "terminate called without an active exception"."""
+    code = (
+        "import atexit, itertools, threading, time, torch\n"
+        "atexit.register(lambda: print([thread.name for thread in threading.enumerate()]))\n"
+        "from minibert.fast import threads\n"
+        "torch.set_num_threads(2)\n"
+        "flip = itertools.cycle([True, False])\n"
+        "threads.crowded, threads.INTERVAL = lambda *_: next(flip), 0.001\n"
+        "threads.watch(); time.sleep(0.1)"
+    )
+    without = {name: value for name, value in os.environ.items() if name not in threads.WAITING}
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=without, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['MainThread']\n", "")
