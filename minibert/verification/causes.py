@@ -174,9 +174,12 @@ def _windowed_probabilities(divergence: Divergence, window: int, scores: Tensor)
         seen = (_near(divergence, ours) | is_global) & real
         yield f"attention_window is {ours}, but the reference's is {window}", _softmax(scores, seen)
     yield "every token attends to all, not only to those in its window", _softmax(scores, real)
-    for wider, what in ((2, "wider"), (-2, "narrower")):
-        seen = (_near(divergence, window + wider) | is_global) & real
-        yield f"the window is a token {what} on each side", _softmax(scores, seen)
+    for other, what in (
+        (window + 2, "a token wider on each side"),
+        (window - 2, "a token narrower on each side"),
+        (window * 2, "twice as wide: as many tokens on each side"),
+    ):
+        yield f"the window is {what}", _softmax(scores, (_near(divergence, other) | is_global) & real)
     if is_global.any():
         twice = scores + math.log(2) * (near & is_global)
         yield "global tokens in the window are attended to twice", _softmax(twice, (near | is_global) & real)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,7 +91,9 @@ def shape_of_kind(kind: str, shape: BertConfig) -> BertConfig:
     if family == "distilbert":
         own["layer_norm_eps"] = 1e-12  # a constant of its code
     if family == "longformer":
-        own["attention_window"] = [(4, 16, 8)[layer % 3] for layer in range(shape.num_hidden_layers)]
+        cycle = itertools.cycle((4, 16, 8))
+        own["attention_window"] = shape.attention_window or list(itertools.islice(cycle, shape.num_hidden_layers))
+        own["sep_token_id"] = 3  # as in `write_vocabulary`
     if family in ("roberta", "longformer") and KINDS[kind][2] == "BertForMaskedLM":
         own["hidden_act"] = "gelu"  # that of its masked-LM head, whatever the blocks have
     return shape.replace(**own)
