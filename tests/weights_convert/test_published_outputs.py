@@ -215,9 +215,7 @@ def published_by(reference: transformers.PreTrainedModel, part: str, *, first: i
 
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("part", ["hidden", "logits"])
-@pytest.mark.parametrize(
-    "kind", ["masked", "roberta masked", "distilbert masked", "albert masked", "longformer masked"]
-)
+@pytest.mark.parametrize("kind", ["masked", *(f"{family} masked" for family in RELATIVES)])
 def test_the_same_on_a_model_written_here(kind: str, part: str, first: int, tmp_path: Path) -> None:
     reference = reference_model(kind).float()
     published = published_by(reference, part, first=first)
