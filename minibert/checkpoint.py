@@ -103,7 +103,9 @@ class Undrawn(TorchFunctionMode):
 def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
     """Check that every token has a row in the embedding. Published models often have a few more, for a round number.
 
-    If padding has no position (RoBERTa), both must also agree on its id: the token with that id gets no position.
+    If padding has no position (RoBERTa), both must also agree on its id: the token with that id gets no position. A
+    Longformer may have a BERT's vocabulary, with another padding (Lawformer): then positions count padding, in the
+    reference as well, and the token with the config's id still gets none.
 
     Raises InputError if a token has no row, or if the tokenizer pads with another id than such a model skips.
     """
@@ -112,7 +114,8 @@ def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
             f"vocab_size is {config.vocab_size}, but the tokenizer has {tokenizer.vocab_size} tokens: the last "
             "ones would have no embedding"
         )
-    if config.positions_skip_padding and config.pad_token_id != tokenizer.pad_id:
+    counts_padding = config.attention_window is not None and tokenizer.kind == "wordpiece"
+    if config.positions_skip_padding and config.pad_token_id != tokenizer.pad_id and not counts_padding:
         raise InputError(
             f"pad_token_id, after which positions begin, is {config.pad_token_id}, but the tokenizer's "
             f"{tokenizer.special_tokens.pad} is {tokenizer.pad_id}"

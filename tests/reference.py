@@ -44,6 +44,10 @@ def reference_config(config: BertConfig, family: str = "bert", **fields: Any) ->
         shape |= {"embedding_size": config.embedding_size}
         shape |= {"classifier_dropout_prob": shape.pop("classifier_dropout")}
         return transformers.AlbertConfig(**(shape | fields | eager))
+    if family == "longformer":
+        shape |= {"attention_window": list(config.attention_window or ()), "sep_token_id": config.sep_token_id}
+        del shape["classifier_dropout"]  # which it doesn't have
+        return transformers.LongformerConfig(**(shape | fields | eager))
     made = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}[family]
     return made(**(shape | fields | eager))
 

@@ -30,7 +30,7 @@ from minibert.config import BertConfig
 from tests.helpers import REPOSITORY
 from tests.pretrain.running import documents, run_here, write_text
 from weights_convert.convert import from_hf, to_hf
-from weights_convert.families import ALBERT, FAMILIES, ROBERTA, Family, family_of
+from weights_convert.families import ALBERT, FAMILIES, LONGFORMER, ROBERTA, Family, family_of
 
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
 LETTERS = "abcdefghijklmnop"
@@ -200,7 +200,7 @@ def test_the_code_that_the_page_on_the_family_names_is_there(name: str) -> None:
 
 def test_the_fields_that_the_page_on_the_family_names_are_the_configs() -> None:
     rows = [line.split("|") for line in FAMILY.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    named = {field for row in rows if len(row) == 9 for field in re.findall(r"`(\w+)`", row[6])}
+    named = {field for row in rows if len(row) == 10 for field in re.findall(r"`(\w+)`", row[7])}
     in_config = {field.name for field in dataclasses.fields(BertConfig)}
     assert named - in_config == {"BertConfig", "pair_objective", "none", "sop"}
     assert {name for family in FAMILIES.values() for name in family.fixed} <= named
@@ -213,7 +213,8 @@ SHAPES = named_in_family(r"```json\n([^`]*)```")
     ("shape", "family", "longest", "options"),
     [
         (SHAPES[0], ALBERT, 512, ("--tokenizer-kind", "unigram", "--pair-objective", "sop")),
-        (SHAPES[1], ROBERTA, 513, ("--tokenizer-kind", "bpe", "--no-nsp")),  # before its tokenizer names the padding
+        (SHAPES[2], ROBERTA, 513, ("--tokenizer-kind", "bpe", "--no-nsp")),  # before its tokenizer names the padding
+        (SHAPES[1], LONGFORMER, 4097, ("--tokenizer-kind", "bpe", "--no-nsp")),
     ],
 )
 def test_the_shapes_on_the_page_on_the_family_train_and_go_there_and_back(

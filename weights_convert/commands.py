@@ -18,7 +18,8 @@ from weights_convert.families import family_of
 from weights_convert.parity import verify
 from weights_convert.sentence_files import MODULES
 
-FROM_HF = """Convert a Hugging Face directory (BERT, RoBERTa, DistilBERT, ALBERT) to a model directory, including heads.
+FROM_HF = """Convert a Hugging Face directory (BERT, RoBERTa, DistilBERT, ALBERT, Longformer) to a model directory,
+including heads.
 
   python -m weights_convert from-hf bert-base-uncased/ models/base
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
@@ -66,6 +67,7 @@ def from_hf_command(args: Sequence[str]) -> None:
     terminal.say(*conversion.ledger.lines())
     if conversion.left_aside:
         terminal.say(f"config.json: fields ignored (they do not affect results): {', '.join(conversion.left_aside)}")
+    terminal.say(*(f"config.json: {note}" for note in conversion.notes))
     rows, tokens = conversion.model.config.vocab_size, conversion.tokenizer.vocab_size
     if rows > tokens:
         terminal.say(f"vocab_size: {rows:,} rows for {tokens:,} tokens; the rows after the last token are kept, unused")

@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from minibert.architectures import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, head_fields
-from minibert.config import BertConfig
+from minibert.config import MOST_LAYERS, BertConfig
 from minibert.errors import InputError, naming
 from minibert.files.text import read_small
 from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer.directory import checked_class
-from weights_convert.families import ALBERT, BERT, DISTILBERT, FAMILIES, ROBERTA, Family, family_of
+from weights_convert.families import (
+    ALBERT,
+    BERT,
+    DISTILBERT,
+    FAMILIES,
+    LONGFORMER,
+    ROBERTA,
+    USUAL_WINDOW,
+    Family,
+    family_of,
+)
 
 FIRST_NAME = "bert_config.json"  # the name of config.json in the first releases, BERT's own and those for PyTorch
 MOST_LABELS = 1_000_000  # if a file gives only their number; more would be a damaged file
@@ -145,10 +155,26 @@ def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
         raise InputError(f"type_vocab_size is 0, but a {family.model_type} model needs at least 1")
     if "embedding_size" in known and known["embedding_size"] is None:
         raise InputError(f"embedding_size is None, but an {family.model_type} model needs a number")
+    if family is LONGFORMER:
+        known["attention_window"] = _windows(fields)
     try:
         return BertConfig.from_dict(family.defaults.to_dict() | known)
     except InputError as error:  # with minibert's names of the fields
         raise InputError(re.sub(r"\w+", lambda word: family.fields.get(word[0], word[0]), str(error))) from None
+
+
+def _windows(fields: Mapping[str, Any]) -> Any:
+    """Return the window of each layer; a single number is that of all.
+
+    Raises InputError if there is none.
+    """
+    layers = fields.get("num_hidden_layers", LONGFORMER.defaults.num_hidden_layers)
+    windows = fields.get("attention_window", USUAL_WINDOW)
+    if windows is None:
+        raise InputError("attention_window is None, but a longformer model needs a number, or one for each layer")
+    if type(windows) is int and type(layers) is int:
+        return min(layers, MOST_LAYERS) * [windows]
+    return windows
 
 
 def described_config(reference_config: Any) -> BertConfig:
@@ -169,6 +195,8 @@ def _family(fields: Mapping[str, Any]) -> Family:
             return DISTILBERT
         if "num_hidden_groups" in fields:
             return ALBERT
+        if "attention_window" in fields:
+            return LONGFORMER
         # Two positions that no token uses, and a single segment.
         is_roberta = fields.get("max_position_embeddings") == 514 and fields.get("type_vocab_size") == 1
         return ROBERTA if is_roberta else BERT

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -34,6 +34,7 @@ class Conversion:
     ledger: Ledger
     left_aside: tuple[str, ...]  # fields of its config.json
     not_used: tuple[str, ...]  # files, and directories with a slash at the end
+    notes: tuple[str, ...] = ()  # where its config.json and its tokenizer differ
 
 
 def from_hf(directory: str | Path, out: str | Path, *, new_head: torch.Generator | None = None) -> Conversion:
@@ -63,6 +64,7 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     tokenizer = Tokenizer.load(directory)
     with naming(directory / "config.json"):
         checkpoint.check_tokenizer(described.config, tokenizer)
+    described, notes = beside_tokenizer(described, tokenizer)
     weights = find_weights(directory)
     tensors, prefix = without_prefix(read_weights(weights), described.family)
     architecture = choose_architecture(described, tensors, source=str(directory))
@@ -74,7 +76,32 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     checkpoint.assign_weights(model, to_parameters(tensors, ledger, model, new_head), source=str(weights))
     model.encoder.text_vectors = read_text_vectors(place, config, tokenizer)
     used = [directory / name for name in ("config.json", *ALL_FILES)] + files_of(weights) + used_paths(place)
-    return Conversion(model.eval(), tokenizer, prefix, ledger, described.left_aside, _others(place, directory, used))
+    not_used = _others(place, directory, used)
+    return Conversion(model.eval(), tokenizer, prefix, ledger, described.left_aside, not_used, notes)
+
+
+def beside_tokenizer(described: Described, tokenizer: Tokenizer) -> tuple[Described, tuple[str, ...]]:
+    """Return a config as it is used beside this tokenizer, and what a user should know of it.
+
+    A Longformer with a BERT's vocabulary may have the ids of RoBERTa's special tokens in its config (Lawformer). Its
+    positions follow the config, as they did in training; its separator is the tokenizer's, or no text would have one.
+    """
+    config, notes = described.config, []
+    if config.attention_window is None:
+        return described, ()
+    special = tokenizer.special_tokens
+    if config.pad_token_id != tokenizer.pad_id:
+        notes.append(
+            f"pad_token_id is {config.pad_token_id}, but the tokenizer's {special.pad} is {tokenizer.pad_id}: as in "
+            f"transformers, padding takes positions, and only token {config.pad_token_id} takes none"
+        )
+    if config.sep_token_id not in (None, tokenizer.sep_id):
+        notes.append(
+            f"sep_token_id is {config.sep_token_id}, but the tokenizer's {special.sep} is {tokenizer.sep_id}, which is "
+            "used: transformers would find no separator"
+        )
+        described = replace(described, config=config.replace(sep_token_id=tokenizer.sep_id))
+    return described, tuple(notes)
 
 
 def _others(place: Path, encoder: Path, used: Collection[Path]) -> tuple[str, ...]:

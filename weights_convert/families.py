@@ -12,7 +12,7 @@ from typing import Any
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.verification.names import QUERY_KEY_VALUE
+from minibert.verification.names import values_of
 
 # minibert's module -> the reference's modules whose weights, stacked, are its weight; biases likewise.
 Table = Mapping[str, tuple[str, ...]]
@@ -69,8 +69,9 @@ class Family:
         places: dict[str, tuple[str, str | int]] = {
             ours.removeprefix("encoder."): (theirs[0], "output") for ours, theirs in table.items() if len(theirs) == 1
         }
-        for part, module in zip(QUERY_KEY_VALUE, table["encoder.blocks.{}.attention.query_key_value"], strict=True):
-            places[f"blocks.{{}}.attention.{part}"] = (module, "output")
+        for stacked, modules in table.items():
+            if len(modules) > 1:
+                places |= {part: (module, "output") for part, module in zip(values_of(stacked), modules, strict=True)}
         places |= {ours: (table[module][0], "input") for ours, module in GIVEN.items()}
         places["mlm_head"], places["mlm_head.decoder"] = places["mlm_head.decoder"], (self.decoder, "output")
         places["classifier"] = places["classifier.dense"]
@@ -131,35 +132,40 @@ class Family:
 
 # --- The reference's names -------------------------------------------------------------------------------------------
 
-# minibert's module -> its names in BERT, RoBERTa, DistilBERT and ALBERT; "" if there is none. In an encoder:
+# minibert's module -> its names in BERT, RoBERTa, Longformer, DistilBERT, ALBERT; "" if there is none. In an encoder:
 _EMBEDDINGS = {
-    "token": 4 * ("embeddings.word_embeddings",),
-    "position": 4 * ("embeddings.position_embeddings",),
-    "segment": (*2 * ("embeddings.token_type_embeddings",), "", "embeddings.token_type_embeddings"),
-    "norm": 4 * ("embeddings.LayerNorm",),
-    "projection": ("", "", "", "encoder.embedding_hidden_mapping_in"),
+    "token": 5 * ("embeddings.word_embeddings",),
+    "position": 5 * ("embeddings.position_embeddings",),
+    "segment": (*3 * ("embeddings.token_type_embeddings",), "", "embeddings.token_type_embeddings"),
+    "norm": 5 * ("embeddings.LayerNorm",),
+    "projection": ("", "", "", "", "encoder.embedding_hidden_mapping_in"),
 }
 # In a block; several names are modules whose weights are stacked.
 _BLOCKS = {
-    "attention.query_key_value": (*2 * ("attention.self.query attention.self.key attention.self.value",),
+    "attention.query_key_value": (*3 * ("attention.self.query attention.self.key attention.self.value",),
                                   "attention.q_lin attention.k_lin attention.v_lin",
                                   "attention.query attention.key attention.value"),
-    "attention.output": (*2 * ("attention.output.dense",), "attention.out_lin", "attention.dense"),
-    "attention_norm": (*2 * ("attention.output.LayerNorm",), "sa_layer_norm", "attention.LayerNorm"),
-    "feed_forward.inner": (*2 * ("intermediate.dense",), "ffn.lin1", "ffn"),
-    "feed_forward.output": (*2 * ("output.dense",), "ffn.lin2", "ffn_output"),
-    "feed_forward_norm": (*2 * ("output.LayerNorm",), "output_layer_norm", "full_layer_layer_norm"),
+    "attention.global_query_key_value": (
+        "", "", "attention.self.query_global attention.self.key_global attention.self.value_global", "", ""),
+    "attention.output": (*3 * ("attention.output.dense",), "attention.out_lin", "attention.dense"),
+    "attention_norm": (*3 * ("attention.output.LayerNorm",), "sa_layer_norm", "attention.LayerNorm"),
+    "feed_forward.inner": (*3 * ("intermediate.dense",), "ffn.lin1", "ffn"),
+    "feed_forward.output": (*3 * ("output.dense",), "ffn.lin2", "ffn_output"),
+    "feed_forward_norm": (*3 * ("output.LayerNorm",), "output_layer_norm", "full_layer_layer_norm"),
 }  # fmt: skip
 # Outside the encoder. Of the decoder only the bias is its own: the weight is the token embedding, see `Family.tied`.
 _HEADS = {
-    "pooler.dense": ("bert.pooler.dense", "roberta.pooler.dense", "pre_classifier", "albert.pooler"),
-    "mlm_head.dense": ("cls.predictions.transform.dense", "lm_head.dense", "vocab_transform", "predictions.dense"),
-    "mlm_head.norm": ("cls.predictions.transform.LayerNorm", "lm_head.layer_norm", "vocab_layer_norm",
+    "pooler.dense": ("bert.pooler.dense", "roberta.pooler.dense", "longformer.pooler.dense", "pre_classifier",
+                     "albert.pooler"),
+    "mlm_head.dense": ("cls.predictions.transform.dense", *2 * ("lm_head.dense",), "vocab_transform",
+                       "predictions.dense"),
+    "mlm_head.norm": ("cls.predictions.transform.LayerNorm", *2 * ("lm_head.layer_norm",), "vocab_layer_norm",
                       "predictions.LayerNorm"),
-    "mlm_head.decoder": ("cls.predictions", "lm_head", "vocab_projector", "predictions"),
-    "nsp_head": (*2 * ("cls.seq_relationship",), "", "sop_classifier.classifier"),  # RoBERTa's is always dropped
-    "classifier.dense": 4 * ("classifier",),
-    "span_head": 4 * ("qa_outputs",),
+    "mlm_head.decoder": ("cls.predictions", *2 * ("lm_head",), "vocab_projector", "predictions"),
+    # Only BERT's and ALBERT's are ever read; RoBERTa's and Longformer's are dropped.
+    "nsp_head": (*3 * ("cls.seq_relationship",), "", "sop_classifier.classifier"),
+    "classifier.dense": 5 * ("classifier",),
+    "span_head": 5 * ("qa_outputs",),
 }  # fmt: skip
 
 
@@ -189,8 +195,8 @@ _PLAIN: dict[str, Any] = {
 }
 
 
-def _without(entries: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {each: value for each, value in entries.items() if each != name}
+def _without(entries: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {each: value for each, value in entries.items() if each not in names}
 
 
 # --- BERT ------------------------------------------------------------------------------------------------------------
@@ -241,6 +247,40 @@ ROBERTA = Family(
 )
 
 
+# --- Longformer: RoBERTa, with attention in windows and further projections for global tokens ------------------------
+
+USUAL_WINDOW = 512  # if a config gives none
+
+LONGFORMER = Family(
+    model_type="longformer",
+    class_prefix="Longformer",
+    classes=(*ENCODERS, *TASK_MODELS),
+    encoder_parts="embeddings|encoder|pooler",
+    decoder="lm_head.decoder",
+    table=_table(2, encoder="longformer", block="longformer.encoder.layer.{}"),
+    places={
+        **_places_of_bert("longformer"),
+        "blocks.{}.attention.global_probabilities": ("longformer.encoder.layer.{}.attention.self", 2),
+        "blocks.{}.attention.global_context": ("longformer.encoder.layer.{}.attention.output.dense", "input"),
+        "blocks.{}": ("longformer.encoder.layer.{}", 0),
+    },
+    others=ROBERTA.others,
+    defaults=BertConfig(
+        pad_token_id=1,
+        positions_skip_padding=True,
+        pooler_input_dropout=True,
+        attention_window=12 * (USUAL_WINDOW,),
+        sep_token_id=2,
+    ),
+    fixed=_without(_PLAIN, "attention_window", "sep_token_id")
+    | {"positions_skip_padding": True, "pooler_input_dropout": True},
+    # The first repository's fields of other kinds of attention, which transformers doesn't have.
+    constants={"attention_mode": "longformer", "ignore_attention_mask": False},
+    drops_as_hidden=("BertForSequenceClassification", "BertForTokenClassification", "BertForMultipleChoice"),
+    masked_lm_act="gelu",
+)
+
+
 # --- DistilBERT: no segments, no pooler but a classifier's own, and another name for everything ----------------------
 
 _LAYER = "distilbert.transformer.layer.{}"
@@ -251,7 +291,7 @@ DISTILBERT = Family(
     classes=("Bert", *TASK_MODELS),
     encoder_parts="embeddings|transformer",
     decoder="vocab_projector",
-    table=_table(2, encoder="distilbert", block=_LAYER),
+    table=_table(3, encoder="distilbert", block=_LAYER),
     places={
         "embeddings": ("distilbert.embeddings", "output"),
         "blocks.{}.attention.probabilities": (f"{_LAYER}.attention", 1),
@@ -289,7 +329,7 @@ ALBERT = Family(
     classes=(*ENCODERS, "BertForPreTraining", *TASK_MODELS),
     encoder_parts="embeddings|encoder|pooler|pooler_activation",
     decoder="predictions.decoder",
-    table=_table(3, encoder="albert", block=_BLOCK),
+    table=_table(4, encoder="albert", block=_BLOCK),
     places={
         "embeddings": ("albert.encoder.embedding_hidden_mapping_in", "output"),
         "blocks.{}.attention.probabilities": (f"{_BLOCK}.attention", 1),
@@ -314,7 +354,7 @@ ALBERT = Family(
     pair_objective="sop",
 )
 
-FAMILIES = {family.model_type: family for family in (BERT, ROBERTA, DISTILBERT, ALBERT)}
+FAMILIES = {family.model_type: family for family in (BERT, ROBERTA, DISTILBERT, ALBERT, LONGFORMER)}
 
 
 def family_of(config: BertConfig) -> Family:
@@ -324,6 +364,8 @@ def family_of(config: BertConfig) -> Family:
     """
     if config.share_layers or config.embedding_size is not None:
         family = ALBERT
+    elif config.attention_window is not None:
+        family = LONGFORMER
     elif config.positions_skip_padding:
         family = ROBERTA
     else:

@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from minibert import checkpoint
+from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.fast import accelerate
 from minibert.heads import Model
@@ -19,7 +20,7 @@ from minibert.verification.comparison import compare_runs
 from minibert.verification.differences import Row
 from minibert.verification.report import Report
 from minibert.verification.runs import our_loss, run_ours
-from minibert.verification.samples import PADDINGS, Sample, draw_sample
+from minibert.verification.samples import Sample, draw_sample, layouts
 from weights_convert.config_map import described_config, read_config
 from weights_convert.convert import read_hf
 from weights_convert.hub import directory_named
@@ -72,6 +73,7 @@ def verify(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         rows=rows,
         cause=cause,
+        layouts=layouts(model, in_common(model.config, described.config)),
         losses=train_both(model, load(getattr(torch, dtype)), steps=steps, seed=seed) if steps else [],
     )
 
@@ -98,27 +100,37 @@ def compare(
 
 
 def check_comparable(model: Model, reference: ReferenceModel) -> None:
-    """Check the sizes of every value. Raises InputError if hidden sizes or numbers of labels differ."""
-    sizes = {"hidden_size": (model.config.hidden_size, reference.config.hidden_size)}
+    """Check the sizes of every value. Raises InputError if hidden sizes or numbers of labels differ, or only one of the
+    two has attention windows.
+    """
+    ours, theirs = model.config, described_config(reference.config)
+    sizes: dict[str, tuple[object, object]] = {"hidden_size": (ours.hidden_size, theirs.hidden_size)}
+    if None in (windows := (ours.attention_window, theirs.attention_window)):
+        sizes["attention_window"] = windows
     if (labels := getattr(model, "labels", None)) is not None:
         sizes["labels"] = (len(labels), reference.config.num_labels)
-    for name, (ours, theirs) in sizes.items():
-        if ours != theirs:
-            raise InputError(f"{name}: {ours} in minibert, {theirs} in the reference, so they cannot be compared")
+    for name, (mine, wanted) in sizes.items():
+        if mine != wanted:
+            raise InputError(f"{name}: {mine} in minibert, {wanted} in the reference, so they cannot be compared")
 
 
 def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:
-    """Draw one batch for each kind of padding, with tokens, segments and positions that both sides have, on the model's
-    device and in its number format."""
-    ours, theirs, parameter = model.config, described_config(reference.config), next(model.parameters())
-    limits = ours.replace(
+    """Draw one batch for each layout, with tokens, segments and positions that both sides have, on the model's device
+    and in its number format."""
+    limits, parameter = in_common(model.config, described_config(reference.config)), next(model.parameters())
+    samples = [draw_sample(model, limits, layout, seed=seed + i) for i, layout in enumerate(layouts(model, limits))]
+    return [sample.to(parameter.device, parameter.dtype) for sample in samples]
+
+
+def in_common(ours: BertConfig, theirs: BertConfig) -> BertConfig:
+    """Return the tokens, segments, positions and separator that both sides have, with all else as in minibert."""
+    return ours.replace(
         vocab_size=min(ours.vocab_size, theirs.vocab_size),
         type_vocab_size=min(ours.type_vocab_size, theirs.type_vocab_size),
         max_position_embeddings=min(ours.longest, theirs.longest),
         positions_skip_padding=False,
+        sep_token_id=ours.sep_token_id if ours.sep_token_id == theirs.sep_token_id else None,
     )
-    samples = [draw_sample(model, limits, padding, seed=seed + i) for i, padding in enumerate(PADDINGS)]
-    return [sample.to(parameter.device, parameter.dtype) for sample in samples]
 
 
 def train_both(model: Model, reference: ReferenceModel, *, steps: int, seed: int = 0) -> list[tuple[float, float]]:

@@ -4,26 +4,30 @@ transformers is imported only here, inside the function that loads it.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from minibert.errors import InputError
 from minibert.heads import BertWithPooler, Model
 from minibert.model import Bert
 from minibert.tracing import Call, watched
 from minibert.training.room import out_of_memory
-from minibert.verification.names import QUERY_KEY_VALUE
+from minibert.verification.names import stacked_part
 from minibert.verification.runs import Run, finished
 from minibert.verification.samples import Sample, encoder_loss
+from minibert.windowed import GLOBAL
 from weights_convert.config_map import described_config
 from weights_convert.families import ENCODERS, FAMILIES, Family, Names
 from weights_convert.key_map import keys_of
+from weights_convert.windowed_values import in_our_shape, undivided
 
 ReferenceModel = Any  # a transformers model: a torch module with a config
-HEADED = (*QUERY_KEY_VALUE, "context")  # minibert's (B, N, T, D), the reference's (B, T, H)
 
 
 def load_reference(directory: Path, family: Family, model: Model, dtype: torch.dtype) -> ReferenceModel:
@@ -60,12 +64,22 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
     return reference.eval()
 
 
+class SoftmaxInFull(TorchFunctionMode):
+    """Has softmax of float64 numbers computed in float64: the reference's Longformer asks for float32 in any format."""
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is F.softmax and args[0].dtype == torch.float64:
+            kwargs = kwargs | {"dtype": None}
+        return function(*args, **kwargs)
+
+
 def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Run:
     """Run the reference's model for `model`, which must be in evaluation mode with its attention written out."""
     reference.zero_grad()
     with watched(reference) as calls:
         loss = reference_loss(reference, model, sample)
-    family = FAMILIES[reference.config.model_type]
+    family, config = FAMILIES[reference.config.model_type], described_config(reference.config)
     places = _places(family.names_in(type(model).__name__))
     values: dict[str, Tensor] = {}
     given: dict[str, Tensor] = {}
@@ -77,13 +91,18 @@ def run_reference(reference: ReferenceModel, model: Model, sample: Sample) -> Ru
         for pattern, part in places.get(module, ()):
             name = pattern.format(block)
             value = _part(call, part)
-            if name.rpartition(".")[2] in HEADED:
-                value = value.unflatten(-1, (reference.config.num_attention_heads, -1)).transpose(1, 2)
-            values[name] = value
+            if value is None:
+                continue
             if part == "output" and call.inputs:
                 given[name] = call.inputs[0]
+            if config.attention_window is not None:
+                value = undivided(name, in_our_shape(name, value, sample), config)
+                given |= {name: in_our_shape(name, given[name], sample)} if name in given else {}
+            if stacked_part(name) or name.endswith("context"):  # minibert's (B, N, T, D), the reference's (B, T, H)
+                value = value.unflatten(-1, (config.num_attention_heads, -1)).transpose(1, 2)
+            values[name] = value
     parameters = reference_parameters(reference, model)
-    return finished(described_config(reference.config), _probabilities_first(values), given, loss, parameters)
+    return finished(config, _probabilities_first(values), given, loss, parameters)
 
 
 def _places(names: Names) -> dict[str, list[tuple[str, str | int]]]:
@@ -94,10 +113,13 @@ def _places(names: Names) -> dict[str, list[tuple[str, str | int]]]:
     return places
 
 
-def _part(call: Call, part: str | int) -> Tensor:
+def _part(call: Call, part: str | int) -> Tensor | None:
+    """Return an input or output of a call; None for the last one that a Longformer has only if tokens are global."""
     if part == "input":
         return call.inputs[0]
-    return call.output[part] if isinstance(part, int) else call.output
+    if isinstance(part, int):
+        return call.output[part] if part < len(call.output) else None
+    return call.output
 
 
 def _probabilities_first(values: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -113,12 +135,23 @@ def _probabilities_first(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def reference_loss(reference: ReferenceModel, model: Model, sample: Sample) -> Tensor:
     """Return the loss that the reference's own class computes; for an encoder, which has none, `encoder_loss`."""
-    arguments, targets = sample.arguments(model), dict(sample.targets)
-    family = FAMILIES[reference.config.model_type]
+    with SoftmaxInFull():
+        return _reference_loss(reference, model, sample)
+
+
+def _reference_loss(reference: ReferenceModel, model: Model, sample: Sample) -> Tensor:
+    arguments: dict[str, Any] = dict(sample.arguments(model))
+    targets, family = dict(sample.targets), FAMILIES[reference.config.model_type]
     if "encoder.embeddings.segment" not in family.table:
         del arguments["token_type_ids"]
     if family.pair_objective == "sop" and "next_sentence_label" in targets:
         targets["sentence_order_label"] = targets.pop("next_sentence_label")
+    if (mask := arguments["attention_mask"]) is not None and sample.global_tokens is not None:
+        arguments["attention_mask"] = (mask > 0).long()
+        if sample.layout.global_tokens is not None:
+            arguments["global_attention_mask"] = (mask == GLOBAL).long()
+    if sample.global_tokens is not None:
+        arguments["output_attentions"] = True  # else its modules don't return them
     if isinstance(model, Bert | BertWithPooler):
         output = reference(**arguments)
         pooled = output.pooler_output if isinstance(model, BertWithPooler) else None

@@ -44,7 +44,7 @@ FURTHER = ("additional_special_tokens", "extra_special_tokens")  # the old and t
 # The transformers classes that tokenize as we do. With a generic class, `tokenizer.json` alone decides.
 CLASSES: dict[Kind, tuple[str, ...]] = {
     "wordpiece": ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"),
-    "bpe": ("RobertaTokenizer",),
+    "bpe": ("RobertaTokenizer", "LongformerTokenizer"),
     "unigram": ("AlbertTokenizer",),
 }
 ALL_CLASSES = tuple(name for names in CLASSES.values() for name in names)

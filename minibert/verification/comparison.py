@@ -4,7 +4,16 @@ import math
 from collections.abc import Callable, Iterable
 
 from minibert.verification.causes import likely_cause
-from minibert.verification.differences import Divergence, Row, differences, judged, judged_by_cost, weight_rows, worst
+from minibert.verification.differences import (
+    Divergence,
+    Kind,
+    Row,
+    differences,
+    judged,
+    judged_by_cost,
+    weight_rows,
+    worst,
+)
 from minibert.verification.runs import Run
 from minibert.verification.samples import Sample
 from minibert.verification.weight_causes import weights_not_reached
@@ -20,7 +29,7 @@ def compare_runs(
 
     exact: for bfloat16, the implementation that gives the true values, against which both are measured.
     """
-    tables: list[list[Row]] = []
+    found: dict[tuple[Kind, str], list[Row]] = {}  # those of each value; the first sample has all values
     first, cause = math.inf, None
     for sample in samples:
         mine, other = ours(sample), theirs(sample)
@@ -29,12 +38,14 @@ def compare_runs(
         else:
             truth = exact(sample)
             rows = judged_by_cost(differences(mine, truth, sample), differences(other, truth, sample))
-        number = next((number for number, row in enumerate(rows) if not row.agrees), math.inf)
-        if number < first:
-            first, row = number, rows[int(number)]
-            cause = likely_cause(Divergence(row.kind, row.name, sample, mine, other))
-        tables.append(rows)
+        for row in rows:
+            found.setdefault((row.kind, row.name), []).append(row)
+        places = {key: place for place, key in enumerate(found)}
+        divergent = next((row for row in rows if not row.agrees), None)
+        if divergent is not None and (place := places[divergent.kind, divergent.name]) < first:
+            first = place
+            cause = likely_cause(Divergence(divergent.kind, divergent.name, sample, mine, other))
     compared = weight_rows(mine.parameters, other.parameters)
     if first == math.inf and (name := next((row.name for row in compared if not row.agrees), None)):
         cause = weights_not_reached(name, mine.parameters.get(name), other.parameters.get(name))
-    return [worst(list(rows)) for rows in zip(*tables, strict=True)] + compared, cause
+    return [worst(rows) for rows in found.values()] + compared, cause

@@ -89,8 +89,11 @@ def differences(ours: Run, theirs: Run, sample: Sample) -> Differences:
     """Return the difference of every value of either run, in the order of the computation, then of every gradient."""
     found: Differences = {}
     for name in in_one_order(theirs.values, ours.values):
-        mine, wanted = (sample.real_part(run.values[name]) if name in run.values else None for run in (ours, theirs))
-        found["value", name] = difference(mine, wanted)
+        mine, wanted = (
+            sample.used_part(name, run.values[name]) if name in run.values else None for run in (ours, theirs)
+        )
+        if any(each is not None and each.numel() for each in (mine, wanted)):  # else no token of the sample uses it
+            found["value", name] = difference(mine, wanted)
     largest = max(float(gradient.abs().max()) for gradient in theirs.gradients.values() if gradient is not None)
     for name in in_one_order(theirs.parameters, ours.parameters):
         found["gradient", name] = difference(ours.gradients.get(name), theirs.gradients.get(name), scale=largest)

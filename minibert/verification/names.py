@@ -3,6 +3,8 @@
 A parameter has its name in a model with heads (`encoder.…`), an intermediate its name in `minibert.tracing`.
 """
 
+import re
+
 from torch import nn
 
 from minibert.heads import Model
@@ -19,5 +21,15 @@ def parameters_of(model: Model) -> dict[str, nn.Parameter]:
 def values_of(module: str) -> tuple[str, ...]:
     """Return the names of the values that a module of minibert computes: query, key and value, or its own name."""
     name = module.removeprefix("encoder.")
-    owner, _, last = name.rpartition(".")
-    return tuple(f"{owner}.{part}" for part in QUERY_KEY_VALUE) if last == "query_key_value" else (name,)
+    if name.endswith("query_key_value"):
+        return tuple(name.removesuffix("query_key_value") + part for part in QUERY_KEY_VALUE)
+    return (name,)
+
+
+def stacked_part(value: str) -> tuple[str, int] | None:
+    """Return the module that computes a query, key or value, and its place there; None for another value.
+
+    "blocks.0.attention.global_key" -> ("blocks.0.attention.global_query_key_value", 1)
+    """
+    found = re.fullmatch(r"(.*\.(?:global_)?)(query|key|value)", value)
+    return found and (f"{found[1]}query_key_value", QUERY_KEY_VALUE.index(found[2]))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from minibert.verification.differences import TOLERANCES, Row
-from minibert.verification.samples import PADDINGS, ROWS
+from minibert.verification.samples import LAYOUTS, ROWS, Layout
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,6 +22,7 @@ class Report:
     parameters: int
     rows: list[Row]
     cause: str | None  # of the first row that differs
+    layouts: tuple[Layout, ...] = LAYOUTS  # of the batches
     losses: list[tuple[float, float]] = field(default_factory=list)  # at each step, minibert's and the reference's
 
     def __repr__(self) -> str:
@@ -52,7 +53,8 @@ class Report:
         """Yield the table and the verdict."""
         yield f"reference: {self.reference} ({self.implementation})"
         yield f"model:     {self.model}, a {self.architecture} of {self.parameters:,} parameters, in {self.dtype}"
-        yield f"batches:   {len(PADDINGS)} of {ROWS} sequences, padded {', '.join(PADDINGS)}; seed {self.seed}"
+        padded = ", ".join(map(str, self.layouts))
+        yield f"batches:   {len(self.layouts)} of {ROWS} sequences, padded {padded}; seed {self.seed}"
         yield ""
         width = max(len(row.title) for row in self.rows)
         measured = "mean" if self.dtype == "bfloat16" else "max"

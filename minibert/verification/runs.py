@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from minibert.config import BertConfig
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tracing import intermediates, watched
-from minibert.verification.names import QUERY_KEY_VALUE, parameters_of, values_of
+from minibert.verification.names import parameters_of, stacked_part, values_of
 from minibert.verification.samples import Sample, loss_of
 
 
@@ -26,8 +26,8 @@ class Run:
 
     def module_of(self, value: str) -> str:
         """Return the module that makes an intermediate, named as in `parameters`."""
-        owner, _, last = value.rpartition(".")
-        module = f"{owner}.query_key_value" if last in QUERY_KEY_VALUE else value
+        stacked = stacked_part(value)
+        module = stacked[0] if stacked else value
         if module.startswith(("embeddings", "blocks")):
             module = f"encoder.{module}"
         if self.config.share_layers and f"{module}.weight" not in self.parameters:
@@ -38,13 +38,12 @@ class Run:
         """Return the weight and bias that make an intermediate: a third of the stacked ones for a query, key or value;
         None for an intermediate that is made without weights.
         """
-        module, last = self.module_of(value), value.rpartition(".")[2]
+        module, stacked = self.module_of(value), stacked_part(value)
         weight, bias = (self.parameters.get(f"{module}.{leaf}") for leaf in ("weight", "bias"))
         if module == "mlm_head.decoder" and weight is None:
             weight = self.parameters["encoder.embeddings.token.weight"]
-        if last in QUERY_KEY_VALUE and weight is not None and bias is not None:
-            part = QUERY_KEY_VALUE.index(last)
-            weight, bias = weight.chunk(3)[part], bias.chunk(3)[part]
+        if stacked and weight is not None and bias is not None:
+            weight, bias = weight.chunk(3)[stacked[1]], bias.chunk(3)[stacked[1]]
         return weight, bias
 
 

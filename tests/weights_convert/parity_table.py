@@ -1,6 +1,6 @@
 """Writes the tables of docs/verification.md: how far every class is from the reference, in three shapes.
 
-python -m tests.weights_convert.parity_table [tiny] [odd] [base] [--family bert roberta distilbert albert] [--steps N]
+python -m tests.weights_convert.parity_table [tiny] [odd] [base] [--family bert roberta …] [--steps N]
 """
 
 from __future__ import annotations

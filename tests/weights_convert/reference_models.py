@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from minibert.heads import Model
 from minibert.model import Bert
 from tests.helpers import FAMILY, TINY, ragged_batch, randomize
 from tests.reference import reference_config
+from weights_convert.reference import SoftmaxInFull
 
 SMALL = TINY.replace(vocab_size=80)  # the size of the vocabulary of the fixture `tokenizer`
 ODD = BertConfig(  # of which RoBERTa has three positions fewer
@@ -62,6 +64,7 @@ BERTS = tuple(KINDS)
 # The relatives: what the reference's classes begin with, and the kinds that it has of them.
 RELATIVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "roberta": ("Roberta", ("encoder", "masked", "single label", "tokens", "answers", "choices")),
+    "longformer": ("Longformer", ("encoder", "masked", "single label", "tokens", "answers", "choices")),
     "distilbert": ("DistilBert", ("encoder", "masked", "single label", "tokens", "answers", "choices")),
     "albert": ("Albert", ("encoder", "pretraining", "masked", "single label", "tokens", "answers", "choices")),
 }
@@ -87,7 +90,11 @@ def shape_of_kind(kind: str, shape: BertConfig) -> BertConfig:
         own.pop(name, None)
     if family == "distilbert":
         own["layer_norm_eps"] = 1e-12  # a constant of its code
-    if family == "roberta" and KINDS[kind][2] == "BertForMaskedLM":
+    if family == "longformer":
+        cycle = itertools.cycle((4, 16, 8))
+        own["attention_window"] = shape.attention_window or list(itertools.islice(cycle, shape.num_hidden_layers))
+        own["sep_token_id"] = 3  # as in `write_vocabulary`
+    if family in ("roberta", "longformer") and KINDS[kind][2] == "BertForMaskedLM":
         own["hidden_act"] = "gelu"  # that of its masked-LM head, whatever the blocks have
     return shape.replace(**own)
 
@@ -130,6 +137,8 @@ def inputs(kind: str) -> dict[str, Tensor]:
     batch["input_ids"] = batch["input_ids"].masked_fill(~batch["attention_mask"], config.pad_token_id)
     if config.type_vocab_size == 1:
         batch["token_type_ids"] = torch.zeros_like(batch["token_type_ids"])
+    if config.attention_window is not None:
+        batch["attention_mask"] = batch["attention_mask"].long() * (1 + (batch["input_ids"] % 4 == 0))
     if kind.endswith("choices"):
         return {name: torch.stack([tensor, tensor.flip(0)]) for name, tensor in batch.items()}
     return batch
@@ -141,7 +150,11 @@ def reference_answers(model: transformers.PreTrainedModel, kind: str) -> dict[st
     batch = inputs(kind)
     if family_of_kind(kind) == "distilbert":
         del batch["token_type_ids"]
-    output = model(**batch)
+    if family_of_kind(kind) == "longformer":
+        mask = batch["attention_mask"]
+        batch |= {"attention_mask": (mask > 0).long(), "global_attention_mask": (mask == 2).long()}
+    with SoftmaxInFull():
+        output = model(**batch)
     found = {name: output[name] for name in output.keys()}  # noqa: SIM118  # a tuple is what it iterates over
     return {name: at_real_tokens(tensor, batch["attention_mask"]) for name, tensor in found.items()}
 
@@ -169,7 +182,7 @@ def our_answers(model: Model, kind: str) -> dict[str, Tensor]:
 
 def at_real_tokens(tensor: Tensor, mask: Tensor) -> Tensor:
     """(B, T, …) -> (real tokens, …); what has no tokens stays as it is."""
-    return tensor[mask] if tensor.shape[:2] == mask.shape[:2] and mask.ndim == 2 else tensor
+    return tensor[mask.bool()] if tensor.shape[:2] == mask.shape[:2] and mask.ndim == 2 else tensor
 
 
 def real_directory() -> Path:

@@ -55,11 +55,11 @@ def test_published_configs(name: str, config: BertConfig, reference_class: str |
     assert (described.config, described.reference_class) == (config, reference_class)
 
 
-@pytest.mark.parametrize("model_type", ["electra", "deberta", "deberta-v2", "longformer", "xlm-roberta", "modernbert"])
+@pytest.mark.parametrize("model_type", ["electra", "deberta", "deberta-v2", "xlm-roberta", "modernbert"])
 def test_other_relatives_are_refused_by_name(model_type: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": model_type, "architectures": ["ElectraForPreTraining"]}))
-    expected = f"{path}: model_type {model_type!r}: minibert supports bert, roberta, distilbert, albert"
+    expected = f"{path}: model_type {model_type!r}: minibert supports bert, roberta, distilbert, albert, longformer"
     assert refusal(lambda: read_config(path)) == expected
 
 
@@ -70,10 +70,25 @@ def test_fields_not_given_have_the_references_defaults() -> None:
     assert (described.config.classifier_dropout, described.tied, described.left_aside) == (None, True, ())
 
 
-@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "albert"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "albert", "longformer"])
 def test_the_defaults_are_those_of_the_references_config(model_type: str) -> None:
     given = json.loads(transformers.AutoConfig.for_model(model_type).to_json_string(use_diff=False))
     assert describe({"model_type": model_type}).config == describe(given).config
+
+
+@pytest.mark.parametrize(
+    ("fields", "windows"),
+    [
+        ({}, (512,) * 12),
+        ({"num_hidden_layers": 3}, (512,) * 3),
+        ({"num_hidden_layers": 2, "attention_window": 6}, (6, 6)),
+        ({"num_hidden_layers": 2, "attention_window": [4, 16]}, (4, 16)),
+    ],
+)
+def test_a_window_is_that_of_each_layer(fields: dict[str, Any], windows: tuple[int, ...]) -> None:
+    described = describe({"model_type": "longformer"} | fields)
+    assert described.config.attention_window == windows
+    assert describe({"attention_window": 6} | fields).family is described.family  # which the field gives away
 
 
 def test_fields_without_influence_are_listed() -> None:
@@ -104,10 +119,53 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model_type": None}, "model_type None: minibert supports bert, roberta, distilbert, albert"),
-        ({"model_type": ["bert"]}, "model_type ['bert']: minibert supports bert, roberta, distilbert, albert"),
+        ({"model_type": None}, "model_type None: minibert supports bert, roberta, distilbert, albert, longformer"),
+        (
+            {"model_type": ["bert"]},
+            "model_type ['bert']: minibert supports bert, roberta, distilbert, albert, longformer",
+        ),
         ({"model_type": "albert", "num_hidden_groups": 4}, "num_hidden_groups 4: only 1 is supported"),
         ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num 2: only 1 is supported"),
+        (
+            {"model_type": "longformer", "attention_mode": "sliding_chunks"},
+            "attention_mode 'sliding_chunks': only 'longformer' is supported",
+        ),
+        (
+            {"model_type": "longformer", "ignore_attention_mask": True},
+            "ignore_attention_mask True: only False is supported",
+        ),
+        (
+            {"model_type": "longformer", "attention_window": None},
+            "attention_window is None, but a longformer model needs a number, or one for each layer",
+        ),
+        (
+            {"model_type": "longformer", "attention_window": 7},
+            "attention_window must be even numbers of at least 2, not 7",
+        ),
+        (
+            {"model_type": "longformer", "attention_window": [512, 0], "num_hidden_layers": 2},
+            "attention_window must be even numbers of at least 2, not 0",
+        ),
+        (
+            {"model_type": "longformer", "attention_window": [512]},
+            "attention_window must have a number for each of the 12 layers, not 1",
+        ),
+        (
+            {"model_type": "longformer", "attention_window": "512"},
+            "attention_window must be of type tuple[int, ...] | None, not '512'",
+        ),
+        (
+            {"model_type": "longformer", "attention_window": True},
+            "attention_window must be of type tuple[int, ...] | None, not True",
+        ),
+        (
+            {"model_type": "longformer", "num_hidden_layers": 10**12},
+            "num_hidden_layers must be at most 1000, not 1000000000000",
+        ),
+        (
+            {"model_type": "longformer", "sep_token_id": 40_000},
+            "sep_token_id 40000 is outside the vocabulary of 30522",
+        ),
         ({"type_vocab_size": 0}, "type_vocab_size is 0, but a bert model needs at least 1"),
         (
             {"model_type": "distilbert", "activation": "swish"},
@@ -123,7 +181,7 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         (
             {"tokenizer_class": "BertJapaneseTokenizer"},
             "tokenizer_class: expected one of BertTokenizer, DistilBertTokenizer, ElectraTokenizer, "
-            "MobileBertTokenizer, RobertaTokenizer, AlbertTokenizer, "
+            "MobileBertTokenizer, RobertaTokenizer, LongformerTokenizer, AlbertTokenizer, "
             "PreTrainedTokenizerFast, TokenizersBackend, found 'BertJapaneseTokenizer'",
         ),
         ({"is_decoder": True}, "is_decoder True: only False is supported"),
@@ -201,6 +259,12 @@ def test_a_class_that_drops_as_the_blocks_do_does_so_here(model_type: str, archi
     described = describe({"model_type": model_type, field: 0.3})
     assert described.config_in("BertForSequenceClassification").classifier_dropout == 0.3
     assert described.config_in(architecture).classifier_dropout is None
+
+
+def test_a_longformers_classifiers_drop_as_its_blocks_do() -> None:
+    described = describe({"model_type": "longformer", "classifier_dropout": 0.3})
+    for architecture in ("BertForSequenceClassification", "BertForTokenClassification", "BertForMultipleChoice"):
+        assert described.config_in(architecture).classifier_dropout is None
 
 
 @pytest.mark.parametrize(

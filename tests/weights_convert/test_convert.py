@@ -42,7 +42,7 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 def assert_loads_completely(directory: Path, reference: transformers.PreTrainedModel) -> None:
     """`from_pretrained` finds every key and no other, and the same bits as in `reference`."""
-    task = re.sub(r"^(Bert|Roberta|DistilBert|Albert)(Model)?", "", type(reference).__name__)
+    task = re.sub(r"^(Bert|Roberta|DistilBert|Albert|Longformer)(Model)?", "", type(reference).__name__)
     auto = getattr(transformers, f"AutoModel{task}")
     loaded, report = auto.from_pretrained(directory, output_loading_info=True, dtype="auto")
     assert type(loaded) is type(reference)
@@ -334,7 +334,8 @@ def test_labels_come_back(kind: str, tmp_path: Path) -> None:
     same = {"bert": ("classifier_dropout", "hidden_act", "layer_norm_eps", "type_vocab_size"),
             "roberta": ("hidden_act", "layer_norm_eps", "type_vocab_size", "pad_token_id"),
             "distilbert": ("dim", "n_layers", "activation", "qa_dropout"),
-            "albert": ("embedding_size", "hidden_act", "classifier_dropout_prob")}[family_of_kind(kind)]  # fmt: skip
+            "albert": ("embedding_size", "hidden_act", "classifier_dropout_prob"),
+            "longformer": ("attention_window", "sep_token_id", "pad_token_id")}[family_of_kind(kind)]  # fmt: skip
     for name in ("id2label", *same):
         assert getattr(back, name) == getattr(reference.config, name), name
 

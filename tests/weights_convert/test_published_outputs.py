@@ -6,19 +6,20 @@ model written in a test.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from torch import Tensor
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 import minibert
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, Model
-from tests.weights_convert.reference_models import reference_model, write_directory
+from tests.weights_convert.reference_models import RELATIVES, SMALL, reference_model, write_directory
 from weights_convert.convert import from_hf
 
 TOLERANCE = 1e-4  # that of the tests in which they are published
@@ -41,6 +42,34 @@ class Published:
         return slice(self.first, self.first + 3)
 
 
+@dataclass(frozen=True)
+class PublishedLong:
+    """What a Longformer answers to a text, and to the same words again and again, float32."""
+
+    words: list[int]
+    repeats: int  # in the long text; its tokens 1, 4 and 21 are global, except in masked-LM figures
+    state: list[float]  # the last five numbers of the first token's last hidden state in the short text
+    total: float  # of the long text's last hidden states
+    mean: float
+    loss: float  # of the masked-LM head, if every token is to be predicted and none is masked
+    scores_mean: float  # of its logits
+
+    @property
+    def short(self) -> Tensor:
+        """(1, T) ids."""
+        return torch.tensor([[0, *self.words, 2]])
+
+    @property
+    def long(self) -> Tensor:
+        """(1, T) ids."""
+        return torch.tensor([[0, *self.words * self.repeats, 2]])
+
+    @property
+    def long_mask(self) -> Tensor:
+        """(1, T): 2 at global tokens, 1 at others."""
+        return torch.ones_like(self.long).index_fill(1, torch.tensor([1, 4, 21]), 2)
+
+
 IDS = [0, 345, 232, 328, 740, 140, 1695, 69, 6078, 1588, 2]
 MASK = [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
 HIDDEN = Published(IDS, MASK, [[0.4249, 0.1008, 0.7531], [0.3771, 0.1188, 0.7467], [0.4152, 0.1098, 0.7108]])
@@ -59,11 +88,23 @@ ROBERTA_LOGITS = Published(
     [[33.8802, -4.3103, 22.7761], [4.6539, -2.8098, 13.6253], [1.8228, -3.6898, 8.8600]],
     first=0,
 )
+LONGFORMER = PublishedLong(
+    [20920, 232, 328, 1437],
+    1000,
+    state=[0.0549, 0.1087, -0.1119, -0.0368, 0.0250],
+    total=74585.8594,
+    mean=0.0243,
+    loss=0.0074,
+    scores_mean=-3.0348,
+)
 LOGITS = Published(  # "[CLS] the capital of france is [MASK] . [SEP]"
     [101, 1996, 3007, 1997, 2605, 2003, 103, 1012, 102],
     [1] * 9,
     [[-14.7240, -14.2120, -14.6434], [-10.3125, -9.7459, -9.9923], [-15.1105, -14.8048, -14.9276]],
 )
+
+
+LONG = SMALL.replace(max_position_embeddings=64)  # of a model written here
 
 
 def converted(name: str, out: Path) -> Model:
@@ -91,6 +132,20 @@ def assert_logits(model: Model, published: Published) -> None:
     positions = torch.arange(len(published.input_ids))[published.part]
     logits = model(input_ids, attention_mask=attention_mask, masked_positions=positions)
     assert_close(logits[:, published.part], torch.tensor(published.expected), rtol=0, atol=TOLERANCE)
+
+
+@torch.inference_mode()
+def assert_long(model: Model, published: PublishedLong) -> None:
+    assert isinstance(model, BertForMaskedLM)
+    state = model.encoder(published.short)[0, 0, -5:]
+    assert_close(state, torch.tensor(published.state), rtol=0, atol=TOLERANCE)
+    hidden = model.encoder(published.long, attention_mask=published.long_mask)
+    assert_close(hidden.mean().item(), published.mean, rtol=0, atol=TOLERANCE)
+    assert_close(hidden.sum().item(), published.total, rtol=1e-5, atol=TOLERANCE)  # a sum of 3 million numbers
+    ids = published.long
+    logits = model(ids, masked_positions=torch.arange(ids.size(1)))
+    assert_close(F.cross_entropy(logits, ids[0]).item(), published.loss, rtol=0, atol=TOLERANCE)
+    assert_close(logits.mean().item(), published.scores_mean, rtol=0, atol=TOLERANCE)
 
 
 def tensors(published: Published) -> tuple[Tensor, Tensor]:
@@ -138,6 +193,11 @@ def test_roberta_base_masked_lm_logits(roberta_base: Model) -> None:
     assert_logits(roberta_base, ROBERTA_LOGITS)
 
 
+@pytest.mark.hub
+def test_longformer_base_long_texts(tmp_path: Path) -> None:
+    assert_long(converted("allenai/longformer-base-4096", tmp_path / "model"), LONGFORMER)
+
+
 # --- Without one -----------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +215,7 @@ def published_by(reference: transformers.PreTrainedModel, part: str, *, first: i
 
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("part", ["hidden", "logits"])
-@pytest.mark.parametrize("kind", ["masked", "roberta masked", "distilbert masked", "albert masked"])
+@pytest.mark.parametrize("kind", ["masked", *(f"{family} masked" for family in RELATIVES)])
 def test_the_same_on_a_model_written_here(kind: str, part: str, first: int, tmp_path: Path) -> None:
     reference = reference_model(kind).float()
     published = published_by(reference, part, first=first)
@@ -165,6 +225,29 @@ def test_the_same_on_a_model_written_here(kind: str, part: str, first: int, tmp_
     published.expected[1][2] += 3e-4
     with pytest.raises(AssertionError, match=r"1 / 9"):
         check(model, published)
+
+
+def test_long_texts_on_a_model_written_here(tmp_path: Path) -> None:
+    reference = reference_model("longformer masked", LONG).float()
+    model = converted(str(write_directory(reference, tmp_path / "hf")), tmp_path / "ours")
+    asked = PublishedLong([34, 23, 74, 14], 10, [], 0, 0, 0, 0)
+    with torch.no_grad():
+        state = reference.base_model(asked.short).last_hidden_state[0, 0, -5:]
+        is_global = (asked.long_mask == 2).long()
+        hidden = reference.base_model(asked.long, global_attention_mask=is_global).last_hidden_state
+        answer = reference(asked.long, labels=asked.long)
+    published = replace(
+        asked,
+        state=state.tolist(),
+        total=hidden.sum().item(),
+        mean=hidden.mean().item(),
+        loss=answer.loss.item(),
+        scores_mean=answer.logits.mean().item(),
+    )
+    assert_long(model, published)
+    for name in ("total", "mean", "loss", "scores_mean"):
+        with pytest.raises(AssertionError):
+            assert_long(model, replace(published, **{name: getattr(published, name) + 0.01}))
 
 
 def test_without_a_network_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,13 @@ def configs(draw: st.DrawFn, family: Family, architecture: str, tokenizer: Token
         fields["span_dropout"] = draw(SHARES)
     if config.embedding_size is not None:
         fields["embedding_size"] = draw(st.integers(1, 9))
+    if config.attention_window is not None:
+        windows = st.lists(st.sampled_from([2, 4, 512]), min_size=2, max_size=2)
+        fields["attention_window"] = draw(windows)[: fields["num_hidden_layers"]]
+        fields["sep_token_id"] = draw(st.sampled_from([None, tokenizer.sep_id]))
+        if tokenizer.kind == "wordpiece":  # as in Lawformer, another token than the tokenizer's padding
+            fields["pad_token_id"] = draw(st.integers(0, 4))
+            fields["max_position_embeddings"] += 4
     return config.replace(**fields)
 
 

@@ -90,7 +90,9 @@ def test_classes_give_the_references_numbers_in_bases_shape(kind: str, blocks: i
     assert_same_numbers(kind, PRESETS["base"].replace(num_hidden_layers=blocks))
 
 
-@pytest.mark.parametrize("kind", [*BERTS, "roberta masked", "distilbert masked", "albert pretraining"])
+@pytest.mark.parametrize(
+    "kind", [*BERTS, "roberta masked", "distilbert masked", "albert pretraining", "longformer answers"]
+)
 def test_every_class_agrees_in_bfloat16(kind: str) -> None:
     reference = reference_model(kind)
     reference.set_attn_implementation("eager")
@@ -100,7 +102,9 @@ def test_every_class_agrees_in_bfloat16(kind: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [SMALL, pytest.param(ODD, marks=pytest.mark.slow)], ids=["tiny", "odd"])
-@pytest.mark.parametrize("kind", [*BERTS, "roberta masked", "distilbert single label", "albert pretraining"])
+@pytest.mark.parametrize(
+    "kind", [*BERTS, "roberta masked", "distilbert single label", "albert pretraining", "longformer masked"]
+)
 def test_a_hundred_steps_of_training_stay_together(kind: str, shape: BertConfig) -> None:
     reference = reference_model(kind, shape)
     losses = train_both(converted(reference, kind), reference, steps=100)

@@ -13,7 +13,7 @@ from minibert.heads import BertForPreTraining
 from minibert.verification.comparison import compare_runs
 from minibert.verification.differences import Row
 from minibert.verification.runs import run_ours
-from minibert.verification.samples import PADDINGS, draw_sample
+from minibert.verification.samples import LAYOUTS, draw_sample
 from tests.helpers import TINY, randomize, tiny_model
 
 
@@ -21,7 +21,7 @@ def compared(
     ours: BertForPreTraining, theirs: BertForPreTraining, dtype: str = "float64"
 ) -> tuple[list[Row], str | None]:
     """Both in `dtype`; in bfloat16 beside the second one in float32."""
-    samples = [draw_sample(theirs, TINY, padding, seed=0) for padding in PADDINGS]
+    samples = [draw_sample(theirs, TINY, layout, seed=0) for layout in LAYOUTS]
     chosen = getattr(torch, dtype)
     sides = [copy.deepcopy(model).to(chosen) for model in (ours, theirs)]
     exact = copy.deepcopy(theirs).float()
@@ -92,7 +92,7 @@ def test_a_fault_is_found_and_named(plant: Callable[[BertForPreTraining], None],
 def test_a_row_that_no_batch_reaches_differs_as_a_weight() -> None:
     faulty = model()
     faulty.encoder.embeddings.segment.weight.data[0] += 1
-    sample = draw_sample(faulty, TINY, "none", seed=0)
+    sample = draw_sample(faulty, TINY, LAYOUTS[2], seed=0)
     sample.token_type_ids.fill_(1)
     right = model()
     rows, cause = compare_runs(
