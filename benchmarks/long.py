@@ -68,7 +68,7 @@ def report(runs: Mapping[str, Sequence[Run]], lengths: Sequence[int]) -> list[st
         }  # fmt: skip
         line = f"{tokens:>8}"
         for name, (seconds, memory) in found.items():
-            shares = "" if name == OURS else f" ({found[OURS][0] / seconds:.2f}, {found[OURS][1] / memory:.2f})"
+            shares = "" if name == OURS else f" ({found[OURS][0] / seconds:.2f}, {found[OURS][1] / max(memory, 1):.2f})"
             line += f"{f'{seconds:.3f} s, {1e-6 * memory:,.0f} MB{shares}':>31}"
         lines.append(line)
     ours, peer = (runs[f"{name}, {lengths[-1]}"][0].notes["some_states"] for name in (OURS, TRANSFORMERS))
