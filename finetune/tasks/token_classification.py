@@ -67,7 +67,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         """Raises InputError if texts are to be cut into words, but the labels are not the tags of the scheme."""
         super().__init__(data_options, tokenizer, labels)
         scheme = data_options.scheme
-        if scheme in WORD_SCHEMES and tuple(map(plain, labels)) != tuple(map(plain, WORD_SCHEMES[scheme].tags)):
+        if data_options.cuts_words and tuple(map(plain, labels)) != tuple(map(plain, WORD_SCHEMES[scheme].tags)):
             expected = ", ".join(WORD_SCHEMES[scheme].tags)
             raise InputError(f"--scheme {scheme}: the model's labels are {', '.join(labels):.60}, expected {expected}")
 
@@ -75,7 +75,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def found_in(
         cls, data_options: TagDataOptions, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str
     ) -> Self:
-        if data_options.scheme in WORD_SCHEMES:
+        if data_options.cuts_words:
             check_word_tags(examples, data_options.scheme, fix=data_options.fix_tags)
             return cls(data_options, tokenizer, WORD_SCHEMES[data_options.scheme].tags)
         if data_options.scheme == "none" or are_classes(examples, data_options.scheme, fix=data_options.fix_tags):
@@ -89,7 +89,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         """What the tags mark; for a model that was trained elsewhere, its labels tell."""
         if self.data_options.scheme == "auto":
             return "entities" if all(map(is_tag, self.labels)) else "classes"
-        return tag_kind(self.data_options.scheme)
+        return tag_kind(self.data_options)
 
     def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
         if self.kind == "classes":
