@@ -216,6 +216,10 @@ class Task(ABC, Generic[Example, Prediction]):
         found.loss = loss
         return found
 
+    def with_words(self, examples: Sequence[Example]) -> Self:
+        """Return the same task, knowing the words of the checked training examples if it is scored by them."""
+        return self
+
     def write_beside(self, directory: Path) -> None:
         """Write what the task knows besides its labels and options into the model's directory; by default nothing."""
 

@@ -7,6 +7,7 @@ word is trained and predicted in the window that shows the most context around i
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -98,9 +99,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
             return list(examples), f"tags are {len(self.labels)} classes{why}" if training else ""
         if self.kind == "words":
             checked = check_word_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
-            if training:
-                self.known = frozenset(word for example in checked for word in words_of(example))
-            return checked, f"{len(self.known):,} different words" if training else ""
+            return checked, f"{len(different_words(checked)):,} different words" if training else ""
         checked, scheme = check_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
         self._tag_ids(checked)
         other = f", written as {name}" if (name := other_name(examples)) else ""
@@ -237,6 +236,11 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
     # ------------------------------------------------------------------ word lists
 
+    def with_words(self, examples: Sequence[TaggedExample]) -> Self:
+        found = copy(self)
+        found.known = different_words(examples) if self.kind == "words" else frozenset()
+        return found
+
     def write_beside(self, directory: Path) -> None:
         if self.kind == "words":
             writing.write_whole_text(directory / WORD_LIST, "".join(f"{word}\n" for word in sorted(self.known)))
@@ -245,6 +249,11 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         path = directory / WORD_LIST
         if self.kind == "words" and path.is_file():
             self.known = frozenset(line.rstrip("\n") for _, line in read_lines(str(path)))
+
+
+def different_words(examples: Sequence[TaggedExample]) -> frozenset[str]:
+    """Return the words that the tags of checked examples cut the texts into."""
+    return frozenset(word for example in examples for word in words_of(example))
 
 
 def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:
