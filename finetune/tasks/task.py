@@ -138,6 +138,10 @@ class Task(ABC, Generic[Example, Prediction]):
         """Return how often each class occurs in labelled examples, if the task has classes."""
         return Counter()
 
+    def kinds(self, examples: Sequence[Example]) -> Counter[str]:
+        """Return how often each kind that users tell apart occurs: by default the classes."""
+        return self.occurrences(examples)
+
     @abstractmethod
     def features(self, examples: Sequence[Example], *, labelled: bool = True) -> list[Feature]:
         """Return the features of examples, in their order; with targets if `labelled`."""
