@@ -12,7 +12,7 @@ from finetune.data.conll import conll_sentences, conllu_sentences, joined, telli
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tables import COLUMN_FILES, COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
-from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, tags_of
+from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, plain, tags_of
 from finetune.data.tally import Tally
 from minibert.errors import InputError
 from minibert.files import conllu
@@ -96,7 +96,7 @@ def _read_cut(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator
     if suffix(path) in COLUMN_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
     tally.form = "segmented"
-    lines = not_blank(tally.counted(read_lines(path)), tally)
+    lines = not_blank(tally.counted(_without_tags(read_lines(path), path, data_options.scheme)), tally)
     found = tally.made(lines, lambda line: cut_sentence(*line, path, data_options.scheme))
     found = tally.nonempty(found, f"{shown(path)}: no sentence found, expected words separated by spaces")
     return telling(found, tally, f"{shown(path)}: words separated by spaces, one sentence per line")
@@ -217,6 +217,21 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
             "give --layout columns or --layout text"
         )
     return False
+
+
+def _without_tags(lines: Lines, path: str, scheme: str) -> Lines:
+    """Yield the lines. Raises InputError if the first ones are alike, and have a character and end with a tag."""
+    first = list(islice(lines, 2 * MANY_ROWS))
+    rows = [line.split() for _, line in first if not conll.ends_sentence(line)]
+    tags = set(map(plain, WORD_SCHEMES[scheme].tags))
+    tagged = [row for row in rows if plain(row[-1]) in tags and any(len(cell) == 1 for cell in row[:-1])]
+    alike = max(Counter(map(len, tagged)).values(), default=0)
+    if alike > 1 and _nearly_all(alike, len(rows)):
+        raise InputError(
+            f"{path}: lines end with tags of --scheme {scheme}, as in columns, expected words separated by spaces; a "
+            "file with columns, of a character and its tag, needs another name, such as .conll"
+        )
+    yield from chain(first, lines)
 
 
 def _nearly_all(some: int, of: int) -> bool:

@@ -128,6 +128,35 @@ def test_files_without_words_between_spaces(name: str, content: str, said: str, 
     assert said in refusal(lambda: list(read_sentences(str(path), TagDataOptions(scheme="bmes"))))
 
 
+@pytest.mark.parametrize(
+    ("scheme", "content"),
+    [
+        ("bmes", "我\tS\n喜\tB\n欢\tE\n\n大\tS\n"),
+        ("bmes", "我 S\n喜 B\n欢 E\n"),
+        ("bmes", "喜 B\n喜 I\n欢 E\n"),
+        ("bi", "1 我 B\n2 喜 B\n3 欢 I\n"),
+        ("bi", "字 tag\n" + "我 B\n" * 20),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.txt", "x.bmes"])
+def test_columns_are_not_taken_for_words(scheme: str, content: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    options = TagDataOptions(scheme=scheme)  # type: ignore[arg-type]
+    assert refusal(lambda: list(read_sentences(str(path), options))) == (
+        f"{path}: lines end with tags of --scheme {scheme}, as in columns, expected words separated by spaces; a file "
+        "with columns, of a character and its tag, needs another name, such as .conll"
+    )
+
+
+@pytest.mark.parametrize("content", ["我 喜欢 B\n", "我 B\n他 很 B\n", "维生素 B\n血型 B\n", "我 很 大\n\n你 S\n"])
+def test_words_are_not_taken_for_columns(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(content, encoding="utf-8")
+    found = read_sentences(str(path), TagDataOptions(scheme="bmes"))
+    assert [one.text for one in found] == ["".join(line.split()) for line in content.splitlines() if line]
+
+
 def test_words_that_another_system_found_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gold, found, out = (tmp_path / name for name in ("gold.txt", "found.txt", "figures.json"))
     gold.write_text("我 喜欢 北京\n很 大\n", encoding="utf-8")
