@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from finetune.data.conll import with_names
 from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tags import (
@@ -76,6 +77,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def found_in(
         cls, data_options: TagDataOptions, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str
     ) -> Self:
+        data_options = with_names(data_options, path)
         if data_options.cuts_words:
             check_word_tags(examples, data_options.scheme, fix=data_options.fix_tags)
             return cls(data_options, tokenizer, WORD_SCHEMES[data_options.scheme].tags)
