@@ -39,6 +39,14 @@ _LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
 _INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
 _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
 
+# What readers see as one character: a flag of two letters, or a character and what continues it, such as marks, skin
+# tones, the vowels and last consonants of Hangul, or a joiner with what it joins. Unicode has more such clusters
+# (Standard Annex 29); inside these no word begins.
+_CONTINUES = (
+    rf"[{_MARK}\u0e33\u0eb3\u1160-\u11ff\u200c\ud7b0-\ud7fb\uff9e\uff9f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
+)
+_CLUSTER = re.compile(rf"(?:[\U0001f1e6-\U0001f1ff]{{2}}|\S)(?:{_CONTINUES}|\u200d\S?)*")
+
 MANY_ROWS = 10  # so many lines of running text hardly ever have equally many words and end with what looks like a tag
 WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
 
@@ -291,8 +299,16 @@ def _strings(value: Any, what: str) -> tuple[str, ...]:
 
 def cut_words(text: str) -> list[tuple[int, int]]:
     """Return the [start, end) characters of each word; punctuation marks are words, as in most tagged texts."""
-    alike = "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
-    return [match.span() for match in _WORD.finditer(alike)]
+    return [match.span() for match in _WORD.finditer(_with_marks_alike(text))]
+
+
+def cut_clusters(text: str) -> list[tuple[int, int]]:
+    """Return the [start, end) of what readers see as one character each."""
+    return [match.span() for match in _CLUSTER.finditer(_with_marks_alike(text))]
+
+
+def _with_marks_alike(text: str) -> str:
+    return "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
 
 
 def cut_characters(text: str) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ word is trained and predicted in the window that shows the most context around i
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor
 from finetune.data.conll import with_names
 from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
+from finetune.data.sentences import cut_clusters
 from finetune.data.tags import (
     OUTSIDE,
     WORD_SCHEMES,
@@ -193,7 +194,10 @@ class TokenClassification(Task[TaggedExample, Tagged]):
                 shares[feature.place[0]] = torch.from_numpy(scores).softmax(-1).numpy()
                 seen[feature.place[0]] = True
             if self.kind == "words":
-                chosen = cutting_tags(shares, example.offsets, WORD_SCHEMES[self.data_options.scheme])
+                starts = {start for start, _ in cut_clusters(example.text)}
+                inside = {place for place, (start, _) in enumerate(example.offsets) if start not in starts}
+                scheme = WORD_SCHEMES[self.data_options.scheme]
+                chosen = cutting_tags(shares, example.offsets, scheme, uncut=inside)
                 tags = [self.labels[label] for label in chosen]
             else:
                 chosen = shares.argmax(axis=1)
@@ -279,12 +283,12 @@ def best_window(positions: NDArray[Any], windows: Sequence[tuple[int, int]]) -> 
 
 
 def cutting_tags(
-    shares: NDArray[np.float32], offsets: Sequence[tuple[int, int]], scheme: WordScheme
+    shares: NDArray[np.float32], offsets: Sequence[tuple[int, int]], scheme: WordScheme, *, uncut: Container[int] = ()
 ) -> NDArray[np.intp]:
     """Return the tags, as indices, of highest probability among those that cut a text into words (Viterbi 1967).
 
     shares: (n, C) the probabilities of each character's tags. White space in the text, where `offsets` have a gap, ends
-    a word: there the tags after it start anew.
+    a word: there the tags after it start anew. uncut: where no word begins, as the character before goes on.
     """
 
     def allowed(before: str, after: str) -> NDArray[np.float64]:
@@ -293,11 +297,12 @@ def cutting_tags(
 
     tags = "".join(scheme.tags)
     inside, begins, ends = allowed(tags, tags), allowed("^", tags)[0], allowed(tags, "$")[:, 0]
-    across = ends[:, None] + begins
+    across, within = ends[:, None] + begins, np.where(np.isfinite(begins), -np.inf, inside)
     scores = np.log(np.maximum(shares, 1e-30, dtype=np.float64))
     best, back = begins + scores[0], []  # (C,) the best path to each tag, and where it comes from
     for place in range(1, len(scores)):
-        follows = best[:, None] + (across if offsets[place][0] > offsets[place - 1][1] else inside)
+        gap = offsets[place][0] > offsets[place - 1][1]
+        follows = best[:, None] + (across if gap else within if place in uncut else inside)
         back.append(follows.argmax(axis=0))
         best = follows.max(axis=0) + scores[place]
     path = [int((best + ends).argmax())]
