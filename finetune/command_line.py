@@ -25,11 +25,16 @@ def parse(
 
     Otherwise these are parsed too: whoever gives one is to read why it has no effect.
     """
-    if not {"-h", "--help"}.isdisjoint(args):
+    if asks_for_help(args):
         args, kind = ["--help"], without(kind, unused)
         data_options = without(type(data_options), unused)(**vars(data_options))
     defaults = {"data_options": data_options}
     return cli.parse(kind, args, prog=prog, description=description, defaults=defaults, groups=groups)
+
+
+def asks_for_help(args: Sequence[str]) -> bool:
+    """Whether --help is on the command line."""
+    return not {"-h", "--help"}.isdisjoint(args)
 
 
 def without(kind: type[Options], names: Container[str]) -> type[Options]:

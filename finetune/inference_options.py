@@ -171,15 +171,13 @@ def parse_score(args: Sequence[str]) -> ScoreOptions:
     given = cli.given_options(args)
     task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
     kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # the parser refuses any other
-    command, described, known = (
-        "evaluate --predictions",
-        DESCRIPTIONS["evaluate"],
-        bool({"--task", "--data"} & {*given}),
-    )
+    command, described = "evaluate --predictions", DESCRIPTIONS["evaluate"]
+    if command_line.asks_for_help(args) and given.keys().isdisjoint(("--task", "--data")):
+        described = f"{described}\n\n{LATER_BY_DATA}"
+        command_line.parse(ScoreOptions, args, prog=prog, description=described, data_options=UnknownDataOptions())
     options = command_line.parse(
-        ScoreOptions, args, prog=prog, description=described if known else f"{described}\n\n{LATER_BY_DATA}",
-        data_options=kind() if known else UnknownDataOptions(), unused=NO_USE[command],
-    )  # fmt: skip
+        ScoreOptions, args, prog=prog, description=described, data_options=kind(), unused=NO_USE[command]
+    )
     _check(options.data_options, args, command, options.data)
     return options
 

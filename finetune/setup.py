@@ -83,7 +83,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     train, note = task.checked(train, training=True)
     task = task.with_words(train)
     notes += [f"{options.train}: {note}"] if note else []
-    once = seen_once(task.kinds(examples), held_out=options.dev is None)
+    once = seen_once(task.support(examples), held_out=options.dev is None)
     notes += [f"{options.train}: {once}"] if once else []
     train = task.fitting(train, tallies["train"])
     if not train:

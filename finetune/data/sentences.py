@@ -228,16 +228,17 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
 
 
 def _without_tags(lines: Lines, path: str, scheme: str) -> Lines:
-    """Yield the lines. Raises InputError if the first ones are alike, and have a character and end with a tag."""
+    """Yield the lines. Raises InputError if nine of ten of the first ones have the same number of words, one of them a
+    single character and the last one a tag."""
     first = list(islice(lines, 2 * MANY_ROWS))
     rows = [line.split() for _, line in first if not conll.ends_sentence(line)]
     tags = set(map(plain, WORD_SCHEMES[scheme].tags))
-    tagged = [row for row in rows if plain(row[-1]) in tags and any(len(cell) == 1 for cell in row[:-1])]
+    tagged = [row for row in rows if plain(row[-1]) in tags and 1 in map(len, row[:-1])]
     alike = max(Counter(map(len, tagged)).values(), default=0)
     if alike > 1 and _nearly_all(alike, len(rows)):
         raise InputError(
-            f"{path}: lines end with tags of --scheme {scheme}, as in columns, expected words separated by spaces; a "
-            "file with columns, of a character and its tag, needs another name, such as .conll"
+            f"{shown(path)}: lines end with tags of --scheme {scheme}, as in columns, expected words separated by "
+            "spaces; a file with columns, of a character and its tag, needs another name, such as .conll"
         )
     yield from chain(first, lines)
 

@@ -138,8 +138,8 @@ class Task(ABC, Generic[Example, Prediction]):
         """Return how often each class occurs in labelled examples, if the task has classes."""
         return Counter()
 
-    def kinds(self, examples: Sequence[Example]) -> Counter[str]:
-        """Return how often each kind that users tell apart occurs: by default the classes."""
+    def support(self, examples: Sequence[Example]) -> Counter[str]:
+        """Return how often each class or type occurs in labelled examples, of those in `figures`."""
         return self.occurrences(examples)
 
     @abstractmethod

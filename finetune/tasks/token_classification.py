@@ -122,8 +122,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
             found[names.get(plain(tag), tag)] += count
         return found
 
-    def kinds(self, examples: Sequence[TaggedExample]) -> Counter[str]:
-        """Return how often each type of entity occurs, or each class."""
+    def support(self, examples: Sequence[TaggedExample]) -> Counter[str]:
         return Counter(span.type for example in examples for span in spans(self.kind, example, example.tags or ()))
 
     def head(self) -> dict[str, Any]:
