@@ -14,6 +14,7 @@ from typing import Any, get_args
 import torch
 from tqdm import tqdm
 
+from finetune.data.conll import check_saved_numbers
 from finetune.data.data_options import TagDataOptions, check_effect
 from finetune.data.examples import TaggedExample
 from finetune.data.reading import given_examples, read_examples
@@ -94,6 +95,7 @@ def evaluate(
     found, task, runtime = _at_work(model, "evaluate", device, dtype, data_options)
     tally = Tally(on_bad_row, str(data))
     task.metric(None)  # imports what computes the metrics
+    check_saved_numbers(option_names(data_options), task.data_options, tally.place, labelled=True)
     rows = read_examples(tally.place, task.data_options, tally)
     check_effect(option_names(data_options), task.data_options, tally.form)
     read = tally.whole(rows)
@@ -199,6 +201,7 @@ def predict_command(options: PredictOptions, given: Mapping[str, Any]) -> None:
     command = "predict" if column is None else "predict, CoNLL-U"
     model, task, runtime = _at_work(options.directory, command, options.device, options.dtype, given)
     tally = Tally("skip", shown(options.input))
+    check_saved_numbers(option_names(given), task.data_options, options.input, labelled=column is not None)
     examples = read_examples(options.input, task.data_options, tally, labelled=False)
     check_effect(option_names(given), task.data_options, tally.form)
     standard = options.input == STANDARD_INPUT

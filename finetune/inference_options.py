@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from finetune import command_line
 from finetune.data.conll import conllu_columns
 from finetune.data.data_options import DATA_OPTIONS, DataOptions, TagDataOptions, check_fields
 from finetune.data.tags import PREFIXES
@@ -44,6 +45,7 @@ NO_USE = {
     ),
 }
 LATER = "Files are read as in training; to list a task's file-reading options, put a model's directory before --help."
+LATER_BY_DATA = "To list a task's file-reading options, put --data FILE or --task before --help."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,14 +142,17 @@ def parse_use(kind: type[Options], command: str, args: Sequence[str]) -> Options
     if not args or args[0].startswith("-"):
         if args and args[0] not in ("-h", "--help"):
             raise InputError(f"the model's directory is missing: it comes before {args[0]} (see {prog} --help)")
-        unknown = {"data_options": UnknownDataOptions()}
-        cli.parse(kind, ["--help"], prog=prog, description=f"{DESCRIPTIONS[command]}\n\n{LATER}", defaults=unknown)
+        described = f"{DESCRIPTIONS[command]}\n\n{LATER}"
+        command_line.parse(kind, ["--help"], prog=prog, description=described, data_options=UnknownDataOptions())
     from finetune.tasks.registry import data_options_of
     from minibert.checkpoint import read_description
 
     check_path(args[0])
     saved = data_options_of(read_description(Path(args[0])), args[0])
-    options = cli.parse(kind, args, prog=prog, description=DESCRIPTIONS[command], defaults={"data_options": saved})
+    unused = NO_USE[command].keys() - {"--tag-column"}  # used if CoNLL-U is written
+    options = command_line.parse(
+        kind, args, prog=prog, description=DESCRIPTIONS[command], data_options=saved, unused=unused
+    )
     path = options.input if isinstance(options, PredictOptions) else options.data
     if isinstance(options, PredictOptions) and options.written_column():
         command = "predict, CoNLL-U"
@@ -166,9 +171,14 @@ def parse_score(args: Sequence[str]) -> ScoreOptions:
     given = cli.given_options(args)
     task = given.get("--task") or TASK_OF_SUFFIX.get(suffix(given.get("--data", "")), "token-classification")
     kind = DATA_OPTIONS.get(task, DATA_OPTIONS["token-classification"])  # the parser refuses any other
-    defaults = {"data_options": kind()}
-    options = cli.parse(ScoreOptions, args, prog=prog, description=DESCRIPTIONS["evaluate"], defaults=defaults)
-    _check(options.data_options, args, "evaluate --predictions", options.data)
+    command, described = "evaluate --predictions", DESCRIPTIONS["evaluate"]
+    if command_line.asks_for_help(args) and given.keys().isdisjoint(("--task", "--data")):
+        described = f"{described}\n\n{LATER_BY_DATA}"
+        command_line.parse(ScoreOptions, args, prog=prog, description=described, data_options=UnknownDataOptions())
+    options = command_line.parse(
+        ScoreOptions, args, prog=prog, description=described, data_options=kind(), unused=NO_USE[command]
+    )
+    _check(options.data_options, args, command, options.data)
     return options
 
 

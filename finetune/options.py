@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from finetune import command_line
 from finetune.data.data_options import DATA_OPTIONS, DataOptions, TagDataOptions, check_effect, check_fields
 from finetune.data.tables import COLUMN_FILES
 from finetune.data.tally import OnBadRow
@@ -181,12 +182,13 @@ NOT_DECISIVE = {"out", "resume", "on_bad_row", "save_every", "save_seconds", "lo
 
 def parse_options(task: str, args: Sequence[str]) -> TrainingOptions:
     """Return the options of a run. Raises InputError if one is unknown or impossible, or would change nothing."""
-    options = cli.parse(
+    options = command_line.parse(
         TrainingOptions,
         args or ["--help"],
         prog=f"python -m finetune {task}",
         description=DESCRIPTIONS[task],
-        defaults={"data_options": DATA_OPTIONS[task]()},
+        data_options=DATA_OPTIONS[task](),
+        unused={"--layout"} | ({"--class-weights"} if task in NO_CLASSES else set()),
         groups=GROUPS,
     )
     options.check()

@@ -81,8 +81,9 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
             train, dev = task.hold_out(examples, share=options.dev_share, generator=generator)
         notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the best epoch")
     train, note = task.checked(train, training=True)
+    task = task.with_words(train)
     notes += [f"{options.train}: {note}"] if note else []
-    once = seen_once(task.occurrences(examples))
+    once = seen_once(task.support(examples), held_out=options.dev is None)
     notes += [f"{options.train}: {once}"] if once else []
     train = task.fitting(train, tallies["train"])
     if not train:

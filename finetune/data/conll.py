@@ -1,11 +1,12 @@
 """Token classification: columns, one word per row -> `TaggedExample`. CoNLL files and relatives that number words."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
-from finetune.data.data_options import TagDataOptions
+from finetune.data.data_options import DataOptions, TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tables import COLUMN_NUMBER
 from finetune.data.tags import OUTSIDE, is_tag
@@ -13,7 +14,8 @@ from finetune.data.tally import Tally
 from minibert.errors import InputError
 from minibert.files.conllu import COLUMNS as CONLL_U
 from minibert.files.conllu import LONGEST_SENTENCE, read_blocks, read_sentence
-from minibert.files.text import shown
+from minibert.files.conllu import SUFFIX as CONLL_U_SUFFIX
+from minibert.files.text import shown, suffix
 
 DOCUMENT_START = "-DOCSTART-"
 # Not str.split(), which also splits at a no-break space: some words of tweets contain one.
@@ -109,6 +111,35 @@ def conllu_columns(data_options: TagDataOptions, path: str, *, labelled: bool) -
             raise InputError(f"{shown(path)}: {option} {name}: the column {column} {used}, expected another")
         found.append(column)
     return found[0], found[1] if labelled else None
+
+
+def with_names(data_options: TagDataOptions, path: str) -> TagDataOptions:
+    """Return the options with names in place of the numbers of columns, if the file is CoNLL-U: what is saved with a
+    model then means the same column of any file, or none. Raises InputError as `conllu_columns` does."""
+    if suffix(path) != CONLL_U_SUFFIX:
+        return data_options
+    word, tag = conllu_columns(data_options, path, labelled=True)
+    return replace(
+        data_options,
+        word_column=data_options.word_column and word,
+        tag_column=data_options.tag_column and tag,
+    )
+
+
+def check_saved_numbers(given: Container[str], data_options: DataOptions, path: str, *, labelled: bool) -> None:
+    """Raises InputError if the file is CoNLL-U, and a column to be read has a number that is not among the options
+    `given`: it was saved with a model that was trained on a file with other columns."""
+    if not isinstance(data_options, TagDataOptions) or data_options.layout not in (None, "columns"):
+        return
+    if suffix(path) != CONLL_U_SUFFIX:
+        return
+    used = {"--word-column": data_options.word_column, "--tag-column": data_options.tag_column if labelled else None}
+    for name, number in used.items():
+        if name not in given and number is not None and COLUMN_NUMBER.fullmatch(number):
+            raise InputError(
+                f"{path}: {name} {number}, saved with the model, is a column of files that are not CoNLL-U; give "
+                f"{name} for this one, such as {'form' if name == '--word-column' else 'upos'}"
+            )
 
 
 def telling(sentences: Iterable[TaggedExample], tally: Tally, what: str, more: str = "") -> Iterator[TaggedExample]:

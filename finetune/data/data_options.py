@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 import tyro
 
 from finetune.data.tables import JSON_FILES, TableFormat
+from finetune.data.tags import WORD_SCHEMES
 from minibert.console import cli
 from minibert.errors import InputError
 from minibert.files.text import suffix
@@ -123,7 +124,7 @@ class TagDataOptions:
     @property
     def cuts_words(self) -> bool:
         """Whether it is characters that are tagged, to cut a text into words."""
-        return self.scheme in ("bmes", "bi")
+        return self.scheme in WORD_SCHEMES
 
     def check(self) -> None:
         """Raises InputError if an option is out of range or two exclude each other."""

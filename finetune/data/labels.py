@@ -52,11 +52,12 @@ def named(labels: Sequence[str], told: Mapping[str, str] | None = None) -> str:
     return ", ".join(shown[:NAMED_LABELS]) + (", ..." if len(labels) > NAMED_LABELS else "")
 
 
-def seen_once(counts: Mapping[str, int]) -> str:
-    """Return a note about labels of which there is one example, for the user to check, or ""."""
+def seen_once(counts: Mapping[str, int], *, held_out: bool) -> str:
+    """Return a note about labels of which there is one example, for the user to check, or "". held_out: is a share of
+    the examples held out?"""
     once = sorted(label for label, count in counts.items() if count == 1)
-    where = "the one example of each can't be both trained on and held out"
-    return f"{len(once):,} label(s) occur only once ({named(once)}), a misspelling? {where}" if once else ""
+    where = " the one example of each can't be both trained on and held out" if held_out else ""
+    return f"{len(once):,} label(s) occur only once ({named(once)}), a misspelling?{where}" if once else ""
 
 
 def label_targets(examples: Sequence[TextExample], labels: Sequence[str], problem_type: str) -> list[Any]:

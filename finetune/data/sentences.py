@@ -12,7 +12,7 @@ from finetune.data.conll import conll_sentences, conllu_sentences, joined, telli
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tables import COLUMN_FILES, COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
-from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, tags_of
+from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, plain, tags_of
 from finetune.data.tally import Tally
 from minibert.errors import InputError
 from minibert.files import conllu
@@ -38,6 +38,14 @@ _MARK = "\u0300"
 _LETTERS = rf"(?:(?!{UNSPACED.pattern})\w{_MARK}*)+"
 _INSIDE = r"(?:[-.'’&/@\u200c\u200d]|(?<=\d)[,:](?=\d))"
 _WORD = re.compile(rf"{UNSPACED.pattern}{_MARK}*|[@#]?{_LETTERS}(?:{_INSIDE}{_LETTERS})*|\S{_MARK}*")
+
+# What readers see as one character: a flag of two letters, or a character and what continues it, such as marks, skin
+# tones, the vowels and last consonants of Hangul, or a joiner with what it joins. Unicode has more such clusters
+# (Standard Annex 29); inside these no word begins.
+_CONTINUES = (
+    rf"[{_MARK}\u0e33\u0eb3\u1160-\u11ff\u200c\ud7b0-\ud7fb\uff9e\uff9f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]"
+)
+_CLUSTER = re.compile(rf"(?:[\U0001f1e6-\U0001f1ff]{{2}}|\S)(?:{_CONTINUES}|\u200d\S?)*")
 
 MANY_ROWS = 10  # so many lines of running text hardly ever have equally many words and end with what looks like a tag
 WORDS, TAGS, TEXT = "tokens", "ner_tags", "text"  # the usual fields of .jsonl
@@ -96,7 +104,7 @@ def _read_cut(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator
     if suffix(path) in COLUMN_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
     tally.form = "segmented"
-    lines = not_blank(tally.counted(read_lines(path)), tally)
+    lines = not_blank(tally.counted(_without_tags(read_lines(path), path, data_options.scheme)), tally)
     found = tally.made(lines, lambda line: cut_sentence(*line, path, data_options.scheme))
     found = tally.nonempty(found, f"{shown(path)}: no sentence found, expected words separated by spaces")
     return telling(found, tally, f"{shown(path)}: words separated by spaces, one sentence per line")
@@ -219,6 +227,22 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
     return False
 
 
+def _without_tags(lines: Lines, path: str, scheme: str) -> Lines:
+    """Yield the lines. Raises InputError if nine of ten of the first ones have the same number of words, one of them a
+    single character and the last one a tag."""
+    first = list(islice(lines, 2 * MANY_ROWS))
+    rows = [line.split() for _, line in first if not conll.ends_sentence(line)]
+    tags = set(map(plain, WORD_SCHEMES[scheme].tags))
+    tagged = [row for row in rows if plain(row[-1]) in tags and 1 in map(len, row[:-1])]
+    alike = max(Counter(map(len, tagged)).values(), default=0)
+    if alike > 1 and _nearly_all(alike, len(rows)):
+        raise InputError(
+            f"{shown(path)}: lines end with tags of --scheme {scheme}, as in columns, expected words separated by "
+            "spaces; a file with columns, of a character and its tag, needs another name, such as .conll"
+        )
+    yield from chain(first, lines)
+
+
 def _nearly_all(some: int, of: int) -> bool:
     return 10 * some >= 9 * of
 
@@ -276,8 +300,16 @@ def _strings(value: Any, what: str) -> tuple[str, ...]:
 
 def cut_words(text: str) -> list[tuple[int, int]]:
     """Return the [start, end) characters of each word; punctuation marks are words, as in most tagged texts."""
-    alike = "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
-    return [match.span() for match in _WORD.finditer(alike)]
+    return [match.span() for match in _WORD.finditer(_with_marks_alike(text))]
+
+
+def cut_clusters(text: str) -> list[tuple[int, int]]:
+    """Return the [start, end) of what readers see as one character each."""
+    return [match.span() for match in _CLUSTER.finditer(_with_marks_alike(text))]
+
+
+def _with_marks_alike(text: str) -> str:
+    return "".join(_MARK if unicodedata.category(character).startswith("M") else character for character in text)
 
 
 def cut_characters(text: str) -> list[tuple[int, int]]:

@@ -98,7 +98,7 @@ def score_tags(data: str, predictions: str, data_options: TagDataOptions) -> Fig
     tally = _all_or_none(data)
     examples = list(read_sentences(data, data_options, tally=tally))
     classes = are_classes(examples, data_options.scheme, fix=data_options.fix_tags)
-    kind = tag_kind("none" if classes else data_options.scheme)
+    kind = "classes" if classes else tag_kind(data_options)
     if kind == "entities":
         examples, _ = check_tags(examples, data_options.scheme, fix=data_options.fix_tags)
     given = _given_tags(predictions, kind, data_options)

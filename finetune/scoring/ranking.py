@@ -32,6 +32,25 @@ def ranking_metrics(examples: Sequence[TextExample], scores: Sequence[float]) ->
     return {name: fmean(figures[name] for figures in found) if found else 0.0 for name in RANKING}
 
 
+def mrr_by_chance(examples: Sequence[TextExample]) -> float:
+    """Return the mrr to be expected of random scores; 0 if no query has a relevant candidate."""
+    candidates: dict[Id | None, list[bool]] = defaultdict(list)
+    for example in examples:
+        candidates[example.group].append(number_of(example) > 0)
+    found = [_first_by_chance(len(some), sum(some)) for some in candidates.values() if any(some)]
+    return fmean(found) if found else 0.0
+
+
+def _first_by_chance(count: int, relevant: int) -> float:
+    """Return the expected 1 / place of the first relevant candidate in a random order."""
+    expected, none_yet = 0.0, 1.0  # none_yet: the probability that no earlier place has a relevant one
+    for place in range(1, count - relevant + 2):
+        here = relevant / (count - place + 1)
+        expected += none_yet * here / place
+        none_yet *= 1 - here
+    return expected
+
+
 def _figures(grades: Sequence[float]) -> dict[str, float]:
     """Return the figures of a query, given its candidates' grades, the best score first."""
     places = [place for place, grade in enumerate(grades, start=1) if grade > 0]

@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator, Sequence
 from statistics import fmean
 from typing import Literal
 
+from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
-from finetune.data.tags import WORD_SCHEMES, Entity, entities
+from finetune.data.tags import Entity, entities
 from finetune.scoring.metrics import entity_figures, entity_metrics
 
 TagKind = Literal["entities", "words", "classes"]
@@ -14,9 +15,9 @@ TagKind = Literal["entities", "words", "classes"]
 KNOWN, NEW, ANY = "in training", "new", "words"
 
 
-def tag_kind(scheme: str) -> TagKind:
-    """Return what the tags of a scheme are."""
-    return "words" if scheme in WORD_SCHEMES else "classes" if scheme == "none" else "entities"
+def tag_kind(data_options: TagDataOptions) -> TagKind:
+    """Return what the tags of the chosen scheme are."""
+    return "words" if data_options.cuts_words else "classes" if data_options.scheme == "none" else "entities"
 
 
 def spans(kind: TagKind, example: TaggedExample, tags: Sequence[str], known: Collection[str] = ()) -> list[Entity]:

@@ -138,6 +138,10 @@ class Task(ABC, Generic[Example, Prediction]):
         """Return how often each class occurs in labelled examples, if the task has classes."""
         return Counter()
 
+    def support(self, examples: Sequence[Example]) -> Counter[str]:
+        """Return how often each class or type occurs in labelled examples, of those in `figures`."""
+        return self.occurrences(examples)
+
     @abstractmethod
     def features(self, examples: Sequence[Example], *, labelled: bool = True) -> list[Feature]:
         """Return the features of examples, in their order; with targets if `labelled`."""
@@ -215,6 +219,10 @@ class Task(ABC, Generic[Example, Prediction]):
         found = copy(self)
         found.loss = loss
         return found
+
+    def with_words(self, examples: Sequence[Example]) -> Self:
+        """Return the same task, knowing the words of the checked training examples if it is scored by them."""
+        return self
 
     def write_beside(self, directory: Path) -> None:
         """Write what the task knows besides its labels and options into the model's directory; by default nothing."""

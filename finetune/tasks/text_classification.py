@@ -18,7 +18,7 @@ from finetune.data.splits import hold_out, hold_out_groups
 from finetune.data.texts import GRADES, is_grade
 from finetune.scoring.confusion import draw_confusion
 from finetune.scoring.metrics import ClassFigures, check_metric, text_figures, text_metrics
-from finetune.scoring.ranking import number_of, queries_in, ranking_metrics, with_ranks
+from finetune.scoring.ranking import mrr_by_chance, queries_in, ranking_metrics, with_ranks
 from finetune.tasks.task import Feature, Logits, Task, to_numpy
 from minibert.errors import InputError
 from minibert.heads import BertForSequenceClassification
@@ -141,10 +141,12 @@ class TextClassification(Task[TextExample, Scores]):
         return check_metric(self.data_options.problem_type, name, classes=len(self.labels), ranked=self.ranks)
 
     def nothing_learned(self, examples: Sequence[TextExample], predictions: Sequence[Scores]) -> str:
+        if self.ranks:  # one class for every row, and scores close together, are usual if few candidates are relevant
+            chance = mrr_by_chance(examples)
+            reached = ranking_metrics(examples, list(map(self.score, predictions)))["mrr"]
+            return f"mrr is no better than chance ({chance:.4f})" if reached <= chance and 0 < chance < 1 else ""
         targets, answers = self._compared(examples, predictions)
-        if self.ranks:  # one class for every row is usual if few candidates are relevant
-            targets, answers = list(map(number_of, examples)), list(map(self.score, predictions))
-        if self.data_options.regression or self.ranks:
+        if self.data_options.regression:
             return "the scores hardly differ from row to row" if np.ptp(answers) < np.ptp(targets) / 100 else ""
         if self.data_options.multi_label:
             return "" if np.any(answers) else "no label was predicted for any row"

@@ -6,7 +6,8 @@ word is trained and predicted in the window that shows the most context around i
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -16,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from finetune.data.conll import with_names
 from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
+from finetune.data.sentences import cut_clusters
 from finetune.data.tags import (
     OUTSIDE,
     WORD_SCHEMES,
@@ -67,7 +70,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         """Raises InputError if texts are to be cut into words, but the labels are not the tags of the scheme."""
         super().__init__(data_options, tokenizer, labels)
         scheme = data_options.scheme
-        if scheme in WORD_SCHEMES and tuple(map(plain, labels)) != tuple(map(plain, WORD_SCHEMES[scheme].tags)):
+        if data_options.cuts_words and tuple(map(plain, labels)) != tuple(map(plain, WORD_SCHEMES[scheme].tags)):
             expected = ", ".join(WORD_SCHEMES[scheme].tags)
             raise InputError(f"--scheme {scheme}: the model's labels are {', '.join(labels):.60}, expected {expected}")
 
@@ -75,7 +78,8 @@ class TokenClassification(Task[TaggedExample, Tagged]):
     def found_in(
         cls, data_options: TagDataOptions, tokenizer: Tokenizer, examples: Sequence[TaggedExample], path: str
     ) -> Self:
-        if data_options.scheme in WORD_SCHEMES:
+        data_options = with_names(data_options, path)
+        if data_options.cuts_words:
             check_word_tags(examples, data_options.scheme, fix=data_options.fix_tags)
             return cls(data_options, tokenizer, WORD_SCHEMES[data_options.scheme].tags)
         if data_options.scheme == "none" or are_classes(examples, data_options.scheme, fix=data_options.fix_tags):
@@ -89,7 +93,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         """What the tags mark; for a model that was trained elsewhere, its labels tell."""
         if self.data_options.scheme == "auto":
             return "entities" if all(map(is_tag, self.labels)) else "classes"
-        return tag_kind(self.data_options.scheme)
+        return tag_kind(self.data_options)
 
     def checked(self, examples: Sequence[TaggedExample], *, training: bool) -> tuple[list[TaggedExample], str]:
         if self.kind == "classes":
@@ -98,9 +102,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
             return list(examples), f"tags are {len(self.labels)} classes{why}" if training else ""
         if self.kind == "words":
             checked = check_word_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
-            if training:
-                self.known = frozenset(word for example in checked for word in words_of(example))
-            return checked, f"{len(self.known):,} different words" if training else ""
+            return checked, f"{len(different_words(checked)):,} different words" if training else ""
         checked, scheme = check_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
         self._tag_ids(checked)
         other = f", written as {name}" if (name := other_name(examples)) else ""
@@ -119,6 +121,9 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         for tag, count in tags.items():
             found[names.get(plain(tag), tag)] += count
         return found
+
+    def support(self, examples: Sequence[TaggedExample]) -> Counter[str]:
+        return Counter(span.type for example in examples for span in spans(self.kind, example, example.tags or ()))
 
     def head(self) -> dict[str, Any]:
         return {"labels": self.labels}
@@ -188,7 +193,10 @@ class TokenClassification(Task[TaggedExample, Tagged]):
                 shares[feature.place[0]] = torch.from_numpy(scores).softmax(-1).numpy()
                 seen[feature.place[0]] = True
             if self.kind == "words":
-                chosen = cutting_tags(shares, example.offsets, WORD_SCHEMES[self.data_options.scheme])
+                starts = {start for start, _ in cut_clusters(example.text)}
+                inside = {place for place, (start, _) in enumerate(example.offsets) if start not in starts}
+                scheme = WORD_SCHEMES[self.data_options.scheme]
+                chosen = cutting_tags(shares, example.offsets, scheme, uncut=inside)
                 tags = [self.labels[label] for label in chosen]
             else:
                 chosen = shares.argmax(axis=1)
@@ -237,6 +245,11 @@ class TokenClassification(Task[TaggedExample, Tagged]):
 
     # ------------------------------------------------------------------ word lists
 
+    def with_words(self, examples: Sequence[TaggedExample]) -> Self:
+        found = copy(self)
+        found.known = different_words(examples) if self.kind == "words" else frozenset()
+        return found
+
     def write_beside(self, directory: Path) -> None:
         if self.kind == "words":
             writing.write_whole_text(directory / WORD_LIST, "".join(f"{word}\n" for word in sorted(self.known)))
@@ -245,6 +258,11 @@ class TokenClassification(Task[TaggedExample, Tagged]):
         path = directory / WORD_LIST
         if self.kind == "words" and path.is_file():
             self.known = frozenset(line.rstrip("\n") for _, line in read_lines(str(path)))
+
+
+def different_words(examples: Sequence[TaggedExample]) -> frozenset[str]:
+    """Return the words that the tags of checked examples cut the texts into."""
+    return frozenset(word for example in examples for word in words_of(example))
 
 
 def window_bounds(length: int, room: int, stride: int) -> list[tuple[int, int]]:
@@ -264,12 +282,12 @@ def best_window(positions: NDArray[Any], windows: Sequence[tuple[int, int]]) -> 
 
 
 def cutting_tags(
-    shares: NDArray[np.float32], offsets: Sequence[tuple[int, int]], scheme: WordScheme
+    shares: NDArray[np.float32], offsets: Sequence[tuple[int, int]], scheme: WordScheme, *, uncut: Container[int] = ()
 ) -> NDArray[np.intp]:
     """Return the tags, as indices, of highest probability among those that cut a text into words (Viterbi 1967).
 
     shares: (n, C) the probabilities of each character's tags. White space in the text, where `offsets` have a gap, ends
-    a word: there the tags after it start anew.
+    a word: there the tags after it start anew. uncut: where no word begins, as the character before goes on.
     """
 
     def allowed(before: str, after: str) -> NDArray[np.float64]:
@@ -278,11 +296,12 @@ def cutting_tags(
 
     tags = "".join(scheme.tags)
     inside, begins, ends = allowed(tags, tags), allowed("^", tags)[0], allowed(tags, "$")[:, 0]
-    across = ends[:, None] + begins
+    across, within = ends[:, None] + begins, np.where(np.isfinite(begins), -np.inf, inside)
     scores = np.log(np.maximum(shares, 1e-30, dtype=np.float64))
     best, back = begins + scores[0], []  # (C,) the best path to each tag, and where it comes from
     for place in range(1, len(scores)):
-        follows = best[:, None] + (across if offsets[place][0] > offsets[place - 1][1] else inside)
+        gap = offsets[place][0] > offsets[place - 1][1]
+        follows = best[:, None] + (across if gap else within if place in uncut else inside)
         back.append(follows.argmax(axis=0))
         best = follows.max(axis=0) + scores[place]
     path = [int((best + ends).argmax())]

@@ -74,6 +74,31 @@ def test_a_model_of_columns_is_asked_in_json_lines(
     assert "--word-column 2 has no effect here: JSON lines have named fields" in capsys.readouterr().err
 
 
+def test_a_model_of_columns_is_asked_in_conllu(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, path, out = tmp_path / "model", tmp_path / "x.conllu", tmp_path / "y.conllu"
+    shutil.copytree(runs / "token-classification", model)
+    fields = json.loads((model / "config.json").read_text())
+    fields["trained_on"] |= {"tag_column": "4"}
+    (model / "config.json").write_text(json.dumps(fields))
+    path.write_text("1\tthe\t_\tX\tO\t_\t0\tx\t_\t_\n2\tcat\t_\tX\tB-ANI\t_\t0\tx\t_\t_\n")
+    said = f"{path}: --tag-column 4, saved with the model, is a column of files that are not CoNLL-U; give --tag-column"
+    assert refusal(lambda: finetune.evaluate(model, path)).startswith(said)
+    assert run_here(monkeypatch, "evaluate", model, "--data", path) == 2
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out) == 2
+    assert capsys.readouterr().err.count(said) == 2
+    assert finetune.evaluate(model, path, tag_column="5")["examples"] == 1
+    assert run_here(monkeypatch, "evaluate", model, "--data", path, "--tag-column", "xpos") == 0
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, "--tag-column", "4") == 0
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", tmp_path / "y.jsonl") == 0  # no tags
+
+    fields["trained_on"] |= {"word_column": "3"}
+    (model / "config.json").write_text(json.dumps(fields))
+    assert run_here(monkeypatch, "predict", model, "--input", path, "--output", tmp_path / "y.jsonl") == 2
+    assert "--word-column 3, saved with the model" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("plain")
 def test_parts_of_speech_are_learned_and_scored(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -82,13 +107,14 @@ def test_parts_of_speech_are_learned_and_scored(
     rows = [f"{n}\t{word}\t_\t{tag}\t_\t_\t0\t_\t_\t_\n" for n, (word, tag) in enumerate(words.items(), start=1)]
     train, run = tmp_path / "train.conllu", tmp_path / "run"
     train.write_text(("# text = the cat ran\n" + "".join(rows) + "\n") * 24)
-    args = ("token-classification", "--model", base, "--train", train, "--out", run, *SHORT)
+    args = ("token-classification", "--model", base, "--train", train, "--out", run, "--tag-column", 4, *SHORT)
     assert run_here(monkeypatch, *args) == 0
     shown = capsys.readouterr().out
     assert f"note     {train}: words: form, tags: upos; first sentence: the cat ran (DET NOUN VERB)\n" in shown
     assert f"note     {train}: tags are 3 classes, as none has a prefix such as B- before a type\n" in shown
     fields = json.loads((run / "config.json").read_text())
-    assert fields.pop("trained_on")["scheme"] == "none"
+    trained_on = fields.pop("trained_on")
+    assert (trained_on["scheme"], trained_on["tag_column"], trained_on["word_column"]) == ("none", "upos", None)
     figures = finetune.evaluate(run, train)
     (run / "config.json").write_text(json.dumps(fields))  # as of a model that transformers trained
     assert finetune.evaluate(run, train) == figures

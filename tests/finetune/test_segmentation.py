@@ -10,6 +10,7 @@ import pytest
 import finetune
 from finetune.data.data_options import TagDataOptions
 from finetune.data.sentences import read_sentences
+from finetune.tasks.token_classification import TokenClassification
 from minibert import checkpoint
 from minibert.heads import BertWithPooler
 from minibert.tokenizer import Tokenizer
@@ -73,6 +74,37 @@ def test_words_are_learned_from_segmented_lines_and_written_as_such(
     assert f"--scheme {other}: the model's labels are" in refusal(lambda: finetune.evaluate(run, dev, scheme=other))
 
 
+@pytest.mark.usefixtures("plain")
+def test_the_words_of_training_are_beside_the_model_of_several_seeds_and_of_a_resumed_run(
+    chinese: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, run = tmp_path / "train.txt", tmp_path / "run"
+    train.write_text("".join(f"{line}\n" for line in LINES * 4), encoding="utf-8")
+    more = ("--scheme", "bmes", "--train", train, "--dev", train, "--out", run, "--seeds", 2, "--epochs", 1)
+    args = ("token-classification", "--model", chinese, *more)
+    assert run_here(monkeypatch, *args) == 0
+    lists = [directory / "words.txt" for directory in (run, run / "seed-0", run / "seed-1")]
+    assert [path.read_text(encoding="utf-8") for path in lists] == ["你\n北京\n喜欢\n大\n大家\n很\n我\n"] * 3
+    expected = finetune.evaluate(run, train)["metrics"]
+    assert "oov_recall" in expected
+    for path in (*lists, run / "summary.json", run / "seed-0" / "summary.json", run / "seed-1" / "summary.json"):
+        path.unlink()
+    assert run_here(monkeypatch, *args, "--resume") == 0
+    assert all(path.is_file() for path in lists)
+    assert finetune.evaluate(run, train)["metrics"] == expected
+
+
+def test_checking_examples_leaves_the_task_as_it_is(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("我 喜欢 北京\n", encoding="utf-8")
+    data_options = TagDataOptions(scheme="bmes")
+    task = TokenClassification(data_options, tokenizer, ("B", "M", "E", "S"))
+    checked, note = task.checked(list(read_sentences(str(path), data_options)), training=True)
+    assert (note, task.known) == ("3 different words", frozenset())
+    assert task.with_words(checked).known == {"我", "喜欢", "北京"}
+    assert task.known == frozenset()
+
+
 def test_columns_have_the_characters_and_their_tags(tmp_path: Path) -> None:
     path = tmp_path / "x.conll"
     path.write_text("我\tS\n喜\tB\n欢\tE\n\n大\tS\n", encoding="utf-8")
@@ -94,6 +126,35 @@ def test_files_without_words_between_spaces(name: str, content: str, said: str, 
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     assert said in refusal(lambda: list(read_sentences(str(path), TagDataOptions(scheme="bmes"))))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "content"),
+    [
+        ("bmes", "我\tS\n喜\tB\n欢\tE\n\n大\tS\n"),
+        ("bmes", "我 S\n喜 B\n欢 E\n"),
+        ("bmes", "喜 B\n喜 I\n欢 E\n"),
+        ("bi", "1 我 B\n2 喜 B\n3 欢 I\n"),
+        ("bi", "字 tag\n" + "我 B\n" * 20),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.txt", "x.bmes"])
+def test_columns_are_not_taken_for_words(scheme: str, content: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    options = TagDataOptions(scheme=scheme)  # type: ignore[arg-type]
+    assert refusal(lambda: list(read_sentences(str(path), options))) == (
+        f"{path}: lines end with tags of --scheme {scheme}, as in columns, expected words separated by spaces; a file "
+        "with columns, of a character and its tag, needs another name, such as .conll"
+    )
+
+
+@pytest.mark.parametrize("content", ["我 喜欢 B\n", "我 B\n他 很 B\n", "维生素 B\n血型 B\n", "我 很 大\n\n你 S\n"])
+def test_words_are_not_taken_for_columns(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(content, encoding="utf-8")
+    found = read_sentences(str(path), TagDataOptions(scheme="bmes"))
+    assert [one.text for one in found] == ["".join(line.split()) for line in content.splitlines() if line]
 
 
 def test_words_that_another_system_found_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,17 +117,19 @@ def test_weights_and_labels_seen_once_are_told_before_training(
 ) -> None:
     train, tagged = tmp_path / "train.csv", tmp_path / "train.conll"
     train.write_text("text,label\n" + "the cat,animal\n" * 6 + "the red,colour\n" * 3 + "a fox,aminal\n")
-    tagged.write_text("the\tO\ncat\tB-ANI\nwho\tI-ANI\n\n" + "a\tO\nfox\tB-ANI\nran\tO\n\n" * 15)
+    rare = "the\tO\ncat\tB-ANI\nwho\tI-ANI\n\na\tO\nred\tB-COL\nblue\tI-COL\n\n"
+    tagged.write_text(rare + "a\tO\nfox\tB-ANI\nran\tO\n\n" * 14)
     args = ("text-classification", "--model", base, "--train", train, "--dev", files / "dev.csv", *SHORT)
     assert run_here(monkeypatch, *args, "--out", tmp_path / "a", "--class-weights", "balanced") == 0
     shown = capsys.readouterr().out
     assert "note     class weights: aminal (3.333), animal (0.5556), colour (1.111)\n" in shown
-    assert f"note     {train}: 1 label(s) occur only once (aminal), a misspelling? the one example of each " in shown
-    args = ("token-classification", "--model", base, "--train", tagged, "--dev", tagged, *SHORT)
+    assert f"note     {train}: 1 label(s) occur only once (aminal), a misspelling?\n" in shown
+    args = ("token-classification", "--model", base, "--train", tagged, *SHORT)
     assert run_here(monkeypatch, *args, "--out", tmp_path / "b", "--class-weights", "balanced") == 0
     shown = capsys.readouterr().out
-    assert "note     class weights: O (0.5161), B-ANI (1), I-ANI (16)\n" in shown
-    assert f"note     {tagged}: 1 label(s) occur only once (I-ANI), a misspelling? " in shown
+    assert "note     class weights: O (0.5185), B-ANI (1), I-ANI (14), B-COL (1), I-COL (1)\n" in shown  # without COL
+    once = "1 label(s) occur only once (COL), a misspelling? the one example of each can't be both trained on and held"
+    assert f"note     {tagged}: {once} out\n" in shown
 
 
 def test_lists_of_ones_and_zeros_are_learned_and_scored_by_their_numbers(

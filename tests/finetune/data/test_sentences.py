@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
-from finetune.data.sentences import cut_words, given_sentences, read_sentences
+from finetune.data.sentences import cut_clusters, cut_words, given_sentences, read_sentences
 from finetune.data.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
@@ -54,6 +54,27 @@ def read_untagged(
 )
 def test_text_is_cut_into_words(text: str, words: str) -> None:
     assert [text[start:end] for start, end in cut_words(text)] == words.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "clusters"),
+    [
+        ("很好 ok", "很 好 o k"),
+        ("👍🏽👍", "👍🏽 👍"),
+        ("👩\u200d🚀🏳\ufe0f\u200d🌈", "👩\u200d🚀 🏳\ufe0f\u200d🌈"),
+        ("🇨🇳🇫🇷🇩", "🇨🇳 🇫🇷 🇩"),
+        (
+            "\U0001f3f4\U000e0067\U000e0062\U000e007f1\ufe0f\u20e3",
+            "\U0001f3f4\U000e0067\U000e0062\U000e007f 1\ufe0f\u20e3",
+        ),
+        ("cafe\u0301は\u3099", "c a f e\u0301 は\u3099"),
+        ("\u1112\u1161\u11ab\u1100\u1173\u11af", "\u1112\u1161\u11ab \u1100\u1173\u11af"),
+        ("น้ำ", "น้ำ"),
+        ("\u0301a\u200d b", "\u0301 a\u200d b"),
+    ],
+)
+def test_text_is_cut_into_what_readers_see_as_characters(text: str, clusters: str) -> None:
+    assert [text[start:end] for start, end in cut_clusters(text)] == clusters.split(" ")
 
 
 @given(st.text())

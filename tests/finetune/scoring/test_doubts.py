@@ -49,6 +49,26 @@ def test_of_texts(kind: Any, examples: Any, predictions: Any, said: str, tokeniz
     assert TextClassification(data_options, tokenizer, labels).nothing_learned(examples, predictions) == said
 
 
+@pytest.mark.parametrize(
+    ("labels", "numbers", "said"),
+    [
+        ("013", [0.0, 0.0, 0.0], "mrr is no better than chance (0.8333)"),
+        ("001", [0.1, 0.0, 0.0], "mrr is no better than chance (0.6111)"),
+        ("001", [0.0, 0.0, 0.001], ""),  # in the right order, though hardly apart
+        ("000", [0.0, 0.0, 0.0], ""),
+        ("111", [0.0, 0.0, 0.0], ""),
+    ],
+)
+@pytest.mark.parametrize("regression", [False, True])
+def test_of_candidates(regression: bool, labels: str, numbers: list[float], said: str, tokenizer: Tokenizer) -> None:
+    data_options = TextDataOptions(group_column="query", regression=regression)
+    task = TextClassification(data_options, tokenizer, ("score",) if regression else ("0", "1", "3"))
+    given = [float(label) if regression else label for label in labels]
+    examples = [TextExample("a", None, label, "dev.csv:1", group="q") for label in given]
+    predictions = scores(*([number] if regression else [0.0, 0.0, number] for number in numbers))
+    assert task.nothing_learned(examples, predictions) == said
+
+
 def test_of_tags(tokenizer: Tokenizer) -> None:
     task = TokenClassification(TagDataOptions(), tokenizer, ("O", "B-x"))
     examples = [TaggedExample(("a", "b"), tags, 1, "dev.conll:1") for tags in (("O", "B-x"), ("O", "O"))]

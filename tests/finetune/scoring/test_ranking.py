@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
 from finetune.data.examples import TextExample
-from finetune.scoring.ranking import queries_in, ranking_metrics, with_ranks
+from finetune.scoring.ranking import mrr_by_chance, queries_in, ranking_metrics, with_ranks
 
 
 def candidates(*grades: tuple[str, float]) -> list[TextExample]:
@@ -45,6 +47,13 @@ def test_queries_without_a_relevant_candidate_are_left_out() -> None:
     )
     assert ranking_metrics(examples[:1], [0.1]) == {"mrr": 0.0, "ndcg@10": 0.0, "recall@1": 0.0, "recall@10": 0.0}
     assert queries_in(examples[1:]) == "1 queries with 2 to 2 candidates"
+
+
+def test_chance_is_the_mean_over_all_orders() -> None:
+    examples = candidates(*[("p", grade) for grade in (2, 1, 0, 0, 0)], ("q", 1), ("q", 0), ("r", 0))
+    orders = [ranking_metrics(examples[:5], order)["mrr"] for order in permutations(range(5))]
+    assert mrr_by_chance(examples) == pytest.approx((np.mean(orders) + 0.75) / 2)
+    assert mrr_by_chance(examples[:2]) == 1.0 and mrr_by_chance(examples[-1:]) == 0.0
 
 
 def test_ndcg_and_mrr_as_scikit_learn_and_a_loop_have_them() -> None:

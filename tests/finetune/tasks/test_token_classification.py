@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
 from finetune.data.data_options import TagDataOptions
-from finetune.data.sentences import read_sentences
+from finetune.data.sentences import given_sentences, read_sentences
 from finetune.data.tags import WORD_SCHEMES
+from finetune.data.tally import Tally
 from finetune.tasks.token_classification import (
     NOT_SCORED,
     Tagged,
@@ -148,7 +150,7 @@ def test_a_model_may_have_other_names_for_the_tags(tokenizer: Tokenizer, tmp_pat
 @pytest.mark.parametrize("scheme", ["bmes", "bi"])
 def test_the_tags_of_characters_are_the_likeliest_that_cut_the_text(scheme: str) -> None:
     """Against all sequences of tags, one by one; a space after the third character ends a word."""
-    known = WORD_SCHEMES[scheme]
+    known, begins = WORD_SCHEMES[scheme], {"B", "S"}
     offsets = [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6)]
 
     def is_possible(tags: tuple[str, ...]) -> bool:
@@ -166,3 +168,17 @@ def test_the_tags_of_characters_are_the_likeliest_that_cut_the_text(scheme: str)
             ),
         )
         assert tuple(known.tags[tag] for tag in cutting_tags(shares, offsets, known)) == likeliest
+        tags = [known.tags[tag] for tag in cutting_tags(shares, offsets, known, uncut={1, 4})]
+        assert is_possible(tuple(tags)) and begins.isdisjoint((tags[1], tags[4]))
+
+
+@pytest.mark.parametrize("scheme", ["bmes", "bi"])
+def test_what_is_one_character_to_a_reader_is_in_one_word(scheme: Literal["bmes", "bi"], tokenizer: Tokenizer) -> None:
+    tags = WORD_SCHEMES[scheme].tags
+    task = TokenClassification(TagDataOptions(scheme=scheme).fitted(64), tokenizer, tags)
+    words = ["a", "👍🏽", "👨\u200d👩\u200d👧", "🇨🇳", "🇫🇷", "e\u0301", "b"]
+    examples = list(given_sentences(["".join(words)], task.data_options, Tally()))
+    features = task.features(examples, labelled=False)
+    cut = np.eye(len(tags), dtype=np.float32)[tags.index("S" if scheme == "bmes" else "B")] * 9
+    (prediction,) = task.predictions(examples, features, [np.tile(cut, (len(one.place[0]), 1)) for one in features])
+    assert task.answer(examples[0], prediction)["words"] == words
