@@ -110,12 +110,6 @@ class BertConfig:
         """The maximum number of tokens in a sequence: the rows of the position table that tokens can use."""
         return self.max_position_embeddings - (self.pad_token_id + 1 if self.positions_skip_padding else 0)
 
-    def attended(self, tokens: int) -> tuple[int, ...]:
-        """Return to how many of a sequence's tokens one of them attends, in each layer (without the global ones)."""
-        if self.attention_window is None:
-            return (tokens,) * self.num_hidden_layers
-        return tuple(min(tokens, window + 1) for window in self.attention_window)
-
     @property
     def padding_without_position(self) -> int | None:
         """The id of the token that positions skip; None if they count every token."""
