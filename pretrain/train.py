@@ -344,7 +344,8 @@ def backward_pass(
 ) -> Callable[[PretrainBatch, Tensor], BatchSums]:
     """Return the forward and backward pass as a function of a micro-batch and the counts of the global batch, both on
     the CPU. It adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own and returns the sums,
-    detached. On a GPU its kernels are captured.
+    detached. On a GPU its kernels are captured, except those of a Longformer: its attention looks where global tokens
+    are before it goes on.
 
     compiled: by `torch.compile`, once for all shapes, which takes a minute and a C compiler.
     """
@@ -356,7 +357,7 @@ def backward_pass(
         (sums.mlm / counts[0] + sums.nsp / counts[1]).backward()
         return BatchSums(sums.mlm.detach(), sums.nsp.detach())
 
-    return graphed(backward, device)
+    return graphed(backward, device, at_most=None if model.config.attention_window is None else 0)
 
 
 def losses(model: PretrainModel, batch: PretrainBatch) -> BatchSums:
