@@ -120,6 +120,10 @@ class BertConfig:
         """`classifier_dropout`, or `hidden_dropout_prob` if that is None."""
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
+    def with_separator(self, sep_token_id: int) -> BertConfig:
+        """Return the config with its tokenizer's separator, if it is a Longformer's; otherwise it has no use for it."""
+        return self if self.attention_window is None else self.replace(sep_token_id=sep_token_id)
+
     def replace(self, **changes: Any) -> BertConfig:
         """Return a copy with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)

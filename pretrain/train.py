@@ -33,6 +33,7 @@ from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PairPlan
 from pretrain.curves import draw_run
 from pretrain.evaluate import HeldOut, HeldOutFigures
+from pretrain.initial import begin_global_projections
 from pretrain.loss import BatchSums, loss_sums, predict
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import PretrainDirectory
@@ -296,6 +297,8 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     def finish(self) -> None:
         if not self.processes.is_main:
             return
+        if self.options.init is None:  # otherwise they may have been trained
+            begin_global_projections(self.model)
         self.model.config = self.published_config  # nothing more is computed
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
         summary = self.summary()
