@@ -28,7 +28,7 @@ class WindowedSelfAttention(windowed.WindowedSelfAttention):
     def context(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Shapes as in `minibert.windowed.WindowedSelfAttention.context`."""
         assert mask is not None
-        own = (self.dot_product, self.global_dot_product, self.global_query_key_value)
+        own = (self.dot_product, self.global_dot_product, self.query_key_value, self.global_query_key_value)
         is_as_written = (
             is_ours(windowed.WindowedSelfAttention.context) and type(self.global_query_key_value) is nn.Linear
         )
