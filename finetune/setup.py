@@ -242,7 +242,8 @@ def put_on_head(options: TrainingOptions, data: TrainingData) -> tuple[TaskModel
     """
     source = data.start.take()
     generator = torch.Generator().manual_seed(options.seed)
-    model = data.task.model_class(source.config, **data.task.head(), generator=generator)
+    config = source.config.with_separator(data.task.tokenizer.sep_id)
+    model = data.task.model_class(config, **data.task.head(), generator=generator)
     other_head = options.new_head or type(source) is not type(model)
     return accelerate(model).train(), take_over(source, model, without_head=other_head).fresh
 

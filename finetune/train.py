@@ -158,7 +158,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         model, fresh = put_on_head(options, data)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.freeze(model)
-        narrow_to(model, data.train.features)
+        narrow_to(model, data.train.features, pad_id=data.task.tokenizer.pad_id)
         share = partial(layer_share, decay=options.layer_decay, layers=len(set(model.encoder.blocks)))
         self.set_up_model(model, optimizer_options(options), rate_share=share)
         self.training_part, self.dev = (self.with_frozen_states(part) for part in (data.train, data.dev))

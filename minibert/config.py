@@ -110,12 +110,6 @@ class BertConfig:
         """The maximum number of tokens in a sequence: the rows of the position table that tokens can use."""
         return self.max_position_embeddings - (self.pad_token_id + 1 if self.positions_skip_padding else 0)
 
-    def attended(self, tokens: int) -> tuple[int, ...]:
-        """Return to how many of a sequence's tokens one of them attends, in each layer (without the global ones)."""
-        if self.attention_window is None:
-            return (tokens,) * self.num_hidden_layers
-        return tuple(min(tokens, window + 1) for window in self.attention_window)
-
     @property
     def padding_without_position(self) -> int | None:
         """The id of the token that positions skip; None if they count every token."""
@@ -125,6 +119,10 @@ class BertConfig:
     def dropout_before_classifier(self) -> float:
         """`classifier_dropout`, or `hidden_dropout_prob` if that is None."""
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
+
+    def with_separator(self, sep_token_id: int) -> BertConfig:
+        """Return the config with its tokenizer's separator, if it is a Longformer's; otherwise it has no use for it."""
+        return self if self.attention_window is None else self.replace(sep_token_id=sep_token_id)
 
     def replace(self, **changes: Any) -> BertConfig:
         """Return a copy with some fields changed, checked again."""

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.model import Block, SelfAttention
+from minibert.windowed import WindowedSelfAttention
 from pretrain.cooccurrence import cooccurrence_vectors
 
 # How sharply a head attends to its neighbour at first: with D = 64 a score of about 6, against 0 elsewhere.
@@ -68,6 +69,18 @@ def begin_at_neighbours(
             added.weight.mul_((2 * config.num_hidden_layers) ** -0.5)
         if number < (len(distinct) + 1) // 2:
             look_at_neighbours(block.attention, frequencies, generator)
+
+
+@torch.no_grad()
+def begin_global_projections(model: BertForPreTraining | BertForMaskedLM) -> None:
+    """Give a Longformer's global tokens, of which pretraining has none, the projections of the others to begin with
+    (Beltagy et al. 2020, arXiv 2004.05150, section 3.1, "Linear Projections for Global Attention").
+    """
+    for block in model.encoder.blocks:
+        assert isinstance(block, Block)
+        if isinstance(block.attention, WindowedSelfAttention):
+            own, others = block.attention.global_query_key_value, block.attention.query_key_value
+            own.load_state_dict(others.state_dict())
 
 
 def sinusoids(positions: int, frequencies: Tensor) -> Tensor:

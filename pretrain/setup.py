@@ -179,7 +179,9 @@ def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:
     config = _config(options, vocab_size=tokenizer.vocab_size)
     if config.vocab_size < tokenizer.vocab_size:
         raise InputError(f"vocab_size {config.vocab_size} is smaller than the tokenizer's {tokenizer.vocab_size}")
-    return config.replace(pad_token_id=tokenizer.pad_id)
+    if options.init is None or not config.positions_skip_padding:  # positions of a trained model begin where they did
+        config = config.replace(pad_token_id=tokenizer.pad_id)
+    return config.with_separator(tokenizer.sep_id)
 
 
 def _config(options: PretrainOptions, **defaults: int) -> BertConfig:

@@ -33,6 +33,7 @@ from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PairPlan
 from pretrain.curves import draw_run
 from pretrain.evaluate import HeldOut, HeldOutFigures
+from pretrain.initial import begin_global_projections
 from pretrain.loss import BatchSums, loss_sums, predict
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import PretrainDirectory
@@ -296,6 +297,8 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     def finish(self) -> None:
         if not self.processes.is_main:
             return
+        if self.options.init is None:  # otherwise they may have been trained
+            begin_global_projections(self.model)
         self.model.config = self.published_config  # nothing more is computed
         checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
         summary = self.summary()
@@ -344,7 +347,8 @@ def backward_pass(
 ) -> Callable[[PretrainBatch, Tensor], BatchSums]:
     """Return the forward and backward pass as a function of a micro-batch and the counts of the global batch, both on
     the CPU. It adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own and returns the sums,
-    detached. On a GPU its kernels are captured.
+    detached. On a GPU its kernels are captured, except those of a Longformer: its attention looks where global tokens
+    are before it goes on.
 
     compiled: by `torch.compile`, once for all shapes, which takes a minute and a C compiler.
     """
@@ -356,7 +360,7 @@ def backward_pass(
         (sums.mlm / counts[0] + sums.nsp / counts[1]).backward()
         return BatchSums(sums.mlm.detach(), sums.nsp.detach())
 
-    return graphed(backward, device)
+    return graphed(backward, device, at_most=None if model.config.attention_window is None else 0)
 
 
 def losses(model: PretrainModel, batch: PretrainBatch) -> BatchSums:

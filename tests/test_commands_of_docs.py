@@ -128,7 +128,7 @@ def after_make_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_data(place: Path) -> None:
-    for name in ("cola", "stsb", "wnut17", "squad", "choices", "dream", "wikitext-2", "partut"):
+    for name in ("cola", "stsb", "wnut17", "squad", "choices", "dream", "wikitext-2", "partut", "books"):
         (place / name).mkdir(parents=True)
     for part in ("train", "dev", "test"):
         write(place / "cola" / f"{part}.tsv", "a\t1\t\tHe ran.\nb\t0\t*\tRan he the.\n" * 8)
@@ -154,6 +154,7 @@ def write_data(place: Path) -> None:
         write(place / f"{name}.csv", f"label,review\n{reviews}")
     text = (REPOSITORY / "README.md").read_bytes()
     (place / "wikitext-2" / "train.txt.gz").write_bytes(gzip.compress(text))
+    (place / "books" / "books.txt").write_bytes(text)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ EXCERPTS = re.findall(r"^`(minibert\.[\w.]+)`: .*?\n\n```python\n(.*?)^```$", TE
 
 
 def test_every_excerpt_says_where_it_is_from() -> None:
-    assert len(EXCERPTS) == TEXT.count("```python\n") == 11
+    assert len(EXCERPTS) == TEXT.count("```python\n") == 12
 
 
 @pytest.mark.parametrize(("name", "lines"), EXCERPTS, ids=[name for name, _ in EXCERPTS])

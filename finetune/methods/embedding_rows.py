@@ -49,13 +49,16 @@ class RowsInUse(nn.Module):
         return whole
 
 
-def narrow_to(model: TaskModel, features: Iterable[Feature]) -> None:
-    """Train only the rows of tokens that occur in `features`; do nothing if the token embeddings are not trained."""
+def narrow_to(model: TaskModel, features: Iterable[Feature], *, pad_id: int) -> None:
+    """Train only the rows of tokens that occur in `features`; do nothing if the token embeddings are not trained.
+
+    pad_id: the token that batches are padded with; in Lawformer it is not the config's `pad_token_id`.
+    """
     whole = model.encoder.embeddings.token
     if not whole.weight.requires_grad:
         return
     used = np.zeros(whole.num_embeddings, bool)
-    used[model.config.pad_token_id] = True
+    used[pad_id] = True
     for feature in features:
         for sequence in feature.sequences:
             used[sequence.ids] = True

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -27,7 +27,7 @@ def info_command(args: Sequence[str]) -> None:
     print(f"{options.directory}: {type(model).__name__}\n")
     vectors = {"text_vectors": model.encoder.text_vectors} if model.encoder.text_vectors else {}
     for name, value in (model.config.to_dict() | head_fields(model) | vectors).items():
-        print(f"  {name:30} {', '.join(value) if isinstance(value, tuple) else value}")
+        print(f"  {name:30} {_shown(value)}")
     print(f"\n  {'tokens in the vocabulary':30} {tokenizer.vocab_size:,}")
     print(f"  {'tokenizer fingerprint':30} {tokenizer.fingerprint}\n")
     parts: Counter[str] = Counter()
@@ -36,6 +36,15 @@ def info_command(args: Sequence[str]) -> None:
     for part, count in parts.items():
         print(f"  {part:30} {count:14,}")
     print(f"  {'parameters':30} {parts.total():14,}   (a tied matrix counts once)")
+
+
+def _shown(value: Any) -> Any:
+    """Return a field's value for people: labels as a list, the windows of all layers as one if they are alike."""
+    if not isinstance(value, tuple):
+        return value
+    if isinstance(value[0], int) and len(set(value)) == 1:
+        return f"{value[0]} in each layer"
+    return ", ".join(map(str, value))
 
 
 def _part(name: str) -> str:

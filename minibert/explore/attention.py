@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,6 +27,18 @@ def attention_of(record: Mapping[str, Tensor], batch: Batch, tokenizer: Tokenize
     texts = batch.sequence_ids[0].cpu().numpy()
     figures = head_figures(probabilities.astype(np.float64), cls=cls, sep=sep, sequence_ids=texts)
     return {"probabilities": probabilities, "figures": figures}
+
+
+def with_own_rows(record: Mapping[str, Tensor], is_global: Tensor) -> dict[str, Tensor]:
+    """Return a trace in which a Longformer's global tokens have the queries, probabilities and contexts that are used:
+    their own, and not those that the others' projections give them. is_global: (T,) bool
+    """
+    merged = dict(record)
+    for name, tensor in record.items():
+        part = name.replace(".attention.global_", ".attention.")
+        if part != name and part.endswith(("query", "probabilities", "context")):
+            merged[part] = torch.where(is_global[:, None], tensor, record[part])
+    return merged
 
 
 def opening_of(

@@ -15,7 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minibert.explore.states import GLOBAL_KEY
+
 Path = tuple[str, ...]  # a place in the record: ("attention", "probabilities")
+
+KEYS = ("attention.key", GLOBAL_KEY)  # of which a page has the second only if there are global tokens
 
 DECIMALS = 4  # of attention: the page has each value as it prints it
 FINE_LEVELS = 2047  # steps from zero to the largest query or key, whose products the page sums
@@ -68,7 +72,7 @@ def steps_of(path: Path, array: NDArray[Any]) -> list[float] | None:
     if path[:2] not in (("blocks", "values"), ("embeddings", "values")):
         return None
     layers = array.reshape(1 if path[0] == "embeddings" else len(array), -1).astype(np.float64)
-    if path[-1] in ("attention.query", "attention.key"):
+    if path[-1] in ("attention.query", *KEYS):
         steps = np.abs(layers).max(axis=1) / FINE_LEVELS
     else:
         steps = np.sqrt((layers**2).mean(axis=1)) / STEPS_A_DEVIATION
@@ -93,13 +97,14 @@ def packed(record: Mapping[str, Any]) -> dict[str, Any]:
 
     page = walk(record, ())
     exact = record["blocks"]["values"]
-    error = score_error(exact["attention.query"], exact["attention.key"], columns, record["model"]["heads"])
+    heads = record["model"]["heads"]
+    error = max(score_error(exact, key, columns, heads) for key in KEYS if key in exact)
     rounding.append({"name": "scores, computed on the page from rounded queries and keys", "largest_error": error})
     return plain({**page, "rounding": rounding})
 
 
 def score_error(
-    query: NDArray[np.float32], key: NDArray[np.float32], columns: Mapping[str, Packed], heads: int
+    values: Mapping[str, NDArray[np.float32]], key: str, columns: Mapping[str, Packed], heads: int
 ) -> float:
     """Return the largest difference between q·k/√D of exact queries and keys, (L, T, H) each, and the page's."""
 
@@ -108,8 +113,8 @@ def score_error(
         products = np.einsum("lqnd,lknd->lnqk", queries.reshape(split), keys.reshape(split), optimize=True)
         return products / math.sqrt(split[-1])
 
-    exact = scores(query.astype(np.float64), key.astype(np.float64))
-    rounded = scores(columns["attention.query"].values(), columns["attention.key"].values())
+    exact = scores(*(values[name].astype(np.float64) for name in ("attention.query", key)))
+    rounded = scores(*(columns[name].values() for name in ("attention.query", key)))
     return float(np.abs(exact - rounded).max())
 
 

@@ -1,21 +1,25 @@
 """Everything that the page shows, computed from a model and a text or pair: a dictionary of arrays and strings."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.explore import compare
-from minibert.explore.attention import attention_of, opening_of
+from minibert.explore.attention import attention_of, opening_of, with_own_rows
 from minibert.explore.predictions import predictions_of, questions_about
 from minibert.explore.saliency import saliency
 from minibert.explore.states import block_states, embedding_states, states_between
 from minibert.explore.tokens import described, encode, visible
 from minibert.explore.what_if import what_if
-from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
+from minibert.heads import BertForMaskedLM, BertForPreTraining, Model, TaskModel
 from minibert.tokenizer import Batch, Tokenizer
 from minibert.tracing import trace
+from minibert.windowed import GLOBAL
 
 Other = tuple[Model, Tokenizer, str]  # a second model, its tokenizer and its name
 
@@ -74,12 +78,16 @@ def traced_text(
     """
     batch = encode(tokenizer, model.config, text, second, max_tokens=max_tokens)
     batch = batch.to(model.encoder.embeddings.token.weight.device)
+    if isinstance(model, TaskModel):  # a Longformer's head has global tokens: in every pass that follows
+        mask = model.with_global_tokens(batch.input_ids, batch.attention_mask)
+        assert mask is not None
+        batch = replace(batch, attention_mask=mask)
     masked_positions = (batch.input_ids == tokenizer.mask_id).flatten().nonzero().flatten()
     traced = trace(model, batch, masked_positions=masked_positions)
     for name, value in traced.items():
         if not value.isfinite().all():
             raise InputError(f"{name} contains NaN or infinity, expected finite values: has training diverged?")
-    return batch, traced
+    return batch, with_own_rows(traced, batch.attention_mask[0] == GLOBAL)
 
 
 def facts(model: Model, name: str) -> dict[str, Any]:
@@ -102,14 +110,32 @@ def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
     """Return what the page can't show of this model and text, and why; one sentence each."""
     kind = type(model).__name__
     asked = [prediction["head"] for prediction in record["predictions"]]
+    sentences = left_out_of_windows(model.config, record["tokens"])
     if not asked and not isinstance(model, BertForMaskedLM | BertForPreTraining):
         reason = f"a {kind} has no head that can make a prediction for this text"
-        return [f"Predictions, the way through the layers and saliency are left out: {reason}."]
-    sentences = []
+        return [*sentences, f"Predictions, the way through the layers and saliency are left out: {reason}."]
     if isinstance(model, BertForMaskedLM | BertForPreTraining) and "heads.MaskedLMHead" not in asked:
         sentences.append(f"No token is predicted: write {mask} in the text for a prediction there.")
     if hasattr(model, "nsp_head") and "heads.NextSentenceHead" not in asked:
         sentences.append("Next sentence is left out: it takes two texts.")
+    return sentences
+
+
+def left_out_of_windows(config: BertConfig, tokens: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what of a Longformer's attention the page can't show; one sentence each."""
+    sentences = []
+    sides = sorted({window // 2 for window in config.attention_window or (2 * len(tokens),)})
+    if len(tokens) > sides[0] + 1:
+        reach = f"{sides[0]} to {sides[-1]} tokens (by block)" if len(sides) > 1 else f"{sides[0]} tokens"
+        sentences.append(
+            f"A token attends to {reach} on each side and to global ones: "
+            "the scores of others take no part in the softmax."
+        )
+    if any(token["global"] for token in tokens):
+        sentences.append(
+            "Global tokens have queries, keys and values of their own (global_query, global_key, global_value): "
+            "their queries and scores are shown, the values that they average are left out."
+        )
     return sentences
 
 

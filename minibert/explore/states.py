@@ -18,6 +18,7 @@ Array = NDArray[np.float32]
 EMBEDDINGS = ("token", "position", "segment", "sum", "norm", "projection")  # those that the model has
 BLOCK_VALUES = ("attention.query", "attention.key", "attention.value", "attention.output", "attention_norm",
                 "feed_forward.output", "feed_forward_norm")  # fmt: skip
+GLOBAL_KEY = "attention.global_key"  # what the queries of a Longformer's global tokens are multiplied by
 # Shown by their norms.
 BLOCK_NORMS = (
     *BLOCK_VALUES[:3], "attention.context", "attention.output", "attention.sum", "attention_norm",
@@ -51,6 +52,8 @@ def block_states(model: Model, record: Mapping[str, Tensor]) -> dict[str, Any]:
         "feed_forward": norms["feed_forward.output"] / norms["attention_norm"],
     }
     values = {name: traced[name] for name in BLOCK_VALUES}
+    if f"blocks.0.{GLOBAL_KEY}" in record:
+        values[GLOBAL_KEY] = stacked(record, GLOBAL_KEY, layers)
     return {"values": values, "norms": norms, "stream": lengths(given), "added": added}
 
 

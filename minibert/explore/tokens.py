@@ -5,6 +5,7 @@ from typing import Any
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.tokenizer import Batch, Tokenizer
+from minibert.windowed import GLOBAL
 
 # U+2400 and up are pictures of the control characters: of a NUL in a text, a browser would show nothing.
 CONTROL_PICTURES = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
@@ -37,7 +38,8 @@ def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None)
     frame = (batch.sequence_ids[0] < 0).tolist()  # not so a [SEP] that is spelled out in the text
     of_second = (batch.sequence_ids[0] == 1).cummax(0).values.int().tolist()  # [SEP] with the text before it
     offsets = batch.offsets[0].tolist()
-    rows = zip(ids, segments, of_second, offsets, frame, strict=True)
+    of_all = (batch.attention_mask[0] == GLOBAL).tolist()
+    rows = zip(ids, segments, of_second, offsets, frame, of_all, strict=True)
     return [
         {
             "position": position,
@@ -50,8 +52,9 @@ def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None)
             "start": start,
             "end": end,
             "frame": is_frame,
+            "global": is_global,
         }
-        for position, (token_id, segment, number, (start, end), is_frame) in enumerate(rows)
+        for position, (token_id, segment, number, (start, end), is_frame, is_global) in enumerate(rows)
     ]
 
 

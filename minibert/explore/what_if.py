@@ -18,7 +18,7 @@ from tqdm import tqdm
 from minibert.explore.predictions import Question, ask, best_answers, values
 from minibert.explore.states import states_of_copies
 from minibert.heads import Model
-from minibert.model import Bert
+from minibert.model import Bert, DotProductAttention
 from minibert.tokenizer import Batch
 
 Hook = Callable[[tuple[Any, ...], Tensor], Tensor]  # a call's inputs and its output -> another output
@@ -46,7 +46,8 @@ def call_of(encoder: Bert, layer: int) -> int:
     return layer if encoder.config.share_layers else 0
 
 
-def each_head_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def each_head_off(encoder: Bert, layer: int) -> Iterator[None]:
     """For a batch of N rows, switch off head n of the layer in row n."""
 
     def without_own_head(inputs: tuple[Any, ...], context: Tensor) -> Tensor:
@@ -54,8 +55,12 @@ def each_head_off(encoder: Bert, layer: int) -> contextlib.AbstractContextManage
         off = torch.eye(len(context), dtype=torch.bool, device=context.device)
         return context.masked_fill(off[:, :, None, None], 0.0)
 
-    attention = encoder.get_submodule(f"blocks.{layer}.attention.dot_product")
-    return changed_at(attention, call_of(encoder, layer), without_own_head)
+    attention = encoder.get_submodule(f"blocks.{layer}.attention")
+    products = [module for module in attention.children() if isinstance(module, DotProductAttention)]
+    with contextlib.ExitStack() as stack:
+        for product in products:  # one, or two in a Longformer
+            stack.enter_context(changed_at(product, call_of(encoder, layer), without_own_head))
+        yield
 
 
 def states_without(encoder: Bert, batch: Batch, layer: int) -> Tensor:

@@ -18,22 +18,28 @@ Outputs = TypeVar("Outputs", bound=tuple[Tensor, ...])
 Shapes = tuple[tuple[torch.Size, torch.dtype] | None, ...]
 
 
-def graphed(function: Callable[..., Outputs], device: torch.device) -> Callable[..., Outputs]:
-    """Return `function` itself on a CPU, or a version with captured kernels on a GPU."""
-    return function if device.type == "cpu" else Graphed(function, device)
+def graphed(
+    function: Callable[..., Outputs], device: torch.device, *, at_most: int | None = None
+) -> Callable[..., Outputs]:
+    """Return `function` itself on a CPU, or a version with captured kernels on a GPU.
+
+    at_most: how many graphs, `MOST_GRAPHS` if None; 0 for a function that looks at values, which can't be captured.
+    """
+    return function if device.type == "cpu" else Graphed(function, device, at_most=at_most)
 
 
 class Graphed(Generic[Outputs]):
     """`function`, captured at the second call with inputs of the same shapes; the first call sets up libraries and
-    allocates gradients. Beyond `MOST_GRAPHS` different shapes it is called without a graph.
+    allocates gradients. Beyond `at_most` different shapes it is called without a graph.
 
     It must do the same for all inputs of the same shapes, whatever their values, and write only to tensors that stay
     at the same address (gradients, an optimizer's state). The outputs are valid until the next call.
     """
 
-    def __init__(self, function: Callable[..., Outputs], device: torch.device) -> None:
+    def __init__(self, function: Callable[..., Outputs], device: torch.device, *, at_most: int | None = None) -> None:
         self.function = function
         self.device = device
+        self.at_most = MOST_GRAPHS if at_most is None else at_most
         self.seen: set[Shapes] = set()
         self.graphs: dict[Shapes, Graph[Outputs]] = {}
 
@@ -43,7 +49,7 @@ class Graphed(Generic[Outputs]):
         if shapes in self.graphs:
             return self.graphs[shapes].replay(inputs)
         moved = tree_map_only(Tensor, lambda tensor: tensor.to(self.device, non_blocking=True), inputs)
-        if shapes not in self.seen or len(self.graphs) == MOST_GRAPHS:
+        if shapes not in self.seen or len(self.graphs) == self.at_most:
             self.seen.add(shapes)
             return self.function(*moved)
         pool = next((known.graph.pool() for known in self.graphs.values()), None)

@@ -28,7 +28,7 @@ class WindowedSelfAttention(windowed.WindowedSelfAttention):
     def context(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Shapes as in `minibert.windowed.WindowedSelfAttention.context`."""
         assert mask is not None
-        own = (self.dot_product, self.global_dot_product, self.global_query_key_value)
+        own = (self.dot_product, self.global_dot_product, self.query_key_value, self.global_query_key_value)
         is_as_written = (
             is_ours(windowed.WindowedSelfAttention.context) and type(self.global_query_key_value) is nn.Linear
         )
@@ -43,8 +43,8 @@ class WindowedSelfAttention(windowed.WindowedSelfAttention):
     def of_local(self, x: Tensor, mask: Tensor, tokens: GlobalTokens | None) -> Tensor:
         """What tokens that are not global gather: (B, T, H), (B, T) -> (B, T, H)"""
         length, aside = x.size(1), self.window // 2
-        chunk = max(CHUNK, aside)
-        if length <= chunk + aside:  # a chunk sees nearly everything
+        chunk = chunk_length(length, self.window)
+        if chunk == length:
             query, key, value = map(self.split_heads, self.query_key_value(x).chunk(3, dim=-1))
             return self.merge_heads(self.dot_product(query, key, value, picture(mask, self.window)))
         x, mask = F.pad(x, (0, 0, 0, -length % chunk)), F.pad(mask, (0, -length % chunk))
@@ -94,6 +94,18 @@ class GlobalTokens(NamedTuple):
     def put(self, x: Tensor, *, like: Tensor) -> Tensor:
         """(B, G, H) -> (B, T, H), 0 elsewhere"""
         return x.new_zeros(like.shape).scatter(1, self.places[..., None].expand_as(x), x)
+
+
+def chunk_length(length: int, window: int) -> int:
+    """Return c for sequences of T tokens; T if a chunk would see nearly everything."""
+    chunk = max(CHUNK, window // 2)
+    return length if length <= chunk + window // 2 else chunk
+
+
+def keys_at_once(length: int, window: int) -> int:
+    """Return how many keys a query of a sequence of T tokens is multiplied by, without the global ones."""
+    chunk = chunk_length(length, window)
+    return length if chunk == length else chunk + window
 
 
 def overlapping(x: Tensor, chunk: int, aside: int) -> Tensor:

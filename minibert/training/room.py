@@ -24,6 +24,7 @@ import psutil
 
 from minibert.config import BertConfig
 from minibert.errors import InputError, MinibertError, OutOfMemory
+from minibert.fast.windowed import keys_at_once
 
 if TYPE_CHECKING:
     import torch
@@ -90,17 +91,21 @@ class Passes:
         """
         hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
         rows = self.sequences * self.length
-        # The fused kernel keeps no (T, T), or (T, w) in a Longformer. Otherwise the probabilities are kept and, with
-        # dropout, also the dropped-out probabilities and the mask (`minibert.model.DotProductAttention`).
+        # The fused kernel keeps no (T, T). Otherwise the probabilities are kept and, with dropout, also the dropped-out
+        # probabilities and the mask (`minibert.model.DotProductAttention`).
         squares = 0 if self.on_gpu else 3 if self.dropout else 1 if self.numbers == 2 else 0
-        # Per position: query, key and value 3H, and the result of attention H, which the output layer reads.
-        attended = config.attended(self.length)
-        attention = layers * 4 * hidden + squares * config.num_attention_heads * sum(attended)
+        heads, windowed = config.num_attention_heads, config.attention_window is not None
+        # A query's keys in each layer; a window of 2T is all of them.
+        keys = [keys_at_once(self.length, w) for w in config.attention_window or (2 * self.length,) * layers]
+        # Per position: query, key and value 3H, and the result of attention H, which the output layer reads. In a
+        # Longformer also keys and values that overlap, 2H, and the fused kernel's mask, as numbers.
+        attention = layers * 4 * hidden + (squares * heads or windowed) * sum(keys)
+        attention += 2 * hidden * sum(seen != self.length for seen in keys)
         # Both LayerNorms' inputs 2H and outputs 2H, which the next layers read; the activation's input and output.
         rest = (4 if learns else 2) * hidden + (2 if learns else 1) * inner + 2 * hidden * self.dropout
         embedded = 2 * config.embedding_width  # LayerNorm's input and output
         kept = rows * (embedded * learns + attention + (layers - 1) * rest) + self.returned * rest
-        in_flight = 2 * min(squares, 1) * rows * config.num_attention_heads * max(attended)  # gradients of a (T, T)
+        in_flight = 2 * min(squares, 1) * rows * heads * max(keys)  # gradients of a (T, T)
         return self.numbers * (kept + in_flight)
 
     def outputs(self, config: BertConfig) -> int:

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("plain")
 
 # Fields of the config that were not there from the beginning.
 NEWER = ("positions_skip_padding", "embedding_size", "share_layers", "classifier_dropout", "span_dropout", "pooler_act",
-         "pooler_input_dropout")  # fmt: skip
+         "pooler_input_dropout", "attention_window", "sep_token_id")  # fmt: skip
 
 
 class Cut(Exception):

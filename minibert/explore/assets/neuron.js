@@ -6,12 +6,15 @@ function headPart(name, at) {
   return record.blocks.values[name].row(choice.layer, at).slice(choice.head * size, (choice.head + 1) * size);
 }
 
+/** The name of the keys that the chosen token's query is multiplied by: a Longformer's global tokens have their own. */
+const keyName = () => `attention.${record.tokens[choice.token].global ? "global_key" : "key"}`;
+
 function drawNeuron() {
   const { layer, head, token: at } = choice;
   const query = headPart("attention.query", at);
-  const errors = ["query", "key"].map((name) => record.blocks.values[`attention.${name}`].stepOf(layer) / 2);
+  const errors = ["attention.query", keyName()].map((name) => record.blocks.values[name].stepOf(layer) / 2);
   byId("neuron-title").textContent = `Block ${layer}, head ${head}: the query of ${quoted(at)} and the key of every token, D = ${query.length}`;
-  const keys = record.tokens.map((_, position) => headPart("attention.key", position));
+  const keys = record.tokens.map((_, position) => headPart(keyName(), position));
   const allProducts = keys.map((key) => key.map((value, dimension) => value * query[dimension]));
   const [keyScale, productScale] = [keys, allProducts].map((vectors) => scaleOf(vectors.flatMap((vector) => [...vector])));
   const rows = record.tokens.map((entry, position) => {
@@ -42,7 +45,7 @@ function errorOfProducts(query, key, [ofQuery, ofKey]) {
 }
 
 function drawNumbers(query, errors) {
-  const key = headPart("attention.key", choice.key);
+  const key = headPart(keyName(), choice.key);
   byId("neuron-summary").textContent = `The numbers of the query of ${quoted(choice.token)} and of the key of ${quoted(choice.key)}`;
   const exact = [...errors, errorOfProducts(query, key, errors)];
   const rows = [...query].map((value, dimension) => [number(dimension), ...[value, key[dimension], value * key[dimension]]

@@ -36,7 +36,7 @@ def test_the_same_logits_and_weights_as_with_the_whole_matrix() -> None:
     whole, narrow = (tiny_model("BertForSequenceClassification") for _ in range(2))
     assert isinstance(whole, BertForSequenceClassification) and isinstance(narrow, BertForSequenceClassification)
     input_ids = ragged_batch()[0]
-    narrow_to(narrow, features(input_ids))
+    narrow_to(narrow, features(input_ids), pad_id=0)
     token = narrow.encoder.embeddings.get_submodule("token")
     assert isinstance(token, RowsInUse)
     assert len(token.weight) == len({*input_ids.flatten().tolist(), TINY.pad_token_id}) < TINY.vocab_size
@@ -53,7 +53,7 @@ def test_a_frozen_embedding_is_left_alone() -> None:
     assert isinstance(model, BertForSequenceClassification)
     model.encoder.requires_grad_(False)
     before = model.encoder.embeddings.token
-    narrow_to(model, features(ragged_batch()[0]))
+    narrow_to(model, features(ragged_batch()[0]), pad_id=0)
     assert model.encoder.embeddings.token is before
 
 
@@ -61,7 +61,7 @@ def test_a_token_that_was_not_in_use_is_an_error_in_training_and_its_old_row_in_
     model = tiny_model("BertForSequenceClassification")
     assert isinstance(model, BertForSequenceClassification)
     before = model.encoder.embeddings.token.weight.detach().clone()
-    narrow_to(model, features(torch.tensor([[2, 3]])))
+    narrow_to(model, features(torch.tensor([[2, 3]])), pad_id=0)
     token = model.encoder.embeddings.token
     with pytest.raises(IndexError):
         token.train()(torch.tensor([[5]]))

@@ -180,6 +180,17 @@ def test_info_of_a_task_head_has_its_labels(
     assert lines[-2] == "classifier 100"
 
 
+@pytest.mark.parametrize(("windows", "shown"), [((512, 512), "512 in each layer"), ((4, 64), "4, 64")])
+def test_info_has_the_attention_windows(
+    windows: tuple[int, int], shown: str, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    checkpoint.save(Bert(TINY.replace(vocab_size=80, attention_window=windows)), tokenizer, tmp_path / "encoder")
+    assert run(monkeypatch, "info", str(tmp_path / "encoder")) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert f"attention_window {shown}" in lines
+
+
 @pytest.mark.parametrize("command", [("info",), ("fill-mask", "[MASK]")], ids=["info", "fill-mask"])
 def test_a_directory_that_is_not_there_is_one_line(
     command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -113,6 +113,12 @@ def test_kinds_beyond_the_most_are_computed_without_a_graph(
     assert len(run.graphs) == 2
 
 
+def test_a_function_that_looks_at_values_is_called_every_time(device: torch.device) -> None:
+    run = Graphed(lambda x: (x * 2 if x.sum() > 3 else x,), device, at_most=0)
+    assert [run(torch.tensor([number]))[0].item() for number in (1.0, 2.0, 4.0, 3.0)] == [1.0, 2.0, 8.0, 3.0]
+    assert run.graphs == {}
+
+
 @needs_gpu
 def test_dropout_goes_by_the_seed_that_is_set_before() -> None:
     run = graphed(lambda x: (F.dropout(x, 0.5),), torch.device("cuda"))

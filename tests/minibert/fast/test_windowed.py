@@ -101,9 +101,10 @@ def test_chosen_positions_are_those_of_the_whole(kind: str, monkeypatch: pytest.
     assert (fast.states_at(input_ids, wanted, attention_mask=mask) - expected).abs().max() < 1e-12
 
 
-def test_a_hook_sees_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("part", "shape"), [("dot_product", (2, 3, 37, 8)), ("query_key_value", (2, 37, 72))])
+def test_a_hook_sees_whole_sequences(part: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windowed, "CHUNK", 4)
     model, seen = accelerate(encoder(4)), []
-    model.blocks[0].attention.dot_product.register_forward_hook(lambda _, given, __: seen.append(given[3].shape))
+    model.blocks[0].attention.get_submodule(part).register_forward_hook(lambda *call: seen.append(call[-1].shape))
     model(torch.randint(2, 40, (2, 37), generator=seeded(1)))
-    assert seen == [(2, 1, 37, 37)]
+    assert seen == [shape]
