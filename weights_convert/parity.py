@@ -100,8 +100,8 @@ def compare(
 
 
 def check_comparable(model: Model, reference: ReferenceModel) -> None:
-    """Check the sizes of every value. Raises InputError if hidden sizes or numbers of labels differ, or only one of the
-    two has attention windows.
+    """Check the sizes of every value. Raises InputError if hidden sizes or numbers of labels differ, only one of the
+    two has attention windows, or the reference can't run with its own at every length.
     """
     ours, theirs = model.config, described_config(reference.config)
     sizes: dict[str, tuple[object, object]] = {"hidden_size": (ours.hidden_size, theirs.hidden_size)}
@@ -112,6 +112,10 @@ def check_comparable(model: Model, reference: ReferenceModel) -> None:
     for name, (mine, wanted) in sizes.items():
         if mine != wanted:
             raise InputError(f"{name}: {mine} in minibert, {wanted} in the reference, so they cannot be compared")
+    if theirs.attention_window is not None and any(
+        max(theirs.attention_window) % window for window in theirs.attention_window
+    ):
+        raise InputError(f"attention_window: {theirs.attention_window}: in the reference each must divide the largest")
 
 
 def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:

@@ -82,6 +82,15 @@ def test_only_a_longformer_is_compared_with_a_longformer(ours_is_windowed: bool)
     )
 
 
+def test_windows_that_the_reference_cannot_run_are_refused() -> None:
+    """It makes the length a multiple of the largest window, and fails if that is no multiple of another."""
+    reference = reference_model("longformer encoder", SHAPE.replace(attention_window=(4, 6)))
+    ours = converted(reference, "longformer encoder")
+    assert refusal(lambda: compare(ours, lambda dtype: reference, dtype="float64")) == (
+        "attention_window: (4, 6): in the reference each must divide the largest"
+    )
+
+
 # --- Lawformer -------------------------------------------------------------------------------------------------------
 
 
