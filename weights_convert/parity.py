@@ -20,7 +20,7 @@ from minibert.verification.comparison import compare_runs
 from minibert.verification.differences import Row
 from minibert.verification.report import Report
 from minibert.verification.runs import our_loss, run_ours
-from minibert.verification.samples import Sample, draw_sample, layouts
+from minibert.verification.samples import Sample, draw_sample, layouts, size
 from weights_convert.config_map import described_config, read_config
 from weights_convert.convert import read_hf
 from weights_convert.hub import directory_named
@@ -63,6 +63,7 @@ def verify(
         return load_reference(hf, described.family, model, as_dtype).to(chosen)
 
     rows, cause = compare(model, load, dtype=dtype, seed=seed)
+    common = in_common(model.config, described.config)
     return Report(
         reference=str(hf_directory),
         implementation="transformers",
@@ -73,7 +74,8 @@ def verify(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         rows=rows,
         cause=cause,
-        layouts=layouts(model, in_common(model.config, described.config)),
+        layouts=layouts(model, common),
+        sequences=size(common)[0],
         losses=train_both(model, load(getattr(torch, dtype)), steps=steps, seed=seed) if steps else [],
     )
 
