@@ -20,7 +20,7 @@ from minibert.verification.comparison import compare_runs
 from minibert.verification.differences import Row
 from minibert.verification.report import Report
 from minibert.verification.runs import our_loss, run_ours
-from minibert.verification.samples import Sample, draw_sample, layouts, size
+from minibert.verification.samples import Sample, batch_shape, draw_sample, layouts
 from weights_convert.config_map import described_config, read_config
 from weights_convert.convert import read_hf
 from weights_convert.hub import directory_named
@@ -75,7 +75,7 @@ def verify(
         rows=rows,
         cause=cause,
         layouts=layouts(model, common),
-        sequences=size(common)[0],
+        sequences=batch_shape(common)[0],
         losses=train_both(model, load(getattr(torch, dtype)), steps=steps, seed=seed) if steps else [],
     )
 

@@ -122,7 +122,7 @@ def layouts(model: Model, config: BertConfig) -> tuple[Layout, ...]:
     return WINDOWED_LAYOUTS
 
 
-def size(config: BertConfig) -> tuple[int, int]:
+def batch_shape(config: BertConfig) -> tuple[int, int]:
     """Return the number of sequences in a batch and the length of the longest, B and T.
 
     A Longformer's windows must leave tokens out, and T is odd, so that it is not a multiple of them. For wide windows
@@ -142,7 +142,7 @@ def draw_sample(model: Model, config: BertConfig, layout: Layout, *, seed: int) 
     whole_numbers = partial(torch.randint, generator=generator)
     windows = config.attention_window
     is_separated = windows is not None and isinstance(model, SEPARATED) and layout.global_tokens is None
-    rows, longest = size(config)
+    rows, longest = batch_shape(config)
     # From a full sequence down to a single token, to none, or to a question, its text and three separators.
     shortest = 1 if windows is None else 4 if is_separated else 0
     has_padding = layout.padding != "none"
@@ -158,15 +158,13 @@ def draw_sample(model: Model, config: BertConfig, layout: Layout, *, seed: int) 
         input_ids, global_tokens = _separated(model, config, input_ids, real, generator)
     elif windows is not None:
         shares = torch.rand(real.shape, generator=generator) * real
-        global_tokens = (
-            real
-            & {
-                "many": shares > 0.7,
-                "one": shares == shares.amax(dim=1, keepdim=True),
-                "none": torch.zeros_like(real),
-                None: isinstance(model, heads.BertForSequenceClassification) & (torch.arange(longest) == 0),
-            }[layout.global_tokens]
-        )
+        chosen = {
+            "many": shares > 0.7,
+            "one": shares == shares.amax(dim=1, keepdim=True),
+            "none": torch.zeros_like(real),
+            None: isinstance(model, heads.BertForSequenceClassification) & (torch.arange(longest) == 0),
+        }
+        global_tokens = real & chosen[layout.global_tokens]
     return Sample(
         layout=layout,
         input_ids=torch.where(real, input_ids, config.pad_token_id),
