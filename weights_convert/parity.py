@@ -20,7 +20,7 @@ from minibert.verification.comparison import compare_runs
 from minibert.verification.differences import Row
 from minibert.verification.report import Report
 from minibert.verification.runs import our_loss, run_ours
-from minibert.verification.samples import Sample, draw_sample, layouts
+from minibert.verification.samples import Sample, batch_shape, draw_sample, layouts
 from weights_convert.config_map import described_config, read_config
 from weights_convert.convert import read_hf
 from weights_convert.hub import directory_named
@@ -63,6 +63,7 @@ def verify(
         return load_reference(hf, described.family, model, as_dtype).to(chosen)
 
     rows, cause = compare(model, load, dtype=dtype, seed=seed)
+    common = in_common(model.config, described.config)
     return Report(
         reference=str(hf_directory),
         implementation="transformers",
@@ -73,7 +74,8 @@ def verify(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         rows=rows,
         cause=cause,
-        layouts=layouts(model, in_common(model.config, described.config)),
+        layouts=layouts(model, common),
+        sequences=batch_shape(common)[0],
         losses=train_both(model, load(getattr(torch, dtype)), steps=steps, seed=seed) if steps else [],
     )
 
@@ -100,8 +102,8 @@ def compare(
 
 
 def check_comparable(model: Model, reference: ReferenceModel) -> None:
-    """Check the sizes of every value. Raises InputError if hidden sizes or numbers of labels differ, or only one of the
-    two has attention windows.
+    """Check the sizes of every value. Raises InputError if hidden sizes or numbers of labels differ, only one of the
+    two has attention windows, or the reference can't run with its own at every length.
     """
     ours, theirs = model.config, described_config(reference.config)
     sizes: dict[str, tuple[object, object]] = {"hidden_size": (ours.hidden_size, theirs.hidden_size)}
@@ -112,6 +114,10 @@ def check_comparable(model: Model, reference: ReferenceModel) -> None:
     for name, (mine, wanted) in sizes.items():
         if mine != wanted:
             raise InputError(f"{name}: {mine} in minibert, {wanted} in the reference, so they cannot be compared")
+    if theirs.attention_window is not None and any(
+        max(theirs.attention_window) % window for window in theirs.attention_window
+    ):
+        raise InputError(f"attention_window: {theirs.attention_window}: in the reference each must divide the largest")
 
 
 def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:

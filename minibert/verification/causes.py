@@ -5,7 +5,6 @@ differing numbers. LayerNorm with another eps gives certain numbers; so does the
 minibert's weights, if these are, say, the transpose of the reference's. If no cause fits, none is named.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,11 +16,17 @@ from torch.nn import functional as F
 from minibert.model import position_ids
 from minibert.verification.differences import Divergence
 from minibert.verification.names import stacked_part
-from minibert.verification.runs import Run
 from minibert.verification.weight_causes import gradient_cause, how_weights_differ, is_other
-
-# A cause in words, and the value that it would give; None if no value needs to be tested.
-Predictions = Iterator[tuple[str, Tensor | None]]
+from minibert.verification.window_causes import (
+    Predictions,
+    global_keys,
+    in_window,
+    only_padding_differs,
+    other_projections,
+    softmax_over,
+    window_causes,
+    window_of,
+)
 
 
 def likely_cause(divergence: Divergence) -> str | None:
@@ -147,62 +152,18 @@ def _probabilities(divergence: Divergence) -> Predictions:
     hidden_size = query.size(1) * query.size(-1)
     real = divergence.sample.real[:, None, None, :]
     near = torch.ones_like(scores, dtype=torch.bool)  # what would be attended to if there were no padding
-    if (window := _window(divergence.theirs, divergence.name)) is not None:
-        yield from _windowed_probabilities(divergence, window, scores * scale)
-        near = _near(divergence, window) | _global_keys(divergence)
+    if (window := window_of(divergence.theirs, divergence.name)) is not None:
+        yield from window_causes(divergence, window, scores * scale)
+        near = in_window(divergence, window) | global_keys(divergence)
     seen = near & real
 
-    yield "the attention mask is ignored: padding is attended to", _softmax(scores * scale, near)
-    yield "the attention mask is inverted: only padding is attended to", _softmax(scores * scale, near & ~real)
-    yield "attention is causal: no token attends to later ones", _softmax(scores * scale, seen.tril())
-    yield "scores are not divided by the root of the head's size", _softmax(scores, seen)
-    yield "scores are divided by the root of the hidden size", _softmax(scores * hidden_size**-0.5, seen)
-    yield "scores are divided by the head's size, not by its root", _softmax(scores * scale**2, seen)
-    yield "softmax runs over the queries", _softmax(scores * scale, seen, dim=-2)
-
-
-def _softmax(scores: Tensor, seen: Tensor, dim: int = -1) -> Tensor:
-    return scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(dim)
-
-
-def _windowed_probabilities(divergence: Divergence, window: int, scores: Tensor) -> Predictions:
-    """Yield causes for a Longformer's attention in windows: other windows, or something wrong with global tokens."""
-    real, is_global = divergence.sample.real[:, None, None, :], _global_keys(divergence)
-    near = _near(divergence, window)
-    ours = _window(divergence.ours, divergence.name)
-    if ours is not None and ours != window:
-        seen = (_near(divergence, ours) | is_global) & real
-        yield f"attention_window is {ours}, but the reference's is {window}", _softmax(scores, seen)
-    yield "every token attends to all, not only to those in its window", _softmax(scores, real)
-    for other, what in (
-        (window + 2, "a token wider on each side"),
-        (window - 2, "a token narrower on each side"),
-        (window * 2, "twice as wide: as many tokens on each side"),
-    ):
-        yield f"the window is {what}", _softmax(scores, (_near(divergence, other) | is_global) & real)
-    if is_global.any():
-        twice = scores + math.log(2) * (near & is_global)
-        yield "global tokens in the window are attended to twice", _softmax(twice, (near | is_global) & real)
-        yield "global tokens outside the window are not attended to", _softmax(scores, near & real)
-
-
-def _window(run: Run, probabilities: str) -> int | None:
-    """Return the window of the attention that has these probabilities; None if it is over all tokens."""
-    windows = run.config.attention_window
-    return None if windows is None or "global_" in probabilities else windows[int(probabilities.split(".")[1])]
-
-
-def _near(divergence: Divergence, window: int) -> Tensor:
-    """Return which keys are in each token's window, (T, T) bool."""
-    places = torch.arange(divergence.sample.real.size(1), device=divergence.sample.real.device)
-    return (places[:, None] - places).abs() <= window // 2
-
-
-def _global_keys(divergence: Divergence) -> Tensor:
-    """Return which keys are global tokens, (B, 1, 1, T) bool."""
-    tokens = divergence.sample.global_tokens
-    assert tokens is not None  # a Longformer's
-    return tokens[:, None, None, :]
+    yield "the attention mask is ignored: padding is attended to", softmax_over(scores * scale, near)
+    yield "the attention mask is inverted: only padding is attended to", softmax_over(scores * scale, near & ~real)
+    yield "attention is causal: no token attends to later ones", softmax_over(scores * scale, seen.tril())
+    yield "scores are not divided by the root of the head's size", softmax_over(scores, seen)
+    yield "scores are divided by the root of the hidden size", softmax_over(scores * hidden_size**-0.5, seen)
+    yield "scores are divided by the head's size, not by its root", softmax_over(scores * scale**2, seen)
+    yield "softmax runs over the queries", softmax_over(scores * scale, seen, dim=-2)
 
 
 KNOWN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -241,10 +202,10 @@ def _dense(divergence: Divergence) -> Predictions:
         yield how_weights_differ(divergence), F.linear(theirs.given[name], our_weight, our_bias)
     for what, other in _other_inputs(divergence):
         yield what, F.linear(other, weight, bias)
-    yield from _other_projections(divergence)
+    yield from other_projections(divergence)
     if name in ours.given:
         from_ours = F.linear(ours.given[name], weight, bias)
-        if name == "pooler.dense" and theirs.config.attention_window is not None and _only_padding_differs(divergence):
+        if name == "pooler.dense" and theirs.config.attention_window is not None and only_padding_differs(divergence):
             yield "padding at the first position attends to tokens, but in the reference to none", from_ours
         yield "its input differs, although everything compared before agrees", from_ours
 
@@ -272,32 +233,6 @@ def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:
         }
         for what, state in pooled.items():
             yield f"the pooler reads {what}, but the reference's reads the first position", state
-
-
-def _other_projections(divergence: Divergence) -> Predictions:
-    """Yield causes for a Longformer's query, key or value: its token's are made by the projection of other tokens."""
-    name, theirs, tokens = divergence.name, divergence.theirs, divergence.sample.global_tokens
-    owner, _, last = name.rpartition(".")
-    is_global = last.startswith("global_")
-    other = f"{owner}.{last.removeprefix('global_') if is_global else f'global_{last}'}"
-    if stacked_part(name) is None or tokens is None or other not in theirs.values:
-        return
-    made = []
-    for each in (name, other):
-        weight, bias = theirs.weight_and_bias(each)
-        assert weight is not None
-        made.append(F.linear(theirs.given[name], weight, bias))
-    own, others = made
-    yield f"{name} is made with the projection of {other.rpartition('.')[2]}", others
-    mixed = torch.where(tokens[..., None], others, own)
-    yield f"{name} is made with the projection of {other.rpartition('.')[2]} at global tokens", mixed
-
-
-def _only_padding_differs(divergence: Divergence) -> bool:
-    """Return whether the pooler was given another state only where the first position is padding."""
-    ours, theirs = (run.given[divergence.name][divergence.sample.real[:, 0]] for run in
-                    (divergence.ours, divergence.theirs))  # fmt: skip
-    return torch.allclose(ours, theirs)
 
 
 # A pattern of values' names -> their causes. None are known for the others (an attention's context, the loss).

@@ -23,6 +23,7 @@ class Report:
     rows: list[Row]
     cause: str | None  # of the first row that differs
     layouts: tuple[Layout, ...] = LAYOUTS  # of the batches
+    sequences: int = ROWS  # in each
     losses: list[tuple[float, float]] = field(default_factory=list)  # at each step, minibert's and the reference's
 
     def __repr__(self) -> str:
@@ -54,7 +55,7 @@ class Report:
         yield f"reference: {self.reference} ({self.implementation})"
         yield f"model:     {self.model}, a {self.architecture} of {self.parameters:,} parameters, in {self.dtype}"
         padded = ", ".join(map(str, self.layouts))
-        yield f"batches:   {len(self.layouts)} of {ROWS} sequences, padded {padded}; seed {self.seed}"
+        yield f"batches:   {len(self.layouts)} of {self.sequences} sequences, padded {padded}; seed {self.seed}"
         yield ""
         width = max(len(row.title) for row in self.rows)
         measured = "mean" if self.dtype == "bfloat16" else "max"

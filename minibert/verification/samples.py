@@ -38,7 +38,7 @@ LAYOUTS = tuple(map(Layout, ("right", "left", "none")))
 WINDOWED_LAYOUTS = (
     Layout("right", "many"), Layout("left", "one"), Layout("none", "none"), Layout("right"), Layout("left"),
 )  # fmt: skip
-ROWS, CHOICES = 6, 3  # sequences in a batch; of a multiple-choice model, the choices of a question
+ROWS, CHOICES = 6, 3  # most sequences in a batch; of a multiple-choice model, the choices of a question
 LONGEST = 40  # tokens
 IGNORED = -100  # a target that no loss counts
 SEPARATED = heads.BertForQuestionAnswering | heads.BertForMultipleChoice  # global tokens are told by separators
@@ -122,6 +122,19 @@ def layouts(model: Model, config: BertConfig) -> tuple[Layout, ...]:
     return WINDOWED_LAYOUTS
 
 
+def batch_shape(config: BertConfig) -> tuple[int, int]:
+    """Return the number of sequences in a batch and the length of the longest, B and T.
+
+    A Longformer's windows must leave tokens out, and T is odd, so that it is not a multiple of them. For wide windows
+    half of the sequences have to do: the reference computes them at multiples of the widest.
+    """
+    if config.attention_window is None:
+        return ROWS, min(LONGEST, config.longest)
+    aside = max(config.attention_window) // 2
+    wide = aside + aside // 8
+    return (ROWS if wide <= LONGEST else CHOICES), min(max(LONGEST, wide) | 1, config.longest)
+
+
 def draw_sample(model: Model, config: BertConfig, layout: Layout, *, seed: int) -> Sample:
     """Draw a batch for models of this class; `config` limits tokens, segments and positions."""
     generator = torch.Generator().manual_seed(seed)
@@ -129,31 +142,29 @@ def draw_sample(model: Model, config: BertConfig, layout: Layout, *, seed: int) 
     whole_numbers = partial(torch.randint, generator=generator)
     windows = config.attention_window
     is_separated = windows is not None and isinstance(model, SEPARATED) and layout.global_tokens is None
-    longest = min(LONGEST if windows is None else _longest_in_windows(max(windows)), config.longest)
+    rows, longest = batch_shape(config)
     # From a full sequence down to a single token, to none, or to a question, its text and three separators.
     shortest = 1 if windows is None else 4 if is_separated else 0
     has_padding = layout.padding != "none"
-    lengths = torch.linspace(longest, shortest, ROWS).long() if has_padding else torch.full((ROWS,), longest)
+    lengths = torch.linspace(longest, shortest, rows).long() if has_padding else torch.full((rows,), longest)
     places = torch.arange(longest) if layout.padding != "left" else torch.arange(longest - 1, -1, -1)
     real = places < lengths[:, None]
-    segments = torch.arange(longest) >= whole_numbers(0, longest, (ROWS, 1))  # A, then the others
+    segments = torch.arange(longest) >= whole_numbers(0, longest, (rows, 1))  # A, then the others
     segment_rows = max(1, config.type_vocab_size)
-    others = whole_numbers(min(1, segment_rows - 1), segment_rows, (ROWS, longest))
-    input_ids = whole_numbers(0, config.vocab_size, (ROWS, longest))
+    others = whole_numbers(min(1, segment_rows - 1), segment_rows, (rows, longest))
+    input_ids = whole_numbers(0, config.vocab_size, (rows, longest))
     global_tokens = None
     if is_separated:
         input_ids, global_tokens = _separated(model, config, input_ids, real, generator)
     elif windows is not None:
         shares = torch.rand(real.shape, generator=generator) * real
-        global_tokens = (
-            real
-            & {
-                "many": shares > 0.7,
-                "one": shares == shares.amax(dim=1, keepdim=True),
-                "none": torch.zeros_like(real),
-                None: isinstance(model, heads.BertForSequenceClassification) & (torch.arange(longest) == 0),
-            }[layout.global_tokens]
-        )
+        chosen = {
+            "many": shares > 0.7,
+            "one": shares == shares.amax(dim=1, keepdim=True),
+            "none": torch.zeros_like(real),
+            None: isinstance(model, heads.BertForSequenceClassification) & (torch.arange(longest) == 0),
+        }
+        global_tokens = real & chosen[layout.global_tokens]
     return Sample(
         layout=layout,
         input_ids=torch.where(real, input_ids, config.pad_token_id),
@@ -162,12 +173,6 @@ def draw_sample(model: Model, config: BertConfig, layout: Layout, *, seed: int) 
         targets=_targets(model, input_ids, real, generator),
         global_tokens=global_tokens,
     )
-
-
-def _longest_in_windows(window: int) -> int:
-    """Return a length at which windows leave tokens out, and which is odd, so that it is no multiple of the window."""
-    aside = window // 2
-    return max(LONGEST, aside + aside // 8) | 1
 
 
 def _separated(

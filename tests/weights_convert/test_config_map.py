@@ -335,6 +335,11 @@ def test_the_way_back_by_hand() -> None:
             {"architectures": ["AlbertModel"], "model_type": "albert", "embedding_size": 10, "num_hidden_groups": 1,
              "inner_group_num": 1, "classifier_dropout_prob": 0.1, "hidden_act": "gelu_new"},
         ),
+        (
+            "longformer",
+            {"architectures": ["LongformerModel"], "model_type": "longformer", "attention_window": (4, 6),
+             "sep_token_id": 2, "pad_token_id": 1, "attention_mode": "longformer", "ignore_attention_mask": False},
+        ),
     ],
 )  # fmt: skip
 def test_the_way_back_of_relatives(family: str, fields: dict[str, Any]) -> None:
@@ -392,8 +397,19 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
             "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', but minibert supports only one for "
             "both",
         ),
+        (
+            "Bert",
+            TINY.replace(attention_window=(4, 4)),
+            "transformers has no such model: the nearest is longformer, but positions_skip_padding is False, not "
+            "True; pooler_input_dropout is False, not True",
+        ),
+        (
+            "Bert",
+            TINY.replace(sep_token_id=3),
+            "transformers has no such model: the nearest is bert, but sep_token_id is 3, not None",
+        ),
     ],
-    ids=["class", "pooler", "no factors", "no sharing", "constants", "activation"],
+    ids=["class", "pooler", "no factors", "no sharing", "constants", "activation", "windows", "separator"],
 )
 def test_what_the_reference_does_not_compute_is_refused(architecture: str, config: BertConfig, message: str) -> None:
     assert refusal(lambda: to_fields(tiny_model(architecture, config))) == message

@@ -27,6 +27,7 @@ from tests.weights_convert.reference_models import (
 )
 from tests.weights_convert.test_causes_in_windows import SHAPE
 from tests.weights_convert.test_verify import assert_agrees, converted
+from weights_convert.commands import from_hf_command
 from weights_convert.convert import from_hf, read_hf, to_hf
 from weights_convert.parity import compare, verify
 from weights_convert.reference import SoftmaxInFull
@@ -82,6 +83,15 @@ def test_only_a_longformer_is_compared_with_a_longformer(ours_is_windowed: bool)
     )
 
 
+def test_windows_that_the_reference_cannot_run_are_refused() -> None:
+    """It makes the length a multiple of the largest window, and fails if that is no multiple of another."""
+    reference = reference_model("longformer encoder", SHAPE.replace(attention_window=(4, 6)))
+    ours = converted(reference, "longformer encoder")
+    assert refusal(lambda: compare(ours, lambda dtype: reference, dtype="float64")) == (
+        "attention_window: (4, 6): in the reference each must divide the largest"
+    )
+
+
 # --- Lawformer -------------------------------------------------------------------------------------------------------
 
 
@@ -99,18 +109,21 @@ def lawformer(directory: Path, kind: str = "longformer masked") -> transformers.
 
 def test_what_from_hf_says_of_lawformer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lawformer(tmp_path / "hf")
-    conversion = from_hf(tmp_path / "hf", tmp_path / "ours")
+    from_hf_command([str(tmp_path / "hf"), str(tmp_path / "ours")])
     config = minibert.load(tmp_path / "ours")[0].config
     assert (config.pad_token_id, config.sep_token_id, config.attention_window) == (1, 3, (4, 16))
-    assert conversion.notes == (
-        "pad_token_id is 1, but the tokenizer's [PAD] is 0: as in transformers, padding takes positions, and only "
-        "token 1 takes none",
-        "sep_token_id is 2, but the tokenizer's [SEP] is 3, which is used: transformers would find no separator",
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index("dropped: 1") + 1].strip() == (
+        "longformer.embeddings.position_ids: a buffer: positions are counted in the forward pass"
     )
-    assert conversion.ledger.dropped == {
-        "longformer.embeddings.position_ids": "a buffer: positions are counted in the forward pass"
-    }
-    assert "attention_mode" not in conversion.left_aside
+    said = [line for line in lines if line.startswith("config.json: ") and "ignored" not in line]
+    assert said == [
+        "config.json: pad_token_id is 1, but the tokenizer's [PAD] is 0: as in transformers, padding takes positions, "
+        "and only token 1 takes none",
+        "config.json: sep_token_id is 2, but the tokenizer's [SEP] is 3, which is used: transformers would find no "
+        "separator",
+    ]
+    assert not any("attention_mode" in line for line in lines)
 
 
 @pytest.mark.parametrize("kind", ["longformer masked", "longformer answers"])

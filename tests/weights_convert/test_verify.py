@@ -110,7 +110,8 @@ def test_a_hundred_steps_of_training_stay_together(kind: str, shape: BertConfig)
     losses = train_both(converted(reference, kind), reference, steps=100)
     assert len(losses) == 100
     assert max(abs(ours - theirs) for ours, theirs in losses) <= 1e-8
-    assert losses[99][0] < losses[0][0] - 0.001  # something was learned
+    again = range(0, 100, 5 if kind.startswith("longformer") else 3)[-1]  # the last step on the first batch
+    assert losses[again][0] < losses[0][0] - 0.001  # something was learned
 
 
 def test_the_rows_are_in_the_order_of_the_computation() -> None:

@@ -113,7 +113,7 @@ def test_windowed_batches_have_no_whole_number_of_windows_and_a_row_of_padding()
     assert drawn.real.sum(1).tolist() == [41, 32, 24, 16, 8, 0]
     wide = WINDOWED.replace(attention_window=(4, 512), max_position_embeddings=4098)
     drawn = draw_sample(tiny_model("Bert", WINDOWED), wide, Layout("right"), seed=0)
-    assert drawn.real.sum(1).tolist() == [289, 231, 173, 115, 57, 0]  # more than 256 tokens from one another
+    assert drawn.real.sum(1).tolist() == [289, 144, 0]  # the first and the last are more than 256 tokens apart
 
 
 @pytest.mark.parametrize("layout", WINDOWED_LAYOUTS, ids=str)
