@@ -24,7 +24,6 @@ import psutil
 
 from minibert.config import BertConfig
 from minibert.errors import InputError, MinibertError, OutOfMemory
-from minibert.fast.windowed import keys_at_once
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +88,8 @@ class Passes:
 
         learns: whether the encoder's own weights are trained; if not (LoRA), its dense layers' inputs are not kept.
         """
+        from minibert.fast.windowed import keys_at_once  # not above: it loads torch, which errors don't need
+
         hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
         rows = self.sequences * self.length
         # The fused kernel keeps no (T, T). Otherwise the probabilities are kept and, with dropout, also the dropped-out
