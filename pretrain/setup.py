@@ -86,6 +86,10 @@ def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
     Raises InputError if it is asked for but not available.
     """
     missing = missing_for_compiling(device)
+    if missing is None and options.compile != "no" and _config(options).attention_window is not None:
+        missing = (
+            "a model without attention_window"  # whose attention looks at values, at which compiled code breaks off
+        )
     if options.compile == "yes" and missing:
         raise InputError(f"--compile yes: needs {missing}")
     if options.compile == "auto":

@@ -18,9 +18,9 @@ from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_precision
 from minibert.windowed import WindowedSelfAttention
 from pretrain.options import PretrainOptions
-from pretrain.setup import model_config
+from pretrain.setup import is_compiled, model_config
 from pretrain.train import backward_pass
-from tests.helpers import FAMILY, seeded
+from tests.helpers import FAMILY, refusal, seeded
 from tests.pretrain.running import finished, run_here, start, summary, weights, write_shape
 from tests.pretrain.test_resume import run_until
 
@@ -102,6 +102,15 @@ def test_only_a_step_that_looks_at_no_values_is_captured(family: str, captured: 
     model = BertForMaskedLM(FAMILY[family], generator=seeded(1))
     backward = backward_pass(model, device=device, precision=choose_precision("float32", torch.device("cpu")))
     assert isinstance(backward, Graphed) and (backward.at_most > 0) is captured
+
+
+def test_it_is_not_compiled(shape: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.setup.missing_for_compiling", lambda device: None)
+    options = PretrainOptions(out="x", data="d", model=str(shape), minutes=60)
+    assert is_compiled(options, torch.device("cuda", 0)) is False
+    asked = dataclasses.replace(options, compile="yes")
+    message = refusal(lambda: is_compiled(asked, torch.device("cuda", 0)))
+    assert message == "--compile yes: needs a model without attention_window"
 
 
 @pytest.mark.slow
