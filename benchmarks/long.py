@@ -58,7 +58,7 @@ def run_line(run: Run) -> str:
 
 def report(runs: Mapping[str, Sequence[Run]], lengths: Sequence[int]) -> list[str]:
     """Return the lines of the table: medians, and ours as a share of the others."""
-    lines = ["", "seconds for one text, and MB above the loaded model; in brackets ours as a share of it", ""]
+    lines = ["", "seconds for one text, and MB above the loaded model; in brackets: minibert's figure by this one", ""]
     lines.append(f"{'tokens':>8}" + "".join(f"{name:>31}" for name in SIDES))
     for tokens in lengths:
         found = {

@@ -16,7 +16,7 @@ from minibert.heads import TaskModel
 from minibert.training.device import Precision
 from minibert.training.processes import Processes
 
-SEQUENCES_AT_ONCE = 64
+SEQUENCES_AT_ONCE = 64  # of up to 512 tokens; of longer ones fewer, so that they need no more memory
 
 
 def logits_of(model: TaskModel, batch: TaskBatch, precision: Precision) -> Logits:
@@ -44,12 +44,18 @@ class Runtime:
     processes: Processes
 
 
+def sequences_at_once(length: int) -> int:
+    """Return how many sequences of this many tokens are computed together."""
+    return max(1, SEQUENCES_AT_ONCE * 512 // max(length, 512))
+
+
 def by_length(features: Sequence[Feature]) -> Iterator[NDArray[np.intp]]:
     """Yield the indices of features in groups of similar length, the longest first, so that too little memory shows at
-    once. A group has about `SEQUENCES_AT_ONCE` sequences."""
+    once. A group has about `sequences_at_once` sequences."""
     order = np.argsort([-feature.length for feature in features], kind="stable")
     sequences = np.array([len(features[number].sequences) for number in order], np.intp)
-    group = (np.cumsum(sequences) - sequences) // SEQUENCES_AT_ONCE  # by the number of sequences before it
+    share = sequences / np.array([sequences_at_once(features[number].length) for number in order], np.intp)
+    group = np.floor(np.cumsum(share) - share)  # by the sequences before it
     for one in np.unique(group):
         yield order[group == one]
 

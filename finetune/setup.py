@@ -14,7 +14,7 @@ import torch
 from finetune.data.labels import named, seen_once
 from finetune.data.reading import read_examples
 from finetune.data.tally import Tally
-from finetune.forward import SEQUENCES_AT_ONCE
+from finetune.forward import sequences_at_once
 from finetune.options import TrainingOptions
 from finetune.tasks.batches import POOL_BATCHES, smallest_batch
 from finetune.tasks.loss import BALANCED, ClassLoss, balanced_positives, balanced_weights, read_weights
@@ -182,7 +182,8 @@ def check_memory(
         learned = weights - config.vocab_size * config.embedding_width  # not counting `embedding_rows`
     elif options.lora_rank is not None:
         layers = 1 if config.share_layers else config.num_hidden_layers
-        adapters = layers * len(options.lora_targets) * 2 * options.lora_rank * config.hidden_size
+        matrices = layers * (1 if config.attention_window is None else 2)
+        adapters = matrices * len(options.lora_targets) * 2 * options.lora_rank * config.hidden_size
         weights, learned = weights + adapters, learned + adapters
 
     # A batch has features of similar length. Each pool has a batch of its longest, of at least this many tokens each.
@@ -195,7 +196,7 @@ def check_memory(
         dropout=config.hidden_dropout_prob > 0, on_gpu=on_gpu,
     )  # fmt: skip
     activations = 0 if options.method == "frozen" else passes.activations(config, learns=options.method == "full")
-    evaluated = replace(passes, sequences=min(SEQUENCES_AT_ONCE, len(lengths))).outputs(config)
+    evaluated = replace(passes, sequences=min(sequences_at_once(passes.length), len(lengths))).outputs(config)
     needed = needs(
         weights=weights,
         learned=learned,

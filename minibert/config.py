@@ -77,6 +77,8 @@ class BertConfig:
         if self.attention_window is not None:
             object.__setattr__(self, "attention_window", tuple(self.attention_window))  # a list, if read from JSON
             self._check_windows(self.attention_window)
+        elif self.sep_token_id is not None:
+            raise InputError("sep_token_id has no effect without attention_window")
         if self.sep_token_id is not None and not 0 <= self.sep_token_id < self.vocab_size:
             raise InputError(f"sep_token_id {self.sep_token_id} is outside the vocabulary of {self.vocab_size}")
         for name in ("initializer_range", "layer_norm_eps"):

@@ -240,10 +240,15 @@ class TaskModel(ModelWithHeads):
         return self.encoder(input_ids, **others)
 
     def with_global_tokens(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """Mark the task's global tokens, if the model is a Longformer and the mask doesn't mark any itself."""
-        is_bool = attention_mask is None or attention_mask.dtype == torch.bool
-        if self.config.attention_window is None or not is_bool:
-            return attention_mask
+        """Mark the task's global tokens, if the model is a Longformer and the mask is bool or None; (B, T).
+
+        Whoever gives integers decides which tokens are global: without a 2 none is.
+        """
+        is_open = attention_mask is None or (
+            attention_mask.dtype == torch.bool and attention_mask.shape == input_ids.shape
+        )
+        if self.config.attention_window is None or input_ids.ndim != 2 or not is_open:
+            return attention_mask  # which the encoder checks
         found = self.global_tokens(input_ids)
         return attention_mask if found is None else windowed.with_global(attention_mask, found)
 
@@ -315,7 +320,8 @@ class BertForSequenceClassification(TaskModel):
         self.draw_heads(generator)
 
     def global_tokens(self, input_ids: Tensor) -> Tensor:
-        return windowed.first_token(input_ids)
+        """[CLS]: (B, T) -> (B, T)"""
+        return windowed.is_first(input_ids)
 
     def head(self, hidden: Tensor) -> Tensor:
         """(B, 1 or T, H) -> (B, C) logits, or numbers; only the first token's state is used."""
@@ -361,6 +367,7 @@ class BertForQuestionAnswering(TaskModel):
         self.draw_heads(generator)
 
     def global_tokens(self, input_ids: Tensor) -> Tensor | None:
+        """The question: (B, T) -> (B, T)"""
         separator = self.config.sep_token_id
         return None if separator is None else windowed.question(input_ids, separator)
 
@@ -399,6 +406,7 @@ class BertForMultipleChoice(TaskModel):
         return self.head(first.unflatten(0, input_ids.shape[:2]))
 
     def global_tokens(self, input_ids: Tensor) -> Tensor | None:
+        """The choice: (B·C, T) -> (B·C, T)"""
         separator = self.config.sep_token_id
         return None if separator is None else windowed.after_question(input_ids, separator)
 

@@ -68,7 +68,8 @@ class DotProductAttention(nn.Module):
         self.dropout = nn.Dropout(dropout_prob)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True for keys that may be attended to, or None.
+        """query, key, value: (B, N, T, D); mask: (B, 1, 1, T) bool, True for keys that may be attended to, or None; a
+        Longformer's is (B, 1, T, T), as each token has its own keys.
 
         Returns (B, N, T, D).
         """
@@ -219,7 +220,7 @@ class Bert(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the first block's input, (B, T, H), and the mask of keys that may be attended to, (B, 1, 1, T).
 
-        The mask of a Longformer is (B, T): 0 at padding, 1 at other tokens, 2 at global ones.
+        The mask of a Longformer is (B, T) int8: 0 at padding, 1 at other tokens, 2 at global ones.
         """
         token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         check_inputs(self.config, input_ids, token_type_ids, attention_mask)
@@ -227,7 +228,7 @@ class Bert(nn.Module):
             token_type_ids = torch.zeros_like(token_type_ids)
         mask = attention_mask
         if self.config.attention_window is not None:
-            mask = torch.ones_like(input_ids) if mask is None else mask
+            mask = (torch.ones_like(input_ids) if mask is None else mask).to(torch.int8)
         elif mask is not None:
             mask = visible_keys(mask)
         return self.embeddings(input_ids, token_type_ids=token_type_ids), mask
@@ -248,7 +249,8 @@ def check_inputs(config: BertConfig, input_ids: Tensor, token_type_ids: Tensor, 
         )
     if attention_mask is None:
         return
-    if config.attention_window is not None and attention_mask.dtype in (torch.int8, torch.int32, torch.int64):
+    is_integer = not (attention_mask.is_floating_point() or attention_mask.dtype == torch.bool)
+    if config.attention_window is not None and is_integer:
         if not torch.isin(attention_mask, attention_mask.new_tensor([0, 1, 2])).all():
             raise InputError("attention_mask must be 0 at padding, 1 at other tokens and 2 at global ones")
     elif attention_mask.dtype != torch.bool:

@@ -16,7 +16,8 @@ computed:
     blocks.{}.attention.query, .key, .value    (B, N, T, D)    of each head
     blocks.{}.attention.probabilities          (B, N, T, T)    row q, column k: how much token q attends to token k
     blocks.{}.attention.context     (B, N, T, D)    the values, averaged with the probabilities as weights
-    blocks.{}.attention.global_query, …        as these five, of a Longformer's global tokens: their rows alone are used
+    blocks.{}.attention.global_query, …        as these five, for a Longformer's global tokens: of query, probabilities
+                                               and context, only the rows of these are used
     blocks.{}.attention.output      (B, T, H)       what the sublayer adds to the residual stream
     blocks.{}.attention.sum         (B, T, H)       the stream after adding it, before LayerNorm
     blocks.{}.attention_norm        (B, T, H)

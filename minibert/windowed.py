@@ -39,7 +39,7 @@ class WindowedSelfAttention(SelfAttention):
 
 
 def picture(mask: Tensor, window: int) -> Tensor:
-    """Return whom a token that is not global may attend to: (B, T) -> (B, 1, T, T) bool, row: query, column: key.
+    """Return which keys a token that is not global attends to: (B, T) -> (B, 1, T, T) bool, row: query, column: key.
 
     It is the band of figure 2b with the columns of 2d. Padding attends to itself, so that softmax has something to sum
     over.
@@ -56,9 +56,9 @@ def with_global(attention_mask: Tensor | None, is_global: Tensor) -> Tensor:
     return marked if attention_mask is None else marked * attention_mask
 
 
-def first_token(input_ids: Tensor) -> Tensor:
+def is_first(input_ids: Tensor) -> Tensor:
     """Return where [CLS] is: (B, T) -> (B, T) bool"""
-    return torch.zeros_like(input_ids, dtype=torch.bool).index_fill(1, input_ids.new_tensor([0]), True)
+    return (torch.arange(input_ids.size(1), device=input_ids.device) == 0).expand_as(input_ids)
 
 
 def question(input_ids: Tensor, sep_token_id: int) -> Tensor:

@@ -100,8 +100,7 @@ def beside_tokenizer(described: Described, tokenizer: Tokenizer) -> tuple[Descri
             f"sep_token_id is {config.sep_token_id}, but the tokenizer's {special.sep} is {tokenizer.sep_id}, which is "
             "used: transformers would find no separator"
         )
-        described = replace(described, config=config.replace(sep_token_id=tokenizer.sep_id))
-    return described, tuple(notes)
+    return replace(described, config=config.with_separator(tokenizer.sep_id)), tuple(notes)
 
 
 def _others(place: Path, encoder: Path, used: Collection[Path]) -> tuple[str, ...]:

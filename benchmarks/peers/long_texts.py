@@ -90,7 +90,7 @@ def full(work: LongWork) -> tuple[Encode, int]:
     windowed = minibert.load(work.converted)[0].encoder
     weights = {name: tensor for name, tensor in windowed.state_dict().items() if ".global_" not in name}
     with torch.device("meta"):
-        encoder = accelerate(Bert(windowed.config.replace(attention_window=None)))
+        encoder = accelerate(Bert(windowed.config.replace(attention_window=None, sep_token_id=None)))
     encoder.load_state_dict(weights, assign=True)
     encoder.eval().to(getattr(torch, work.dtype))
     return (lambda input_ids, mask: encoder(input_ids, attention_mask=mask > 0)), encoder.config.vocab_size

@@ -57,21 +57,29 @@ def add_adapters(
 ) -> None:
     """Freeze the encoder and give each layer adapters; only they and the head are trained."""
     model.encoder.requires_grad_(False)
-    for attention in attentions(model):
-        base = attention.query_key_value
+    for attention, name in projections(model):
+        base = attention.get_submodule(name)
+        assert isinstance(base, nn.Linear)
         adapted = AdaptedProjections(base, rank=rank, alpha=alpha, targets=targets, generator=generator)
-        attention.add_module("query_key_value", adapted)  # in place of the matrix
+        attention.add_module(name, adapted)  # in place of the matrix
 
 
 def merge_adapters(model: TaskModel) -> None:
     """Merge all adapters, which makes `model` a plain one again; do nothing if there are none."""
-    for attention in attentions(model):
-        adapted: nn.Module = attention.query_key_value
+    for attention, name in projections(model):
+        adapted = attention.get_submodule(name)
         if isinstance(adapted, AdaptedProjections):
-            attention.query_key_value = adapted.merged()
+            attention.add_module(name, adapted.merged())
     model.encoder.requires_grad_(True)
 
 
-def attentions(model: TaskModel) -> list[SelfAttention]:
-    """Return each layer's attention."""
-    return [module for module in model.encoder.modules() if isinstance(module, SelfAttention)]
+def projections(model: TaskModel) -> list[tuple[SelfAttention, str]]:
+    """Return each layer's attention with the name of its query, key and value, a Longformer's also with that of global
+    tokens."""
+    return [
+        (attention, name)
+        for attention in model.encoder.modules()
+        if isinstance(attention, SelfAttention)
+        for name, _ in attention.named_children()
+        if name.endswith("query_key_value")
+    ]

@@ -64,7 +64,7 @@ class Bert(model.Bert):
 
 
 def block_at(block: nn.Module, x: Tensor, mask: Tensor | None, layout: Unpadded) -> Tensor:
-    """Compute `Block.forward`, with `SelfAttention.forward`, on lists of positions: (R, H), (B, 1, 1, T) -> (W, H)"""
+    """Compute `Block.forward`, with `SelfAttention.forward`, on lists of positions: (R, H), mask -> (W, H)"""
     assert isinstance(block, Block)
     attention, residual = block.attention, layout.residual(x)
     if isinstance(attention, windowed.WindowedSelfAttention):
@@ -109,8 +109,10 @@ def is_as_written(encoder: Bert) -> bool:
 
     A class can declare, with `is_position_wise`, that it treats each position separately.
     """
-    # These three are not called when only some positions are computed.
-    return all(map(is_ours, (Bert.forward, Block.forward, SelfAttention.forward))) and all(
+    # These are not called when only some positions are computed.
+    whole = [Bert.forward, Block.forward, SelfAttention.forward]
+    whole += [module.context for module in encoder.blocks.modules() if isinstance(module, SelfAttention)]
+    return all(map(is_ours, whole)) and all(
         (type(module) in KNOWN or getattr(module, "is_position_wise", False)) and is_bare(module)
         for module in chain([encoder], encoder.blocks.modules())
     )

@@ -2,7 +2,7 @@
 
 The sequences of a batch are laid end to end and cut into chunks of c tokens. A chunk attends to its own tokens and to
 w/2 on each side, c + w keys, of which a mask hides those that are too far away or belong to another sequence. The
-chunks' keys overlap in memory: none is copied. Global tokens are further keys of every chunk, and as queries they are
+chunks' keys are views that overlap. Global tokens are further keys of every chunk, and as queries they are
 computed alone. Shapes: see `minibert.model`; here also S = B·T/c chunks, and G, the most global tokens of a sequence.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from minibert import windowed
@@ -29,10 +29,8 @@ class WindowedSelfAttention(windowed.WindowedSelfAttention):
         """Shapes as in `minibert.windowed.WindowedSelfAttention.context`."""
         assert mask is not None
         own = (self.dot_product, self.global_dot_product, self.query_key_value, self.global_query_key_value)
-        is_as_written = (
-            is_ours(windowed.WindowedSelfAttention.context) and type(self.global_query_key_value) is nn.Linear
-        )
-        if not (is_as_written and all(map(is_bare, own))):  # whoever hooks or replaces them expects the whole picture
+        # Whoever hooks or replaces them expects the whole picture.
+        if not (is_ours(windowed.WindowedSelfAttention.context) and all(map(is_bare, own))):
             return super().context(x, mask)
         tokens = GlobalTokens.of(mask)
         context = self.of_local(x, mask, tokens).masked_fill((mask == PADDING)[..., None], 0)
@@ -63,11 +61,8 @@ class WindowedSelfAttention(windowed.WindowedSelfAttention):
 
     def of_global(self, x: Tensor, mask: Tensor, tokens: GlobalTokens) -> Tensor:
         """What global tokens gather: (B, T, H), (B, T) -> (B, G, H)"""
-        weight, bias = self.global_query_key_value.weight, self.global_query_key_value.bias
-        width = x.size(-1)
-        query = F.linear(tokens.take(x), weight[:width], bias[:width])  # (B, G, H)
-        key, value = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)  # (B, T, H)
-        query, key, value = map(self.split_heads, (query, key, value))
+        query, key, value = self.global_query_key_value(x).chunk(3, dim=-1)  # (B, T, H)
+        query, key, value = map(self.split_heads, (tokens.take(query), key, value))
         return self.merge_heads(self.global_dot_product(query, key, value, visible_keys(mask != PADDING)))
 
 
@@ -81,9 +76,9 @@ class GlobalTokens(NamedTuple):
     def of(cls, mask: Tensor) -> Self | None:
         """(B, T); None if no token is global"""
         is_global = mask == GLOBAL
-        most = int(is_global.sum(dim=1).max())
-        if not most:
+        if not is_global.any():
             return None
+        most = int(is_global.sum(dim=1).max())
         places = is_global.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
         return cls(places, is_global.gather(1, places))
 

@@ -117,7 +117,8 @@ class Update:
 
     def clear(self) -> None:
         """Clear the gradients. On a GPU they are kept, as zeros, since graphs write to their memory. AdamW would go on
-        moving a parameter that has a gradient in some steps only, but no parameter of ours does.
+        moving a parameter that has a gradient in some steps only: of ours, at most the projections of a Longformer's
+        global tokens, in steps whose texts have none.
         """
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=self.device.type == "cpu")

@@ -2,7 +2,7 @@
 
 Random tokens in sequences of different lengths, with both segments, padded on the right, on the left, or of equal
 length without padding; and for each class random targets under their usual names. A Longformer's sequences also have
-global tokens, and one of them is all padding.
+global tokens, and if the mask marks them and there is padding, one sequence is all padding.
 """
 
 from __future__ import annotations

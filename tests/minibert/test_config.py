@@ -134,7 +134,11 @@ def test_the_defaults_are_those_of_bert_base_uncased() -> None:
             {"attention_window": (4, 4), "num_hidden_layers": 2, "share_layers": True},
             "attention_window has no effect on layers that are one block: share_layers must be false",
         ),
-        ({"sep_token_id": 30522}, "sep_token_id 30522 is outside the vocabulary of 30522"),
+        ({"sep_token_id": 102}, "sep_token_id has no effect without attention_window"),
+        (
+            {"sep_token_id": 30522, "attention_window": (4,) * 12},
+            "sep_token_id 30522 is outside the vocabulary of 30522",
+        ),
     ],
 )
 def test_an_impossible_field_is_refused(fields: dict[str, Any], message: str) -> None:

@@ -270,7 +270,7 @@ def test_a_broken_tokenizer_json(tmp_path: Path, kind: Kind, keys: tuple[str, ..
 @pytest.mark.parametrize(
     ("kind", "config", "message"),
     [
-        ("bpe", {"tokenizer_class": "BertTokenizer"}, "tokenizer_config.json, tokenizer_class: expected one of RobertaTokenizer, PreTrainedTokenizerFast, TokenizersBackend, found 'BertTokenizer'"),  # noqa: E501
+        ("bpe", {"tokenizer_class": "BertTokenizer"}, "tokenizer_config.json, tokenizer_class: expected one of RobertaTokenizer, LongformerTokenizer, PreTrainedTokenizerFast, TokenizersBackend, found 'BertTokenizer'"),  # noqa: E501
         ("bpe", {"cls_token": "[CLS]"}, "tokenizer_config.json, cls_token: expected '<s>', found '[CLS]'"),
         ("bpe", {"trim_offsets": False}, "tokenizer.json, trim_offsets: expected true, found False"),
         ("unigram", {"add_prefix_space": False}, "tokenizer.json, add_prefix_space: expected true, found False"),

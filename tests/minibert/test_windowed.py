@@ -43,7 +43,7 @@ def test_padding_gets_nothing_from_the_attention() -> None:
 
 def test_a_window_as_wide_as_the_text_is_full_attention() -> None:
     wide = Bert(LONGFORMER.replace(attention_window=(40, 40))).double()
-    full = Bert(LONGFORMER.replace(attention_window=None)).double()
+    full = Bert(LONGFORMER.replace(attention_window=None, sep_token_id=None)).double()
     full.load_state_dict({name: value for name, value in wide.state_dict().items() if ".global_" not in name})
     input_ids, token_type_ids, attention_mask = ragged_batch()
     given = {"token_type_ids": token_type_ids, "attention_mask": attention_mask}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from finetune.methods.lora import AdaptedProjections, add_adapters, attentions, merge_adapters
+from finetune.methods.lora import AdaptedProjections, add_adapters, merge_adapters, projections
 from minibert.heads import BertForSequenceClassification
 from tests.helpers import TINY, ragged_batch, randomize, seeded, tiny_model
 
@@ -58,7 +58,7 @@ def test_merged_answers_as_unmerged_and_is_a_plain_model(targets: tuple[str, ...
 def test_an_adapter_changes_the_rows_of_its_own_projection_alone(name: str, part: int) -> None:
     model = adapted(name)
     merge_adapters(model)
-    for changed, plain in zip(attentions(model), attentions(classifier()), strict=True):
+    for (changed, _), (plain, _) in zip(projections(model), projections(classifier()), strict=True):
         difference = changed.query_key_value.weight - plain.query_key_value.weight
         others = [i for i in range(3) if i != part]
         assert torch.linalg.matrix_rank(difference.chunk(3)[part].detach()) == 3
