@@ -45,7 +45,9 @@ def compare_runs(
         if divergent is not None and (place := places[divergent.kind, divergent.name]) < first:
             first = place
             cause = likely_cause(Divergence(divergent.kind, divergent.name, sample, mine, other))
-    compared = weight_rows(mine.parameters, other.parameters)
+        weights, wanted = mine.parameters, other.parameters
+        del mine, other  # two of each would need twice the memory
+    compared = weight_rows(weights, wanted)
     if first == math.inf and (name := next((row.name for row in compared if not row.agrees), None)):
-        cause = weights_not_reached(name, mine.parameters.get(name), other.parameters.get(name))
+        cause = weights_not_reached(name, weights.get(name), wanted.get(name))
     return [worst(rows) for rows in found.values()] + compared, cause
