@@ -36,6 +36,7 @@ def feature(number: int, *lengths: int) -> Feature:
         ([feature(i, *[5] * 30) for i in range(5)], [[0, 1, 2], [3, 4]]),  # those that begin below 64, and so on
         ([feature(0, *[5] * 500), feature(1, 6)], [[1, 0]]),
         ([feature(0, *[5] * 500), feature(1, 4)], [[0], [1]]),
+        ([feature(i, 4096) for i in range(10)], [[*range(8)], [8, 9]]),  # eight times 512 tokens: an eighth of 64
     ],
 )
 def test_features_come_longest_first_and_some_sequences_at_once(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from minibert.fast import accelerate
 from minibert.heads import TaskModel
 from minibert.model import Bert
 from minibert.windowed import after_question, picture, question, with_global
@@ -105,3 +106,23 @@ def test_an_impossible_mask_is_refused() -> None:
     assert refusal(lambda: tiny_model("Bert")(input_ids, attention_mask=torch.ones(1, 3, dtype=torch.int8))) == (
         "attention_mask must be bool, True at real tokens, not torch.int8"
     )
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 1), (2, 2)])
+def test_a_mask_of_another_shape_is_refused_before_it_marks_anything(shape: tuple[int, int]) -> None:
+    model, input_ids = tiny_model("BertForSequenceClassification", LONGFORMER), torch.full((2, 3), 5)
+    message = f"attention_mask has the shape {shape}, input_ids (2, 3)"
+    assert refusal(lambda: model(input_ids, attention_mask=torch.ones(shape, dtype=torch.bool))) == message
+
+
+def test_a_classifier_takes_short_integers_and_empty_batches() -> None:
+    model = accelerate(tiny_model("BertForSequenceClassification", LONGFORMER))
+    input_ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(model(input_ids.int()), model(input_ids))
+    assert model(input_ids[:0]).shape == (0, 3)
+
+
+def test_integers_without_a_global_token_leave_none() -> None:
+    model = tiny_model("BertForSequenceClassification", LONGFORMER)
+    input_ids, local = torch.tensor([[5, 6, 7]]), torch.ones(1, 3, dtype=torch.int64)
+    assert isinstance(model, TaskModel) and model.with_global_tokens(input_ids, local) is local

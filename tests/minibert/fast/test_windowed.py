@@ -108,3 +108,10 @@ def test_a_hook_sees_whole_sequences(part: str, shape: tuple[int, ...], monkeypa
     model.blocks[0].attention.get_submodule(part).register_forward_hook(lambda *call: seen.append(call[-1].shape))
     model(torch.randint(2, 40, (2, 37), generator=seeded(1)))
     assert seen == [shape]
+
+
+def test_a_replaced_context_is_not_bypassed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, input_ids = accelerate(encoder(4)), torch.randint(2, 40, (2, 37), generator=seeded(1))
+    monkeypatch.setattr(model.blocks[1].attention, "context", lambda x, mask: x)
+    chosen = torch.tensor([40, 3])
+    assert torch.equal(model.states_at(input_ids, chosen), model(input_ids).flatten(0, 1)[chosen])
