@@ -56,7 +56,7 @@ def configs(draw: st.DrawFn, family: Family, architecture: str, tokenizer: Token
     if config.attention_window is not None:
         windows = st.lists(st.sampled_from([2, 4, 512]), min_size=2, max_size=2)
         fields["attention_window"] = draw(windows)[: fields["num_hidden_layers"]]
-        fields["sep_token_id"] = draw(st.sampled_from([None, tokenizer.sep_id]))
+        fields["sep_token_id"] = tokenizer.sep_id
         if tokenizer.kind == "wordpiece":  # as in Lawformer, another token than the tokenizer's padding
             fields["pad_token_id"] = draw(st.integers(0, 4))
             fields["max_position_embeddings"] += 4
