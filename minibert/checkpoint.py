@@ -107,7 +107,10 @@ def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
     Longformer may have a BERT's vocabulary, with another padding (Lawformer): then positions count padding, in the
     reference as well, and the token with the config's id still gets none.
 
-    Raises InputError if a token has no row, or if the tokenizer pads with another id than such a model skips.
+    If a Longformer's config has a separator, which shows where a question ends, it is the tokenizer's.
+
+    Raises InputError if a token has no row, the tokenizer pads with another id than such a model skips, or a
+    Longformer has another separator.
     """
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
@@ -119,6 +122,11 @@ def check_tokenizer(config: BertConfig, tokenizer: Tokenizer) -> None:
         raise InputError(
             f"pad_token_id, after which positions begin, is {config.pad_token_id}, but the tokenizer's "
             f"{tokenizer.special_tokens.pad} is {tokenizer.pad_id}"
+        )
+    if config.sep_token_id not in (None, tokenizer.sep_id):
+        raise InputError(
+            f"sep_token_id, which shows where a question ends, is {config.sep_token_id}, but the tokenizer's "
+            f"{tokenizer.special_tokens.sep} is {tokenizer.sep_id}"
         )
 
 

@@ -21,6 +21,7 @@ from minibert.files.typed import check_fields
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
 POOLER_ACTIVATIONS = ("tanh", "relu")
+WIDEST_WINDOW = 1_000_000
 MOST_LAYERS = 1_000  # more means a damaged file, which would fill the memory before the weights could show it
 
 
@@ -97,8 +98,8 @@ class BertConfig:
         if len(windows) != layers:
             raise InputError(f"attention_window must have a number for each of the {layers} layers, not {len(windows)}")
         for window in windows:
-            if window < 2 or window % 2:
-                raise InputError(f"attention_window must be even numbers of at least 2, not {window}")
+            if not 2 <= window <= WIDEST_WINDOW or window % 2:
+                raise InputError(f"attention_window must be even numbers from 2 to {WIDEST_WINDOW:,}, not {window}")
         if self.share_layers:
             raise InputError("attention_window has no effect on layers that are one block: share_layers must be false")
 

@@ -12,6 +12,7 @@ import tyro
 from minibert.console import cli, terminal
 from minibert.errors import CheckFailed, InputError
 from minibert.files.writing import check_writable, write_whole_text
+from minibert.heads import BertForMultipleChoice, BertForQuestionAnswering
 from minibert.model import Bert
 from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import family_of
@@ -104,6 +105,11 @@ def to_hf_command(args: Sequence[str]) -> None:
         f"  transformers.AutoTokenizer.from_pretrained({options.out!r})"
     )
     config, as_hidden = model.config, type(model).__name__ in family.drops_as_hidden
+    if config.attention_window is not None and isinstance(model, BertForQuestionAnswering | BertForMultipleChoice):
+        terminal.say(
+            "\ntransformers finds this class's global tokens by three separators, as RoBERTa's tokenizer puts them; "
+            "with BERT's, which puts two, it needs a global_attention_mask"
+        )
     if as_hidden and config.dropout_before_classifier != config.hidden_dropout_prob:
         terminal.say(
             f"\nclassifier_dropout {config.classifier_dropout}: a {reference_class} has none of its own, and trains "

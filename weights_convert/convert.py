@@ -62,9 +62,9 @@ def read_hf(directory: str | Path, *, new_head: torch.Generator | None = None) -
     directory = encoder_directory(place)
     described = read_config(directory / "config.json")
     tokenizer = Tokenizer.load(directory)
+    described, notes = beside_tokenizer(described, tokenizer)
     with naming(directory / "config.json"):
         checkpoint.check_tokenizer(described.config, tokenizer)
-    described, notes = beside_tokenizer(described, tokenizer)
     weights = find_weights(directory)
     tensors, prefix = without_prefix(read_weights(weights), described.family)
     architecture = choose_architecture(described, tensors, source=str(directory))

@@ -15,7 +15,6 @@ from tests.finetune.running import (
     ANIMALS,
     FILLERS,
     SHAPE,
-    TASKS,
     arguments,
     lines,
     run_here,
@@ -104,8 +103,8 @@ def test_a_run_cut_off_ends_with_the_same_bytes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
-def test_two_processes_train_a_model_of_each_task(task: str, base: Path, files: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["question-answering", "multiple-choice"])  # whose global tokens differ by row
+def test_two_processes_train_with_global_tokens(task: str, base: Path, files: Path, tmp_path: Path) -> None:
     args = (*arguments(task, base, files, tmp_path / "run"), "--epochs", 1, "--batch-size", 16, "--dtype", "float32")
     finished(start(*args, processes=2))
     assert summary(tmp_path / "run")["processes"] == 2

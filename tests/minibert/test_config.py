@@ -124,11 +124,11 @@ def test_the_defaults_are_those_of_bert_base_uncased() -> None:
         ({"attention_window": (512,)}, "attention_window must have a number for each of the 12 layers, not 1"),
         (
             {"attention_window": (4, 3), "num_hidden_layers": 2},
-            "attention_window must be even numbers of at least 2, not 3",
+            "attention_window must be even numbers from 2 to 1,000,000, not 3",
         ),
         (
             {"attention_window": (0, 4), "num_hidden_layers": 2},
-            "attention_window must be even numbers of at least 2, not 0",
+            "attention_window must be even numbers from 2 to 1,000,000, not 0",
         ),
         (
             {"attention_window": (4, 4), "num_hidden_layers": 2, "share_layers": True},

@@ -178,11 +178,21 @@ def test_a_word_is_added(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_relative_is_saved_and_loaded(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    model = tiny_model("BertForMaskedLM", FAMILY[name].replace(vocab_size=80, pad_token_id=tokenizer.pad_id))
+    config = FAMILY[name].replace(vocab_size=80, pad_token_id=tokenizer.pad_id).with_separator(tokenizer.sep_id)
+    model = tiny_model("BertForMaskedLM", config)
     checkpoint.save(model, tokenizer, tmp_path / "model")
     loaded, _ = checkpoint.load(tmp_path / "model")
     assert loaded.config == model.config
     assert_close(dict(loaded.named_parameters()), dict(model.named_parameters()), rtol=0, atol=0)
+
+
+def test_another_separator_than_the_tokenizers_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    config = FAMILY["longformer"].replace(vocab_size=80)
+    message = "sep_token_id, which shows where a question ends, is 2, but the tokenizer's [SEP] is 3"
+    assert refusal(lambda: checkpoint.save(Bert(config), tokenizer, tmp_path / "model")) == message
+    checkpoint.save(Bert(config.with_separator(3)), tokenizer, tmp_path / "model")
+    edit_config(tmp_path / "model", sep_token_id=2)
+    assert refusal(lambda: checkpoint.load(tmp_path / "model")) == f"{tmp_path / 'model' / 'config.json'}: {message}"
 
 
 def test_positions_are_counted_by_the_tokenizers_padding(tokenizer: Tokenizer, tmp_path: Path) -> None:

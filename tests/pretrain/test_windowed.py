@@ -86,7 +86,7 @@ def test_the_config_has_the_tokenizers_separator(arrays: Path, shape: Path, tmp_
 def test_positions_of_a_trained_model_begin_where_they_did(arrays: Path, tmp_path: Path) -> None:
     """As in Lawformer, whose `pad_token_id` is not its tokenizer's."""
     tokenizer = Tokenizer.load(arrays)
-    config = FAMILY["longformer"].replace(vocab_size=tokenizer.vocab_size)
+    config = FAMILY["longformer"].replace(vocab_size=tokenizer.vocab_size).with_separator(tokenizer.sep_id)
     assert config.pad_token_id != tokenizer.pad_id
     padded_alike = config.replace(pad_token_id=tokenizer.pad_id)
     checkpoint.save(Bert(padded_alike, generator=seeded(1)), tokenizer, tmp_path / "init")
