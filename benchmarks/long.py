@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from benchmarks.peers.long_texts import SIDES, TRANSFORMERS, LongWork
 from benchmarks.runner import OURS, Results, Run, alternate, run_python, settings_of, workplace
 from benchmarks.sides import convert, weights_checksum
 from finetune.seeds import statistics_of
+from minibert.errors import InputError
+from weights_convert.config_map import read_config
 
 MODULE = "benchmarks.peers.long_texts"
 
@@ -20,8 +23,10 @@ MODULE = "benchmarks.peers.long_texts"
 def compare(options: LongOptions) -> None:
     """Run what is not yet in the results, and print the table.
 
-    Raises InputError or RunStopped if the model or a run is unusable.
+    Raises InputError or RunStopped if the model is not a Longformer or a run is unusable.
     """
+    if read_config(Path(options.model) / "config.json").config.attention_window is None:
+        raise InputError(f"{options.model}: expected a Longformer, with attention_window in its config.json")
     threads = options.threads or usable_cores()
     machine = describe_machine(threads=threads, device="cpu", packages=("transformers",))
     settings = settings_of(options, "repeats", "model", "lengths") | {"model": weights_checksum(options.model)}

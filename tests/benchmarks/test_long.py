@@ -10,6 +10,7 @@ import pytest
 from benchmarks.long import compare, report
 from benchmarks.options import LongOptions
 from benchmarks.runner import Run
+from tests.helpers import refusal
 from tests.weights_convert.reference_models import reference_model, write_directory
 
 
@@ -46,3 +47,9 @@ def test_ours_is_shown_as_a_share_of_the_others() -> None:
     row = " ".join(lines[-3].split())
     assert row == "64 1.000 s, 20 MB 2.000 s, 80 MB (0.50, 0.25) 4.000 s, 25 MB (0.25, 0.80)"
     assert lines[-1] == "largest difference of ours and transformers' states: 1.0e-03"
+
+
+def test_a_model_without_windows_is_refused(tmp_path: Path) -> None:
+    write_directory(reference_model("masked").float(), tmp_path)
+    expected = f"{tmp_path}: expected a Longformer, with attention_window in its config.json"
+    assert refusal(lambda: compare(LongOptions(model=str(tmp_path)))) == expected
