@@ -87,9 +87,8 @@ def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
     """
     missing = missing_for_compiling(device)
     if missing is None and options.compile != "no" and _config(options).attention_window is not None:
-        missing = (
-            "a model without attention_window"  # whose attention looks at values, at which compiled code breaks off
-        )
+        # Windowed attention looks at values, where compiled code breaks off.
+        missing = "a model without attention_window"
     if options.compile == "yes" and missing:
         raise InputError(f"--compile yes: needs {missing}")
     if options.compile == "auto":

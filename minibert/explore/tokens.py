@@ -38,8 +38,8 @@ def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None)
     frame = (batch.sequence_ids[0] < 0).tolist()  # not so a [SEP] that is spelled out in the text
     of_second = (batch.sequence_ids[0] == 1).cummax(0).values.int().tolist()  # [SEP] with the text before it
     offsets = batch.offsets[0].tolist()
-    of_all = (batch.attention_mask[0] == GLOBAL).tolist()
-    rows = zip(ids, segments, of_second, offsets, frame, of_all, strict=True)
+    is_global = (batch.attention_mask[0] == GLOBAL).tolist()
+    rows = zip(ids, segments, of_second, offsets, frame, is_global, strict=True)
     return [
         {
             "position": position,
@@ -52,9 +52,9 @@ def described(tokenizer: Tokenizer, batch: Batch, text: str, second: str | None)
             "start": start,
             "end": end,
             "frame": is_frame,
-            "global": is_global,
+            "global": attends_to_all,
         }
-        for position, (token_id, segment, number, (start, end), is_frame, is_global) in enumerate(rows)
+        for position, (token_id, segment, number, (start, end), is_frame, attends_to_all) in enumerate(rows)
     ]
 
 
