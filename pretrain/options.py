@@ -71,9 +71,11 @@ class PretrainOptions:
     """fast, paper, or the path of a .toml file: the defaults of the options below"""
 
     steps: Annotated[int | None, cli.Range(low=1)] = None
-    """optimizer steps; or give --minutes"""
+    """optimizer steps; or give --minutes or --passes"""
     minutes: Annotated[float | None, cli.Range(above=0)] = None
-    """minutes of training, not counting preparation, evaluation and saving; or give --steps"""
+    """minutes of training, not counting preparation, evaluation and saving"""
+    passes: Annotated[float | None, cli.Range(above=0)] = None
+    """times that the run reads as much text as there is to train on"""
     seq_len: int | None = None
     """tokens in a sequence, including special ones; replaces the recipe's phases"""
     phases: tuple[tuple[int, float], ...] = ((128, 1.0),)
@@ -85,10 +87,10 @@ class PretrainOptions:
 
     optimizer: Literal["adamw", "muon"] = "muon"
     """muon: Muon for the matrices of the blocks, AdamW for the rest"""
-    learning_rate: cli.AboveZeroToOne = 3e-3
-    """peak learning rate of AdamW"""
-    block_learning_rate: cli.AboveZeroToOne = 5e-3
-    """peak learning rate of Muon"""
+    learning_rate: Annotated[float | None, cli.Range(above=0, high=1)] = None
+    """peak learning rate of AdamW; not given: by rule, from the model's width and the run's length"""
+    block_learning_rate: Annotated[float | None, cli.Range(above=0, high=1)] = None
+    """peak learning rate of Muon; not given: by rule"""
     betas: Annotated[tuple[float, float], cli.Range(low=0, below=1)] = (0.9, 0.98)
     """AdamW's decay rates for its two moments"""
     eps: cli.AboveZeroToOne = 1e-8
@@ -104,8 +106,8 @@ class PretrainOptions:
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
     """random: N(0, 0.02); neighbours: computed from the text: a bias from token frequencies, embeddings from each token's neighbours, and heads that attend to adjacent words"""  # noqa: E501
-    dropout: Annotated[float, cli.Range(low=0, below=1)] = 0.0
-    """dropout during pretraining; the model's config.json keeps its own, for fine-tuning"""
+    dropout: Annotated[float | None, cli.Range(low=0, below=1)] = None
+    """dropout during pretraining, not given: by rule, from the passes over the text; the model's config.json keeps its own, for fine-tuning"""  # noqa: E501
     mask_rate: cli.BetweenZeroAndOne = 0.3
     """share of the tokens that are masked in training; evaluation always uses 0.15"""
     whole_word_mask: bool = False
@@ -167,11 +169,13 @@ class PretrainOptions:
             raise InputError("--out is missing: the directory that the run is written to")
         if bool(self.corpus) == (self.data is not None):
             raise InputError("give either --corpus (text) or --data (arrays made by `prepare`)")
-        if (self.steps is None) == (self.minutes is None):
-            raise InputError("give either --steps or --minutes")
+        if sum(length is not None for length in (self.steps, self.minutes, self.passes)) != 1:
+            raise InputError("give one of --steps, --minutes and --passes")
         cli.check_ranges(self)
         if self.warmup_share + self.decay_share > 1:
             raise InputError("--warmup-share and --decay-share add up to more than the whole run")
+        if self.optimizer == "adamw" and self.learning_rate is None:
+            raise InputError("--learning-rate is missing: the rules know only the rates of --optimizer muon")
         self._check_phases()
         if self.corpus:
             self.prepare_options()
@@ -193,9 +197,10 @@ class PretrainOptions:
         shared = {name: getattr(self, name) for name in names}
         return PrepareOptions(**shared | {"tokenizer": self.init or self.tokenizer})
 
-    def to_toml(self) -> str:
-        """Return the decisive options as a recipe file; shorthands that `resolve` has expanded are left out."""
-        return as_toml(self.decisive(), "The resolved configuration of this run; it can be given to --recipe.")
+    def to_toml(self, note: str = "") -> str:
+        """Return the decisive options as a recipe, below a line of note; what `resolve` has expanded is left out."""
+        comments = ["The resolved configuration of this run; it can be given to --recipe.", *([note] if note else [])]
+        return as_toml(self.decisive(), "\n# ".join(comments))
 
     def decisive(self) -> dict[str, Any]:
         """Return the options that decide the result, as plain values: those that a resumed run must agree with."""
@@ -212,6 +217,13 @@ NOT_DECISIVE = NOT_IN_RECIPES | {"save_every", "save_seconds", "evaluations", "l
 FOLDING_OPTIONS = ("--lowercase", "--no-lowercase", "--strip-accents")
 CHINESE_OPTIONS = ("--chinese-chars", "--no-chinese-chars")
 VOCABULARY_OPTIONS = ("--vocab-size", "--tokenizer-kind", *FOLDING_OPTIONS, *CHINESE_OPTIONS)
+
+
+# What an option on the command line replaces if the recipe sets it.
+REPLACED = {
+    "--steps": ("minutes", "passes"), "--minutes": ("steps", "passes"), "--passes": ("steps", "minutes"),
+    "--data": ("corpus",), "--corpus": ("data",), "--init": ("model", "tokenizer"),
+}  # fmt: skip
 
 
 def refuse_vocabulary_options(given: Container[str], *, kind: Kind, made: bool) -> None:
@@ -235,10 +247,9 @@ def parse_options(args: Sequence[str]) -> PretrainOptions:
     recipe = "fast" if "--recipe" in args[-1:] else given.get("--recipe", "fast")
     defaults = {"out": tyro.MISSING, **read_recipe(recipe)}
     # If two options exclude each other, the one on the command line replaces the one that the recipe sets.
-    for name, replaced in (("--steps", "minutes"), ("--minutes", "steps"), ("--data", "corpus"), ("--corpus", "data"),
-                           ("--init", "model"), ("--init", "tokenizer")):  # fmt: skip
+    for name, replaced in REPLACED.items():
         if name in given:
-            defaults.pop(replaced, None)
+            defaults = {field: value for field, value in defaults.items() if field not in replaced}
     parsed = cli.parse(PretrainOptions, args, prog=PROG, description=DESCRIPTION, defaults=defaults, groups=GROUPS)
     options = resolve(parsed)
     options.check()

@@ -18,6 +18,7 @@ from minibert.files import writing
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_device, choose_precision, missing_for_compiling
+from minibert.training.optimizer import OptimizerOptions
 from minibert.training.room import Passes, block_matrices, check_room, needs, parameter_count
 from minibert.training.run_directory import RunStatus, gone_on_bad_input
 from minibert.training.snapshot import StartingModel, TakenOver, take_over
@@ -144,7 +145,7 @@ def check_memory(
         length = seq_len if corpus is None else mean_length(corpus.train, options.pairs(phase, corpus.tokenizer))
         sequences = options.batch_size // (processes * options.accumulate)
         masked = int(options.mask_rate * sequences * (length - 3))
-        passes = Passes(sequences, length, sequences + masked, number, dropout=options.dropout > 0, on_gpu=on_gpu)
+        passes = Passes(sequences, length, sequences + masked, number, dropout=bool(options.dropout), on_gpu=on_gpu)
         # Besides the logits (M, V) there is their gradient; on a GPU, their log softmax in float32.
         logits = masked * config.vocab_size * (number + (max(number, 4) if on_gpu else number))
         evaluated = int(evaluate.MASK_RATE * evaluate.BATCH_SIZE * length) * config.vocab_size * number
@@ -201,8 +202,10 @@ def build_model(
 
     begin: give it its first weights, which is pointless if a saved state or another process will supply them.
     """
+    assert options.dropout is not None  # the rules have filled it in
+    dropout = options.dropout
     config = model_config(options, corpus.tokenizer).replace(
-        hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout, classifier_dropout=None
+        hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, classifier_dropout=None
     )
     generator = torch.Generator().manual_seed(options.seed)
     model: PretrainModel
@@ -215,3 +218,16 @@ def build_model(
     if begin and options.first_weights == "neighbours":
         begin_at_neighbours(model, corpus.train.tokens, corpus.token_counts, generator=generator)
     return accelerate(model).train(), TakenOver([], [])
+
+
+def optimizer_options(options: PretrainOptions) -> OptimizerOptions:
+    """Return the part of the options that the optimizers need."""
+    assert options.learning_rate is not None  # the rules have filled it in
+    return OptimizerOptions(
+        optimizer=options.optimizer,
+        learning_rate=options.learning_rate,
+        muon_learning_rate=options.block_learning_rate or 0.0,
+        betas=options.betas,
+        eps=options.eps,
+        weight_decay=options.weight_decay,
+    )

@@ -15,15 +15,13 @@ from torch import Tensor
 from minibert import checkpoint
 from minibert.config import BertConfig
 from minibert.errors import InputError, RunStopped
-from minibert.fast.cuda_graphs import graphed
 from minibert.files import writing
-from minibert.training.device import Precision, choose_device
+from minibert.training.device import choose_device
 from minibert.training.drawing import draw_or_say
 from minibert.training.flops import measured_peak, training_operations
 from minibert.training.loop import Progress, Training, opened
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
-from minibert.training.optimizer import OptimizerOptions
 from minibert.training.processes import Processes, join_processes
 from minibert.training.snapshot import StartingModel, TakenOver
 from minibert.training.state import State, load_newest_state
@@ -34,10 +32,13 @@ from pretrain.batches.pairs import PairPlan
 from pretrain.curves import draw_run
 from pretrain.evaluate import HeldOut, HeldOutFigures
 from pretrain.initial import begin_global_projections
-from pretrain.loss import BatchSums, loss_sums, predict
+from pretrain.loss import BatchSums
 from pretrain.options import PretrainOptions
+from pretrain.passes import backward_pass
+from pretrain.planning import as_saved, measured_speed, plan_of, steps_of
+from pretrain.rules import by_rule, left_to_rules
 from pretrain.run_directory import PretrainDirectory
-from pretrain.setup import PretrainModel, build_model, is_compiled, model_config, set_up
+from pretrain.setup import PretrainModel, build_model, is_compiled, model_config, optimizer_options, set_up
 
 
 def train(options: PretrainOptions) -> None:
@@ -47,6 +48,7 @@ def train(options: PretrainOptions) -> None:
     Interrupted as `Training.go` does.
     """
     run = PretrainDirectory(Path(options.out))
+    options = as_saved(options, run)
     device = choose_device(options.device)
     is_compiled(options, device)  # before anything is written
     start = StartingModel(options.init) if options.init else None
@@ -99,8 +101,10 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self, run: PretrainDirectory, options: PretrainOptions, start: StartingModel | None, processes: Processes
     ) -> None:
         super().__init__(run, options, processes)
-        self.steps, self.minutes, self.decay_share = options.steps, options.minutes, options.decay_share
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
+        self.plan_run()
+        options = self.options
+        self.minutes, self.decay_share = options.minutes, options.decay_share
         # Now, and not when a state or the model is written: by then these files may have changed or be gone.
         self.data = writing.sha256(self.corpus.directory / MANIFEST)  # it holds the checksum of each array
         self.published_config = model_config(options, self.corpus.tokenizer)  # with the dropout meant for fine-tuning
@@ -119,6 +123,26 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.open_phase()
         self.introduce(taken)
 
+    def plan_run(self) -> None:
+        """Set the run's length in steps, unless it is in minutes, and fill in the options that are left to rules."""
+        options, corpus = self.options, self.corpus
+        self.steps, self.by_rule, self.beyond = steps_of(options, corpus), "", []
+        if not left_to_rules(options):
+            return
+        speed = None
+        if self.steps is None:
+            share = slice(self.processes.rank, None, self.processes.world_size)
+            alone = measured_speed(options, corpus, device=self.device, precision=self.precision, share=share)
+            speed = self.processes.sum([alone])[0]
+        plan = plan_of(options, corpus, tokens_per_second=speed)
+        self.options = by_rule(options, plan)
+        measured = f" ({speed:,.0f} tokens/s, measured)" if speed else ""
+        self.by_rule = f"by rule, for {plan}{measured}"
+        self.beyond = plan.beyond_measured()
+        if self.processes.is_main:
+            note = f"{', '.join(left_to_rules(options))}: {self.by_rule}"
+            writing.write_whole_text(self.run.configuration, self.options.to_toml(note))
+
     def introduce(self, taken: TakenOver) -> None:
         """Say what is about to be trained, on what, and how."""
         corpus, options = self.corpus, self.options
@@ -129,6 +153,11 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
             f"machine  {self.on_machine()}" + ("; compiling first takes up to a minute" if self.compiled else ""),
         ]
+        rates = [("AdamW", options.learning_rate), ("Muon", options.block_learning_rate), ("dropout", options.dropout)]
+        settled = ", ".join(f"{name} {value:g}" for name, value in rates if value is not None)
+        lines.append(f"rates    {settled}{self.by_rule and f'; {self.by_rule}'}")
+        if self.beyond:
+            lines.append(f"beyond   the rules were not measured with {', '.join(self.beyond)}: compare other rates")
         if taken.fresh:
             lines.append(f"fresh    not in {options.init}: {', '.join(taken.fresh)}")
         if taken.left:
@@ -340,41 +369,3 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         except RuntimeError as error:  # no memory left beside the model
             self.say(f"model_flops_utilization: not measured: {str(error).splitlines()[0]}")
         return figures
-
-
-def backward_pass(
-    model: PretrainModel, *, device: torch.device, precision: Precision, compiled: bool = False
-) -> Callable[[PretrainBatch, Tensor], BatchSums]:
-    """Return the forward and backward pass as a function of a micro-batch and the counts of the global batch, both on
-    the CPU. It adds the gradient of mlm / counts[0] + nsp / counts[1] to the parameters' own and returns the sums,
-    detached. On a GPU its kernels are captured, except those of a Longformer: its attention looks where global tokens
-    are before it goes on.
-
-    compiled: by `torch.compile`, once for all shapes, which takes a minute and a C compiler.
-    """
-    compute = torch.compile(losses, dynamic=True) if compiled else losses
-
-    def backward(batch: PretrainBatch, counts: Tensor) -> BatchSums:
-        with precision.autocast():
-            sums = compute(model, batch)
-        (sums.mlm / counts[0] + sums.nsp / counts[1]).backward()
-        return BatchSums(sums.mlm.detach(), sums.nsp.detach())
-
-    return graphed(backward, device, at_most=None if model.config.attention_window is None else 0)
-
-
-def losses(model: PretrainModel, batch: PretrainBatch) -> BatchSums:
-    """Return the loss sums of a batch."""
-    return loss_sums(predict(model, batch), batch)
-
-
-def optimizer_options(options: PretrainOptions) -> OptimizerOptions:
-    """Return the part of the options that the optimizers need."""
-    return OptimizerOptions(
-        optimizer=options.optimizer,
-        learning_rate=options.learning_rate,
-        muon_learning_rate=options.block_learning_rate,
-        betas=options.betas,
-        eps=options.eps,
-        weight_decay=options.weight_decay,
-    )

@@ -16,7 +16,7 @@ from minibert.fast import accelerate
 from minibert.heads import Model
 from minibert.training.device import choose_precision
 from pretrain.batches.batch import PretrainBatch
-from pretrain.train import backward_pass
+from pretrain.passes import backward_pass
 
 CPU = torch.device("cpu")
 LABELS = {"BertForSequenceClassification": ("bad", "fair", "good"), "BertForTokenClassification": ("O", "B", "I", "E")}

@@ -82,7 +82,9 @@ def works(place: Path) -> dict[str, Work]:
     arrays, text = ("--data", place / "data"), ("--corpus", place / "text.txt", "--vocab-size", 100)
     found = {
         "pretrain": Work((*pretrain, *arrays), "run"),
-        "pretrain adamw": Work((*pretrain, *arrays, "--optimizer", "adamw", "--pair-objective", "sop"), "run"),
+        "pretrain adamw": Work(
+            (*pretrain, *arrays, "--optimizer", "adamw", "--learning-rate", 3e-3, "--pair-objective", "sop"), "run"
+        ),
         "pretrain text": Work((*pretrain, *text, "--no-nsp", "--whole-word-mask", "--accumulate", 2), "run"),
         "prepare": Work(("pretrain", "prepare", *text, "--workers", 1, "--out", "data"), "data", resumes=False),
         "prepare bpe": Work(

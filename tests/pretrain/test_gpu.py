@@ -17,7 +17,8 @@ from minibert.heads import BertForPreTraining
 from minibert.training.device import choose_precision
 from pretrain.batches.batch import PretrainBatch
 from pretrain.options import parse_options
-from pretrain.train import Pretraining, backward_pass, train
+from pretrain.passes import backward_pass
+from pretrain.train import Pretraining, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 GPU = torch.device("cuda")

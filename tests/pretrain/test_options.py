@@ -31,7 +31,8 @@ def recipe(tmp_path: Path, content: str) -> str:
 def test_the_fast_recipe_is_the_default() -> None:
     options = parsed()
     assert (options.recipe, options.model, options.minutes, options.steps) == ("fast", "mini", 5, None)
-    assert (options.optimizer, options.dropout, options.nsp) == ("muon", 0.0, True)
+    assert (options.optimizer, options.mask_rate, options.nsp) == ("muon", 0.3, True)
+    assert (options.learning_rate, options.block_learning_rate, options.dropout) == (None, None, None)  # by rule
     assert options == dataclasses.replace(parsed("--recipe", "fast"))
 
 
@@ -57,7 +58,9 @@ def test_every_option_overrides_the_recipe(name: str) -> None:
 @pytest.mark.parametrize("form", [("--minutes", "2"), ("--minutes=2",)])
 def test_a_length_replaces_the_recipes_of_either_kind(name: str, form: tuple[str, ...]) -> None:
     options = parsed("--recipe", name, *form)
-    assert (options.steps, options.minutes) == (None, 2.0)
+    assert (options.steps, options.minutes, options.passes) == (None, 2.0, None)
+    options = parsed("--recipe", name, "--passes", "0.5")
+    assert (options.steps, options.minutes, options.passes) == (None, None, 0.5)
 
 
 def test_a_users_recipe_gives_defaults_and_is_overridden(tmp_path: Path) -> None:
@@ -160,7 +163,8 @@ def test_no_nsp_is_short_for_the_pair_objective() -> None:
         (("--corpus", "text.txt"), "--out is missing"),
         ((*NEEDED, "--steps", str(10**30)), f"--steps must be at least 1 and at most 1e+18, not {10**30}"),
         ((*NEEDED, "--steps", "1" + 400 * "0"), "--steps must be at least 1 and at most 1e+18"),
-        ((*NEEDED, "--steps", "3", "--minutes", "1"), "give either --steps or --minutes"),
+        ((*NEEDED, "--steps", "3", "--minutes", "1"), "give one of --steps, --minutes and --passes"),
+        ((*NEEDED, "--passes", "3", "--minutes", "1"), "give one of --steps, --minutes and --passes"),
         ((*NEEDED, "--init", "a", "--model", "tiny"), "--model has no effect here: --init"),
         ((*NEEDED, "--init", "a", "--tokenizer", "b"), "--tokenizer has no effect here: --init"),
         ((*NEEDED, "--init", "a", "--vocab-size", "300"), "--vocab-size has no effect here"),
@@ -183,7 +187,11 @@ def test_no_nsp_is_short_for_the_pair_objective() -> None:
         (("--data", "a", "--out", "run", "--sentence-per-line"), "--sentence-per-line has no effect here"),
         (("--data", "a", "--out", "run", "--text-field", "body"), "--text-field has no effect here"),
         (("--data", "a", "--out", "run", "--document-per-line"), "--document-per-line has no effect here: the arrays"),
-        ((*NEEDED, "--optimizer", "adamw", "--block-learning-rate", "0.3"), "--block-learning-rate has no effect"),
+        (
+            (*NEEDED, "--optimizer", "adamw"),
+            "--learning-rate is missing: the rules know only the rates of --optimizer muon",
+        ),
+        ((*NEEDED, "--optimizer", "adamw", "--learning-rate", "0.3", "--block-learning-rate", "0.3"), "no effect"),
         ((*NEEDED, "--warmup-share", "0.6", "--decay-share", "0.6"), "--warmup-share and --decay-share"),
         ((*NEEDED, "--no-such-option"), "--no-such-option"),
         ((*NEEDED, "--model"), "--model"),
@@ -274,10 +282,11 @@ def test_the_saved_configuration_has_every_option_that_decides() -> None:
     options = parsed("--model", "tiny", "--steps", "3")
     saved = tomllib.loads(options.to_toml())
     fields = {field.name for field in dataclasses.fields(PretrainOptions)}
-    not_given = {"data", "init", "tokenizer", "minutes", "word_segmenter"}
+    not_given = {"data", "init", "tokenizer", "minutes", "passes", "word_segmenter"}
+    by_rule = {"learning_rate", "block_learning_rate", "dropout"}
     where_and_how = {"out", "resume", "save_every", "save_seconds", "evaluations", "log_every", "device", "compile"}
     worked_into_others = {"recipe", "seq_len", "no_nsp"}
-    assert set(saved) == fields - not_given - where_and_how - worked_into_others
+    assert set(saved) == fields - not_given - by_rule - where_and_how - worked_into_others
 
 
 def test_our_recipes_set_only_what_decides() -> None:
@@ -298,7 +307,7 @@ def test_help_shows_every_option_with_its_default(capsys: pytest.CaptureFixture[
     for field in dataclasses.fields(PretrainOptions):
         assert f"--{field.name.replace('_', '-')}" in shown or field.name == "lowercase"
     assert "--no-lowercase" in shown
-    assert "0.003" in shown and "128" in shown
+    assert "0.3" in shown and "128" in shown
 
 
 def test_errors_are_input_errors() -> None:

@@ -122,7 +122,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
     arrays: Path, shape: Path, tmp_path: Path, optimizer: str, dtype: str, tolerance: float, heldout: float
 ) -> None:
     common = ("--data", arrays, "--model", shape, "--seq-len", 32, "--batch-size", 16, "--steps", 30, "--dtype", dtype,
-              "--optimizer", optimizer, "--log-every", 1, "--save-every", 10,
+              "--optimizer", optimizer, "--learning-rate", 3e-3, "--log-every", 1, "--save-every", 10,
               "--first-weights", "random")  # fmt: skip  # see `options`
     finished(start(*common, "--out", tmp_path / "one"))
     assert run_until(10, *common, "--out", tmp_path / "two") == -9

@@ -84,7 +84,7 @@ def test_a_run_cut_off_three_times_ends_with_the_same_bytes(
     common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str,
     extra: tuple[str, ...],
 ) -> None:  # fmt: skip
-    common = (*common, "--optimizer", optimizer, *extra, "--steps", 40, "--save-every", 5)
+    common = (*common, "--optimizer", optimizer, "--learning-rate", 3e-3, *extra, "--steps", 40, "--save-every", 5)
     assert run_here(monkeypatch, *common, "--out", tmp_path / "whole") == 0
     out = ("--out", tmp_path / "cut", "--resume")
     for step in (7, 23, 39):

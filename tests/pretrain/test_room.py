@@ -94,7 +94,9 @@ def test_a_run_that_nearly_fills_the_memory_says_so(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [(), ("--accumulate", 4), ("--optimizer", "adamw"), ("--dropout", 0.1)])
+@pytest.mark.parametrize(
+    "more", [(), ("--accumulate", 4), ("--optimizer", "adamw", "--learning-rate", 3e-3), ("--dropout", 0.1)]
+)
 def test_a_run_needs_what_was_said_and_little_more(
     arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[object, ...]
 ) -> None:

@@ -24,8 +24,9 @@ from tests.pretrain.running import tree, write_shape
 @pytest.fixture
 def options(arrays: Path, shape: Path, tmp_path: Path) -> PretrainOptions:
     return PretrainOptions(
-        out=str(tmp_path / "new" / "run"), data=str(arrays), model=str(shape), steps=4, phases=((32, 1.0),)
-    )
+        out=str(tmp_path / "new" / "run"), data=str(arrays), model=str(shape), steps=4, phases=((32, 1.0),),
+        learning_rate=1e-3, block_learning_rate=1e-3, dropout=0.0,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -282,7 +282,7 @@ def test_the_saved_configuration_trains_the_same_model(
 
 
 @pytest.mark.parametrize("option", [("--whole-word-mask",), ("--mask-rate", 0.15), ("--short-share", 0.9),
-                                    ("--clip-norm", 0), ("--optimizer", "adamw"),
+                                    ("--clip-norm", 0), ("--optimizer", "adamw", "--learning-rate", 3e-3),
                                     ("--first-weights", "random")])  # fmt: skip
 def test_options_change_the_result(
     run: Path, arrays: Path, shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: None,

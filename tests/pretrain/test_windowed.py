@@ -18,8 +18,8 @@ from minibert.tokenizer import Tokenizer
 from minibert.training.device import choose_precision
 from minibert.windowed import WindowedSelfAttention
 from pretrain.options import PretrainOptions
+from pretrain.passes import backward_pass
 from pretrain.setup import is_compiled, model_config
-from pretrain.train import backward_pass
 from tests.helpers import FAMILY, refusal, seeded
 from tests.pretrain.running import finished, run_here, start, summary, weights, write_shape
 from tests.pretrain.test_resume import run_until
@@ -44,7 +44,7 @@ def projections(run: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def test_a_run_cut_off_ends_with_the_same_bytes(
     common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, extra: tuple[str, ...]
 ) -> None:
-    common = (*common, "--optimizer", optimizer, *extra, "--steps", 12, "--save-every", 5)
+    common = (*common, "--optimizer", optimizer, "--learning-rate", 3e-3, *extra, "--steps", 12, "--save-every", 5)
     assert run_here(monkeypatch, *common, "--out", tmp_path / "whole") == 0
     assert run_until(7, *common, "--out", tmp_path / "cut") == -9
     assert run_here(monkeypatch, *common, "--out", tmp_path / "cut", "--resume") == 0

@@ -1,0 +1,71 @@
+"""What a recipe leaves open: learning rates and dropout, as functions of what is known when a run begins.
+
+The rules were fitted to held-out losses on 10 million words of English books (docs/pretraining.md has the figures). All
+rates are peaks, of a warm-up over 5 % of the run and a linear decay to 0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pretrain.options import PretrainOptions
+
+# The smallest and the largest values with which the rules were measured, by the name of `Plan`'s field.
+MEASURED = {"hidden_size": (128, 256), "step_tokens": (3e3, 2e4), "tokens": (1.5e6, 8e7), "passes": (0.0, 25.0)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run when it begins."""
+
+    hidden_size: int  # H
+    step_tokens: float  # real tokens of an optimizer step, special ones included
+    tokens: float  # of all steps
+    passes: float  # over the training text
+    trained: bool  # it begins with trained weights (--init)
+
+    def __str__(self) -> str:
+        return f"{self.tokens / 1e6:,.3g} million tokens, {self.passes:,.2g} passes over the text"
+
+    def beyond_measured(self) -> list[str]:
+        """Return a phrase for each value that lies outside the range of `MEASURED`."""
+        values = {name: (getattr(self, name), *bounds) for name, bounds in MEASURED.items()}
+        return [
+            f"{name} {value:.3g} (measured from {low:.3g} to {high:.3g})"
+            for name, (value, low, high) in values.items()
+            if not low <= value <= high
+        ]
+
+
+def learning_rate(plan: Plan) -> float:
+    """Return AdamW's peak rate, for embeddings, heads and vectors."""
+    return 3e-3 * (plan.tokens / 1e7) ** -0.25
+
+
+def block_learning_rate(plan: Plan) -> float:
+    """Return Muon's peak rate, for the matrices of the blocks."""
+    return 5e-3 * (plan.tokens / 1e7) ** -0.25
+
+
+def dropout(plan: Plan) -> float:
+    """Return the dropout."""
+    return 0.0
+
+
+RULES = {"learning_rate": learning_rate, "block_learning_rate": block_learning_rate, "dropout": dropout}
+
+
+def left_to_rules(options: PretrainOptions) -> list[str]:
+    """Return the names of the options that are left to a rule."""
+    muon = options.optimizer == "muon"
+    return [name for name in RULES if getattr(options, name) is None and (muon or name != "block_learning_rate")]
+
+
+def filled(options: PretrainOptions, value_of: Callable[[str], Any]) -> PretrainOptions:
+    """Return the options with what they leave open set to `value_of` its name."""
+    return replace(options, **{name: value_of(name) for name in left_to_rules(options)})
+
+
+def by_rule(options: PretrainOptions, plan: Plan) -> PretrainOptions:
+    """Return the options with what they leave open by the rules, to three digits."""
+    return filled(options, lambda name: float(f"{RULES[name](plan):.3g}"))
