@@ -218,6 +218,7 @@ BAD = {
     "--mask-rate": ("0", "1", "-0.1", "1.5", "nan", "inf"),
     "--short-share": ("-0.1", "1.1", "nan"),
     "--vocab-size": ("0", "-5", "100000000"),
+    "--keep-at": ("0", "0%", "many"),
     "--save-every": ("0",),
     "--save-seconds": ("0", "nan", "inf"),
     "--evaluations": ("0",),
@@ -275,7 +276,17 @@ def test_the_saved_configuration_has_every_option_that_decides() -> None:
     saved = tomllib.loads(options.to_toml())
     fields = {field.name for field in dataclasses.fields(PretrainOptions)}
     not_given = {"data", "init", "tokenizer", "minutes", "word_segmenter"}
-    where_and_how = {"out", "resume", "save_every", "save_seconds", "evaluations", "log_every", "device", "compile"}
+    where_and_how = {
+        "out",
+        "resume",
+        "keep_at",
+        "save_every",
+        "save_seconds",
+        "evaluations",
+        "log_every",
+        "device",
+        "compile",
+    }
     worked_into_others = {"recipe", "seq_len", "no_nsp"}
     assert set(saved) == fields - not_given - where_and_how - worked_into_others
 
