@@ -1,6 +1,6 @@
 """curves.png: what happened in a pretraining run, at a glance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +9,16 @@ from minibert.training.metrics_log import read_metrics
 from pretrain.evaluate import HeldOut
 
 
-def draw_run(path: Path, metrics: Path, report: Callable[[str], None], heldout: HeldOut) -> None:
+def draw_run(
+    path: Path,
+    metrics: Path,
+    report: Callable[[str], None],
+    heldout: HeldOut,
+    kept: Sequence[tuple[int, Sequence[str]]] = (),
+) -> None:
     """Draw the masked-LM loss with the unigram baseline, held-out accuracy, pair loss, learning rate and throughput.
 
-    Damaged lines of the log are passed to `report`.
+    kept: the steps at which models were kept, and for which marks. Damaged lines of the log are passed to `report`.
     """
     line = partial(Line.logged, read_metrics(metrics, report))
     panels = [
@@ -40,4 +46,6 @@ def draw_run(path: Path, metrics: Path, report: Callable[[str], None], heldout: 
         )
     panels.append(Panel("Learning rate", "AdamW's", [line("learning rate", "learning_rate")]))
     panels.append(Panel("Throughput", "tokens/s", [line("tokens/s", "tokens_per_second")]))
-    draw_curves(path, f"Pretraining: {path.parent.resolve().name}", panels)
+    draw_curves(
+        path, f"Pretraining: {path.parent.resolve().name}", panels, [(step, ", ".join(marks)) for step, marks in kept]
+    )

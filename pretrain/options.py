@@ -20,6 +20,7 @@ from minibert.tokenizer.vocabulary import Kind
 from minibert.training.run_directory import as_toml, plain_values
 from pretrain.arrays.prepare import PrepareOptions
 from pretrain.batches.pairs import PairObjective, PairOptions
+from pretrain.keeping import Mark, parse_marks
 from pretrain.text.word_bounds import Segmenter
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ GROUPS = {
     "masking": "mask_rate whole_word_mask",
     "optimisation": "accumulate optimizer block_learning_rate betas eps weight_decay clip_norm "
     "warmup_share decay_share",
-    "evaluation_and_saving": "evaluations save_every save_seconds log_every",
+    "evaluation_and_saving": "evaluations keep_at save_every save_seconds log_every",
     "machine_and_seed": "device dtype compile seed",
 }
 
@@ -136,6 +137,8 @@ class PretrainOptions:
     text_field: str = "text"
     """the field of a .jsonl line that holds the text"""
 
+    keep_at: str | None = None
+    """where to keep the model along the way, in RUN/kept, with its held-out figures: words seen (500k or 2.5M), shares of the run (50%) and steps (1000steps), with commas between them"""  # noqa: E501
     save_every: cli.Count = 500
     """steps between saved states; the last two are kept"""
     save_seconds: cli.Positive = 120.0
@@ -158,6 +161,11 @@ class PretrainOptions:
         """Whether the model is trained on next-sentence prediction, which needs documents other than a pair's own."""
         return self.pair_objective == "nsp"
 
+    @property
+    def marks(self) -> list[Mark]:
+        """Where to keep the model along the way. Raises InputError as `parse_marks` does."""
+        return [] if self.keep_at is None else parse_marks(self.keep_at, steps=self.steps)
+
     def pairs(self, phase: int, tokenizer: Tokenizer) -> PairOptions:
         """Return what decides the pairs of a phase."""
         seq_len, separators = self.phases[phase][0], tokenizer.separators
@@ -177,6 +185,7 @@ class PretrainOptions:
         if self.optimizer == "adamw" and self.learning_rate is None:
             raise InputError("--learning-rate is missing: the rules know only the rates of --optimizer muon")
         self._check_phases()
+        _ = self.marks
         if self.corpus:
             self.prepare_options()
 
@@ -210,7 +219,9 @@ class PretrainOptions:
 # Options that belong to a single run, and shorthands that `resolve` expands into other fields.
 NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
 # Those, and options for how a run is computed and how often it reports.
-NOT_DECISIVE = NOT_IN_RECIPES | {"save_every", "save_seconds", "evaluations", "log_every", "device", "compile"}
+NOT_DECISIVE = NOT_IN_RECIPES | {
+    "keep_at", "save_every", "save_seconds", "evaluations", "log_every", "device", "compile"
+}  # fmt: skip
 
 
 # Options for a vocabulary that is yet to be trained.

@@ -1,4 +1,6 @@
-"""The directory of a pretraining run: that of any run and, if it was given text, `data/` with its token arrays."""
+"""The directory of a pretraining run: that of any run and, if it was given text, `data/` with its token arrays; with
+--keep-at, `kept/` with the models kept along the way (`pretrain/keeping.py`).
+"""
 
 from pathlib import Path
 from typing import ClassVar
@@ -14,3 +16,4 @@ class PretrainDirectory(run_directory.RunDirectory):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.data = path / "data"
+        self.kept = path / "kept"

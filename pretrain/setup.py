@@ -110,7 +110,8 @@ def check_fit(
     """Return a line for the user if the run will need nearly all of the memory.
 
     Raises InputError if the arrays have too few documents for next-sentence prediction or nothing to score, if their
-    tokenizer is not the model's, or if the run needs more memory than there is.
+    tokenizer is not the model's, if they don't count the words that --keep-at needs, or if the run needs more memory
+    than there is.
     """
     config = model_config(options, corpus.tokenizer)
     check_lengths(config, options)
@@ -122,6 +123,12 @@ def check_fit(
         raise InputError(
             f"{corpus.directory}: next-sentence prediction needs at least two documents to train on and two held out; "
             "add documents or use --no-nsp"
+        )
+    counted = [mark.text for mark in options.marks if mark.unit == "words"]
+    if counted and corpus.manifest.train.words is None:
+        raise InputError(
+            f"{corpus.directory}: made by a version of prepare that did not count words, which --keep-at {counted[0]} "
+            "needs; run prepare again, or give shares (50%) or steps (1000steps)"
         )
     if not corpus.heldout.scored.any():
         raise InputError(f"{corpus.directory}: every held-out paragraph also occurs in the training documents")

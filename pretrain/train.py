@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -23,7 +23,7 @@ from minibert.training.loop import Progress, Training, opened
 from minibert.training.memory import peak_rss_bytes
 from minibert.training.metrics_log import MetricsLog
 from minibert.training.processes import Processes, join_processes
-from minibert.training.snapshot import StartingModel, TakenOver
+from minibert.training.snapshot import StartingModel, TakenOver, check_finite
 from minibert.training.state import State, load_newest_state
 from pretrain.arrays.shards import MANIFEST, open_prepared
 from pretrain.batches.batch import BatchMaker, Prefetcher, PretrainBatch, data_seed
@@ -32,6 +32,7 @@ from pretrain.batches.pairs import PairPlan
 from pretrain.curves import draw_run
 from pretrain.evaluate import HeldOut, HeldOutFigures
 from pretrain.initial import begin_global_projections
+from pretrain.keeping import Keeping, Seen, keep
 from pretrain.loss import BatchSums
 from pretrain.options import PretrainOptions
 from pretrain.passes import backward_pass
@@ -74,6 +75,7 @@ class PretrainProgress(Progress):
     phase: int = 0  # which of the phases of sequence length
     pairs: int = 0  # taken from this phase's plan
     evaluated: int = 0  # evaluations during the run that were due and have been made
+    kept: list[tuple[int, list[str]]] = field(default_factory=list)  # step, and the marks of --keep-at that it reached
 
 
 class PretrainSums(NamedTuple):
@@ -95,6 +97,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     run: PretrainDirectory
     options: PretrainOptions
     model: PretrainModel
+    heldout_figures: HeldOutFigures
     progress: PretrainProgress
 
     def __init__(
@@ -120,6 +123,8 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.block_counts: Sequence[int] = ()
         self.restore(state)
         self.progress.evaluated = min(self.progress.evaluated, self.evaluations_passed)  # if --evaluations was larger
+        self.measured_after: int | None = None  # the step after which `heldout_figures` were computed
+        self.keeping = Keeping(run.kept, options.marks, self.seen())
         self.open_phase()
         self.introduce(taken)
 
@@ -223,6 +228,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         """Evaluate a model of --init before it is trained, to compare the final figures with; and compile, which does
         not count towards the run's time.
         """
+        self.return_to_kept()
         if self.options.init is not None and self.progress.step == 0:
             named = self.evaluate(log).named()
             shown = [f"{name} {value:.4f}" for name, value in named.items() if value is not None]
@@ -276,12 +282,52 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             f"{self.progress.phase}, epoch {self.plan.epoch_of(start)}, seed {self.options.seed}"
         )
 
+    # ------------------------------------------------------------------ models kept along the way
+
+    @property
+    def text_tokens(self) -> int:
+        """How many tokens of the text were trained on, repetitions included: all but the special ones."""
+        pairs = self.options.pairs(0, self.corpus.tokenizer)
+        special = pairs.seq_len - pairs.room  # in each sequence, whatever its length
+        return self.progress.tokens - self.progress.step * self.options.batch_size * special
+
+    def seen(self) -> Seen:
+        """Return how far the run has come; words are counted as the text's share of its own."""
+        text = self.corpus.manifest.train
+        words = None if text.words is None else self.text_tokens * text.words / text.tokens
+        return Seen(words, self.share_done(), self.progress.step)
+
+    def return_to_kept(self) -> None:
+        """Make the kept models those of the steps so far, and say which marks are passed and have none."""
+        if not self.processes.is_main:
+            return
+        if removed := self.keeping.remove_after(self.progress.step):
+            self.say(f"{self.run.kept}: removed {', '.join(removed)}: these steps are taken again")
+        known = {text for _, marks in self.progress.kept for text in marks}
+        if passed := [mark.text for mark in self.keeping.passed if mark.text not in known]:
+            self.say(f"--keep-at {','.join(passed)}: not kept: the run is already at step {self.progress.step}")
+
+    def after_step(self, log: MetricsLog | None) -> None:
+        """Keep the model, with its held-out figures, if this step has reached a mark of --keep-at."""
+        if not (marks := self.keeping.reached(self.seen())):
+            return
+        self.measure(log)
+        step, place, texts = self.progress.step, self.keeping.place(self.progress.step), [mark.text for mark in marks]
+        check_finite(self.model, step=step, last_good=self.run.newest_state)
+        if self.processes.is_main:
+            summary = {"step": step, "kept_for": texts, **self.amounts(), **self.quality()}
+            summary |= {name: self.machine_figures()[name] for name in ("seed", "dtype")}
+            keep(place, self.save_model, summary, last_good=self.run.newest_state)
+        self.progress.kept.append((step, texts))
+        self.say(f"kept     {place} ({', '.join(texts)}): mlm_loss {self.heldout_figures.mlm_loss:.4f} (held out)")
+
     # ------------------------------------------------------------------ figures
 
     def log_entry(self, total: PretrainSums) -> dict[str, float | None]:
         pair_loss = total.nsp / total.pairs
         return {
             "tokens": self.progress.tokens,
+            "words": self.amounts()["words"],
             "mlm_loss": total.mlm / total.masked,
             "nsp_loss": pair_loss if self.options.nsp else None,
             **({"sop_loss": pair_loss} if self.options.pair_objective == "sop" else {}),
@@ -306,6 +352,12 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         """Evaluate on the held-out documents, and log the figures."""
         if self.share_done() >= 1:
             self.save()  # before anything that may fail
+        return self.measure(log)
+
+    def measure(self, log: MetricsLog | None) -> HeldOutFigures:
+        """Return the held-out figures after this step, which are computed and logged once."""
+        if self.measured_after == self.progress.step:
+            return self.heldout_figures
         figures = self.heldout.figures(
             self.model, device=self.device, precision=self.precision, processes=self.processes
         )
@@ -318,7 +370,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         if log:
             log.log(step=self.progress.step, **{f"heldout_{name}": value for name, value in figures.named().items()})
         self.progress.evaluated = self.evaluations_passed
-        self.heldout_figures = figures
+        self.heldout_figures, self.measured_after = figures, self.progress.step
         return figures
 
     # ------------------------------------------------------------------ result
@@ -326,33 +378,60 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     def finish(self) -> None:
         if not self.processes.is_main:
             return
-        if self.options.init is None:  # otherwise they may have been trained
-            begin_global_projections(self.model)
-        self.model.config = self.published_config  # nothing more is computed
-        checkpoint.save(self.model, self.corpus.tokenizer, self.run.path)
+        self.save_model(self.run.path)
         summary = self.summary()
-        draw = partial(draw_run, metrics=self.run.metrics, report=self.say, heldout=self.heldout)
+        draw = partial(
+            draw_run, metrics=self.run.metrics, report=self.say, heldout=self.heldout, kept=self.progress.kept
+        )
         drawn = draw_or_say(self.run.curves, draw, self.say)
         writing.write_whole_text(self.run.summary, json.dumps(summary, indent=2) + "\n")
         for name, value in summary.items():
             self.say(f"{name:20} {value:,.4f}" if isinstance(value, float) else f"{name:20} {value}")
+        if self.keeping.ahead:
+            self.say(f"--keep-at {','.join(mark.text for mark in self.keeping.ahead)}: not reached, so not kept")
         curves = f", curves in {self.run.curves}" if drawn else ""
         self.say(f"\nmodel and figures in {self.run.path}{curves}")
+
+    def save_model(self, directory: Path) -> None:
+        """Write the model directory, with the dropout meant for fine-tuning; training can continue."""
+        if self.options.init is None:  # otherwise they may have been trained
+            begin_global_projections(self.model)  # no step reads them
+        trained = self.model.config
+        self.model.config = self.published_config
+        try:
+            checkpoint.save(self.model, self.corpus.tokenizer, directory)
+        finally:
+            self.model.config = trained
+
+    def amounts(self) -> dict[str, Any]:
+        """Return how much was trained on so far."""
+        words = self.seen().words
+        return {
+            "tokens": self.progress.tokens,
+            "words": None if words is None else round(words),
+            "passes": self.text_tokens / self.corpus.manifest.train.tokens,
+        }
+
+    def quality(self) -> dict[str, Any]:
+        """Return the model's sizes and its last held-out figures."""
+        return {
+            "parameters": self.parameters,
+            "vocab_size": self.model.config.vocab_size,
+            **self.heldout_figures.named(),
+            "unigram_loss": self.heldout.unigram_loss,
+        }
 
     def summary(self) -> dict[str, Any]:
         """Return the figures of a finished run."""
         progress = self.progress
         return {
             "steps": progress.step,
-            "tokens": progress.tokens,
+            **self.amounts(),
             "fill": progress.tokens / progress.positions,
             "seconds": progress.seconds,
             "tokens_per_second": progress.tokens / progress.seconds,
             **self.gpu_figures(),
-            "parameters": self.parameters,
-            "vocab_size": self.model.config.vocab_size,
-            **self.heldout_figures.named(),
-            "unigram_loss": self.heldout.unigram_loss,
+            **self.quality(),
             "peak_rss_bytes": peak_rss_bytes(),
             **self.machine_figures(),
         }

@@ -17,7 +17,7 @@ from tests.test_layout import BELOW_ALL, HEIGHT, PACKAGES, SOURCES
 
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 CODE = sorted(set(re.findall(r"`([^`\n]+)`", PAGE)))
-PATHS = [code for code in CODE if re.fullmatch(r"[\w.]+/[\w./]*", code) and code not in ("state/", "runs/")]
+PATHS = [code for code in CODE if re.fullmatch(r"[\w.]+/[\w./]*", code) and code not in ("state/", "kept/", "runs/")]
 NAMES = [code for code in CODE if re.fullmatch(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+", code)]
 
 

@@ -32,12 +32,10 @@ SPACE_MARK = "▁"  # SentencePiece: put before every word
 CUT_CHARACTER = "\ufffd"  # shown for part of a character, if a piece has only some of its bytes
 
 
-# Scripts written without spaces, whose words must be found inside running text: the blocks of ideographs that BERT
-# splits by character, and Japanese kana.
-UNSPACED = re.compile(
-    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
-)
+# The blocks of ideographs that BERT splits by character.
+IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f"
+# Scripts written without spaces, whose words must be found inside running text: ideographs and Japanese kana.
+UNSPACED = re.compile(f"[\u3040-\u30ff{IDEOGRAPHS}]")
 
 
 class SpecialTokens(NamedTuple):

@@ -27,6 +27,7 @@ POINTS = {"linewidth": 1.2, "marker": "o", "markersize": 5.5, "markeredgecolor":
 PANEL_INCHES = (5.6, 3.5)  # width, height
 SMOOTHING_SHARE = 0.02  # the width of the smoothing, as a share of a line's points
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+LABEL_SHARE = 0.03  # of the width of a panel, for the label of a mark
 LONGEST_TITLE, LONGEST_LABEL = 80, 40  # characters; longer ones are cut
 
 
@@ -57,8 +58,11 @@ class Panel:
     baselines: Sequence[tuple[str, float]] = ()
 
 
-def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
+def draw_curves(path: Path, title: str, panels: Sequence[Panel], marks: Sequence[tuple[int, str]] = ()) -> None:
     """Draw the panels, two in a row, into the PNG file `path`, which is written whole or not at all.
+
+    marks: (step, label), drawn as vertical lines. The first panel without a legend has the labels, as far as there is
+    room for them.
 
     Raises OSError if the file can't be written.
     """
@@ -73,6 +77,9 @@ def draw_curves(path: Path, title: str, panels: Sequence[Panel]) -> None:
         for number, panel in enumerate(panels, start=1):
             end = rows * columns if number == len(panels) else number  # the last panel fills its row
             _draw_panel(figure.add_subplot(rows, columns, (number, end)), panel, _step_limits(panels))
+        labelled = next((axes for axes in figure.axes if axes.get_legend() is None), None)
+        for axes in figure.axes:
+            _draw_marks(axes, marks, labels=axes is labelled)
 
 
 def _step_limits(panels: Sequence[Panel]) -> tuple[float, float]:
@@ -109,6 +116,20 @@ def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> N
         # Set afterwards: matplotlib leaves labels that begin with "_" out of a legend.
         for text, label in zip(legend.get_texts(), labels, strict=True):
             text.set_text(as_drawn(label, longest=LONGEST_LABEL))
+
+
+def _draw_marks(axes: Axes, marks: Sequence[tuple[int, str]], *, labels: bool) -> None:
+    first, last = axes.get_xlim()
+    free_from = first
+    for step, label in marks:
+        axes.axvline(step, color=BASELINE_COLOUR, linestyle=":", linewidth=0.8, zorder=1.2)
+        if labels and step >= free_from:
+            text = as_drawn(label, longest=LONGEST_LABEL)
+            axes.annotate(
+                text, (step, 0.02), xycoords=("data", "axes fraction"), xytext=(-1.5, 0), textcoords="offset points",
+                rotation=90, ha="right", va="bottom", fontsize=7, color=TEXT_COLOUR,
+            )  # fmt: skip
+            free_from = step + LABEL_SHARE * (last - first)
 
 
 def _draw_line(axes: Axes, line: Line, colour: str) -> Artist:

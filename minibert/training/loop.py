@@ -161,6 +161,7 @@ class Training(ABC, Generic[Batch, Sums]):
                     self.log(log, window, gradient_norm, progress.seconds - window_started)
                     window, window_started = [], progress.seconds
                 self.move_bar(bar, sums)
+                self.after_step(log)
                 if stopping:
                     self.save()
                     self.processes.barrier()  # the first may still be saving: torchrun ends all when one leaves
@@ -310,6 +311,9 @@ class Training(ABC, Generic[Batch, Sums]):
 
     def before_step(self) -> None:
         """Do what comes before a step and doesn't count as the run's time."""
+
+    def after_step(self, log: MetricsLog | None) -> None:
+        """Do what comes after a step, before its state is saved, and doesn't count as the run's time."""
 
     @abstractmethod
     def next_batches(self) -> list[Batch]:

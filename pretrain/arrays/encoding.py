@@ -14,6 +14,7 @@ from minibert.tokenizer.vocabulary import in_running_text
 from pretrain.arrays.heldout import text_hash
 from pretrain.arrays.shards import Tokens
 from pretrain.text.word_bounds import Segmenter, goes_on, word_cutter
+from pretrain.text.words import count_words
 
 REMEMBERED_WORDS = 2**16  # per worker, about 15 MB ...
 REMEMBERED_CHARACTERS = 2**22  # ... even if the words are long
@@ -29,6 +30,7 @@ class TokenBlock:
     paragraph_sentences: NDArray[np.int64]  # (P,) sentences of each paragraph, possibly 0
     paragraph_hashes: NDArray[np.uint64]  # (P,)
     continues_word: NDArray[np.bool_] | None  # (n,); None without a segmenter
+    words: int
 
 
 class Encoder:
@@ -91,6 +93,7 @@ def encode(documents: list[list[list[str]]], encoder: Encoder, dtype: str) -> To
         paragraph_sentences=in_paragraphs,
         paragraph_hashes=np.array([text_hash(" ".join(paragraph)) for paragraph in paragraphs], np.uint64),
         continues_word=continues,
+        words=sum(count_words(sentence) for paragraph in paragraphs for sentence in paragraph),
     )
 
 

@@ -264,8 +264,8 @@ def _tokenise(
     tasks = ((spool.path, *block, spool.threshold, directory, dtype, options.word_segmenter) for block in spool.blocks)
     with _bar("tokenising", spool.documents) as bar:
         for train_block, heldout_block in workers.map(_tokenise_block, tasks):
-            train.append(train_block.tokens, train_block.sentence_lengths, train_block.document_sentences)
-            heldout.append(heldout_block.tokens, heldout_block.sentence_lengths, heldout_block.document_sentences)
+            for side, block in ((train, train_block), (heldout, heldout_block)):
+                side.append(block.tokens, block.sentence_lengths, block.document_sentences, words=block.words)
             shards.append_array(passed, train_block.paragraph_hashes, "<u8")
             if train_block.continues_word is not None:
                 shards.append_array(directory / "train" / shards.CONTINUES_WORD, train_block.continues_word, "?")

@@ -64,6 +64,7 @@ class SideCounts:
     scored_sentences: int  # on the training side, all of them
     tokens: int
     unknown_tokens: int
+    words: int | None = None  # `pretrain.text.words`; None if a version made the arrays that did not count them
 
 
 @dataclass(frozen=True)
@@ -170,13 +171,17 @@ class SideWriter:
     def __init__(self, directory: Path, dtype: str, vocab_size: int) -> None:
         directory.mkdir()
         self._directory, self._dtype = directory, dtype
-        self.documents = self.sentences = self.tokens = 0
+        self.documents = self.sentences = self.tokens = self.words = 0
         self.token_counts = np.zeros(vocab_size, np.int64)
         for name in ("sentence_starts.bin", "document_starts.bin"):
             append_array(directory / name, np.zeros(1), POSITION_DTYPE)
 
-    def append(self, tokens: Tokens, lengths: NDArray[np.int64], document_sentences: NDArray[np.int64]) -> None:
-        """Append tokens (n,), given how many each sentence has (S,) and how many sentences each document has (D,)."""
+    def append(
+        self, tokens: Tokens, lengths: NDArray[np.int64], document_sentences: NDArray[np.int64], *, words: int
+    ) -> None:
+        """Append tokens (n,) of so many words, given how many tokens each sentence has (S,) and how many sentences each
+        document has (D,).
+        """
         sentence_starts = self.tokens + np.cumsum(lengths)  # of the sentences that follow these
         document_starts = self.sentences + np.cumsum(document_sentences)
         append_array(self._directory / "tokens.bin", tokens, self._dtype)
@@ -185,11 +190,12 @@ class SideWriter:
         self.tokens += len(tokens)
         self.sentences += len(lengths)
         self.documents += len(document_sentences)
+        self.words += words
         self.token_counts += np.bincount(tokens, minlength=len(self.token_counts))
 
     def counts(self, unk_id: int, scored_sentences: int) -> SideCounts:
         unknown = int(self.token_counts[unk_id])
-        return SideCounts(self.documents, self.sentences, scored_sentences, self.tokens, unknown)
+        return SideCounts(self.documents, self.sentences, scored_sentences, self.tokens, unknown, self.words)
 
 
 def append_array(path: Path, array: NDArray[Any], dtype: str) -> None:

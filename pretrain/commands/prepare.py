@@ -38,8 +38,8 @@ def prepare_command(args: Sequence[str]) -> None:
     manifest = Manifest.read(Path(command.out))
     for name, side in (("training", manifest.train), ("held out", manifest.heldout)):
         terminal.say(
-            f"{name:10} {side.documents:12,} documents {side.sentences:12,} sentences {side.tokens:14,} tokens, "
-            f"{side.unknown_tokens / side.tokens:.2%} unknown"
+            f"{name:10} {side.documents:12,} documents {side.sentences:12,} sentences {side.words:12,} words "
+            f"{side.tokens:14,} tokens, {side.unknown_tokens / side.tokens:.2%} unknown"
         )
     terminal.say(f"vocabulary {manifest.vocab_size:12,} tokens")
     terminal.say(

@@ -86,7 +86,7 @@ def test_another_configuration_is_refused_by_field(
 
 def test_how_often_it_reports_may_change(run: PretrainDirectory) -> None:
     changed = dataclasses.replace(
-        RESUME, out="moved", save_every=1, save_seconds=3.0, evaluations=1, log_every=1, device="cpu"
+        RESUME, out="moved", keep_at="50%", save_every=1, save_seconds=3.0, evaluations=1, log_every=1, device="cpu"
     )
     assert run.status(changed) is RunStatus.UNFINISHED
 
@@ -98,7 +98,7 @@ def test_a_configuration_that_cannot_be_read_is_named(run: PretrainDirectory) ->
 
 def test_the_places_are_those_of_the_contract(tmp_path: Path) -> None:
     run = PretrainDirectory(tmp_path)
-    places = (run.configuration, run.data, run.state, run.metrics, run.curves, run.summary)
+    places = (run.configuration, run.data, run.state, run.kept, run.metrics, run.curves, run.summary)
     assert [place.relative_to(tmp_path).as_posix() for place in places] == [
-        "run.toml", "data", "state", "metrics.jsonl", "curves.png", "summary.json",
+        "run.toml", "data", "state", "kept", "metrics.jsonl", "curves.png", "summary.json",
     ]  # fmt: skip

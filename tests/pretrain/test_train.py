@@ -89,9 +89,9 @@ def test_a_run_on_text_keeps_its_token_arrays(
 def test_the_summary_has_the_promised_figures(run: Path, arrays: Path) -> None:
     figures = summary(run)
     assert set(figures) >= {
-        "steps", "tokens", "fill", "seconds", "tokens_per_second", "parameters", "vocab_size", "mlm_loss",
-        "mlm_loss_per_byte", "mlm_accuracy", "nsp_accuracy", "unigram_loss", "peak_rss_bytes", "dtype", "device",
-        "seed",
+        "steps", "tokens", "words", "passes", "fill", "seconds", "tokens_per_second", "parameters", "vocab_size",
+        "mlm_loss", "mlm_loss_per_byte", "mlm_accuracy", "nsp_accuracy", "unigram_loss", "peak_rss_bytes", "dtype",
+        "device", "seed",
     }  # fmt: skip
     model, tokenizer = minibert.load(run)
     assert figures["steps"] == 12
@@ -138,8 +138,8 @@ def test_the_log_has_a_line_every_so_many_steps_and_the_evaluations(run: Path) -
     assert [line["step"] for line in heldout] == [3, 6, 9, 12]
     assert len(lines) == 8
     for line in training:
-        assert set(line) == {"step", "seconds", "tokens", "mlm_loss", "nsp_loss", "gradient_norm", "learning_rate",
-                             "tokens_per_second"}  # fmt: skip
+        assert set(line) == {"step", "seconds", "tokens", "words", "mlm_loss", "nsp_loss", "gradient_norm",
+                             "learning_rate", "tokens_per_second"}  # fmt: skip
         assert all(math.isfinite(value) for value in line.values())
     assert 3 < training[0]["mlm_loss"] < 6 and 0.4 < training[0]["nsp_loss"] < 1.2
     assert training[-1]["tokens"] == summary(run)["tokens"]

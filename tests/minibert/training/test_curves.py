@@ -46,13 +46,8 @@ def test_an_earlier_drawing_stays_where_a_new_one_fails(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"curves.png": b"the earlier one"}
 
 
-ODD = ["_hidden", "a$_$b", "$x^2$", r"\frac{1}{2}", "two\nlines", "right\u202eleft", "\U0010fffd", "", "long " * 30]
-DRAWN = ["_hidden", "a$_$b", "$x^2$", r"\frac{1}{2}", "two lines", r"right\u202eleft", r"\U0010fffd", ""]
-
-
-@pytest.mark.filterwarnings("error")
-def test_names_are_drawn_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text is no markup, and every curve is in the legend."""
+def figures_drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Those that will be written from now on."""
     figures: list[Figure] = []
 
     def write_whole(path: Path, write: partial[None]) -> None:
@@ -60,6 +55,17 @@ def test_names_are_drawn_as_they_stand(tmp_path: Path, monkeypatch: pytest.Monke
         figures.append(write.func.__self__)  # type: ignore[attr-defined]  # the figure's savefig
 
     monkeypatch.setattr("minibert.training.drawing.write_whole", write_whole)
+    return figures
+
+
+ODD = ["_hidden", "a$_$b", "$x^2$", r"\frac{1}{2}", "two\nlines", "right\u202eleft", "\U0010fffd", "", "long " * 30]
+DRAWN = ["_hidden", "a$_$b", "$x^2$", r"\frac{1}{2}", "two lines", r"right\u202eleft", r"\U0010fffd", ""]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_are_drawn_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text is no markup, and every curve is in the legend."""
+    figures = figures_drawn(monkeypatch)
     lines = [Line(name, [1, 2], [1e-4, 2e-4]) for name in ODD]
     draw_curves(tmp_path / "curves.png", "Pretraining: a$_$b", [Panel("Rate", "AdamW's", lines, [("_base", 1e-4)])])
     figure = figures[0]
@@ -109,3 +115,15 @@ def test_smoothing_takes_the_noise_out() -> None:
 
 def test_two_points_are_left_alone() -> None:
     assert smooth([3.0, 1.0]) == [3.0, 1.0]
+
+
+def test_marks_are_lines_through_every_panel_and_named_in_one_without_a_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = figures_drawn(monkeypatch)
+    draw_curves(tmp_path / "curves.png", "a run", panels(), [(10, "1M"), (11, "50%"), (20, "2M, 9$x$")])
+    drawn = figures[0].axes
+    for axes in drawn:
+        found = [line.get_xdata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"]  # type: ignore[index]
+        assert found == [10, 11, 20]
+    assert [[text.get_text() for text in axes.texts] for axes in drawn] == [[], ["1M", "2M, 9$x$"], []]

@@ -123,6 +123,8 @@ def test_counts_are_those_of_the_training_side(tmp_path: Path, vocabulary: str) 
     assert (train.documents, heldout.documents) == (2, 2)
     assert train.unknown_tokens + heldout.unknown_tokens == 1
     assert train.tokens == len(flat)
+    assert train.words is not None and heldout.words is not None
+    assert train.words + heldout.words == 4 + 3 + 2 + 2
 
 
 def test_documents_stay_in_the_order_of_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

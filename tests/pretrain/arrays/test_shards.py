@@ -69,14 +69,24 @@ def test_arrays_are_mapped_and_read_only(prepared: Path) -> None:
 
 def test_writer_appends_and_counts(tmp_path: Path) -> None:
     writer = SideWriter(tmp_path / "side", "<u2", vocab_size=10)
-    writer.append(np.array([5, 6, 1], np.uint16), np.array([2, 1]), np.array([2]))
-    writer.append(np.array([5, 9], np.uint16), np.array([1, 1]), np.array([1, 1]))
+    writer.append(np.array([5, 6, 1], np.uint16), np.array([2, 1]), np.array([2]), words=2)
+    writer.append(np.array([5, 9], np.uint16), np.array([1, 1]), np.array([1, 1]), words=2)
     assert np.fromfile(tmp_path / "side/tokens.bin", "<u2").tolist() == [5, 6, 1, 5, 9]
     assert np.fromfile(tmp_path / "side/sentence_starts.bin", "<i8").tolist() == [0, 2, 3, 4, 5]
     assert np.fromfile(tmp_path / "side/document_starts.bin", "<i8").tolist() == [0, 2, 3, 4]
     assert writer.token_counts.tolist() == [0, 1, 0, 0, 0, 2, 1, 0, 0, 1]
     counts = writer.counts(unk_id=1, scored_sentences=4)
     assert (counts.documents, counts.sentences, counts.tokens, counts.unknown_tokens) == (3, 4, 5, 1)
+    assert counts.words == 4
+
+
+def test_arrays_of_a_version_that_did_not_count_words_are_opened(damaged: Path) -> None:
+    counts = json.loads((damaged / "manifest.json").read_text())["train"]
+    del counts["words"]
+    edit_manifest(damaged, train=counts)
+    corpus = open_prepared(damaged)
+    assert corpus.manifest.train.words is None
+    assert corpus.manifest.heldout.words is not None
 
 
 def test_refuses_a_directory_without_manifest(tmp_path: Path) -> None:
