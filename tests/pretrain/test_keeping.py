@@ -48,14 +48,9 @@ def kept_for(run: Path) -> dict[str, list[str]]:
 
 
 def kept(run: Path) -> dict[str, bytes]:
-    """All files of the kept models: path -> content; a summary without its time."""
-    return {
-        str(path.relative_to(run)): json.dumps(summary(path.parent) | {"seconds": 0}).encode()
-        if path.name == "summary.json"
-        else path.read_bytes()
-        for path in sorted((run / "kept").rglob("*"))
-        if path.is_file()
-    }
+    """All files of the kept models: path -> content."""
+    files = (path for path in sorted((run / "kept").rglob("*")) if path.is_file())
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
 # --- Marks -----------------------------------------------------------------------------------------------------------
@@ -129,7 +124,7 @@ def test_kept_models_are_whole_and_have_their_figures(kept_run: Path, arrays: Pa
         assert isinstance(model, BertForPreTraining) and model.config.hidden_dropout_prob == 0.1
         figures = summary(place)
         assert list(figures) == [
-            "step", "kept_for", "tokens", "words", "passes", "seconds", "parameters", "vocab_size", "mlm_loss",
+            "step", "kept_for", "tokens", "words", "passes", "parameters", "vocab_size", "mlm_loss",
             "mlm_loss_per_byte", "mlm_accuracy", "nsp_accuracy", "nsp_loss", "unigram_loss", "seed", "dtype",
         ]  # fmt: skip
         again = heldout.figures(model, device=cpu, precision=choose_precision("float32", cpu), processes=Processes())
