@@ -40,7 +40,7 @@ DESCRIPTION = """Pretrain a BERT on text.
 The defaults below are those of the recipe (fast, unless --recipe names another)."""
 # How `--help` groups the options, below the most important ones.
 GROUPS = {
-    "text_and_vocabulary": "text_field sentence_per_line document_per_line word_segmenter "
+    "text_and_vocabulary": "text_field sentence_per_line document_per_line drop_duplicates word_segmenter "
     "tokenizer tokenizer_kind vocab_size lowercase",
     "model_and_objective": "init first_weights dropout seq_len phases short_share pair_objective no_nsp",
     "masking": "mask_rate whole_word_mask",
@@ -134,6 +134,8 @@ class PretrainOptions:
     """each line of the corpus is one sentence; otherwise text is split into sentences"""
     document_per_line: bool = False
     """each line of a text file is a document; otherwise a blank line ends one"""
+    drop_duplicates: bool = False
+    """drop documents, and paragraphs of 60 characters or more, that repeat earlier ones word for word"""
     text_field: str = "text"
     """the field of a .jsonl line that holds the text"""
 
@@ -272,7 +274,7 @@ def _refuse_without_effect(options: PretrainOptions, given: Container[str]) -> N
     """Raises InputError if an option would change nothing: whoever gives it expects an effect."""
     text = (
         *VOCABULARY_OPTIONS, "--tokenizer", "--sentence-per-line", "--no-sentence-per-line", "--document-per-line",
-        "--no-document-per-line", "--text-field", "--word-segmenter",
+        "--no-document-per-line", "--drop-duplicates", "--no-drop-duplicates", "--text-field", "--word-segmenter",
     )  # fmt: skip
     pointless = [
         (options.init is not None, ("--model", "--tokenizer", "--first-weights"), "--init brings its own"),

@@ -23,6 +23,7 @@ from minibert.training.room import Passes, block_matrices, check_room, needs, pa
 from minibert.training.run_directory import RunStatus, gone_on_bad_input
 from minibert.training.snapshot import StartingModel, TakenOver, take_over
 from pretrain import evaluate
+from pretrain.arrays.duplicates import duplicates_note
 from pretrain.arrays.prepare import prepare
 from pretrain.arrays.shards import PreparedCorpus, TokenArrays, open_prepared
 from pretrain.batches.pairs import PairOptions, plan_block
@@ -76,8 +77,9 @@ def set_up(
             writing.write_whole_text(run.configuration, options.to_toml())
         if options.corpus and not run.data.exists():
             prepare(options.prepare_options(), run.data)
-        note = check_fit(open_prepared(options.data or run.data), options, start, processes=processes)
-    terminal.say(*([note] if note else []))
+        corpus = open_prepared(options.data or run.data)
+        notes = duplicates_note(corpus.manifest), check_fit(corpus, options, start, processes=processes)
+    terminal.say(*(note for note in notes if note))
     return status
 
 

@@ -30,6 +30,7 @@ from pretrain.batches.batch import BatchMaker, Prefetcher, PretrainBatch, data_s
 from pretrain.batches.masking import Masker
 from pretrain.batches.pairs import PairPlan
 from pretrain.curves import draw_run
+from pretrain.diagnosis import JUDGED_FROM_SHARE, JUDGED_FROM_STEP, learns_nothing
 from pretrain.evaluate import HeldOut, HeldOutFigures
 from pretrain.initial import begin_global_projections
 from pretrain.keeping import Keeping, Seen, keep
@@ -120,6 +121,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.set_up_model(model, optimizer_options(options))
         self.compiled = is_compiled(options, self.device)
         self.progress = PretrainProgress()
+        self.diagnosed = False  # whether the user has been told that the run learns nothing
         self.block_counts: Sequence[int] = ()
         self.restore(state)
         self.progress.evaluated = min(self.progress.evaluated, self.evaluations_passed)  # if --evaluations was larger
@@ -369,6 +371,11 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             )
         if log:
             log.log(step=self.progress.step, **{f"heldout_{name}": value for name, value in figures.named().items()})
+        if not self.diagnosed and self.share_done() >= JUDGED_FROM_SHARE and self.progress.step >= JUDGED_FROM_STEP:
+            unigram_loss, tokens = self.heldout.unigram_loss, self.progress.tokens
+            if note := learns_nothing(figures.mlm_loss, unigram_loss, self.corpus, tokens=tokens):
+                self.say(note)
+                self.diagnosed = True
         self.progress.evaluated = self.evaluations_passed
         self.heldout_figures, self.measured_after = figures, self.progress.step
         return figures

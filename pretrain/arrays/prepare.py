@@ -1,8 +1,9 @@
 """Text -> a tokenizer and token arrays, in the files that `shards.py` describes.
 
-Four stages: read and split every document into a spool file; choose the held-out documents; train the vocabulary on the
-others; tokenise. Documents travel in chunks through a pool of processes, a few at a time, and come back in the order of
-the corpus: memory does not grow with it, and the result does not depend on the number of processes.
+Five stages: read and split every document into a spool file; find what repeats, and drop it if that is asked for;
+choose the held-out documents; train the vocabulary on the others; tokenise. Documents travel in chunks through a pool
+of processes, a few at a time, and come back in the order of the corpus: memory does not grow with it, and the result
+does not depend on the number of processes.
 
 The output is whole or absent: it is built in a hidden directory beside the one asked for, and renamed at the end.
 """
@@ -15,9 +16,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from tqdm import tqdm
 
 from minibert.console.cli import NO_ROOM
@@ -28,11 +30,12 @@ from minibert.files.writing import new_directory, parents_made, real_path, sha25
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import Kind
 from minibert.training.lock import hold
-from pretrain.arrays import shards
+from pretrain.arrays import duplicates, shards
 from pretrain.arrays.encoding import TokenBlock, encode, encoder_of, running_sentences
 from pretrain.arrays.heldout import HeldOutChoice, are_unseen, text_hash
 from pretrain.arrays.workers import Workers, peak_rss_bytes, stop_requests
 from pretrain.text.corpus import check_corpus, read_documents, split_document
+from pretrain.text.sentences import fold
 from pretrain.text.word_bounds import Segmenter, word_cutter
 
 CHUNK_CHARACTERS = 256 * 1024  # per task: enough to outweigh the cost of a message, and little memory
@@ -50,6 +53,8 @@ class PrepareOptions:
     """each line is a sentence; otherwise text is split into sentences (English and Chinese)"""
     document_per_line: bool = False
     """each line of a text file is a document; otherwise a blank line ends one"""
+    drop_duplicates: bool = False
+    """drop documents, and paragraphs of 60 characters or more, that repeat earlier ones word for word"""
     vocab_size: int = 8192
     """size of the vocabulary to train, in tokens"""
     tokenizer_kind: Kind = "wordpiece"
@@ -128,7 +133,9 @@ def _build(options: PrepareOptions, tokenizer: Tokenizer | None, directory: Path
     """Run the stages one after the other; at the end `directory` holds the manifest and all of `shards.FILES`."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "read"):
-        spool = _read(options, directory / "spool", workers)
+        spool = _read(options, directory / "spool", directory / "keys", workers)
+    with _timed(seconds, "duplicates"):
+        spool, found = _find_duplicates(options, spool, directory / "keys", workers)
     with _timed(seconds, "vocabulary"):
         if tokenizer is None:
             tokenizer = Tokenizer.train(
@@ -157,6 +164,7 @@ def _build(options: PrepareOptions, tokenizer: Tokenizer | None, directory: Path
         seconds=seconds,
         tokens_per_second=(train.tokens + heldout.tokens) / seconds["total"],
         peak_rss_bytes=peak_rss_bytes() + sum(workers.peaks.values()),
+        duplicates=found,
     ).write(directory)
 
 
@@ -175,27 +183,49 @@ class _Spool:
     """The corpus in sentences, on disk: each line is a document, its hash (16 hex digits) and its paragraphs (JSON)."""
 
     path: Path
-    blocks: list[tuple[int, int]]  # (offset, bytes) of the lines from each chunk
+    blocks: list[tuple[int, int, int]]  # (offset, bytes, number of keys) of the lines from each chunk
     documents: int
     threshold: int  # documents with a smaller hash are held out
 
 
-def _read(options: PrepareOptions, path: Path, workers: Workers) -> _Spool:
-    choice = HeldOutChoice(options.documents_a_side)
-    blocks: list[tuple[int, int]] = []
-    offset = 0
+class _Lines(NamedTuple):
+    """The documents of a chunk, as lines for the spool."""
+
+    lines: bytes
+    hashes: list[int]
+    sizes: list[int]  # bytes of each line
+    keys: NDArray[np.void]
+
+
+def _read(options: PrepareOptions, path: Path, keys: Path, workers: Workers) -> _Spool:
+    """Write the spool, and the keys by which duplicates are found."""
     corpus = read_documents(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
     chunks = _chunks(corpus)
     tasks = ((texts, options.sentence_per_line) for texts in chunks)
     # Closed at once after an error, since reading `pydocs` starts processes of its own.
-    with contextlib.closing(chunks), path.open("wb") as file, _bar("reading", None) as bar:
-        for lines, hashes, sizes in workers.map(_split, tasks):
-            file.write(lines)
-            blocks.append((offset, len(lines)))
-            offset += len(lines)
-            for document, size in zip(hashes, sizes, strict=True):
+    with contextlib.closing(chunks), _bar("reading", None) as bar:
+        return _spooled(options, path, _saving_keys(workers.map(_split, tasks), keys), bar)
+
+
+def _saving_keys(chunks: Iterable[_Lines], keys: Path) -> Iterator[_Lines]:
+    for chunk in chunks:
+        shards.append_array(keys, chunk.keys, duplicates.KEY)
+        yield chunk
+
+
+def _spooled(options: PrepareOptions, path: Path, chunks: Iterable[_Lines], bar: tqdm) -> _Spool:
+    """Write a spool, and choose the documents that are held out. Raises InputError if there are too few."""
+    choice = HeldOutChoice(options.documents_a_side)
+    blocks: list[tuple[int, int, int]] = []
+    offset = 0
+    with path.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk.lines)
+            blocks.append((offset, len(chunk.lines), len(chunk.keys)))
+            offset += len(chunk.lines)
+            for document, size in zip(chunk.hashes, chunk.sizes, strict=True):
                 choice.add(document, size)
-            bar.update(len(hashes))
+            bar.update(len(chunk.hashes))
     if choice.different < 2 * options.documents_a_side:
         kind = "document" if choice.different == choice.documents else "different document"
         raise _too_few(f"{choice.different} {kind}", options)
@@ -215,15 +245,21 @@ def _chunks(documents: Iterable[str]) -> Generator[list[str], None, None]:
         yield chunk
 
 
-def _split(texts: list[str], sentence_per_line: bool) -> tuple[bytes, list[int], list[int]]:
-    """In a worker: return the documents' lines for the spool, hashes and sizes (bytes); drop any without a sentence."""
-    lines, hashes = [], []
+def _split(texts: list[str], sentence_per_line: bool) -> _Lines:
+    """In a worker: split documents into sentences; drop any without one."""
+    lines, hashes, keys = [], [], [np.empty(0, duplicates.KEY)]
     for text in texts:
         paragraphs = split_document(text, sentence_per_line=sentence_per_line)
         if paragraphs:
-            hashes.append(text_hash(" ".join(text.split())))
-            lines.append(f"{hashes[-1]:016x}{json.dumps(paragraphs, ensure_ascii=False)}\n".encode())
-    return b"".join(lines), hashes, [len(line) for line in lines]
+            folded = fold(text)
+            hashes.append(text_hash(folded))
+            keys.append(duplicates.keys_of(folded, paragraphs))
+            lines.append(_line(f"{hashes[-1]:016x}".encode(), paragraphs))
+    return _Lines(b"".join(lines), hashes, [len(line) for line in lines], np.concatenate(keys))
+
+
+def _line(document_hash: bytes, paragraphs: list[list[str]]) -> bytes:
+    return document_hash + json.dumps(paragraphs, ensure_ascii=False).encode() + b"\n"
 
 
 def _too_few(found: str, options: PrepareOptions) -> InputError:
@@ -231,7 +267,54 @@ def _too_few(found: str, options: PrepareOptions) -> InputError:
     if options.nsp:
         need = "next-sentence prediction needs at least two to train on and two held out; add documents or use --no-nsp"
     ends = "" if options.document_per_line else " (a blank line ends one; with --document-per-line each line does)"
-    return InputError(f"only {found}{'' if found.startswith('1 ') else 's'}: {need}{ends}")
+    left = " without duplicates" if options.drop_duplicates else ""
+    return InputError(f"only {found}{'' if found.startswith('1 ') else 's'}{left}: {need}{ends}")
+
+
+# -- Duplicates -----------------------------------------------------------------------------------------------------
+
+
+def _find_duplicates(
+    options: PrepareOptions, spool: _Spool, keys: Path, workers: Workers
+) -> tuple[_Spool, shards.Duplicates]:
+    """Count what repeats; return the spool without it if that is asked for, otherwise as it is, and the counts.
+
+    Raises InputError if too few documents are left.
+    """
+    repeated = keys.with_name("repeated")
+    duplicates.mark_repeated(keys, repeated, workers.check_stop)
+    marks = _of_blocks(spool, repeated, "?")
+    found = duplicates.count_duplicates(zip(_of_blocks(spool, keys, duplicates.KEY), marks, strict=True))
+    if options.drop_duplicates:
+        blocks = zip(spool.blocks, _of_blocks(spool, repeated, "?"), strict=True)
+        tasks = ((spool.path, offset, size, marks) for (offset, size, _), marks in blocks)
+        with _bar("duplicates", spool.documents) as bar:
+            kept = _spooled(options, spool.path.with_name("kept"), workers.map(_drop_repeated, tasks), bar)
+        spool.path.unlink()
+        spool = kept
+    keys.unlink()
+    repeated.unlink()
+    return spool, found
+
+
+def _of_blocks(spool: _Spool, path: Path, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
+    """Yield what a file holds for the keys of each block."""
+    with path.open("rb") as file:
+        for *_, keys in spool.blocks:
+            yield np.fromfile(file, dtype, keys)
+
+
+def _drop_repeated(spool: Path, offset: int, size: int, repeated: NDArray[np.bool_]) -> _Lines:
+    """In a worker: return a block of the spool without what repeats. repeated: for each of its keys."""
+    lines, hashes = [], []
+    marks = iter(repeated.tolist())
+    for line in _block(spool, offset, size):
+        paragraphs = _paragraphs(line)
+        kept = duplicates.without_repeated(paragraphs, marks)
+        if kept:
+            hashes.append(int(line[:16], 16))
+            lines.append(line + b"\n" if len(kept) == len(paragraphs) else _line(line[:16], kept))
+    return _Lines(b"".join(lines), hashes, [len(line) for line in lines], np.empty(0, duplicates.KEY))
 
 
 # -- Spool -> vocabulary and arrays ---------------------------------------------------------------------------------
@@ -250,6 +333,13 @@ def _is_held_out(line: bytes, threshold: int) -> bool:
     return int(line[:16], 16) < threshold
 
 
+def _block(spool: Path, offset: int, size: int) -> list[bytes]:
+    """Return the lines of a block, without their ends."""
+    with spool.open("rb") as file:
+        file.seek(offset)
+        return file.read(size).splitlines()
+
+
 def _paragraphs(line: bytes) -> list[list[str]]:
     return json.loads(line[16:])
 
@@ -261,7 +351,8 @@ def _tokenise(
     train, heldout = (shards.SideWriter(directory / side, dtype, tokenizer.vocab_size) for side in ("train", "heldout"))
     passed = directory / "paragraphs"  # uint64 hashes of the training side's paragraphs, too many for memory
     hashes, sentences = [], []  # of the held-out side's paragraphs
-    tasks = ((spool.path, *block, spool.threshold, directory, dtype, options.word_segmenter) for block in spool.blocks)
+    fixed = spool.threshold, directory, dtype, options.word_segmenter
+    tasks = ((spool.path, offset, size, *fixed) for offset, size, _ in spool.blocks)
     with _bar("tokenising", spool.documents) as bar:
         for train_block, heldout_block in workers.map(_tokenise_block, tasks):
             for side, block in ((train, train_block), (heldout, heldout_block)):
@@ -289,11 +380,8 @@ def _tokenise_block(
     spool: Path, offset: int, size: int, threshold: int, tokenizer: Path, dtype: str, segmenter: Segmenter | None
 ) -> tuple[TokenBlock, TokenBlock]:
     """In a worker: tokenise a block of the spool; return its training documents and its held-out ones."""
-    with spool.open("rb") as file:
-        file.seek(offset)
-        lines = file.read(size).splitlines()
     sides: tuple[list[list[list[str]]], list[list[list[str]]]] = ([], [])
-    for line in lines:
+    for line in _block(spool, offset, size):
         sides[_is_held_out(line, threshold)].append(_paragraphs(line))
     train, heldout = (encode(documents, encoder_of(tokenizer, segmenter), dtype) for documents in sides)
     return train, heldout

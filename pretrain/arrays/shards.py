@@ -68,6 +68,21 @@ class SideCounts:
 
 
 @dataclass(frozen=True)
+class Duplicates:
+    """How much of a corpus repeats an earlier part word for word (`pretrain.arrays.duplicates`)."""
+
+    documents: int  # those that repeat an earlier one
+    paragraphs: int  # in the other documents: those of 60 characters or more that repeat an earlier one
+    characters: int  # in these documents and paragraphs
+    all_characters: int
+
+    @property
+    def share(self) -> float:
+        """The repeated share of the text."""
+        return self.characters / self.all_characters
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The fields of `manifest.json`."""
 
@@ -82,6 +97,7 @@ class Manifest:
     seconds: dict[str, float]  # by stage of `prepare`, and their sum as "total"
     tokens_per_second: float  # tokens of both sides over the total
     peak_rss_bytes: int  # the main process's peak plus every worker's: shared pages count several times
+    duplicates: Duplicates | None = None  # in the corpus, dropped or not; None if an older version made the arrays
 
     def write(self, directory: Path) -> None:
         """Write `manifest.json`, without which `open_prepared` refuses the directory."""
@@ -198,7 +214,7 @@ class SideWriter:
         return SideCounts(self.documents, self.sentences, scored_sentences, self.tokens, unknown, self.words)
 
 
-def append_array(path: Path, array: NDArray[Any], dtype: str) -> None:
+def append_array(path: Path, array: NDArray[Any], dtype: DTypeLike) -> None:
     """Append raw numbers to a file; create it if it does not exist."""
     with path.open("ab") as file:
         file.write(np.ascontiguousarray(array, dtype).data)

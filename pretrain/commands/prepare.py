@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from minibert.console import cli, terminal
+from pretrain.arrays.duplicates import duplicates_note
 from pretrain.arrays.prepare import PrepareOptions, prepare
 from pretrain.arrays.shards import Manifest
 from pretrain.options import refuse_vocabulary_options
@@ -41,8 +42,18 @@ def prepare_command(args: Sequence[str]) -> None:
             f"{name:10} {side.documents:12,} documents {side.sentences:12,} sentences {side.words:12,} words "
             f"{side.tokens:14,} tokens, {side.unknown_tokens / side.tokens:.2%} unknown"
         )
+    found = manifest.duplicates
+    assert found is not None  # as `prepare` always counts them
+    dropped = ", dropped" if command.options.drop_duplicates else ""
+    terminal.say(
+        f"repeated   {found.documents:12,} documents {found.paragraphs:12,} paragraphs, {found.share:.2%} of the text"
+        f"{dropped}"
+    )
     terminal.say(f"vocabulary {manifest.vocab_size:12,} tokens")
     terminal.say(
         f"in {manifest.seconds['total']:.1f} s, {manifest.tokens_per_second:,.0f} tokens/s, at most "
-        f"{manifest.peak_rss_bytes / 2**20:,.0f} MiB of memory\n\nwritten to {command.out}"
+        f"{manifest.peak_rss_bytes / 2**20:,.0f} MiB of memory"
     )
+    if note := duplicates_note(manifest):
+        terminal.say(note)
+    terminal.say(f"\nwritten to {command.out}")

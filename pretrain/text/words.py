@@ -13,6 +13,6 @@ def count_words(sentence: str) -> int:
 
     In one with ideographs, each ideograph is a word, and so is each run of other letters or digits between them.
     """
-    if not _IDEOGRAPH.search(sentence):
+    if sentence.isascii() or not _IDEOGRAPH.search(sentence):
         return sentence.count(" ") + 1
     return sum(len(_CHINESE_WORD.findall(word)) if _IDEOGRAPH.search(word) else 1 for word in sentence.split(" "))

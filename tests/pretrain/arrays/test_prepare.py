@@ -208,7 +208,7 @@ def test_added_tokens_with_a_space_are_found(tmp_path: Path, vocabulary: str) ->
 
 def test_the_manifest_tells_time_speed_and_memory(tmp_path: Path) -> None:
     manifest = prepared(tmp_path, numbered(20)).manifest
-    stages = [manifest.seconds[stage] for stage in ("read", "vocabulary", "tokenise", "checksum")]
+    stages = [manifest.seconds[stage] for stage in ("read", "duplicates", "vocabulary", "tokenise", "checksum")]
     assert manifest.seconds["total"] == pytest.approx(sum(stages))
     assert manifest.tokens_per_second == pytest.approx(
         (manifest.train.tokens + manifest.heldout.tokens) / manifest.seconds["total"]
