@@ -65,6 +65,8 @@ def set_up(
     if start:
         start.load()  # refused here if it is damaged, or if its sizes differ from its config's
     check_lengths(_config(options), options)
+    if _config(options).attention_window is not None and options.pair_objective != "none":
+        terminal.say("to-hf can't export this model: transformers has no Longformer for sentence pairs; use --no-nsp")
     if options.corpus and not run.data.exists():
         check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
         expected = _config(options, vocab_size=min(options.vocab_size, USUAL_VOCABULARY))

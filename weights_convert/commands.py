@@ -13,7 +13,7 @@ from minibert.console import cli, terminal
 from minibert.errors import CheckFailed, InputError
 from minibert.files.writing import check_writable, write_whole_text
 from minibert.heads import BertForMultipleChoice, BertForQuestionAnswering
-from minibert.model import Bert
+from weights_convert.card import CardHead, arguments, auto_class
 from weights_convert.convert import from_hf, to_hf
 from weights_convert.families import family_of
 from weights_convert.parity import verify
@@ -33,7 +33,11 @@ of every weight (mapped, tied, newly initialised, or dropped and why) and which 
 TO_HF = """Convert a model directory to one that transformers loads with from_pretrained, including the tokenizer.
 
   python -m weights_convert to-hf runs/demo exported
-  python -c 'import transformers; print(transformers.pipeline("fill-mask", "exported")("Return a [MASK]."))'"""
+  python -c 'import transformers; print(transformers.pipeline("fill-mask", "exported")("Return a [MASK]."))'
+  python -m weights_convert to-hf runs/demo/kept/step-00003200 exported-1M --language en --license mit
+
+It also writes README.md, a model card for the hub: what the directory and the files of its run say about the model, how
+it was trained, its figures, and how to load it."""
 
 VERIFY = """Run the same batches through transformers and through minibert, and compare every value along the way.
 
@@ -87,21 +91,27 @@ class ToHfOptions:
     """a model directory"""
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the Hugging Face directory to write; it must not exist"""
+    language: Annotated[
+        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(help_behavior_hint="(default: None)")
+    ] = ()
+    """for the model card: the language of the text, such as en; for several, en,de, or the option again"""
+    license: str | None = None
+    """for the model card: the licence of the model as the hub names it, such as apache-2.0"""
+    name: str | None = None
+    """for the model card: the name of the model; if not given: that of OUT"""
 
 
 def to_hf_command(args: Sequence[str]) -> None:
     """Run `to-hf`. Raises InputError as `weights_convert.convert.to_hf` does."""
     options = cli.parse(ToHfOptions, args, prog="python -m weights_convert to-hf", description=TO_HF)
-    model = to_hf(options.directory, options.out)
+    languages = tuple(code for given in options.language for code in given.split(","))
+    head = CardHead(languages, options.license, options.name)
+    model = to_hf(options.directory, options.out, head=head)
     family = family_of(model.config)
     reference_class = family.reference_class(type(model).__name__)
-    task = reference_class.removeprefix(family.class_prefix).removeprefix("Model")
-    arguments = repr(options.out)
-    if isinstance(model, Bert) and "BertWithPooler" in family.classes:
-        arguments += ", add_pooling_layer=False"  # the config has no field for it; a pooler would be drawn at random
     terminal.say(
         f"a {reference_class}, written to {options.out}; to load it:\n\n"
-        f"  transformers.AutoModel{task}.from_pretrained({arguments})\n"
+        f"  transformers.{auto_class(model)}.from_pretrained({arguments(model, options.out)})\n"
         f"  transformers.AutoTokenizer.from_pretrained({options.out!r})"
     )
     config, as_hidden = model.config, type(model).__name__ in family.drops_as_hidden

@@ -92,6 +92,13 @@ def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> No
         )
 
 
+def check_windows(config: BertConfig) -> None:
+    """Check a Longformer's windows. Raises InputError if the reference, which pads to the largest, can't run them."""
+    windows = config.attention_window
+    if windows is not None and any(max(windows) % window for window in windows):
+        raise InputError(f"attention_window: {windows}: in the reference each must divide the largest")
+
+
 def read_config(path: Path) -> Described:
     """Read a Hugging Face `config.json`.
 
@@ -239,6 +246,7 @@ def to_fields(model: Model) -> dict[str, Any]:
     family = family_of(config)
     reference_class = family.reference_class(architecture)
     check_masked_lm(family, architecture, config)
+    check_windows(config)
     values = config.to_dict()
     if family.defaults.classifier_dropout is not None:  # there it must be a number
         values["classifier_dropout"] = config.dropout_before_classifier

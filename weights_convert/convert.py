@@ -16,6 +16,7 @@ from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.directory import ALL_FILES, CLASSES, GENERIC_CLASSES, NAMED
 from minibert.tokenizer.vocabulary import MAX_WORD_CHARS
+from weights_convert.card import CARD, CardHead, model_card
 from weights_convert.config_map import MASKED_LM, Described, read_config, to_fields
 from weights_convert.families import Family
 from weights_convert.hub import directory_named
@@ -142,16 +143,22 @@ def _class_of(modules: set[str], family: Family, source: str) -> str | None:
     return None
 
 
-def to_hf(directory: str | Path, out: str | Path) -> Model:
+def to_hf(directory: str | Path, out: str | Path, *, head: CardHead | None = None) -> Model:
     """Write `out`, which transformers' `from_pretrained` loads, from a model directory; return its model.
 
-    Raises InputError if the model directory is missing or damaged, the reference has no class for its model or
-    tokenizer, or `out` already exists; OSError if `out` can't be written; then nothing is left over.
+    head: what the model card says that the directory doesn't.
+
+    Raises InputError if the model directory or a file of its run is missing or damaged, the reference has no class for
+    its model or tokenizer, `head` is misspelt, or `out` already exists; OSError if `out` can't be written; then nothing
+    is left over.
     """
     writing.check_new(out)
+    head = head or CardHead()
+    head.check()
     model, tokenizer = checkpoint.load(directory)
     with naming(directory):
         fields, options = to_fields(model), tokenizer_fields(tokenizer, model.config)
+    card = model_card(model, tokenizer, directory, out, head)
     with writing.written_whole(out) as aside:
         tokenizer.save(aside)
         write_json(aside / "tokenizer_config.json", options)
@@ -161,6 +168,7 @@ def to_hf(directory: str | Path, out: str | Path) -> Model:
         for name, steps in to_files(model).items():
             (aside / name).parent.mkdir(exist_ok=True)
             write_json(aside / name, steps)
+        (aside / CARD).write_text(card, encoding="utf-8", errors="replace", newline="\n")
     return model
 
 

@@ -21,7 +21,7 @@ from minibert.verification.differences import Row
 from minibert.verification.report import Report
 from minibert.verification.runs import our_loss, run_ours
 from minibert.verification.samples import Sample, batch_shape, draw_sample, layouts
-from weights_convert.config_map import described_config, read_config
+from weights_convert.config_map import check_windows, described_config, read_config
 from weights_convert.convert import read_hf
 from weights_convert.hub import directory_named
 from weights_convert.reference import ReferenceModel, load_reference, reference_loss, run_reference
@@ -114,10 +114,7 @@ def check_comparable(model: Model, reference: ReferenceModel) -> None:
     for name, (mine, wanted) in sizes.items():
         if mine != wanted:
             raise InputError(f"{name}: {mine} in minibert, {wanted} in the reference, so they cannot be compared")
-    if theirs.attention_window is not None and any(
-        max(theirs.attention_window) % window for window in theirs.attention_window
-    ):
-        raise InputError(f"attention_window: {theirs.attention_window}: in the reference each must divide the largest")
+    check_windows(theirs)
 
 
 def draw_samples(model: Model, reference: ReferenceModel, seed: int) -> list[Sample]:

@@ -65,7 +65,7 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
 BELONGING = (
     "config.json", "*.safetensors", "*.bin", "*.index.json", "tokenizer.json", "vocab.txt", "vocab.json",
     "spiece.model", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "modules.json", "sentence_*_config.json", "config_sentence_transformers.json",
+    "modules.json", "sentence_*_config.json", "config_sentence_transformers.json", "README.md",
     "run.toml", "metrics.jsonl", "summary.json", "curves.png", "confusion.png", "skipped.txt", "words.txt",
 )  # fmt: skip
 

@@ -33,6 +33,16 @@ def shape(tmp_path: Path) -> Path:
     return write_shape(tmp_path / "shape.json", attention_window=[4, 8], positions_skip_padding=True)
 
 
+@pytest.mark.parametrize("extra", [(), ("--no-nsp",)])
+def test_a_run_says_at_its_start_that_it_cannot_be_exported(
+    common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    extra: tuple[str, ...],
+) -> None:  # fmt: skip
+    assert run_here(monkeypatch, *common, *extra, "--steps", 1, "--out", tmp_path / "run") == 0
+    said = "to-hf can't export this model: transformers has no Longformer for sentence pairs; use --no-nsp\n"
+    assert capsys.readouterr().out.startswith(said) == (not extra)
+
+
 def projections(run: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Those of global tokens and of others, in each layer."""
     attentions = [block.attention for block in minibert.load(run)[0].encoder.blocks]

@@ -403,8 +403,13 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
             "transformers has no such model: the nearest is longformer, but positions_skip_padding is False, not "
             "True; pooler_input_dropout is False, not True",
         ),
+        (
+            "Bert",
+            FAMILY["longformer"].replace(num_hidden_layers=2, attention_window=(4, 6)),
+            "attention_window: (4, 6): in the reference each must divide the largest",
+        ),
     ],
-    ids=["class", "pooler", "no factors", "no sharing", "constants", "activation", "windows"],
+    ids=["class", "pooler", "no factors", "no sharing", "constants", "activation", "no skipping", "windows"],
 )
 def test_what_the_reference_does_not_compute_is_refused(architecture: str, config: BertConfig, message: str) -> None:
     assert refusal(lambda: to_fields(tiny_model(architecture, config))) == message
