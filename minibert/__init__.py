@@ -5,6 +5,7 @@
     minibert.fill_mask(model, tokenizer, "The man went to the [MASK].")   # [[(token, probability), ...], ...]
     record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))   # every intermediate by name
     vectors = minibert.embed(model, tokenizer, ["one text", "and another"])   # (2, H), numpy
+    scores = minibert.score(model, tokenizer, ["The cats sleep.", "The cats sleeps."])   # (2,), log-likelihoods
     minibert.grow_vocabulary(model, tokenizer, ["高血压"])   # each word becomes one token
     minibert.save(model, tokenizer, "somewhere")
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from minibert.filling import fill_mask
     from minibert.growing import grow_vocabulary
     from minibert.loading import load
+    from minibert.scoring import score
     from minibert.tokenizer import Tokenizer
     from minibert.tracing import trace
 
-__all__ = ["BertConfig", "Tokenizer", "embed", "fill_mask", "grow_vocabulary", "load", "save", "trace"]
+__all__ = ["BertConfig", "Tokenizer", "embed", "fill_mask", "grow_vocabulary", "load", "save", "score", "trace"]
 
 __version__ = "0.1.0"  # pyproject.toml takes it from here
 
@@ -35,6 +37,7 @@ _HOMES = {
     "trace": "minibert.tracing",
     "fill_mask": "minibert.filling",
     "embed": "minibert.embedding",
+    "score": "minibert.scoring",
     "grow_vocabulary": "minibert.growing",
     "BertConfig": "minibert.config",
     "Tokenizer": "minibert.tokenizer",

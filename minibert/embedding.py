@@ -140,12 +140,7 @@ def batches_by_length(sequences: Sequence[NDArray[np.int32]], batch_tokens: int)
 
 def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id: int, pooling: str) -> Tensor:
     """Run one batch through the encoder and pool its hidden states: B sequences -> (B, H) in float32."""
-    device = encoder.embeddings.token.weight.device
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    input_ids = pad(sequences, pad_id).to(device)  # (B, T)
-    mask = None  # attention is faster without a mask
-    if lengths.min() < lengths.max():
-        mask = (torch.arange(input_ids.size(1)) < lengths[:, None]).to(device)  # (B, T)
+    input_ids, mask = padded(sequences, pad_id, encoder.embeddings.token.weight.device)
     hidden = encoder(input_ids, attention_mask=mask)  # (B, T, H)
     if pooling == "cls":
         return hidden[:, 0].float()
@@ -154,3 +149,12 @@ def pooled_states(encoder: Bert, sequences: Sequence[NDArray[np.int32]], pad_id:
     if mask is None:
         return hidden.float().mean(1)
     return (hidden.float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
+
+def padded(sequences: Sequence[NDArray[np.int32]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Pad B sequences to the longest: return ids and, unless all have one length, what is not padding, (B, T) each."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    input_ids = pad(sequences, pad_id).to(device)
+    if lengths.min() == lengths.max():
+        return input_ids, None  # attention is faster without a mask
+    return input_ids, (torch.arange(input_ids.size(1)) < lengths[:, None]).to(device)

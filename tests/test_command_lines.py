@@ -75,6 +75,7 @@ REQUIRED = {
     ("minibert", "info"): ["DIR"],
     ("minibert", "fill-mask"): ["DIR", "TEXT"],
     ("minibert", "embed"): ["DIR", "--input", "--output"],
+    ("minibert", "score"): ["DIR"],
     ("minibert", "add-tokens"): ["DIR", "OUT", "--tokens"],
     ("minibert", "explore"): ["DIR", "TEXT", "--out"],
     ("pretrain",): ["--out", "--corpus"],

@@ -152,6 +152,8 @@ def write_data(place: Path) -> None:
     reviews = "".join(f"{good},{'很好吃' if good else '太慢了'}{number}\n" for number in range(20) for good in (0, 1))
     for name in ("waimai_10k", "rare", "rare-test"):
         write(place / f"{name}.csv", f"label,review\n{reviews}")
+    pair = {"sentence_good": "He runs.", "sentence_bad": "He run.", "UID": "verbs"}
+    (place / "blimp.jsonl.gz").write_bytes(gzip.compress(json.dumps(pair).encode()))
     text = (REPOSITORY / "README.md").read_bytes()
     (place / "wikitext-2" / "train.txt.gz").write_bytes(gzip.compress(text))
     (place / "books" / "books.txt").write_bytes(text)
@@ -170,7 +172,7 @@ def test_commands_run_as_they_stand(
     for command in commands(page):
         if command not in NOT_RUN:
             assert run(shortened(command, page), monkeypatch) == 0, command
-    if page.name in ("README.md", "using.md"):
+    if page.name in ("README.md", "using.md", "scoring.md"):
         for kind, content in blocks(page):
             if kind == "python":
                 exec(content, {})
