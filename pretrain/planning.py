@@ -3,12 +3,15 @@
 import math
 import time
 import tomllib
+from typing import NamedTuple
 
 import torch
 
 from minibert.files.text import read_small
 from minibert.training.device import Precision
 from minibert.training.optimizer import Update, build_optimizers
+from minibert.training.processes import Processes
+from minibert.training.room import block_matrices
 from pretrain import rules
 from pretrain.arrays.shards import PreparedCorpus
 from pretrain.batches.batch import BatchMaker, data_seed
@@ -30,6 +33,39 @@ def as_saved(options: PretrainOptions, run: PretrainDirectory) -> PretrainOption
     except (OSError, ValueError, RecursionError):  # the run is new, or `RunDirectory.status` refuses it
         return options
     return rules.filled(options, saved.get)
+
+
+class Settled(NamedTuple):
+    """A run's options without gaps, and its length."""
+
+    options: PretrainOptions
+    steps: int | None  # None if its length is in minutes
+    note: str  # for run.toml: which options the rules filled in, and by what; empty if none
+    lines: list[str]  # for the user
+
+
+def settle(
+    options: PretrainOptions, corpus: PreparedCorpus, device: torch.device, precision: Precision, processes: Processes
+) -> Settled:
+    """Turn passes into steps, and fill in what the options leave to the rules; if these need it, measure the speed."""
+    steps, names, speed = steps_of(options, corpus), rules.left_to_rules(options), None
+    lines, note = [], ""
+    if names and steps is None:
+        share = slice(processes.rank, None, processes.world_size)
+        alone = measured_speed(options, corpus, device=device, precision=precision, share=share)
+        speed = processes.sum([alone])[0]
+    if steps is not None or speed is not None:
+        plan = plan_of(options, corpus, tokens_per_second=speed)
+        length = f"{options.minutes:g} minutes at {speed:,.0f} tokens/s" if speed is not None else f"{steps:,} steps"
+        lines.append(f"length   {length}: {plan}")
+        if names:
+            options, note = rules.by_rule(options, plan), f"By rule, for {length}, {plan}: {', '.join(names)}."
+        advice = [*(rules.beyond_measured(plan) if names else []), *rules.advice(plan)]
+        lines += [f"note     {line}" for line in advice]
+    rates = {"AdamW": options.learning_rate, "Muon": options.block_learning_rate, "dropout": options.dropout}
+    shown = ", ".join(f"{name} {value:g}" for name, value in rates.items() if value is not None)
+    lines.append(f"rates    {shown}" + (f" (by rule: {', '.join(names)})" if names else ""))
+    return Settled(options, steps, note, lines)
 
 
 def step_tokens(options: PretrainOptions, corpus: PreparedCorpus) -> tuple[float, float]:
@@ -60,8 +96,10 @@ def plan_of(options: PretrainOptions, corpus: PreparedCorpus, *, tokens_per_seco
         steps_taken = 60 * options.minutes * tokens_per_second / whole
     else:
         steps_taken = float(steps)
+    config = model_config(options, corpus.tokenizer)
     return rules.Plan(
-        hidden_size=model_config(options, corpus.tokenizer).hidden_size,
+        hidden_size=config.hidden_size,
+        block_weights=block_matrices(config),
         step_tokens=whole,
         tokens=steps_taken * whole,
         passes=steps_taken * text / len(corpus.train.tokens),

@@ -8,10 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from minibert.config import PRESETS
+from minibert.training.room import block_matrices
 from pretrain.options import PretrainOptions
 
 # The smallest and the largest values with which the rules were measured, by the name of `Plan`'s field.
 MEASURED = {"hidden_size": (128, 256), "step_tokens": (3e3, 2e4), "tokens": (1.5e6, 8e7), "passes": (0.0, 25.0)}
+
+
+# With fewer tokens for each weight of the blocks, a smaller model reached a lower loss in the same time.
+FEWEST_TOKENS = 2.0
+MOST_PASSES = 25.0
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,7 @@ class Plan:
     """What is known of a run when it begins."""
 
     hidden_size: int  # H
+    block_weights: int  # numbers in the matrices of the blocks
     step_tokens: float  # real tokens of an optimizer step, special ones included
     tokens: float  # of all steps
     passes: float  # over the training text
@@ -26,15 +34,6 @@ class Plan:
 
     def __str__(self) -> str:
         return f"{self.tokens / 1e6:,.3g} million tokens, {self.passes:,.2g} passes over the text"
-
-    def beyond_measured(self) -> list[str]:
-        """Return a phrase for each value that lies outside the range of `MEASURED`."""
-        values = {name: (getattr(self, name), *bounds) for name, bounds in MEASURED.items()}
-        return [
-            f"{name} {value:.3g} (measured from {low:.3g} to {high:.3g})"
-            for name, (value, low, high) in values.items()
-            if not low <= value <= high
-        ]
 
 
 def learning_rate(plan: Plan) -> float:
@@ -59,6 +58,40 @@ def left_to_rules(options: PretrainOptions) -> list[str]:
     """Return the names of the options that are left to a rule."""
     muon = options.optimizer == "muon"
     return [name for name in RULES if getattr(options, name) is None and (muon or name != "block_learning_rate")]
+
+
+def beyond_measured(plan: Plan) -> list[str]:
+    """Return a line for the user if the plan lies outside the range of `MEASURED`."""
+    values = {name: (getattr(plan, name), *bounds) for name, bounds in MEASURED.items()}
+    outside = [
+        f"{name.replace('_', ' ')} {value:.3g} (measured: {low:.3g} to {high:.3g})"
+        for name, (value, low, high) in values.items()
+        if not low <= value <= high
+    ]
+    if plan.trained:
+        outside.append("weights that are trained already (--init)")
+    if not outside:
+        return []
+    return [f"the rules were not measured with {', '.join(outside)}: it may be worth trying other rates"]
+
+
+def advice(plan: Plan) -> list[str]:
+    """Return lines for the user about a run from which another choice would probably get more."""
+    lines = []
+    if plan.tokens < FEWEST_TOKENS * plan.block_weights and not plan.trained:
+        fitting = [name for name, config in PRESETS.items() if FEWEST_TOKENS * block_matrices(config) <= plan.tokens]
+        smaller = [name for name in fitting if block_matrices(PRESETS[name]) < plan.block_weights]
+        better = f"--model {smaller[-1]}" if smaller else "a smaller --model"
+        lines.append(
+            f"the model is large for so short a run ({plan.tokens / plan.block_weights:.2g} tokens for each weight of "
+            f"its blocks): {better} or a longer run would probably reach a lower loss"
+        )
+    if plan.passes > MOST_PASSES:
+        lines.append(
+            f"{plan.passes:,.0f} passes are more than a text usually has to give: with more text, or fewer passes, the "
+            "model would probably do better"
+        )
+    return lines
 
 
 def filled(options: PretrainOptions, value_of: Callable[[str], Any]) -> PretrainOptions:

@@ -37,8 +37,7 @@ from pretrain.keeping import Keeping, Seen, keep
 from pretrain.loss import BatchSums
 from pretrain.options import PretrainOptions
 from pretrain.passes import backward_pass
-from pretrain.planning import as_saved, measured_speed, plan_of, steps_of
-from pretrain.rules import by_rule, left_to_rules
+from pretrain.planning import as_saved, settle
 from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import PretrainModel, build_model, is_compiled, model_config, optimizer_options, set_up
 
@@ -106,9 +105,11 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
     ) -> None:
         super().__init__(run, options, processes)
         self.corpus = open_prepared(options.data or run.data, check=False)  # `set_up` checked them
-        self.plan_run()
-        options = self.options
-        self.minutes, self.decay_share = options.minutes, options.decay_share
+        settled = settle(options, self.corpus, self.device, self.precision, processes)
+        options = self.options = settled.options
+        if settled.note and processes.is_main:
+            writing.write_whole_text(run.configuration, options.to_toml(settled.note))
+        self.steps, self.minutes, self.decay_share = settled.steps, options.minutes, options.decay_share
         # Now, and not when a state or the model is written: by then these files may have changed or be gone.
         self.data = writing.sha256(self.corpus.directory / MANIFEST)  # it holds the checksum of each array
         self.published_config = model_config(options, self.corpus.tokenizer)  # with the dropout meant for fine-tuning
@@ -128,30 +129,10 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.measured_after: int | None = None  # the step after which `heldout_figures` were computed
         self.keeping = Keeping(run.kept, options.marks, self.seen())
         self.open_phase()
-        self.introduce(taken)
+        self.introduce(taken, settled.lines)
 
-    def plan_run(self) -> None:
-        """Set the run's length in steps, unless it is in minutes, and fill in the options that are left to rules."""
-        options, corpus = self.options, self.corpus
-        self.steps, self.by_rule, self.beyond = steps_of(options, corpus), "", []
-        if not left_to_rules(options):
-            return
-        speed = None
-        if self.steps is None:
-            share = slice(self.processes.rank, None, self.processes.world_size)
-            alone = measured_speed(options, corpus, device=self.device, precision=self.precision, share=share)
-            speed = self.processes.sum([alone])[0]
-        plan = plan_of(options, corpus, tokens_per_second=speed)
-        self.options = by_rule(options, plan)
-        measured = f" ({speed:,.0f} tokens/s, measured)" if speed else ""
-        self.by_rule = f"by rule, for {plan}{measured}"
-        self.beyond = plan.beyond_measured()
-        if self.processes.is_main:
-            note = f"{', '.join(left_to_rules(options))}: {self.by_rule}"
-            writing.write_whole_text(self.run.configuration, self.options.to_toml(note))
-
-    def introduce(self, taken: TakenOver) -> None:
-        """Say what is about to be trained, on what, and how."""
+    def introduce(self, taken: TakenOver, settled: Sequence[str]) -> None:
+        """Say what is about to be trained, on what, and how; settled: lines on the run's length and rates."""
         corpus, options = self.corpus, self.options
         lines = [
             f"model    {options.model or options.init}: {self.parameters:,} parameters, "
@@ -159,12 +140,8 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             f"text     {corpus.train.documents:,} documents, {len(corpus.train.tokens):,} tokens; held out: "
             f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
             f"machine  {self.on_machine()}" + ("; compiling first takes up to a minute" if self.compiled else ""),
+            *settled,
         ]
-        rates = [("AdamW", options.learning_rate), ("Muon", options.block_learning_rate), ("dropout", options.dropout)]
-        settled = ", ".join(f"{name} {value:g}" for name, value in rates if value is not None)
-        lines.append(f"rates    {settled}{self.by_rule and f'; {self.by_rule}'}")
-        if self.beyond:
-            lines.append(f"beyond   the rules were not measured with {', '.join(self.beyond)}: compare other rates")
         if taken.fresh:
             lines.append(f"fresh    not in {options.init}: {', '.join(taken.fresh)}")
         if taken.left:
