@@ -42,7 +42,7 @@ FAMILY: dict[str, BertConfig] = {
     "albert": TINY.replace(embedding_size=10, share_layers=True, hidden_act="gelu_new", classifier_dropout=0.1),
     "longformer": TINY.replace(
         pad_token_id=1, max_position_embeddings=18, positions_skip_padding=True, pooler_input_dropout=True,
-        attention_window=(4, 6), sep_token_id=2,
+        attention_window=(4, 8), sep_token_id=2,
     ),
 }  # fmt: skip
 

@@ -337,7 +337,7 @@ def test_the_way_back_by_hand() -> None:
         ),
         (
             "longformer",
-            {"architectures": ["LongformerModel"], "model_type": "longformer", "attention_window": (4, 6),
+            {"architectures": ["LongformerModel"], "model_type": "longformer", "attention_window": (4, 8),
              "sep_token_id": 2, "pad_token_id": 1, "attention_mode": "longformer", "ignore_attention_mask": False},
         ),
     ],
