@@ -316,7 +316,8 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         objective, losses = self.options.pair_objective, f"mlm {sums.mlm / sums.masked:.3f}"
         if objective != "none":
             losses += f", {objective} {sums.nsp / sums.pairs:.3f}"
-        return f"step {self.progress.step}, {losses}"
+        words = self.seen().words
+        return f"step {self.progress.step}, {'' if words is None else f'{words / 1e6:.2f}M words, '}{losses}"
 
     @property
     def evaluations_passed(self) -> int:
