@@ -25,6 +25,10 @@ COMMANDS = {
         "benchmarks.commands:long",
         "compare the encoding of one long text with that of transformers' Longformer: --model HF_DIR",
     ),
+    "score": (
+        "benchmarks.commands:score",
+        "compare the scoring of sentences with that of a loop around transformers: --model HF_DIR --data FILE",
+    ),
     "prepare": (
         "benchmarks.commands:prepare",
         "time the preparation of token arrays and of batches: --corpus FILE",

@@ -34,6 +34,11 @@ def long(args: Sequence[str]) -> None:
     _compare("long", options.LongOptions, options.LONG, args)
 
 
+def score(args: Sequence[str]) -> None:
+    """Compare the scoring of sentences."""
+    _compare("score", options.ScoreBenchmarkOptions, options.SCORE, args)
+
+
 def prepare(args: Sequence[str]) -> None:
     """Time the preparation of token arrays and of batches."""
     _compare("prepare", options.PrepareBenchmarkOptions, options.PREPARE, args)

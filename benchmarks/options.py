@@ -143,6 +143,39 @@ class LongOptions:
             cli.Range(low=1).check("lengths", tokens)
 
 
+SCORE = """Score sentences by pseudo-log-likelihood with minibert and with a loop around transformers, taking turns;
+compare speed and scores.
+
+  python -m benchmarks score --model HF_DIR --data ../shared/data/blimp/blimp.jsonl.gz --json runs/score.json
+
+The loop puts all masked copies of one sentence in one batch. Tokenisation is included on both sides."""
+
+
+@dataclass(frozen=True)
+class ScoreBenchmarkOptions:
+    """What is compared, and with which settings."""
+
+    model: str
+    """a Hugging Face directory of a model with a masked-LM head"""
+    data: str
+    """a file of pairs as BLiMP has them; the sentences scored are spread evenly over it"""
+    pairs: int = 500
+    """pairs that are scored"""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """number format of both sides"""
+    repeats: int = 3
+    """processes per side"""
+    threads: int | None = None
+    """threads of each side; if not given: as many as there are cores"""
+    json: str | None = None
+    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+
+    def check(self) -> None:
+        """Raises InputError if an option is out of range."""
+        for name in ("pairs", "repeats", "threads"):
+            cli.check_range(self, name, low=1)
+
+
 PRETRAIN = """Pretrain from the same first weights on the same batches with minibert and a peer, taking turns; compare
 speed.
 

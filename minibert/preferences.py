@@ -31,8 +31,8 @@ def read_pairs(path: str, *, good: str, bad: str, group: str | None) -> list[Pai
     """Return the pairs of a file of JSON lines, plain or .gz. good, bad, group: the names of their fields; group None:
     all pairs are one group.
 
-    Raises InputError, naming the line, if it is not a JSON object, a field is missing or not a text, or the two
-    sentences are equal; also if the file has no pair or cannot be read.
+    Raises InputError, naming the line, if it is not a JSON object, or a field is missing or not a text; also if the
+    file has no pair or cannot be read.
     """
     if suffix(path) not in (".jsonl", ".ndjson", ""):
         raise InputError(f"{path}: expected one JSON object per line, in a file named .jsonl or .jsonl.gz")
@@ -50,8 +50,6 @@ def read_pairs(path: str, *, good: str, bad: str, group: str | None) -> list[Pai
             if name == group and type(value) in (bool, int):  # a number can name a group
                 value = json.dumps(value)
             values.append(check_text(value, f"{where}: field {name!r}"))
-        if values[0] == values[1]:
-            raise InputError(f"{where}: {good!r} and {bad!r} are equal, expected two different sentences")
         pairs.append(Pair(values[0], values[1], ALL if group is None else values[2], row))
     if not pairs:
         raise InputError(f"{shown(path)}: expected one pair per line, found nothing")

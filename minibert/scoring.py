@@ -18,6 +18,7 @@ from tqdm import tqdm
 from minibert.embedding import BATCH_TOKENS, batches_by_length, padded
 from minibert.errors import InputError
 from minibert.fast.dropout import without_dropout
+from minibert.fast.one_each import states_of_one_each
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model
 from minibert.tokenizer import Tokenizer
 
@@ -131,7 +132,11 @@ class Scorer:
         targets = [(i * width + at, *rest) for i, row in enumerate(rows) for at, *rest in copies.targets[row]]
         flat, tokens, texts = np.array(targets).T  # (N,) each
         positions, which = np.unique(flat, return_inverse=True)  # (M,), (N,)
-        states = self.model.encoder.states_at(input_ids, torch.from_numpy(positions).to(device), attention_mask=mask)
+        at = torch.from_numpy(positions).to(device)
+        if len(at) == len(rows):  # one position in each copy, in the order of the copies
+            states = states_of_one_each(self.model.encoder, input_ids, at % width, mask)
+        else:
+            states = self.model.encoder.states_at(input_ids, at, attention_mask=mask)
         return texts, self.log_probabilities(states, which, tokens)
 
     def log_probabilities(

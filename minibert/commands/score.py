@@ -40,7 +40,7 @@ class ScoreOptions:
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory with a masked-LM head"""
-    others: Annotated[tyro.conf.Positional[tuple[str, ...] | None], tyro.conf.arg(metavar="[DIR2 ...]")] = None
+    others: Annotated[tyro.conf.Positional[tuple[str, ...] | None], tyro.conf.arg(metavar="[DIRS]")] = None
     """further model directories to compare, with --pairs"""
     input: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """a UTF-8 file with one text per line, plain or .gz, not a table or JSON; -: standard input"""
@@ -127,6 +127,11 @@ def score_lines(options: ScoreOptions, path: str) -> None:
 def score_pairs(options: ScoreOptions, path: str) -> None:
     """Print how often each model prefers the good sentences of `path`, and write and draw it as the options say."""
     pairs = read_pairs(path, good=options.good, bad=options.bad, group=options.group)
+    if equal := [pair.row for pair in pairs if pair.good == pair.bad]:  # BLiMP has some
+        told = (
+            f"{len(equal):,} pairs have two equal sentences" if len(equal) > 1 else "one pair has two equal sentences"
+        )
+        terminal.say(f"{shown(path)}:{equal[0]}: {told}, which counts as a tie")
     if options.picture is not None and len(options.directories) == 1:
         check_drawable(len({pair.group for pair in pairs}))
     words = {directory: words_seen(directory) for directory in options.directories}  # a damaged summary is told early
