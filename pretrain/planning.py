@@ -59,7 +59,7 @@ def settle(
         length = f"{options.minutes:g} minutes at {speed:,.0f} tokens/s" if speed is not None else f"{steps:,} steps"
         lines.append(f"length   {length}: {plan}")
         if names:
-            options, note = rules.by_rule(options, plan), f"By rule, for {length}, {plan}: {', '.join(names)}."
+            options, note = rules.by_rule(options, plan), f"By rule, for {length}: {plan}: {', '.join(names)}."
         advice = [*(rules.beyond_measured(plan) if names else []), *rules.advice(plan)]
         lines += [f"note     {line}" for line in advice]
     rates = {"AdamW": options.learning_rate, "Muon": options.block_learning_rate, "dropout": options.dropout}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -69,8 +70,10 @@ def test_what_is_left_to_rules_is_recorded_and_kept(
     assert recorded["learning_rate"] == 0.5 and recorded["dropout"] == 0.0
     assert isinstance(recorded["block_learning_rate"], float)
     shown = capsys.readouterr().out
-    assert f"rates    AdamW 0.5, Muon {recorded['block_learning_rate']:g}, dropout 0; by rule, for " in shown
-    assert "beyond   the rules were not measured with hidden_size 32 (measured from 128 to 256)" in shown
+    rates = f"AdamW 0.5, Muon {recorded['block_learning_rate']:g}, dropout 0"
+    assert f"rates    {rates} (by rule: block_learning_rate, dropout)" in shown
+    assert "length   6 steps: " in shown
+    assert "note     the rules were not measured with hidden size 32 (measured: 128 to 256), step tokens" in shown
     again = as_saved(PretrainOptions(steps=6, model="x"), PretrainDirectory(run))
     assert left_to_rules(again) == [] and again.learning_rate == 0.5
     assert as_saved(PretrainOptions(steps=6, learning_rate=0.25), PretrainDirectory(run)).learning_rate == 0.25
@@ -94,8 +97,10 @@ def test_a_run_of_minutes_measures_its_speed_first(
 ) -> None:
     assert run_here(monkeypatch, *common, "--minutes", 0.01, "--out", tmp_path / "run") == 0
     comment = (tmp_path / "run" / "run.toml").read_text(encoding="utf-8").splitlines()[1]
-    assert comment.startswith("# learning_rate, block_learning_rate: by rule, for ")
-    assert comment.endswith(" tokens/s, measured)")
+    assert re.fullmatch(
+        r"# By rule, for 0\.01 minutes at [\d,]+ tokens/s: [\d.e-]+ million tokens, [\d.e-]+ passes over the text: "
+        r"learning_rate, block_learning_rate\.", comment
+    ), comment  # fmt: skip
     first = next(line for line in metrics(tmp_path / "run") if "mlm_loss" in line)
     assert first["step"] == 1  # the measured steps are not the run's
 
