@@ -13,15 +13,15 @@ SHORT_DOCUMENT = 4.0  # tokens
 MANY_PASSES = 20.0
 
 
-def learns_nothing(loss: float, unigram_loss: float, corpus: PreparedCorpus, *, tokens: int) -> str | None:
+def learns_nothing(loss: float, unigram_loss: float, corpus: PreparedCorpus, *, passes: float) -> str | None:
     """Return a line for the user, with the likely causes, unless a held-out loss is below the unigram loss by a margin.
 
-    tokens: trained on so far.
+    passes: over the training text so far.
     """
     if loss < (1 - MARGIN) * unigram_loss:
         return None
     train, tokenizer = corpus.manifest.train, corpus.tokenizer
-    unknown, length, passes = train.unknown_tokens / train.tokens, train.tokens / train.documents, tokens / train.tokens
+    unknown, length = train.unknown_tokens / train.tokens, train.tokens / train.documents
     causes = []
     if unknown > MOSTLY_UNKNOWN:
         causes.append(

@@ -86,8 +86,7 @@ class Keeping:
     def __init__(self, directory: Path, marks: Sequence[Mark], seen: Seen) -> None:
         """seen: how far the run has come; marks that it has reached are not ahead of it."""
         self.directory = directory
-        self.ahead = list(marks)
-        self.passed = self.reached(seen)
+        self.ahead = [mark for mark in marks if not mark.is_reached(seen)]
 
     def reached(self, seen: Seen) -> list[Mark]:
         """Return the marks that were ahead and are now reached: those of the step just taken."""

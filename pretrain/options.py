@@ -108,7 +108,7 @@ class PretrainOptions:
     first_weights: Literal["random", "neighbours"] = "neighbours"
     """random: N(0, 0.02); neighbours: computed from the text: a bias from token frequencies, embeddings from each token's neighbours, and heads that attend to adjacent words"""  # noqa: E501
     dropout: Annotated[float | None, cli.Range(low=0, below=1)] = None
-    """dropout during pretraining, not given: by rule, from the passes over the text; the model's config.json keeps its own, for fine-tuning"""  # noqa: E501
+    """dropout during pretraining; not given: by rule, from the passes over the text; the model's config.json keeps its own, for fine-tuning"""  # noqa: E501
     mask_rate: cli.BetweenZeroAndOne = 0.3
     """share of the tokens that are masked in training; evaluation always uses 0.15"""
     whole_word_mask: bool = False
@@ -221,9 +221,7 @@ class PretrainOptions:
 # Options that belong to a single run, and shorthands that `resolve` expands into other fields.
 NOT_IN_RECIPES = {"out", "resume", "recipe", "seq_len", "no_nsp"}
 # Those, and options for how a run is computed and how often it reports.
-NOT_DECISIVE = NOT_IN_RECIPES | {
-    "keep_at", "save_every", "save_seconds", "evaluations", "log_every", "device", "compile"
-}  # fmt: skip
+NOT_DECISIVE = NOT_IN_RECIPES | {"save_every", "save_seconds", "evaluations", "log_every", "device", "compile"}
 
 
 # Options for a vocabulary that is yet to be trained.

@@ -3,14 +3,17 @@
 import math
 import time
 import tomllib
-from typing import NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, get_type_hints
 
 import torch
 
+from minibert.errors import naming
 from minibert.files.text import read_small
+from minibert.files.typed import typed
 from minibert.training.device import Precision
 from minibert.training.optimizer import Update, build_optimizers
-from minibert.training.processes import Processes
+from minibert.training.processes import Processes, say
 from minibert.training.room import block_matrices
 from pretrain import rules
 from pretrain.arrays.shards import PreparedCorpus
@@ -22,17 +25,24 @@ from pretrain.passes import backward_pass
 from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import build_model, mean_length, model_config, optimizer_options
 
-# The first steps are slower, since kernels are built for new shapes; then as many as fit into the time are measured.
-WARM_UP_STEPS, MEASURED_STEPS, MEASURED_SECONDS = 2, 20, 3.0
+# The first steps are slower, since kernels are built for new shapes, and on a GPU captured.
+WARM_UP_STEPS, WARM_UP_SECONDS = 2, {"cpu": 0.0, "cuda": 2.0}
+MEASURED_SECONDS = 2.0  # as many steps as fit in, but at least one; a slow one also ends the warm-up
 
 
 def as_saved(options: PretrainOptions, run: PretrainDirectory) -> PretrainOptions:
-    """Return the options with what they leave open as the run has settled it, if it has."""
+    """Return the options with what is not given as the run in the directory has it, if there is one.
+
+    Raises InputError if its run.toml has a value of another type.
+    """
     try:
         saved = tomllib.loads(read_small(run.configuration))
     except (OSError, ValueError, RecursionError):  # the run is new, or `RunDirectory.status` refuses it
         return options
-    return rules.filled(options, saved.get)
+    kinds = get_type_hints(PretrainOptions)
+    open_names = [name for name in (*rules.RULES, "keep_at") if getattr(options, name) is None]
+    with naming(run.configuration):
+        return replace(options, **{name: typed(saved.get(name), kinds[name], name) for name in open_names})
 
 
 class Settled(NamedTuple):
@@ -48,63 +58,55 @@ def settle(
     options: PretrainOptions, corpus: PreparedCorpus, device: torch.device, precision: Precision, processes: Processes
 ) -> Settled:
     """Turn passes into steps, and fill in what the options leave to the rules; if these need it, measure the speed."""
-    steps, names, speed = steps_of(options, corpus), rules.left_to_rules(options), None
-    lines, note = [], ""
-    if names and steps is None:
+    names, lines, note = rules.left_to_rules(options), [], ""
+    step, text = step_tokens(options, corpus), len(corpus.train.tokens)
+    steps = options.steps if options.passes is None else math.ceil(options.passes * text / step.text)
+    taken: float | None = steps
+    length = f"{steps:,} steps" if steps else ""
+    if names and options.minutes is not None:
+        say(processes, "speed    being measured, in a few steps that are then undone")
         share = slice(processes.rank, None, processes.world_size)
         alone = measured_speed(options, corpus, device=device, precision=precision, share=share)
         speed = processes.sum([alone])[0]
-    if steps is not None or speed is not None:
-        plan = plan_of(options, corpus, tokens_per_second=speed)
-        length = f"{options.minutes:g} minutes at {speed:,.0f} tokens/s" if speed is not None else f"{steps:,} steps"
+        length = f"{options.minutes:g} minutes at {speed:,.0f} tokens/s"
+        taken = 60 * options.minutes * speed / step.whole
+    if taken is not None:
+        config = model_config(options, corpus.tokenizer)
+        plan = rules.Plan(
+            hidden_size=config.hidden_size,
+            layers=config.num_hidden_layers,
+            block_weights=block_matrices(config),
+            step_tokens=step.whole,
+            tokens=taken * step.whole,
+            passes=taken * step.text / text,
+            trained=options.init is not None,
+        )
         lines.append(f"length   {length}: {plan}")
         if names:
-            options, note = rules.by_rule(options, plan), f"By rule, for {length}: {plan}: {', '.join(names)}."
-        advice = [*(rules.beyond_measured(plan) if names else []), *rules.advice(plan)]
-        lines += [f"note     {line}" for line in advice]
-    rates = {"AdamW": options.learning_rate, "Muon": options.block_learning_rate, "dropout": options.dropout}
+            options, note = rules.by_rule(options, plan), f"By rule, for {length}, {plan}: {', '.join(names)}."
+            lines += [f"note     {line}" for line in rules.beyond_measured(plan)]
+        lines += [f"note     {line}" for line in rules.advice(plan)]
+    rates = {"AdamW": options.learning_rate, "Muon": options.block_learning_rate}
     shown = ", ".join(f"{name} {value:g}" for name, value in rates.items() if value is not None)
-    lines.append(f"rates    {shown}" + (f" (by rule: {', '.join(names)})" if names else ""))
+    lines.append(f"rates    {shown}" + (" (by rule)" if names else ""))
     return Settled(options, steps, note, lines)
 
 
-def step_tokens(options: PretrainOptions, corpus: PreparedCorpus) -> tuple[float, float]:
-    """Return the mean number of real tokens in a step, with special tokens and without."""
-    whole = text = 0.0
+class StepTokens(NamedTuple):
+    """The mean number of real tokens in a step."""
+
+    whole: float
+    text: float  # without the special ones
+
+
+def step_tokens(options: PretrainOptions, corpus: PreparedCorpus) -> StepTokens:
+    """Return the tokens of a step, by a sample of the text, over all phases."""
+    whole = special = 0.0
     for phase, (_, share) in enumerate(options.phases):
         pairs = options.pairs(phase, corpus.tokenizer)
-        length = mean_length(corpus.train, pairs)
-        whole += share * options.batch_size * length
-        text += share * options.batch_size * (length - (pairs.seq_len - pairs.room))
-    return whole, text
-
-
-def steps_of(options: PretrainOptions, corpus: PreparedCorpus) -> int | None:
-    """Return the run's length in steps: --steps, or what --passes amounts to; None if it is in minutes."""
-    if options.passes is None:
-        return options.steps
-    _, text = step_tokens(options, corpus)
-    return math.ceil(options.passes * len(corpus.train.tokens) / text)
-
-
-def plan_of(options: PretrainOptions, corpus: PreparedCorpus, *, tokens_per_second: float | None) -> rules.Plan:
-    """Return what the rules look at. tokens_per_second: of a run whose length is in minutes."""
-    whole, text = step_tokens(options, corpus)
-    steps = steps_of(options, corpus)
-    if steps is None:
-        assert options.minutes is not None and tokens_per_second is not None
-        steps_taken = 60 * options.minutes * tokens_per_second / whole
-    else:
-        steps_taken = float(steps)
-    config = model_config(options, corpus.tokenizer)
-    return rules.Plan(
-        hidden_size=config.hidden_size,
-        block_weights=block_matrices(config),
-        step_tokens=whole,
-        tokens=steps_taken * whole,
-        passes=steps_taken * text / len(corpus.train.tokens),
-        trained=options.init is not None,
-    )
+        whole += share * options.batch_size * mean_length(corpus.train, pairs)
+        special += share * options.batch_size * (pairs.seq_len - pairs.room)
+    return StepTokens(whole, whole - special)
 
 
 def measured_speed(
@@ -112,8 +114,10 @@ def measured_speed(
 ) -> float:
     """Return the real tokens per second of training steps on this process's `share` of each batch. They are taken by a
     model that is then dropped, so that the run's own begins with its first step.
+
+    Not measured: later phases, `torch.compile`, the exchange between processes, and dropout where it is left to a rule.
     """
-    options = rules.filled(options, lambda _: 0.0)  # rates don't change the speed
+    options = replace(options, **dict.fromkeys(rules.left_to_rules(options), 0.0))
     seed, pairs = data_seed(options.seed, phase=0), options.pairs(0, corpus.tokenizer)
     masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
     plan = PairPlan(corpus.train, pairs, seed=seed)
@@ -123,8 +127,8 @@ def measured_speed(
     optimizers = build_optimizers(model, optimizer_options(options), muon_dtype=precision.dtype)
     update = Update(model.parameters(), optimizers, clip_norm=options.clip_norm)
     backward = backward_pass(model, device=device, precision=precision)
-    seconds, tokens = 0.0, 0
-    for step in range(WARM_UP_STEPS + MEASURED_STEPS):
+    step, passed, seconds, tokens = 0, 0.0, 0.0, 0
+    while not seconds or passed < WARM_UP_SECONDS[device.type] + MEASURED_SECONDS:
         started = time.perf_counter()
         start, parts = step * options.batch_size, options.accumulate
         batches = maker.micro_batches(plan, start=start, stop=start + options.batch_size, parts=parts, share=share)
@@ -135,9 +139,10 @@ def measured_speed(
         norm = update.norm()
         update.apply(norm)
         float(norm)  # a GPU has now taken the step
-        if step >= WARM_UP_STEPS:
-            seconds += time.perf_counter() - started
+        took = time.perf_counter() - started
+        is_warm = step >= WARM_UP_STEPS and passed >= WARM_UP_SECONDS[device.type]
+        if is_warm or passed >= MEASURED_SECONDS + WARM_UP_SECONDS[device.type]:
+            seconds += took
             tokens += sum(batch.tokens for batch in batches)
-        if seconds >= MEASURED_SECONDS:
-            break
+        step, passed = step + 1, passed + took
     return tokens / seconds

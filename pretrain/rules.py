@@ -13,12 +13,11 @@ from minibert.training.room import block_matrices
 from pretrain.options import PretrainOptions
 
 # The smallest and the largest values with which the rules were measured, by the name of `Plan`'s field.
-MEASURED = {"hidden_size": (128, 256), "step_tokens": (3e3, 2e4), "tokens": (1.5e6, 8e7), "passes": (0.0, 25.0)}
-
+MEASURED = {"hidden_size": (128, 256), "layers": (2, 4), "step_tokens": (3.9e3, 8e3), "tokens": (1.8e6, 2.6e7)}
 
 # With fewer tokens for each weight of the blocks, a smaller model reached a lower loss in the same time.
 FEWEST_TOKENS = 2.0
-MOST_PASSES = 25.0
+MANY_PASSES, MOST_PASSES = 15.0, 25.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class Plan:
     """What is known of a run when it begins."""
 
     hidden_size: int  # H
+    layers: int  # L
     block_weights: int  # numbers in the matrices of the blocks
     step_tokens: float  # real tokens of an optimizer step, special ones included
     tokens: float  # of all steps
@@ -33,22 +33,30 @@ class Plan:
     trained: bool  # it begins with trained weights (--init)
 
     def __str__(self) -> str:
-        return f"{self.tokens / 1e6:,.3g} million tokens, {self.passes:,.2g} passes over the text"
+        return f"{self.tokens:,.0f} tokens, {self.passes:,.2f} passes over the text"
 
 
 def learning_rate(plan: Plan) -> float:
-    """Return AdamW's peak rate, for embeddings, heads and vectors."""
-    return 3e-3 * (plan.tokens / 1e7) ** -0.25
+    """Return AdamW's peak rate, for embeddings, heads and vectors: in proportion to 1/H."""
+    return 3.3e-3 * (256 / plan.hidden_size) * _of_length_and_batch(plan)
 
 
 def block_learning_rate(plan: Plan) -> float:
-    """Return Muon's peak rate, for the matrices of the blocks."""
-    return 5e-3 * (plan.tokens / 1e7) ** -0.25
+    """Return Muon's peak rate, for the matrices of the blocks: lower for wide and for deep models."""
+    return 3.2e-3 * (256 / plan.hidden_size) ** 0.5 * (4 / plan.layers) ** 0.25 * _of_length_and_batch(plan)
 
 
 def dropout(plan: Plan) -> float:
-    """Return the dropout."""
-    return 0.0
+    """Return the dropout: none until a text is read so often that it could be learned by heart."""
+    return 0.1 if plan.passes > MANY_PASSES else 0.0
+
+
+def _of_length_and_batch(plan: Plan) -> float:
+    """Longer runs want lower rates. Larger batches allow higher ones, by the square root (Malladi et al. 2022, arXiv
+    2205.10287).
+    """
+    tokens = max(plan.tokens, MEASURED["tokens"][0])  # rates of shorter runs would become too high
+    return (tokens / 5e6) ** -0.2 * (plan.step_tokens / 7_870) ** 0.5
 
 
 RULES = {"learning_rate": learning_rate, "block_learning_rate": block_learning_rate, "dropout": dropout}
@@ -64,7 +72,7 @@ def beyond_measured(plan: Plan) -> list[str]:
     """Return a line for the user if the plan lies outside the range of `MEASURED`."""
     values = {name: (getattr(plan, name), *bounds) for name, bounds in MEASURED.items()}
     outside = [
-        f"{name.replace('_', ' ')} {value:.3g} (measured: {low:.3g} to {high:.3g})"
+        f"{value:,.0f} {name.replace('_', ' ')} (measured: {low:,.0f} to {high:,.0f})"
         for name, (value, low, high) in values.items()
         if not low <= value <= high
     ]

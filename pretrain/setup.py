@@ -153,10 +153,10 @@ def check_memory(
     weights = parameter_count(config, "BertForMaskedLM" if options.pair_objective == "none" else "BertForPreTraining")
     activations, batches = [], []
     for phase, (seq_len, _) in enumerate(options.phases):
-        length = seq_len if corpus is None else mean_length(corpus.train, options.pairs(phase, corpus.tokenizer))
+        length = seq_len if corpus is None else int(mean_length(corpus.train, options.pairs(phase, corpus.tokenizer)))
         sequences = options.batch_size // (processes * options.accumulate)
         masked = int(options.mask_rate * sequences * (length - 3))
-        passes = Passes(sequences, length, sequences + masked, number, dropout=bool(options.dropout), on_gpu=on_gpu)
+        passes = Passes(sequences, length, sequences + masked, number, dropout=options.dropout != 0, on_gpu=on_gpu)
         # Besides the logits (M, V) there is their gradient; on a GPU, their log softmax in float32.
         logits = masked * config.vocab_size * (number + (max(number, 4) if on_gpu else number))
         evaluated = int(evaluate.MASK_RATE * evaluate.BATCH_SIZE * length) * config.vocab_size * number
@@ -179,11 +179,11 @@ def check_memory(
     return check_room(parts, device, processes=processes, smaller=smaller)
 
 
-def mean_length(arrays: TokenArrays, pairs: PairOptions) -> int:
+def mean_length(arrays: TokenArrays, pairs: PairOptions) -> float:
     """Return the mean tokens per sequence, special ones included, by a sample of documents from all over the text."""
     documents = np.unique(np.linspace(0, arrays.documents - 1, DOCUMENTS_LOOKED_AT).astype(np.int64))
     planned = plan_block(arrays, documents, pairs, random.Random(0))
-    return int((planned["a_length"] + planned["b_length"]).mean()) + pairs.seq_len - pairs.room
+    return float((planned["a_length"] + planned["b_length"]).mean()) + pairs.seq_len - pairs.room
 
 
 def model_config(options: PretrainOptions, tokenizer: Tokenizer) -> BertConfig:

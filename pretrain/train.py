@@ -75,6 +75,7 @@ class PretrainProgress(Progress):
     phase: int = 0  # which of the phases of sequence length
     pairs: int = 0  # taken from this phase's plan
     evaluated: int = 0  # evaluations during the run that were due and have been made
+    diagnosed: bool = False  # whether the user has been told that the run learns nothing
     kept: list[tuple[int, list[str]]] = field(default_factory=list)  # step, and the marks of --keep-at that it reached
 
 
@@ -122,7 +123,6 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         self.set_up_model(model, optimizer_options(options))
         self.compiled = is_compiled(options, self.device)
         self.progress = PretrainProgress()
-        self.diagnosed = False  # whether the user has been told that the run learns nothing
         self.block_counts: Sequence[int] = ()
         self.restore(state)
         self.progress.evaluated = min(self.progress.evaluated, self.evaluations_passed)  # if --evaluations was larger
@@ -277,14 +277,11 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         return Seen(words, self.share_done(), self.progress.step)
 
     def return_to_kept(self) -> None:
-        """Make the kept models those of the steps so far, and say which marks are passed and have none."""
+        """Make the kept models those of the steps so far."""
         if not self.processes.is_main:
             return
         if removed := self.keeping.remove_after(self.progress.step):
             self.say(f"{self.run.kept}: removed {', '.join(removed)}: these steps are taken again")
-        known = {text for _, marks in self.progress.kept for text in marks}
-        if passed := [mark.text for mark in self.keeping.passed if mark.text not in known]:
-            self.say(f"--keep-at {','.join(passed)}: not kept: the run is already at step {self.progress.step}")
 
     def after_step(self, log: MetricsLog | None) -> None:
         """Keep the model, with its held-out figures, if this step has reached a mark of --keep-at."""
@@ -349,11 +346,12 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
             )
         if log:
             log.log(step=self.progress.step, **{f"heldout_{name}": value for name, value in figures.named().items()})
-        if not self.diagnosed and self.share_done() >= JUDGED_FROM_SHARE and self.progress.step >= JUDGED_FROM_STEP:
-            unigram_loss, tokens = self.heldout.unigram_loss, self.progress.tokens
-            if note := learns_nothing(figures.mlm_loss, unigram_loss, self.corpus, tokens=tokens):
+        progress = self.progress
+        if not progress.diagnosed and self.share_done() >= JUDGED_FROM_SHARE and progress.step >= JUDGED_FROM_STEP:
+            passes = self.amounts()["passes"]
+            if note := learns_nothing(figures.mlm_loss, self.heldout.unigram_loss, self.corpus, passes=passes):
                 self.say(note)
-                self.diagnosed = True
+                progress.diagnosed = True
         self.progress.evaluated = self.evaluations_passed
         self.heldout_figures, self.measured_after = figures, self.progress.step
         return figures

@@ -26,7 +26,9 @@ from minibert.training.lock import Held
 
 
 class RunOptions(Protocol):
-    """The part of a run's options that its directory needs."""
+    """The part of a run's options, a dataclass, that its directory needs."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def resume(self) -> bool:
@@ -103,6 +105,9 @@ class RunDirectory:
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{self.configuration}: not readable as TOML ({error})") from error
         given = options.decisive()
+        # What the version of minibert that began the run could not choose, it did as is now the default.
+        fields = {field.name: field.default for field in dataclasses.fields(options)}
+        saved = {name: fields.get(name) for name in given} | saved
         return [
             f"{name} is {_shown(given.get(name))}, was {_shown(saved.get(name))}"
             for name in sorted(saved.keys() | given.keys())

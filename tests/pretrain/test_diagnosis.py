@@ -44,7 +44,7 @@ def test_a_run_that_learns_does_not_say_so(
 
 @pytest.mark.parametrize(("loss", "said"), [(2.9, False), (2.97, True), (3.0, True), (4.0, True)])
 def test_a_loss_counts_as_better_from_a_margin(corpus: PreparedCorpus, loss: float, said: bool) -> None:
-    assert (learns_nothing(loss, 3.0, corpus, tokens=0) is not None) is said
+    assert (learns_nothing(loss, 3.0, corpus, passes=0.0) is not None) is said
 
 
 @pytest.mark.parametrize(
@@ -63,5 +63,5 @@ def test_causes_that_figures_show_are_named_instead(
         corpus.manifest.train, **{"documents": 10, "tokens": 1000, "unknown_tokens": 0} | counts
     )
     corpus = dataclasses.replace(corpus, manifest=dataclasses.replace(corpus.manifest, train=train))
-    note = learns_nothing(3.0, 3.0, corpus, tokens=1000 * passes)
+    note = learns_nothing(3.0, 3.0, corpus, passes=float(passes))
     assert note is not None and note.endswith(cause) and "\n" not in note

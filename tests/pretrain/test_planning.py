@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from minibert.training.device import choose_precision
+from minibert.training.processes import Processes
 from pretrain.arrays.shards import open_prepared
 from pretrain.options import PretrainOptions
-from pretrain.planning import as_saved, measured_speed, plan_of, step_tokens, steps_of
-from pretrain.rules import left_to_rules
+from pretrain.passes import backward_pass
+from pretrain.planning import Settled, as_saved, measured_speed, settle, step_tokens
+from pretrain.rules import RULES, left_to_rules
 from pretrain.run_directory import PretrainDirectory
 from tests.pretrain.running import Refused, metrics, run_here, summary
+from tests.pretrain.test_resume import run_until
 
 pytestmark = pytest.mark.usefixtures("plain")
-
-RATES = ("learning_rate", "block_learning_rate", "dropout")
 
 
 def options(arrays: Path, shape: Path, **fields: object) -> PretrainOptions:
@@ -30,17 +33,18 @@ def saved(run: Path) -> dict[str, object]:
     return tomllib.loads((run / "run.toml").read_text(encoding="utf-8"))
 
 
+def settled(asked: PretrainOptions) -> Settled:
+    cpu = torch.device("cpu")
+    return settle(asked, open_prepared(str(asked.data)), cpu, choose_precision("float32", cpu), Processes())
+
+
+@pytest.mark.parametrize(("seq_len", "objective"), [(16, "none"), (32, "none"), (32, "nsp")])
 def test_passes_are_as_many_tokens_as_the_text_has(
-    arrays: Path, shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arrays: Path, shape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seq_len: int, objective: str
 ) -> None:
-    assert run_here(monkeypatch, "--data", arrays, "--model", shape, "--seq-len", 32, "--batch-size", 8, "--passes", 3,
-                    "--no-nsp", "--out", tmp_path / "run") == 0  # fmt: skip
-    corpus = open_prepared(arrays)
-    asked = options(arrays, shape, passes=3.0, batch_size=8, pair_objective="none")
-    assert summary(tmp_path / "run")["steps"] == steps_of(asked, corpus)
-    sequences = 8 * summary(tmp_path / "run")["steps"]
-    text = summary(tmp_path / "run")["tokens"] - 2 * sequences  # [CLS] and [SEP]
-    assert text / len(corpus.train.tokens) == pytest.approx(3, rel=0.05)
+    assert run_here(monkeypatch, "--data", arrays, "--model", shape, "--seq-len", seq_len, "--batch-size", 8,
+                    "--passes", 3, "--pair-objective", objective, "--out", tmp_path / "run") == 0  # fmt: skip
+    assert summary(tmp_path / "run")["passes"] == pytest.approx(3, rel=0.04)  # of so few batches
     assert saved(tmp_path / "run")["passes"] == 3
 
 
@@ -49,15 +53,20 @@ def test_the_tokens_of_a_step_are_the_mean_over_phases(arrays: Path, shape: Path
     short, long = (step_tokens(options(arrays, shape, steps=1, phases=((size, 1.0),)), corpus) for size in (16, 32))
     both = step_tokens(options(arrays, shape, steps=1, phases=((16, 0.75), (32, 0.25))), corpus)
     assert both == pytest.approx([0.75 * a + 0.25 * b for a, b in zip(short, long, strict=True)])
-    assert short[0] - short[1] == 64 * 3  # of 64 pairs: [CLS] and two [SEP]
+    assert short.whole - short.text == 64 * 3  # of 64 pairs: [CLS] and two [SEP]
 
 
-def test_a_plan_in_minutes_counts_by_the_speed(arrays: Path, shape: Path) -> None:
-    plan = plan_of(options(arrays, shape, minutes=2.0), open_prepared(arrays), tokens_per_second=1000.0)
-    assert (plan.hidden_size, plan.tokens, plan.trained) == (32, pytest.approx(120_000), False)
-    by_steps = options(arrays, shape, steps=50)
-    plan = plan_of(by_steps, open_prepared(arrays), tokens_per_second=None)
-    assert plan.tokens == pytest.approx(50 * step_tokens(by_steps, open_prepared(arrays))[0])
+def test_a_run_with_all_its_rates_measures_nothing(arrays: Path, shape: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.planning.measured_speed", lambda *_, **__: pytest.fail("measured"))
+    given = dict.fromkeys(RULES, 0.125)
+    assert settled(options(arrays, shape, minutes=2.0, **given)).lines == ["rates    AdamW 0.125, Muon 0.125"]
+
+
+def test_minutes_become_tokens_by_the_speed(arrays: Path, shape: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretrain.planning.measured_speed", lambda *_, **__: 1000.0)
+    found = settled(options(arrays, shape, minutes=2.0))
+    assert found.steps is None and found.lines[0].startswith("length   2 minutes at 1,000 tokens/s: 120,000 tokens, ")
+    assert found.note.startswith("By rule, for 2 minutes at 1,000 tokens/s, 120,000 tokens, ")
 
 
 def test_what_is_left_to_rules_is_recorded_and_kept(
@@ -70,10 +79,9 @@ def test_what_is_left_to_rules_is_recorded_and_kept(
     assert recorded["learning_rate"] == 0.5 and recorded["dropout"] == 0.0
     assert isinstance(recorded["block_learning_rate"], float)
     shown = capsys.readouterr().out
-    rates = f"AdamW 0.5, Muon {recorded['block_learning_rate']:g}, dropout 0"
-    assert f"rates    {rates} (by rule: block_learning_rate, dropout)" in shown
+    assert f"rates    AdamW 0.5, Muon {recorded['block_learning_rate']:g} (by rule)\n" in shown
     assert "length   6 steps: " in shown
-    assert "note     the rules were not measured with hidden size 32 (measured: 128 to 256), step tokens" in shown
+    assert "note     the rules were not measured with 32 hidden size (measured: 128 to 256), " in shown
     again = as_saved(PretrainOptions(steps=6, model="x"), PretrainDirectory(run))
     assert left_to_rules(again) == [] and again.learning_rate == 0.5
     assert as_saved(PretrainOptions(steps=6, learning_rate=0.25), PretrainDirectory(run)).learning_rate == 0.25
@@ -97,17 +105,50 @@ def test_a_run_of_minutes_measures_its_speed_first(
 ) -> None:
     assert run_here(monkeypatch, *common, "--minutes", 0.01, "--out", tmp_path / "run") == 0
     comment = (tmp_path / "run" / "run.toml").read_text(encoding="utf-8").splitlines()[1]
-    assert re.fullmatch(
-        r"# By rule, for 0\.01 minutes at [\d,]+ tokens/s: [\d.e-]+ million tokens, [\d.e-]+ passes over the text: "
-        r"learning_rate, block_learning_rate\.", comment
-    ), comment  # fmt: skip
+    what = r"[\d,]+ tokens/s, [\d,]+ tokens, [\d.]+ passes over the text: learning_rate, block_learning_rate\."
+    assert re.fullmatch(f"# By rule, for 0.01 minutes at {what}", comment), comment
     first = next(line for line in metrics(tmp_path / "run") if "mlm_loss" in line)
     assert first["step"] == 1  # the measured steps are not the run's
 
 
-def test_the_speed_is_that_of_the_processes_share(arrays: Path, shape: Path) -> None:
-    asked, corpus = options(arrays, shape, minutes=1.0, batch_size=8), open_prepared(arrays)
-    device = torch.device("cpu")
-    for share in (slice(None), slice(1, None, 2)):
-        speed = measured_speed(asked, corpus, device=device, precision=choose_precision("float32", device), share=share)
-        assert 100 < speed < 1e8
+@pytest.mark.parametrize(("share", "sequences"), [(slice(None), 8), (slice(1, None, 2), 4)])
+def test_the_speed_is_that_of_the_processes_share(
+    arrays: Path, shape: Path, monkeypatch: pytest.MonkeyPatch, share: slice, sequences: int
+) -> None:
+    sizes = []
+
+    def recording(*args: Any, **kwargs: Any) -> Callable[..., Any]:
+        backward = backward_pass(*args, **kwargs)
+        return lambda batch, counts: (sizes.append(len(batch.lengths)), backward(batch, counts))
+
+    monkeypatch.setattr("pretrain.planning.backward_pass", recording)
+    monkeypatch.setattr("pretrain.planning.MEASURED_SECONDS", 0.01)
+    asked, cpu = options(arrays, shape, minutes=1.0, batch_size=8), torch.device("cpu")
+    precision = choose_precision("float32", cpu)
+    assert measured_speed(asked, open_prepared(arrays), device=cpu, precision=precision, share=share) > 0
+    assert set(sizes) == {sequences} and len(sizes) >= 2
+
+
+def test_a_damaged_rate_of_a_saved_configuration_is_named(
+    common: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+    refused: Refused,
+) -> None:  # fmt: skip
+    run = tmp_path_factory.mktemp("runs") / "run"
+    assert run_here(monkeypatch, *common, "--steps", 2, "--out", run) == 0
+    content = (run / "run.toml").read_text(encoding="utf-8")
+    (run / "run.toml").write_text(re.sub("(?m)^learning_rate = .*", 'learning_rate = "high"', content))
+    message = refused(*common, "--steps", 2, "--out", run, "--resume")
+    assert message.startswith(f"{run / 'run.toml'}: learning_rate must be of type float")
+
+
+def test_a_run_of_an_earlier_version_can_go_on(
+    common: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run.toml lacks options that it did not have, and has a rate of Muon's that AdamW does not use."""
+    args = (*common, "--steps", 6, "--optimizer", "adamw", "--learning-rate", 1e-3, "--save-every", 2)
+    run = tmp_path / "run"
+    assert run_until(4, *args, "--out", run) == -9
+    lines = (run / "run.toml").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in lines if not line.startswith("drop_duplicates")] + ["block_learning_rate = 0.005"]
+    (run / "run.toml").write_text("\n".join(lines), encoding="utf-8")
+    assert run_here(monkeypatch, *args, "--out", run, "--resume") == 0

@@ -1,4 +1,4 @@
-"""The rules: literal rates for the runs that they were fitted to, their range, and the advice to a run that is unwise."""
+"""The rules: literal rates of runs that they were fitted to, their range, and the advice to a run that is unwise."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ TINY, MINI = 393_216, 3_145_728  # weights of their blocks
 
 def plan(hidden_size: int, tokens: float, *, passes: float = 1.0, step_tokens: float = 7_870.0) -> Plan:
     weights = {128: TINY, 256: MINI}.get(hidden_size, 12 * 12 * hidden_size**2)
-    return Plan(hidden_size, weights, step_tokens, tokens, passes, trained=False)
+    layers = 2 if hidden_size == 128 else 4
+    return Plan(hidden_size, layers, weights, step_tokens, tokens, passes, trained=False)
 
 
 @pytest.mark.parametrize(
     ("hidden_size", "tokens", "rates"),
     [
-        (128, 7.6e6, (0.0, 0.0)),
-        (128, 25.2e6, (0.0, 0.0)),
-        (256, 1.8e6, (0.0, 0.0)),
-        (256, 6.1e6, (0.0, 0.0)),
+        (128, 7.6e6, (6.07e-3, 4.95e-3)),
+        (128, 25.2e6, (4.78e-3, 3.89e-3)),
+        (256, 1.8e6, (4.05e-3, 3.93e-3)),
+        (256, 6.1e6, (3.17e-3, 3.08e-3)),
     ],
 )
 def test_rates_of_the_runs_that_were_measured(hidden_size: int, tokens: float, rates: tuple[float, float]) -> None:
@@ -46,12 +47,22 @@ def test_a_longer_run_and_a_wider_model_have_lower_rates() -> None:
         assert getattr(long, name) < getattr(short, name) > getattr(wide, name)
 
 
+def test_a_batch_half_as_large_has_lower_rates_by_the_square_root() -> None:
+    whole, half = (by_rule(PretrainOptions(steps=1), plan(128, 1e7, step_tokens=size)) for size in (8e3, 4e3))
+    assert half.learning_rate == pytest.approx(whole.learning_rate / 2**0.5, rel=2e-3)
+
+
+@pytest.mark.parametrize(("passes", "dropout"), [(0.5, 0.0), (15.0, 0.0), (23.0, 0.1)])
+def test_a_text_that_is_read_often_has_dropout(passes: float, dropout: float) -> None:
+    assert by_rule(PretrainOptions(steps=1), plan(128, 1e7, passes=passes)).dropout == dropout
+
+
 def test_outside_the_measured_range_a_line_says_so() -> None:
     assert beyond_measured(plan(128, 1e7)) == []
     [line] = beyond_measured(plan(768, 1e9))
     assert line == (
-        "the rules were not measured with hidden size 768 (measured: 128 to 256), tokens 1e+09 (measured: 1.5e+06 to "
-        "8e+07): it may be worth trying other rates"
+        "the rules were not measured with 768 hidden size (measured: 128 to 256), 1,000,000,000 tokens (measured: "
+        "1,800,000 to 26,000,000): it may be worth trying other rates"
     )
     [line] = beyond_measured(dataclasses.replace(plan(128, 1e7), trained=True))
     assert "with weights that are trained already (--init)" in line
@@ -60,8 +71,8 @@ def test_outside_the_measured_range_a_line_says_so() -> None:
 def test_a_model_too_large_for_its_run_is_told_a_smaller_one() -> None:
     assert advice(plan(256, 2 * MINI)) == []
     assert advice(plan(256, 1.8e6)) == [
-        "the model is large for so short a run (0.57 tokens for each weight of its blocks): --model tiny or a longer run "
-        "would probably reach a lower loss"
+        "the model is large for so short a run (0.57 tokens for each weight of its blocks): --model tiny or a longer "
+        "run would probably reach a lower loss"
     ]
     [line] = advice(plan(768, 1e7))
     assert "--model mini or a longer run" in line

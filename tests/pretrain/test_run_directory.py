@@ -86,7 +86,7 @@ def test_another_configuration_is_refused_by_field(
 
 def test_how_often_it_reports_may_change(run: PretrainDirectory) -> None:
     changed = dataclasses.replace(
-        RESUME, out="moved", keep_at="50%", save_every=1, save_seconds=3.0, evaluations=1, log_every=1, device="cpu"
+        RESUME, out="moved", save_every=1, save_seconds=3.0, evaluations=1, log_every=1, device="cpu"
     )
     assert run.status(changed) is RunStatus.UNFINISHED
 
