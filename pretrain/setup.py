@@ -67,7 +67,8 @@ def set_up(
     check_lengths(_config(options), options)
     if _config(options).attention_window is not None and options.pair_objective != "none":
         terminal.say("to-hf can't export this model: transformers has no Longformer for sentence pairs; use --no-nsp")
-    if options.corpus and not run.data.exists():
+    unprepared = bool(options.corpus) and not run.data.exists()
+    if unprepared:
         check_corpus(options.corpus, text_field=options.text_field, document_per_line=options.document_per_line)
         expected = _config(options, vocab_size=min(options.vocab_size, USUAL_VOCABULARY))
         check_memory(expected, options, processes=processes)  # before the text is prepared, which takes a while
@@ -77,11 +78,12 @@ def set_up(
                 check_fit(open_prepared(options.data), options, start, processes=processes)
             run.path.mkdir(parents=True, exist_ok=True)
             writing.write_whole_text(run.configuration, options.to_toml())
-        if options.corpus and not run.data.exists():
+        if unprepared:
             prepare(options.prepare_options(), run.data)
         corpus = open_prepared(options.data or run.data)
-        notes = duplicates_note(corpus.manifest), check_fit(corpus, options, start, processes=processes)
-    terminal.say(*(note for note in notes if note))
+        repeats = duplicates_note(corpus.manifest) if unprepared else None  # a later start can't drop them any more
+        notes = repeats, check_fit(corpus, options, start, processes=processes)
+    terminal.say(*filter(None, notes))
     return status
 
 
@@ -130,9 +132,10 @@ def check_fit(
         )
     counted = [mark.text for mark in options.marks if mark.unit == "words"]
     if counted and corpus.manifest.train.words is None:
+        remedy = "run prepare again" if options.data else "start a new run in another --out"
         raise InputError(
             f"{corpus.directory}: made by a version of prepare that did not count words, which --keep-at {counted[0]} "
-            "needs; run prepare again, or give shares (50%) or steps (1000steps)"
+            f"needs; {remedy}, or give shares (50%) or steps (1000steps)"
         )
     if not corpus.heldout.scored.any():
         raise InputError(f"{corpus.directory}: every held-out paragraph also occurs in the training documents")

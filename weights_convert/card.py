@@ -8,6 +8,7 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -30,6 +31,14 @@ CARD = "README.md"
 LANGUAGE = r"[a-z]{2,3}(-[A-Za-z0-9]+)*|multilingual|code"  # ISO 639, as the hub lists it
 LICENSE = r"[a-z0-9][a-z0-9.+-]*"
 MOST_FILES = 10  # of the text that are named
+COUNTS = ("words", "tokens", "documents")  # of a side of the text, in the manifest
+
+# Settings of a run that hold paths. And those of text and vocabulary, which a card leaves out if the run was GIVEN what
+# they would have made.
+PATHS = {"model", "init", "tokenizer", "train", "dev", "test", "class_weights"}
+GIVEN = {"data", "init", "tokenizer"}
+OF_TEXT = {"vocab_size", "tokenizer_kind", "lowercase", "text_field", "sentence_per_line", "document_per_line",
+           "drop_duplicates"}  # fmt: skip
 
 # minibert's class -> the hub's name for what such a model does; the hub has none for next-sentence prediction.
 TASKS = {
@@ -45,7 +54,7 @@ TASKS = {
 AMOUNTS = {
     "step": "optimizer steps when this model was kept",
     "steps": "optimizer steps",
-    "words": "words of text seen, divided by white space; a Chinese character counts as one",
+    "words": "words of text seen in all passes, separated by white space; a Chinese character counts as one",
     "tokens": "tokens seen, without padding",
     "passes": "passes over the text",
     "train_examples": "examples to train on",
@@ -57,8 +66,8 @@ AMOUNTS = {
 # And on documents that training never saw.
 HELD_OUT = {
     "mlm_loss": "masked-LM loss, in nats per masked token",
-    "unigram_loss": "the same loss of always predicting by the training text's token frequencies: the one to beat",
-    "mlm_loss_per_byte": "masked-LM loss in nats per UTF-8 byte, which other vocabularies can be compared by",
+    "unigram_loss": "masked-LM loss of knowing only how frequent each token is in the training text: the one to beat",
+    "mlm_loss_per_byte": "masked-LM loss, in nats per UTF-8 byte: comparable across vocabularies",
     "mlm_accuracy": "share of the masked tokens predicted correctly",
     "nsp_loss": "next-sentence loss, in nats per pair",
     "nsp_accuracy": "share of the pairs told apart correctly: next sentence or not; 0.5 is chance",
@@ -92,7 +101,8 @@ class Run:
 
     settings: dict[str, Any]  # of run.toml
     summary: dict[str, Any]
-    manifest: dict[str, Any]  # of the token arrays, where they still are
+    corpus: list[str]  # of pretraining: the paths of the text, as far as they are known
+    counts: dict[str, int | float]  # of the training part, likewise
 
 
 def read_run(directory: Path, tokenizer: Tokenizer) -> Run:
@@ -102,20 +112,30 @@ def read_run(directory: Path, tokenizer: Tokenizer) -> Run:
     """
     directory = Path(os.path.abspath(directory))
     run = directory.parents[1] if directory.parent.name == "kept" else directory
-    summary, configuration = directory / "summary.json", run / "run.toml"
+    summary_path, configuration = directory / "summary.json", run / "run.toml"
     settings: dict[str, Any] = {}
     if configuration.is_file():
         try:
             settings = tomllib.loads(read_small(configuration))
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{configuration}: not readable as TOML ({error})") from error
+    summary = read_object(summary_path) if summary_path.is_file() else {}
     with naming(configuration):
         data = typed(settings.get("data"), str | None, "data")
+        corpus = typed(settings.get("corpus", []), list[str], "corpus")
     manifest_path = Path(data or run / "data") / "manifest.json"
     manifest = read_object(manifest_path) if settings and manifest_path.is_file() else {}
-    if manifest.get("tokenizer_fingerprint") != tokenizer.fingerprint:  # since then, others have been made there
-        manifest = {}
-    return Run(settings, read_object(summary) if summary.is_file() else {}, manifest)
+    with naming(manifest_path):
+        counts = _numbers(typed(manifest.get("train", {}), dict[str, Any], "train"), COUNTS)
+        options = typed(manifest.get("options", {}), dict[str, Any], "options")
+        prepared = typed(options.get("corpus", []), list[str], "options.corpus")
+    with naming(summary_path):
+        seen = _numbers(summary, ("words", "passes"))
+    # Other arrays may have been made there since then, and a relative path may lead elsewhere today.
+    words_differ = abs(seen.get("words", 0) - seen.get("passes", 0) * counts.get("words", 0)) > 1
+    if words_differ or manifest.get("tokenizer_fingerprint") != tokenizer.fingerprint:
+        return Run(settings, summary, corpus, {})
+    return Run(settings, summary, corpus or prepared, counts)
 
 
 # --- The card --------------------------------------------------------------------------------------------------------
@@ -168,7 +188,7 @@ def _what_it_is(model: Model, tokenizer: Tokenizer) -> str:
     return (
         f"A `{family.reference_class(type(model).__name__)}` of {parameters:,} parameters: {config.num_hidden_layers} "
         f"layers, hidden size {config.hidden_size}, {config.num_attention_heads} heads, feed-forward size "
-        f"{config.intermediate_size}, at most {config.longest:,} tokens, and a vocabulary of "
+        f"{config.intermediate_size}, inputs of at most {config.longest:,} tokens, and a vocabulary of "
         f"{tokenizer.vocab_size:,} ({kinds[tokenizer.kind]}, {case})."
     )
 
@@ -207,37 +227,31 @@ def _loading(model: Model, place: str) -> str:
 
 def _text(run: Run) -> list[str]:
     """Return what a pretraining run was trained on."""
-    options = run.manifest.get("options")
-    corpus = run.settings.get("corpus") or (options.get("corpus") if isinstance(options, dict) else None)
-    names = [_last_part(str(path)) for path in corpus] if isinstance(corpus, list) else []
-    if names == ["pydocs"]:
-        told = "The documentation that comes with Python and its packages"
-    elif names:
-        more = f" and {len(names) - MOST_FILES:,} more" if len(names) > MOST_FILES else ""
-        told = ", ".join(f"`{name}`" for name in names[:MOST_FILES]) + more
-    elif isinstance(data := run.settings.get("data"), str):
-        told = f"Token arrays named `{_last_part(data)}`"
-    else:
+    documentation = "the documentation that comes with Python and its packages"
+    names = [documentation if path == "pydocs" else f"`{_last_part(path)}`" for path in run.corpus]
+    if not names and (data := run.settings.get("data")):
+        names = [f"token arrays named `{_last_part(data)}`"]
+    if not names:
         return []
-    train = run.manifest.get("train")
-    counts = [f"{train[unit]:,} {unit}" for unit in ("words", "tokens", "documents")
-              if isinstance(train, dict) and isinstance(train.get(unit), int)]  # fmt: skip
-    return [f"{told}{', of which for training: ' if counts else ''}{', '.join(counts)}."]
+    more = f" and {len(names) - MOST_FILES:,} more" if len(names) > MOST_FILES else ""
+    counts = ", ".join(f"{number:,} {unit}" for unit, number in run.counts.items())
+    return [f"From {', '.join(names[:MOST_FILES])}{more}{'; the training part has ' if counts else ''}{counts}."]
 
 
 def _training(run: Run) -> list[str]:
     """Return what the run did. Raises InputError if a figure of its summary is not a number."""
-    settings = {name: _last_part(value) for name, value in run.settings.items() if name not in ("corpus", "data")}
+    without = {"corpus", "data"} | (OF_TEXT if GIVEN & run.settings.keys() else set())
+    settings = {name: _last_part(str(value)) if name in PATHS else value
+                for name, value in run.settings.items() if name not in without}  # fmt: skip
     told = []
     if "task" in settings:
         told.append(f"Fine-tuned from `{settings.get('model')}` for {settings['task']}.")
     elif "init" in settings:
         told.append(f"It began with the weights of `{settings['init']}`.")
     if kept_for := typed(run.summary.get("kept_for"), list[str] | None, "kept_for"):
-        told.append(f"This model was kept along the way, at {', '.join(kept_for)} of its run.")
+        told.append(f"This model was kept during its run, by `--keep-at {','.join(kept_for)}`.")
     if settings:
-        comment = "The run's settings; learning_rate is AdamW's at its peak, block_learning_rate Muon's."
-        told.append(f"```toml\n{as_toml(settings, comment)}```")
+        told.append(f"```toml\n{as_toml(settings, 'The settings of the whole run. Learning rates are peaks.')}```")
     return told + _table(run.summary, AMOUNTS)
 
 
@@ -254,13 +268,19 @@ def _figures(summary: dict[str, Any]) -> list[str]:
 
 def _table(values: dict[str, Any], meanings: dict[str, str]) -> list[str]:
     """Return a table of the values that there are; none if there are none."""
-    there = {name: values[name] for name in meanings if values.get(name) is not None}
-    numbers = typed(there, dict[str, int | float])
+    numbers = _numbers(values, meanings)
     shown = {name: f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" for name, value in numbers.items()}
-    lines = [f"| {name} | {value} | {meanings[name]} |" for name, value in shown.items()]
-    return ["\n".join(["| figure | value | what it is |", "|---|---|---|", *lines])] if lines else []
+    rows = [("figure", "value", "what it is"), ("---", "---", "---")]
+    rows += [(name, value, meanings[name]) for name, value in shown.items()]
+    columns = 3 if any(meanings.values()) else 2
+    return ["\n".join(f"| {' | '.join(row[:columns])} |" for row in rows)] if numbers else []
 
 
-def _last_part(value: Any) -> Any:
-    """Return the last part of what may be a path, of this system or another; anything else stays as it is."""
-    return (PureWindowsPath(value).name or value) if isinstance(value, str) else value
+def _numbers(values: dict[str, Any], names: Iterable[str]) -> dict[str, int | float]:
+    """Return those of the values that there are. Raises InputError if one is not a number."""
+    return typed({name: values[name] for name in names if values.get(name) is not None}, dict[str, int | float])
+
+
+def _last_part(path: str) -> str:
+    """Return the last part of a path of this system or another."""
+    return PureWindowsPath(path).name or path

@@ -13,12 +13,12 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.training.run_directory import RunStatus
 from minibert.training.snapshot import StartingModel
-from pretrain.arrays.shards import PreparedCorpus, open_prepared
+from pretrain.arrays.shards import Manifest, PreparedCorpus, open_prepared
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import build_model, model_config, set_up
 from tests.helpers import refusal
-from tests.pretrain.running import tree, write_shape
+from tests.pretrain.running import documents, tree, write_shape, write_text
 
 
 @pytest.fixture
@@ -72,6 +72,31 @@ def test_a_run_that_was_killed_while_its_text_was_read_reads_it_again(options: P
     (run.path / ".data.partial").mkdir()
     assert set_up(run, options, None, processes=1) is RunStatus.UNFINISHED
     assert sorted(path.name for path in run.path.iterdir()) == ["data", "run.toml"]
+
+
+def test_what_repeats_is_said_where_it_could_still_be_dropped(
+    options: PretrainOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = str(write_text(tmp_path / "text.txt", [*documents(60), *documents(3)]))
+    options = dataclasses.replace(options, data=None, corpus=(corpus,), vocab_size=100)
+    run = directory(options)
+    set_up(run, options, None, processes=1)
+    assert capsys.readouterr().out.startswith("note     5% of the text repeats earlier text word for word; --drop-dupl")
+    set_up(run, dataclasses.replace(options, resume=True), None, processes=1)
+    options = dataclasses.replace(options, data=str(run.data), corpus=(), out=str(tmp_path / "another"))
+    set_up(directory(options), options, None, processes=1)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_runs_own_arrays_that_count_no_words_need_another_run(options: PretrainOptions, text: Path) -> None:
+    options = dataclasses.replace(options, data=None, corpus=(str(text),), vocab_size=100)
+    run = directory(options)
+    set_up(run, options, None, processes=1)
+    manifest = Manifest.read(run.data)
+    dataclasses.replace(manifest, train=dataclasses.replace(manifest.train, words=None)).write(run.data)
+    options = dataclasses.replace(options, keep_at="1k", resume=True)
+    message = refusal(lambda: set_up(run, options, None, processes=1))
+    assert message.endswith("needs; start a new run in another --out, or give shares (50%) or steps (1000steps)")
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate", "processes"), [(1, 1, 2), (3, 2, 2), (7, 8, 1)])

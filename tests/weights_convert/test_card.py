@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
+from finetune.options import TrainingOptions
 from minibert import checkpoint
 from minibert.tokenizer import Tokenizer
+from pretrain.options import PretrainOptions
 from tests.helpers import refusal, tiny_model
 from tests.weights_convert.reference_models import SMALL
 from tests.weights_convert.test_commands import run
-from weights_convert.card import CardHead
+from weights_convert.card import PATHS, CardHead
 from weights_convert.convert import to_hf
 
 TOML = """# The resolved configuration of this run; it can be given to --recipe.
@@ -23,12 +26,13 @@ model = "{}"
 steps = 963
 learning_rate = 0.003
 phases = [[128, 1.0]]
+vocab_size = 8192
 """
 SUMMARY = {
     "steps": 963,
     "tokens": 7588156,
     "words": 5551234,
-    "passes": 0.5432,
+    "passes": 5551234 / 10050000,
     "seconds": 289.634,
     "mlm_loss": 3.95367,
     "mlm_accuracy": 0.32197,
@@ -72,14 +76,15 @@ def test_a_card_says_what_the_run_did(directory: Path, tmp_path: Path) -> None:
     assert "\n# small-bert\n\nA `BertForMaskedLM` of " in card
     assert "AutoModelForMaskedLM.from_pretrained('small-bert')\n" in card
     assert (
-        "\n## Text\n\n`books-1.txt`, `books-2.txt`, of which for training: 10,050,000 words, 13,657,097 tokens, 3,582 "
-        "documents.\n"
+        "\n## Text\n\nFrom `books-1.txt`, `books-2.txt`; the training part has 10,050,000 words, 13,657,097 tokens, "
+        "3,582 documents.\n"
     ) in card
     assert '\nmodel = "shape.json"\nsteps = 963\nlearning_rate = 0.003\nphases = [[128, 1.0]]\n```\n' in card
     assert "| words | 5,551,234 | " in card
-    assert "| passes | 0.5432 | passes over the text |" in card
+    assert "| passes | 0.5524 | passes over the text |" in card
     assert "| mlm_loss | 3.954 | masked-LM loss, in nats per masked token |" in card
     assert "nsp_" not in card
+    assert "vocab_size" not in card  # the arrays bring their vocabulary
 
 
 def test_a_card_names_no_path_of_the_machine_that_it_was_made_on(directory: Path, tmp_path: Path) -> None:
@@ -87,12 +92,33 @@ def test_a_card_names_no_path_of_the_machine_that_it_was_made_on(directory: Path
     assert not [part for part in (str(tmp_path), "secret", "/home", "me\\") if part in card]
 
 
-def test_of_token_arrays_that_are_gone_or_others_by_now_only_the_name_is_told(directory: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [{"tokenizer_fingerprint": "another"}, {"train": {"words": 10050002}}, {"train": {}}]
+)
+def test_of_token_arrays_that_are_others_by_now_only_the_name_is_told(
+    change: dict[str, Any], directory: Path, tmp_path: Path
+) -> None:
     manifest = directory.parent / "data" / "manifest.json"
-    write(manifest, json.loads(manifest.read_text()) | {"tokenizer_fingerprint": "another"})
-    assert "\n## Text\n\nToken arrays named `data`.\n" in card_of(directory, tmp_path / "others")
-    manifest.unlink()
-    assert "\n## Text\n\nToken arrays named `data`.\n" in card_of(directory, tmp_path / "gone")
+    write(manifest, json.loads(manifest.read_text()) | change)
+    assert "\n## Text\n\nFrom token arrays named `data`.\n" in card_of(directory, tmp_path / "others")
+
+
+def test_of_token_arrays_that_are_gone_only_the_name_is_told(directory: Path, tmp_path: Path) -> None:
+    (directory.parent / "data" / "manifest.json").unlink()
+    assert "\n## Text\n\nFrom token arrays named `data`.\n" in card_of(directory, tmp_path / "gone")
+
+
+def test_only_the_paths_among_the_settings_are_shortened(directory: Path, tmp_path: Path) -> None:
+    (directory / "run.toml").write_text('corpus = ["pydocs", "x/pydocs"]\ntext_field = "a/b"\nmodel = "c/d"\n')
+    card = card_of(directory, tmp_path / "out")
+    assert '\ntext_field = "a/b"\nmodel = "d"\n' in card
+    assert "\nFrom the documentation that comes with Python and its packages, `pydocs`.\n" in card
+
+
+def test_every_setting_that_is_text_is_known_to_be_a_path_or_not() -> None:
+    options = dataclasses.fields(PretrainOptions) + dataclasses.fields(TrainingOptions)
+    words = {field.name for field in options if field.type in ("str", "str | None", str, str | None)}
+    assert words - PATHS == {"out", "recipe", "data", "text_field", "keep_at", "metric"}
 
 
 def test_a_kept_model_has_the_settings_of_its_run_and_figures_of_its_own(
@@ -102,7 +128,7 @@ def test_a_kept_model_has_the_settings_of_its_run_and_figures_of_its_own(
     checkpoint.save(tiny_model("BertForMaskedLM", SMALL), tokenizer, kept)
     write(kept / "summary.json", {"step": 100, "words": None, "mlm_loss": 5.25, "kept_for": ["500k", "10%"]})
     card = card_of(kept, tmp_path / "out")
-    assert "This model was kept along the way, at 500k, 10% of its run." in card
+    assert "This model was kept during its run, by `--keep-at 500k,10%`." in card
     assert "\nsteps = 963\n" in card
     assert "| step | 100 | optimizer steps when this model was kept |" in card
     assert "| mlm_loss | 5.25 | " in card
@@ -118,6 +144,7 @@ def test_a_fine_tuned_model_is_told_by_its_task_and_its_metrics(tokenizer: Token
     assert "Fine-tuned from `demo` for text-classification." in card
     assert '\ntrain = "train.csv"\n' in card
     assert "| epochs | 3 | passes over the examples |" in card
+    assert "| figure | value |\n| --- | --- |\n| accuracy | 0.9375 |\n" in card
     assert card.index("On the development set") < card.index("| accuracy | 0.9375 |") < card.index("On the test set")
     assert ModelCard(card).data.pipeline_tag == "text-classification"
 
@@ -181,6 +208,7 @@ def test_what_the_hub_would_not_read_is_refused(head: CardHead, message: str, di
     [
         ("run.toml", "steps = ", "run.toml: not readable as TOML (Invalid value (at end of document))"),
         ("run.toml", "data = 3", "run.toml: data must be of type str | None, not 3"),
+        ("run.toml", "corpus = 3", "run.toml: corpus must be of type list[str], not 3"),
         ("summary.json", '{"mlm_loss": "low"}', "summary.json: mlm_loss must be of type int | float, not 'low'"),
         ("summary.json", '{"kept_for": 3}', "summary.json: kept_for must be of type list[str] | None, not 3"),
         ("summary.json", '{"metrics": 3}', "summary.json: metrics must be of type dict[str, Any] | None, not 3"),

@@ -15,6 +15,9 @@ import pretrain.arrays.prepare
 from pretrain.arrays import duplicates
 from pretrain.arrays.prepare import PrepareOptions, prepare
 from pretrain.arrays.shards import Duplicates, PreparedCorpus, TokenArrays, open_prepared
+from pretrain.options import parse_options
+from pretrain.run_directory import PretrainDirectory
+from pretrain.setup import set_up
 from tests.pretrain.running import Refused, run_here
 
 
@@ -75,6 +78,16 @@ def test_the_first_in_the_order_of_the_corpus_stays_when_duplicates_are_dropped(
     again = prepared(tmp_path, [*TEXTS[:2], *TEXTS[4:]], "without", drop_duplicates=True)
     assert again.manifest.train.words == corpus.manifest.train.words
     assert again.manifest.heldout == corpus.manifest.heldout  # and the choice of held-out documents is the same
+
+
+def test_a_run_on_text_has_the_same_arrays(tmp_path: Path, shape: Path) -> None:
+    dropped = prepared(tmp_path, TEXTS, drop_duplicates=True, tokenizer_kind="wordpiece", vocab_size=80).manifest
+    given = ("--corpus", tmp_path / "arrays.jsonl", "--drop-duplicates", "--vocab-size", 80, "--model", shape)
+    args = (*given, "--seq-len", 32, "--steps", 1, "--out", tmp_path / "run")
+    run = PretrainDirectory(tmp_path / "run")
+    set_up(run, parse_options([*map(str, args)]), None, processes=1)
+    assert open_prepared(run.data).manifest.files == dropped.files
+    assert "drop_duplicates = true\n" in run.configuration.read_text()
 
 
 def test_no_file_but_the_arrays_is_left(tmp_path: Path) -> None:
