@@ -132,10 +132,9 @@ def check_fit(
         )
     counted = [mark.text for mark in options.marks if mark.unit == "words"]
     if counted and corpus.manifest.train.words is None:
-        remedy = "run prepare again" if options.data else "start a new run in another --out"
         raise InputError(
             f"{corpus.directory}: made by a version of prepare that did not count words, which --keep-at {counted[0]} "
-            f"needs; {remedy}, or give shares (50%) or steps (1000steps)"
+            "needs; run prepare again, or give shares (50%) or steps (1000steps)"
         )
     if not corpus.heldout.scored.any():
         raise InputError(f"{corpus.directory}: every held-out paragraph also occurs in the training documents")

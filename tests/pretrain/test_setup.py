@@ -13,7 +13,7 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.training.run_directory import RunStatus
 from minibert.training.snapshot import StartingModel
-from pretrain.arrays.shards import Manifest, PreparedCorpus, open_prepared
+from pretrain.arrays.shards import PreparedCorpus, open_prepared
 from pretrain.options import PretrainOptions
 from pretrain.run_directory import PretrainDirectory
 from pretrain.setup import build_model, model_config, set_up
@@ -86,17 +86,6 @@ def test_what_repeats_is_said_where_it_could_still_be_dropped(
     options = dataclasses.replace(options, data=str(run.data), corpus=(), out=str(tmp_path / "another"))
     set_up(directory(options), options, None, processes=1)
     assert capsys.readouterr().out == ""
-
-
-def test_a_runs_own_arrays_that_count_no_words_need_another_run(options: PretrainOptions, text: Path) -> None:
-    options = dataclasses.replace(options, data=None, corpus=(str(text),), vocab_size=100)
-    run = directory(options)
-    set_up(run, options, None, processes=1)
-    manifest = Manifest.read(run.data)
-    dataclasses.replace(manifest, train=dataclasses.replace(manifest.train, words=None)).write(run.data)
-    options = dataclasses.replace(options, keep_at="1k", resume=True)
-    message = refusal(lambda: set_up(run, options, None, processes=1))
-    assert message.endswith("needs; start a new run in another --out, or give shares (50%) or steps (1000steps)")
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate", "processes"), [(1, 1, 2), (3, 2, 2), (7, 8, 1)])
