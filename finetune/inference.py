@@ -1,7 +1,6 @@
 """Using a fine-tuned model: `evaluate` returns its figures on a file, `predict` its answers."""
 
 import dataclasses
-import gzip
 import json
 import sys
 import threading
@@ -33,7 +32,7 @@ from minibert.console import cli, terminal
 from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.conllu import replaced
-from minibert.files.text import STANDARD_INPUT, is_gzip, is_open_already, shown, suffix
+from minibert.files.text import STANDARD_INPUT, is_open_already, shown, suffix
 from minibert.heads import Model, TaskModel
 from minibert.loading import load
 from minibert.tokenizer import Tokenizer
@@ -210,7 +209,7 @@ def predict_command(options: PredictOptions, given: Mapping[str, Any]) -> None:
         tally.told.append(f"{options.output}: {options.input} with the tags as its column {column}")
         found = answers(model, task, runtime, some, tally, progress=True, answer=_tags_by_row)
         changes = (cell for one in found for cell in one.get("cells", ()))  # a sentence without an answer has none
-        _write_lines(Path(options.output), replaced(options.input, column, changes))
+        writing.write_lines(Path(options.output), replaced(options.input, column, changes))
         return
     found = answers(model, task, runtime, some, tally, progress=not standard)
     cuts_words = isinstance(task.data_options, TagDataOptions) and task.data_options.cuts_words
@@ -220,32 +219,15 @@ def predict_command(options: PredictOptions, given: Mapping[str, Any]) -> None:
         for one in task.together(found)
     )
     if options.output == STANDARD_INPUT:
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
-        for line in lines:
-            print(line, end="", flush=True)  # so that a reader of single lines does not wait
+        terminal.print_lines(lines)
         return
-
-    _write_lines(Path(options.output), (line.encode("utf-8") for line in lines))
+    writing.write_lines(Path(options.output), (line.encode("utf-8") for line in lines))
 
 
 def _tags_by_row(example: TaggedExample, prediction: Tagged) -> dict[str, Any]:
     """Return the answer that `predict_command` needs for CoNLL-U: the row of each word and its tag."""
     assert example.rows is not None, "CoNLL-U is read with its rows"
     return {"cells": zip(example.rows, prediction.tags, strict=True)}
-
-
-def _write_lines(output: Path, lines: Iterable[bytes]) -> None:
-    """Write the lines as they come, compressed if the name ends in .gz."""
-
-    def write(path: Path) -> None:
-        with open(path, "wb") as file:
-            if is_gzip(str(output)):
-                with gzip.GzipFile("", "wb", fileobj=file) as stream:
-                    stream.writelines(lines)
-            else:
-                file.writelines(lines)
-
-    writing.write_whole(output, write)
 
 
 def answers(

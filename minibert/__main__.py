@@ -6,7 +6,7 @@ COMMANDS = {
     "info": "architecture, parameters by part, vocabulary: python -m minibert info DIR",
     "fill-mask": 'the most likely tokens: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
     "embed": "one vector per line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
-    "score": "how likely texts are, or which of two is: python -m minibert score DIR --input FILE|--pairs FILE.jsonl",
+    "score": "how likely texts are, or which of two is likelier: python -m minibert score DIR --input|--pairs FILE",
     "add-tokens": "your own words as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
     "explore": 'a page that shows every step: python -m minibert explore DIR "text" ["second text"] --out page.html',
 }

@@ -83,23 +83,18 @@ def preferences(good: NDArray[np.float64], bad: NDArray[np.float64], groups: Seq
 
 
 def table(found: Mapping[str, Preferences]) -> Iterable[str]:
-    """Yield the lines of a table: a row for each group and the mean, a column for each model, and the pairs."""
-    groups = next(iter(found.values())).groups
-    mean = f"mean of {len(groups):,} groups"
-    rows = (
-        []
-        if list(groups) == [ALL]
-        else [(name, [one.groups[name].accuracy for one in found.values()]) for name in groups]
-    )
-    rows.append((ALL if not rows else mean, [one.mean for one in found.values()]))
-    width = max(len(name) for name, _ in rows)
-    pairs = {name: each.pairs for name, each in groups.items()} | {
-        rows[-1][0]: sum(each.pairs for each in groups.values())
-    }
+    """Yield the lines of a table: a row for each group and for their mean, a column for each model, and the pairs."""
+    models = list(found.values())
+    groups = models[0].groups
+    rows = [(name, [one.groups[name].accuracy for one in models], groups[name].pairs) for name in groups]
+    if len(rows) > 1:
+        total = sum(each.pairs for each in groups.values())
+        rows.append((f"mean of {len(groups):,} groups", [one.mean for one in models], total))
+    width = max(len(name) for name, *_ in rows)
     yield "  ".join([" " * width, *(f"{name:>8}" for name in found), f"{'pairs':>9}"])
-    for name, values in rows:
+    for name, values, pairs in rows:
         cells = [f"{100 * value:>{max(8, len(head)) - 1}.2f}%" for head, value in zip(found, values, strict=True)]
-        yield "  ".join([f"{name:{width}}", *cells, f"{pairs[name]:>9,}"])
+        yield "  ".join([f"{name:{width}}", *cells, f"{pairs:>9,}"])
 
 
 def words_seen(directory: str) -> int | None:
@@ -108,10 +103,8 @@ def words_seen(directory: str) -> int | None:
     if not path.exists():
         return None
     try:
-        words = json.loads(read_small(path))["words"]
-    except KeyError:
-        return None
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        words = json.loads(read_small(path)).get("words")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not readable as a run's summary ({error})") from error
     if words is not None and (type(words) is not int or words < 0):
         raise InputError(f"{path}: words is {json_type(words)}, expected a count")

@@ -26,9 +26,8 @@ DASHED: dict[str, Any] = {"color": BASELINE_COLOUR, "linestyle": (0, (5, 3)), "l
 def check_drawable(groups: int) -> None:
     """Raises InputError if there are more groups than one model's picture has room for."""
     if groups > MOST_BARS:
-        raise InputError(
-            f"--picture: {groups:,} groups, expected at most {MOST_BARS}; group by a field with fewer values"
-        )
+        wanted = f"expected at most {MOST_BARS}; group by a field with fewer values"
+        raise InputError(f"--picture: {groups:,} groups, {wanted}")
 
 
 def draw_bars(path: Path, title: str, found: Preferences) -> None:
@@ -39,9 +38,8 @@ def draw_bars(path: Path, title: str, found: Preferences) -> None:
     names = sorted(found.groups, key=lambda name: found.groups[name].accuracy)
     with figure_for(path, inches=(8.0, 1.5 + 0.22 * len(names))) as figure:
         axes = figure.add_subplot()
-        axes.barh(
-            range(len(names)), [100 * found.groups[name].accuracy for name in names], color=COLOURS[0], height=0.7
-        )
+        shares = [100 * found.groups[name].accuracy for name in names]
+        axes.barh(range(len(names)), shares, color=COLOURS[0], height=0.7)
         axes.set_yticks(range(len(names)), [as_drawn(name, longest=LONGEST_LABEL) for name in names])
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlim(0, 100)
@@ -71,17 +69,12 @@ def draw_lines(path: Path, title: str, found: Mapping[str, Preferences], words: 
         drawn += [(axes.plot(x, [100 * models[i].mean for i in order], **thick)[0], "mean")]
         if len(names) > MOST_LINES:
             low, high = np.percentile(values, (25, 75), axis=0)
-            drawn += [
-                (axes.fill_between(x, low, high, color=COLOURS[5], alpha=0.3, linewidth=0), "middle half of groups")
-            ]
+            area = axes.fill_between(x, low, high, color=COLOURS[5], alpha=0.3, linewidth=0)
+            drawn += [(area, "middle half of groups")]
         elif len(names) > 1:
             for i, (name, line) in enumerate(zip(names, values, strict=True)):
-                style: dict[str, Any] = {
-                    **POINTS,
-                    "color": COLOURS[i % len(COLOURS)],
-                    "linestyle": STYLES[i // len(COLOURS)],
-                }
-                drawn += [(axes.plot(x, line, **style)[0], name)]
+                style: dict[str, Any] = {**POINTS, "color": COLOURS[i % len(COLOURS)]}
+                drawn += [(axes.plot(x, line, **style | {"linestyle": STYLES[i // len(COLOURS)]})[0], name)]
         axes.axhline(50, **DASHED)  # what chance gives
         if words is None:
             axes.set_xticks(x, [as_drawn(name, longest=20) for name in found], rotation=30, ha="right")

@@ -8,6 +8,7 @@ which the others betray, and compare it with masking whole words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from minibert.tokenizer import Tokenizer
 
 Ids = NDArray[np.int32]
 
+TEXTS_AT_ONCE = 2**13  # of a file, as token ids in memory
 COPIES_AT_ONCE = 2**20  # tokens of masked copies in memory: some 50 MB
 LOGITS_AT_ONCE = 2**24  # numbers, 64 MB in float32
 
@@ -53,17 +55,17 @@ def score(
     """
     texts = [texts] if isinstance(texts, str) else texts
     scorer = Scorer(model, tokenizer, whole_words=whole_words, batch_tokens=batch_tokens, progress=progress)
-    return scorer.scores(scorer.tokenize(texts, lambda number: f"text {number + 1}"))
+    return scorer.score(texts, lambda number: f"text {number + 1}")
 
 
 class Scorer:
-    """The two halves of `score`, with its arguments and its errors."""
+    """The parts of `score`, with its arguments and errors. place: what messages call a text, by its number from 0."""
 
     def __init__(
         self, model: Model, tokenizer: Tokenizer, *, whole_words: bool, batch_tokens: int, progress: bool
     ) -> None:
         if not isinstance(model, BertForPreTraining | BertForMaskedLM):
-            raise InputError(f"a {type(model).__name__} has no masked-LM head, which scores need")
+            raise InputError(f"a {type(model).__name__} has no masked-LM head, which scoring needs")
         if batch_tokens < 1:
             raise InputError(f"a batch must have at least 1 token, not {batch_tokens}")
         self.model = model
@@ -74,45 +76,69 @@ class Scorer:
         self.is_text = ~np.isin(np.arange(tokenizer.vocab_size), special)  # (V,)
         self.goes_on = tokenizer.continuation_mask & whole_words  # (V,): masked together with the piece before it
 
-    def tokenize(self, texts: Sequence[str], place: Callable[[int], str]) -> list[Ids]:
-        """Return each text's ids, (T,). place: what messages call a text, by its number from 0."""
+    def score(self, texts: Sequence[str], place: Callable[[int], str]) -> NDArray[np.float64]:
+        """Return each text's score, (texts,)."""
+        sequences = list(self.tokenize(texts, place))
+        with self.bar(sum(map(self.count, sequences))) as bar:
+            return self.scores(sequences, bar)
+
+    def score_in_blocks(self, texts: Sequence[str], place: Callable[[int], str]) -> Iterator[tuple[float, int]]:
+        """Yield each text's score and its number of scored tokens, in memory that does not grow with their number.
+
+        All are tokenised before the first is scored, and again later: one that is too long is told at once.
+        """
+        with self.bar(self.total(texts, place)) as bar:
+            for start in range(0, len(texts), TEXTS_AT_ONCE):
+                encoded = self.tokenizer.encode_whole(texts[start : start + TEXTS_AT_ONCE])
+                sequences = [np.array(ids, dtype=np.int32) for ids in encoded]
+                scores = self.scores(sequences, bar).tolist()
+                bar.clear()  # the caller may print them
+                yield from zip(scores, map(self.count, sequences), strict=True)
+
+    def total(self, texts: Sequence[str], place: Callable[[int], str]) -> int:
+        """Return the number of scored tokens of all texts."""
+        return sum(map(self.count, self.tokenize(texts, place)))
+
+    def tokenize(self, texts: Sequence[str], place: Callable[[int], str]) -> Iterator[Ids]:
+        """Yield each text's ids, (T,)."""
         positions = self.model.config.longest
-        sequences: list[Ids] = []
         encoded = self.tokenizer.encode_whole(texts, tokens=positions)
-        for ids in tqdm(encoded, desc="tokenising", total=len(texts), unit=" texts", disable=self.disable):
+        bar = tqdm(encoded, desc="tokenising", total=len(texts), unit=" texts", disable=self.disable)
+        for number, ids in enumerate(bar):
             if len(ids) > positions:
                 raise InputError(
-                    f"{place(len(sequences))}: more than {positions} tokens, the model's positions, counting [CLS] and "
-                    "[SEP]; split the text"
+                    f"{place(number)}: more than {positions} tokens, the model's positions, counting [CLS] and [SEP]; "
+                    "split the text"
                 )
-            sequences.append(np.array(ids, dtype=np.int32))
-        return sequences
+            yield np.array(ids, dtype=np.int32)
 
     def count(self, ids: Ids) -> int:
         """Return the number of tokens that are scored."""
         return int(self.is_text[ids].sum())
 
+    def bar(self, total: int) -> tqdm[Any]:
+        """Return the progress bar of scoring, in tokens."""
+        return tqdm(desc="scoring", total=total, unit=" tokens", unit_scale=True, disable=self.disable)
+
     @torch.inference_mode()
-    def scores(self, sequences: Sequence[Ids]) -> NDArray[np.float64]:
+    def scores(self, sequences: Sequence[Ids], bar: tqdm[Any]) -> NDArray[np.float64]:
         """Return each sequence's score, (n,)."""
         numbers: dict[bytes, int] = {}  # of different sequences
-        number = [numbers.setdefault(ids.tobytes(), len(numbers)) for ids in sequences]
+        number = np.array([numbers.setdefault(ids.tobytes(), len(numbers)) for ids in sequences], dtype=np.int64)
         different = [np.frombuffer(ids, dtype=np.int32) for ids in numbers]
+        times = np.bincount(number)
         found = np.zeros(len(different))
-        bar = tqdm(
-            desc="scoring", total=sum(map(self.count, different)), unit=" tokens", unit_scale=True, disable=self.disable
-        )
-        with without_dropout(self.model), bar:
+        with without_dropout(self.model):
             for block in blocks(different):
                 copies = MaskedCopies()
                 for i in block:
                     copies.add(i, different[i], self.spans(different[i]), self.tokenizer.mask_id)
                 for rows in batches_by_length(copies.inputs, self.batch_tokens):
                     scored, log_probabilities = self.batch(copies, rows)
+                    if not np.isfinite(log_probabilities).all():
+                        raise InputError("the model's outputs are not finite numbers, so it can score no text")
                     np.add.at(found, scored, log_probabilities)
-                    bar.update(len(scored))
-        if not np.isfinite(found).all():
-            raise InputError("the model's outputs are not finite numbers; no text can be scored with it")
+                    bar.update(int(times[scored].sum()))
         return found[number]
 
     def spans(self, ids: Ids) -> list[tuple[int, int]]:
@@ -146,11 +172,9 @@ class Scorer:
         found = np.empty(len(tokens))
         size = max(1, LOGITS_AT_ONCE // self.model.config.vocab_size)
         for start in range(0, len(states), size):
-            logits = self.model.mlm_head(states[start : start + size]).float()  # (m, V)
+            logs = self.model.mlm_head(states[start : start + size]).float().log_softmax(-1)  # (m, V)
             here = np.flatnonzero((which >= start) & (which < start + size))
-            logits = logits.log_softmax(-1)
-            chosen = logits[torch.from_numpy(which[here] - start), torch.from_numpy(tokens[here])]
-            found[here] = chosen.cpu().numpy()
+            found[here] = logs[torch.from_numpy(which[here] - start), torch.from_numpy(tokens[here])].cpu().numpy()
         return found
 
 

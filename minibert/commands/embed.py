@@ -47,7 +47,7 @@ class EmbedOptions:
     """scale vectors to length 1, so that a dot product is the cosine; the default if the model was trained that way"""
     no_normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """leave every vector at its own length"""
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: cli.Count = BATCH_TOKENS
     """tokens in a batch, including padding; texts of similar length share a batch. More is faster on a GPU"""
     max_length: int | None = None
     """maximum number of tokens per text, including [CLS] and [SEP]; the rest is cut off; if not given: what the model
@@ -61,6 +61,7 @@ class EmbedOptions:
 def embed_command(args: Sequence[str]) -> None:
     """Run `embed`. Raises InputError if the directory, the input, the output or an option is wrong."""
     options = cli.parse(EmbedOptions, args, prog="python -m minibert embed", description=DESCRIPTION)
+    cli.check_ranges(options)
     output = Path(options.output)
     if output.suffix != ".npy":
         raise InputError(f"{output}: expected a name that ends in .npy")

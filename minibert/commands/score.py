@@ -1,37 +1,38 @@
 """python -m minibert score: how likely a model finds texts, and which of two sentences it prefers."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import tyro
-from numpy.typing import NDArray
 
+from minibert.checkpoint import listed
 from minibert.console import cli, terminal
 from minibert.embedding import BATCH_TOKENS
-from minibert.errors import InputError
+from minibert.errors import InputError, naming
 from minibert.files import writing
 from minibert.files.text import STANDARD_INPUT, read_texts, shown
 from minibert.loading import load
-from minibert.preferences import Pair, Preferences, preferences, read_pairs, table, words_seen
+from minibert.preferences import Preferences, preferences, read_pairs, table, words_seen
 from minibert.preferences_picture import check_drawable, draw_bars, draw_lines
-from minibert.scoring import Ids, Scorer
+from minibert.scoring import Scorer
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.memory import keep_freed_memory
 
 DESCRIPTION = """Score texts by pseudo-log-likelihood: each token is masked once, alone, and the logs of the
-probabilities that the model gives them are added up, in nats.
+probabilities that the model gives the masked tokens are added up, in nats.
 
   python -m minibert score runs/demo --input texts.txt                     # one text per line -> JSON lines
   python -m minibert score runs/demo --pairs blimp.jsonl.gz --group UID    # how often the good sentence scores higher
   python -m minibert score runs/mine/kept/* --pairs blimp.jsonl.gz --group linguistics_term --picture growth.png
 
-Longer texts score lower, so compare texts of similar length, or divide by the tokens. The accuracy of a group counts a
-tie as half; the mean is that of the groups, each with the same weight."""
+Longer texts score lower, so compare texts of similar length, or divide by the number of tokens. A tie counts as half
+right. In the mean, all groups have the same weight."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class ScoreOptions:
     input: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """a UTF-8 file with one text per line, plain or .gz, not a table or JSON; -: standard input"""
     output: Annotated[str, tyro.conf.arg(metavar="FILE.jsonl")] = STANDARD_INPUT
-    """where the scores of --input go, one JSON object per line with text, score and tokens; -: standard output"""
+    """where the scores of --input go, one JSON object per line with text, score and tokens, plain or .gz; -: standard
+    output"""
     pairs: Annotated[str | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
     """a file with one JSON object per line, plain or .gz, each with two sentences"""
     good: Annotated[str, tyro.conf.arg(metavar="FIELD")] = "sentence_good"
@@ -57,10 +59,10 @@ class ScoreOptions:
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """also write the accuracies of --pairs as JSON"""
     picture: Annotated[str | None, tyro.conf.arg(metavar="FILE.png")] = None
-    """also draw the accuracies of --pairs: bars for one model, for several lines over the words that each has seen"""
+    """also draw the accuracies of --pairs: bars for one model; for several, lines over the words that each has seen"""
     whole_words: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """mask all pieces of a word together; the score is still the sum over all pieces"""
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: cli.Count = BATCH_TOKENS
     """tokens in a batch, including padding; more is faster on a GPU"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one"""
@@ -73,7 +75,10 @@ class ScoreOptions:
         return (self.directory, *(self.others or ()))
 
     def check(self, given: Sequence[str]) -> None:
-        """Raises InputError if options exclude each other, or if an output can't be written or replaces an input."""
+        """Raises InputError if options exclude each other, one is out of range, or an output can't be written or
+        replaces an input.
+        """
+        cli.check_ranges(self)
         if (self.input is None) == (self.pairs is None):
             raise InputError("expected either --input, texts to score, or --pairs, sentences to compare")
         if self.input is not None:
@@ -82,10 +87,13 @@ class ScoreOptions:
                 raise InputError(f"{self.others[0]}: --input takes one model directory, --pairs several")
         else:
             cli.refuse(given, ("--output",), "it belongs to --input; --json FILE writes the accuracies")
-        twice = [directory for directory in self.directories if self.directories.count(directory) > 1]
-        if twice:
-            raise InputError(f"{twice[0]}: given twice, expected different model directories")
-        outputs = [Path(name) for name in (self.output, self.json, self.picture) if name not in (None, STANDARD_INPUT)]
+        for one, other in combinations(self.directories, 2):
+            if writing.real_path(one) == writing.real_path(other):
+                raise InputError(f"{one} and {other} are the same directory, expected different models")
+        names = (None if self.output == STANDARD_INPUT else self.output, self.json, self.picture)
+        outputs = [Path(name) for name in names if name is not None]
+        if not outputs and terminal.is_closed(sys.stdout):
+            raise InputError("standard output: closed, expected somewhere to write to")
         for output in outputs:
             writing.check_writable(output, reads=(self.input, self.pairs, *self.directories))
         if len({writing.real_path(output) for output in outputs}) < len(outputs):
@@ -107,49 +115,58 @@ def score_command(args: Sequence[str]) -> None:
 
 
 def score_lines(options: ScoreOptions, path: str) -> None:
-    """Write the score of each line of `path` as JSON lines."""
-    (directory,) = options.directories
-    scorer = scorer_of(options, directory)
+    """Write the score of each line of `path` as JSON lines, as they are computed."""
     texts = read_texts(path)
-    sequences, scores = scored(scorer, texts, lambda number: f"{shown(path)}:{number + 1}")
+    found = scorer_of(options, options.directory).score_in_blocks(texts, lambda number: f"{shown(path)}:{number + 1}")
     lines = (
-        json.dumps({"text": text, "score": score, "tokens": scorer.count(ids)}, ensure_ascii=False)
-        for text, score, ids in zip(texts, scores.tolist(), sequences, strict=True)
+        json.dumps({"text": text, "score": score, "tokens": tokens}, ensure_ascii=False) + "\n"
+        for text, (score, tokens) in zip(texts, found, strict=True)
     )
-    if options.output == STANDARD_INPUT:
-        for line in lines:
-            print(line)
-    else:
-        writing.write_whole_text(Path(options.output), "".join(f"{line}\n" for line in lines))
-        terminal.say(f"{options.output}: {len(texts):,} scores")
+    with naming(options.directory):
+        if options.output == STANDARD_INPUT:
+            terminal.print_lines(lines)
+        else:
+            writing.write_lines(Path(options.output), (line.encode() for line in lines))
+            terminal.say(f"{options.output}: written, one line for each text")
 
 
 def score_pairs(options: ScoreOptions, path: str) -> None:
     """Print how often each model prefers the good sentences of `path`, and write and draw it as the options say."""
     pairs = read_pairs(path, good=options.good, bad=options.bad, group=options.group)
+    groups = [pair.group for pair in pairs]
+    texts = [text for pair in pairs for text in (pair.good, pair.bad)]  # side by side, to share masked copies
+    fields = (options.good, options.bad)
+
+    def place(number: int) -> str:
+        return f"{shown(path)}:{pairs[number // 2].row}: {fields[number % 2]}"
+
     if equal := [pair.row for pair in pairs if pair.good == pair.bad]:  # BLiMP has some
-        told = (
-            f"{len(equal):,} pairs have two equal sentences" if len(equal) > 1 else "one pair has two equal sentences"
-        )
-        terminal.say(f"{shown(path)}:{equal[0]}: {told}, which counts as a tie")
+        count = f"in {len(equal):,} of {len(pairs):,} pairs both sentences are the same, which counts as a tie"
+        terminal.say(f"{shown(path)}: {count} (first in line {equal[0]})")
     if options.picture is not None and len(options.directories) == 1:
-        check_drawable(len({pair.group for pair in pairs}))
+        check_drawable(len(set(groups)))
     words = {directory: words_seen(directory) for directory in options.directories}  # a damaged summary is told early
+    for directory in options.others or ():  # and what is wrong with a later model, before hours of work with the first
+        scorer = scorer_of(options, directory)
+        with naming(directory):
+            scorer.total(texts, place)
     found = {}
     for directory in options.directories:
         start = time.perf_counter()
-        found[directory] = compare(scorer_of(options, directory), pairs, path, options)
-        seconds = time.perf_counter() - start
-        terminal.say(f"{directory}: {2 * len(pairs):,} sentences in {seconds:.1f} s")
-    names = [Path(directory).resolve().name for directory in found]
-    heads = names if len(set(names)) == len(names) else list(found)
-    print("\n".join(table(dict(zip(heads, found.values(), strict=True)))))
+        scorer = scorer_of(options, directory)
+        with naming(directory):
+            scores = scorer.score(texts, place)
+        found[directory] = preferences(scores[::2], scores[1::2], groups)
+        terminal.say(f"{directory}: {len(texts):,} sentences in {time.perf_counter() - start:.1f} s")
+    names = [writing.real_path(directory).name for directory in found]
+    headed = dict(zip(names if len(set(names)) == len(names) else found, found.values(), strict=True))
     if options.json is not None:
-        writing.write_whole_text(
-            Path(options.json), json.dumps(as_json(found, words), indent=2, ensure_ascii=False) + "\n"
-        )
+        content = json.dumps(as_json(found, words), indent=2, ensure_ascii=False)
+        writing.write_whole_text(Path(options.json), content + "\n")
+    tell = terminal.say if options.json or options.picture else print  # nobody needs to see what a file has
+    tell("\n".join(table(headed)))
     if options.picture is not None:
-        draw(Path(options.picture), Path(path).name, dict(zip(heads, found.values(), strict=True)), list(words.items()))
+        draw(Path(options.picture), Path(path).name, headed, words)
 
 
 def scorer_of(options: ScoreOptions, directory: str) -> Scorer:
@@ -157,26 +174,10 @@ def scorer_of(options: ScoreOptions, directory: str) -> Scorer:
     device = choose_device(options.device)
     model, tokenizer = load(directory)
     model.to(device, choose_precision(options.dtype, device).dtype)  # cast once; autocast would do it at every use
-    try:
+    with naming(directory):
         return Scorer(
             model, tokenizer, whole_words=options.whole_words, batch_tokens=options.batch_tokens, progress=True
         )
-    except InputError as error:
-        raise InputError(f"{directory}: {error}") from error
-
-
-def scored(scorer: Scorer, texts: Sequence[str], place: Any) -> tuple[list[Ids], NDArray[np.float64]]:
-    """Return the ids and the scores of texts; place: what messages call a text."""
-    sequences = scorer.tokenize(texts, place)
-    return sequences, scorer.scores(sequences)
-
-
-def compare(scorer: Scorer, pairs: Sequence[Pair], path: str, options: ScoreOptions) -> Preferences:
-    """Return one model's accuracies."""
-    texts = [text for pair in pairs for text in (pair.good, pair.bad)]  # side by side, to share masked copies
-    fields = (options.good, options.bad)
-    _, scores = scored(scorer, texts, lambda number: f"{shown(path)}:{pairs[number // 2].row}: {fields[number % 2]}")
-    return preferences(scores[::2], scores[1::2], [pair.group for pair in pairs])
 
 
 def as_json(found: dict[str, Preferences], words: dict[str, int | None]) -> dict[str, Any]:
@@ -190,15 +191,14 @@ def as_json(found: dict[str, Preferences], words: dict[str, int | None]) -> dict
     return {"models": {name: one(each) | {"words": words[name]} for name, each in found.items()}}
 
 
-def draw(path: Path, title: str, found: dict[str, Preferences], words: Sequence[tuple[str, int | None]]) -> None:
+def draw(path: Path, title: str, found: dict[str, Preferences], words: dict[str, int | None]) -> None:
     """Draw the picture; say which model it can't place by the words that it has seen."""
     if len(found) == 1:
         ((name, preferred),) = found.items()
         draw_bars(path, f"{name}, {title}", preferred)
     else:
-        without = [directory for directory, seen in words if seen is None]
+        without = [directory for directory, seen in words.items() if seen is None]
         if without:
-            others = f" and {len(without) - 1} others" if len(without) > 1 else ""
-            terminal.say(f"{without[0]}{others}: no words in summary.json, so models are drawn in their order")
-        draw_lines(path, title, found, None if without else [seen for _, seen in words if seen is not None])
+            terminal.say(f"{listed(without)}: no words in summary.json, so the models are drawn in the given order")
+        draw_lines(path, title, found, None if without else [seen for seen in words.values() if seen is not None])
     terminal.say(f"{path}: drawn")

@@ -10,7 +10,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 
@@ -87,6 +87,13 @@ def say(*lines: str) -> None:
             print(line)
         if sys.stdout is not None:
             sys.stdout.flush()
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines, with their line ends, in UTF-8 and as they come, so that a reader of single lines does not wait."""
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a text stream
+    for line in lines:
+        print(line, end="", flush=True)
 
 
 def is_closed(stream: TextIO | None) -> bool:

@@ -4,6 +4,7 @@ What a killed process was writing stays there as `.NAME.PROCESS.partial` until a
 """
 
 import contextlib
+import gzip
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from minibert.errors import InputError
-from minibert.files.text import STANDARD_INPUT, check_path, open_file, shown
+from minibert.files.text import STANDARD_INPUT, check_path, is_gzip, open_file, shown
 
 
 def real_path(path: str | Path) -> Path:
@@ -124,6 +125,20 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def write_whole_text(path: Path, text: str) -> None:
     """Write as `write_whole` does, in UTF-8 and with the same line ends on every system."""
     write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write as `write_whole` does, lines as they come, compressed if the name ends in .gz."""
+
+    def write(aside: Path) -> None:
+        with open(aside, "wb") as file:
+            if is_gzip(str(path)):
+                with gzip.GzipFile("", "wb", fileobj=file) as stream:
+                    stream.writelines(lines)
+            else:
+                file.writelines(lines)
+
+    write_whole(path, write)
 
 
 @contextlib.contextmanager

@@ -156,7 +156,7 @@ def test_scores_leave_out_dropout_and_the_model_as_it_was(model: BertForPreTrain
 
 def test_what_cannot_be_scored_is_refused(tokenizer: Tokenizer) -> None:
     model = random_model(tokenizer)
-    assert refusal(lambda: score(Bert(TINY), tokenizer, "a")) == "a Bert has no masked-LM head, which scores need"
+    assert refusal(lambda: score(Bert(TINY), tokenizer, "a")) == "a Bert has no masked-LM head, which scoring needs"
     assert refusal(lambda: score(model, tokenizer, "a", batch_tokens=0)) == "a batch must have at least 1 token, not 0"
     assert refusal(lambda: score(model, tokenizer, ["a", "the " * 39])) == (
         "text 2: more than 40 tokens, the model's positions, counting [CLS] and [SEP]; split the text"

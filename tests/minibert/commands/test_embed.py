@@ -259,7 +259,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
         ({"--output": "none/vectors.npy"}, "{tmp}/none/vectors.npy: there is no directory {tmp}/none"),
         ({"--output": "vectors.txt"}, "{tmp}/vectors.txt: expected a name that ends in .npy"),
         ({"--output": "folder.npy"}, "{tmp}/folder.npy is a directory, expected a file to write"),
-        ({"--batch-tokens": "0"}, "a batch must have at least 1 token, not 0"),
+        ({"--batch-tokens": "0"}, "--batch-tokens must be at least 1, not 0"),
         ({"--max-length": "2"}, "the max length must be from 3 to 16, the model's positions, not 2"),
         ({"--max-length": "17"}, "the max length must be from 3 to 16, the model's positions, not 17"),
     ],

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import minibert
-from minibert import checkpoint
+from minibert import checkpoint, scoring
 from minibert.heads import BertForMaskedLM
 from minibert.model import Bert
 from minibert.preferences import Accuracy, preferences, table
 from minibert.preferences_picture import draw_bars, draw_lines
+from minibert.scoring import Scorer
 from minibert.tokenizer import Tokenizer
 from tests.helpers import TINY, contents, randomize
 from tests.minibert.running import error_line, run
@@ -26,9 +30,10 @@ PAIRS = [
 ]
 
 
-def write_model(directory: Path, tokenizer: Tokenizer, *, seed: int = 5) -> Path:
+def write_model(directory: Path, tokenizer: Tokenizer, *, seed: int = 5, scale: float = 1.0) -> Path:
     model = BertForMaskedLM(TINY.replace(vocab_size=80))
     randomize(model, seed=seed)
+    model.encoder.embeddings.token.weight.data *= scale
     checkpoint.save(model, tokenizer, directory)
     return directory
 
@@ -59,6 +64,7 @@ def test_a_tie_counts_half_and_groups_have_equal_weight() -> None:
         "mean of 2 groups    75.00%    75.00%          4",
     ]
     assert list(table({"one": preferences(good, bad, ["all"] * 4)}))[1:] == ["all    62.50%          4"]
+    assert list(table({"one": preferences(good, bad, ["b"] * 4)}))[1:] == ["b    62.50%          4"]
 
 
 # --- Lines -----------------------------------------------------------------------------------------------------------
@@ -81,6 +87,38 @@ def test_each_line_has_its_score(
     assert (tmp_path / "scores.jsonl").read_text(encoding="utf-8") == printed
     assert run(monkeypatch, *args, "--whole-words") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["score"] != lines[-1]["score"]
+
+
+def test_lines_come_as_blocks_are_done_and_a_file_is_whole(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, scores, answered = ["the cat", "a dog", "🦠", "", "the cat"], Scorer.scores, [""]
+
+    def interrupted(self: Scorer, *args: Any) -> Any:
+        answered[0] += capsys.readouterr().out
+        if len(answered[0].splitlines()) == 4:
+            raise KeyboardInterrupt
+        return scores(self, *args)
+
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    args = ["score", str(directory), "--input", str(tmp_path / "texts.txt")]
+    monkeypatch.setattr(scoring, "TEXTS_AT_ONCE", 2)
+    assert run(monkeypatch, *args, "--output", str(tmp_path / "scores.jsonl.gz")) == 0
+    whole = gzip.decompress((tmp_path / "scores.jsonl.gz").read_bytes()).decode()
+    assert [json.loads(line)["text"] for line in whole.splitlines()] == texts
+    capsys.readouterr()
+    monkeypatch.setattr(Scorer, "scores", interrupted)
+    assert run(monkeypatch, *args) == 130
+    assert answered[0].splitlines() == whole.splitlines()[:4]
+
+
+def test_a_closed_standard_output_is_told_first(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it where the shell closed it: >&-
+    for option in ("--input", "--pairs"):
+        assert run(monkeypatch, "score", str(directory), option, "nowhere") == 2
+    assert capsys.readouterr().err == 2 * "error: standard output: closed, expected somewhere to write to\n"
 
 
 def test_bfloat16_is_near(
@@ -115,7 +153,8 @@ def test_pairs_give_accuracies_by_group(
     assert found == {"mean": ((order + 0.5) / 2 + form) / 2, "groups": expected}
     shown = capsys.readouterr()
     assert shown.err == "" and shown.out.splitlines()[2].split() == ["model", "pairs"]
-    assert shown.out.splitlines()[0] == f"{pairs}:3: one pair has two equal sentences, which counts as a tie"
+    tie = "in 1 of 3 pairs both sentences are the same, which counts as a tie (first in line 3)"
+    assert shown.out.splitlines()[0] == f"{pairs}: {tie}"
     assert (tmp_path / "found.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -134,7 +173,7 @@ def test_several_models_stand_side_by_side_with_the_words_they_have_seen(
     }
     lines = capsys.readouterr().out.splitlines()
     assert lines[3].split() == ["model", "later", "pairs"] and lines[4].startswith("all")
-    assert lines[5] == f"{later}: no words in summary.json, so models are drawn in their order"
+    assert lines[5] == f"{later}: no words in summary.json, so the models are drawn in the given order"
     assert (tmp_path / "found.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -186,7 +225,15 @@ def test_a_line_that_is_no_pair_is_named(
             "--output has no effect here: it belongs to --input; --json FILE writes the accuracies",
         ),
         ("model other --input texts", "other: --input takes one model directory, --pairs several"),
-        ("model model --pairs pairs.jsonl", "model: given twice, expected different model directories"),
+        ("model model --pairs pairs.jsonl", "model and model are the same directory, expected different models"),
+        ("model ./model --pairs a", "model and ./model are the same directory, expected different models"),
+        ("model --pairs pairs.jsonl --batch-tokens 0", "--batch-tokens must be at least 1, not 0"),
+        ("model nan nope --pairs pairs.jsonl", "nope: not a model directory: it has no config.json"),
+        ("model encoder --pairs pairs.jsonl", "encoder: a Bert has no masked-LM head, which scoring needs"),
+        ("nan later --pairs long.jsonl", f"later: long.jsonl:3: sentence_bad: {TOO_LONG}"),
+        ("nan --pairs pairs.jsonl", "nan: the model's outputs are not finite numbers, so it can score no text"),
+        ("nan --input texts --output a", "nan: the model's outputs are not finite numbers, so it can score no text"),
+        ("model --pairs pairs.jsonl --json -", "- is a directory, expected a file to write"),
         ("model --pairs pairs.jsonl --picture a.jpg", "a.jpg: expected a name that ends in .png"),
         ("model --pairs pairs.jsonl --picture a.png --json a.png", "a.png: --json and --picture name the same file"),
         (
@@ -198,9 +245,9 @@ def test_a_line_that_is_no_pair_is_named(
             "pairs.csv: expected one JSON object per line, in a file named .jsonl or .jsonl.gz",
         ),
         ("model --pairs empty.jsonl", "empty.jsonl: expected one pair per line, found nothing"),
-        ("model --input long.txt", f"long.txt:2: {TOO_LONG}"),
-        ("model --pairs long.jsonl", f"long.jsonl:3: sentence_bad: {TOO_LONG}"),
-        ("encoder --input texts", "encoder: a Bert has no masked-LM head, which scores need"),
+        ("model --input long.txt", f"model: long.txt:2: {TOO_LONG}"),
+        ("model --pairs long.jsonl", f"model: long.jsonl:3: sentence_bad: {TOO_LONG}"),
+        ("encoder --input texts", "encoder: a Bert has no masked-LM head, which scoring needs"),
         ("odd --pairs pairs.jsonl", "odd/summary.json: words is a string, expected a count"),
     ],
 )  # fmt: skip
@@ -212,6 +259,9 @@ def test_the_command_refuses_in_one_line_and_leaves_nothing(
     checkpoint.save(Bert(TINY.replace(vocab_size=80)), tokenizer, tmp_path / "encoder")
     write_model(tmp_path / "odd", tokenizer)
     (tmp_path / "odd" / "summary.json").write_text('{"words": "many"}')
+    write_model(tmp_path / "later", tokenizer)
+    write_model(tmp_path / "nan", tokenizer, scale=math.nan)
+    (tmp_path / "-").mkdir()
     (tmp_path / "texts").write_text("the cat\n")
     (tmp_path / "long.txt").write_text(f"a\n{'the ' * 15}\n")
     long = {"sentence_good": "a", "sentence_bad": "the " * 15}
