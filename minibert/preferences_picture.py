@@ -55,7 +55,7 @@ def draw_lines(path: Path, title: str, found: Mapping[str, Preferences], words: 
     There is a line for each group if there are at most `MOST_LINES`, or else the middle half of the groups as an area,
     and a thick line for the mean. Raises OSError if the file can't be written.
     """
-    from matplotlib.ticker import EngFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     models = list(found.values())
     order = range(len(models)) if words is None else sorted(range(len(models)), key=lambda i: words[i])
@@ -75,12 +75,14 @@ def draw_lines(path: Path, title: str, found: Mapping[str, Preferences], words: 
             for i, (name, line) in enumerate(zip(names, values, strict=True)):
                 style: dict[str, Any] = {**POINTS, "color": COLOURS[i % len(COLOURS)]}
                 drawn += [(axes.plot(x, line, **style | {"linestyle": STYLES[i // len(COLOURS)]})[0], name)]
-        axes.axhline(50, **DASHED)  # what chance gives
+        drawn += [(axes.axhline(50, **DASHED), "chance")]
         if words is None:
             axes.set_xticks(x, [as_drawn(name, longest=20) for name in found], rotation=30, ha="right")
         else:
             if x[0] > 0 and x[-1] >= 10 * x[0]:
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_minor_formatter(NullFormatter())
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_xlabel("words seen", color=TEXT_COLOUR)
         axes.set_ylabel("good sentence preferred, %", color=TEXT_COLOUR)

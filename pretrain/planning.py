@@ -117,7 +117,7 @@ def measured_speed(
 
     Not measured: later phases, `torch.compile`, the exchange between processes, and dropout where it is left to a rule.
     """
-    options = replace(options, **dict.fromkeys(rules.left_to_rules(options), 0.0))
+    options = rules.filled(options, lambda _: 0.0)
     seed, pairs = data_seed(options.seed, phase=0), options.pairs(0, corpus.tokenizer)
     masker = Masker.of(corpus.tokenizer, rate=options.mask_rate, whole_words=options.whole_word_mask)
     plan = PairPlan(corpus.train, pairs, seed=seed)

@@ -110,7 +110,7 @@ def test_help_says_of_each_option_that_it_is_required_or_its_default(
     [
         (
             ("pretrain",),
-            "out corpus data resume model recipe steps minutes batch-size learning-rate",
+            "out corpus data resume model recipe steps minutes passes batch-size learning-rate",
             "text and vocabulary, model and objective, masking, optimisation, evaluation and saving, machine and seed",
         ),
         *(

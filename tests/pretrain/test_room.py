@@ -89,7 +89,7 @@ def test_a_run_that_nearly_fills_the_memory_says_so(
     monkeypatch.setattr(psutil.Process, "memory_info", lambda _: SimpleNamespace(rss=10**9))
     monkeypatch.setattr(room, "machine_memory", lambda: int(1.15e9))
     assert run_here(monkeypatch, *common, "--steps", 1, "--out", tmp_path / "run") == 0
-    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note") and "memory" in line]
     assert len(notes) == 1 and re.search(r"at least 1\.0 GB of memory is needed \(the program 1\.0", notes[0])
 
 

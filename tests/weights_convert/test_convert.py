@@ -377,6 +377,7 @@ def test_a_relative_without_segments_is_given_none(tokenizer: Tokenizer, tmp_pat
 def test_a_directory_for_transformers_holds_these_files(model_directory: Path, tmp_path: Path) -> None:
     to_hf(model_directory, tmp_path / "hf")
     assert sorted(contents(tmp_path / "hf")) == [
+        "README.md",
         "config.json",
         "model.safetensors",
         "tokenizer.json",
