@@ -27,7 +27,7 @@ from pretrain.setup import build_model, mean_length, model_config, optimizer_opt
 
 # The first steps are slower, since kernels are built for new shapes, and on a GPU captured.
 WARM_UP_STEPS, WARM_UP_SECONDS = 2, {"cpu": 0.0, "cuda": 2.0}
-MEASURED_SECONDS = 2.0  # as many steps as fit in, but at least one; a slow one also ends the warm-up
+MEASURED_SECONDS, MEASURED_SHARE = 2.0, 0.05  # at most, and of the run; but at least one step after the first
 
 
 def as_saved(options: PretrainOptions, run: PretrainDirectory) -> PretrainOptions:
@@ -86,7 +86,7 @@ def settle(
             options, note = rules.by_rule(options, plan), f"By rule, for {length}, {plan}: {', '.join(names)}."
             lines += [f"note     {line}" for line in rules.beyond_measured(plan)]
         lines += [f"note     {line}" for line in rules.advice(plan)]
-    rates = {"AdamW": options.learning_rate, "Muon": options.block_learning_rate}
+    rates = {"AdamW": options.learning_rate, "Muon": options.block_learning_rate, "dropout": options.dropout or None}
     shown = ", ".join(f"{name} {value:g}" for name, value in rates.items() if value is not None)
     lines.append(f"rates    {shown}" + (" (by rule)" if names else ""))
     return Settled(options, steps, note, lines)
@@ -127,8 +127,11 @@ def measured_speed(
     optimizers = build_optimizers(model, optimizer_options(options), muon_dtype=precision.dtype)
     update = Update(model.parameters(), optimizers, clip_norm=options.clip_norm)
     backward = backward_pass(model, device=device, precision=precision)
+    assert options.minutes is not None
+    warm_up = WARM_UP_SECONDS[device.type]
+    enough = warm_up + min(MEASURED_SECONDS, MEASURED_SHARE * 60 * options.minutes)
     step, passed, seconds, tokens = 0, 0.0, 0.0, 0
-    while not seconds or passed < WARM_UP_SECONDS[device.type] + MEASURED_SECONDS:
+    while not seconds or passed < enough:
         started = time.perf_counter()
         start, parts = step * options.batch_size, options.accumulate
         batches = maker.micro_batches(plan, start=start, stop=start + options.batch_size, parts=parts, share=share)
@@ -140,8 +143,7 @@ def measured_speed(
         update.apply(norm)
         float(norm)  # a GPU has now taken the step
         took = time.perf_counter() - started
-        is_warm = step >= WARM_UP_STEPS and passed >= WARM_UP_SECONDS[device.type]
-        if is_warm or passed >= MEASURED_SECONDS + WARM_UP_SECONDS[device.type]:
+        if (step >= WARM_UP_STEPS and passed >= warm_up) or passed >= enough:  # a slow step ends the warm-up too
             seconds += took
             tokens += sum(batch.tokens for batch in batches)
         step, passed = step + 1, passed + took

@@ -233,7 +233,8 @@ def test_what_can_be_learnt_is_learnt(
     rate = {"muon": 2e-3, "adamw": 4e-3}[optimizer]
     assert run_here(monkeypatch, "--data", tmp_path / "arrays", "--out", tmp_path / "run", "--model", shape,
                     *SMALL[:2], "--batch-size", 32, "--dtype", "float32", "--steps", 600, "--optimizer", optimizer,
-                    "--learning-rate", rate) == 0  # fmt: skip
+                    "--learning-rate", rate, "--dropout", 0,
+                    *(("--block-learning-rate", 5e-3) if optimizer == "muon" else ())) == 0  # fmt: skip
     figures = summary(tmp_path / "run")
     assert figures["mlm_loss"] < figures["unigram_loss"] - nats  # knowing the topic alone brings about 1.4
     assert figures["mlm_accuracy"] > (0.6 if optimizer == "muon" else 0.2)
