@@ -38,12 +38,12 @@ class Plan:
 
 def learning_rate(plan: Plan) -> float:
     """Return AdamW's peak rate, for embeddings, heads and vectors: in proportion to 1/H."""
-    return 3.3e-3 * (256 / plan.hidden_size) * _of_length_and_batch(plan)
+    return 3.3e-3 * (256 / plan.hidden_size) * _of_length_and_batch(plan, fall=0.1)
 
 
 def block_learning_rate(plan: Plan) -> float:
     """Return Muon's peak rate, for the matrices of the blocks: lower for wide and for deep models."""
-    return 3.2e-3 * (256 / plan.hidden_size) ** 0.5 * (4 / plan.layers) ** 0.25 * _of_length_and_batch(plan)
+    return 3.2e-3 * (256 / plan.hidden_size) ** 0.5 * (4 / plan.layers) ** 0.25 * _of_length_and_batch(plan, fall=0.2)
 
 
 def dropout(plan: Plan) -> float:
@@ -51,12 +51,12 @@ def dropout(plan: Plan) -> float:
     return 0.1 if plan.passes > MANY_PASSES else 0.0
 
 
-def _of_length_and_batch(plan: Plan) -> float:
-    """Longer runs want lower rates. Larger batches allow higher ones, by the square root (Malladi et al. 2022, arXiv
-    2205.10287).
+def _of_length_and_batch(plan: Plan, *, fall: float) -> float:
+    """Longer runs want lower rates, by the power `fall`. Larger batches allow higher ones, by the square root (Malladi
+    et al. 2022, arXiv 2205.10287).
     """
     tokens = max(plan.tokens, MEASURED["tokens"][0])  # rates of shorter runs would become too high
-    return (tokens / 5e6) ** -0.2 * (plan.step_tokens / 7_870) ** 0.5
+    return (tokens / 5e6) ** -fall * (plan.step_tokens / 7_870) ** 0.5
 
 
 RULES = {"learning_rate": learning_rate, "block_learning_rate": block_learning_rate, "dropout": dropout}
