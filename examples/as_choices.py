@@ -1,8 +1,8 @@
-"""Turn the published files of DREAM (.json) and CODAH (.tsv) into questions with choices, an object per line:
+"""Turn the files of DREAM (.json) and CODAH (.tsv) into multiple-choice questions, one JSON object per line:
 
     {"question": "The sky is", "choices": ["red", "loud", "blue"], "answer": 2}
 
-What is too long for a model is cut off at the end: of DREAM, a question comes before its dialogue.
+A text that is too long for a model is cut off at its end, so DREAM's questions are put before their dialogues.
 
     .venv/bin/python examples/as_choices.py train.json train.jsonl
 """
@@ -21,7 +21,7 @@ def main(published: str, choices: str) -> None:
 
 
 def dream(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the questions of DREAM: each dialogue has its turns, its questions and an id."""
+    """Yield the questions of DREAM, whose dialogues each have turns, questions and an id."""
     with open(path, encoding="utf-8") as file:
         dialogues = json.load(file)
     for turns, questions, id in dialogues:
@@ -32,7 +32,10 @@ def dream(path: str) -> Iterator[dict[str, Any]]:
 
 
 def codah(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the questions of CODAH: category, question, four choices, the index of the right one; marks are text."""
+    """Yield the questions of CODAH.
+
+    Each line has a category, a question, four choices and the index of the right one. Quotation marks are text.
+    """
     with open(path, encoding="utf-8") as file:
         for line in file:
             _, question, *choices, answer = line.rstrip("\n").split("\t")

@@ -1,9 +1,9 @@
-"""Turn flat records, as other libraries store SQuAD, into SQuAD's JSON. Each record is an object on its own line:
+"""Turn flat records, the form in which other libraries store SQuAD, into SQuAD's JSON. Each line has one record:
 
     {"id": "1", "context": "Ada lives in Leeds.", "question": "Where does Ada live?",
      "answers": {"text": ["Leeds"], "answer_start": [13]}}
 
-A record's title is copied if it has one. The file's version is v2.0 if any question has no answer, else 1.1.
+If a record has a title, it is copied. The file's version is v2.0 if any question has no answer, and otherwise 1.1.
 
     .venv/bin/python examples/as_squad.py flat.jsonl train.json
 """

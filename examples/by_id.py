@@ -1,5 +1,5 @@
-"""Collect the answers of `python -m finetune predict` in one JSON object, id -> answer. SQuAD's predictions are
-exchanged in this form, and `python -m finetune evaluate --predictions` reads it.
+"""Collect the answers of `python -m finetune predict` in one JSON object that maps ids to answers. Predictions for
+SQuAD are usually exchanged in this form, which `python -m finetune evaluate --predictions` reads.
 
     .venv/bin/python examples/by_id.py answers.jsonl predictions.json
 """

@@ -1,6 +1,6 @@
-"""Make a tagging task from a SQuAD file: the answers to a passage's questions are its keywords, so their words are
-tagged B-KEY and I-KEY, and all other words O. The files have CoNLL columns: dev.conll has every eighth article, and
-train.conll has the others.
+"""Make a tagging task from a SQuAD file. The answers to a passage's questions are its keywords, so their words are
+tagged B-KEY and I-KEY, and all other words O. Two files with CoNLL columns are written: dev.conll has every eighth
+article, and train.conll the others.
 
     .venv/bin/python examples/keywords.py train-v1.1.json.gz DIRECTORY
 """

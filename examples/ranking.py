@@ -1,7 +1,7 @@
 """Make pairs of a question and a passage from a SQuAD file, to train and test a model that ranks passages.
 
-train.csv has each question with its own passage (label 1) and with one other of the same article (label 0); rank.csv
-has it with up to 19 others. Every eighth article is in rank.csv and not in train.csv.
+Every eighth article goes into rank.csv, and the others into train.csv. In both, each question is paired with its own
+passage (label 1) and with other passages of the same article (label 0): one in train.csv, up to 19 in rank.csv.
 
     .venv/bin/python examples/ranking.py train-v1.1.json.gz DIRECTORY
 """

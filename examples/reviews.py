@@ -1,10 +1,9 @@
 """Split waimai_10k, a CSV file with the columns `label` and `review`, into a training and a test set, and print the
-accuracy of a baseline: logistic regression on TF-IDF of 1 to 3 characters.
+accuracy of a baseline: logistic regression on TF-IDF features of one to three characters.
 
-It writes four files to the current directory. train.csv and test.csv have the columns label and text; the test set has
-a fifth of each class, and SPLIT is the seed of the draw. train.txt and test.txt have the texts without their labels,
-each as a document; train.txt is the corpus to pretrain on. The program needs scikit-learn, which the extra `dev`
-installs.
+It writes four files to the current directory. train.csv and test.csv have the columns label and text; the test set is
+a fifth of each class, drawn with the seed SPLIT. train.txt and test.txt have the texts without their labels, each as a
+document; train.txt is the corpus to pretrain on. The program needs scikit-learn, which the extra `dev` installs.
 
     .venv/bin/python examples/reviews.py waimai_10k.csv SPLIT
 """

@@ -1,5 +1,5 @@
 """Make training questions without an answer from a SQuAD file in which every question has one: a third of the
-questions move to another passage of the same article that contains none of their answers.
+questions are moved, each to another passage of the same article that contains none of its answers.
 
     .venv/bin/python examples/unanswerable.py train-v1.1.json.gz train-v2.json
 """
@@ -24,7 +24,7 @@ def main(source: str, target: str) -> None:
 
 
 def move_questions(passages: list[dict[str, Any]], rng: random.Random) -> None:
-    """Move a third of those questions of an article that can move to another passage."""
+    """Move a third of an article's questions, not counting those that no other passage could take."""
     moved = []
     for passage in passages:
         for question in passage["qas"]:
