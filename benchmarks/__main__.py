@@ -11,31 +11,31 @@ COMMANDS = {
     ),
     "quality": (
         "benchmarks.commands:quality",
-        "compare the time to a held-out loss with that of the same loop: --model mini",
+        "compare the time that pretraining takes to a held-out loss with that of such a loop: --model mini",
     ),
     "finetune": (
         "benchmarks.commands:finetune",
-        "compare a task's figures and speed with the transformers Trainer: --task cola --model HF_DIR --data DIR",
+        "compare fine-tuning with the transformers Trainer: --task cola --model HF_DIR --data DIR",
     ),
     "encode": (
         "benchmarks.commands:encode",
-        "compare encoding with that of sentence-transformers, ONNX Runtime or transformers: --model HF_DIR --data FILE",
+        "compare text vectors with sentence-transformers, ONNX Runtime or transformers: --model HF_DIR --data FILE",
     ),
     "long": (
         "benchmarks.commands:long",
-        "compare the encoding of one long text with that of transformers' Longformer: --model HF_DIR",
+        "compare the encoding of a long text with transformers' Longformer: --model HF_DIR",
     ),
     "score": (
         "benchmarks.commands:score",
-        "compare the scoring of sentences with that of a loop around transformers: --model HF_DIR --data FILE",
+        "compare the scoring of sentences with a loop around transformers: --model HF_DIR --data FILE",
     ),
     "prepare": (
         "benchmarks.commands:prepare",
-        "time the preparation of token arrays and of batches: --corpus FILE",
+        "time the making of token arrays and of batches: --corpus FILE",
     ),
     "all": (
         "benchmarks.commands:suite",
-        "run the whole suite, and write its tables to docs/performance.md: --model HF_DIR --data DIR",
+        "run what docs/performance.md reports, and write its tables: --model HF_DIR --data DIR",
     ),
 }
 

@@ -8,14 +8,18 @@ import tyro
 from minibert.console import cli
 from minibert.errors import InputError
 
-FINETUNE = """Fine-tune the same weights for the same task with minibert and a peer, taking turns; compare figures and
-speed.
+FINETUNE = """Fine-tune the same weights for a task with minibert and with the transformers Trainer, in turn, and
+compare figures and speed.
 
   python -m benchmarks finetune --task cola --model HF_DIR --data ../shared/data/cola --json runs/cola.json
 
-The files that --data must hold: for cola train.tsv and dev.tsv; for stsb sts-train.csv and sts-dev.csv; for wnut17
-train.conll and dev.conll; for squad train-v1.1-subset44.json.gz and dev-v1.1.json.gz; for choices
-train-v1.1-subset44.json.gz, whose questions become multiple choice with four answers each."""
+The directory --data must hold the task's files:
+
+  cola     train.tsv, dev.tsv
+  stsb     sts-train.csv, sts-dev.csv
+  wnut17   train.conll, dev.conll
+  squad    train-v1.1-subset44.json.gz, dev-v1.1.json.gz
+  choices  train-v1.1-subset44.json.gz, whose questions become multiple choice with four answers each"""
 
 
 @dataclass(frozen=True)
@@ -24,36 +28,36 @@ class FinetuneOptions:
 
     task: Literal["cola", "stsb", "wnut17", "squad", "choices"]
     """the task to train for"""
-    model: str
+    model: Annotated[str, tyro.conf.arg(metavar="HF_DIR")]
     """a Hugging Face directory with the weights that both sides start from"""
-    data: str
+    data: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """the directory that holds the task's files"""
     peer: Literal["transformers"] = "transformers"
-    """what minibert is compared with: the transformers Trainer with its defaults"""
+    """what minibert is compared with: the transformers Trainer, with its defaults"""
     seeds: int = 3
-    """runs of each side, with consecutive seeds from 0"""
-    epochs: int | None = None
+    """number of runs of each side, with consecutive seeds from 0"""
+    epochs: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """passes over the training file; if not given: 3, or 2 for squad"""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """peak learning rate; if not given: 5e-5"""
-    batch_size: int | None = None
+    batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """examples per step; if not given: 32, or 16 for choices"""
-    train_limit: int | None = None
-    """train on this many examples, drawn once; if not given: on all"""
-    dev_limit: int | None = None
-    """score this many examples, drawn once; if not given: all"""
+    train_limit: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """number of training examples to use, drawn at random once; if not given: all"""
+    dev_limit: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """number of dev examples to use, drawn at random once; if not given: all"""
     ours_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """run only minibert"""
     peer_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """run only the peer"""
-    threads: int | None = None
-    """threads of each side; if not given: as many as there are cores"""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """threads of each side; if not given: one per core"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """the device of both sides; auto: a GPU if there is one"""
+    """where both sides compute; auto: a GPU if there is one, or else the CPU"""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """number format of minibert's matrix products; auto: bfloat16 if the machine is fast with it"""
-    json: str | None = None
-    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+    """number format of minibert's matrix products; auto: bfloat16 if the hardware is fast with it, or else float32"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """the JSON file that keeps the results of all runs; runs that it already holds are not repeated"""
 
     def check(self) -> None:
         """Raises InputError if an option is out of range, or if two exclude each other."""
@@ -64,12 +68,12 @@ class FinetuneOptions:
             raise InputError("--ours-only and --peer-only are mutually exclusive")
 
 
-ENCODE = """Encode texts as vectors with minibert and a peer, taking turns; compare speed, latency and quality.
+ENCODE = """Turn texts into vectors with minibert and with a peer, in turn, and compare speed, latency and quality.
 
   python -m benchmarks encode --model HF_DIR --data ../shared/data/stsb/sts-test.csv --peer onnxruntime
 
-The texts are the sentences of STS-B, each encoded anew in every pass, including tokenisation. Quality is the
-correlation of the cosines of the pairs with their scores."""
+The texts are the sentences of STS-B. Every pass tokenises and encodes each of them anew. Quality is the correlation of
+the cosine of each pair with the score that people gave it."""
 
 Peer = Literal["sentence-transformers", "onnxruntime", "transformers", "transformers-autocast", "transformers-bfloat16"]
 
@@ -78,26 +82,26 @@ Peer = Literal["sentence-transformers", "onnxruntime", "transformers", "transfor
 class EncodeOptions:
     """What is compared, and with which settings."""
 
-    model: str
+    model: Annotated[str, tyro.conf.arg(metavar="HF_DIR")]
     """a Hugging Face directory of an encoder"""
-    data: str
-    """a file of STS-B: tab-separated, with the score and the two sentences in columns 5 to 7"""
+    data: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """a file of STS-B: columns separated by tabs, with the score and the two sentences in columns 5 to 7"""
     peer: Peer = "sentence-transformers"
     """what minibert is compared with: sentence-transformers or onnxruntime in float32; transformers in float32, under autocast to bfloat16, or cast to bfloat16"""  # noqa: E501
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """number format of minibert"""
+    """number format of minibert's weights and hidden states"""
     repeats: int = 3
-    """processes per side"""
+    """number of processes of each side"""
     passes: int = 3
-    """passes over all texts in each process, after one that is not counted"""
+    """passes over all texts in each process, after one that is not timed"""
     singles: int = 200
-    """texts that are also encoded one at a time, for the latency"""
+    """number of texts that are also encoded one at a time, for the latency"""
     batch_size: int = 32
     """texts in a batch of the peer; minibert fills its batches by tokens"""
-    threads: int | None = None
-    """threads of each side; if not given: as many as there are cores"""
-    json: str | None = None
-    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """threads of each side; if not given: one per core"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """the JSON file that keeps the results of all runs; runs that it already holds are not repeated"""
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""
@@ -105,34 +109,34 @@ class EncodeOptions:
             cli.check_range(self, name, low=1)
 
 
-LONG = """Encode one long text with minibert's Longformer, with that of transformers, and with minibert's full
-attention, taking turns; compare time and memory by the length of the text.
+LONG = """Encode a long text with minibert's Longformer, with that of transformers, and with minibert's full attention,
+in turn, and compare time and memory by the length of the text.
 
   python -m benchmarks long --model HF_DIR --json runs/long.json
 
-The text is random tokens. Memory is the peak above that of the loaded model, which Linux measures."""
+The text consists of random tokens. Memory is the peak, as Linux measures it, above that of the loaded model."""
 
 
 @dataclass(frozen=True)
 class LongOptions:
     """What is compared, and with which settings."""
 
-    model: str
+    model: Annotated[str, tyro.conf.arg(metavar="HF_DIR")]
     """a Hugging Face directory of a Longformer"""
-    lengths: tuple[int, ...] = (512, 1024, 2048, 4096)
-    """the lengths of the text, in tokens"""
+    lengths: Annotated[tuple[int, ...], tyro.conf.arg(metavar="INT [INT ...]")] = (512, 1024, 2048, 4096)
+    """lengths of the text, in tokens"""
     global_tokens: int = 0
-    """tokens at the beginning that are global"""
+    """number of global tokens, at the beginning of the text"""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """number format of all sides"""
     repeats: int = 3
-    """processes per side and length"""
+    """number of processes of each side, for each length"""
     passes: int = 5
-    """passes in each process, after one that is not counted"""
-    threads: int | None = None
-    """threads of each side; if not given: as many as there are cores"""
-    json: str | None = None
-    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+    """passes in each process, after one that is not timed"""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """threads of each side; if not given: one per core"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """the JSON file that keeps the results of all runs; runs that it already holds are not repeated"""
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""
@@ -143,32 +147,32 @@ class LongOptions:
             cli.Range(low=1).check("lengths", tokens)
 
 
-SCORE = """Score sentences by pseudo-log-likelihood with minibert and with a loop around transformers, taking turns;
+SCORE = """Score sentences by pseudo-log-likelihood with minibert and with a loop around transformers, in turn, and
 compare speed and scores.
 
   python -m benchmarks score --model HF_DIR --data ../shared/data/blimp/blimp.jsonl.gz --json runs/score.json
 
-The loop puts all masked copies of one sentence in one batch. Tokenisation is included on both sides."""
+The loop puts all masked copies of a sentence into one batch. The times of both sides include tokenisation."""
 
 
 @dataclass(frozen=True)
 class ScoreBenchmarkOptions:
     """What is compared, and with which settings."""
 
-    model: str
+    model: Annotated[str, tyro.conf.arg(metavar="HF_DIR")]
     """a Hugging Face directory of a model with a masked-LM head"""
-    data: str
-    """a file of pairs as BLiMP has them; the sentences scored are spread evenly over it"""
+    data: Annotated[str, tyro.conf.arg(metavar="FILE.jsonl")]
+    """a file of sentence pairs with BLiMP's fields, sentence_good and sentence_bad"""
     pairs: int = 500
-    """pairs that are scored"""
+    """number of pairs to score, spread evenly over the file"""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """number format of both sides"""
     repeats: int = 3
-    """processes per side"""
-    threads: int | None = None
-    """threads of each side; if not given: as many as there are cores"""
-    json: str | None = None
-    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+    """number of processes of each side"""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """threads of each side; if not given: one per core"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """the JSON file that keeps the results of all runs; runs that it already holds are not repeated"""
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""
@@ -176,54 +180,54 @@ class ScoreBenchmarkOptions:
             cli.check_range(self, name, low=1)
 
 
-PRETRAIN = """Pretrain from the same first weights on the same batches with minibert and a peer, taking turns; compare
-speed.
+PRETRAIN = """Pretrain with minibert and with a loop around transformers, in turn, from the same initial weights and on
+the same batches, and compare speed.
 
   python -m benchmarks pretrain --model mini --tokenizer HF_DIR --batch-size 32 --peer transformers-autocast
   python -m benchmarks pretrain --model mini --dtype float32 --dropout 0 --steps 100 --warm-up 0 --peer transformers
 
-The peer is the usual loop around transformers' BertForPreTraining, with fused AdamW. Both have the paper's recipe. In
-float32 without dropout, the losses of all steps are compared as well."""
+The loop is the usual one around transformers' BertForPreTraining, with fused AdamW. Both sides follow the paper's
+recipe. In float32 without dropout, the losses of all steps are compared too."""
 
 
 @dataclass(frozen=True)
 class PretrainBenchmarkOptions:
     """What is compared, and with which settings."""
 
-    model: str = "mini"
+    model: Annotated[str, tyro.conf.arg(metavar="SIZE|FILE.json")] = "mini"
     """tiny, mini, small, medium, base or large, or the path of a config .json"""
-    corpus: str = "pydocs"
+    corpus: Annotated[str, tyro.conf.arg(metavar="PATH")] = "pydocs"
     """the text, as `python -m pretrain --corpus` takes it"""
-    tokenizer: str | None = None
-    """a directory with a tokenizer; if not given: a vocabulary of --vocab-size is trained on the corpus"""
+    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """a directory with a tokenizer to use; if not given: a vocabulary is trained on the corpus"""
     vocab_size: int = 8192
-    """tokens of that vocabulary"""
+    """number of tokens in the vocabulary that is trained on the corpus"""
     peer: Literal["transformers", "transformers-autocast", "transformers-bfloat16"] = "transformers-autocast"
-    """what minibert is compared with: transformers in float32, under autocast to bfloat16, or cast to bfloat16"""
+    """how transformers computes: in float32, under autocast to bfloat16, or cast to bfloat16"""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """number format of minibert's matrix products"""
     batch_size: int = 32
     """sequences per step"""
     seq_len: int = 128
-    """tokens in a sequence"""
+    """number of tokens in a sequence, including special tokens"""
     steps: int = 40
-    """optimizer steps per run"""
+    """optimizer steps of each run, including those of --warm-up"""
     warm_up: int = 10
-    """steps at the start of a run that are not timed"""
+    """steps at the start of each run that are not timed"""
     repeats: int = 3
-    """runs of each side, each with its own seed"""
+    """number of runs of each side, each with its own seed"""
     learning_rate: float = 1e-4
     """peak learning rate"""
     dropout: float = 0.1
     """dropout of both sides"""
     compile: Literal["no", "yes"] = "no"
-    """yes: minibert is compiled with torch.compile, on a GPU"""
-    threads: int | None = None
-    """threads of each side; if not given: as many as there are cores"""
+    """yes: compile minibert with torch.compile, on a GPU"""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """threads of each side; if not given: one per core"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """the device of both sides; auto: a GPU if there is one"""
-    json: str | None = None
-    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+    """where both sides compute; auto: a GPU if there is one, or else the CPU"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """the JSON file that keeps the results of all runs; runs that it already holds are not repeated"""
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""
@@ -238,44 +242,44 @@ class PretrainBenchmarkOptions:
 
 QUALITY = """Compare how soon `python -m pretrain --recipe fast` and a loop around transformers reach a held-out loss.
 
-The loop has the paper's recipe and runs for --peer-minutes, once with each learning rate; its lowest loss is the one to
-reach. Both sides train on the same arrays, have only their steps timed, and are scored on the same masks.
+  python -m benchmarks quality --model mini --json runs/quality.json
 
-  python -m benchmarks quality --model mini --json runs/quality.json"""
+The loop follows the paper's recipe and runs for --peer-minutes with each learning rate; its lowest loss is the one to
+reach. Both sides train on the same token arrays and are scored on the same masks, and only their steps are timed."""
 
 
 @dataclass(frozen=True)
 class QualityOptions:
     """What is compared, and with which settings."""
 
-    model: str = "mini"
+    model: Annotated[str, tyro.conf.arg(metavar="SIZE|FILE.json")] = "mini"
     """tiny, mini, small, medium, base or large, or the path of a config .json"""
-    corpus: str = "pydocs"
+    corpus: Annotated[str, tyro.conf.arg(metavar="PATH")] = "pydocs"
     """the text, as `python -m pretrain --corpus` takes it"""
-    tokenizer: str | None = None
-    """a directory with a tokenizer; if not given: a vocabulary of --vocab-size is trained on the corpus"""
+    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """a directory with a tokenizer to use; if not given: a vocabulary is trained on the corpus"""
     vocab_size: int = 8192
-    """tokens of that vocabulary"""
+    """number of tokens in the vocabulary that is trained on the corpus"""
     minutes: float = 3.0
     """minutes that minibert trains"""
     peer: Literal["transformers", "transformers-autocast", "transformers-bfloat16"] = "transformers-autocast"
-    """what minibert is compared with: transformers in float32, under autocast to bfloat16, or cast to bfloat16"""
+    """how transformers computes: in float32, under autocast to bfloat16, or cast to bfloat16"""
     peer_minutes: float = 20.0
     """minutes that the loop trains, with each learning rate"""
-    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    learning_rates: Annotated[tuple[float, ...], tyro.conf.arg(metavar="FLOAT [FLOAT ...]")] = (3e-4, 1e-3, 3e-3)
     """peak learning rates of the loop"""
     batch_size: int = 32
     """sequences per step of the loop; minibert takes its recipe's"""
     seq_len: int = 128
-    """tokens in a sequence"""
+    """number of tokens in a sequence, including special tokens"""
     repeats: int = 1
-    """runs of minibert, each with its own seed"""
-    threads: int | None = None
-    """threads of each side; if not given: as many as there are cores"""
+    """number of runs of minibert, each with its own seed"""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """threads of each side; if not given: one per core"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """the device of both sides; auto: a GPU if there is one"""
-    json: str | None = None
-    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+    """where both sides compute; auto: a GPU if there is one, or else the CPU"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """the JSON file that keeps the results of all runs; runs that it already holds are not repeated"""
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""
@@ -297,24 +301,24 @@ PREPARE = """Turn a text file into token arrays, make batches from them, and rep
 class PrepareBenchmarkOptions:
     """What is timed, and with which settings."""
 
-    corpus: str
+    corpus: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """a text file, as `python -m pretrain prepare` takes it"""
-    tokenizer: str | None = None
-    """a directory with a tokenizer; if not given: a vocabulary of --vocab-size is trained, which is timed as well"""
+    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """a directory with a tokenizer to use; if not given: a vocabulary is trained on the corpus, which is timed too"""
     vocab_size: int = 8192
-    """tokens of that vocabulary"""
-    processes: int | None = None
-    """processes that make the arrays; if not given: as many as there are cores"""
+    """number of tokens in the vocabulary that is trained on the corpus"""
+    processes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """number of processes that make the arrays; if not given: one per core"""
     batch_size: int = 32
     """sequences in a batch"""
     seq_len: int = 128
-    """tokens in a sequence"""
+    """number of tokens in a sequence, including special tokens"""
     batches: int = 200
-    """batches to make from the arrays, on one thread"""
+    """number of batches to make from the arrays, on one thread"""
     repeats: int = 3
-    """how many times all of this is done"""
-    json: str | None = None
-    """a file to keep the results of all runs in; runs that it already holds are not repeated"""
+    """number of times that all of this is done"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """the JSON file that keeps the results of all runs; runs that it already holds are not repeated"""
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""
@@ -323,12 +327,12 @@ class PrepareBenchmarkOptions:
         cli.check_range(self, "seq_len", low=8)
 
 
-SUITE = """Run the comparisons behind the tables of docs/performance.md, and write these tables. This takes over two
-hours.
+SUITE = """Run the comparisons behind the tables of docs/performance.md, which takes over two hours, and write the
+tables.
 
   python -m benchmarks all --model HF_DIR --data ../shared/data
 
-The same command continues after an interruption: what already has results is not measured again."""
+After an interruption, the same command continues: what already has results is not measured again."""
 
 Section = Literal["pretrain", "quality", "finetune", "encode", "prepare"]
 
@@ -337,20 +341,24 @@ Section = Literal["pretrain", "quality", "finetune", "encode", "prepare"]
 class SuiteOptions:
     """What is run, and where its results are written."""
 
-    model: str
+    model: Annotated[str, tyro.conf.arg(metavar="HF_DIR")]
     """a Hugging Face directory of an encoder with BERT's vocabulary, such as all-MiniLM-L6-v2"""
-    data: str
+    data: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """a directory with stsb/sts-test.csv, cola/train.tsv, cola/dev.tsv and wikitext-2/train.txt.gz"""
-    only: tuple[Section, ...] = ()
-    """benchmarks to run; if not given: all, or with --device cuda those that can run on a GPU"""
-    out: str = "runs/bench"
-    """the directory for the results, which go to a subdirectory for each device"""
-    docs: str = "docs/performance.md"
+    only: Annotated[
+        tuple[Section, ...],
+        tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: all)"),
+    ] = ()
+    """the benchmarks to run: pretrain, quality, finetune, encode and prepare; with --device cuda only the first
+    three"""
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/bench"
+    """the directory for the results, with a subdirectory for each device"""
+    docs: Annotated[str, tyro.conf.arg(metavar="FILE")] = "docs/performance.md"
     """the file that the tables are written to"""
     device: Literal["cpu", "cuda"] = "cpu"
-    """the device of pretrain, quality and finetune; the others measure the processor"""
+    """where pretrain, quality and finetune compute; the others measure the CPU"""
     tables_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """run nothing, only write the tables from the results so far"""
+    """only write the tables, from the results so far"""
 
     def sections(self) -> tuple[Section, ...]:
         """Return the benchmarks to run."""

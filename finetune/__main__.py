@@ -3,12 +3,12 @@
 from minibert.console import cli
 
 COMMANDS = {
-    "text-classification": "classes or a score for texts or pairs: --model DIR --train reviews.csv --out DIR",
-    "token-classification": "a tag for each word: --model DIR --train train.conll --out DIR",
-    "question-answering": "where in a passage the answer is: --model DIR --train train.json --out DIR",
-    "multiple-choice": "the right one of several answers: --model DIR --train train.jsonl --out DIR",
-    "evaluate": "score a model, or answers in a file: evaluate DIR|--predictions FILE --data FILE [--json FILE]",
-    "predict": "a model's answers, as JSON lines: predict DIR --input FILE|- --output FILE.jsonl|-",
+    "text-classification": "train to classify or score texts or pairs: --model DIR --train FILE.csv --out DIR",
+    "token-classification": "train to tag each word: --model DIR --train FILE.conll --out DIR",
+    "question-answering": "train to find the answer in a passage: --model DIR --train FILE.json --out DIR",
+    "multiple-choice": "train to choose one of several answers: --model DIR --train FILE.jsonl --out DIR",
+    "evaluate": "score a trained model, or answers in a file: DIR --data FILE, or --predictions FILE --data FILE",
+    "predict": "write a trained model's answers as JSON lines: DIR --input FILE --output FILE.jsonl",
 }
 
 

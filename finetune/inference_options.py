@@ -18,15 +18,13 @@ from minibert.files.conllu import SUFFIX
 from minibert.files.text import check_path, shown, suffix
 
 DESCRIPTIONS = {
-    "evaluate": """Score a fine-tuned model on a file.
+    "evaluate": """Score a fine-tuned model on a labelled file, or, with --predictions, score the answers of any system.
 
   python -m finetune evaluate runs/reviews --data test.csv --json figures.json
-
-Or score the answers of any system: SQuAD's JSON, {"id": "answer"}, or one class, number, choice or tag per line.
-
   python -m finetune evaluate --predictions answers.json --data dev.json
-  python -m finetune evaluate --predictions answers.json --help  list the options for this""",
-    "predict": """Write the answers of a fine-tuned model, one JSON object per line, in the order of the input.
+  python -m finetune evaluate --predictions answers.json --help             list the options for scoring answers""",
+    "predict": """Write a fine-tuned model's answer to each text or example in a file, one JSON object per line, in
+the same order.
 
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl
   echo "A fine place." | python -m finetune predict runs/reviews --input - --output -""",
@@ -44,8 +42,8 @@ NO_USE = {
         "the answers already exist",
     ),
 }
-LATER = "Files are read as in training; to list a task's file-reading options, put a model's directory before --help."
-LATER_BY_DATA = "To list a task's file-reading options, put --data FILE or --task before --help."
+LATER = "Files are read as in training. To list the options that change this, put --help after the model's directory."
+LATER_BY_DATA = "To list the options for reading the data, give --data FILE or --task with --help."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +51,14 @@ class UseOptions:
     """The options that both commands share."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a fine-tuned model's directory; it must come first, before all options"""
+    """the directory of a fine-tuned model; it comes first, before all options"""
     data_options: DataOptions
     """how files are read"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one"""
+    """where to compute; auto: a GPU if there is one, or else the CPU"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """number format of matrix products; auto: bfloat16 if the machine is fast with it"""
+    """number format of matrix products; auto: bfloat16 if the hardware is fast with it, or else float32; float64 is for
+    verification"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,23 +66,27 @@ class EvaluateOptions(UseOptions):
     """The options of `evaluate`: a model's figures on labelled data."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """unless --predictions is given: a fine-tuned model's directory; it must come first, before all options"""
-    data: str
-    """the labelled file"""
+    """the directory of a fine-tuned model; it comes first, before all options; leave it out with --predictions"""
+    data: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """the labelled file to score on"""
     on_bad_row: OnBadRow = "stop"
-    """stop: a row that cannot be used ends the command; skip: it is left out of the figures and reported"""
-    json: str | None = None
-    """also write the figures to this file"""
+    """what to do with a row that can't be used; stop: end the command; skip: leave it out of the figures, and
+    report it"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """also write the figures to this file, as JSON"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(UseOptions):
     """The options of `predict`: a model's answers to a file."""
 
-    input: str
-    """the file, with or without labels, or one text per line; -: standard input, as lines of text, JSON objects or, with --delimiter, rows of a table"""  # noqa: E501
-    output: str
-    """the .jsonl file to write; -: standard output; .txt: words separated by spaces, from a model that splits text into words; .conllu, plain or .gz: a copy of --input, which must also be .conllu, with the tags in place of one column (--tag-column)"""  # noqa: E501
+    input: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """the file to predict from: examples with or without labels, or one text per line; -: standard input, as lines of
+    text, JSON objects or, with --delimiter, rows of a table"""
+    output: Annotated[str, tyro.conf.arg(metavar="FILE.jsonl")]
+    """the .jsonl file to write; -: standard output; .txt: words separated by spaces, from a model that splits text into
+    words; .conllu, plain or .gz: a copy of --input, which must also be .conllu, with the predicted tags in one column
+    (--tag-column)"""
 
     def written_column(self) -> str | None:
         """Return the column of the CoNLL-U input that the output has anew; None if the output is not CoNLL-U.
@@ -110,16 +113,23 @@ class PredictOptions(UseOptions):
 class ScoreOptions:
     """The options of `evaluate --predictions`: the figures of answers that already exist."""
 
-    predictions: str
-    """the answers: SQuAD's JSON, {"id": "answer"}; otherwise one per line, in the order of the data: the class (several separated by commas), the number, with --group-column the candidate's score, the index of the choice, or the tag of each word"""  # noqa: E501
-    data: str
-    """the labelled file"""
+    predictions: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """the answers; for questions: a JSON object of ids and answers, {"id": "answer"}, as in SQuAD; for other tasks: one
+    per line, in the order of the data, which is the class (several are separated by commas), the number, with
+    --group-column the candidate's score, the index of the choice from 0, or the tag of each word"""
+    data: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """the labelled file to score on"""
     data_options: DataOptions
     """how it is read"""
-    task: Literal["text-classification", "token-classification", "question-answering", "multiple-choice"] | None = None
-    """if not given: question-answering for .json, text-classification for tables and .jsonl, otherwise token-classification"""  # noqa: E501
-    json: str | None = None
-    """also write the figures to this file"""
+    task: Annotated[
+        Literal["text-classification", "token-classification", "question-answering", "multiple-choice"] | None,
+        tyro.conf.arg(metavar="TASK"),
+    ] = None
+    """the task that the answers are for: text-classification, token-classification, question-answering or
+    multiple-choice; if not given: question-answering for .json, text-classification for tables and .jsonl, otherwise
+    token-classification"""
+    json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """also write the figures to this file, as JSON"""
 
 
 # The task that the suffix of a labelled file implies; any other suffix implies tags.

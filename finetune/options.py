@@ -20,15 +20,18 @@ DESCRIPTIONS = {
 
   python -m finetune text-classification --model models/base --train reviews.csv --out runs/reviews
   python -m finetune predict runs/reviews --input new.txt --output answers.jsonl""",
-    "token-classification": """Fine-tune a model to tag words, for example as names or keywords.
+    "token-classification": """Fine-tune a model to tag words, for example as names, keywords or parts of speech.
 
-  python -m finetune token-classification --model models/base --train train.conll --dev dev.conll --out runs/names""",
+  python -m finetune token-classification --model models/base --train train.conll --dev dev.conll --out runs/names
+  python -m finetune evaluate runs/names --data test.conll""",
     "question-answering": """Fine-tune a model to find the answer to a question in a passage.
 
-  python -m finetune question-answering --model models/base --train train.json --dev dev.json --out runs/qa""",
+  python -m finetune question-answering --model models/base --train train.json --dev dev.json --out runs/qa
+  python -m finetune predict runs/qa --input questions.json --output answers.jsonl""",
     "multiple-choice": """Fine-tune a model to choose the right one of several answers or endings.
 
-  python -m finetune multiple-choice --model models/base --train train.jsonl --out runs/choice""",
+  python -m finetune multiple-choice --model models/base --train train.jsonl --out runs/choice
+  python -m finetune evaluate runs/choice --data test.jsonl""",
 }
 
 # What `--help` shows together, below the options that matter first.
@@ -61,73 +64,86 @@ LEARNING_RATES = {"full": 5e-5, "lora": 1e-3, "frozen": 1e-3}
 class TrainingOptions:
     """The options of a fine-tuning run. Everything that decides the result is here and is saved as `run.toml`."""
 
-    model: str
+    model: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """the model directory to start from"""
-    train: str
-    """the training file"""
-    dev: str | None = None
-    """the file to choose the best epoch on; without it, a share of the training file is held out"""
-    test: str | None = None
-    """a file to score once, at the end, with the best epoch's model"""
-    out: str
-    """the directory that the run is written to"""
+    train: Annotated[str, tyro.conf.arg(metavar="FILE")]
+    """the file of labelled examples to train on"""
+    dev: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """the file by which the best epoch is chosen; if not given: a share of --train is held out for this"""
+    test: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """a file to score once, at the end, with the model of the best epoch"""
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")]
+    """the run's directory, to which the model, its figures and its curves are written"""
     resume: bool = False
-    """continue from the newest saved state"""
+    """continue the run in --out from its newest saved state, or start it if there is none"""
     on_bad_row: OnBadRow = "stop"
-    """stop: a row that cannot be used ends the run; skip: it is left out, reported, and listed in skipped.txt"""
+    """what to do with a row that can't be used; stop: end the run; skip: leave it out, report it, and list it in
+    skipped.txt"""
     dev_share: cli.BetweenZeroAndOne = 0.1
-    """share of the training file that is held out if there is no --dev"""
+    """share of --train that is held out if there is no --dev"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """replace the model's head with a new one; needed if it is for another task or other labels"""
+    """start with a new head, instead of the model's own; needed if that one is for another task or other labels"""
 
     epochs: cli.Count = 3
     """passes over the training file"""
-    learning_rate: Annotated[float | None, cli.Range(above=0, high=1)] = None
+    learning_rate: Annotated[float | None, cli.Range(above=0, high=1), tyro.conf.arg(metavar="FLOAT")] = None
     """peak learning rate; if not given: 5e-5, or 1e-3 with --lora-rank or --freeze-encoder"""
     batch_size: cli.Count = 32
     """examples per step, over all processes"""
     accumulate: cli.Count = 1
-    """micro-batches that each process splits its part of a batch into: less memory, same gradient except for dropout"""
+    """number of micro-batches that each process splits its part of a batch into; more of them need less memory, and the
+    gradient is the same except for dropout"""
     warmup_share: cli.ZeroToOne = 0.1
-    """share of the run in which the learning rate rises from 0; after that it falls linearly to 0"""
+    """share of the run, at its start, in which the learning rate rises linearly from 0; after that it falls linearly to
+    0"""
     weight_decay: cli.ZeroToOne = 0.01
     """decoupled weight decay of matrices; biases and LayerNorm are exempt"""
     clip_norm: cli.NotNegative = 1.0
     """maximum norm of the whole gradient; 0: no clipping"""
     layer_decay: cli.AboveZeroToOne = 1.0
-    """learning rate of each layer, as a multiple of that of the layer above it"""
-    class_weights: str | None = None
-    """weight of each class's examples in the loss; balanced: in inverse proportion to their number; or a JSON file with a weight for each label; if not given: all the same"""  # noqa: E501
-    label_smoothing: Annotated[float | None, cli.Range(low=0, below=1)] = None
-    """share of each target that is spread evenly over all choices; if not given: 0"""
-    early_stop: Annotated[int | None, cli.Range(low=1)] = None
-    """end the run after this many epochs in a row without a better figure on dev; the learning rate still falls as it would over all --epochs"""  # noqa: E501
-    metric: str | None = None
-    """the figure by which the best epoch is chosen; if not given: the task's usual one"""
+    """learning rate of each layer, as a multiple of that of the layer above it; below 1, the lower layers
+    change less"""
+    class_weights: Annotated[str | None, tyro.conf.arg(metavar="balanced|FILE.json")] = None
+    """how much the examples of each class weigh in the loss; balanced: all classes have the same total weight; or a
+    JSON file with a weight for each label; if not given: all examples weigh the same"""
+    label_smoothing: Annotated[float | None, cli.Range(low=0, below=1), tyro.conf.arg(metavar="FLOAT")] = None
+    """share of each target that is spread evenly over all possible answers; if not given: 0"""
+    early_stop: Annotated[int | None, cli.Range(low=1), tyro.conf.arg(metavar="INT")] = None
+    """end the run after this many epochs in a row without a better figure on dev; the learning rate still falls as it
+    would over all --epochs; if not given: train for all --epochs"""
+    metric: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """the figure on dev by which the best epoch is chosen, such as accuracy, f1 or mcc; if not given: the task's usual
+    one"""
 
     freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """train only the head, on hidden states that the encoder computes once"""
-    lora_rank: Annotated[int | None, cli.Range(low=1)] = None
-    """train attention adapters of this rank instead of the encoder's weights, and merge them in at the end"""
+    """train only the head; the encoder's hidden states are computed once, not in every epoch"""
+    lora_rank: Annotated[int | None, cli.Range(low=1), tyro.conf.arg(metavar="INT")] = None
+    """train low-rank adapters (LoRA) of this rank, and the head, instead of all weights; at the end the adapters are
+    merged into the attention weights"""
     lora_alpha: cli.Positive = 16.0
-    """adapters are scaled by alpha / rank"""
-    lora_targets: tuple[Literal["query", "key", "value"], ...] = ("query", "value")
-    """the projections that get adapters"""
+    """what the adapters add is scaled by --lora-alpha / --lora-rank"""
+    lora_targets: Annotated[
+        tuple[Literal["query", "key", "value"], ...], tyro.conf.arg(metavar="{query,key,value} [...]")
+    ] = ("query", "value")
+    """the attention projections that get adapters"""
 
     seeds: Annotated[int, cli.Range(low=1, high=1000)] = 1
-    """number of runs, with consecutive seeds from --seed; the one with the median dev figure is kept (with an even number, the lower of the two middle ones)"""  # noqa: E501
+    """number of runs, with consecutive seeds from --seed; the model of the run with the median dev figure is kept (if
+    their number is even, the lower of the middle two)"""
     seed: int = 0
-    """seed of the head's initial weights, the order of batches, and dropout"""
+    """seed of the head's initial weights, the held-out examples, the order of batches and dropout"""
     save_every: cli.Count = 1000
-    """steps between saved states; one is also saved after each epoch"""
+    """steps between saved states, from which --resume continues; one is also saved after each epoch, and the last two
+    are kept"""
     save_seconds: cli.Positive = 120.0
     """longest time between saved states, in seconds of training"""
     log_every: cli.Count = 10
     """steps between lines in metrics.jsonl"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one"""
+    """where to compute; auto: a GPU if there is one, or else the CPU"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """number format of matrix products; auto: bfloat16 if the machine is fast with it; float64 is for verification"""
+    """number format of matrix products; auto: bfloat16 if the hardware is fast with it, or else float32; float64 is for
+    verification"""
     data_options: DataOptions
     """how the task reads its files"""
 

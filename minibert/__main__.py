@@ -3,12 +3,12 @@
 from minibert.console import cli
 
 COMMANDS = {
-    "info": "architecture, parameters by part, vocabulary: python -m minibert info DIR",
-    "fill-mask": 'the most likely tokens: python -m minibert fill-mask DIR "text with [MASK]" [--top-k K]',
-    "embed": "one vector per line of text: python -m minibert embed DIR --input FILE --output FILE.npy",
-    "score": "how likely texts are, or which of two is likelier: python -m minibert score DIR --input|--pairs FILE",
-    "add-tokens": "your own words as tokens: python -m minibert add-tokens DIR OUT --tokens FILE|WORD [WORD ...]",
-    "explore": 'a page that shows every step: python -m minibert explore DIR "text" ["second text"] --out page.html',
+    "info": "describe a model: DIR",
+    "fill-mask": 'predict the tokens behind [MASK]: DIR "text with [MASK]" [--top-k K]',
+    "embed": "turn each line of a file into a vector: DIR --input FILE --output FILE.npy",
+    "score": "measure how likely texts are, or which of two is likelier: DIR --input FILE, or DIR --pairs FILE",
+    "add-tokens": "make your own words into tokens: DIR OUT --tokens WORD [WORD ...], or a file of words",
+    "explore": 'write a page that shows every step of a forward pass: DIR "text" ["second text"] --out FILE.html',
 }
 
 

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 RECIPES = ("fast", "paper")
 PROG = "python -m pretrain"
-DESCRIPTION = """Pretrain a BERT on text.
+DESCRIPTION = """Pretrain a BERT on text: train a vocabulary, turn the text into token arrays, and train the model.
 
   python -m pretrain --corpus pydocs --out runs/first                 5 minutes on Python's documentation
   python -m pretrain --corpus my-texts/ --out runs/mine --minutes 30  on your own text
   python -m pretrain --corpus my-texts/ --out runs/mine --resume      continue after an interruption
-  python -m pretrain prepare --corpus my-texts/ --out data/mine       only the vocabulary and the token arrays
-  python -m pretrain inspect --data data/mine                         training pairs and masks, decoded
-  torchrun --nproc-per-node 2 -m pretrain ...                         the same, data-parallel
+  python -m pretrain prepare --corpus my-texts/ --out data/mine       make only the vocabulary and the token arrays
+  python -m pretrain inspect --data data/mine                         show training pairs with their masks, decoded
+  torchrun --nproc-per-node 2 -m pretrain ...                         train in two processes (data-parallel)
 
-The defaults below are those of the recipe (fast, unless --recipe names another)."""
+The defaults shown below are those of the recipe: `fast`, or the one that --recipe names."""
 # How `--help` groups the options, below the most important ones.
 GROUPS = {
     "text_and_vocabulary": "text_field sentence_per_line document_per_line drop_duplicates word_segmenter "
@@ -55,108 +55,126 @@ GROUPS = {
 class PretrainOptions:
     """All options of a pretraining run, with everything that decides its result; saved as `run.toml`."""
 
-    out: str = ""
-    """the run's directory, for the model, its figures and its curves"""
-    corpus: Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="(this or --data is required)")] = ()
-    """pydocs (the documentation that comes with Python and its packages), or text files and directories: .txt or .jsonl, plain or .gz, with a blank line between documents"""  # noqa: E501
-    data: str | None = None
-    """a directory of token arrays made by `prepare`, instead of --corpus"""
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = ""
+    """the run's directory, to which the model, its figures and its curves are written"""
+    corpus: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(metavar="PATH [PATH ...]", help_behavior_hint="(this or --data is required)"),
+    ] = ()
+    """the text to train on: pydocs (the documentation that comes with Python and its packages), or files and
+    directories; .txt files have a blank line between documents, .jsonl files an object per line, and both may be .gz"""
+    data: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """a directory of token arrays made by `prepare`, to train on instead of --corpus"""
     resume: bool = False
-    """continue from the newest saved state"""
+    """continue the run in --out from its newest saved state, or start it if there is none"""
 
-    model: str | None = None
-    """tiny, mini, small, medium, base or large, or the path of a config .json; mini if there is no --init"""
-    init: str | None = None
-    """a model directory to start from instead of fresh weights; its config and tokenizer are used"""
-    recipe: str = "fast"
-    """fast, paper, or the path of a .toml file: the defaults of the options below"""
+    model: Annotated[str | None, tyro.conf.arg(metavar="SIZE|FILE.json")] = None
+    """tiny, mini, small, medium, base or large, or the path of a config .json; if not given: mini, unless there is
+    --init"""
+    init: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """a model directory to start from, instead of fresh weights; its config and tokenizer are used"""
+    recipe: Annotated[str, tyro.conf.arg(metavar="NAME|FILE.toml")] = "fast"
+    """fast (a good model soonest), paper (Devlin et al. 2018), or the path of a .toml file; it sets the defaults of the
+    other options"""
 
-    steps: Annotated[int | None, cli.Range(low=1)] = None
-    """optimizer steps; or give --minutes or --passes"""
-    minutes: Annotated[float | None, cli.Range(above=0)] = None
-    """minutes of training, not counting preparation, evaluation and saving"""
-    passes: Annotated[float | None, cli.Range(above=0)] = None
-    """times that the run reads as much text as there is to train on"""
-    seq_len: int | None = None
-    """tokens in a sequence, including special ones; replaces the recipe's phases"""
-    phases: tuple[tuple[int, float], ...] = ((128, 1.0),)
-    """sequence length and share of the run, for each phase"""
+    steps: Annotated[int | None, cli.Range(low=1), tyro.conf.arg(metavar="INT")] = None
+    """length of the run in optimizer steps; give this, --minutes or --passes"""
+    minutes: Annotated[float | None, cli.Range(above=0), tyro.conf.arg(metavar="FLOAT")] = None
+    """length of the run in minutes of training, not counting preparation, evaluation and saving"""
+    passes: Annotated[float | None, cli.Range(above=0), tyro.conf.arg(metavar="FLOAT")] = None
+    """length of the run in passes over the training text"""
+    seq_len: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """number of tokens in a sequence, including special tokens, for the whole run; replaces --phases"""
+    phases: Annotated[tuple[tuple[int, float], ...], tyro.conf.arg(metavar="INT FLOAT [INT FLOAT ...]")] = ((128, 1.0),)
+    """phases of the run: for each, the number of tokens in a sequence, and its share of the run"""
     batch_size: cli.Count = 64
     """sequences per step, over all processes"""
     accumulate: cli.Count = 1
-    """micro-batches that each process splits its part of a batch into: less memory, same gradient except for dropout"""
+    """number of micro-batches that each process splits its part of a batch into; more of them need less memory, and the
+    gradient is the same except for dropout"""
 
     optimizer: Literal["adamw", "muon"] = "muon"
-    """muon: Muon for the matrices of the blocks, AdamW for the rest"""
-    learning_rate: Annotated[float | None, cli.Range(above=0, high=1)] = None
-    """peak learning rate of AdamW; not given: by rule, from the model's width and the run's length"""
-    block_learning_rate: Annotated[float | None, cli.Range(above=0, high=1)] = None
-    """peak learning rate of Muon; not given: by rule"""
+    """muon: Muon for the matrices of the blocks, AdamW for the rest; adamw: AdamW for everything"""
+    learning_rate: Annotated[float | None, cli.Range(above=0, high=1), tyro.conf.arg(metavar="FLOAT")] = None
+    """peak learning rate of AdamW; must be given with --optimizer adamw; if not given: by rule, from the model's width,
+    the batch and the run's length"""
+    block_learning_rate: Annotated[float | None, cli.Range(above=0, high=1), tyro.conf.arg(metavar="FLOAT")] = None
+    """peak learning rate of Muon; if not given: by rule, from the model's width and depth, the batch and the run's
+    length"""
     betas: Annotated[tuple[float, float], cli.Range(low=0, below=1)] = (0.9, 0.98)
-    """AdamW's decay rates for its two moments"""
+    """AdamW's decay rates for the averages of the gradient and of its square"""
     eps: cli.AboveZeroToOne = 1e-8
-    """AdamW's epsilon"""
+    """AdamW's epsilon, which is added to the denominator of an update"""
     weight_decay: cli.ZeroToOne = 0.01
     """decoupled weight decay of matrices; biases and LayerNorm are exempt"""
     clip_norm: cli.NotNegative = 1.0
     """maximum norm of the whole gradient; 0: no clipping"""
     warmup_share: cli.ZeroToOne = 0.05
-    """share of the run in which the learning rate rises from 0"""
+    """share of the run, at its start, in which the learning rate rises linearly from 0"""
     decay_share: cli.ZeroToOne = 0.95
     """share of the run, at its end, in which the learning rate falls linearly to 0"""
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
-    """random: N(0, 0.02); neighbours: computed from the text: a bias from token frequencies, embeddings from each token's neighbours, and heads that attend to adjacent words"""  # noqa: E501
-    dropout: Annotated[float | None, cli.Range(low=0, below=1)] = None
-    """dropout during pretraining; not given: by rule, from the passes over the text; the model's config.json keeps its own, for fine-tuning"""  # noqa: E501
+    """initial weights; random: drawn with standard deviation 0.02, as in the paper; neighbours: computed from the text,
+    with which a short run gets further (the output bias from token frequencies, embeddings from each token's
+    neighbours, and heads that attend to adjacent tokens)"""
+    dropout: Annotated[float | None, cli.Range(low=0, below=1), tyro.conf.arg(metavar="FLOAT")] = None
+    """dropout during pretraining; the model's config.json keeps its own, for fine-tuning; if not given: none up to 15
+    passes over the text, 0.1 for more"""
     mask_rate: cli.BetweenZeroAndOne = 0.3
     """share of the tokens that are masked in training; evaluation always uses 0.15"""
     whole_word_mask: bool = False
     """mask whole words, not single pieces"""
-    word_segmenter: Segmenter | None = None
-    """jieba: with --whole-word-mask, segment Chinese into words and mask each word's characters together (needs the optional dependency `zh`)"""  # noqa: E501
+    word_segmenter: Annotated[Segmenter | None, tyro.conf.arg(metavar="{jieba}")] = None
+    """jieba: segment Chinese text into words, whose characters --whole-word-mask then masks together (needs the
+    optional dependency `zh`: pip install -e '.[zh]')"""
     pair_objective: PairObjective = "nsp"
-    """nsp: next-sentence prediction on pairs; sop: sentence-order prediction on consecutive segments, half of the pairs swapped; none: single segments, no pooler"""  # noqa: E501
+    """what is predicted about sentence pairs, A and B; nsp: whether B follows A or is from another document; sop:
+    whether A and B, which are consecutive, have been swapped; none: nothing; sequences are single segments, and the
+    model has no pooler"""
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
     short_share: cli.ZeroToOne = 0.1
-    """share of the sequences that are made shorter on purpose"""
+    """share of the sequences that are made shorter on purpose, so that the model also learns from short inputs"""
 
     vocab_size: int = 8192
-    """size of the vocabulary to train on the corpus, in tokens"""
+    """number of tokens in the vocabulary that is trained on the corpus"""
     tokenizer_kind: Kind = "wordpiece"
-    """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, byte-level) or unigram (ALBERT's)"""
+    """kind of vocabulary to train; wordpiece: BERT's; bpe: RoBERTa's, over bytes; unigram: ALBERT's"""
     lowercase: bool = True
-    """lower-case the text and remove accents before tokenising; --no-lowercase keeps case and accents, as bpe does"""
-    tokenizer: str | None = None
-    """a directory with a tokenizer to use instead of training one"""
+    """lower-case the text and remove accents; not for bpe, which keeps the text as it is"""
+    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """a directory with a tokenizer to use, instead of training a vocabulary"""
     sentence_per_line: bool = False
-    """each line of the corpus is one sentence; otherwise text is split into sentences"""
+    """each line of the corpus is one sentence; otherwise the text is split into sentences (English or Chinese)"""
     document_per_line: bool = False
     """each line of a text file is a document; otherwise a blank line ends one"""
     drop_duplicates: bool = False
     """drop documents, and paragraphs of 60 characters or more, that repeat earlier ones word for word"""
-    text_field: str = "text"
+    text_field: Annotated[str, tyro.conf.arg(metavar="FIELD")] = "text"
     """the field of a .jsonl line that holds the text"""
 
-    keep_at: str | None = None
-    """where to keep the model along the way, in RUN/kept, with its held-out figures: words seen (500k or 2.5M), shares of the run (50%) and steps (1000steps), with commas between them"""  # noqa: E501
+    keep_at: Annotated[str | None, tyro.conf.arg(metavar="MARK[,MARK...]")] = None
+    """keep the model, with its held-out figures, in kept/ below --out at these points of the run: words seen (500k or
+    2.5M), shares of the run (50%) or steps (1000steps), separated by commas"""
     save_every: cli.Count = 500
-    """steps between saved states; the last two are kept"""
+    """steps between saved states, from which --resume continues; the last two are kept"""
     save_seconds: cli.Positive = 120.0
     """longest time between saved states, in seconds of training"""
     evaluations: cli.Count = 10
-    """number of evaluations on held-out documents during the run, including the one at the end"""
+    """number of evaluations on held-out documents, including the one at the end of the run"""
     log_every: cli.Count = 10
     """steps between lines in metrics.jsonl"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one"""
+    """where to compute; auto: a GPU if there is one, or else the CPU"""
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """number format of matrix products; auto: bfloat16 if the machine is fast with it; float64 is for verification"""
+    """number format of matrix products; auto: bfloat16 if the hardware is fast with it, or else float32; float64 is for
+    verification"""
     compile: Literal["auto", "yes", "no"] = "auto"
-    """torch.compile, for a GPU; it takes up to a minute and needs a C compiler; auto: if --minutes is 10 or more"""
+    """use torch.compile, on a GPU, for faster steps; it takes up to a minute first, and needs a C compiler; auto: yes
+    if --minutes is 10 or more"""
     seed: cli.Seed = 0
-    """seed of fresh weights, pairs, masks and dropout"""
+    """seed of the initial weights, the pairs, the masks and dropout"""
 
     @property
     def nsp(self) -> bool:

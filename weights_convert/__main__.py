@@ -3,10 +3,9 @@
 from minibert.console import cli
 
 COMMANDS = {
-    "from-hf": "a Hugging Face directory -> a model directory: python -m weights_convert from-hf DIR OUT [--new-head]",
-    "to-hf": "a model directory -> a directory that transformers loads: python -m weights_convert to-hf DIR OUT",
-    "verify": "whether both models give the same numbers: python -m weights_convert verify HF_DIR [MODEL_DIR] "
-    "[--dtype float64] [--steps N]",
+    "from-hf": "convert a Hugging Face directory to a model directory: DIR OUT [--new-head]",
+    "to-hf": "convert a model directory to one that transformers loads: DIR OUT",
+    "verify": "compare minibert with transformers, value by value: HF_DIR [MODEL_DIR] [--dtype float64] [--steps N]",
 }
 
 

@@ -19,35 +19,37 @@ from weights_convert.families import family_of
 from weights_convert.parity import verify
 from weights_convert.sentence_files import MODULES
 
-FROM_HF = """Convert a Hugging Face directory (BERT, RoBERTa, DistilBERT, ALBERT, Longformer) to a model directory,
-including heads.
+FROM_HF = """Convert a Hugging Face directory (BERT, RoBERTa, DistilBERT, ALBERT or Longformer), with or without a head,
+to a model directory.
 
   python -m weights_convert from-hf bert-base-uncased/ models/base
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
 
-It reads config.json; model.safetensors or pytorch_model.bin, whole or in shards (no code in them is run);
-tokenizer.json or vocab.txt, with the options and added tokens beside it; and, for a sentence-transformers model, how it
-turns texts into vectors, which becomes the default for embed. config.json names the task. The report says what became
-of every weight (mapped, tied, newly initialised, or dropped and why) and which files are not used."""
+config.json says which model and which head it is. The weights come from model.safetensors or pytorch_model.bin, whole
+or in shards (no code in them is run), and the tokenizer from tokenizer.json or vocab.txt, with the options and added
+tokens beside it. A sentence-transformers model also says how it turns texts into vectors, which `python -m minibert
+embed` then does by default. The report says what became of every weight (mapped, tied, newly initialised, or dropped
+and why) and which files are not used."""
 
-TO_HF = """Convert a model directory to one that transformers loads with from_pretrained, including the tokenizer.
+TO_HF = """Convert a model directory, with its tokenizer, to a directory that transformers loads with from_pretrained.
 
   python -m weights_convert to-hf runs/demo exported
   python -c 'import transformers; print(transformers.pipeline("fill-mask", "exported")("Return a [MASK]."))'
   python -m weights_convert to-hf runs/demo/kept/step-00003200 exported-1M --language en --license mit
 
-It also writes README.md, a model card for the hub: what the directory and the files of its run say about the model, how
-it was trained, its figures, and how to load it."""
+It also writes README.md, a model card for the hub. The card says how the model was trained, as far as the directory and
+the files of its run tell, what its figures are, and how to load it."""
 
 VERIFY = """Run the same batches through transformers and through minibert, and compare every value along the way.
 
   python -m weights_convert verify bert-base-uncased/                        # converts it in memory
   python -m weights_convert verify bert-base-uncased/ models/base --dtype float64 --steps 100
 
-It compares embeddings, every block's query, key, value, attention, feed-forward and output, the heads' logits, the
-loss, and the gradient of every parameter, on batches padded on the right, on the left, and not at all. If something
-differs, it marks the first value that does and names a likely cause. It exits with 0 if all agree within the tolerances
-of docs/verification.md, or 1 if not. float64 proves that the mathematics is the same; float32 is what people run."""
+It compares the embeddings, what every block computes (query, key, value, attention, feed-forward and output), the
+logits of the heads, the loss, and the gradient of every parameter, on batches padded on the right, on the left, and not
+at all. If something differs, it marks the first value that does, and names a likely cause. The exit code is 0 if all
+values agree within the tolerances of docs/verification.md, or else 1. In float64, this shows that the mathematics is
+the same; float32 is what people run."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,12 @@ class FromHfOptions:
     """What is read, what is written."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a Hugging Face directory, or (with the optional dependency `hub` installed) a model's name on the hub"""
+    """a Hugging Face directory, or the name of a model on the Hugging Face hub, which is then downloaded (needs the
+    optional dependency `hub`: pip install -e '.[hub]')"""
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the model directory to write; it must not exist"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """initialise at random, from a fixed seed, a head that config.json names but the weights lack"""
+    """initialise a head that config.json names but the weights lack, at random from a fixed seed"""
 
 
 def from_hf_command(args: Sequence[str]) -> None:
@@ -92,12 +95,15 @@ class ToHfOptions:
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the Hugging Face directory to write; it must not exist"""
     language: Annotated[
-        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(help_behavior_hint="(default: None)")
+        tuple[str, ...],
+        tyro.conf.UseAppendAction,
+        tyro.conf.arg(metavar="CODE[,CODE...]", help_behavior_hint="(default: None)"),
     ] = ()
-    """for the model card: the language of the text, such as en; for several, en,de, or the option again"""
-    license: str | None = None
-    """for the model card: the licence of the model as the hub names it, such as apache-2.0"""
-    name: str | None = None
+    """for the model card: the language of the text, such as en; for several, separate them by commas or repeat the
+    option"""
+    license: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """for the model card: the licence of the model, by its name on the hub, such as apache-2.0"""
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """for the model card: the name of the model; if not given: that of OUT"""
 
 
@@ -136,17 +142,18 @@ class VerifyOptions:
     """What is compared, and how."""
 
     hf_directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="HF_DIR")]
-    """a Hugging Face directory, or (with the optional dependency `hub` installed) a model's name on the hub"""
+    """a Hugging Face directory, or the name of a model on the Hugging Face hub, which is then downloaded (needs the
+    optional dependency `hub`: pip install -e '.[hub]')"""
     model_directory: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[MODEL_DIR]")] = None
-    """a model directory; without one, the Hugging Face directory is converted in memory"""
+    """a model directory to compare with HF_DIR; if not given: HF_DIR itself, converted in memory"""
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
-    """the number format of both models"""
+    """number format of both models"""
     steps: cli.CountFromZero = 0
-    """also train both for this many AdamW steps on the same batches, and compare their losses"""
+    """also train both models for this many AdamW steps on the same batches, and compare their losses; 0: don't train"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """also write the whole report to this file, as JSON"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one"""
+    """where to compute; auto: a GPU if there is one, or else the CPU"""
     seed: int = 0
     """seed of the batches' tokens, segments and targets"""
 

@@ -25,32 +25,32 @@ FileForm = Literal["columns", "text", "jsonl"]  # of sentences to tag
 
 @dataclass(frozen=True)
 class TextDataOptions:
-    """Text classification: columns of a table."""
+    """How text classification reads files: tables (.csv, .tsv) or .jsonl, one example per row."""
 
     task: ClassVar[str] = "text-classification"
 
-    text_column: str = "text"
-    """the column of the text: a name, or, with --no-header, a number from 1"""
-    text_pair_column: str | None = None
+    text_column: Annotated[str, tyro.conf.arg(metavar="COLUMN")] = "text"
+    """the column of the text, in .jsonl the field; with --no-header its number, from 1"""
+    text_pair_column: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
     """the column of the second text, if the examples are pairs"""
-    label_column: str = "label"
-    """the column of the label, likewise a name or a number"""
-    delimiter: str | None = None
-    """the character(s) that separate fields; if not given: a comma, or, in .tsv, a tab"""
+    label_column: Annotated[str, tyro.conf.arg(metavar="COLUMN")] = "label"
+    """the column of the label"""
+    delimiter: Annotated[str | None, tyro.conf.arg(metavar="CHARS")] = None
+    """the character(s) between fields; if not given: a tab in .tsv, or else a comma"""
     header: bool = True
     """the first row names the columns"""
     quoting: tyro.conf.DisallowNone[bool | None] = None
-    """fields may be in quotation marks; if not given: yes, unless the fields are separated by tabs"""
+    """fields may be enclosed in quotation marks; if not given: yes, unless tabs separate the fields"""
     regression: bool = False
     """labels are numbers to predict, not classes"""
     multi_label: bool = False
-    """an example can have any number of labels: separated by commas, as a list, or as a 1 or 0 for each class"""
-    label_separator: str | None = None
-    """the character(s) that separate labels; if not given: a comma"""
-    group_column: str | None = None
-    """the column that says which rows are candidates of the same query; adds ranking figures; labels are grades: 1 for a relevant candidate and 0 for the others, or 0, 1, 2, ..."""  # noqa: E501
-    max_length: int | None = None
-    """maximum number of tokens per text or pair, including special ones; the rest is cut off (in a pair, from the longer text first); if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
+    """an example can have any number of labels, written with separators, as a list, or as a 1 or 0 for each class"""
+    label_separator: Annotated[str | None, tyro.conf.arg(metavar="CHARS")] = None
+    """the character(s) between the labels of an example; if not given: a comma"""
+    group_column: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    """the column that says which rows are candidates for the same query, which adds ranking figures; the labels are then grades: 1 for a relevant candidate and 0 for the others, or 0, 1, 2 and so on"""  # noqa: E501
+    max_length: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """maximum number of tokens per text or pair, including special tokens; longer texts are cut off (in a pair, the longer one first); if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
 
     @property
     def problem_type(self) -> str:
@@ -102,23 +102,23 @@ class TextDataOptions:
 
 @dataclass(frozen=True)
 class TagDataOptions:
-    """Token classification: columns with one word per row, or .jsonl with lists of words and tags."""
+    """How token classification reads files: columns, one word per row, or .jsonl with lists of words and tags."""
 
     task: ClassVar[str] = "token-classification"
 
-    word_column: str | None = None
-    """the column of the word: a number from 1, in CoNLL-U a name, in .jsonl a field; if not given: the first that does not just number the words, in .jsonl 'tokens'"""  # noqa: E501
-    tag_column: str | None = None
-    """the column of the tag; if not given: the last, in CoNLL-U 'upos', in GermEval the outer tags, in .jsonl 'ner_tags'"""  # noqa: E501
-    layout: FileForm | None = None
-    """the form of the file to predict from: columns, running text with one sentence per line, or JSON lines; if not given: decided by the file's name, or else by its content; standard input and pipes: JSON lines if the first line begins with {, otherwise running text"""  # noqa: E501
+    word_column: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    """the column of the word: its number, from 1; in CoNLL-U its name; in .jsonl the field; if not given: the first that does not just number the words, in CoNLL-U 'form', in .jsonl 'tokens'"""  # noqa: E501
+    tag_column: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
+    """the column of the tag, given as for --word-column; if not given: the last, in CoNLL-U 'upos', in GermEval the outer tags, in .jsonl 'ner_tags'"""  # noqa: E501
+    layout: Annotated[FileForm | None, tyro.conf.arg(metavar="{columns,text,jsonl}")] = None
+    """the form of the input; columns: one word per row; text: one text per line; jsonl: one JSON object per line; if not given: by the file's name or else its content; standard input and pipes are jsonl if the first line begins with {, or else text"""  # noqa: E501
     scheme: Literal["auto", "iob1", "iob2", "bioes", "none", "bmes", "bi"] = "auto"
-    """what tags mark; auto: entities, in the scheme that the training file follows, or classes if no tag has a type after a prefix such as B-; none: tags mark no entities; each is a class; bmes and bi: the words of a text, whose characters are tagged"""  # noqa: E501
+    """what the tags mark; auto: entities, in the scheme that the training file follows, or classes if no tag has a prefix and a type, as B-PER has; iob1, iob2, bioes: entities, in this scheme; none: classes, such as parts of speech, one for each word; bmes, bi: the words of a text, whose characters are tagged"""  # noqa: E501
     fix_tags: bool = False
-    """read impossible tag sequences as conlleval does instead of refusing them"""
-    max_length: Annotated[int | None, cli.Range(low=4)] = None
-    """number of tokens per window, including special ones; a longer sentence is split into several; if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
-    stride: Annotated[int | None, cli.Range(low=0)] = None
+    """read impossible tag sequences as conlleval does, instead of refusing them"""
+    max_length: Annotated[int | None, cli.Range(low=4), tyro.conf.arg(metavar="INT")] = None
+    """maximum number of tokens per window, including special tokens; a longer sentence is read in several windows; if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
+    stride: Annotated[int | None, cli.Range(low=0), tyro.conf.arg(metavar="INT")] = None
     """number of tokens that consecutive windows share; if not given: a quarter of a window"""
 
     @property
@@ -141,20 +141,20 @@ class TagDataOptions:
 
 @dataclass(frozen=True)
 class QuestionDataOptions:
-    """Question answering: SQuAD's JSON."""
+    """How question answering reads files: SQuAD's JSON, v1.1 or v2.0."""
 
     task: ClassVar[str] = "question-answering"
 
-    max_length: Annotated[int | None, cli.Range(low=8)] = None
-    """number of tokens per window, including the question and special ones; a longer passage is split into several; if not given: 384, or the model's number of positions if that is smaller"""  # noqa: E501
-    stride: Annotated[int | None, cli.Range(low=0)] = None
+    max_length: Annotated[int | None, cli.Range(low=8), tyro.conf.arg(metavar="INT")] = None
+    """maximum number of tokens per window, including the question and special tokens; a longer passage is read in several windows; if not given: 384, or the model's number of positions if that is smaller"""  # noqa: E501
+    stride: Annotated[int | None, cli.Range(low=0), tyro.conf.arg(metavar="INT")] = None
     """number of tokens of the passage that consecutive windows share, at most half of the room that the question leaves in a window; if not given: a third of a window"""  # noqa: E501
     max_answer_length: cli.Count = 30
     """maximum number of tokens per answer"""
     n_best: cli.Count = 5
-    """number of answers that `predict` writes for a question"""
-    no_answer_threshold: Annotated[float | None, cli.Range()] = None
-    """questions with a no-answer score above this are left unanswered; if not given: chosen on dev, if some questions there have no answer"""  # noqa: E501
+    """number of answers that `predict` writes for each question"""
+    no_answer_threshold: Annotated[float | None, cli.Range(), tyro.conf.arg(metavar="FLOAT")] = None
+    """leave a question unanswered if its no-answer score is above this; if not given: chosen on dev, if some questions there have no answer"""  # noqa: E501
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""
@@ -169,12 +169,12 @@ class QuestionDataOptions:
 
 @dataclass(frozen=True)
 class ChoiceDataOptions:
-    """Multiple choice: .jsonl with question, choices and answer."""
+    """How multiple choice reads files: .jsonl with the fields question, choices and answer."""
 
     task: ClassVar[str] = "multiple-choice"
 
-    max_length: Annotated[int | None, cli.Range(low=5)] = None
-    """maximum number of tokens per question with one of its choices, including special ones; the rest is cut off, from the longer part first; if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
+    max_length: Annotated[int | None, cli.Range(low=5), tyro.conf.arg(metavar="INT")] = None
+    """maximum number of tokens per question with one of its choices, including special tokens; longer ones are cut off, the longer part first; if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
 
     def check(self) -> None:
         """Raises InputError if an option is out of range."""

@@ -23,8 +23,8 @@ DESCRIPTION = """Turn words from your field into single tokens, in the tokenizer
   python -m pretrain --init models/mine --corpus my-texts/ --out runs/mine --minutes 30
 
 Words are normalised as texts are: COVID becomes covid if the tokenizer lower-cases. A word with Chinese characters or
-kana is found inside running text; any other word is found only between word boundaries. The last command trains the
-model on its new words: until then, each has the mean of the embeddings of the pieces that it was cut into before."""
+kana is found inside running text; any other word is found only between word boundaries. The model knows little about
+its new tokens until it is trained on text that has them, as by the last command."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class AddTokensOptions:
     """a model directory of any class; it is not changed"""
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the model directory to write; it must not exist"""
-    tokens: tuple[str, ...]
-    """words, or one UTF-8 file with one word per line"""
+    tokens: Annotated[tuple[str, ...], tyro.conf.arg(metavar="WORD [WORD ...]")]
+    """the words to add, or one UTF-8 file with one word per line"""
     init: Literal["mean", "random"] = "mean"
-    """initial embedding of a word: the mean of its pieces' embeddings, or random values from N(0, initializer_range)"""
+    """initial embedding of a new token; mean: the mean of the embeddings of its former pieces; random: drawn from a
+    normal distribution with the config's initializer_range as standard deviation"""
     seed: int = 0
-    """seed for --init random"""
+    """seed of --init random"""
 
 
 def add_tokens_command(args: Sequence[str]) -> None:

@@ -19,14 +19,13 @@ from minibert.loading import load
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.memory import keep_freed_memory
 
-DESCRIPTION = """Turn texts, one per line, into vectors, one row per line.
+DESCRIPTION = """Turn each line of a text file into a vector, and write the vectors as the rows of a .npy file.
 
   python -m minibert embed models/minilm --input texts.txt --output vectors.npy --normalize
   python -c 'import numpy; v = numpy.load("vectors.npy"); print(v[0] @ v[1])'      # the cosine of the first two texts
 
-For a model converted from sentence-transformers, pooling, normalisation and the maximum number of tokens per text
-default to what it was trained with. The vectors are float32, in the order of the lines; an empty line counts as an
-empty text and has a row too."""
+A model converted from sentence-transformers pools, normalises and cuts texts as it was trained to, unless you give
+other options. The vectors are float32, in the order of the lines. An empty line is an empty text, and has a row too."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +33,30 @@ class EmbedOptions:
     """The options of `embed`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a model directory of any class; its encoder is used"""
+    """a model directory of any class; only its encoder is used"""
     input: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """a UTF-8 file with one text per line, plain or .gz, not a table or JSON; -: standard input"""
     output: Annotated[str, tyro.conf.arg(metavar="FILE.npy")]
     """the .npy file to write; an existing one is replaced"""
-    pooling: Literal["mean", "cls", "max"] | None = None
-    """mean: the mean of the last block's hidden states over all tokens, including [CLS] and [SEP]; max: their largest
-    value in each dimension; cls: the hidden state of [CLS]; if not given: what the model was trained with, if known,
-    or else mean"""
+    pooling: Annotated[Literal["mean", "cls", "max"] | None, tyro.conf.arg(metavar="{mean,cls,max}")] = None
+    """what becomes the vector of a text; mean: the mean of the last block's hidden states over all tokens, including
+    special tokens; max: their largest value in each dimension; cls: the hidden state of [CLS]; if not given: what the
+    model was trained with, if known, or else mean"""
     normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """scale vectors to length 1, so that a dot product is the cosine; the default if the model was trained that way"""
+    """scale every vector to length 1, so that a dot product is the cosine; the default if the model was trained that
+    way"""
     no_normalize: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """leave every vector at its own length"""
+    """leave every vector at its own length, even if the model was trained to scale them"""
     batch_tokens: cli.Count = BATCH_TOKENS
-    """tokens in a batch, including padding; texts of similar length share a batch. More is faster on a GPU"""
-    max_length: int | None = None
-    """maximum number of tokens per text, including [CLS] and [SEP]; the rest is cut off; if not given: what the model
-    was trained with, if known, or else its number of positions"""
+    """number of tokens in a batch, including padding; larger batches are faster on a GPU, but need more memory"""
+    max_length: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """maximum number of tokens per text, including special tokens; longer texts are cut off; if not given: what the
+    model was trained with, if known, or else its number of positions"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one"""
+    """where to compute; auto: a GPU if there is one, or else the CPU"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """number format of weights and hidden states; auto: bfloat16 if the machine is fast with it; the output is float32"""  # noqa: E501
+    """number format of weights and hidden states; auto: bfloat16 if the hardware is fast with it, or else float32; the
+    vectors are float32 in any case"""
 
 
 def embed_command(args: Sequence[str]) -> None:

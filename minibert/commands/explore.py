@@ -17,13 +17,13 @@ from minibert.explore.record import MAX_TOKENS, make_record
 from minibert.files import writing
 from minibert.loading import load
 
-DESCRIPTION = """See inside a model: a page that shows every step of one forward pass.
+DESCRIPTION = """Write a page that lets you see inside a model: it shows every step of one forward pass.
 
   python -m minibert explore runs/demo "Return the [MASK] of the array." --out page.html
   python -m minibert explore runs/demo "The man went to the [MASK] ." "He bought milk ." --out page.html
   python -m minibert explore runs/demo "Return the [MASK]." --compare runs/later --out page.html
 
-Open the file in any browser: it needs no network and no server. It shows the embeddings, every block, the attention of
+Open the page in any browser; it needs no network and no server. It shows the embeddings, every block, the attention of
 every head, what the model predicts and how the prediction forms from block to block, what changes when a head is
 switched off, and which tokens the prediction depends on. Two texts become one pair, [CLS] A [SEP] B [SEP]."""
 
@@ -33,21 +33,23 @@ class ExploreOptions:
     """The options of `explore`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a model directory of any class; the page leaves out whatever needs a head that the model lacks"""
+    """a model directory of any class; the page leaves out what needs a head that the model lacks"""
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
     """the text, with [MASK] in place of a token to predict"""
     out: Annotated[str, tyro.conf.arg(metavar="FILE.html")]
     """the page to write; an existing one is replaced"""
-    second: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SECOND]")] = None
+    second: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SECOND_TEXT]")] = None
     """the second text of a pair"""
     compare: Annotated[str | None, tyro.conf.arg(metavar="DIR2")] = None
-    """a second model of the same shape; the page then shows where the two differ"""
+    """a second model directory, with as many layers, heads and hidden dimensions; the page then also shows where the
+    two models differ"""
     max_tokens: int = MAX_TOKENS
-    """maximum number of tokens, including [CLS] and [SEP]; a longer text is refused: the page grows quadratically"""
+    """maximum number of tokens, including special tokens; a longer text is refused, because the page grows with the
+    square of the length"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """also write what the page shows as plain JSON, for your own programs; large if the text is long"""
+    """also write what the page shows to this file, as JSON, for programs of your own; large if the text is long"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one"""
+    """where to compute; auto: a GPU if there is one, or else the CPU"""
 
 
 def explore_command(args: Sequence[str]) -> None:

@@ -13,7 +13,12 @@ from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.loading import load
 from minibert.training.device import choose_device, choose_precision
 
-DESCRIPTION = 'Ask a model for the most likely tokens for [MASK]: fill-mask runs/demo "Return a [MASK] of tuples."'
+DESCRIPTION = """Predict the tokens behind [MASK]: print the likeliest ones, with their probabilities.
+
+  python -m minibert fill-mask runs/demo "Return a [MASK] of tuples."
+  python -m minibert fill-mask runs/demo "The [MASK] value is [MASK]." --top-k 10
+
+If a text has several [MASK], each is predicted while the others are still masked."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +26,15 @@ class FillMaskOptions:
     """The options of `fill-mask`."""
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
-    """a model directory"""
+    """a model directory with a masked-LM head"""
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """a text with [MASK] in place of each token to predict"""
+    """the text, with [MASK] in place of each token to predict"""
     top_k: int = 5
-    """number of answers for each [MASK]"""
+    """number of tokens to print for each [MASK]"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one"""
+    """where to compute; auto: a GPU if there is one, or else the CPU"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """number format of matrix products; auto: bfloat16 if the machine is fast with it"""
+    """number format of matrix products; auto: bfloat16 if the hardware is fast with it, or else float32"""
 
 
 def fill_mask_command(args: Sequence[str]) -> None:

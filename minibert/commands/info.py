@@ -11,6 +11,14 @@ from minibert.architectures import head_fields
 from minibert.console import cli
 from minibert.loading import load
 
+DESCRIPTION = """Describe a model directory: its class and config, the size of its vocabulary, and the parameters of
+each part.
+
+  python -m minibert info runs/demo
+
+Model directories are written by `python -m pretrain`, by `python -m finetune` and by `python -m weights_convert
+from-hf`."""
+
 
 @dataclass(frozen=True)
 class InfoOptions:
@@ -22,7 +30,7 @@ class InfoOptions:
 
 def info_command(args: Sequence[str]) -> None:
     """Run `info`: print the architecture, its fields, and the parameters by part."""
-    options = cli.parse(InfoOptions, args, prog="python -m minibert info", description="Describe a model directory.")
+    options = cli.parse(InfoOptions, args, prog="python -m minibert info", description=DESCRIPTION)
     model, tokenizer = load(options.directory)
     print(f"{options.directory}: {type(model).__name__}\n")
     vectors = {"text_vectors": model.encoder.text_vectors} if model.encoder.text_vectors else {}

@@ -24,15 +24,16 @@ from minibert.scoring import Scorer
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.memory import keep_freed_memory
 
-DESCRIPTION = """Score texts by pseudo-log-likelihood: each token is masked once, alone, and the logs of the
-probabilities that the model gives the masked tokens are added up, in nats.
+DESCRIPTION = """Measure how likely a model finds each text, or how often it prefers the good one of two sentences.
 
   python -m minibert score runs/demo --input texts.txt                     # one text per line -> JSON lines
   python -m minibert score runs/demo --pairs blimp.jsonl.gz --group UID    # how often the good sentence scores higher
   python -m minibert score runs/mine/kept/* --pairs blimp.jsonl.gz --group linguistics_term --picture growth.png
 
-Longer texts score lower, so compare texts of similar length, or divide by the number of tokens. A tie counts as half
-right. In the mean, all groups have the same weight."""
+The score is the pseudo-log-likelihood, in nats: each token is masked once, alone, and the log probabilities of the
+masked tokens are added up. A longer text scores lower, so compare texts of similar length, or divide each score by its
+number of tokens. With --pairs, the accuracy is the share of pairs whose good sentence scores higher; a tie counts as
+half. In the mean accuracy, all groups have the same weight."""
 
 
 @dataclass(frozen=True)
@@ -41,33 +42,38 @@ class ScoreOptions:
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory with a masked-LM head"""
-    others: Annotated[tyro.conf.Positional[tuple[str, ...] | None], tyro.conf.arg(metavar="[DIRS]")] = None
-    """further model directories to compare, with --pairs"""
+    others: Annotated[tyro.conf.Positional[tuple[str, ...] | None], tyro.conf.arg(metavar="[DIR ...]")] = None
+    """more model directories, to compare with the first; only with --pairs"""
     input: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """a UTF-8 file with one text per line, plain or .gz, not a table or JSON; -: standard input"""
+    """a UTF-8 file with one text per line, plain or .gz, not a table or JSON; -: standard input; give this or
+    --pairs"""
     output: Annotated[str, tyro.conf.arg(metavar="FILE.jsonl")] = STANDARD_INPUT
-    """where the scores of --input go, one JSON object per line with text, score and tokens, plain or .gz; -: standard
-    output"""
+    """where to write the scores of --input, plain or .gz, one JSON object per line with the fields text, score and
+    tokens (their number); -: standard output"""
     pairs: Annotated[str | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
-    """a file with one JSON object per line, plain or .gz, each with two sentences"""
+    """the file of sentence pairs, one JSON object per line, plain or .gz; give this or --input"""
     good: Annotated[str, tyro.conf.arg(metavar="FIELD")] = "sentence_good"
     """the field of the sentence that should score higher"""
     bad: Annotated[str, tyro.conf.arg(metavar="FIELD")] = "sentence_bad"
     """the field of the other sentence"""
     group: Annotated[str | None, tyro.conf.arg(metavar="FIELD")] = None
-    """the field that names a pair's group, such as BLiMP's UID or linguistics_term; if not given: one group"""
+    """the field that names the group of a pair, such as BLiMP's UID or linguistics_term; if not given: all pairs are
+    one group"""
     json: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """also write the accuracies of --pairs as JSON"""
+    """also write the accuracies of --pairs to this file, as JSON"""
     picture: Annotated[str | None, tyro.conf.arg(metavar="FILE.png")] = None
-    """also draw the accuracies of --pairs: bars for one model; for several, lines over the words that each has seen"""
+    """also draw the accuracies of --pairs: bars for one model; for several, lines over the number of words that each
+    model has seen"""
     whole_words: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """mask all pieces of a word together; the score is still the sum over all pieces"""
+    """mask all pieces of a word together, since a piece is easily predicted from the others; the score is still the sum
+    over all pieces"""
     batch_tokens: cli.Count = BATCH_TOKENS
-    """tokens in a batch, including padding; more is faster on a GPU"""
+    """number of tokens in a batch, including padding; larger batches are faster on a GPU, but need more memory"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU if there is one"""
+    """where to compute; auto: a GPU if there is one, or else the CPU"""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """number format of weights and hidden states; auto: bfloat16 if the machine is fast with it; probabilities are computed in float32"""  # noqa: E501
+    """number format of weights and hidden states; auto: bfloat16 if the hardware is fast with it, or else float32;
+    probabilities are computed in float32 in any case"""
 
     @property
     def directories(self) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
     """
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
-        print(f"usage: {as_typed(prog)} COMMAND ... (each has --help)\n")
+        print(f"usage: {as_typed(prog)} COMMAND ... (COMMAND --help explains each)\n")
         lines = [f"  {name:{max(map(len, commands))}}  {what}" for name, (_, what) in commands.items()]
         print(as_typed("\n".join(lines)))
     elif args[0] == "--version":

@@ -43,34 +43,34 @@ CHUNK_CHARACTERS = 256 * 1024  # per task: enough to outweigh the cost of a mess
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """The options that decide the content of the arrays, and the number of processes that make them."""
+    """What the arrays contain, and how many processes make them."""
 
     corpus: tuple[str, ...]
-    """pydocs, or files and directories of text"""
+    """the text to train on: pydocs (the documentation that comes with Python and its packages), or files and directories; .txt files have a blank line between documents, .jsonl files an object per line, and both may be .gz"""  # noqa: E501
     text_field: str = "text"
-    """the field that holds the text in .jsonl files"""
+    """the field of a .jsonl line that holds the text"""
     sentence_per_line: bool = False
-    """each line is a sentence; otherwise text is split into sentences (English and Chinese)"""
+    """each line of the corpus is one sentence; otherwise the text is split into sentences (English or Chinese)"""
     document_per_line: bool = False
     """each line of a text file is a document; otherwise a blank line ends one"""
     drop_duplicates: bool = False
     """drop documents, and paragraphs of 60 characters or more, that repeat earlier ones word for word"""
     vocab_size: int = 8192
-    """size of the vocabulary to train, in tokens"""
+    """number of tokens in the vocabulary that is trained on the corpus"""
     tokenizer_kind: Kind = "wordpiece"
-    """kind of vocabulary to train: wordpiece (BERT's), bpe (RoBERTa's, byte-level) or unigram (ALBERT's)"""
+    """kind of vocabulary to train; wordpiece: BERT's; bpe: RoBERTa's, over bytes; unigram: ALBERT's"""
     lowercase: bool = True
-    """lower-case the text; bpe keeps it as it is"""
+    """lower-case the text; not for bpe, which keeps the text as it is"""
     strip_accents: bool | None = None
-    """remove accents; if not given: the same as --lowercase; bpe keeps the text as it is"""
+    """remove accents; not for bpe, which keeps the text as it is; if not given: the same as --lowercase"""
     chinese_chars: bool = True
-    """treat every Chinese character as a word; wordpiece only"""
+    """treat every Chinese character as a word; only for wordpiece"""
     tokenizer: str | None = None
-    """a directory with a tokenizer to use instead of training one"""
+    """a directory with a tokenizer to use, instead of training a vocabulary"""
     word_segmenter: Segmenter | None = None
-    """jieba: note which Chinese characters form a word, for whole-word masking (needs the optional dependency `zh`)"""
+    """jieba: segment Chinese text into words, whose characters --whole-word-mask then masks together (needs the optional dependency `zh`: pip install -e '.[zh]')"""  # noqa: E501
     nsp: bool = True
-    """the arrays are for next-sentence prediction, so training and evaluation need at least two documents each"""
+    """require enough documents for next-sentence prediction: two to train on and two held out; with --no-nsp, one of each"""  # noqa: E501
     workers: int = 0
     """number of processes; 0: one per core"""
 

@@ -17,37 +17,44 @@ from pretrain.batches.pairs import PairObjective, PairOptions, PairPlan
 
 PROG = "python -m pretrain inspect"
 PAIRS_AT_ONCE = 16  # so that memory does not grow with --count
-DESCRIPTION = """Show training pairs as the model sees them in a run with the same options: where the second text, B,
-comes from, and each masked token with what replaces it, as {what it was -> what is shown}; one left unchanged is shown
-as {token}."""
+DESCRIPTION = """Show training pairs with their masks, decoded, as the model sees them in a run with the same options.
+
+  python -m pretrain inspect --data data/mine
+  python -m pretrain inspect --data runs/mine/data --mask-rate 0.3 --count 2
+
+The first line of a pair says whether the second text, B, follows the first, A. Masked tokens are in braces: {token ->
+[MASK]} or {token -> other} where the model is shown something else, and {token} where the token stays as it is."""
 
 
 @dataclass(frozen=True)
 class InspectOptions:
     """Which pairs are shown, and how they are made."""
 
-    data: str
-    """a directory made by `prepare`, or a run's data/"""
+    data: Annotated[str, tyro.conf.arg(metavar="DIR")]
+    """a directory of token arrays made by `prepare`, or the data/ of a run"""
     count: cli.Count = 5
-    """number of pairs"""
+    """number of pairs to show"""
     start: cli.CountFromZero = 0
-    """number of the first pair, in the run's order"""
+    """number of the first pair to show, from 0, in the order of the run"""
     seq_len: Annotated[int, cli.Range(low=1, high=2**31 - 1)] = 128
-    """tokens in a sequence, including special ones"""
+    """number of tokens in a sequence, including special tokens"""
     mask_rate: cli.BetweenZeroAndOne = 0.15
     """share of the tokens that are masked; the fast recipe's is 0.3"""
     short_share: cli.ZeroToOne = 0.1
-    """share of the sequences that are made shorter on purpose"""
+    """share of the sequences that are made shorter on purpose, so that the model also learns from short inputs"""
     phase: cli.CountFromZero = 0
-    """which of the run's phases (--phases), counted from 0; each has its own pairs and masks"""
+    """which phase of the run to show, from 0 (a run's phases are set by its --phases); each has pairs and masks of its
+    own"""
     whole_word_mask: bool = False
     """mask whole words, not single pieces"""
     pair_objective: PairObjective = "nsp"
-    """nsp: half of the pairs have a B from another document; sop: half are swapped; none: single segments"""
+    """what is predicted about sentence pairs, A and B; nsp: whether B follows A or is from another document; sop:
+    whether A and B, which are consecutive, have been swapped; none: nothing; sequences are single segments, and the
+    model has no pooler"""
     no_nsp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """short for --pair-objective none"""
     seed: cli.Seed = 0
-    """seed of pairs and masks, as in the run"""
+    """seed of the pairs and the masks, as in the run"""
 
 
 def inspect_command(args: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from pretrain.arrays.shards import Manifest
 from pretrain.options import refuse_vocabulary_options
 
 PROG = "python -m pretrain prepare"
-DESCRIPTION = """Turn text into a vocabulary and token arrays, which any number of runs can then train on with --data.
+DESCRIPTION = """Make a vocabulary and token arrays from text, on which any number of runs can then train with --data.
 
   python -m pretrain prepare --corpus my-texts/ --out data/mine
   python -m pretrain inspect --data data/mine
@@ -25,7 +25,7 @@ DESCRIPTION = """Turn text into a vocabulary and token arrays, which any number 
 class PrepareCommand:
     """The options of the command."""
 
-    out: str
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """the directory to write; it must be new or empty"""
     options: Annotated[PrepareOptions, tyro.conf.arg(name="text and vocabulary")]
 
