@@ -142,7 +142,7 @@ def test_an_empty_name_is_no_recipe(form: tuple[str, ...]) -> None:
 
 
 def test_a_recipe_without_a_value_is_the_parsers_to_refuse() -> None:
-    assert "missing value for '--recipe'" in refusal(lambda: parsed("--recipe"))
+    assert "--recipe needs a value" in refusal(lambda: parsed("--recipe"))
 
 
 # --- Shorthands and contradictions -----------------------------------------------------------------------------------

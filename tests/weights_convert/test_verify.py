@@ -274,7 +274,7 @@ def test_real_weights_agree(dtype: Literal["float64", "float32", "bfloat16"], se
         (["{hf}", "--seed", "18446744073709551615"], "--seed must be from 0 to 4294967295, not 18446744073709551615"),
         (["{hf}", "--json", "{tmp}/no/report.json"], "{tmp}/no/report.json: there is no directory {tmp}/no"),
         (["{hf}", "--json", "{tmp}"], "{tmp} is a directory, expected a file to write"),
-        (["{hf}", "--dtype", "float16"], "invalid choice"),
+        (["{hf}", "--dtype", "float16"], "--dtype: expected one of bfloat16, float32, float64, found"),
     ],
 )
 def test_bad_input_is_one_line(

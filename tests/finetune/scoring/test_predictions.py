@@ -185,7 +185,7 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
             "predictions:2: label is 'x', expected a finite",
         ),
         ("a.csv", "text,label\na,1\nb,2\n", "1\n2\n", ("--max-length", 9), "--max-length has no effect here"),
-        ("a.csv", "text,label\na,1\nb,2\n", "1\n2\n", ("--task", "tagging"), "invalid choice 'tagging'"),
+        ("a.csv", "text,label\na,1\nb,2\n", "1\n2\n", ("--task", "tagging"), "--task: expected one of "),
     ],
 )
 def test_files_that_do_not_belong_together(

@@ -231,7 +231,7 @@ def test_the_module_runs_as_a_program() -> None:
     assert (result.returncode, result.stdout) == (2, "")
     assert (
         result.stderr
-        == "error: unknown command 'frobnicate': give info or fill-mask or embed or score or add-tokens or explore\n"
+        == "error: unknown command 'frobnicate', expected one of info, fill-mask, embed, score, add-tokens, explore\n"
     )
 
 
