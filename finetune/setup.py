@@ -22,7 +22,7 @@ from finetune.tasks.registry import TASKS
 from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
 from minibert.config import BertConfig
-from minibert.errors import InputError, naming
+from minibert.errors import InputError, naming, plural
 from minibert.fast import accelerate
 from minibert.files import writing
 from minibert.heads import TaskModel
@@ -155,7 +155,7 @@ def check_fit(features: Sequence[Feature], config: BertConfig, options: Training
     if (smallest := smallest_batch(len(features), options.batch_size)) < processes * options.accumulate:
         raise InputError(
             f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
-            f"small for {processes} process(es) with {options.accumulate} micro-batches each"
+            f"small for {plural(processes, 'process', 'es')} with {options.accumulate} micro-batches each"
         )
 
 

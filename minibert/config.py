@@ -145,7 +145,9 @@ class BertConfig:
         unknown = sorted(set(fields) - known)
         if unknown:
             there = ", ".join(sorted(known)) + did_you_mean(unknown[0], known)
-            raise InputError(f"unknown config field(s) {', '.join(unknown)}; the fields are {there}")
+            raise InputError(
+                f"unknown config field{'s' if unknown[1:] else ''} {', '.join(unknown)}; the fields are {there}"
+            )
         return cls(**fields)
 
     @classmethod

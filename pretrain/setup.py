@@ -12,7 +12,7 @@ import torch
 from minibert import checkpoint
 from minibert.config import BertConfig, config_named
 from minibert.console import terminal
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.fast import accelerate
 from minibert.files import writing
 from minibert.heads import BertForMaskedLM, BertForPreTraining
@@ -56,8 +56,8 @@ def set_up(
     options.check()
     if options.batch_size < processes * options.accumulate:
         raise InputError(
-            f"--batch-size {options.batch_size} is too small for {processes} process(es) with {options.accumulate} "
-            "micro-batches each"
+            f"--batch-size {options.batch_size} is too small for {plural(processes, 'process', 'es')} with "
+            f"{options.accumulate} micro-batches each"
         )
     status = run.status(options)
     if status is RunStatus.FINISHED:

@@ -22,7 +22,7 @@ from finetune.scoring import metrics
 from finetune.scoring.ranking import number_of, queries_in, ranking_metrics
 from finetune.scoring.squad_scores import squad_scores
 from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files import conllu, writing
 from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
 
@@ -70,7 +70,7 @@ def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
     if missing:
         note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
     if len(given) > len(answers):
-        note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) belong to no question in {data}"])
+        note_all([f"{shown(predictions)}: {plural(len(given) - len(answers), 'answer')} without a question in {data}"])
     return _figures(count, squad_scores(questions, answers, version_2=version_2)) | {"missing": missing}
 
 
@@ -200,7 +200,8 @@ def _one_a_line(path: str, expected: int, data: str) -> list[tuple[str, str]]:
 def _check_count(found: int, path: str, expected: int, what: str, data: str) -> None:
     if found != expected:
         raise InputError(
-            f"{shown(path)}: {found:,} answer(s), expected one per line for each of the {expected:,} {what} in {data}"
+            f"{shown(path)}: {plural(found, 'answer')}, expected {expected:,}: one per line for each of the {what} in "
+            f"{data}"
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files.text import read_raw_lines, shown
 
 SUFFIX = ".conllu"
@@ -65,8 +65,8 @@ def read_sentence(block: Sequence[tuple[int, str]], path: str) -> Sentence:
         cells = line.rstrip("\r\n").split("\t")
         if len(cells) != len(COLUMNS):
             raise InputError(
-                f"{shown(path)}:{row}: {len(cells)} column(s), expected the {len(COLUMNS)} of CoNLL-U, separated by "
-                f"tabs; files with other columns need an extension other than {SUFFIX}, such as .conll"
+                f"{shown(path)}:{row}: {plural(len(cells), 'column')}, expected the {len(COLUMNS)} of CoNLL-U, "
+                f"separated by tabs; files with other columns need an extension other than {SUFFIX}, such as .conll"
             )
         if "" in cells:
             name = COLUMNS[cells.index("")]

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files.encodings import encoding_of, kind_of
 
 STANDARD_INPUT = "-"
@@ -148,8 +148,8 @@ def _check_line_end(path: str, row: int, line: str) -> None:
     if row == 1 and (count := line.rstrip("\r").count("\r")) and not line.endswith("\n"):
         mending = _command(path, r"tr '\r' '\n'", "lf")
         raise InputError(
-            f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with a line feed; "
-            f"{mending} converts them"
+            f"{shown(path)}: {plural(count, 'carriage return')} and no line feed, expected lines that end with a line "
+            f"feed; {mending} converts them"
         )
 
 

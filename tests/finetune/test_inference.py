@@ -83,7 +83,7 @@ def test_a_model_of_columns_is_asked_in_conllu(
     fields["trained_on"] |= {"tag_column": "4"}
     (model / "config.json").write_text(json.dumps(fields))
     path.write_text("1\tthe\t_\tX\tO\t_\t0\tx\t_\t_\n2\tcat\t_\tX\tB-ANI\t_\t0\tx\t_\t_\n")
-    said = f"{path}: --tag-column 4, saved with the model, is a column of files that are not CoNLL-U; give --tag-column"
+    said = f"{path}: --tag-column 4 was saved with the model, for files that are not CoNLL-U; give the --tag-column of"
     assert refusal(lambda: finetune.evaluate(model, path)).startswith(said)
     assert run_here(monkeypatch, "evaluate", model, "--data", path) == 2
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out) == 2
@@ -143,13 +143,13 @@ def test_conllu_comes_back_with_one_column_changed(
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", tmp_path / "y.jsonl") == 0
     first, bad, second = lines(tmp_path / "y.jsonl")
     assert (first["text"], second["text"]) == ("the cat", "ared")
-    assert bad == {"error": f"{path}:7: 4 column(s), expected the 10 of CoNLL-U, separated by tabs; files with other "
+    assert bad == {"error": f"{path}:7: 4 columns, expected the 10 of CoNLL-U, separated by tabs; files with other "
                             "columns need an extension other than .conllu, such as .conll"}  # fmt: skip
     capsys.readouterr()
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, *given) == 0
     said = capsys.readouterr().err
     assert f"note     {out}: {path} with the tags as its column {['upos', 'misc'][column > 3]}\n" in said
-    assert f"note     {path}: no answer to 1 bad row(s) ({path}:7: 4 column(s)" in said
+    assert f"note     {path}: no answer to 1 bad row ({path}:7: 4 columns" in said
     expected = [line.split("\t") for line in CONLL_U.split("\n")]
     for row, tag in zip((3, 4, 10, 11), [*first["tags"], *second["tags"]], strict=True):
         expected[row - 1][column] = tag + "\r" * (row < 5 and column == 9)
@@ -164,7 +164,7 @@ def test_conllu_comes_back_with_one_column_changed(
         ("token-classification", "x.conll", (), "y.conllu: needs a .conllu file as --input, not "),
         ("token-classification", "x.conllu", ("--layout", "text"), "not x.conllu with --layout text, because"),
         ("token-classification", "x.conllu", ("--tag-column", "form"), "the column form has the words, expected anoth"),
-        ("token-classification", "x.conllu", ("--tag-column", 11), "there are 10 column(s), expected a number from 1"),
+        ("token-classification", "x.conllu", ("--tag-column", 11), "the file has 10 columns; --tag-column (given,"),
         ("token-classification", "x.conllu", ("--scheme", "none"), "--scheme has no effect here: labels are not read"),
         ("token-classification", "x.conllu", (), "y.conllu: the tags mark entities; expected --tag-column"),
         ("token-classification", "x.conllu", ("--tag-column", "xpos"), "x.conllu cannot be read (No such file or dir"),
@@ -323,7 +323,7 @@ def test_the_help_shows_the_models_own_columns(
         ),
         ("question-answering", {"no_answer_threshold": []}, "no_answer_threshold must be of type float | None, not []"),
         ("question-answering", {"n_best": True}, "n_best must be of type int, not True"),
-        ("multiple-choice", {"text_column": "text"}, "text_column: not an option of multiple-choice"),
+        ("multiple-choice", {"text_column": "text"}, "multiple-choice has no option text_column"),
     ],
 )
 def test_what_a_model_says_of_its_data_is_checked(
@@ -387,7 +387,7 @@ def test_the_answer_to_a_bad_row_is_why_it_is_bad(
     shown = capsys.readouterr().err
     taken = f"note     {tmp_path / name}: running text, one sentence per line; first sentence: the cat saw\n"
     assert shown.startswith(taken) == (task == "token-classification")
-    assert shown.endswith(f"note     {tmp_path / name}: no answer to 1 bad row(s) ({tmp_path}/{why})\n")
+    assert shown.endswith(f"note     {tmp_path / name}: no answer to 1 bad row ({tmp_path}/{why})\n")
     first, bad, last = lines(tmp_path / "y.jsonl")
     assert bad == {"error": f"{tmp_path}/{why}"}
     assert set(first) == set(last) and "error" not in first
@@ -412,8 +412,8 @@ def test_rows_are_told_against_lines_where_they_differ(
     path.write_text('text\n"the cat\nran"\n\nto\n')
     args = ("predict", runs / "text-classification", "--input", path, "--output", tmp_path / "y.jsonl")
     for more, count, note in (
-        ((), 3, "3 rows in 4 lines; 1 line(s) are blank"),
-        (("--quoting",), 2, "2 rows in 4 lines; 1 field(s) span several lines; 1 line(s) are blank"),
+        ((), 3, "3 rows in 4 lines; 1 blank line"),
+        (("--quoting",), 2, "2 rows in 4 lines; 1 field with line breaks inside; 1 blank line"),
     ):
         assert run_here(monkeypatch, *args, *more) == 0
         assert len(lines(tmp_path / "y.jsonl")) == count
@@ -432,7 +432,7 @@ def test_figures_say_how_many_rows_were_skipped(
     assert run_here(monkeypatch, *args, "--on-bad-row", "skip") == 0
     shown = capsys.readouterr()
     assert shown.err == (
-        f"note     {tmp_path}/x.csv: 2 bad row(s) ({tmp_path}/x.csv:3: column 'text' is empty, expected text; "
+        f"note     {tmp_path}/x.csv: 2 bad rows ({tmp_path}/x.csv:3: column 'text' is empty, expected text; "
         f"{tmp_path}/x.csv:5: label is empty, expected text) left out\n"
     )
     assert shown.out.endswith("examples             2\nskipped              2\n")

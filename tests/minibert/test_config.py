@@ -178,7 +178,7 @@ def test_fields_not_given_keep_their_defaults() -> None:
 
 def test_every_unknown_field_is_named() -> None:
     message = refusal(lambda: BertConfig.from_dict({"layers": 4, "vocab_size": 40, "depth": 1}))
-    assert message.startswith("unknown config field(s) depth, layers; the fields are attention_probs_dropout_prob, ")
+    assert message.startswith("unknown config fields depth, layers; the fields are attention_probs_dropout_prob, ")
 
 
 def test_a_json_file_is_read(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_json_file_is_read(tmp_path: Path) -> None:
             "not readable as a JSON config (byte 16 is not UTF-8; it is probably WINDOWS-1252: iconv -f ",
         ),
         (b"[1, 2]", "a config is a JSON object, not list"),
-        (b'{"layers": 4}', "unknown config field(s) layers; the fields are "),
+        (b'{"layers": 4}', "unknown config field layers; the fields are "),
         (b'{"num_hidden_layers": true}', "num_hidden_layers must be of type int, not True"),
         (b'{"layer_norm_eps": NaN}', "layer_norm_eps must be above 0 and finite, not nan"),
         (b"[" * 100_000, "not readable as a JSON config ("),

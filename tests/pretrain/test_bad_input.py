@@ -127,7 +127,7 @@ def test_an_unknown_model(refused: Refused, out: Path, arrays: Path, text: Path)
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"hiden_size": 3}, "unknown config field(s) hiden_size"),
+        ({"hiden_size": 3}, "unknown config field hiden_size"),
         ({"num_attention_heads": 3}, "hidden_size 32 is not a multiple of num_attention_heads 3"),
         ({"hidden_size": -32}, "hidden_size must be at least 1"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be at least 1"),

@@ -90,13 +90,13 @@ TAGS = [
         "a spreadsheet's export", "a tab at the end of every row", "train.conll",
         "The\tO\t\ngout\tB-Disease\t\n\t\t\nNo\tO\t\n",
         2,  # as what has tabs alone ends a sentence
-        refused="train.conll:1: a column is empty, expected a word and its tag; see --word-column and --tag-column",
+        refused="train.conll:1: a column is empty, expected a word and its tag (see --word-column and --tag-column)",
         remedy="--tag-column 2", first=("The gout", "O B-Disease"), last=("No", "O"),
     ),
     tags(
         "JNLPBA", "### lines of one column before a text", "train.iob2",
         "###MEDLINE:9536\n\nIL-2\tB-DNA\ngene\tI-DNA\n\nis\tO\nfound\tO\n",
-        blocks, refused="train.iob2:1: the row has 1 column(s), expected 2, as in the first row; --on-bad-row skip",
+        blocks, refused="train.iob2:1: the row has 1 column, expected 2, as in the first row; --on-bad-row skip",
         remedy="--on-bad-row skip", first=("IL-2 gene", "B-DNA I-DNA"), last=("is found", "O O"),
     ),
     tags(
@@ -141,7 +141,7 @@ TAGS = [
         "numbered sentences", "the first column counts sentences", "train.conll",
         "1\tAnn\tB-PER\n1\tleft\tO\n2\tYes\tO\n2\t.\tO\n",
         1,  # as nothing else ends a sentence
-        refused="train.conll:1: the first column, 1, 1, 2, numbers something, but not the words of each sentence; "
+        refused="train.conll:1: the numbers in the first column (1, 1, 2) don't count the words of each sentence; "
         "give --word-column, and put a blank line between sentences",
         remedy="--word-column 2", first=("Ann left Yes .", "B-PER O O O"), last=("Ann left Yes .", "B-PER O O O"),
     ),

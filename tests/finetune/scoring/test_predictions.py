@@ -37,7 +37,7 @@ def test_answers_that_are_missing_count_as_wrong_and_are_counted(
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
         f"note     {tmp_path}/predictions: no answer to 2 of 4 questions, which count as wrong",
-        f"note     {tmp_path}/predictions: 2 answer(s) belong to no question in {tmp_path}/dev.json",
+        f"note     {tmp_path}/predictions: 2 answers without a question in {tmp_path}/dev.json",
     ]
     assert shown.out.splitlines() == [
         f"{'exact':20} 0.5000",
@@ -149,7 +149,7 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
         ("a.json", squad(question("a")), {"a": None}, (), "predictions: the answer to a is null, expected a string"),
         ("a.json", squad(question("a")), ["x"], (), "is an array, expected an object that maps each id to an answer"),
         ("a.json", squad(question("a")), "{", (), "predictions: not readable as JSON ("),
-        ("a.conll", TAGGED, "O\nO\n", (), "predictions: 2 answer(s), expected one per line for each of the 4 words in"),
+        ("a.conll", TAGGED, "O\nO\n", (), "predictions: 2 answers, expected 4: one per line for each of the words in"),
         ("a.conll", TAGGED, "O\nx B-per\nO\nPER\n", (), "predictions:4: 'PER' is not a tag of any scheme, expected"),
         (
             "a.jsonl",
@@ -164,7 +164,7 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
             "text,label\na,x\nb,y\n",
             "x\n",
             (),
-            "predictions: 1 answer(s), expected one per line for each of the 2",
+            "predictions: 1 answer, expected 2: one per line for each of the ",
         ),
         ("a.csv", "text,label\na,\nb,y\n", "x\ny\n", (), f"a.csv:2: label is empty, expected text; {NONE_LEFT_OUT}"),
         ("a.conll", "Ann\tO\nran\n", "O\nO\n", (), f"expected 2, as in the first row; {NONE_LEFT_OUT}"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from minibert.errors import plural
 from minibert.files import text as text_files
 from minibert.files.text import (
     check_text,
@@ -156,7 +157,7 @@ def test_carriage_returns_alone_end_no_lines(content: bytes, count: int, tmp_pat
     said = refusal(lambda: list(read_lines(str(path))))
     assert refusal(lambda: list(read_pieces(str(path)))) == said
     assert read_whole(str(path)) == content.decode()  # JSON may be so
-    assert said.startswith(f"{path}: {count} carriage return(s) and no line feed, expected lines that end with ")
+    assert said.startswith(f"{path}: {plural(count, 'carriage return')} and no line feed, expected lines that end ")
     command = f"tr '\\r' '\\n' < '{path}' > 'lf-a b.txt'"
     assert said.endswith(f"; {command} converts them")
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
