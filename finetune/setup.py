@@ -207,7 +207,7 @@ def check_memory(
     )
     if options.method == "frozen" and not on_gpu:  # the encoder's output is kept
         kept = sum(1 if task.first_token_only else feature.tokens for features in parts for feature in features)
-        needed["the encoder's answers"] = kept * config.hidden_size * number
+        needed["the encoder's output"] = kept * config.hidden_size * number
     smaller = "a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank"
     return check_room(needed, device, processes=processes, smaller=smaller)
 

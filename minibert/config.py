@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.errors import InputError, did_you_mean, naming
-from minibert.files.text import read_small
+from minibert.files.text import json_type, read_small, reason
 from minibert.files.typed import check_fields
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
@@ -159,9 +159,9 @@ class BertConfig:
         try:
             fields = json.loads(read_small(path))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not readable as a JSON config ({error})") from error
+            raise InputError(f"{path}: not readable as JSON ({reason(error)})") from error
         if not isinstance(fields, dict):
-            raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
+            raise InputError(f"{path}: expected a JSON object, found {json_type(fields)}")
         with naming(path):
             return cls.from_dict(defaults | fields)
 

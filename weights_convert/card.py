@@ -17,7 +17,7 @@ import torch
 
 from minibert import __version__
 from minibert.errors import InputError, naming
-from minibert.files.text import read_small
+from minibert.files.text import read_small, reason
 from minibert.files.typed import typed
 from minibert.heads import BertForPreTraining, Model
 from minibert.model import Bert
@@ -118,7 +118,7 @@ def read_run(directory: Path, tokenizer: Tokenizer) -> Run:
         try:
             settings = tomllib.loads(read_small(configuration))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{configuration}: not readable as TOML ({error})") from error
+            raise InputError(f"{configuration}: not readable as TOML ({reason(error)})") from error
     summary = read_object(summary_path) if summary_path.is_file() else {}
     with naming(configuration):
         data = typed(settings.get("data"), str | None, "data")

@@ -82,7 +82,7 @@ def _word(cell: Any, what: str, hint: str = "") -> str:
         raise InputError(f"{what} is {json_type(cell)}, expected a word or a number{'' if cell is None else hint}")
     word = check_text(cell if isinstance(cell, str) else str(cell).lower(), what).strip()
     if kind := spelled(word):
-        raise InputError(f"{what} is {kind}, {word!r:.60}, expected a word or a number{hint}")
+        raise InputError(f"{what} is {kind} ({word!r:.60}), expected a word or a number{hint}")
     return word
 
 

@@ -212,7 +212,9 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         with open_file(path) as file:
             yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if is_gzip(path) else file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is a damaged gzip file ({reason(error)}), expected one that gunzip reads") from error
+        raise InputError(
+            f"{path} is a damaged gzip file ({reason(error)}), expected one that gunzip can read"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputError(f"{shown(path)} cannot be read ({reason(error)})") from error
 
@@ -237,7 +239,7 @@ def _decode(line: bytes, path: str, row: int, offset: int) -> str:
         found, at = "not UTF-8", error.start
     else:
         # NUL is valid UTF-8, but no text file has one: it is binary data, or UTF-16.
-        found, at = "not text, a NUL", line.find(b"\0")
+        found, at = "a NUL", line.find(b"\0")
     if at >= 0:
         where = " of the decompressed stream" if is_gzip(path) else ""
         likely = _likely(line, path, begins=not offset)

@@ -200,8 +200,8 @@ def test_several_seeds_with_one_that_was_damaged_since(
     whole, weights_before = (first / "summary.json").read_text(), weights(first)
     remedy = f"delete {first / 'summary.json'} and use --resume to rebuild the model and figures from the saved state"
     for content, damage in (
-        ("{}", "damaged ('metrics')"),
-        ('{"metrics": {"accuracy": "high"}, "seed": 0}', "damaged (a figure that is not a finite number)"),
+        ("{}", "is damaged; delete"),
+        ('{"metrics": {"accuracy": "high"}, "seed": 0}', "is damaged (a figure that is not a finite number)"),
         (whole.replace('"accuracy": ', '"accuracy": 1'), "its figures differ from the saved state's"),
     ):
         (first / "summary.json").write_text(content)

@@ -121,15 +121,15 @@ TAGS = [
     tags(
         "other names of fields", "words and labels", "train.jsonl",
         '{"words": ["Ann", "left"], "labels": ["B-PER", "O"]}\n{"words": ["Yes"], "labels": ["O"]}\n',
-        lines(), refused="field 'tokens' is missing; the object has 'words', 'labels'; see --word-column and "
-        "--tag-column; expected a list of words and a list of their tags",
+        lines(), refused="field 'tokens' is missing; the object has 'words', 'labels'; expected a list of words "
+        "and a list of their tags (see --word-column and --tag-column)",
         remedy="--word-column words --tag-column labels", first=("Ann left", "B-PER O"), last=("Yes", "O"),
     ),
     tags(
         "CLUENER", "spans of characters, not tags of words", "train.json",
         '{"text": "李明在北京", "label": {"name": {"李明": [[0, 1]]}, "address": {"北京": [[3, 4]]}}}\n',
-        refused="train.json:1: field 'tokens' is missing; the object has 'text', 'label'; see --word-column and "
-        "--tag-column; expected a list of words and a list of their tags",
+        refused="train.json:1: field 'tokens' is missing; the object has 'text', 'label'; expected a list of words "
+        "and a list of their tags (see --word-column and --tag-column)",
     ),
     tags(
         "Kaggle's NER", "commas, sentences numbered", "ner_dataset.csv",

@@ -87,7 +87,7 @@ TEXTS = [
         '"3","Oil falls again","Prices fell."\n"4","A lamp","It talks."\n',
         csv_rows(header=False),
         refused="the header has '3', 'Oil falls again', 'Prices fell.'; see --text-column and --label-column, or "
-        "--no-header if that is not a header",
+        "use --no-header if there is no header",
         remedy="--no-header --text-column 3 --label-column 1",
         first=("Prices fell.", "3"), last=("It talks.", "4"),
     ),
@@ -168,7 +168,7 @@ TEXTS = [
         "pandas, lists, no option", "the same, one class asked for", "train.csv",
         ",text,label\n0,So glad,\"['joy', 'love']\"\n1,Grr,['anger']\n",
         csv_rows(),
-        refused="label is a list, \"['joy', 'love']\", expected a word or a number; use --multi-label to read lists",
+        refused="label is a list (\"['joy', 'love']\"), expected a word or a number; use --multi-label to read lists",
         remedy="--multi-label", first=("So glad", ("joy", "love")), last=("Grr", ("anger",)),
     ),
     text(

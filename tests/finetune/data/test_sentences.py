@@ -271,9 +271,7 @@ def test_lists_that_are_refused(tmp_path: Path, fields: dict[str, object], messa
 
 def test_a_csv_file_is_neither(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "text,label\nAnn ran,x\n")
-    assert f"{path}: .csv is not supported, expected .conll, " in refusal(
-        lambda: list(read_untagged(path))
-    )
+    assert f"{path}: .csv is not supported, expected .conll, " in refusal(lambda: list(read_untagged(path)))
 
 
 def test_other_files_are_columns_also_of_words_alone(tmp_path: Path) -> None:

@@ -97,12 +97,12 @@ def test_several_labels(tmp_path: Path) -> None:
         (
             "a,[0]",
             "single_label_classification",
-            "a.csv:3: label is a list, '[0]', expected a word or a number; use --m",
+            "a.csv:3: label is a list ('[0]'), expected a word or a number; use --m",
         ),
         (
             "a,x|y",
             "multi_label_classification",
-            "a.csv:3: label is 'x|y', expected commas between classes; use --label",
+            "a.csv:3: label is 'x|y', expected commas between classes; if '|' separ",
         ),
         ("a,x;y", "multi_label_classification", "use --label-separator ';'; if it is part of a class, use"),
         ("a,['x' 'y']", "multi_label_classification", "a.csv:3: label is \"['x' 'y']\", expected classes sep"),
@@ -113,9 +113,9 @@ def test_several_labels(tmp_path: Path) -> None:
             "a.csv:3: label is '[1 0 1]', expected classes separated by commas",
         ),
         ("a,[1", "multi_label_classification", "a.csv:3: label is '[1', expected classes separated by commas, or"),
-        ("a,[1 0 1]", "single_label_classification", "a.csv:3: label is a list, '[1 0 1]', expected a word"),
-        ("a,['x' 'y']", "single_label_classification", "a.csv:3: label is a list, \"['x' 'y']\", expected a word"),
-        ("a,{'x': 1}", "single_label_classification", "a.csv:3: label is an object, \"{'x': 1}\", expected a word"),
+        ("a,[1 0 1]", "single_label_classification", "a.csv:3: label is a list ('[1 0 1]'), expected a word"),
+        ("a,['x' 'y']", "single_label_classification", "a.csv:3: label is a list (\"['x' 'y']\"), expected a word"),
+        ("a,{'x': 1}", "single_label_classification", "a.csv:3: label is an object (\"{'x': 1}\"), expected a word"),
         ("a,1 0 1", "multi_label_classification", "a.csv:3: label is '1 0 1', expected commas between 1s and 0s"),
         ('a,"[0.9, 0.1]"', "multi_label_classification", "a.csv:3: label has 0.9 in its list, expected names of"),
     ],
@@ -153,7 +153,7 @@ def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, mes
         (
             '"text": "a", "label": "[\'x\']"',
             "single_label_classification",
-            "a.jsonl:1: label is \"['x']\", a list, ex",
+            "a.jsonl:1: label is a list (\"['x']\"), ex",
         ),
     ],
 )
@@ -204,8 +204,8 @@ def test_lists_of_ones_and_zeros_in_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        (["[1, 0, 1]", "[1, 0, 1, 0]"], "a.csv:3: label has a 1 or 0 for each of 4 classes, but {path}:2: label has a 1 "
-                                        "or 0 for each of 3 classes; expected the same notation in every row"),
+        (["[1, 0, 1]", "[1, 0, 1, 0]"], "a.csv:3: label has a 1 or 0 for each of 4 classes, but {path}:2: label has a "
+                                        "1 or 0 for each of 3 classes; expected the same notation in every row"),
         (["[5]", "[1, 0, 1]"], "a.csv:3: label has a 1 or 0 for each of 3 classes, but {path}:2: label has names of"),
         (["[1, 0, 1]", "[]", "['joy']"], "a.csv:4: label has names of classes, but {path}:2: label h"),
         (["[0, 0]"], "a.csv:2: label is 0, 0, which may mean a 1 or 0 for each of two classes, or the classes"),

@@ -196,7 +196,7 @@ def test_a_directory_that_is_not_there_is_one_line(
     command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, command[0], str(tmp_path / "none"), *command[1:]) == 2
-    assert error_line(capsys) == f"error: {tmp_path / 'none'}: not a model directory: it has no config.json"
+    assert error_line(capsys) == f"error: {tmp_path / 'none'} is not a model directory: it has no config.json"
 
 
 # --- The words before a command --------------------------------------------------------------------------------------

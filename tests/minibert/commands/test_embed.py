@@ -248,7 +248,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"directory": "none"}, "{tmp}/none: not a model directory: it has no config.json"),
+        ({"directory": "none"}, "{tmp}/none is not a model directory: it has no config.json"),
         ({"--input": "none.txt"}, "{tmp}/none.txt cannot be read (No such file or directory)"),
         (
             {"--input": "latin.txt"},

@@ -61,7 +61,7 @@ def test_lines_are_streamed(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf\xe9t\xe9", "a.txt:1: not UTF-8 at byte 3, expected"),
         ("饭".encode("gbk"), "a.txt:1: not UTF-8 at byte 0"),
         ("One.".encode("utf-16"), "a.txt:1: not UTF-8 at byte 0"),
-        ("One.".encode("utf-16-le"), "a.txt:1: not text, a NUL at byte 1"),
+        ("One.".encode("utf-16-le"), "a.txt:1: a NUL at byte 1"),
     ],
 )
 def test_bytes_that_are_no_utf8_are_named(tmp_path: Path, raw: bytes, message: str) -> None:
