@@ -79,7 +79,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         generator = np.random.default_rng([options.seed, len(examples)])
         with naming(options.train):
             train, dev = task.hold_out(examples, share=options.dev_share, generator=generator)
-        notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the best epoch")
+        notes.append(f"no --dev: holding out {len(dev):,} of the {len(examples):,} examples to choose the best epoch")
     train, note = task.checked(train, training=True)
     task = task.with_words(train)
     notes += [f"{options.train}: {note}"] if note else []
@@ -131,7 +131,7 @@ def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool)
     """Yield what the user should know about lengths."""
     for name, part in parts.items():
         if windowed and len(part.features) > len(part.examples):
-            yield f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows"
+            yield f"{name}: {plural(len(part.examples), 'example')} in {len(part.features):,} windows"
         if not windowed and (long := count_full(part.features, max_length)):
             yield f"{name}: {cut_note(long, max_length)}"
 
@@ -143,7 +143,7 @@ def count_full(features: Sequence[Feature], max_length: int | None) -> int:
 
 def cut_note(count: int, max_length: int | None) -> str:
     """Return the user's note about texts that may have been cut."""
-    return f"{count:,} examples have {max_length} tokens or more; anything beyond that is cut off"
+    return f"{plural(count, 'example')} with {max_length} tokens or more; anything beyond that is cut off"
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:

@@ -204,7 +204,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
             f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if len(self.task.labels) > 1 else ""),
             f"machine  {self.on_machine()}",
             f"steps    {self.steps:,} in {plural(options.epochs, 'epoch')}, peak learning rate {options.peak_rate:g}"
-            + (f"; fewer if {data.metric} gets no better in {options.early_stop}" if options.early_stop else ""),
+            + (f"; fewer if {data.metric} does not improve in {options.early_stop}" if options.early_stop else ""),
             *(f"note     {note}" for note in data.notes),
         ]
         if fresh:
@@ -306,8 +306,8 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         data, progress = self.data, self.progress
         if self.stopped_early:
             self.say(
-                f"stopped early, after epoch {progress.evaluated} of {self.options.epochs}: {data.metric} has not got "
-                f"better since epoch {progress.best_epoch}"
+                f"stopped early, after epoch {progress.evaluated} of {self.options.epochs}: {data.metric} has not "
+                f"improved since epoch {progress.best_epoch}"
             )
         put_back(self.model, self.best)
         task = self.task.with_data_options(from_trained_on(self.task.name, progress.best_reading))

@@ -114,9 +114,7 @@ def read_config(path: Path) -> Described:
     if not isinstance(fields, dict):
         raise InputError(f"{path}: expected a JSON object, found {json_type(fields)}")
     if "architecture" in fields:
-        raise InputError(
-            f"{path.parent} is already a model directory of minibert: its {path.name} has the field architecture"
-        )
+        raise InputError(f"{path}: expected a Hugging Face config, but it is minibert's: it has the field architecture")
     with naming(path):
         return describe(fields)
 

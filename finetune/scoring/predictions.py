@@ -184,7 +184,7 @@ def score_choices(data: str, predictions: str, _: DataOptions) -> Figures:
     for (text, where), example in zip(_one_a_line(predictions, len(examples), data), examples, strict=True):
         if not text.isdecimal() or int(text) >= len(example.choices):
             raise InputError(
-                f"{where}: {text!r:.60}, expected the index of one of {len(example.choices)} choices, from 0"
+                f"{where}: {text!r:.60}, expected the index of a choice, from 0 to {len(example.choices) - 1}"
             )
         right += int(text) == example.answer
     return _figures(len(examples), {"accuracy": right / len(examples)})

@@ -148,7 +148,7 @@ def test_conllu_comes_back_with_one_column_changed(
     capsys.readouterr()
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, *given) == 0
     said = capsys.readouterr().err
-    assert f"note     {out}: {path} with the tags as its column {['upos', 'misc'][column > 3]}\n" in said
+    assert f"note     {out}: a copy of {path} with the tags in column {['upos', 'misc'][column > 3]}\n" in said
     assert f"note     {path}: no answer to 1 bad row ({path}:7: 4 columns" in said
     expected = [line.split("\t") for line in CONLL_U.split("\n")]
     for row, tag in zip((3, 4, 10, 11), [*first["tags"], *second["tags"]], strict=True):
@@ -287,7 +287,7 @@ def test_it_is_said_where_texts_are_cut(
     (tmp_path / "x.txt").write_text("the cat ran\n" + "the cat " * 50 + "\n")
     args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 0
-    assert "note     1 examples have 64 tokens or more; anything beyond that is cut off\n" in capsys.readouterr().err
+    assert "note     1 example with 64 tokens or more; anything beyond that is cut off\n" in capsys.readouterr().err
     (tmp_path / "x.csv").write_text("text,label\n" + "the cat " * 50 + ",animal\nthe cat,animal\n")
     assert run_here(monkeypatch, "evaluate", runs / "text-classification", "--data", tmp_path / "x.csv") == 0
     assert "note     1 examples have 64 tokens" in capsys.readouterr().err

@@ -342,7 +342,7 @@ def test_to_hf_is_one_line_and_leaves_nothing(
 def test_from_hf_says_of_a_model_directory_what_it_is(
     model_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = " is already a model directory of minibert: its config.json has the field architecture"
+    message = "config.json: expected a Hugging Face config, but it is minibert's: it has the field architecture"
     assert_refused("from-hf", model_directory, message, tmp_path, monkeypatch, capsys)
 
 

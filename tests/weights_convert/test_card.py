@@ -73,7 +73,7 @@ def card_of(directory: Path, out: Path, head: CardHead | None = None) -> str:
 
 def test_a_card_says_what_the_run_did(directory: Path, tmp_path: Path) -> None:
     card = card_of(directory, tmp_path / "small-bert")
-    assert "\n# small-bert\n\nA `BertForMaskedLM` of " in card
+    assert "\n# small-bert\n\n`BertForMaskedLM` with " in card
     assert "AutoModelForMaskedLM.from_pretrained('small-bert')\n" in card
     assert (
         "\n## Text\n\nFrom `books-1.txt`, `books-2.txt`; the training part has 10,050,000 words, 13,657,097 tokens, "
@@ -112,7 +112,7 @@ def test_only_the_paths_among_the_settings_are_shortened(directory: Path, tmp_pa
     (directory / "run.toml").write_text('corpus = ["pydocs", "x/pydocs"]\ntext_field = "a/b"\nmodel = "c/d"\n')
     card = card_of(directory, tmp_path / "out")
     assert '\ntext_field = "a/b"\nmodel = "d"\n' in card
-    assert "\nFrom the documentation that comes with Python and its packages, `pydocs`.\n" in card
+    assert "\nPretrained on the documentation that comes with Python and installed packages, `pydocs`.\n" in card
 
 
 def test_every_setting_that_is_text_is_known_to_be_a_path_or_not() -> None:

@@ -281,7 +281,7 @@ def test_a_longformers_classifiers_drop_as_its_blocks_do() -> None:
         (b"[1]", "expected a JSON object, found an array"),
         (
             b'{"architecture": "Bert"}',
-            "is already a model directory of minibert: its config.json has the field architecture",
+            "expected a Hugging Face config, but it is minibert's: it has the field architecture",
         ),
         (b'{"vocab_size": "x"}', "vocab_size must be of type int, not 'x'"),
     ],

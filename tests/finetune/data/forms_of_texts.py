@@ -239,6 +239,6 @@ TEXTS = [
         "arXiv papers", "a text of 20,000 words in a line", "papers.csv",
         f"abstract,field\n{LONG},physics\nShort,maths\n",
         csv_rows(), options="--text-column abstract --label-column field",
-        first=(LONG, "physics"), last=("Short", "maths"), said=("1 examples have 64 tokens or more",),
+        first=(LONG, "physics"), last=("Short", "maths"), said=("1 example with 64 tokens or more",),
     ),
 ]  # fmt: skip

@@ -127,7 +127,7 @@ def test_a_score_a_line_ranks_candidates(
     args = ("test.csv", "3\n-1\n0.5\n0.5\n", "--group-column", "query")
     _, found = score(monkeypatch, tmp_path, *args, *more)
     assert len(found["metrics"]) == figures and found["metrics"]["mrr"] == 0.75
-    assert capsys.readouterr().err == f"note     {tmp_path}/test.csv: 2 queries with 2 to 2 candidates\n"
+    assert capsys.readouterr().err == f"note     {tmp_path}/test.csv: 2 queries with 2 candidates\n"
     code, _ = score(monkeypatch, tmp_path, "test.csv", "3\n-1\nno\n0.5\n", "--group-column", "query")
     assert code == 2 and "predictions:3: label is 'no', expected a finite number" in capsys.readouterr().err
 
