@@ -70,7 +70,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     try:
         tensors = load_file(weights)
     except SafetensorError as error:
-        raise InputError(f"{weights}: damaged ({error})") from error
+        raise InputError(f"{weights} is damaged ({error})") from error
     with naming(directory / CONFIG):
         model = without_memory(description.architecture, description.config, description.head)
     assign_weights(model, tensors, source=str(weights))

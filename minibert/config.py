@@ -187,11 +187,11 @@ class TextVectors:
             raise InputError(f"the pooling must be {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not {self.pooling!r}")
 
     def __str__(self) -> str:
-        """Return a summary for people: "cls, at most 256 tokens, length 1"."""
+        """Return a summary for people: "cls pooling, at most 256 tokens, scaled to length 1"."""
         said = {
-            self.pooling: True,
+            f"{self.pooling} pooling": True,
             f"at most {self.max_length} tokens": self.max_length is not None,
-            "length 1": self.normalize,
+            "scaled to length 1": self.normalize,
             f"and what minibert does not support: {self.not_done}": self.not_done is not None,
         }
         return ", ".join(part for part, holds in said.items() if holds)

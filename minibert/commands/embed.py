@@ -83,7 +83,7 @@ def embed_command(args: Sequence[str]) -> None:
     seconds = time.perf_counter() - start
     writing.write_whole(output, lambda path: write_npy(path, vectors))
     if (said := encoder.text_vectors) is not None:
-        terminal.say(f"vectors: {wanted}{'' if wanted == said else f'; {options.directory} says {said}'}")
+        terminal.say(f"vectors: {wanted}{'' if wanted == said else f'; the default is {said}'}")
     if tokenized.cut:
         terminal.say(f"cut at {tokenized.max_length} tokens: {tokenized.cut:,} of {plural(len(texts), 'text')}")
     speed = f"{plural(len(texts), 'text')} in {seconds:.1f} s, {len(texts) / seconds:,.0f} per second"

@@ -96,7 +96,7 @@ def test_a_model_of_columns_is_asked_in_conllu(
     fields["trained_on"] |= {"word_column": "3"}
     (model / "config.json").write_text(json.dumps(fields))
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", tmp_path / "y.jsonl") == 2
-    assert "--word-column 3, saved with the model" in capsys.readouterr().err
+    assert "--word-column 3 was saved with the model" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("plain")
@@ -166,13 +166,13 @@ def test_conllu_comes_back_with_one_column_changed(
         ("token-classification", "x.conllu", ("--tag-column", "form"), "the column form has the words, expected anoth"),
         ("token-classification", "x.conllu", ("--tag-column", 11), "the file has 10 columns; --tag-column (given,"),
         ("token-classification", "x.conllu", ("--scheme", "none"), "--scheme has no effect here: labels are not read"),
-        ("token-classification", "x.conllu", (), "y.conllu: the tags mark entities; expected --tag-column"),
+        ("token-classification", "x.conllu", (), "y.conllu: the tags mark entities; give the --tag-column"),
         ("token-classification", "x.conllu", ("--tag-column", "xpos"), "x.conllu cannot be read (No such file or dir"),
         (
             "text-classification",
             "x.conllu",
             (),
-            "y.conllu: expected .jsonl, as text-classification gives words no",
+            "y.conllu: expected .jsonl, because text-classification does not tag",
         ),
     ],
 )
@@ -244,7 +244,7 @@ def test_options_without_effect_are_refused(
     assert capsys.readouterr().err == "error: --fix-tags has no effect here: labels are not read\n"
     args = ("evaluate", runs / "question-answering", "--data", files / "dev.json", "--n-best", 3)
     assert run_here(monkeypatch, *args) == 2
-    assert capsys.readouterr().err == "error: --n-best has no effect here: figures are of the best answer\n"
+    assert capsys.readouterr().err == "error: --n-best has no effect here: the figures are those of the best answer\n"
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,15 @@ def test_options_without_effect_are_refused(
     [
         ("text-classification", '{"text": "red"}\n', ("--delimiter", ";"), "JSON lines have named fields"),
         ("text-classification", '{"text": "red"}\n', ("--no-header",), "JSON lines have named fields"),
-        ("text-classification", "red\n", ("--quoting",), "the input is read as one text per line; a table has another"),
-        ("text-classification", "red\n", ("--text-column", "b"), "the input is read as one text per line; a table has"),
+        ("text-classification", "red\n", ("--quoting",), "the input is read as one text per line; a table needs a"),
+        (
+            "text-classification",
+            "red\n",
+            ("--text-column", "b"),
+            "the input is read as one text per line; a table needs",
+        ),
         ("token-classification", "red\n", ("--word-column", 2), "the input is read as running text"),
-        ("token-classification", '{"text": "red"}\n', ("--word-column", 2), "JSON lines have named fields, expected"),
+        ("token-classification", '{"text": "red"}\n', ("--word-column", 2), "JSON lines have named fields, so a"),
     ],
 )
 def test_options_without_effect_on_what_is_read_are_refused(
@@ -290,7 +295,7 @@ def test_it_is_said_where_texts_are_cut(
     assert "note     1 example with 64 tokens or more; anything beyond that is cut off\n" in capsys.readouterr().err
     (tmp_path / "x.csv").write_text("text,label\n" + "the cat " * 50 + ",animal\nthe cat,animal\n")
     assert run_here(monkeypatch, "evaluate", runs / "text-classification", "--data", tmp_path / "x.csv") == 0
-    assert "note     1 examples have 64 tokens" in capsys.readouterr().err
+    assert "note     1 example with 64 tokens" in capsys.readouterr().err
     args = ("predict", runs / "token-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 0
     assert "cut" not in capsys.readouterr().err
@@ -363,7 +368,7 @@ BAD_ROWS = {
             f"{json.dumps({'question': question, 'context': 'the cat'})}\n" for question in ("who", "the " * 80, "who")
         ),
         "x.jsonl:2: the question has 80 tokens, which leaves no room for the passage in a window of 64; expected a "
-        "shorter one, or a larger --max-length",
+        "shorter question or a larger --max-length",
     ),
     "multiple-choice": (
         "x.jsonl",

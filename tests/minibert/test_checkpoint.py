@@ -169,7 +169,7 @@ def test_truncated_weights_without_a_checksum_are_refused(model_directory: Path)
     edit_config(model_directory, weights_sha256=None)
     weights = model_directory / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{weights}: damaged (")
+    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{weights} is damaged (")
 
 
 def test_a_flipped_bit_is_refused(model_directory: Path) -> None:

@@ -83,4 +83,4 @@ def test_a_model_too_large_for_its_run_is_told_a_smaller_one() -> None:
 def test_too_many_passes_are_named() -> None:
     assert advice(plan(128, 1e7, passes=25.0)) == []
     [line] = advice(plan(128, 1e7, passes=400.0))
-    assert line.startswith("400 passes are more than a text usually has to give")
+    assert line.startswith("400 passes over the text are more than usually help")

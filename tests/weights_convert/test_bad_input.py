@@ -197,8 +197,8 @@ BAD_HF: list[tuple[Damage, str]] = [
     ),
     (untied_without_decoder, "config.json: tie_word_embeddings is false, but the weights have no decoder"),
     (no_weights, "hf: no weights; expected model.safetensors, "),
-    (truncated, "model.safetensors: damaged ("),
-    (empty_weights, "model.safetensors: damaged ("),
+    (truncated, "model.safetensors is damaged ("),
+    (empty_weights, "model.safetensors is damaged ("),
     (truncated_bin, "pytorch_model.bin: refused: it is damaged, or holds more than tensors"),
     (
         another_shape,
@@ -310,7 +310,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
     (more_positions, "model.safetensors: encoder.embeddings.position.weight is (16, 24), expected (17, 24)"),
     (no_weights, "model.safetensors is missing; a model directory holds "),
     (truncated, DAMAGED),
-    (truncated_without_a_checksum, "model.safetensors: damaged ("),
+    (truncated_without_a_checksum, "model.safetensors is damaged ("),
     (a_bit_flipped, DAMAGED),
     (unknown_keys, "model.safetensors: unknown x.lora_A, x.lora_B"),
     (

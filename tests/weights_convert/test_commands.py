@@ -111,13 +111,13 @@ def test_to_hf_tells_how_to_load(
     [
         (
             "distilbert", "BertForTokenClassification", 0.2,
-            "classifier_dropout 0.2: a DistilBertForTokenClassification has none of its own, and trains with 0.1, its "
-            "hidden_dropout_prob; its answers are the same",
+            "classifier_dropout is 0.2, but DistilBertForTokenClassification has no such field and trains with its "
+            "hidden_dropout_prob, 0.1; its answers are the same",
         ),
         (
             "roberta", "BertForMultipleChoice", 0.3,
-            "classifier_dropout 0.3: a RobertaForMultipleChoice has none of its own, and trains with 0.1, its "
-            "hidden_dropout_prob; its answers are the same",
+            "classifier_dropout is 0.3, but RobertaForMultipleChoice has no such field and trains with its "
+            "hidden_dropout_prob, 0.1; its answers are the same",
         ),
         ("distilbert", "BertForTokenClassification", None, ""),
         ("distilbert", "BertForTokenClassification", 0.1, ""),

@@ -199,7 +199,7 @@ def test_a_question_that_leaves_no_room_is_a_bad_row(tokenizer: Tokenizer) -> No
     questions = [example("cat"), replace(example("cat", id="long"), question="cat " * 16)]
     expected = (
         "x.json: question long: the question has 16 tokens, which leaves no room for the passage in a window of 20; "
-        "expected a shorter one, or a larger --max-length"
+        "expected a shorter question or a larger --max-length"
     )
     assert task.misfits(questions) == ["", expected]
     tally = Tally("skip")

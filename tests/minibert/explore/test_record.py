@@ -208,8 +208,8 @@ def test_the_opening_says_why(record: dict[str, Any]) -> None:
     assert (opening["layer"], opening["head"], opening["from"], opening["to"]) == (1, 1, 3, 1)
     assert opening["value"] == record["attention"]["probabilities"][1, 1, 3, 1]
     assert opening["why"] == (
-        "The page opens with the largest attention weight of any head from the first [MASK] to a word that is not "
-        "its neighbour: block 1, head 1, from “[MASK]” at 3 to “the” at 1, 0.1641."
+        "The page opens with the largest attention weight in any head, from the first [MASK] to a word that is not its "
+        "neighbour: 0.1641 in block 1, head 1, from “[MASK]” (token 3) to “the” (token 1)."
     )
 
 
