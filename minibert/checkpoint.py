@@ -152,9 +152,8 @@ def read_description(directory: Path) -> Description:
     except (FileNotFoundError, NotADirectoryError):
         begun = (directory / "state").is_dir()
         unfinished = "holds an unfinished run; continue with --resume"
-        raise InputError(
-            f"{directory} {unfinished if begun else f'is not a model directory: it has no {CONFIG}'}"
-        ) from None
+        found = unfinished if begun else f"is not a model directory: it has no {CONFIG}"
+        raise InputError(f"{directory} {found}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({reason(error)})") from error
     if isinstance(fields, dict) and "model_type" in fields and "architecture" not in fields:

@@ -114,7 +114,10 @@ def _values(option: str, args: Sequence[str]) -> Iterator[str]:
     """Yield the words of a command line that are the values of an option, where it stands last."""
     at = max(index for index, arg in enumerate(args) if arg.startswith("--") and option_name(arg) == option)
     _, equals, value = args[at].partition("=")
-    yield from [value] if equals else takewhile(lambda arg: not arg.startswith("--"), args[at + 1 :])
+    if equals:
+        yield value
+    else:
+        yield from takewhile(lambda arg: not arg.startswith("--"), args[at + 1 :])
 
 
 def _shown(argument: Any) -> str:
