@@ -180,7 +180,7 @@ class PretrainOptions:
         if bool(self.corpus) == (self.data is not None):
             raise InputError("give either --corpus (text) or --data (arrays made by `prepare`)")
         if sum(length is not None for length in (self.steps, self.minutes, self.passes)) != 1:
-            raise InputError("give one of --steps, --minutes and --passes")
+            raise InputError("give exactly one of --steps, --minutes and --passes")
         cli.check_ranges(self)
         if self.warmup_share + self.decay_share > 1:
             raise InputError("--warmup-share and --decay-share add up to more than the whole run")

@@ -66,9 +66,11 @@ def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
     answers = {question.id: given[str(question.id)] for question in questions if str(question.id) in given}
     count, missing = len(questions), len(questions) - len(answers)
     if not answers:
-        raise InputError(f"{shown(predictions)}: no answer to any of the {count:,} questions in {data}")
+        raise InputError(f"{shown(predictions)}: no answer to any of the questions in {data}")
     if missing:
-        note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
+        note_all(
+            [f"{shown(predictions)}: no answer to {missing:,} of {plural(count, 'question')}, which count as wrong"]
+        )
     if len(given) > len(answers):
         note_all([f"{shown(predictions)}: {plural(len(given) - len(answers), 'answer')} without a question in {data}"])
     return _figures(count, squad_scores(questions, answers, version_2=version_2)) | {"missing": missing}

@@ -42,8 +42,8 @@ def read_blocks(lines: Iterable[tuple[int, str]], path: str) -> Iterator[list[tu
             size += len(line)
             if size > LONGEST_SENTENCE:
                 raise InputError(
-                    f"{shown(path)}:{row}: a sentence of more than {LONGEST_SENTENCE:,} characters up to here, "
-                    "expected a blank line after each"
+                    f"{shown(path)}:{row}: the sentence has more than {LONGEST_SENTENCE:,} characters; put a blank "
+                    "line after each sentence"
                 )
             continue
         if block:
@@ -80,8 +80,8 @@ def read_sentence(block: Sequence[tuple[int, str]], path: str) -> Sentence:
             last, space_after_last = int(found[2]), space
         elif not (found := _EMPTY_NODE.fullmatch(cells[0])) or int(found[1]) != len(rows):
             raise InputError(
-                f"{shown(path)}:{row}: number {cells[0]!r:.40}, expected {number}, as words are numbered 1, 2, 3, "
-                "and a blank line after each sentence"
+                f"{shown(path)}:{row}: number {cells[0]!r:.40}, expected {number}: words are numbered 1, 2, 3, and "
+                "a blank line ends each sentence"
             )
     if len(rows) < max(last, 1):
         raise InputError(f"{shown(path)}:{block[-1][0]}: the sentence ends here, expected word {len(rows) + 1}")
@@ -108,7 +108,7 @@ def replaced(path: str, column: str, cells: Iterable[tuple[int, str]]) -> Iterat
             yield line
             continue
         if any(character in cell for character in "\t\r\n"):
-            raise InputError(f"{shown(path)}:{row}: the new {column} is {cell!r:.60}, which is not a cell of CoNLL-U")
+            raise InputError(f"{shown(path)}:{row}: the new {column} is {cell!r:.60}, which can't be a cell of CoNLL-U")
         content = line.rstrip(b"\r\n")
         kept = content.split(b"\t")
         kept[index] = cell.encode("utf-8")

@@ -145,7 +145,7 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
 @pytest.mark.parametrize(
     ("data", "content", "predictions", "more", "message"),
     [
-        ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: no answer to any of the 1 questions in"),
+        ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: no answer to any of the questions in"),
         ("a.json", squad(question("a")), {"a": None}, (), "predictions: the answer to a is null, expected a string"),
         ("a.json", squad(question("a")), ["x"], (), "is an array, expected an object that maps each id to an answer"),
         ("a.json", squad(question("a")), "{", (), "predictions: not readable as JSON ("),
