@@ -76,7 +76,7 @@ def test_a_card_says_what_the_run_did(directory: Path, tmp_path: Path) -> None:
     assert "\n# small-bert\n\n`BertForMaskedLM` with " in card
     assert "AutoModelForMaskedLM.from_pretrained('small-bert')\n" in card
     assert (
-        "\n## Text\n\nFrom `books-1.txt`, `books-2.txt`; the training part has 10,050,000 words, 13,657,097 tokens, "
+        "\n## Text\n\nPretrained on `books-1.txt`, `books-2.txt`; the training part has 10,050,000 words, 13,657,097 tokens, "
         "3,582 documents.\n"
     ) in card
     assert '\nmodel = "shape.json"\nsteps = 963\nlearning_rate = 0.003\nphases = [[128, 1.0]]\n```\n' in card
@@ -100,12 +100,12 @@ def test_of_token_arrays_that_are_others_by_now_only_the_name_is_told(
 ) -> None:
     manifest = directory.parent / "data" / "manifest.json"
     write(manifest, json.loads(manifest.read_text()) | change)
-    assert "\n## Text\n\nFrom token arrays named `data`.\n" in card_of(directory, tmp_path / "others")
+    assert "\n## Text\n\nPretrained on token arrays named `data`.\n" in card_of(directory, tmp_path / "others")
 
 
 def test_of_token_arrays_that_are_gone_only_the_name_is_told(directory: Path, tmp_path: Path) -> None:
     (directory.parent / "data" / "manifest.json").unlink()
-    assert "\n## Text\n\nFrom token arrays named `data`.\n" in card_of(directory, tmp_path / "gone")
+    assert "\n## Text\n\nPretrained on token arrays named `data`.\n" in card_of(directory, tmp_path / "gone")
 
 
 def test_only_the_paths_among_the_settings_are_shortened(directory: Path, tmp_path: Path) -> None:
