@@ -163,7 +163,7 @@ def test_conllu_comes_back_with_one_column_changed(
         ("token-classification", "-", (), "not standard input, because it copies the input and changes one column; a"),
         ("token-classification", "x.conll", (), "y.conllu: needs a .conllu file as --input, not "),
         ("token-classification", "x.conllu", ("--layout", "text"), "not x.conllu with --layout text, because"),
-        ("token-classification", "x.conllu", ("--tag-column", "form"), "the column form has the words, expected anoth"),
+        ("token-classification", "x.conllu", ("--tag-column", "form"), "column form has the words, expected a differ"),
         ("token-classification", "x.conllu", ("--tag-column", 11), "the file has 10 columns; --tag-column (given,"),
         ("token-classification", "x.conllu", ("--scheme", "none"), "--scheme has no effect here: labels are not read"),
         ("token-classification", "x.conllu", (), "y.conllu: the tags mark entities; give the --tag-column"),

@@ -76,8 +76,8 @@ def test_a_card_says_what_the_run_did(directory: Path, tmp_path: Path) -> None:
     assert "\n# small-bert\n\n`BertForMaskedLM` with " in card
     assert "AutoModelForMaskedLM.from_pretrained('small-bert')\n" in card
     assert (
-        "\n## Text\n\nPretrained on `books-1.txt`, `books-2.txt`; the training part has 10,050,000 words, 13,657,097 tokens, "
-        "3,582 documents.\n"
+        "\n## Text\n\nPretrained on `books-1.txt`, `books-2.txt`; the training part has 10,050,000 words, "
+        "13,657,097 tokens, 3,582 documents.\n"
     ) in card
     assert '\nmodel = "shape.json"\nsteps = 963\nlearning_rate = 0.003\nphases = [[128, 1.0]]\n```\n' in card
     assert "| words | 5,551,234 | " in card
