@@ -270,7 +270,7 @@ def test_a_tensor_of_integers_is_named(model_directory: Path) -> None:
         ("{", "not readable as JSON (Expecting property name"),
         ("[]", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ("{}", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
-        ('{"model_type": "bert"}', "is a Hugging Face directory; convert it with python -m weights_convert "),
+        ('{"model_type": "bert"}', "this is a Hugging Face config; convert it with python -m weights_convert "),
         ('{"architecture": "GPT"}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": ["Bert"]}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": "Bert", "layers": 4}', "unknown config field layers; the fields are "),

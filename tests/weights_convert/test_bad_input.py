@@ -301,7 +301,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
     (no_directory, "model is not a model directory: it has no config.json"),
     (a_file, "model is not a model directory: it has no config.json"),
     (no_config, "model is not a model directory: it has no config.json"),
-    (of_hugging_face, "is a Hugging Face directory; convert it with python -m weights_convert "),
+    (of_hugging_face, "config.json: this is a Hugging Face config; convert it with python -m weights_convert "),
     (one_layer_more, "model.safetensors: missing encoder.blocks.2.attention.output.bias, "),
     (
         wider,
