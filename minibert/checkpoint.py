@@ -158,8 +158,7 @@ def read_description(directory: Path) -> Description:
         raise InputError(f"{path}: not readable as JSON ({reason(error)})") from error
     if isinstance(fields, dict) and "model_type" in fields and "architecture" not in fields:
         raise InputError(
-            f"{directory} is a Hugging Face directory; convert it with python -m weights_convert from-hf {directory} "
-            "OUT"
+            f"{path}: this is a Hugging Face config; convert it with python -m weights_convert from-hf {directory} OUT"
         )
     if not isinstance(fields, dict) or fields.get("architecture") not in list(ARCHITECTURES):
         raise InputError(f"{path}: architecture must be one of {', '.join(ARCHITECTURES)}")

@@ -266,7 +266,7 @@ def test_real_weights_agree(dtype: Literal["float64", "float32", "bfloat16"], se
     ("words", "message"),
     [
         (["nowhere/at/all"], "nowhere/at/all: no such directory"),
-        (["{hf}", "{hf}"], "{hf}/is a Hugging Face directory; "),
+        (["{hf}", "{hf}"], "{hf}/config.json: this is a Hugging Face config; "),
         (["{hf}", "{tmp}/nothing"], "{tmp}/nothing is not a model directory: it has no config.json"),
         (["{hf}", "--steps", "-1"], "--steps must be at least 0, not -1"),
         (["{hf}", "--seed", "-1"], "--seed must be from 0 to 4294967295, not -1"),
