@@ -109,7 +109,7 @@ def test_files_that_are_no_utf_8_or_are_not_there(
             "conll:1: expected one character per row with --scheme bmes, found '很好'",
         ),
         ("很\tB-A\n", ("--scheme", "bi"), "train.conll:1: 'B-A' is not a tag of --scheme bi, expected B, I"),
-        ("the\tO\ncat\tB-ANI\n", ("--word-column", "words"), "words (given, or saved with the model): there are 2"),
+        ("the\tO\ncat\tB-ANI\n", ("--word-column", "words"), "--word-column (given, or saved with the model) is words"),
         ("the\tO\ncat\tB-ANI\n", ("--layout", "columns"), "--layout has no effect here: only columns and .jsonl"),
         ("the\tO\n", ("--fix-tags", "--scheme", "none"), "--fix-tags contradicts --scheme none"),
         ("the\tO\n", ("--tag-column", 7), "the file has 2 columns; --tag-column (given, or saved with the model) is 7"),
@@ -177,7 +177,7 @@ def test_a_choice_index_out_of_range(answer: object, base: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("task", TASKS)
 def test_required_options(task: str, refused: Refused) -> None:
-    assert "--model is missing" in refused(task, "--seed", 1)
+    assert "--model, --train and --out are missing" in refused(task, "--seed", 1)
 
 
 @pytest.mark.parametrize(
