@@ -206,7 +206,7 @@ def predict_command(options: PredictOptions, given: Mapping[str, Any]) -> None:
     standard = options.input == STANDARD_INPUT
     some = as_they_come(examples, tally) if standard or is_open_already(options.input) else batched(examples, tally)
     if column is not None:
-        tally.told.append(f"{options.output}: {options.input} with the tags as its column {column}")
+        tally.told.append(f"{options.output}: a copy of {options.input} with the tags in column {column}")
         found = answers(model, task, runtime, some, tally, progress=True, answer=_tags_by_row)
         changes = (cell for one in found for cell in one.get("cells", ()))  # a sentence without an answer has none
         writing.write_lines(Path(options.output), replaced(options.input, column, changes))

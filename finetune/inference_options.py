@@ -31,7 +31,10 @@ the same order.
 }
 # Command -> reading options that it does not use, and why.
 NO_USE = {
-    "evaluate": {"--n-best": "figures are of the best answer", "--layout": "only columns and .jsonl have tags"},
+    "evaluate": {
+        "--n-best": "the figures are those of the best answer",
+        "--layout": "only columns and .jsonl have tags",
+    },
     "predict": dict.fromkeys(
         ("--label-column", "--label-separator", "--tag-column", "--scheme", "--fix-tags", "--no-fix-tags"),
         "labels are not read",
@@ -96,7 +99,7 @@ class PredictOptions(UseOptions):
         if suffix(self.output) != SUFFIX:
             return None
         if not isinstance(self.data_options, TagDataOptions):
-            raise InputError(f"{self.output}: expected .jsonl, as {self.data_options.task} gives words no tags")
+            raise InputError(f"{self.output}: expected .jsonl, because {self.data_options.task} does not tag words")
         layout = self.data_options.layout
         if suffix(self.input) != SUFFIX or layout not in (None, "columns"):
             read = shown(self.input) if layout is None else f"{shown(self.input)} with --layout {layout}"
@@ -105,7 +108,7 @@ class PredictOptions(UseOptions):
                 "one column; a .jsonl file can be written for any input"
             )
         if self.data_options.tag_column is None and self.data_options.scheme in PREFIXES:  # not parts of speech
-            raise InputError(f"{self.output}: the tags mark entities; expected --tag-column, where to put them")
+            raise InputError(f"{self.output}: the tags mark entities; give the --tag-column that they go into")
         return conllu_columns(self.data_options, self.input, labelled=True)[1]
 
 

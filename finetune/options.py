@@ -52,7 +52,7 @@ NO_CLASSES = {
 }
 NO_CHOICE = {
     "regression": "a number isn't chosen among several",
-    "multi_label_classification": "each label applies or not, none is chosen among several",
+    "multi_label_classification": "each label applies or not; none is chosen among several",
 }
 
 # The default peak learning rates. A few parameters that begin at random need larger steps than many that are nearly
@@ -171,7 +171,7 @@ class TrainingOptions:
         if self.early_stop is not None and self.early_stop > self.epochs - 2:  # the first epoch is always better
             raise InputError(
                 f"--early-stop {self.early_stop} has no effect here: with --epochs {self.epochs} it can't end the run "
-                f"before the last; expected --epochs {self.early_stop + 2} or more"
+                f"before the last epoch; expected --epochs {self.early_stop + 2} or more"
             )
         if not self.lora_targets or len(set(self.lora_targets)) < len(self.lora_targets):
             raise InputError("--lora-targets: expected query, key or value, each once")

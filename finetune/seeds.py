@@ -14,6 +14,7 @@ from finetune.tasks.token_classification import WORD_LIST
 from minibert import checkpoint
 from minibert.errors import InputError
 from minibert.files import writing
+from minibert.files.text import reason
 from minibert.training.metrics_log import read_metrics
 from minibert.training.run_directory import RunDirectory
 
@@ -48,7 +49,8 @@ def read_summary(place: RunDirectory, metric: str, best_metrics: dict[str, float
         if not all(type(figure) in (int, float) and math.isfinite(figure) for figure in [summary["seed"], *figures]):
             raise ValueError("a figure that is not a finite number")
     except (InputError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        what = str(error) if isinstance(error, InputError) else f"{place.summary}: damaged ({error})"
+        why = f" ({reason(error)})" if isinstance(error, OSError | ValueError) else ""  # others have Python's words
+        what = str(error) if isinstance(error, InputError) else f"{place.summary} is damaged{why}"
         raise InputError(what + REMEDY.format(place.summary)) from error
     if best_metrics is not None and summary["metrics"] != best_metrics:
         raise InputError(f"{place.summary}: its figures differ from the saved state's{REMEDY.format(place.summary)}")

@@ -22,7 +22,7 @@ from finetune.tasks.registry import TASKS
 from finetune.tasks.task import Feature, Task
 from minibert import checkpoint
 from minibert.config import BertConfig
-from minibert.errors import InputError, naming
+from minibert.errors import InputError, naming, plural
 from minibert.fast import accelerate
 from minibert.files import writing
 from minibert.heads import TaskModel
@@ -79,7 +79,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
         generator = np.random.default_rng([options.seed, len(examples)])
         with naming(options.train):
             train, dev = task.hold_out(examples, share=options.dev_share, generator=generator)
-        notes.append(f"no --dev: {len(dev):,} of the {len(examples):,} examples are held out to choose the best epoch")
+        notes.append(f"no --dev: holding out {len(dev):,} of the {len(examples):,} examples to choose the best epoch")
     train, note = task.checked(train, training=True)
     task = task.with_words(train)
     notes += [f"{options.train}: {note}"] if note else []
@@ -131,7 +131,7 @@ def cut_notes(parts: dict[str, Part], max_length: int | None, *, windowed: bool)
     """Yield what the user should know about lengths."""
     for name, part in parts.items():
         if windowed and len(part.features) > len(part.examples):
-            yield f"{name}: {len(part.examples):,} examples in {len(part.features):,} windows"
+            yield f"{name}: {plural(len(part.examples), 'example')} in {len(part.features):,} windows"
         if not windowed and (long := count_full(part.features, max_length)):
             yield f"{name}: {cut_note(long, max_length)}"
 
@@ -143,7 +143,7 @@ def count_full(features: Sequence[Feature], max_length: int | None) -> int:
 
 def cut_note(count: int, max_length: int | None) -> str:
     """Return the user's note about texts that may have been cut."""
-    return f"{count:,} examples have {max_length} tokens or more; anything beyond that is cut off"
+    return f"{plural(count, 'example')} with {max_length} tokens or more; anything beyond that is cut off"
 
 
 def check_fit(features: Sequence[Feature], config: BertConfig, options: TrainingOptions, processes: int) -> None:
@@ -155,7 +155,7 @@ def check_fit(features: Sequence[Feature], config: BertConfig, options: Training
     if (smallest := smallest_batch(len(features), options.batch_size)) < processes * options.accumulate:
         raise InputError(
             f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
-            f"small for {processes} process(es) with {options.accumulate} micro-batches each"
+            f"small for {plural(processes, 'process', 'es')} with {options.accumulate} micro-batches each"
         )
 
 
@@ -207,7 +207,7 @@ def check_memory(
     )
     if options.method == "frozen" and not on_gpu:  # the encoder's output is kept
         kept = sum(1 if task.first_token_only else feature.tokens for features in parts for feature in features)
-        needed["the encoder's answers"] = kept * config.hidden_size * number
+        needed["the encoder's output"] = kept * config.hidden_size * number
     smaller = "a smaller --model, --batch-size or --max-length, a larger --accumulate, or --lora-rank"
     return check_room(needed, device, processes=processes, smaller=smaller)
 

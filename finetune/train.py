@@ -28,7 +28,7 @@ from finetune.seeds import keep_lower_median, read_summary
 from finetune.setup import Part, TrainingData, layer_share, prepare, put_on_head
 from finetune.tasks.batches import batches_in_epoch, epoch_order, make_batch
 from finetune.tasks.task import Task, TaskBatch
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files import writing
 from minibert.heads import TaskModel
 from minibert.training.device import choose_device
@@ -203,8 +203,8 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
             f"data     {len(data.train.examples):,} examples to train on, {len(data.dev.examples):,} to choose the "
             f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if len(self.task.labels) > 1 else ""),
             f"machine  {self.on_machine()}",
-            f"steps    {self.steps:,} in {options.epochs} epoch(s), peak learning rate {options.peak_rate:g}"
-            + (f"; fewer if {data.metric} gets no better in {options.early_stop}" if options.early_stop else ""),
+            f"steps    {self.steps:,} in {plural(options.epochs, 'epoch')}, peak learning rate {options.peak_rate:g}"
+            + (f"; fewer if {data.metric} does not improve in {options.early_stop}" if options.early_stop else ""),
             *(f"note     {note}" for note in data.notes),
         ]
         if fresh:
@@ -306,8 +306,8 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         data, progress = self.data, self.progress
         if self.stopped_early:
             self.say(
-                f"stopped early, after epoch {progress.evaluated} of {self.options.epochs}: {data.metric} has not got "
-                f"better since epoch {progress.best_epoch}"
+                f"stopped early, after epoch {progress.evaluated} of {self.options.epochs}: {data.metric} has not "
+                f"improved since epoch {progress.best_epoch}"
             )
         put_back(self.model, self.best)
         task = self.task.with_data_options(from_trained_on(self.task.name, progress.best_reading))

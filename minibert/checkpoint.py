@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from minibert.architectures import ARCHITECTURES, HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, head_fields, new_model
 from minibert.config import BertConfig, TextVectors
 from minibert.errors import InputError, naming
-from minibert.files.text import check_path, read_small
+from minibert.files.text import check_path, read_small, reason
 from minibert.files.typed import typed
 from minibert.files.writing import sha256, written_whole
 from minibert.heads import Model
@@ -70,7 +70,7 @@ def load(directory: str | Path) -> tuple[Model, Tokenizer]:
     try:
         tensors = load_file(weights)
     except SafetensorError as error:
-        raise InputError(f"{weights}: damaged ({error})") from error
+        raise InputError(f"{weights} is damaged ({error})") from error
     with naming(directory / CONFIG):
         model = without_memory(description.architecture, description.config, description.head)
     assign_weights(model, tensors, source=str(weights))
@@ -89,7 +89,7 @@ def without_memory(architecture: str, config: BertConfig, head: Mapping[str, Any
     except (RuntimeError, TypeError) as error:  # more elements than 64 bits can count
         sizes = {name: value for name, value in config.to_dict().items() if type(value) is int}
         largest = max(sizes, key=lambda name: sizes[name])
-        raise InputError(f"{largest} {sizes[largest]} is too large for any weights") from error
+        raise InputError(f"{largest} {sizes[largest]} is too large") from error
 
 
 class Undrawn(TorchFunctionMode):
@@ -151,14 +151,14 @@ def read_description(directory: Path) -> Description:
         json.dumps(fields, ensure_ascii=False).encode()  # fails where JSON spells half a surrogate pair
     except (FileNotFoundError, NotADirectoryError):
         begun = (directory / "state").is_dir()
-        hint = "an unfinished run; continue with --resume" if begun else f"not a model directory: it has no {CONFIG}"
-        raise InputError(f"{directory}: {hint}") from None
+        unfinished = "holds an unfinished run; continue with --resume"
+        found = unfinished if begun else f"is not a model directory: it has no {CONFIG}"
+        raise InputError(f"{directory} {found}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from error
+        raise InputError(f"{path}: not readable as JSON ({reason(error)})") from error
     if isinstance(fields, dict) and "model_type" in fields and "architecture" not in fields:
         raise InputError(
-            f"{path}: this is a Hugging Face directory; convert it with python -m weights_convert from-hf {directory} "
-            "OUT"
+            f"{path}: this is a Hugging Face config; convert it with python -m weights_convert from-hf {directory} OUT"
         )
     if not isinstance(fields, dict) or fields.get("architecture") not in list(ARCHITECTURES):
         raise InputError(f"{path}: architecture must be one of {', '.join(ARCHITECTURES)}")
@@ -167,7 +167,7 @@ def read_description(directory: Path) -> Description:
     checksums = {file: checksum for file, checksum in given.items() if checksum is not None}
     missing = [name for name in HEAD_FIELDS.get(architecture, ()) if name not in fields]
     if missing:
-        raise InputError(f"{path}: a {architecture} needs {', '.join(missing)}")
+        raise InputError(f"{path}: missing {', '.join(missing)}, which a {architecture} needs")
     head = {name: fields.pop(name) for name in HEAD_FIELDS.get(architecture, ())}
     with naming(path):
         for name, usual in OPTIONAL_HEAD_FIELDS.get(architecture, {}).items():

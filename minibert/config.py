@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.errors import InputError, did_you_mean, naming
-from minibert.files.text import read_small
+from minibert.files.text import json_type, read_small, reason
 from minibert.files.typed import check_fields
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu")  # exact (erf) GELU, its tanh approximation, ReLU
@@ -145,7 +145,9 @@ class BertConfig:
         unknown = sorted(set(fields) - known)
         if unknown:
             there = ", ".join(sorted(known)) + did_you_mean(unknown[0], known)
-            raise InputError(f"unknown config field(s) {', '.join(unknown)}; the fields are {there}")
+            raise InputError(
+                f"unknown config field{'s' if unknown[1:] else ''} {', '.join(unknown)}; the fields are {there}"
+            )
         return cls(**fields)
 
     @classmethod
@@ -157,9 +159,9 @@ class BertConfig:
         try:
             fields = json.loads(read_small(path))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not readable as a JSON config ({error})") from error
+            raise InputError(f"{path}: not readable as JSON ({reason(error)})") from error
         if not isinstance(fields, dict):
-            raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
+            raise InputError(f"{path}: expected a JSON object, found {json_type(fields)}")
         with naming(path):
             return cls.from_dict(defaults | fields)
 
@@ -185,11 +187,11 @@ class TextVectors:
             raise InputError(f"the pooling must be {', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}, not {self.pooling!r}")
 
     def __str__(self) -> str:
-        """Return a summary for people: "cls, at most 256 tokens, length 1"."""
+        """Return a summary for people: "cls pooling, at most 256 tokens, scaled to length 1"."""
         said = {
-            self.pooling: True,
+            f"{self.pooling} pooling": True,
             f"at most {self.max_length} tokens": self.max_length is not None,
-            "length 1": self.normalize,
+            "scaled to length 1": self.normalize,
             f"and what minibert does not support: {self.not_done}": self.not_done is not None,
         }
         return ", ".join(part for part, holds in said.items() if holds)

@@ -67,8 +67,8 @@ def text_vectors(
     said = model.encoder.text_vectors or TextVectors()
     if said.not_done is not None and pooling is None:
         raise InputError(
-            f"the vectors of this model need what minibert does not support ({said.not_done}); give a --pooling to "
-            "get others"
+            f"the vectors of this model need what minibert does not support ({said.not_done}); with --pooling, you get "
+            "different ones"
         )
     asked: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
     return replace(said, not_done=None, **{name: value for name, value in asked.items() if value is not None})

@@ -49,6 +49,11 @@ def naming(place: object) -> Iterator[None]:
         raise InputError(f"{place}: {error}") from None
 
 
+def plural(count: int, noun: str, ending: str = "s") -> str:
+    """Return a count and what is counted, for messages: "1 column", "1,200 columns"."""
+    return f"{count:,} {noun}{'' if count == 1 else ending}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name, ": did you mean mini?", or "" if no known name is similar."""
     found = difflib.get_close_matches(word, list(known), n=1)

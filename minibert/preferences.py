@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minibert.errors import InputError
-from minibert.files.text import check_text, json_type, parse_object, read_lines, read_small, shown, suffix
+from minibert.files.text import (
+    check_text,
+    json_type,
+    parse_json,
+    parse_object,
+    read_lines,
+    read_small,
+    reason,
+    shown,
+    suffix,
+)
 
 ALL = "all"  # the only group where no field names them
 
@@ -45,7 +55,7 @@ def read_pairs(path: str, *, good: str, bad: str, group: str | None) -> list[Pai
         values = []
         for name in (good, bad, *([] if group is None else [group])):
             if name not in record:
-                raise InputError(f"{where}: there is no field {name!r}; it has {', '.join(record) or 'none'}")
+                raise InputError(f"{where}: field {name!r} is missing; the object has {', '.join(record) or 'none'}")
             value = record[name]
             if name == group and type(value) in (bool, int):  # a number can name a group
                 value = json.dumps(value)
@@ -98,14 +108,21 @@ def table(found: Mapping[str, Preferences]) -> Iterable[str]:
 
 
 def words_seen(directory: str) -> int | None:
-    """Return how many words of text a run's model has seen, from its summary.json; None if that is not known."""
+    """Return how many words of text a run's model has seen, from its summary.json; None if that is not known.
+
+    Raises InputError if the file is not a JSON object, or has something else than a count.
+    """
     path = Path(directory) / "summary.json"
     if not path.exists():
         return None
+    remedy = "the words that the model has seen are read from this file; without it, they count as unknown"
     try:
-        words = json.loads(read_small(path)).get("words")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as a run's summary ({error})") from error
+        summary = parse_json(read_small(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({reason(error)}); {remedy}") from error
+    if not isinstance(summary, dict):
+        raise InputError(f"{path}: expected a JSON object, found {json_type(summary)}; {remedy}")
+    words = summary.get("words")
     if words is not None and (type(words) is not int or words < 0):
-        raise InputError(f"{path}: words is {json_type(words)}, expected a count")
+        raise InputError(f"{path}: field 'words' is {words!r:.40}, expected a count; {remedy}")
     return words

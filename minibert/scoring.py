@@ -136,7 +136,7 @@ class Scorer:
                 for rows in batches_by_length(copies.inputs, self.batch_tokens):
                     scored, log_probabilities = self.batch(copies, rows)
                     if not np.isfinite(log_probabilities).all():
-                        raise InputError("the model's outputs are not finite numbers, so it can score no text")
+                        raise InputError("the model's outputs are not finite numbers, so it can't score any text")
                     np.add.at(found, scored, log_probabilities)
                     bar.update(int(times[scored].sum()))
         return found[number]

@@ -35,5 +35,5 @@ def learns_nothing(loss: float, unigram_loss: float, corpus: PreparedCorpus, *, 
         causes.append("a learning rate that is too high or too low; text without order, such as lists of words")
     return (
         f"note     the held-out masked-LM loss is {loss:.3f}, no better than the unigram loss of {unigram_loss:.3f}: "
-        f"so far, the model has learned nothing from the words around a masked one. Likely: {'; '.join(causes)}"
+        f"so far, the model has learned nothing from the words around a masked one. Likely causes: {'; '.join(causes)}"
     )

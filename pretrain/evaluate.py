@@ -53,7 +53,10 @@ class HeldOut:
         self.objective = objective
         labels = np.concatenate([batch.masked_labels.numpy() for batch in self.batches])
         if not len(labels):
-            raise InputError(f"{corpus.directory}: every held-out paragraph also occurs in the training documents")
+            raise InputError(
+                f"{corpus.directory}: every held-out paragraph also occurs in the training documents, so nothing is "
+                "left to evaluate on"
+            )
         self.unigram_loss = unigram_loss(corpus.token_counts, labels)
         self.bytes_a_target = float(corpus.tokenizer.byte_lengths[labels].mean())
 

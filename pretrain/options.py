@@ -14,7 +14,7 @@ import tyro
 
 from minibert.console import cli
 from minibert.errors import InputError, did_you_mean, naming
-from minibert.files.text import read_small
+from minibert.files.text import read_small, reason
 from minibert.files.typed import typed
 from minibert.tokenizer.vocabulary import Kind
 from minibert.training.run_directory import as_toml, plain_values
@@ -198,7 +198,7 @@ class PretrainOptions:
         if bool(self.corpus) == (self.data is not None):
             raise InputError("give either --corpus (text) or --data (arrays made by `prepare`)")
         if sum(length is not None for length in (self.steps, self.minutes, self.passes)) != 1:
-            raise InputError("give one of --steps, --minutes and --passes")
+            raise InputError("give exactly one of --steps, --minutes and --passes")
         cli.check_ranges(self)
         if self.warmup_share + self.decay_share > 1:
             raise InputError("--warmup-share and --decay-share add up to more than the whole run")
@@ -329,7 +329,7 @@ def read_recipe(name: str) -> dict[str, Any]:
         expected = f"give {', '.join(RECIPES)} or the path of a .toml file"
         raise InputError(f"no recipe {name!r}: {expected}{did_you_mean(name, RECIPES)}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{name}: not readable as TOML ({error})") from error
+        raise InputError(f"{name}: not readable as TOML ({reason(error)})") from error
     types = get_type_hints(PretrainOptions)
     if unknown := sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES):
         near = did_you_mean(unknown[0], types.keys() - NOT_IN_RECIPES)

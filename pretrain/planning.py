@@ -8,7 +8,7 @@ from typing import NamedTuple, get_type_hints
 
 import torch
 
-from minibert.errors import naming
+from minibert.errors import naming, plural
 from minibert.files.text import read_small
 from minibert.files.typed import typed
 from minibert.training.device import Precision
@@ -62,7 +62,7 @@ def settle(
     step, text = step_tokens(options, corpus), len(corpus.train.tokens)
     steps = options.steps if options.passes is None else math.ceil(options.passes * text / step.text)
     taken: float | None = steps
-    length = f"{steps:,} steps" if steps else ""
+    length = plural(steps, "step") if steps else ""
     if names and options.minutes is not None:
         say(processes, "speed    being measured, in a few steps that are then undone")
         share = slice(processes.rank, None, processes.world_size)

@@ -13,6 +13,12 @@ from minibert.training.room import block_matrices
 from pretrain.options import PretrainOptions
 
 # The smallest and the largest values with which the rules were measured, by the name of `Plan`'s field.
+_SHOWN = {
+    "hidden_size": "a hidden size of {}",
+    "layers": "{} layers",
+    "step_tokens": "{} tokens per step",
+    "tokens": "{} tokens in all",
+}
 MEASURED = {"hidden_size": (128, 256), "layers": (2, 4), "step_tokens": (3.9e3, 8e3), "tokens": (1.8e6, 2.6e7)}
 
 # With fewer tokens for each weight of the blocks, a smaller model reached a lower loss in the same time.
@@ -73,12 +79,12 @@ def beyond_measured(plan: Plan) -> list[str]:
     """Return a line for the user if the plan lies outside the range of `MEASURED`."""
     values = {name: (getattr(plan, name), *bounds) for name, bounds in MEASURED.items()}
     outside = [
-        f"{value:,.0f} {name.replace('_', ' ')} (measured: {low:,.0f} to {high:,.0f})"
+        f"{_SHOWN[name].format(f'{value:,.0f}')} (measured: {low:,.0f} to {high:,.0f})"
         for name, (value, low, high) in values.items()
         if not low <= value <= high
     ]
     if plan.trained:
-        outside.append("weights that are trained already (--init)")
+        outside.append("weights that are already trained (--init)")
     if not outside:
         return []
     return [f"the rules were not measured with {', '.join(outside)}: it may be worth trying other rates"]
@@ -97,8 +103,8 @@ def advice(plan: Plan) -> list[str]:
         )
     if plan.passes > MOST_PASSES:
         lines.append(
-            f"{plan.passes:,.0f} passes are more than a text usually has to give: with more text, or fewer passes, the "
-            "model would probably do better"
+            f"{plan.passes:,.0f} passes over the text are more than usually help: with more text or fewer passes, the "
+            "model would probably be better"
         )
     return lines
 

@@ -12,7 +12,7 @@ import torch
 from minibert import checkpoint
 from minibert.config import BertConfig, config_named
 from minibert.console import terminal
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.fast import accelerate
 from minibert.files import writing
 from minibert.heads import BertForMaskedLM, BertForPreTraining
@@ -56,8 +56,8 @@ def set_up(
     options.check()
     if options.batch_size < processes * options.accumulate:
         raise InputError(
-            f"--batch-size {options.batch_size} is too small for {processes} process(es) with {options.accumulate} "
-            "micro-batches each"
+            f"--batch-size {options.batch_size} is too small for {plural(processes, 'process', 'es')} with "
+            f"{options.accumulate} micro-batches each"
         )
     status = run.status(options)
     if status is RunStatus.FINISHED:
@@ -97,7 +97,7 @@ def is_compiled(options: PretrainOptions, device: torch.device) -> bool:
         # Windowed attention looks at values, where compiled code breaks off.
         missing = "a model without attention_window"
     if options.compile == "yes" and missing:
-        raise InputError(f"--compile yes: needs {missing}")
+        raise InputError(f"--compile yes needs {missing}")
     if options.compile == "auto":
         return missing is None and (options.minutes or 0) >= COMPILED_FROM_MINUTES
     return options.compile == "yes"
@@ -133,12 +133,16 @@ def check_fit(
     counted = [mark.text for mark in options.marks if mark.unit == "words"]
     if counted and corpus.manifest.train.words is None:
         raise InputError(
-            f"{corpus.directory}: made by a version of prepare that did not count words, which --keep-at {counted[0]} "
-            "needs; run prepare again, or give shares (50%) or steps (1000steps)"
+            f"{corpus.directory} was made by an older version, which did not count the words that --keep-at "
+            f"{counted[0]} needs; prepare the text again, or give shares (50%) or steps (1000steps)"
         )
     if not corpus.heldout.scored.any():
-        raise InputError(f"{corpus.directory}: every held-out paragraph also occurs in the training documents")
-    return check_memory(config, options, processes=processes, corpus=corpus)
+        raise InputError(
+            f"{corpus.directory}: every held-out paragraph also occurs in the training documents, so nothing is left "
+            "to evaluate on"
+        )
+    nearly = check_memory(config, options, processes=processes, corpus=corpus)
+    return nearly and f"note     {nearly}"
 
 
 def check_memory(

@@ -340,9 +340,10 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         )
         pair_loss = figures.sop_loss if figures.nsp_loss is None else figures.nsp_loss
         if not math.isfinite(figures.mlm_loss + (pair_loss or 0.0)):
+            pairs = "" if pair_loss is None else f", pair loss {pair_loss:g}"
             raise RunStopped(
-                f"step {self.progress.step}: not finite on held-out documents: masked-LM loss {figures.mlm_loss:g}, "
-                f"pair loss {pair_loss}; last good state: {self.run.newest_state}"
+                f"step {self.progress.step}: not finite on held-out documents: masked-LM loss {figures.mlm_loss:g}"
+                f"{pairs}; last good state: {self.run.newest_state}"
             )
         if log:
             log.log(step=self.progress.step, **{f"heldout_{name}": value for name, value in figures.named().items()})

@@ -38,7 +38,7 @@ def test_the_version_is_that_of_the_package(
         ("pretrain", ("prepar",), "unknown command 'prepar': did you mean prepare?"),
         ("finetune", ("multiple-choise",), "unknown command 'multiple-choise': did you mean multiple-choice?"),
         ("weights_convert", ("verfy",), "unknown command 'verfy': did you mean verify?"),
-        ("pretrain", ("train",), "unknown command 'train': give prepare or inspect"),
+        ("pretrain", ("train",), "unknown command 'train', expected one of prepare, inspect"),
         ("minibert", ("fill-mask", "a", "[MASK]", "--topk", "3"), "unknown option --topk: did you mean --top-k?"),
         ("minibert", ("embed", "a", "--input", "b", "--out", "c"), "unknown option --out: did you mean --output?"),
         ("minibert", ("add-tokens", "a", "b", "--tokens", "c", "--init", "men"), "did you mean mean?"),

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from minibert import __version__
-from minibert.errors import InputError, naming
-from minibert.files.text import read_small
+from minibert.errors import InputError, naming, plural
+from minibert.files.text import read_small, reason
 from minibert.files.typed import typed
 from minibert.heads import BertForPreTraining, Model
 from minibert.model import Bert
@@ -66,11 +66,12 @@ AMOUNTS = {
 # And on documents that training never saw.
 HELD_OUT = {
     "mlm_loss": "masked-LM loss, in nats per masked token",
-    "unigram_loss": "masked-LM loss of knowing only how frequent each token is in the training text: the one to beat",
+    "unigram_loss": "masked-LM loss of always predicting the token frequencies of the training text: the baseline "
+    "to beat",
     "mlm_loss_per_byte": "masked-LM loss, in nats per UTF-8 byte: comparable across vocabularies",
     "mlm_accuracy": "share of the masked tokens predicted correctly",
     "nsp_loss": "next-sentence loss, in nats per pair",
-    "nsp_accuracy": "share of the pairs told apart correctly: next sentence or not; 0.5 is chance",
+    "nsp_accuracy": "share of the pairs predicted correctly (next sentence or not); 0.5 is chance",
     "sop_loss": "sentence-order loss, in nats per pair",
     "sop_accuracy": "share of the pairs whose order is predicted correctly; 0.5 is chance",
 }
@@ -118,7 +119,7 @@ def read_run(directory: Path, tokenizer: Tokenizer) -> Run:
         try:
             settings = tomllib.loads(read_small(configuration))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{configuration}: not readable as TOML ({error})") from error
+            raise InputError(f"{configuration}: not readable as TOML ({reason(error)})") from error
     summary = read_object(summary_path) if summary_path.is_file() else {}
     with naming(configuration):
         data = typed(settings.get("data"), str | None, "data")
@@ -186,10 +187,11 @@ def _what_it_is(model: Model, tokenizer: Tokenizer) -> str:
     case = "lower-cased" if tokenizer.normalization.lowercase else "cased"
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return (
-        f"A `{family.reference_class(type(model).__name__)}` of {parameters:,} parameters: {config.num_hidden_layers} "
-        f"layers, hidden size {config.hidden_size}, {config.num_attention_heads} heads, feed-forward size "
-        f"{config.intermediate_size}, inputs of at most {config.longest:,} tokens, and a vocabulary of "
-        f"{tokenizer.vocab_size:,} ({kinds[tokenizer.kind]}, {case})."
+        f"`{family.reference_class(type(model).__name__)}` with {parameters:,} parameters: "
+        f"{plural(config.num_hidden_layers, 'layer')}, hidden size {config.hidden_size}, "
+        f"{plural(config.num_attention_heads, 'head')}, feed-forward size {config.intermediate_size}, inputs of at "
+        f"most {config.longest:,} tokens, and a vocabulary of {tokenizer.vocab_size:,} ({kinds[tokenizer.kind]}, "
+        f"{case})."
     )
 
 
@@ -215,7 +217,7 @@ def _loading(model: Model, place: str) -> str:
         f"tokenizer = AutoTokenizer.from_pretrained({place!r})",
         f"model = {name}.from_pretrained({arguments(model, place)})",
         "```\n",
-        f"`{place}` is the directory or, on the hub, USER/{place}.",
+        f"`{place}` is the directory. Once the model is on the hub, write `USER/{place}` instead.",
     ]
     if isinstance(model, BertForPreTraining):
         lines.append(
@@ -227,7 +229,7 @@ def _loading(model: Model, place: str) -> str:
 
 def _text(run: Run) -> list[str]:
     """Return what a pretraining run was trained on."""
-    documentation = "the documentation that comes with Python and its packages"
+    documentation = "the documentation that comes with Python and installed packages"
     names = [documentation if path == "pydocs" else f"`{_last_part(path)}`" for path in run.corpus]
     if not names and (data := run.settings.get("data")):
         names = [f"token arrays named `{_last_part(data)}`"]
@@ -235,7 +237,8 @@ def _text(run: Run) -> list[str]:
         return []
     more = f" and {len(names) - MOST_FILES:,} more" if len(names) > MOST_FILES else ""
     counts = ", ".join(f"{number:,} {unit}" for unit, number in run.counts.items())
-    return [f"From {', '.join(names[:MOST_FILES])}{more}{'; the training part has ' if counts else ''}{counts}."]
+    counts = f"; the training part has {counts}" if counts else ""
+    return [f"Pretrained on {', '.join(names[:MOST_FILES])}{more}{counts}."]
 
 
 def _training(run: Run) -> list[str]:
@@ -251,7 +254,7 @@ def _training(run: Run) -> list[str]:
     if kept_for := typed(run.summary.get("kept_for"), list[str] | None, "kept_for"):
         told.append(f"This model was kept during its run, by `--keep-at {','.join(kept_for)}`.")
     if settings:
-        told.append(f"```toml\n{as_toml(settings, 'The settings of the whole run. Learning rates are peaks.')}```")
+        told.append(f"```toml\n{as_toml(settings, 'The settings of the whole run. Learning rates are the peaks.')}```")
     return told + _table(run.summary, AMOUNTS)
 
 
@@ -259,7 +262,7 @@ def _figures(summary: dict[str, Any]) -> list[str]:
     """Return the figures, with what they mean. Raises InputError if one is not a number."""
     told = []
     if held_out := _table(summary, HELD_OUT):
-        told += ["On documents that training never saw, with 15 % of the tokens masked:", *held_out]
+        told += ["On held-out documents, with 15 % of the tokens masked:", *held_out]
     for part, data in (("metrics", "development set, by which the epoch was chosen"), ("test_metrics", "test set")):
         metrics = typed(summary.get(part), dict[str, Any] | None, part) or {}
         told += [f"On the {data}:", *_table(metrics, dict.fromkeys(metrics, ""))] if metrics else []

@@ -71,19 +71,21 @@ def from_hf_command(args: Sequence[str]) -> None:
     new_head = torch.Generator().manual_seed(0) if options.new_head else None
     conversion = from_hf(options.directory, options.out, new_head=new_head)
     if conversion.prefix:
-        terminal.say(f"{conversion.prefix} is removed from every key")
+        terminal.say(f"the prefix {conversion.prefix} is removed from every key")
     terminal.say(*conversion.ledger.lines())
     if conversion.left_aside:
         terminal.say(f"config.json: fields ignored (they do not affect results): {', '.join(conversion.left_aside)}")
     terminal.say(*(f"config.json: {note}" for note in conversion.notes))
     rows, tokens = conversion.model.config.vocab_size, conversion.tokenizer.vocab_size
     if rows > tokens:
-        terminal.say(f"vocab_size: {rows:,} rows for {tokens:,} tokens; the rows after the last token are kept, unused")
+        terminal.say(
+            f"vocab_size: {rows:,} rows for {tokens:,} tokens; the rows after the last token are kept but not used"
+        )
     if conversion.model.encoder.text_vectors is not None:
         terminal.say(f"vectors of texts: {conversion.model.encoder.text_vectors}")
     if conversion.not_used:
         terminal.say(f"not used: {', '.join(conversion.not_used)}")
-    terminal.say(f"\na {type(conversion.model).__name__}, written to {options.out}")
+    terminal.say(f"\nwrote a {type(conversion.model).__name__} to {options.out}")
 
 
 @dataclass(frozen=True)
@@ -116,25 +118,25 @@ def to_hf_command(args: Sequence[str]) -> None:
     family = family_of(model.config)
     reference_class = family.reference_class(type(model).__name__)
     terminal.say(
-        f"a {reference_class}, written to {options.out}; to load it:\n\n"
+        f"wrote {reference_class} to {options.out}; to load it:\n\n"
         f"  transformers.{auto_class(model)}.from_pretrained({arguments(model, options.out)})\n"
         f"  transformers.AutoTokenizer.from_pretrained({options.out!r})"
     )
     config, as_hidden = model.config, type(model).__name__ in family.drops_as_hidden
     if config.attention_window is not None and isinstance(model, BertForQuestionAnswering | BertForMultipleChoice):
         terminal.say(
-            "\ntransformers finds this class's global tokens by three separators, as RoBERTa's tokenizer puts them; "
-            "with BERT's, which puts two, it needs a global_attention_mask"
+            "\nto find the global tokens of this class, transformers looks for three separators, as in RoBERTa's "
+            "inputs; BERT's tokenizer puts two, and then you have to pass a global_attention_mask"
         )
     if as_hidden and config.dropout_before_classifier != config.hidden_dropout_prob:
         terminal.say(
-            f"\nclassifier_dropout {config.classifier_dropout}: a {reference_class} has none of its own, and trains "
-            f"with {config.hidden_dropout_prob}, its hidden_dropout_prob; its answers are the same"
+            f"\nclassifier_dropout is {config.classifier_dropout}, but {reference_class} has no such field and trains "
+            f"with its hidden_dropout_prob, {config.hidden_dropout_prob}; its answers are the same"
         )
     if (vectors := model.encoder.text_vectors) is not None and vectors.not_done is None:
         terminal.say(f"  sentence_transformers.SentenceTransformer({options.out!r})")
     elif vectors is not None:
-        terminal.say(f"\nno {MODULES}: minibert does not support {vectors.not_done}")
+        terminal.say(f"\n{MODULES} is not written: minibert does not support {vectors.not_done}")
 
 
 @dataclass(frozen=True)
@@ -180,4 +182,4 @@ def verify_command(args: Sequence[str]) -> None:
     if options.json is not None:
         write_whole_text(Path(options.json), json.dumps(report.to_json(), indent=2) + "\n")
     if not report.agrees:
-        raise CheckFailed(f"{report.model} does not give the numbers of {report.reference}: see the table")
+        raise CheckFailed(f"{report.model} does not give the same numbers as {report.reference}: see the table")

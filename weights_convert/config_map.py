@@ -10,8 +10,8 @@ from typing import Any
 
 from minibert.architectures import HEAD_FIELDS, OPTIONAL_HEAD_FIELDS, head_fields
 from minibert.config import MOST_LAYERS, BertConfig
-from minibert.errors import InputError, naming
-from minibert.files.text import read_small
+from minibert.errors import InputError, naming, plural
+from minibert.files.text import json_type, read_small, reason
 from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer.directory import checked_class
 from weights_convert.families import (
@@ -87,8 +87,8 @@ def check_masked_lm(family: Family, architecture: str, config: BertConfig) -> No
     """Check the masked-LM head. Raises InputError if the family's has another activation than the blocks."""
     if family.masked_lm_act not in (None, config.hidden_act) and architecture in MASKED_LM:
         raise InputError(
-            f"hidden_act {config.hidden_act!r}: the masked-LM head of a {family.model_type} has "
-            f"{family.masked_lm_act!r}, but minibert supports only one for both"
+            f"hidden_act is {config.hidden_act!r}, but the masked-LM head of {family.model_type} has "
+            f"{family.masked_lm_act!r}; minibert supports only one activation for both"
         )
 
 
@@ -96,7 +96,7 @@ def check_windows(config: BertConfig) -> None:
     """Check a Longformer's windows. Raises InputError if the reference, which pads to the largest, can't run them."""
     windows = config.attention_window
     if windows is not None and any(max(windows) % window for window in windows):
-        raise InputError(f"attention_window: {windows}: in the reference each must divide the largest")
+        raise InputError(f"attention_window is {windows}, but in the reference each window must divide the largest")
 
 
 def read_config(path: Path) -> Described:
@@ -107,14 +107,14 @@ def read_config(path: Path) -> Described:
     try:
         fields = json.loads(read_small(path))
     except FileNotFoundError:
-        hint = f"; rename its {FIRST_NAME} to that" if path.with_name(FIRST_NAME).is_file() else ""
-        raise InputError(f"{path.parent}: not a Hugging Face directory: it has no {path.name}{hint}") from None
+        hint = f"; rename {FIRST_NAME} to {path.name}" if path.with_name(FIRST_NAME).is_file() else ""
+        raise InputError(f"{path.parent} is not a Hugging Face directory: it has no {path.name}{hint}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from error
+        raise InputError(f"{path}: not readable as JSON ({reason(error)})") from error
     if not isinstance(fields, dict):
-        raise InputError(f"{path}: a config is a JSON object, not {type(fields).__name__}")
+        raise InputError(f"{path}: expected a JSON object, found {json_type(fields)}")
     if "architecture" in fields:
-        raise InputError(f"{path}: already a model directory of minibert: it has the field architecture")
+        raise InputError(f"{path}: expected a Hugging Face config, but it is minibert's: it has the field architecture")
     with naming(path):
         return describe(fields)
 
@@ -154,14 +154,14 @@ def read_fields(fields: Mapping[str, Any], family: Family) -> BertConfig:
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             name = _names(family)["hidden_act"]
-            raise InputError(f"{name} {activation!r}: minibert supports {', '.join(ACTIVATIONS)}")
+            raise InputError(f"{name} {activation!r} is not supported, expected one of {', '.join(ACTIVATIONS)}")
         known["hidden_act"] = ACTIVATIONS[activation]
     if known.get("pad_token_id", 0) is None:  # then no row is excluded from training; the outputs are the same
         del known["pad_token_id"]
     if family is not DISTILBERT and known.get("type_vocab_size") == 0:
-        raise InputError(f"type_vocab_size is 0, but a {family.model_type} model needs at least 1")
+        raise InputError(f"type_vocab_size is 0, but {family.model_type} needs at least 1")
     if "embedding_size" in known and known["embedding_size"] is None:
-        raise InputError(f"embedding_size is None, but an {family.model_type} model needs a number")
+        raise InputError(f"embedding_size is null, but {family.model_type} needs a number")
     if family is LONGFORMER:
         known["attention_window"] = _windows(fields)
     try:
@@ -178,7 +178,7 @@ def _windows(fields: Mapping[str, Any]) -> Any:
     layers = fields.get("num_hidden_layers", LONGFORMER.defaults.num_hidden_layers)
     windows = fields.get("attention_window", USUAL_WINDOW)
     if windows is None:
-        raise InputError("attention_window is None, but a longformer model needs a number, or one for each layer")
+        raise InputError("attention_window is null, but longformer needs a number, or one for each layer")
     if type(windows) is int and type(layers) is int:
         return min(layers, MOST_LAYERS) * [windows]
     return windows
@@ -209,7 +209,7 @@ def _family(fields: Mapping[str, Any]) -> Family:
         return ROBERTA if is_roberta else BERT
     model_type = fields["model_type"]
     if model_type not in list(FAMILIES):
-        raise InputError(f"model_type {model_type!r}: minibert supports {', '.join(FAMILIES)}")
+        raise InputError(f"model_type {model_type!r} is not supported, expected one of {', '.join(FAMILIES)}")
     return FAMILIES[model_type]
 
 
@@ -219,7 +219,7 @@ def _reference_class(fields: Mapping[str, Any], family: Family) -> str | None:
         return None
     done = family.reference_classes
     if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in done:
-        raise InputError(f"architectures {classes!r}: expected exactly one class, out of {', '.join(done)}")
+        raise InputError(f"architectures {classes!r}: expected exactly one of {', '.join(done)}")
     return classes[0]
 
 
@@ -233,7 +233,7 @@ def _labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(names, dict) or set(names) != {str(i) for i in range(len(names))}:
         raise InputError(f"id2label must be an object with the keys 0, 1, 2 and so on, not {names!r}")
     if count not in (None, len(names)):
-        raise InputError(f"num_labels is {count}, but id2label names {len(names)}")
+        raise InputError(f"num_labels is {count}, but id2label has {plural(len(names), 'name')}")
     return tuple(names[str(i)] for i in range(len(names)))
 
 

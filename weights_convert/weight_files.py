@@ -105,7 +105,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{path}: damaged ({error})") from error
+        raise InputError(f"{path} is damaged ({error})") from error
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from minibert.errors import InputError
 from minibert.files.text import check_text, json_type, read_lines, suffix
 
 FIELDS = ("question", "choices")
-EXPECTED = "a question, a list of choices, and, as the answer, the index of the right one, from 0"
+EXPECTED = "a question, a list of choices, and, as the answer, the index of the right one, counted from 0"
 
 
 def read_choices(path: str, *, labelled: bool = True, tally: Tally | None = None) -> Iterator[ChoiceExample]:
@@ -43,7 +43,7 @@ def choice_example(row: Row) -> ChoiceExample:
 
 def _index(answer: Any, count: int, where: str) -> int:
     if isinstance(answer, bool) or not isinstance(answer, int):
-        raise InputError(f"{where}: field 'answer' is {answer!r:.60}, expected the index of a choice, from 0")
+        raise InputError(f"{where}: field 'answer' is {answer!r:.60}, expected the index of a choice, counted from 0")
     if not 0 <= answer < count:
-        raise InputError(f"{where}: field 'answer' is {answer}, but the choices are 0 to {count - 1}")
+        raise InputError(f"{where}: field 'answer' is {answer}, but the choices are numbered 0 to {count - 1}")
     return answer

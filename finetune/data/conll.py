@@ -11,7 +11,7 @@ from finetune.data.examples import TaggedExample
 from finetune.data.tables import COLUMN_NUMBER
 from finetune.data.tags import OUTSIDE, is_tag
 from finetune.data.tally import Tally
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files.conllu import COLUMNS as CONLL_U
 from minibert.files.conllu import LONGEST_SENTENCE, read_blocks, read_sentence
 from minibert.files.conllu import SUFFIX as CONLL_U_SUFFIX
@@ -27,7 +27,7 @@ _OTHER_NUMBER = re.compile("[0-9]{1,9}(?:[-./:][0-9]{1,9})*[.:)]?")  # "2-7" or 
 _HEADS_OF_WORDS = {"word", "words", "token", "tokens", "form", "text"}
 _HEADS_OF_TAGS = {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "pos_tag", "pos_tags", "upos"}
 COMMENT = ("# ", "#\t")  # "#" and "#tag" are words of tweets
-NO_SENTENCE = "no sentence found, expected a word and its tag per line"
+NO_SENTENCE = "no sentence found, expected a word and its tag on each line"
 _SHOWN_WORDS = 8
 
 
@@ -63,7 +63,7 @@ def conll_sentences(
     unless the `tally` skips bad rows, if a row has another number of columns than the first, an empty word or tag, or
     no number in the column that counts.
     """
-    tally.what, lines = "sentences", _without_header(tally.counted(lines), path, tally)
+    tally.what, lines = "sentence", _without_header(tally.counted(lines), path, tally)
     first = _first_sentence(lines)
     table = _table(first, path, data_options, labelled=labelled)
     between = "" if data_options.cuts_words else " "
@@ -89,7 +89,7 @@ def conllu_sentences(
         tags = None if tag is None else cells[tag]
         return TaggedExample(cells[word], tags, rows[0], f"{shown(path)}:{rows[0]}", text, offsets, rows)
 
-    tally.what = "sentences"
+    tally.what = "sentence"
     found = tally.made(read_blocks(tally.counted(lines), path), example_of)
     found = telling(found, tally, f"{shown(path)}: words: {word}" + ("" if tag is None else f", tags: {tag}"))
     return tally.nonempty(found, f"{shown(path)}: {NO_SENTENCE}")
@@ -108,7 +108,7 @@ def conllu_columns(data_options: TagDataOptions, path: str, *, labelled: bool) -
         column = CONLL_U[_column(option, name, len(CONLL_U), shown(path))]
         if column in ("id", *found) or (found and column == "form"):
             used = "numbers the words" if column == "id" else "has the words"
-            raise InputError(f"{shown(path)}: {option} {name}: the column {column} {used}, expected another")
+            raise InputError(f"{shown(path)}: {option} {name}: column {column} {used}, expected a different column")
         found.append(column)
     return found[0], found[1] if labelled else None
 
@@ -137,8 +137,8 @@ def check_saved_numbers(given: Container[str], data_options: DataOptions, path: 
     for name, number in used.items():
         if name not in given and number is not None and COLUMN_NUMBER.fullmatch(number):
             raise InputError(
-                f"{path}: {name} {number}, saved with the model, is a column of files that are not CoNLL-U; give "
-                f"{name} for this one, such as {'form' if name == '--word-column' else 'upos'}"
+                f"{path}: {name} {number} was saved with the model, for files that are not CoNLL-U; give the {name} of "
+                f"this file, such as {'form' if name == '--word-column' else 'upos'}"
             )
 
 
@@ -169,12 +169,12 @@ def _examples(
             size += len(word) + len(tag or "")
             if size > LONGEST_SENTENCE:
                 raise InputError(
-                    f"{shown(path)}:{read[0][0]}: a sentence exceeds {LONGEST_SENTENCE:,} characters, expected a "
-                    "blank line after each"
+                    f"{shown(path)}:{read[0][0]}: a sentence exceeds {LONGEST_SENTENCE:,} characters; put a "
+                    "blank line after each sentence"
                 )
             if not word or tag == "":
                 hint = "see --word-column" + ("" if tag is None else " and --tag-column")
-                bad = bad or InputError(f"{shown(path)}:{row}: a column is empty, expected a word and its tag; {hint}")
+                bad = bad or InputError(f"{shown(path)}:{row}: a column is empty, expected a word and its tag ({hint})")
         elif bad or read:
             if bad:
                 tally.refuse(bad)
@@ -239,11 +239,11 @@ def _rows(lines: Iterable[tuple[int, str]], path: str, table: Table) -> Iterator
 def _badness(columns: Sequence[str], table: Table) -> str:
     """Return why this is not a row of the table, or ""."""
     if len(columns) != table.width:
-        return f"the row has {len(columns)} column(s), expected {table.width}, as in the first row"
+        return f"the row has {plural(len(columns), 'column')}, expected {table.width}, as in the first row"
     if table.numbered and not _NUMBER.fullmatch(columns[0]):
         return (
-            f"{columns[0]!r:.40} is not a number like those above it in the first column, which numbers the "
-            "words; expected a number; if the first column holds the words, use --word-column 1"
+            f"{columns[0]!r:.40} is not a number, but the first column numbers the words in the rows above; "
+            "if it holds the words themselves, use --word-column 1"
         )
     return ""
 
@@ -311,14 +311,16 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
     table = [columns for _, line in rows if (columns := split_columns(line, tabs=tabs))]
     count = len(table[0])
     if labelled and count < 2:
-        raise InputError(f"{where}: there is one column, expected a word and its tag, separated by a tab or spaces")
+        raise InputError(
+            f"{where}: there is only one column, expected a word and its tag, separated by a tab or spaces"
+        )
     alike = [columns for columns in table if len(columns) == count]  # the others are refused later, as bad rows
     tagged = all(is_tag(columns[-1]) for columns in alike)
     numbered = count > 1 + (labelled or tagged) and _counts([columns[0] for columns in alike])
     if word_column is None and not numbered and count > 2 and _go_up([columns[0] for columns in alike]):
         begins = ", ".join(columns[0] for columns in alike[:3])
         raise InputError(
-            f"{where}: the first column, {begins}, numbers something, but not the words of each sentence; "
+            f"{where}: the numbers in the first column ({begins}) don't count the words of each sentence; "
             "give --word-column, and put a blank line between sentences"
         )
     usual_word, usual_tag = int(numbered), 3 if numbered and count == len(CONLL_U) else count - 1
@@ -327,13 +329,15 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
     word = usual_word if word_column is None else _column("--word-column", word_column, count, where)
     words = [columns[word] for columns in alike]
     if len(words) > 1 and OUTSIDE in words and all(map(is_tag, words)):
-        raise InputError(f"{where}: column {word + 1} has tags, expected words; see --word-column")
+        raise InputError(f"{where}: column {word + 1} has tags, expected words (see --word-column)")
     found = Table(tabs, count, numbered and word != 0, tagged, word, tag=None)
     if not labelled:
         return found
     tag = usual_tag if tag_column is None else _column("--tag-column", tag_column, count, where)
     if word == tag:
-        raise InputError(f"{where}: column {word + 1} is chosen for both words and tags; choose two different columns")
+        raise InputError(
+            f"{where}: column {word + 1} can't be both the word's and the tag's; choose two different columns"
+        )
     others = (column for column in range(count) if column not in (word, tag) and tag_column is None)
     also = tuple(column for column in others if all(is_tag(columns[column]) for columns in alike))
     return found._replace(tag=tag, others=also)
@@ -369,5 +373,5 @@ def _column(option: str, name: str, count: int, where: str) -> int:
     if COLUMN_NUMBER.fullmatch(name) and int(name) <= count:
         return int(name) - 1
     expected = f"a number from 1 to {count}" + (f" or one of {', '.join(CONLL_U)}" if count == len(CONLL_U) else "")
-    whose = "(given, or saved with the model)"
-    raise InputError(f"{where}: {option} {name} {whose}: there are {count} column(s), expected {expected}")
+    there = f"the file has {plural(count, 'column')}"
+    raise InputError(f"{where}: {there}; {option} (given, or saved with the model) is {name}, expected {expected}")

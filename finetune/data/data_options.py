@@ -16,7 +16,7 @@ import tyro
 from finetune.data.tables import JSON_FILES, TableFormat
 from finetune.data.tags import WORD_SCHEMES
 from minibert.console import cli
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files.text import suffix
 from minibert.files.typed import typed
 
@@ -79,7 +79,7 @@ class TextDataOptions:
             columns["--label-column"] = self.label_column
         if len(set(columns.values())) < len(columns):
             told = ", ".join(f"{option} {column}" for option, column in columns.items())
-            raise InputError(f"{told}: expected different columns")
+            raise InputError(f"{told}: these must be different columns")
         return columns
 
     def check(self) -> None:
@@ -87,11 +87,16 @@ class TextDataOptions:
         if self.regression and self.multi_label:
             raise InputError("--regression and --multi-label are mutually exclusive")
         if self.label_separator is not None and not (self.multi_label and self.label_separator):
-            raise InputError("--label-separator: expected the character(s) that separate labels, and --multi-label")
+            raise InputError(
+                "--label-separator: expected one or more characters that separate labels, and --multi-label"
+            )
         if self.group_column is not None and self.multi_label:
             raise InputError("--group-column and --multi-label are mutually exclusive: a candidate has one grade")
         if self.group_column == self.text_column and self.text_pair_column is None:
-            raise InputError(f"--group-column {self.group_column} is the text itself; expected a --text-pair-column")
+            raise InputError(
+                f"--group-column {self.group_column} is also the --text-column; this needs a --text-pair-column for "
+                "the candidates"
+            )
         cli.check_range(self, "max_length", low=3 if self.text_pair_column is None else 5)
         _ = self.table  # checks the delimiter
 
@@ -191,8 +196,7 @@ NO_EFFECT: dict[str, tuple[str, tuple[str, ...]]] = {
     "jsonl": ("JSON lines have named fields", _TABLE),
     "rows": ("rows from Python have named values", (*_TABLE, "--layout")),
     "txt": (
-        "the input is read as one text per line; a table has another name, such as .csv, or on standard input a "
-        "--delimiter",
+        "the input is read as one text per line; a table needs a name such as .csv, or, on standard input, --delimiter",
         ("--text-column", *_TABLE),
     ),
     "text": ("the input is read as running text", ("--word-column",)),
@@ -208,7 +212,7 @@ def check_effect(given: Container[str], data_options: DataOptions, form: str) ->
         numbers = {"--word-column": data_options.word_column, "--tag-column": data_options.tag_column}
         for name, value in numbers.items():
             if name in given and value is not None and value.isdecimal():
-                raise InputError(f"{name} {value} has no effect here: {what}, expected a name")
+                raise InputError(f"{name} {value} has no effect here: {what}, so a name is expected")
 
 
 def check_fields(given: Container[str], data_options: DataOptions, paths: Iterable[str]) -> None:
@@ -236,7 +240,9 @@ def fitting_stride(asked: int | None, usual: int, *, room: int) -> int:
     """
     stride = usual if asked is None else asked
     if stride >= room:
-        raise InputError(f"--stride {stride} leaves no new tokens in a window, which has room for {room} tokens")
+        raise InputError(
+            f"--stride {stride} leaves no room for new tokens in a window, which holds {plural(room, 'token')}"
+        )
     return stride
 
 
@@ -260,7 +266,7 @@ def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
     known = {name: value for name, value in fields.items() if name != "task"}
     types = get_type_hints(DATA_OPTIONS[task])
     if unknown := sorted(known.keys() - types.keys()):
-        raise InputError(f"trained_on: {', '.join(unknown)}: not an option of {task}")
+        raise InputError(f"trained_on: {task} has no option {', '.join(unknown)}")
     for name, value in known.items():
         typed(value, types[name], f"trained_on: {name}")
     return DATA_OPTIONS[task](**known)

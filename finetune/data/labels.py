@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune.data.examples import Label, TextExample
 from finetune.data.tables import listed
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 
 NAMED_LABELS = 12  # shown in a note
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -24,11 +24,11 @@ def find_labels(examples: Sequence[TextExample], path: str) -> tuple[str, ...]:
         there = f"only {found.pop()!r}" if found else "none"
         raise InputError(f"{path}: expected labels of at least two classes, found {there}")
     if all(isinstance(example.label, tuple) and set(example.label) == found for example in examples):
-        raise InputError(f"{path}: every row has all {len(found)} labels, expected rows that differ")
+        raise InputError(f"{path}: every row has all {len(found)} labels, expected rows with different labels")
     if all(example.label in (("0",), ("1",)) for example in examples):
         raise InputError(
-            f"{path}: every row has a single 1 or 0, for just one class; expected all classes of a row in one column, "
-            "as names or as a 1 or 0 for each, or no --multi-label"
+            f"{path}: every row has a single 1 or 0, as for one class; expected all classes of a row in one column, as "
+            "names or as a 1 or 0 for each; if there is only one class, leave out --multi-label"
         )
     if all(map(_INTEGER.fullmatch, found)):
         return tuple(sorted(found, key=lambda label: (int(label), label)))
@@ -56,8 +56,10 @@ def seen_once(counts: Mapping[str, int], *, held_out: bool) -> str:
     """Return a note about labels of which there is one example, for the user to check, or "". held_out: is a share of
     the examples held out?"""
     once = sorted(label for label, count in counts.items() if count == 1)
-    where = " the one example of each can't be both trained on and held out" if held_out else ""
-    return f"{len(once):,} label(s) occur only once ({named(once)}), a misspelling?{where}" if once else ""
+    where = " A single example can't be both trained on and held out" if held_out else ""
+    each = " each" if once[1:] else ""
+    labels = f"{plural(len(once), 'label')} with only one example{each} ({named(once)})"
+    return f"{labels}: misspelled?{where}" if once else ""
 
 
 def label_targets(examples: Sequence[TextExample], labels: Sequence[str], problem_type: str) -> list[Any]:
@@ -71,7 +73,9 @@ def label_targets(examples: Sequence[TextExample], labels: Sequence[str], proble
     ids = {label: index for index, label in enumerate(labels)}
     for example in examples:
         if unknown := [label for label in _several(example.label) if label not in ids]:
-            raise InputError(f"{example.where}: label {unknown[0]!r} is not among those in training: {listed(labels)}")
+            raise InputError(
+                f"{example.where}: label {unknown[0]!r} does not occur in the training data, which has {listed(labels)}"
+            )
     if problem_type == "single_label_classification":
         return [ids[label] for example in examples for label in _several(example.label)]
     vectors = [[0] * len(labels) for _ in examples]

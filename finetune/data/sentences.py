@@ -14,7 +14,7 @@ from finetune.data.examples import TaggedExample
 from finetune.data.tables import COLUMN_FILES, COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
 from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, plain, tags_of
 from finetune.data.tally import Tally
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files import conllu
 from minibert.files.text import (
     LONE_SURROGATE,
@@ -75,7 +75,8 @@ def read_sentences(
     """
     if data_options.cuts_words and suffix(path) == conllu.SUFFIX:
         raise InputError(
-            f"{path}: {conllu.SUFFIX} has words already, expected texts for --scheme {data_options.scheme}"
+            f"{path}: expected texts for --scheme {data_options.scheme}, but {conllu.SUFFIX} files are already split "
+            "into words"
         )
     read = _read_labelled if labelled else _read_unlabelled
     return read(path, data_options, tally or Tally())
@@ -92,7 +93,7 @@ def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Ite
     if suffix(path) not in JSON_FILES:
         return _reader(path)(read_lines(path), path, data_options, tally, labelled=True)
     fields = field_of(data_options.word_column) or WORDS, field_of(data_options.tag_column) or TAGS
-    see = "see --word-column and --tag-column; expected a list of words and a list of their tags"
+    see = "expected a list of words and a list of their tags (see --word-column and --tag-column)"
     rows = jsonl_rows(path, read_lines(path), fields, tally, see)
     return telling(sentences_of(rows, tally, fields), tally, f"{shown(path)}: words: {fields[0]}, tags: {fields[1]}")
 
@@ -100,7 +101,10 @@ def _read_labelled(path: str, data_options: TagDataOptions, tally: Tally) -> Ite
 def _read_cut(path: str, data_options: TagDataOptions, tally: Tally) -> Iterator[TaggedExample]:
     """Stream texts that are cut into words."""
     if suffix(path) in JSON_FILES:
-        raise InputError(f"{path}: {suffix(path)} is not supported, expected words separated by spaces, or columns")
+        raise InputError(
+            f"{path}: {suffix(path)} is not supported with --scheme {data_options.scheme}, expected words separated "
+            "by spaces, or columns"
+        )
     if suffix(path) in COLUMN_FILES:
         return conll_sentences(read_lines(path), path, data_options, tally, labelled=True)
     tally.form = "segmented"
@@ -163,10 +167,13 @@ def _form(path: str, lines: Lines, *, may_be_columns: bool) -> tuple[FileForm, L
     if suffix(path) in JSON_FILES:
         return "jsonl", lines
     if suffix(path) == ".csv":
-        raise InputError(f"{path}: expected .conll, .txt or .jsonl; with --layout text each line is a sentence")
+        raise InputError(
+            f"{path}: .csv is not supported, expected .conll, .txt or .jsonl; with --layout text, each line is a "
+            "sentence"
+        )
     first = list(islice(lines, 1))
     if not first:
-        raise InputError(f"{shown(path)}: no sentence found")
+        raise InputError(f"{shown(path)}: no sentence found, the file is empty")
     maybe_json = suffix(path) != ".txt" and first[0][1].startswith("{")
     once = path == STANDARD_INPUT or is_open_already(path)  # can't be read twice
     if maybe_json and (once or _is_object(first[0][1])):
@@ -221,8 +228,8 @@ def _is_columns(lines: Iterable[tuple[int, str]], path: str) -> bool:
         return True
     if tabs or (tagged and count > 1) or (1 < blocks < rows):
         raise InputError(
-            f"{shown(path)}: columns with one word per row, or running text? All lines have {count} column(s); "
-            "give --layout columns or --layout text"
+            f"{shown(path)}: are these columns with one word per row, or running text? All lines have "
+            f"{plural(count, 'column')}; give --layout columns or --layout text"
         )
     return False
 
@@ -237,8 +244,8 @@ def _without_tags(lines: Lines, path: str, scheme: str) -> Lines:
     alike = max(Counter(map(len, tagged)).values(), default=0)
     if alike > 1 and _nearly_all(alike, len(rows)):
         raise InputError(
-            f"{shown(path)}: lines end with tags of --scheme {scheme}, as in columns, expected words separated by "
-            "spaces; a file with columns, of a character and its tag, needs another name, such as .conll"
+            f"{shown(path)}: expected words separated by spaces, but lines end with tags of --scheme {scheme}; if each "
+            "line is a character and its tag, give the file a name such as .conll"
         )
     yield from chain(first, lines)
 
@@ -279,7 +286,9 @@ def _sentence(read: Row, fields: tuple[str, ...], what: str, cut: Cut) -> Tagged
     words = _strings(text, f"{where}: {what}")
     found = _strings(tags[0], f"{where}: field {fields[1]!r}") if tags else None
     if found is not None and len(found) != len(words):
-        raise InputError(f"{where}: there are {len(found)} tag(s) for {len(words)} word(s), expected one per word")
+        raise InputError(
+            f"{where}: found {plural(len(found), 'tag')} for {plural(len(words), 'word')}, expected one per word"
+        )
     text, offsets = joined(words, "" if cut is cut_characters else " ")
     return TaggedExample(words, found, row, where, text, offsets, rows=(row,) * len(words), id=id)
 

@@ -40,12 +40,12 @@ def parts_of(cell: str, what: str, separator: str | None) -> Any:
     other = next((mark for mark in (";", "|") if separator is None and mark in text), None)
     if other is not None:
         raise InputError(
-            f"{what} is {text!r:.60}, expected commas between classes; use --label-separator {other!r} to split there, "
-            "or --label-separator , to make it part of a class"
+            f"{what} is {text!r:.60}, expected commas between classes; if {other!r} separates them, use "
+            f"--label-separator {other!r}; if it is part of a class, use --label-separator ','"
         )
     if separator is None and _SPACED.fullmatch(text):
         raise InputError(
-            f"{what} is {text!r:.60}, expected commas between 1s and 0s; use --label-separator ' ' to split at spaces"
+            f"{what} is {text!r:.60}, expected commas between 1s and 0s; for spaces, use --label-separator ' '"
         )
     return text.split(separator or ",") if text else []
 
@@ -56,7 +56,7 @@ def _list_of(text: str, what: str) -> Any:
     with suppress(ValueError, SyntaxError):  # 1.2.3, a broken escape
         if _LIST.fullmatch(text):
             return list(ast.literal_eval(text))
-    expected = "expected classes separated by commas, or a list as JSON or Python writes it"
+    expected = "expected classes separated by commas, or a list in the notation of JSON or Python"
     raise InputError(f"{what} is {text!r:.60}, {expected}")
 
 
@@ -78,8 +78,8 @@ class Spelling:
         digits = any(set(words) <= pair for pair in _ONES_AND_ZEROS) and len(set(words)) < len(words)
         if digits and len(words) == 2:
             raise InputError(
-                f"{what} is {', '.join(words)}: this is a 1 or 0 for each of two classes, or else the classes 0 and 1; "
-                "expected names of classes"
+                f"{what} is {', '.join(words)}, which may mean a 1 or 0 for each of two classes, or the classes 0 and "
+                "1; expected names of classes"
             )
         if words:
             count = len(words) if digits else 0
@@ -87,7 +87,7 @@ class Spelling:
                 self.count, self.first = count, what
             elif count != self.count:
                 raise InputError(
-                    f"{what} has {_told(count)}, {self.first} has {_told(self.count)}; "
+                    f"{what} has {_told(count)}, but {self.first} has {_told(self.count)}; "
                     "expected the same notation in every row"
                 )
         if digits:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from finetune.data.examples import Answer, QuestionExample, check_id
 from finetune.data.tables import Row, jsonl_rows
 from finetune.data.tally import Tally
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files.text import (
     STANDARD_INPUT,
     check_text,
@@ -126,8 +126,8 @@ def _example(question: _Question, path: str, *, labelled: bool, version_2: bool)
     if not isinstance(is_impossible, bool):
         raise InputError(f"{where}: field 'is_impossible' is {json_type(is_impossible)}, expected true or false")
     if labelled and is_impossible == bool(answers):
-        there = f"there are {len(answers)} answer(s), though is_impossible is true" if is_impossible else "no answer"
-        raise InputError(f"{where}: {there}; expected an answer, or, in v2.0, is_impossible and no answer")
+        there = f"{plural(len(answers), 'answer')}, although is_impossible is true" if is_impossible else "no answer"
+        raise InputError(f"{where}: {there}; expected an answer or, in v2.0, a true is_impossible and no answer")
     asked = check_text(fields.get("question"), f"{where}: field 'question'")
     return QuestionExample(fields["id"], asked, context, answers, title, where)
 

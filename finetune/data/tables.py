@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from finetune.data.examples import Id, check_id
 from finetune.data.tally import Tally
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
 
 JSON_FILES = {".jsonl", ".json"}  # with one object per line
@@ -39,11 +39,13 @@ class TableFormat:
             return
         object.__setattr__(self, "delimiter", self.delimiter.replace("\\t", "\t"))
         if not self.delimiter or any(character in self.delimiter for character in "\r\n"):
-            raise InputError(f"delimiter: expected the character(s) that separate fields, found {self.delimiter!r}")
+            raise InputError(
+                f"delimiter: expected one or more characters that separate fields, found {self.delimiter!r}"
+            )
         if self.quoting is not False and (len(self.delimiter) > 1 or self.delimiter == '"'):
             raise InputError(
-                f"delimiter: expected one character that is not a quotation mark, found {self.delimiter!r}; any other "
-                "needs --no-quoting"
+                f"delimiter: expected a single character that is not a quotation mark, found {self.delimiter!r}; any "
+                "other delimiter needs --no-quoting"
             )
 
 
@@ -83,8 +85,8 @@ def read_rows(
     kind, lines = _kind(path, table, columns)
     if kind == "txt" and len(columns) > 1:
         raise InputError(
-            f"{shown(path)}: one text per line is a single column, but {listed(columns)} are needed; "
-            "expected a table: .csv, .tsv or .jsonl, or any file with --delimiter"
+            f"{shown(path)}: a file with one text per line has a single column, but {listed(columns)} are needed; "
+            "expected .csv, .tsv or .jsonl, or a table under another name with --delimiter"
         )
     tally.form = kind
     if kind == "jsonl":
@@ -113,7 +115,9 @@ def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, I
         return known, lines
     if table.delimiter:
         return "csv", lines
-    raise InputError(f"{path}: expected .csv, .tsv, .jsonl or .txt, plain or .gz; other names need a delimiter")
+    raise InputError(
+        f"{path}: expected .csv, .tsv, .jsonl or .txt, plain or .gz; a table under another name needs --delimiter"
+    )
 
 
 # --- Fields between delimiters ---------------------------------------------------------------------------------------
@@ -155,7 +159,7 @@ def _records(
             row, size = reader.line_num + 1, 0
     except csv.Error as error:
         if str(error).startswith("new-line"):
-            hint = "it has a carriage return without a line feed, expected lines that end with a line feed"
+            hint = "it has a carriage return without a line feed, but lines must end with a line feed"
         raise InputError(
             f"{shown(path)}:{row}: not readable as a row ({reason(error).split(' - ')[0]}); {hint}"
         ) from error
@@ -184,11 +188,13 @@ def _delimited_rows(
             marks = not quoting and any('"' in cell for cell in fields)
             hint = "; if quotation marks are not part of the text, use --quoting" if marks else ""
             expected = f"expected {len(header)}, as in the header"
-            raise InputError(f"{where}: the row has {len(fields)} field(s), {expected}{hint}")
+            raise InputError(f"{where}: the row has {plural(len(fields), 'field')}, {expected}{hint}")
         if not header:
             tally.widths.add(len(fields))
             if len(fields) <= max(chosen):
-                raise InputError(f"{where}: there is no column {max(chosen) + 1}; the row has {len(fields)} field(s)")
+                raise InputError(
+                    f"{where}: there is no column {max(chosen) + 1}; the row has {plural(len(fields), 'field')}"
+                )
         cells = tuple(fields[index] for index in chosen)
         if table.quoting is None and not quoting:
             tally.quoted += sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
@@ -203,7 +209,7 @@ def _by_name(columns: Sequence[str], header: Sequence[str], where: str, see: str
         if header.count(column) != 1:
             found = "appears more than once" if column in header else "is missing"
             hint = "; --quoting removes the quotation marks" if not quoting and f'"{column}"' in header else ""
-            hint = hint or _other_delimiter(header) or (see and f"; {see}, or --no-header if that is not a header")
+            hint = hint or _other_delimiter(header) or (see and f"; {see}, or use --no-header if there is no header")
             raise InputError(f"{where}: column {column!r} {found}; the header has {listed(header)}{hint}")
     return [header.index(column) for column in columns]
 
@@ -219,7 +225,9 @@ def _by_number(columns: Sequence[str], where: str, see: str) -> list[int]:
     for column in columns:
         if not COLUMN_NUMBER.fullmatch(column):
             hint = see and f"; {see}"
-            raise InputError(f"{where}: column {column!r}: expected a number from 1, since there is no header{hint}")
+            raise InputError(
+                f"{where}: column {column!r}: expected a number, counted from 1, since there is no header{hint}"
+            )
     return [int(column) - 1 for column in columns]
 
 
@@ -270,7 +278,7 @@ def given_rows(items: Iterable[Any], columns: Sequence[str], tally: Tally) -> It
             return _row_of(item, row, where, columns)
         cells = tuple(item) if isinstance(item, tuple | list) else (item,)
         if len(cells) != len(columns):
-            raise InputError(f"{where}: {len(cells)} value(s), expected {len(columns)}: {listed(columns)}")
+            raise InputError(f"{where}: {plural(len(cells), 'value')}, expected {len(columns)}: {listed(columns)}")
         return Row(row, where, cells)
 
     return tally.made(enumerate(items, start=1), chosen_of)

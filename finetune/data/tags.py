@@ -179,8 +179,10 @@ def check_word_tags(examples: Sequence[TaggedExample], scheme: str, *, fix: bool
                 place, expected = _place(example, word), ", ".join(names)
                 raise InputError(f"{place}: {tag!r:.60} is not a tag of --scheme {scheme}, expected {expected}")
             if len(example.words[word]) > 1:
-                found = f"{_place(example, word)}: {example.words[word]!r:.60}"
-                raise InputError(f"{found}: expected one character per row with --scheme {scheme}")
+                found = f"found {example.words[word]!r:.60}"
+                raise InputError(
+                    f"{_place(example, word)}: expected one character per row with --scheme {scheme}, {found}"
+                )
     return check_tags(examples, spelled, fix=fix)[0]
 
 
@@ -214,8 +216,8 @@ def _no_tag(examples: Sequence[TaggedExample], example: TaggedExample, word: int
     shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
     return (
         f"{_place(example, word)}: {_tags(example)[word]!r:.60} is not a tag of any scheme (the file has {shown:.200}"
-        "), expected O with B- and I- before the type (iob1, iob2), or also E- and S- (bioes; its variants BILOU and "
-        "BMES work too); use --tag-column to choose another column, or --scheme none to make each a class"
+        "), expected O and, before a type, B- and I- (iob1, iob2), or also E- and S- (bioes, or its variants BILOU and "
+        "BMES); use --tag-column to choose another column, or --scheme none to make each tag a class"
     )
 
 
@@ -247,7 +249,7 @@ def tag_labels(examples: Sequence[TaggedExample], scheme: Scheme, path: str) -> 
     """
     kinds = sorted({entity.type for example in examples for entity in entities(_tags(example))})
     if not kinds:
-        raise InputError(f"{path}: expected entities, found only the tag O")
+        raise InputError(f"{path}: expected tags of entities, found only the tag O")
     return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in PREFIXES[scheme]))
 
 
@@ -263,8 +265,9 @@ def tag_classes(examples: Sequence[TaggedExample], path: str, *, sure: bool = Tr
     found = sorted({tag for example in examples for tag in _tags(example)})
     if len(found) > MOST_CLASSES and not sure:
         raise InputError(
-            f"{path}: {len(found):,} different tags, from {found[0]!r:.60} to {found[-1]!r:.60}, expected tags of a "
-            f"scheme or at most {MOST_CLASSES} classes; --tag-column chooses another column, --scheme none takes all"
+            f"{path}: found {len(found):,} different tags, from {found[0]!r:.60} to {found[-1]!r:.60}, expected tags "
+            f"of a scheme or at most {MOST_CLASSES} classes; use --tag-column to choose another column, or --scheme "
+            "none to make each tag a class"
         )
     if len(found) < 2:
         raise InputError(f"{path}: expected at least two different tags, found {', '.join(map(repr, found))}")
@@ -278,6 +281,7 @@ def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[li
         for word, tag in enumerate(_tags(example)):
             if tag not in ids:
                 raise InputError(
-                    f"{_place(example, word)}: tag {tag!r} is not among those in training: {', '.join(labels[:40])}"
+                    f"{_place(example, word)}: tag {tag!r} does not occur in the training data, which has "
+                    f"{', '.join(labels[:40])}"
                 )
     return [[ids[tag] for tag in _tags(example)] for example in examples]

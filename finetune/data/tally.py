@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 
 OnBadRow = Literal["stop", "skip"]
 
@@ -21,7 +21,7 @@ class Tally:
     on_bad_row: OnBadRow | None = None  # None: stop, without the remedy, for callers that have no such option
     place: str = ""  # the file, for messages
     form: str = ""  # what the file is read as, such as "jsonl" or "csv", as far as options of reading depend on it
-    what: str = "rows"  # or "sentences", for columns with one word per row
+    what: str = "row"  # or "sentence", for columns with one word per row
     rows: int = 0  # that became examples
     lines: int = 0  # below a header; 0 if the file is one JSON object
     blank: int = 0  # lines among these
@@ -79,7 +79,7 @@ class Tally:
     def check_left(self, examples: Sequence[Any]) -> None:
         """Raises InputError if no example is left because all rows are bad."""
         if not examples and self.bad:
-            raise InputError(f"{self.place}: no row is left, all {len(self.bad):,} are bad: {self.bad[0]}")
+            raise InputError(f"{self.place}: no usable row is left: {first_of(self.bad)}")
 
     def interleaved(self, examples: Iterable[Made]) -> Iterator[Made | str]:
         """Yield the examples, and in the place of each bad row the reason, which is then removed from `bad`."""
@@ -92,14 +92,14 @@ class Tally:
 
     def notes(self, *, always: bool) -> list[str]:
         """Return notes for the user: rows read of lines seen, and bad rows. always: even if every line was a row."""
-        counts = {
-            "field(s) span several lines": self.spanning,
-            "line(s) are blank": self.blank,
-            "line(s) have a table's delimiter or a tab, read as part of the text": self.delimited,
-            "field(s) are in quotation marks, read as part of the text; --quoting removes them": self.quoted,
-        }
-        told = [f"{self.rows:,} {self.what} in {self.lines:,} lines"]
-        told += [f"{count:,} {what}" for what, count in counts.items() if count]
+        counts = [
+            (self.spanning, "field", "with line breaks inside"),
+            (self.blank, "blank line", ""),
+            (self.delimited, "line", "with a table's delimiter or a tab, read as part of the text"),
+            (self.quoted, "field", "in quotation marks, read as part of the text; --quoting removes them"),
+        ]
+        told = [f"{plural(self.rows, self.what)} in {plural(self.lines, 'line')}"]
+        told += [f"{plural(count, what)} {which}".rstrip() for count, what, which in counts if count]
         if len(self.widths) > 1:
             apart = f"rows have {min(self.widths)} to {max(self.widths)} fields"
             told.append(f"{apart}, so a text that contains the delimiter may be cut there")
@@ -110,4 +110,4 @@ class Tally:
 def first_of(bad: Sequence[str], *, count: int | None = None) -> str:
     """Return how many rows are bad, and the first of them."""
     count = len(bad) if count is None else count
-    return f"{count:,} bad row(s) ({'; '.join(bad[:NAMED])}{'; ...' if count > NAMED else ''})"
+    return f"{plural(count, 'bad row')} ({'; '.join(bad[:NAMED])}{'; ...' if count > NAMED else ''})"

@@ -67,7 +67,7 @@ def text_examples(
     return tally.made(rows, example_of)
 
 
-GRADES = "expected a grade with --group-column: 1 for a relevant candidate, 0 for the others, or 0, 1, 2, ..."
+GRADES = "expected a grade because of --group-column: 1 for a relevant candidate, 0 for the others, or 0, 1, 2, ..."
 _WHOLE = re.compile("[0-9]{1,18}")
 
 
@@ -82,7 +82,7 @@ def _word(cell: Any, what: str, hint: str = "") -> str:
         raise InputError(f"{what} is {json_type(cell)}, expected a word or a number{'' if cell is None else hint}")
     word = check_text(cell if isinstance(cell, str) else str(cell).lower(), what).strip()
     if kind := spelled(word):
-        raise InputError(f"{what} is {word!r:.60}, {kind}, expected a word or a number{hint}")
+        raise InputError(f"{what} is {kind} ({word!r:.60}), expected a word or a number{hint}")
     return word
 
 
@@ -98,7 +98,7 @@ def _words(cell: Any, what: str, separator: str | None) -> list[str]:
         raise InputError(f"{what} is {json_type(cell)}, expected a list of words or numbers")
     share = next((word for word in cell if isinstance(word, float) and not word.is_integer()), None)
     if share is not None:
-        raise InputError(f"{what} has {share} in its list, expected the names of classes, or a 1 or 0 for each")
+        raise InputError(f"{what} has {share} in its list, expected names of classes, or a 1 or 0 for each class")
     return [_word(word, what) for word in cell]
 
 

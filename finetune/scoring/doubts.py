@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from finetune.tasks.task import Feature, Task
+from minibert.errors import plural
 from minibert.tokenizer import Tokenizer
 
 FEW_EXAMPLES = 50
@@ -31,8 +32,8 @@ def doubts(
         what = "its vocabulary is probably for another language or script"
         yield f"{unknown:.0%} of the training texts' tokens are unknown to the model: {what}"
     if len(examples) < FEW_EXAMPLES:
-        one = f"each of them is {1 / len(examples):.0%} of dev"
-        yield f"dev has {len(examples)} example(s), too few to be sure: {one}"
+        one = f"each of them counts for {1 / len(examples):.0%}"
+        yield f"dev has only {plural(len(examples), 'example')}, too few for reliable figures: {one}"
 
 
 def unknown_share(features: Sequence[Feature], tokenizer: Tokenizer) -> float:

@@ -22,7 +22,7 @@ from finetune.scoring import metrics
 from finetune.scoring.ranking import number_of, queries_in, ranking_metrics
 from finetune.scoring.squad_scores import squad_scores
 from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files import conllu, writing
 from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
 
@@ -66,11 +66,13 @@ def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
     answers = {question.id: given[str(question.id)] for question in questions if str(question.id) in given}
     count, missing = len(questions), len(questions) - len(answers)
     if not answers:
-        raise InputError(f"{shown(predictions)}: no answer to any of the {count:,} questions in {data}")
+        raise InputError(f"{shown(predictions)}: no answer to any of the questions in {data}")
     if missing:
-        note_all([f"{shown(predictions)}: no answer to {missing:,} of {count:,} questions, which count as wrong"])
+        note_all(
+            [f"{shown(predictions)}: no answer to {missing:,} of {plural(count, 'question')}, which count as wrong"]
+        )
     if len(given) > len(answers):
-        note_all([f"{shown(predictions)}: {len(given) - len(answers):,} answer(s) belong to no question in {data}"])
+        note_all([f"{shown(predictions)}: {plural(len(given) - len(answers), 'answer')} without a question in {data}"])
     return _figures(count, squad_scores(questions, answers, version_2=version_2)) | {"missing": missing}
 
 
@@ -184,7 +186,7 @@ def score_choices(data: str, predictions: str, _: DataOptions) -> Figures:
     for (text, where), example in zip(_one_a_line(predictions, len(examples), data), examples, strict=True):
         if not text.isdecimal() or int(text) >= len(example.choices):
             raise InputError(
-                f"{where}: {text!r:.60}, expected the index of one of {len(example.choices)} choices, from 0"
+                f"{where}: {text!r:.60}, expected the index of a choice, from 0 to {len(example.choices) - 1}"
             )
         right += int(text) == example.answer
     return _figures(len(examples), {"accuracy": right / len(examples)})
@@ -200,7 +202,8 @@ def _one_a_line(path: str, expected: int, data: str) -> list[tuple[str, str]]:
 def _check_count(found: int, path: str, expected: int, what: str, data: str) -> None:
     if found != expected:
         raise InputError(
-            f"{shown(path)}: {found:,} answer(s), expected one per line for each of the {expected:,} {what} in {data}"
+            f"{shown(path)}: {plural(found, 'answer')}, expected {expected:,}: one per line for each of the {what} in "
+            f"{data}"
         )
 
 

@@ -74,8 +74,9 @@ def queries_in(examples: Sequence[TextExample]) -> str:
         candidates[example.group].append(number_of(example))
     sizes = [len(grades) for grades in candidates.values()]
     without = sum(not any(grades) for grades in candidates.values())
-    told = f"{len(sizes):,} queries with {min(sizes):,} to {max(sizes):,} candidates"
-    return told + (f"; {without:,} without a relevant one are left out of the ranking figures" if without else "")
+    each = f"{min(sizes):,} to {max(sizes):,}" if min(sizes) < max(sizes) else f"{sizes[0]:,}"
+    told = f"{len(sizes):,} {'query' if len(sizes) == 1 else 'queries'} with {each} candidates"
+    return told + (f"; ranking figures leave out {without:,} without a relevant candidate" if without else "")
 
 
 def with_ranks(answers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from finetune.data.squad import count_absent, without_misplaced
 from finetune.scoring.squad_scores import best_threshold, squad_scores
 from finetune.tasks.task import Feature, Logits, Task, outputs_by_example, to_numpy
 from finetune.tasks.token_classification import window_bounds
+from minibert.errors import plural
 from minibert.heads import BertForQuestionAnswering
 
 NO_ANSWER = 0  # the position of [CLS], which stands for "not in this window"
@@ -75,11 +76,10 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         if not misplaced:
             return kept, ""
         if training:
-            return kept, f"{misplaced:,} question(s) left out of training: {first}"
+            return kept, f"{plural(misplaced, 'question')} left out of training: {first}"
         return list(examples), (
-            f"{misplaced:,} question(s) have an answer that is not where answer_start says; scores use its text, "
-            f"so they still count; {count_absent(examples):,} have no answer anywhere in the passage: "
-            f"{first}"
+            f"{plural(misplaced, 'question')} with a wrong answer_start, which still count, since scores compare only "
+            f"texts; in {count_absent(examples):,} of them, no answer occurs anywhere in the passage: {first}"
         )
 
     def misfits(self, examples: Sequence[QuestionExample]) -> list[str]:
@@ -91,8 +91,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         if self._room(tokens) >= 2:
             return ""
         return (
-            f"{example.where}: the question has {tokens} tokens, which leaves no room for the passage in a window of "
-            f"{self.data_options.max_length}; expected a shorter one, or a larger --max-length"
+            f"{example.where}: the question has {plural(tokens, 'token')}, which leaves no room for the passage in a "
+            f"window of {self.data_options.max_length}; expected a shorter question or a larger --max-length"
         )
 
     def _room(self, tokens: int) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from minibert.console import cli, terminal
 from minibert.embedding import BATCH_TOKENS, embed_tokenized, text_vectors, tokenize
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files import writing
 from minibert.files.text import read_texts
 from minibert.loading import load
@@ -84,10 +84,10 @@ def embed_command(args: Sequence[str]) -> None:
     seconds = time.perf_counter() - start
     writing.write_whole(output, lambda path: write_npy(path, vectors))
     if (said := encoder.text_vectors) is not None:
-        terminal.say(f"vectors: {wanted}{'' if wanted == said else f'; {options.directory} says {said}'}")
+        terminal.say(f"vectors: {wanted}{'' if wanted == said else f'; the default is {said}'}")
     if tokenized.cut:
-        terminal.say(f"{tokenized.cut:,} of {len(texts):,} texts were cut at {tokenized.max_length} tokens")
-    speed = f"{len(texts):,} texts in {seconds:.1f} s, {len(texts) / seconds:,.0f} a second"
+        terminal.say(f"cut at {tokenized.max_length} tokens: {tokenized.cut:,} of {plural(len(texts), 'text')}")
+    speed = f"{plural(len(texts), 'text')} in {seconds:.1f} s, {len(texts) / seconds:,.0f} per second"
     terminal.say(f"{speed}; {device.type}, {precision.reason}")
     terminal.say(f"{options.output}: {vectors.shape[0]} x {vectors.shape[1]}, float32")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from minibert.console import cli, terminal
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.explore.page import html_page, json_text
 from minibert.explore.record import MAX_TOKENS, make_record
 from minibert.files import writing
@@ -79,5 +79,6 @@ def explore_command(args: Sequence[str]) -> None:
         writing.write_whole_text(output, content)
         terminal.say(f"{output}: {os.path.getsize(output):,} bytes")
     config = model.config
-    shape = f"{len(record['tokens'])} tokens, {config.num_hidden_layers} blocks of {config.num_attention_heads} heads"
+    blocks, heads = plural(config.num_hidden_layers, "block"), plural(config.num_attention_heads, "head")
+    shape = f"{len(record['tokens'])} tokens, {blocks} of {heads}"
     terminal.say(f"{shape}, in {time.perf_counter() - start:.1f} s")

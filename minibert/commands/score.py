@@ -86,11 +86,11 @@ class ScoreOptions:
         """
         cli.check_ranges(self)
         if (self.input is None) == (self.pairs is None):
-            raise InputError("expected either --input, texts to score, or --pairs, sentences to compare")
+            raise InputError("expected either --input (texts to score) or --pairs (sentences to compare)")
         if self.input is not None:
             cli.refuse(given, ("--good", "--bad", "--group", "--json", "--picture"), "it belongs to --pairs")
             if self.others:
-                raise InputError(f"{self.others[0]}: --input takes one model directory, --pairs several")
+                raise InputError(f"{self.others[0]}: --input takes only one model directory; --pairs takes several")
         else:
             cli.refuse(given, ("--output",), "it belongs to --input; --json FILE writes the accuracies")
         for one, other in combinations(self.directories, 2):
@@ -147,11 +147,13 @@ def score_pairs(options: ScoreOptions, path: str) -> None:
         return f"{shown(path)}:{pairs[number // 2].row}: {fields[number % 2]}"
 
     if equal := [pair.row for pair in pairs if pair.good == pair.bad]:  # BLiMP has some
-        count = f"in {len(equal):,} of {len(pairs):,} pairs both sentences are the same, which counts as a tie"
-        terminal.say(f"{shown(path)}: {count} (first in line {equal[0]})")
+        count = f"in {len(equal):,} of {len(pairs):,} pairs, both sentences are the same, which counts as a tie"
+        terminal.say(f"{shown(path)}: {count} (the first is in line {equal[0]})")
     if options.picture is not None and len(options.directories) == 1:
         check_drawable(len(set(groups)))
-    words = {directory: words_seen(directory) for directory in options.directories}  # a damaged summary is told early
+    words: dict[str, int | None] = {}
+    if options.others and (options.json or options.picture):  # nothing else shows them; a damaged file is found early
+        words = {directory: words_seen(directory) for directory in options.directories}
     for directory in options.others or ():  # and what is wrong with a later model, before hours of work with the first
         scorer = scorer_of(options, directory)
         with naming(directory):
@@ -205,6 +207,8 @@ def draw(path: Path, title: str, found: dict[str, Preferences], words: dict[str,
     else:
         without = [directory for directory, seen in words.items() if seen is None]
         if without:
-            terminal.say(f"{listed(without)}: no words in summary.json, so the models are drawn in the given order")
+            terminal.say(
+                f"{listed(without)}: summary.json has no count of words, so the models are drawn in the given order"
+            )
         draw_lines(path, title, found, None if without else [seen for seen in words.values() if seen is not None])
     terminal.say(f"{path}: drawn")

@@ -177,7 +177,7 @@ def dispatch(prog: str, commands: Mapping[str, tuple[str, str]]) -> None:
         print(f"minibert {__version__}")
     elif args[0] not in commands:
         near = did_you_mean(args[0], commands)
-        raise InputError(f"unknown command {args[0]!r}{near or ': give ' + ' or '.join(commands)}")
+        raise InputError(f"unknown command {args[0]!r}{near or ', expected one of ' + ', '.join(commands)}")
     else:
         module, _, function = commands[args[0]][0].partition(":")
         getattr(importlib.import_module(module), function)(args[1:])

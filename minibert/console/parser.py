@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import make_dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import tyro
@@ -17,6 +17,14 @@ from tyro import _errors
 
 from minibert.console.typed import option_name
 from minibert.errors import InputError, did_you_mean
+
+# What tyro calls the values of an option -> what messages call them.
+_NUMBERS = {
+    "INT": "a whole number",
+    "FLOAT": "a number",
+    "FLOAT FLOAT": "two numbers",
+    "[INT FLOAT [INT FLOAT ...]]": "pairs of a whole number and a number",
+}
 
 
 def parse(
@@ -82,22 +90,34 @@ def complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
             return f"unknown option {name}{did_you_mean(option_name(name), known)}"
     match event:
         case _errors.MissingArgs():
-            first, *others = (_shown(missing.arg) for missing in event.missing_arguments)
-            others_too = f", and so {'are' if others[1:] else 'is'} {' and '.join(others)}"
-            return f"{first} is missing{others_too if others else ''}"
+            *others, last = (_shown(missing.arg) for missing in event.missing_arguments)
+            return f"{', '.join(others)} and {last} are missing" if others else f"{last} is missing"
         case _errors.BadValue():
             count = event.argument.lowered.nargs
-            return f"missing value for {_shown(event.argument)!r}, expected {count} value(s)"
+            return f"{_shown(event.argument)} needs {'a value' if count == 1 else f'{count} values'}"
         case _errors.InvalidChoice():
-            found = f"invalid choice {event.value!r} for {_shown(event.argument)!r}"
-            return f"{found}, expected one of {event.choices}{did_you_mean(event.value, event.choices)}"
+            choices = sorted(choice for choice in event.choices if choice != "None")  # tyro's order varies
+            expected = ("one of " if choices[1:] else "") + ", ".join(choices)
+            found = f"{_shown(event.argument)}: expected {expected}, found {event.value!r}"
+            return found + did_you_mean(event.value, choices)
         case _errors.InstantiationFailure():
-            reason = " ".join(event.message.partition("Got errors:")[0].split()).rstrip(".")
-            return f"cannot parse {_shown(event.argument)}: {reason}"
+            kind = event.argument.lowered.metavar.removeprefix("{None}|")
+            given = " ".join(_values(_shown(event.argument), args))
+            return f"{_shown(event.argument)}: expected {_NUMBERS.get(kind, kind)}, found {given!r}"
     surplus = event.tokens[0]
     flags = [arg for arg, after in pairwise([*args, ""]) if surplus and surplus in (after, arg.partition("=")[2])]
     flag = next((option_name(arg) for arg in flags if arg.startswith("--")), None)
-    return f"unexpected {surplus!r}" + (f": {flag} takes no value" if flag else "")
+    return f"unexpected argument {surplus!r}" + (f": {flag} takes no value" if flag else "")
+
+
+def _values(option: str, args: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a command line that are the values of an option, where it stands last."""
+    at = max(index for index, arg in enumerate(args) if arg.startswith("--") and option_name(arg) == option)
+    _, equals, value = args[at].partition("=")
+    if equals:
+        yield value
+    else:
+        yield from takewhile(lambda arg: not arg.startswith("--"), args[at + 1 :])
 
 
 def _shown(argument: Any) -> str:

@@ -54,14 +54,15 @@ def opening_of(
     (layer, head, looking, seen), among = strongest(probabilities, words=words, goes_on=goes_on, asked=asked)
     value = float(probabilities[layer, head, looking, seen])
     kind = "word" if among == "words" else "token"
-    looks, whom = f"one {kind}", "another"
+    looks, whom = f"one {kind}", f"another {kind}"
     if asked is not None:
         looks, whom = f"the first {tokenizer.special_tokens.mask}", f"a {kind}"
     if among == "words":
         whom += " that is not its neighbour"
     why = (
-        f"The page opens with the largest attention weight of any head from {looks} to {whom}: "
-        f"block {layer}, head {head}, from “{pieces[looking]}” at {looking} to “{pieces[seen]}” at {seen}, {value:.4f}."
+        f"The page opens with the largest attention weight in any head, from {looks} to {whom}: "
+        f"{value:.4f} in block {layer}, head {head}, from “{pieces[looking]}” (token {looking}) to “{pieces[seen]}” "
+        f"(token {seen})."
     )
     return {"layer": layer, "head": head, "from": looking, "to": seen, "value": value, "why": why}
 

@@ -22,10 +22,11 @@ def check_comparable(
         ours, theirs = model[fact], other[fact]
         if ours != theirs:
             raise InputError(
-                f"{field} is {theirs} in {other_name}, {ours} in {name}: only models of the same shape can be compared"
+                f"{field} is {theirs} in {other_name}, but {ours} in {name}: only models of the same shape can be "
+                "compared"
             )
     if list(pieces) != list(other_pieces):
-        raise InputError(f"{other_name} splits the text into different tokens than {name}: they cannot be compared")
+        raise InputError(f"{other_name} splits the text into other tokens than {name}, so they cannot be compared")
 
 
 def differences(

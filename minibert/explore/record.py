@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.explore import compare
 from minibert.explore.attention import attention_of, opening_of, with_own_rows
 from minibert.explore.predictions import predictions_of, questions_about
@@ -113,11 +113,11 @@ def left_out(model: Model, record: dict[str, Any], *, mask: str) -> list[str]:
     sentences = left_out_of_windows(model.config, record["tokens"])
     if not asked and not isinstance(model, BertForMaskedLM | BertForPreTraining):
         reason = f"a {kind} has no head that can make a prediction for this text"
-        return [*sentences, f"Predictions, the way through the layers and saliency are left out: {reason}."]
+        return [*sentences, f"The predictions, how they form and what they depend on are left out: {reason}."]
     if isinstance(model, BertForMaskedLM | BertForPreTraining) and "heads.MaskedLMHead" not in asked:
-        sentences.append(f"No token is predicted: write {mask} in the text for a prediction there.")
+        sentences.append(f"No token is predicted. Write {mask} in the text to get a prediction there.")
     if hasattr(model, "nsp_head") and "heads.NextSentenceHead" not in asked:
-        sentences.append("Next sentence is left out: it takes two texts.")
+        sentences.append("The next-sentence prediction is left out, because it needs two texts.")
     return sentences
 
 
@@ -126,15 +126,15 @@ def left_out_of_windows(config: BertConfig, tokens: Sequence[Mapping[str, Any]])
     sentences = []
     sides = sorted({window // 2 for window in config.attention_window or (2 * len(tokens),)})
     if len(tokens) > sides[0] + 1:
-        reach = f"{sides[0]} to {sides[-1]} tokens (by block)" if len(sides) > 1 else f"{sides[0]} tokens"
+        reach = f"{sides[0]} to {sides[-1]} tokens (depending on the block)" if sides[1:] else plural(sides[0], "token")
         sentences.append(
-            f"A token attends to {reach} on each side and to global ones: "
-            "the scores of others take no part in the softmax."
+            f"A token attends to {reach} on each side and to the global tokens. The scores of all other tokens take no "
+            "part in the softmax."
         )
     if any(token["global"] for token in tokens):
         sentences.append(
             "Global tokens have queries, keys and values of their own (global_query, global_key, global_value): "
-            "their queries and scores are shown, the values that they average are left out."
+            "their queries and scores are shown, but the values that they average are left out."
         )
     return sentences
 

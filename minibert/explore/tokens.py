@@ -21,7 +21,7 @@ def encode(tokenizer: Tokenizer, config: BertConfig, text: str, second: str | No
     batch = tokenizer(text, second)
     for number, (name, given) in enumerate((("text", text), ("second text", second))):
         if given is not None and not (batch.sequence_ids == number).any():
-            raise InputError(f"the {name} is empty: no tokens are left of {_shortened(given)!r}")
+            raise InputError(f"the {name} is empty: there are no tokens in {_shortened(given)!r}")
     tokens = batch.input_ids.size(1)
     if tokens > config.longest:
         raise InputError(f"{tokens} tokens, but the model has {config.longest} positions")

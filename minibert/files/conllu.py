@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files.text import read_raw_lines, shown
 
 SUFFIX = ".conllu"
@@ -42,8 +42,8 @@ def read_blocks(lines: Iterable[tuple[int, str]], path: str) -> Iterator[list[tu
             size += len(line)
             if size > LONGEST_SENTENCE:
                 raise InputError(
-                    f"{shown(path)}:{row}: a sentence of more than {LONGEST_SENTENCE:,} characters up to here, "
-                    "expected a blank line after each"
+                    f"{shown(path)}:{row}: the sentence has more than {LONGEST_SENTENCE:,} characters; put a blank "
+                    "line after each sentence"
                 )
             continue
         if block:
@@ -65,8 +65,8 @@ def read_sentence(block: Sequence[tuple[int, str]], path: str) -> Sentence:
         cells = line.rstrip("\r\n").split("\t")
         if len(cells) != len(COLUMNS):
             raise InputError(
-                f"{shown(path)}:{row}: {len(cells)} column(s), expected the {len(COLUMNS)} of CoNLL-U, separated by "
-                f"tabs; files with other columns need an extension other than {SUFFIX}, such as .conll"
+                f"{shown(path)}:{row}: {plural(len(cells), 'column')}, expected the {len(COLUMNS)} of CoNLL-U, "
+                f"separated by tabs; files with other columns need an extension other than {SUFFIX}, such as .conll"
             )
         if "" in cells:
             name = COLUMNS[cells.index("")]
@@ -80,8 +80,8 @@ def read_sentence(block: Sequence[tuple[int, str]], path: str) -> Sentence:
             last, space_after_last = int(found[2]), space
         elif not (found := _EMPTY_NODE.fullmatch(cells[0])) or int(found[1]) != len(rows):
             raise InputError(
-                f"{shown(path)}:{row}: number {cells[0]!r:.40}, expected {number}, as words are numbered 1, 2, 3, "
-                "and a blank line after each sentence"
+                f"{shown(path)}:{row}: number {cells[0]!r:.40}, expected {number}: words are numbered 1, 2, 3, and "
+                "a blank line ends each sentence"
             )
     if len(rows) < max(last, 1):
         raise InputError(f"{shown(path)}:{block[-1][0]}: the sentence ends here, expected word {len(rows) + 1}")
@@ -108,7 +108,7 @@ def replaced(path: str, column: str, cells: Iterable[tuple[int, str]]) -> Iterat
             yield line
             continue
         if any(character in cell for character in "\t\r\n"):
-            raise InputError(f"{shown(path)}:{row}: the new {column} is {cell!r:.60}, which is not a cell of CoNLL-U")
+            raise InputError(f"{shown(path)}:{row}: the new {column} is {cell!r:.60}, which can't be a cell of CoNLL-U")
         content = line.rstrip(b"\r\n")
         kept = content.split(b"\t")
         kept[index] = cell.encode("utf-8")

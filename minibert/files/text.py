@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files.encodings import encoding_of, kind_of
 
 STANDARD_INPUT = "-"
@@ -148,8 +148,8 @@ def _check_line_end(path: str, row: int, line: str) -> None:
     if row == 1 and (count := line.rstrip("\r").count("\r")) and not line.endswith("\n"):
         mending = _command(path, r"tr '\r' '\n'", "lf")
         raise InputError(
-            f"{shown(path)}: {count:,} carriage return(s) and no line feed, expected lines that end with a line feed; "
-            f"{mending} converts them"
+            f"{shown(path)}: {plural(count, 'carriage return')} and no line feed, expected lines that end with a line "
+            f"feed; {mending} converts them"
         )
 
 
@@ -212,7 +212,9 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         with open_file(path) as file:
             yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if is_gzip(path) else file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is a damaged gzip file ({reason(error)}), expected one that gunzip reads") from error
+        raise InputError(
+            f"{path} is a damaged gzip file ({reason(error)}), expected one that gunzip can read"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputError(f"{shown(path)} cannot be read ({reason(error)})") from error
 
@@ -237,7 +239,7 @@ def _decode(line: bytes, path: str, row: int, offset: int) -> str:
         found, at = "not UTF-8", error.start
     else:
         # NUL is valid UTF-8, but no text file has one: it is binary data, or UTF-16.
-        found, at = "not text, a NUL", line.find(b"\0")
+        found, at = "a NUL", line.find(b"\0")
     if at >= 0:
         where = " of the decompressed stream" if is_gzip(path) else ""
         likely = _likely(line, path, begins=not offset)

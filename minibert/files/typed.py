@@ -28,7 +28,7 @@ def typed(value: Any, kind: Any, name: str = "") -> Any:
         for place, inner, declared in _inside(value, kind):
             typed(inner, declared, f"{name}.{place}" if name else place)
         expected = kind.__name__ if type(kind) is type else str(kind).replace("typing.", "")
-        raise InputError(f"{name or 'the whole'} must be of type {expected}, not {value!r:.80}") from None
+        raise InputError(f"{name or 'the content'} must be of type {expected}, not {value!r:.80}") from None
 
 
 def _inside(value: Any, kind: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 
 # Compute capability of Ampere, the first NVIDIA generation whose tensor cores take bfloat16.
 BFLOAT16_CAPABILITY = (8, 0)
@@ -33,7 +33,9 @@ def choose_device(name: str | torch.device, local_rank: int = 0) -> torch.device
         raise InputError("device: cuda was requested, but torch finds no CUDA GPU here; expected cpu or auto")
     gpus = torch.cuda.device_count()
     if local_rank >= gpus:
-        raise InputError(f"device: process {local_rank} of this machine has no GPU of its own; there are only {gpus}")
+        raise InputError(
+            f"device: process {local_rank} of this machine has no GPU of its own; it has only {plural(gpus, 'GPU')}"
+        )
     return torch.device("cuda", local_rank)
 
 

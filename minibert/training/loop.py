@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from minibert.errors import Interrupted, RunStopped
+from minibert.errors import Interrupted, RunStopped, plural
 from minibert.files import writing
 from minibert.training.contention import Contention
 from minibert.training.device import choose_device, choose_precision, device_name
@@ -282,7 +282,8 @@ class Training(ABC, Generic[Batch, Sums]):
 
     def on_machine(self) -> str:
         """Return a phrase for the user: the device, the number of processes, and the precision."""
-        return f"{device_name(self.device)}, {self.processes.world_size} process(es); {self.precision.reason}"
+        processes = plural(self.processes.world_size, "process", "es")
+        return f"{device_name(self.device)}, {processes}; {self.precision.reason}"
 
     def machine_figures(self) -> dict[str, Any]:
         """Return the same facts and the seed for the summary."""

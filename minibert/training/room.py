@@ -197,7 +197,7 @@ def check_room(parts: Mapping[str, int], device: torch.device, *, processes: int
     line = f"at least {gigabytes(needed)} GB of memory is needed ({each}{shown}); {place} has {gigabytes(there)} GB"
     if needed > there:
         raise InputError(f"{line}: {smaller} needs less")
-    return f"note     {line}"
+    return line
 
 
 def gigabytes(size: int) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from minibert.errors import InputError
-from minibert.files.text import check_path, read_small
+from minibert.files.text import check_path, read_small, reason
 from minibert.files.writing import leftovers
 from minibert.training.lock import Held
 
@@ -103,7 +103,7 @@ class RunDirectory:
         try:
             saved = tomllib.loads(read_small(self.configuration))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{self.configuration}: not readable as TOML ({error})") from error
+            raise InputError(f"{self.configuration}: not readable as TOML ({reason(error)})") from error
         given = options.decisive()
         # What the version of minibert that began the run could not choose, it did as is now the default.
         fields = {field.name: field.default for field in dataclasses.fields(options)}

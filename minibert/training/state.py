@@ -89,7 +89,9 @@ def load_newest_state(directory: Path, report: Callable[[str], None]) -> State |
         except Damaged as damage:
             report(f"{states[step]}: damaged, skipped: {damage}")
     if states:
-        raise InputError(f"{directory}: expected a whole state to resume from, but all {len(states)} are damaged")
+        raise InputError(
+            f"{directory}: no state to resume from, because every saved state is damaged ({len(states)} in all)"
+        )
     return None
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minibert.errors import plural
 from minibert.model import position_ids
 from minibert.verification.differences import Divergence
 from minibert.verification.names import stacked_part
@@ -48,7 +49,7 @@ def likely_cause(divergence: Divergence) -> str | None:
 def _not_there(divergence: Divergence) -> str:
     ours, theirs = (run.config.num_hidden_layers for run in (divergence.ours, divergence.theirs))
     if divergence.name.startswith("blocks.") and ours != theirs:
-        return f"minibert has {ours} blocks, but the reference has {theirs}"
+        return f"minibert has {plural(ours, 'block')}, but the reference has {theirs}"
     lacks = "minibert" if divergence.name not in divergence.ours.values else "the reference"
     if ".global_" in divergence.name:
         return f"{lacks} has no global token"
@@ -174,7 +175,7 @@ KNOWN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "SiLU": F.silu,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
-    "nothing": lambda x: x,
+    "the identity": lambda x: x,
 }
 
 
@@ -197,7 +198,7 @@ def _dense(divergence: Divergence) -> Predictions:
         yield how_weights_differ(divergence), None
     heads, wanted_heads = (run.config.num_attention_heads for run in (ours, theirs))
     if heads != wanted_heads and stacked_part(name):
-        yield f"minibert has {heads} attention heads, but the reference has {wanted_heads}", None
+        yield f"minibert has {plural(heads, 'attention head')}, but the reference has {wanted_heads}", None
     if our_weight is not None and (is_other(our_weight, weight) or is_other(our_bias, bias)):
         yield how_weights_differ(divergence), F.linear(theirs.given[name], our_weight, our_bias)
     for what, other in _other_inputs(divergence):
@@ -206,8 +207,8 @@ def _dense(divergence: Divergence) -> Predictions:
     if name in ours.given:
         from_ours = F.linear(ours.given[name], weight, bias)
         if name == "pooler.dense" and theirs.config.attention_window is not None and only_padding_differs(divergence):
-            yield "padding at the first position attends to tokens, but in the reference to none", from_ours
-        yield "its input differs, although everything compared before agrees", from_ours
+            yield "padding at the first position attends to tokens, but to none in the reference", from_ours
+        yield "its input differs, although everything compared before it agrees", from_ours
 
 
 def _other_inputs(divergence: Divergence) -> Iterator[tuple[str, Tensor]]:

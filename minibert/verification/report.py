@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from minibert.errors import plural
 from minibert.verification.differences import TOLERANCES, Row
 from minibert.verification.samples import LAYOUTS, ROWS, Layout
 
@@ -75,12 +76,13 @@ class Report:
             yield f"all {len(self.rows)} values, gradients and weights agree in {self.dtype}"
         else:
             differing = sum(not row.agrees for row in self.rows)
-            yield f"{differing} of {len(self.rows)} rows differ in {self.dtype}; the first is {first.title}"
+            differ = "differs" if differing == 1 else "differ"
+            yield f"{differing} of {len(self.rows)} rows {differ} in {self.dtype}; the first is {first.title}"
             yield f"likely cause: {self.cause or 'no known cause fits'}"
         if self.losses:
             verdict = "agree" if self.steps_agree else "differ"
             yield (
-                f"{len(self.losses)} AdamW steps on the same batches: the losses {verdict}, from "
+                f"{plural(len(self.losses), 'AdamW step')} on the same batches: the losses {verdict}, from "
                 f"{self.losses[0][1]:.6f} to {self.losses[-1][1]:.6f}, at most {self.loss_difference:.2e} apart "
                 f"(allowed {TOLERANCES[self.dtype].loss:.0e})"
             )

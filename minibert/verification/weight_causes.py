@@ -77,7 +77,7 @@ def _misplaced(divergence: Divergence, other: str) -> str:
     own_weight, own_bias = divergence.theirs.weight_and_bias(name)
     if own_weight is not None and _makes(divergence.ours, other, own_weight, own_bias):
         return f"{name} and {other.rpartition('.')[2] if here and there else other} are swapped"
-    return f"{name} has the weights of {other}"
+    return f"{name} has the weights of the reference's {other}"
 
 
 def gradient_cause(divergence: Divergence) -> str | None:
@@ -95,7 +95,7 @@ def gradient_cause(divergence: Divergence) -> str | None:
         return f"pad_token_id, whose row is not trained as an input, is {pads[0]}, but the reference's is {pads[1]}"
     gradient = ours.gradients[name]
     if gradient is None or not gradient.any():
-        return f"no gradient reaches {name}: frozen, detached, or not used"
+        return f"no gradient reaches {name}: it is frozen, detached, or not used"
     return None
 
 

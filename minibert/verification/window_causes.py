@@ -76,9 +76,9 @@ def other_projections(divergence: Divergence) -> Predictions:
         assert weight is not None
         made.append(F.linear(theirs.given[name], weight, bias))
     own, others = made
-    yield f"{name} is made with the projection of {other}", others
+    yield f"{name} is computed with the projection of {other}", others
     mixed = torch.where(tokens[..., None], others, own)
-    yield f"{name} is made with the projection of {other} at global tokens", mixed
+    yield f"{name} is computed with the projection of {other} at global tokens", mixed
 
 
 def only_padding_differs(divergence: Divergence) -> bool:

@@ -369,7 +369,9 @@ def _tokenise(
         raise _too_few(f"{fewest} document", options)
     scored = np.repeat(are_unseen(np.concatenate(hashes), passed), np.concatenate(sentences))
     if not scored.any():
-        raise InputError("every held-out paragraph also occurs in training documents: nothing is left to evaluate on")
+        raise InputError(
+            "every held-out paragraph also occurs in the training documents, so nothing is left to evaluate on"
+        )
     passed.unlink()
     shards.append_array(directory / "heldout" / "scored.bin", scored, "?")
     shards.append_array(directory / "train" / "token_counts.bin", train.token_counts, shards.POSITION_DTYPE)

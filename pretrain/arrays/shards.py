@@ -25,13 +25,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minibert.errors import InputError, naming
-from minibert.files.text import check_path, read_small
+from minibert.files.text import check_path, read_small, reason
 from minibert.files.typed import typed
 from minibert.files.writing import sha256
 from minibert.tokenizer import Tokenizer
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+REMEDY = "; make the arrays again, with another --out"  # of prepare, or of the run that has them
 POSITION_DTYPE = "<i8"
 TOKEN_DTYPES = ("<u2", "<u4")
 Tokens = NDArray[np.unsignedinteger]  # of one of these dtypes
@@ -113,11 +114,12 @@ class Manifest:
         try:
             content = json.loads(read_small(path))
         except (FileNotFoundError, NotADirectoryError):
-            raise InputError(f"{directory}: not made by prepare: it has no {MANIFEST}") from None
+            raise InputError(f"{directory} was not made by prepare: it has no {MANIFEST}") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not readable as JSON ({error})") from error
+            raise InputError(f"{path}: not readable as JSON ({reason(error)})") from error
         if isinstance(content, dict) and content.get("format") != FORMAT:
-            raise InputError(f"{path}: format {content.get('format')!r:.40}, expected {FORMAT}: run prepare again")
+            found = f"{path}: format {content.get('format')!r:.40}, expected {FORMAT}"
+            raise InputError(found + REMEDY)
         with naming(path):
             manifest: Manifest = typed(content, Manifest)
         if manifest.dtype not in TOKEN_DTYPES:
@@ -170,7 +172,7 @@ def open_prepared(directory: str | Path, *, check: bool = True) -> PreparedCorpu
             _check_file(directory / name, manifest.files[name], checksum=check)
     tokenizer = Tokenizer.load(directory)
     if tokenizer.fingerprint != manifest.tokenizer_fingerprint:
-        raise InputError(f"{directory}: the arrays were made with a different tokenizer; run prepare again")
+        raise InputError(f"{directory}: the arrays were made with a different tokenizer{REMEDY}")
     return PreparedCorpus(
         directory=directory,
         manifest=manifest,
@@ -224,11 +226,11 @@ def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:
     try:
         size = path.stat().st_size
         if size != record.bytes:
-            raise InputError(f"{path}: {size} bytes, expected {record.bytes}: damaged, run prepare again")
+            raise InputError(f"{path} is damaged: it has {size:,} bytes, expected {record.bytes:,}{REMEDY}")
         if checksum and sha256(path) != record.sha256:
-            raise InputError(f"{path} is damaged: its SHA-256 differs from the one in {MANIFEST}")
+            raise InputError(f"{path} is damaged: its SHA-256 differs from the one in {MANIFEST}{REMEDY}")
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: damaged, run prepare again") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}){REMEDY}") from error
 
 
 def _open_side(directory: Path, counts: SideCounts, dtype: str) -> TokenArrays:
@@ -246,5 +248,5 @@ def _map(path: Path, dtype: DTypeLike, length: int) -> NDArray[Any]:
     """Return the file as a read-only array (length,): not a `np.memmap`, whose slicing costs several times as much."""
     size, expected = path.stat().st_size, length * np.dtype(dtype).itemsize
     if not 0 < size == expected:
-        raise InputError(f"{path}: {size} bytes, expected {expected} by the counts in {MANIFEST}: run prepare again")
+        raise InputError(f"{path} has {size:,} bytes, expected {expected:,} by the counts in {MANIFEST}{REMEDY}")
     return np.asarray(np.memmap(path, dtype, "r", shape=(length,)))

@@ -93,9 +93,9 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_pe
         return  # the kinds of files do not matter, and a large directory takes a while
     in_lines = {_is_jsonl(file) for entry in given for file in _files_of(Path(entry))}
     if document_per_line and False not in in_lines:
-        raise InputError("--document-per-line has no effect here: none of these is a text file")
+        raise InputError("--document-per-line has no effect here: no --corpus file is a text file")
     if text_field != "text" and True not in in_lines:
-        raise InputError(f"--text-field {text_field} has no effect here: none of these is a .jsonl file")
+        raise InputError(f"--text-field {text_field} has no effect here: no --corpus file is a .jsonl file")
 
 
 def split_document(text: str, *, sentence_per_line: bool = False) -> list[list[str]]:

@@ -57,7 +57,7 @@ ROWS = "text,label\nthe cat,animal\nthe red,colour\nthe dog,animal\nthe blue,col
         (ROWS.replace("colour", "animal"), (), "train.csv: expected labels of at least two classes, found only"),
         (ROWS, ("--regression",), "train.csv:2: label is 'animal', expected a finite number"),
         ("text,label\na cat,1\nthe dog,inf\n", ("--regression",), "train.csv:3: label is 'inf', expected a finite"),
-        (ROWS + "the cow,animal,more\n", (), "train.csv:6: the row has 3 field(s), expected 2"),
+        (ROWS + "the cow,animal,more\n", (), "train.csv:6: the row has 3 fields, expected 2"),
         ("", (), "train.csv: no row found"),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_label_in_dev_or_test_that_training_never_had(base: Path, tmp_path: Pa
     args = train_on("text-classification", train, base, tmp_path)
     for option in ("--dev", "--test"):
         said = refused(*args, option, other)
-        assert "other.csv:6: label 'star' is not among those in training: 'animal', 'colour'" in said
+        assert "other.csv:6: label 'star' does not occur in the training data, which has 'animal', 'colour'" in said
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -95,7 +95,7 @@ def test_files_that_are_no_utf_8_or_are_not_there(
         (
             "".join(f"{n}\t{n}N\n" for n in range(201)),
             (),
-            "train.conll: 201 different tags, from '0N' to '9N', expected",
+            "train.conll: found 201 different tags, from '0N' to '9N', expected",
         ),
         (
             "很\tB\n好\tO\n",
@@ -103,14 +103,18 @@ def test_files_that_are_no_utf_8_or_are_not_there(
             "train.conll:2: 'O' is not a tag of --scheme bmes, expected B, M, E, S",
         ),
         ("很\tB\n好\tB\n", ("--scheme", "bmes"), "train.conll:1: the tag 'B' between the sentence's beginning and 'B'"),
-        ("很好\tS\n", ("--scheme", "bmes"), "train.conll:1: '很好': expected one character per row with --scheme bmes"),
+        (
+            "很好\tS\n",
+            ("--scheme", "bmes"),
+            "conll:1: expected one character per row with --scheme bmes, found '很好'",
+        ),
         ("很\tB-A\n", ("--scheme", "bi"), "train.conll:1: 'B-A' is not a tag of --scheme bi, expected B, I"),
-        ("the\tO\ncat\tB-ANI\n", ("--word-column", "words"), "words (given, or saved with the model): there are 2"),
+        ("the\tO\ncat\tB-ANI\n", ("--word-column", "words"), "--word-column (given, or saved with the model) is words"),
         ("the\tO\ncat\tB-ANI\n", ("--layout", "columns"), "--layout has no effect here: only columns and .jsonl"),
         ("the\tO\n", ("--fix-tags", "--scheme", "none"), "--fix-tags contradicts --scheme none"),
-        ("the\tO\n", ("--tag-column", 7), "--tag-column 7 (given, or saved with the model): there are 2 column(s)"),
+        ("the\tO\n", ("--tag-column", 7), "the file has 2 columns; --tag-column (given, or saved with the model) is 7"),
         ("the\tO\ncat\tI-ANI\ndog\tB-ANI\n\na\tB-ANI\n\na\tB-ANI\n\ncat\tI-ANI\n", ("--scheme", "iob2"), "--fix-tags"),
-        ("the\tO\ncat\tO\n", (), "train.conll: expected entities, found only the tag O"),
+        ("the\tO\ncat\tO\n", (), "train.conll: expected tags of entities, found only the tag O"),
     ],
 )
 def test_tags(text: str, more: tuple[object, ...], said: str, base: Path, tmp_path: Path, refused: Refused) -> None:
@@ -122,7 +126,7 @@ def test_tags(text: str, more: tuple[object, ...], said: str, base: Path, tmp_pa
 @pytest.mark.parametrize("name", ["train.jsonl", "train.json.gz"])
 def test_a_columns_number_for_json_lines(option: str, name: str, base: Path, tmp_path: Path, refused: Refused) -> None:
     args = train_on("token-classification", tmp_path / name, base, tmp_path, option, 2)
-    said = f"{option} 2 has no effect here: JSON lines have named fields, expected a name"
+    said = f"{option} 2 has no effect here: JSON lines have named fields, so a name is expected"
     assert said in refused(*args)
     args = ("evaluate", "--predictions", "p", "--data", tmp_path / name, "--task", "token-classification", option, 2)
     assert said in refused(*args)
@@ -156,7 +160,7 @@ def test_misplaced_answers_leave_training_but_not_scoring(
     args = train_on("question-answering", train, base, tmp_path, *SHORT, "--dev", train, "--batch-size", 4)
     assert run_here(monkeypatch, *args) == 0
     out = capsys.readouterr().out
-    assert "2 question(s) left out of training" in out and "'cat' should start at 5" in out
+    assert "2 questions left out of training" in out and "'cat' should start at 5" in out
     found = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (found["train_examples"], found["dev_examples"]) == (8, 10)
 
@@ -173,7 +177,7 @@ def test_a_choice_index_out_of_range(answer: object, base: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("task", TASKS)
 def test_required_options(task: str, refused: Refused) -> None:
-    assert "--model is missing" in refused(task, "--seed", 1)
+    assert "--model, --train and --out are missing" in refused(task, "--seed", 1)
 
 
 @pytest.mark.parametrize(
@@ -187,16 +191,19 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--lora-rank", 1000), "--lora-rank must be at most 32, the model's hidden_size, not 1000"),
         (("--seed", 2**32), "--seed must be at least 0 and at most 4294967294, not 4294967296"),
         (("--seeds", 10**12), "--seeds must be at least 1 and at most 1000"),
-        (("--text-column", "label"), "--text-column label, --label-column label: expected different columns"),
+        (("--text-column", "label"), "--text-column label, --label-column label: these must be different columns"),
         (("--lora-rank", 2, "--freeze-encoder"), "are mutually exclusive"),
         (("--lora-alpha", 2), "--lora-alpha has no effect here"),
         (("--lora-rank", 2, "--layer-decay", 0.5), "--layer-decay has no effect here"),
         (("--dev-share", 0.5), "--dev-share has no effect here"),
         (("--early-stop", 0), "--early-stop must be at least 1, not 0"),
-        (("--early-stop", 2), "with --epochs 3 it can't end the run before the last; expected --epochs 4 or more"),
+        (
+            ("--early-stop", 2),
+            "with --epochs 3 it can't end the run before the last epoch; expected --epochs 4 or more",
+        ),
         (("--label-smoothing", 1), "--label-smoothing must be at least 0 and below 1, not 1"),
         (("--label-smoothing", "nan"), "--label-smoothing must be at least 0 and below 1, not nan"),
-        (("--multi-label", "--label-smoothing", 0.1), "no effect here: each label applies or not, none is chosen"),
+        (("--multi-label", "--label-smoothing", 0.1), "no effect here: each label applies or not; none is chosen"),
         (("--regression", "--label-smoothing", 0.1), "no effect here: a number isn't chosen among several"),
         (("--regression", "--class-weights", "balanced"), "--class-weights has no effect here: a number has no class"),
         (("--class-weights", "none.json"), "none.json: No such file or directory; expected a JSON object"),
@@ -204,13 +211,13 @@ def test_required_options(task: str, refused: Refused) -> None:
         (("--max-length", 65), "--max-length 65 is more than the model's 64 positions"),
         (("--regression", "--multi-label"), "are mutually exclusive"),
         (("--group-column", "query"), "column 'query' is missing; the header has 'text', 'label'"),
-        (("--group-column", "label"), "--group-column label, --label-column label: expected different columns"),
+        (("--group-column", "label"), "--group-column label, --label-column label: these must be different columns"),
         (("--train", "-"), "--train -: expected a file"),
         (("--dev", "-"), "--dev -: expected a file"),
         (("--delimiter", ""), "delimiter"),
-        (("--label-separator", ";"), "--label-separator: expected the character(s) that separate labels,"),
+        (("--label-separator", ";"), "--label-separator: expected one or more characters that separate labels,"),
         (("--on-bad-row", "keep"), "--on-bad-row"),
-        (("--batch-size", 4, "--accumulate", 5), "too small for 1 process(es) with 5 micro-batches"),
+        (("--batch-size", 4, "--accumulate", 5), "too small for 1 process with 5 micro-batches"),
         (("--nonsense",), "nonsense"),
     ],
 )
@@ -234,7 +241,7 @@ def test_class_weights_without_classes(
 @pytest.mark.parametrize("task", ["token-classification", "question-answering"])
 def test_windows_that_share_all(task: str, base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
     args = arguments(task, base, files, tmp_path / "run")
-    assert "leaves no new tokens in a window" in refused(*args, "--max-length", 20, "--stride", 18)
+    assert "leaves no room for new tokens in a window" in refused(*args, "--max-length", 20, "--stride", 18)
 
 
 def test_a_model_directory_that_is_none_or_damaged(base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:
@@ -279,7 +286,7 @@ def test_every_answer_is_misplaced(base: Path, files: Path, tmp_path: Path, refu
             paragraph["qas"][0]["answers"][0]["answer_start"] += 1
     train = write(tmp_path / "train.json", json.dumps(content))
     said = refused(*train_on("question-answering", train, base, tmp_path, "--dev", dev))
-    assert f"{train}: no example is left to train on; 40 question(s) left out of training: {train}: question q" in said
+    assert f"{train}: no example is left to train on; 40 questions left out of training: {train}: question q" in said
 
 
 def test_an_output_that_holds_something_else(base: Path, files: Path, tmp_path: Path, refused: Refused) -> None:

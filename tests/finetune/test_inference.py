@@ -83,7 +83,7 @@ def test_a_model_of_columns_is_asked_in_conllu(
     fields["trained_on"] |= {"tag_column": "4"}
     (model / "config.json").write_text(json.dumps(fields))
     path.write_text("1\tthe\t_\tX\tO\t_\t0\tx\t_\t_\n2\tcat\t_\tX\tB-ANI\t_\t0\tx\t_\t_\n")
-    said = f"{path}: --tag-column 4, saved with the model, is a column of files that are not CoNLL-U; give --tag-column"
+    said = f"{path}: --tag-column 4 was saved with the model, for files that are not CoNLL-U; give the --tag-column of"
     assert refusal(lambda: finetune.evaluate(model, path)).startswith(said)
     assert run_here(monkeypatch, "evaluate", model, "--data", path) == 2
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out) == 2
@@ -96,7 +96,7 @@ def test_a_model_of_columns_is_asked_in_conllu(
     fields["trained_on"] |= {"word_column": "3"}
     (model / "config.json").write_text(json.dumps(fields))
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", tmp_path / "y.jsonl") == 2
-    assert "--word-column 3, saved with the model" in capsys.readouterr().err
+    assert "--word-column 3 was saved with the model" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("plain")
@@ -143,13 +143,13 @@ def test_conllu_comes_back_with_one_column_changed(
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", tmp_path / "y.jsonl") == 0
     first, bad, second = lines(tmp_path / "y.jsonl")
     assert (first["text"], second["text"]) == ("the cat", "ared")
-    assert bad == {"error": f"{path}:7: 4 column(s), expected the 10 of CoNLL-U, separated by tabs; files with other "
+    assert bad == {"error": f"{path}:7: 4 columns, expected the 10 of CoNLL-U, separated by tabs; files with other "
                             "columns need an extension other than .conllu, such as .conll"}  # fmt: skip
     capsys.readouterr()
     assert run_here(monkeypatch, "predict", model, "--input", path, "--output", out, *given) == 0
     said = capsys.readouterr().err
-    assert f"note     {out}: {path} with the tags as its column {['upos', 'misc'][column > 3]}\n" in said
-    assert f"note     {path}: no answer to 1 bad row(s) ({path}:7: 4 column(s)" in said
+    assert f"note     {out}: a copy of {path} with the tags in column {['upos', 'misc'][column > 3]}\n" in said
+    assert f"note     {path}: no answer to 1 bad row ({path}:7: 4 columns" in said
     expected = [line.split("\t") for line in CONLL_U.split("\n")]
     for row, tag in zip((3, 4, 10, 11), [*first["tags"], *second["tags"]], strict=True):
         expected[row - 1][column] = tag + "\r" * (row < 5 and column == 9)
@@ -163,16 +163,16 @@ def test_conllu_comes_back_with_one_column_changed(
         ("token-classification", "-", (), "not standard input, because it copies the input and changes one column; a"),
         ("token-classification", "x.conll", (), "y.conllu: needs a .conllu file as --input, not "),
         ("token-classification", "x.conllu", ("--layout", "text"), "not x.conllu with --layout text, because"),
-        ("token-classification", "x.conllu", ("--tag-column", "form"), "the column form has the words, expected anoth"),
-        ("token-classification", "x.conllu", ("--tag-column", 11), "there are 10 column(s), expected a number from 1"),
+        ("token-classification", "x.conllu", ("--tag-column", "form"), "column form has the words, expected a differ"),
+        ("token-classification", "x.conllu", ("--tag-column", 11), "the file has 10 columns; --tag-column (given,"),
         ("token-classification", "x.conllu", ("--scheme", "none"), "--scheme has no effect here: labels are not read"),
-        ("token-classification", "x.conllu", (), "y.conllu: the tags mark entities; expected --tag-column"),
+        ("token-classification", "x.conllu", (), "y.conllu: the tags mark entities; give the --tag-column"),
         ("token-classification", "x.conllu", ("--tag-column", "xpos"), "x.conllu cannot be read (No such file or dir"),
         (
             "text-classification",
             "x.conllu",
             (),
-            "y.conllu: expected .jsonl, as text-classification gives words no",
+            "y.conllu: expected .jsonl, because text-classification does not tag",
         ),
     ],
 )
@@ -244,7 +244,7 @@ def test_options_without_effect_are_refused(
     assert capsys.readouterr().err == "error: --fix-tags has no effect here: labels are not read\n"
     args = ("evaluate", runs / "question-answering", "--data", files / "dev.json", "--n-best", 3)
     assert run_here(monkeypatch, *args) == 2
-    assert capsys.readouterr().err == "error: --n-best has no effect here: figures are of the best answer\n"
+    assert capsys.readouterr().err == "error: --n-best has no effect here: the figures are those of the best answer\n"
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,15 @@ def test_options_without_effect_are_refused(
     [
         ("text-classification", '{"text": "red"}\n', ("--delimiter", ";"), "JSON lines have named fields"),
         ("text-classification", '{"text": "red"}\n', ("--no-header",), "JSON lines have named fields"),
-        ("text-classification", "red\n", ("--quoting",), "the input is read as one text per line; a table has another"),
-        ("text-classification", "red\n", ("--text-column", "b"), "the input is read as one text per line; a table has"),
+        ("text-classification", "red\n", ("--quoting",), "the input is read as one text per line; a table needs a"),
+        (
+            "text-classification",
+            "red\n",
+            ("--text-column", "b"),
+            "the input is read as one text per line; a table needs",
+        ),
         ("token-classification", "red\n", ("--word-column", 2), "the input is read as running text"),
-        ("token-classification", '{"text": "red"}\n', ("--word-column", 2), "JSON lines have named fields, expected"),
+        ("token-classification", '{"text": "red"}\n', ("--word-column", 2), "JSON lines have named fields, so a"),
     ],
 )
 def test_options_without_effect_on_what_is_read_are_refused(
@@ -287,10 +292,10 @@ def test_it_is_said_where_texts_are_cut(
     (tmp_path / "x.txt").write_text("the cat ran\n" + "the cat " * 50 + "\n")
     args = ("predict", runs / "text-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 0
-    assert "note     1 examples have 64 tokens or more; anything beyond that is cut off\n" in capsys.readouterr().err
+    assert "note     1 example with 64 tokens or more; anything beyond that is cut off\n" in capsys.readouterr().err
     (tmp_path / "x.csv").write_text("text,label\n" + "the cat " * 50 + ",animal\nthe cat,animal\n")
     assert run_here(monkeypatch, "evaluate", runs / "text-classification", "--data", tmp_path / "x.csv") == 0
-    assert "note     1 examples have 64 tokens" in capsys.readouterr().err
+    assert "note     1 example with 64 tokens" in capsys.readouterr().err
     args = ("predict", runs / "token-classification", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
     assert run_here(monkeypatch, *args) == 0
     assert "cut" not in capsys.readouterr().err
@@ -323,7 +328,7 @@ def test_the_help_shows_the_models_own_columns(
         ),
         ("question-answering", {"no_answer_threshold": []}, "no_answer_threshold must be of type float | None, not []"),
         ("question-answering", {"n_best": True}, "n_best must be of type int, not True"),
-        ("multiple-choice", {"text_column": "text"}, "text_column: not an option of multiple-choice"),
+        ("multiple-choice", {"text_column": "text"}, "multiple-choice has no option text_column"),
     ],
 )
 def test_what_a_model_says_of_its_data_is_checked(
@@ -363,7 +368,7 @@ BAD_ROWS = {
             f"{json.dumps({'question': question, 'context': 'the cat'})}\n" for question in ("who", "the " * 80, "who")
         ),
         "x.jsonl:2: the question has 80 tokens, which leaves no room for the passage in a window of 64; expected a "
-        "shorter one, or a larger --max-length",
+        "shorter question or a larger --max-length",
     ),
     "multiple-choice": (
         "x.jsonl",
@@ -387,7 +392,7 @@ def test_the_answer_to_a_bad_row_is_why_it_is_bad(
     shown = capsys.readouterr().err
     taken = f"note     {tmp_path / name}: running text, one sentence per line; first sentence: the cat saw\n"
     assert shown.startswith(taken) == (task == "token-classification")
-    assert shown.endswith(f"note     {tmp_path / name}: no answer to 1 bad row(s) ({tmp_path}/{why})\n")
+    assert shown.endswith(f"note     {tmp_path / name}: no answer to 1 bad row ({tmp_path}/{why})\n")
     first, bad, last = lines(tmp_path / "y.jsonl")
     assert bad == {"error": f"{tmp_path}/{why}"}
     assert set(first) == set(last) and "error" not in first
@@ -412,8 +417,8 @@ def test_rows_are_told_against_lines_where_they_differ(
     path.write_text('text\n"the cat\nran"\n\nto\n')
     args = ("predict", runs / "text-classification", "--input", path, "--output", tmp_path / "y.jsonl")
     for more, count, note in (
-        ((), 3, "3 rows in 4 lines; 1 line(s) are blank"),
-        (("--quoting",), 2, "2 rows in 4 lines; 1 field(s) span several lines; 1 line(s) are blank"),
+        ((), 3, "3 rows in 4 lines; 1 blank line"),
+        (("--quoting",), 2, "2 rows in 4 lines; 1 field with line breaks inside; 1 blank line"),
     ):
         assert run_here(monkeypatch, *args, *more) == 0
         assert len(lines(tmp_path / "y.jsonl")) == count
@@ -432,7 +437,7 @@ def test_figures_say_how_many_rows_were_skipped(
     assert run_here(monkeypatch, *args, "--on-bad-row", "skip") == 0
     shown = capsys.readouterr()
     assert shown.err == (
-        f"note     {tmp_path}/x.csv: 2 bad row(s) ({tmp_path}/x.csv:3: column 'text' is empty, expected text; "
+        f"note     {tmp_path}/x.csv: 2 bad rows ({tmp_path}/x.csv:3: column 'text' is empty, expected text; "
         f"{tmp_path}/x.csv:5: label is empty, expected text) left out\n"
     )
     assert shown.out.endswith("examples             2\nskipped              2\n")

@@ -59,8 +59,8 @@ def test_predict_takes_pairs_and_options_of_reading(runs: Path) -> None:
     [
         ("text-classification", " ", "row 1: column 'text' is empty, expected text"),
         ("text-classification", {"txt": "a cat"}, "row 1: field 'text' is missing; the object has 'txt'"),
-        ("text-classification", ("a", "b"), "row 1: 2 value(s), expected 1: 'text'"),
-        ("question-answering", "who ran", "row 1: 1 value(s), expected 2: 'question', 'context'"),
+        ("text-classification", ("a", "b"), "row 1: 2 values, expected 1: 'text'"),
+        ("question-answering", "who ran", "row 1: 1 value, expected 2: 'question', 'context'"),
         ("multiple-choice", ("who", ["cat"]), "row 1: field 'choices' is a list of 1, expected a list of at"),
         ("token-classification", 7, "row 1: field 'text' is a number, expected a string"),
     ],

@@ -145,7 +145,7 @@ def test_an_early_stop_and_the_same_after_kills_before_and_after_it_was_decided(
     more = (*more, "--early-stop", 2)
     capsys.readouterr()
     assert run_with_figures(1, *arguments(task, base, files, tmp_path / "early"), *more) == 0
-    said = "stopped early, after epoch 4 of 6: accuracy has not got better since epoch 2\n"
+    said = "stopped early, after epoch 4 of 6: accuracy has not improved since epoch 2\n"
     assert said in capsys.readouterr().out
     found = summary(tmp_path / "early")
     assert (found["epochs"], found["stopped_early"], found["best_epoch"], found["steps"]) == (4, True, 2, 24)
@@ -200,8 +200,8 @@ def test_several_seeds_with_one_that_was_damaged_since(
     whole, weights_before = (first / "summary.json").read_text(), weights(first)
     remedy = f"delete {first / 'summary.json'} and use --resume to rebuild the model and figures from the saved state"
     for content, damage in (
-        ("{}", "damaged ('metrics')"),
-        ('{"metrics": {"accuracy": "high"}, "seed": 0}', "damaged (a figure that is not a finite number)"),
+        ("{}", "is damaged; delete"),
+        ('{"metrics": {"accuracy": "high"}, "seed": 0}', "is damaged (a figure that is not a finite number)"),
         (whole.replace('"accuracy": ', '"accuracy": 1'), "its figures differ from the saved state's"),
     ):
         (first / "summary.json").write_text(content)

@@ -63,7 +63,7 @@ def test_a_frozen_encoders_answers_are_kept(
 ) -> None:
     parts = needed(base, texts, tmp_path, monkeypatch, "--epochs", 1, "--freeze-encoder")
     assert parts["optimizer"] == 2 * 4 * HEAD
-    assert parts["the encoder's answers"] == 4 * 60 * 32
+    assert parts["the encoder's output"] == 4 * 60 * 32
 
 
 def test_what_does_not_fit_is_refused(

@@ -117,9 +117,17 @@ def test_columns_have_the_characters_and_their_tags(tmp_path: Path) -> None:
     [
         ("x.txt", "", "x.txt: no sentence found, expected words separated by spaces"),
         ("x.txt", "\n \n", "x.txt: no sentence found, expected words separated by spaces"),
-        ("x.jsonl", "{}", "x.jsonl: .jsonl is not supported, expected words separated by spaces, or columns"),
+        (
+            "x.jsonl",
+            "{}",
+            "x.jsonl: .jsonl is not supported with --scheme bmes, expected words separated by spaces, or",
+        ),
         ("x.csv", "a,b", "x.csv: .csv is not supported, expected"),
-        ("x.conllu", "1\ta", "x.conllu: .conllu has words already, expected texts for --scheme bmes"),
+        (
+            "x.conllu",
+            "1\ta",
+            "x.conllu: expected texts for --scheme bmes, but .conllu files are already split into",
+        ),
     ],
 )
 def test_files_without_words_between_spaces(name: str, content: str, said: str, tmp_path: Path) -> None:
@@ -144,8 +152,8 @@ def test_columns_are_not_taken_for_words(scheme: str, content: str, name: str, t
     path.write_text(content, encoding="utf-8")
     options = TagDataOptions(scheme=scheme)  # type: ignore[arg-type]
     assert refusal(lambda: list(read_sentences(str(path), options))) == (
-        f"{path}: lines end with tags of --scheme {scheme}, as in columns, expected words separated by spaces; a file "
-        "with columns, of a character and its tag, needs another name, such as .conll"
+        f"{path}: expected words separated by spaces, but lines end with tags of --scheme {scheme}; if each line is a "
+        "character and its tag, give the file a name such as .conll"
     )
 
 

@@ -33,7 +33,7 @@ ENDS = {
     "text-classification": (
         "closed input",
         0,
-        "no answer to 1 bad row(s) (standard input:4: field ",
+        "no answer to 1 bad row (standard input:4: field ",
     ),
     "token-classification": ("Ctrl-C", 130, "error: interrupted\n"),
     "question-answering": ("other bytes", 2, "error: standard input:5: not UTF-8 at byte"),

@@ -67,7 +67,7 @@ def test_the_best_epoch_is_kept_and_every_epoch_is_logged(
 # A row that is bad in each task's file; and why.
 BAD_ROWS = {
     "text-classification": ("the cat,\n", ":98: label is empty, expected text"),
-    "token-classification": ("cat\n\n", ": the row has 1 column(s), expected 2, as in the first row"),
+    "token-classification": ("cat\n\n", ": the row has 1 column, expected 2, as in the first row"),
     "question-answering": (None, ": question long: the question has 80 tokens, which leaves no room for the passage"),
     "multiple-choice": ('{"question": ""}\n', ":97: field 'choices' is missing; the object has 'question'"),
 }
@@ -92,7 +92,7 @@ def test_bad_rows_end_a_run_or_are_left_out_and_listed(
     said = capsys.readouterr().err
     assert why in said and said.endswith("; --on-bad-row skip leaves such rows out\n")
     assert run_here(monkeypatch, *args, *SHORT, "--on-bad-row", "skip") == 0
-    assert f"note     {train}: 1 bad row(s) ({train}" in capsys.readouterr().out
+    assert f"note     {train}: 1 bad row ({train}" in capsys.readouterr().out
     found = summary(tmp_path / "run")
     assert (found["train_examples"], found["dev_examples"], found["skipped_rows"]) == (96, 40, 1)
     listed = (tmp_path / "run" / "skipped.txt").read_text(encoding="utf-8")
@@ -107,7 +107,7 @@ def test_rows_are_told_against_lines_before_training(
     args = ("text-classification", "--model", base, "--train", train, "--dev", files / "dev.csv")
     assert run_here(monkeypatch, *args, "--out", tmp_path / "run", *SHORT) == 0
     shown = capsys.readouterr().out
-    assert f"note     {train}: 97 rows in 99 lines; 1 field(s) span several lines; 1 line(s) are blank\n" in shown
+    assert f"note     {train}: 97 rows in 99 lines; 1 field with line breaks inside; 1 blank line\n" in shown
     assert f"note     {files / 'dev.csv'}: 40 rows in 40 lines\n" in shown
     assert not (tmp_path / "run" / "skipped.txt").exists()
 
@@ -123,13 +123,13 @@ def test_weights_and_labels_seen_once_are_told_before_training(
     assert run_here(monkeypatch, *args, "--out", tmp_path / "a", "--class-weights", "balanced") == 0
     shown = capsys.readouterr().out
     assert "note     class weights: aminal (3.333), animal (0.5556), colour (1.111)\n" in shown
-    assert f"note     {train}: 1 label(s) occur only once (aminal), a misspelling?\n" in shown
+    assert f"note     {train}: 1 label with only one example (aminal): misspelled?\n" in shown
     args = ("token-classification", "--model", base, "--train", tagged, *SHORT)
     assert run_here(monkeypatch, *args, "--out", tmp_path / "b", "--class-weights", "balanced") == 0
     shown = capsys.readouterr().out
     assert "note     class weights: O (0.5185), B-ANI (1), I-ANI (14), B-COL (1), I-COL (1)\n" in shown  # without COL
-    once = "1 label(s) occur only once (COL), a misspelling? the one example of each can't be both trained on and held"
-    assert f"note     {tagged}: {once} out\n" in shown
+    once = "1 label with only one example (COL): misspelled? A single example can't be both trained on and held out"
+    assert f"note     {tagged}: {once}\n" in shown
 
 
 def test_lists_of_ones_and_zeros_are_learned_and_scored_by_their_numbers(
@@ -201,7 +201,7 @@ def test_without_dev_a_share_of_the_training_file_is_held_out(
     assert run_here(monkeypatch, *args, "--dev-share", 0.25) == 0
     found = summary(tmp_path / "run")
     assert found["train_examples"] + found["dev_examples"] == 96 and 15 <= found["dev_examples"] <= 33
-    assert "are held out to choose the best epoch" in capsys.readouterr().out
+    assert "examples to choose the best epoch" in capsys.readouterr().out
 
 
 def test_several_seeds_keep_the_lower_median_run(

@@ -169,7 +169,7 @@ def test_truncated_weights_without_a_checksum_are_refused(model_directory: Path)
     edit_config(model_directory, weights_sha256=None)
     weights = model_directory / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{weights}: damaged (")
+    assert refusal(lambda: checkpoint.load(model_directory)).startswith(f"{weights} is damaged (")
 
 
 def test_a_flipped_bit_is_refused(model_directory: Path) -> None:
@@ -210,13 +210,13 @@ def test_a_vocabulary_in_place_of_the_tokenizer_is_none(model_directory: Path) -
 
 
 def test_a_directory_without_a_config_is_no_model_directory(tmp_path: Path) -> None:
-    expected = f"{tmp_path}: not a model directory: it has no config.json"
+    expected = f"{tmp_path} is not a model directory: it has no config.json"
     assert refusal(lambda: checkpoint.load(tmp_path)) == expected
 
 
 def test_an_unfinished_run_is_called_one(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    expected = f"{tmp_path}: an unfinished run; continue with --resume"
+    expected = f"{tmp_path} holds an unfinished run; continue with --resume"
     assert refusal(lambda: checkpoint.load(tmp_path)) == expected
 
 
@@ -236,8 +236,8 @@ def test_missing_and_surplus_tensors_are_named(model_directory: Path) -> None:
     [
         ("hidden_size", 3 * 10**6, "encoder.embeddings.token.weight is (80, 24), expected (80, 3000000)"),
         ("max_position_embeddings", 2**31, "encoder.embeddings.position.weight is (16, 24), expected (2147483648, 24)"),
-        ("vocab_size", 2**62, "config.json: vocab_size 4611686018427387904 is too large for any weights"),
-        ("intermediate_size", 10**30, f"config.json: intermediate_size {10**30} is too large for any weights"),
+        ("vocab_size", 2**62, "config.json: vocab_size 4611686018427387904 is too large"),
+        ("intermediate_size", 10**30, f"config.json: intermediate_size {10**30} is too large"),
         ("num_hidden_layers", 40, " and 416 more"),
     ],
 )
@@ -270,10 +270,10 @@ def test_a_tensor_of_integers_is_named(model_directory: Path) -> None:
         ("{", "not readable as JSON (Expecting property name"),
         ("[]", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ("{}", "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
-        ('{"model_type": "bert"}', "this is a Hugging Face directory; convert it with python -m weights_convert "),
+        ('{"model_type": "bert"}', "this is a Hugging Face config; convert it with python -m weights_convert "),
         ('{"architecture": "GPT"}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
         ('{"architecture": ["Bert"]}', "architecture must be one of Bert, BertWithPooler, BertForPreTraining, "),
-        ('{"architecture": "Bert", "layers": 4}', "unknown config field(s) layers; the fields are "),
+        ('{"architecture": "Bert", "layers": 4}', "unknown config field layers; the fields are "),
         ('{"architecture": "Bert", "hidden_size": 5}', "hidden_size 5 is not a multiple of num_attention_heads 12"),
     ],
 )
@@ -313,8 +313,11 @@ def test_labels_that_contradict_the_weights_are_refused(classifier_directory: Pa
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"labels": None}, "a BertForSequenceClassification needs labels"),
-        ({"labels": None, "problem_type": None}, "a BertForSequenceClassification needs labels, problem_type"),
+        ({"labels": None}, "missing labels, which a BertForSequenceClassification needs"),
+        (
+            {"labels": None, "problem_type": None},
+            "missing labels, problem_type, which a BertForSequenceClassification needs",
+        ),
         ({"labels": []}, "labels must be a list of at least one string, not []"),
         ({"labels": "bad"}, "labels must be a list of at least one string, not 'bad'"),
         ({"labels": ["bad", 2, "good"]}, "labels must be a list of at least one string, not ['bad', 2, 'good']"),
@@ -380,7 +383,7 @@ def test_layers_that_share_a_block_are_saved_once_and_shared_again(
 def test_a_class_without_labels_takes_none(model_directory: Path) -> None:
     edit_config(model_directory, labels=["bad", "good"])
     message = refusal(lambda: checkpoint.load(model_directory))
-    assert message.startswith(f"{model_directory / 'config.json'}: unknown config field(s) labels; the fields are ")
+    assert message.startswith(f"{model_directory / 'config.json'}: unknown config field labels; the fields are ")
 
 
 def test_what_is_said_of_vectors_comes_back(model: BertForPreTraining, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_fields_not_given_keep_their_defaults() -> None:
 
 def test_every_unknown_field_is_named() -> None:
     message = refusal(lambda: BertConfig.from_dict({"layers": 4, "vocab_size": 40, "depth": 1}))
-    assert message.startswith("unknown config field(s) depth, layers; the fields are attention_probs_dropout_prob, ")
+    assert message.startswith("unknown config fields depth, layers; the fields are attention_probs_dropout_prob, ")
 
 
 def test_a_json_file_is_read(tmp_path: Path) -> None:
@@ -190,16 +190,16 @@ def test_a_json_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"vocab_size": 40', "not readable as a JSON config (Expecting ',' delimiter: line 1 column 18 (char 17))"),
+        (b'{"vocab_size": 40', "not readable as JSON (Expecting ',' delimiter: line 1 column 18 (char 17))"),
         (
             b'{"hidden_act": "\xff"}',
-            "not readable as a JSON config (byte 16 is not UTF-8; it is probably WINDOWS-1252: iconv -f ",
+            "not readable as JSON (byte 16 is not UTF-8; it is probably WINDOWS-1252: iconv -f ",
         ),
-        (b"[1, 2]", "a config is a JSON object, not list"),
-        (b'{"layers": 4}', "unknown config field(s) layers; the fields are "),
+        (b"[1, 2]", "expected a JSON object, found an array"),
+        (b'{"layers": 4}', "unknown config field layers; the fields are "),
         (b'{"num_hidden_layers": true}', "num_hidden_layers must be of type int, not True"),
         (b'{"layer_norm_eps": NaN}', "layer_norm_eps must be above 0 and finite, not nan"),
-        (b"[" * 100_000, "not readable as a JSON config ("),
+        (b"[" * 100_000, "not readable as JSON ("),
     ],
     ids=["cut off", "not utf-8", "list", "unknown field", "bool", "nan", "nested too deep"],
 )
@@ -211,7 +211,7 @@ def test_a_bad_json_file_is_named(content: bytes, message: str, tmp_path: Path) 
 
 def test_a_missing_json_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "none.json"
-    assert refusal(lambda: BertConfig.from_json(path)).startswith(f"{path}: not readable as a JSON config ([Errno 2]")
+    assert refusal(lambda: BertConfig.from_json(path)).startswith(f"{path}: not readable as JSON (No such file")
 
 
 def test_a_config_is_named_by_preset_or_by_file(tmp_path: Path) -> None:

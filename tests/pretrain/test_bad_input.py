@@ -127,7 +127,7 @@ def test_an_unknown_model(refused: Refused, out: Path, arrays: Path, text: Path)
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"hiden_size": 3}, "unknown config field(s) hiden_size"),
+        ({"hiden_size": 3}, "unknown config field hiden_size"),
         ({"num_attention_heads": 3}, "hidden_size 32 is not a multiple of num_attention_heads 3"),
         ({"hidden_size": -32}, "hidden_size must be at least 1"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be at least 1"),
@@ -309,7 +309,7 @@ def test_prepare_refuses_a_place_that_is_taken(refused: Refused, tmp_path: Path,
         (("--mask-rate", "nan"), "--mask-rate"),
         (("--mask-rate", "1"), "--mask-rate"),
         (("--seed", "-1"), "--seed"),
-        (("--data", "none"), "none: not made by prepare"),
+        (("--data", "none"), "none was not made by prepare"),
     ],
 )
 def test_inspect_refuses(refused: Refused, arrays: Path, args: tuple[str, ...], message: str) -> None:
@@ -339,7 +339,7 @@ def test_fill_mask_says_of_an_unfinished_run_what_it_is(
     with pytest.raises(SystemExit) as ending:
         minibert_main.main()
     assert ending.value.code == 2
-    assert "an unfinished run; continue with --resume" in capsys.readouterr().err
+    assert "holds an unfinished run; continue with --resume" in capsys.readouterr().err
 
 
 # --- As the shell sees it --------------------------------------------------------------------------------------------
@@ -378,4 +378,4 @@ def test_the_traceback_is_there_for_those_who_ask(tmp_path: Path, out: Path) -> 
 
 def test_compiling_without_a_gpu(refused: Refused, out: Path, arrays: Path) -> None:
     message = refused("--data", arrays, "--out", out, "--steps", 1, "--compile", "yes", "--device", "cpu")
-    assert message == "--compile yes: needs a CUDA GPU"
+    assert message == "--compile yes needs a CUDA GPU"

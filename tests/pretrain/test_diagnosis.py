@@ -50,10 +50,14 @@ def test_a_loss_counts_as_better_from_a_margin(corpus: PreparedCorpus, loss: flo
 @pytest.mark.parametrize(
     ("counts", "passes", "cause"),
     [
-        ({}, 3, "Likely: a learning rate that is too high or too low; text without order, such as lists of words"),
-        ({"unknown_tokens": 750}, 3, "Likely: 75% of the tokens are [UNK]: the vocabulary does not fit"),
-        ({"documents": 800}, 3, "Likely: a document has only 1.2 tokens, so little is left around a masked one"),
-        ({}, 50, "Likely: the text was read 50 times and is known by heart: use more text or fewer steps"),
+        (
+            {},
+            3,
+            "Likely causes: a learning rate that is too high or too low; text without order, such as lists of words",
+        ),
+        ({"unknown_tokens": 750}, 3, "Likely causes: 75% of the tokens are [UNK]: the vocabulary does not fit"),
+        ({"documents": 800}, 3, "Likely causes: a document has only 1.2 tokens, so little is left around a masked one"),
+        ({}, 50, "Likely causes: the text was read 50 times and is known by heart: use more text or fewer steps"),
     ],
 )
 def test_causes_that_figures_show_are_named_instead(

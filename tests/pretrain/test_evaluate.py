@@ -210,7 +210,7 @@ def test_nothing_to_score_is_refused(tokenizer: Tokenizer) -> None:
     text = documents(4)
     corpus = corpus_of(tokenizer, arrays_of(text, scored=[False] * 24))
     assert refusal(lambda: HeldOut(corpus, seq_len=16, objective="nsp")) == (
-        "arrays: every held-out paragraph also occurs in the training documents"
+        "arrays: every held-out paragraph also occurs in the training documents, so nothing is left to evaluate on"
     )
 
 

@@ -199,8 +199,8 @@ def test_arrays_that_count_no_words_are_refused_where_words_are_needed(
     (older / "manifest.json").write_text(json.dumps(manifest))
     args = ("--data", older, "--model", shape, "--seq-len", 32, "--steps", 2, "--out", tmp_path / "run")
     message = refused(*args, "--keep-at", "50%,1k")
-    assert message.startswith(f"{older}: made by a version of prepare that did not count words, which --keep-at 1k")
-    assert "needs; run prepare again, or give" in message
+    assert message.startswith(f"{older} was made by an older version, which did not count the words that --keep-at 1k")
+    assert "needs; prepare the text again, or give" in message
 
 
 # --- Stopped and resumed ---------------------------------------------------------------------------------------------

@@ -147,5 +147,5 @@ def test_two_processes_train_with_dropout_and_phases(arrays: Path, shape: Path, 
     out, err = finished(start("--data", arrays, "--model", shape, "--recipe", recipe, "--steps", 20, "--accumulate", 3,
                               "--out", tmp_path / "run", processes=2))  # fmt: skip
     assert "error" not in err
-    assert out.count("mlm_accuracy") == 1 and "2 process(es)" in out
+    assert out.count("mlm_accuracy") == 1 and "2 processes" in out
     assert summary(tmp_path / "run")["steps"] == 20

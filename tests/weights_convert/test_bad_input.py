@@ -171,14 +171,17 @@ def bomb(directory: Path) -> None:
 BAD_HF: list[tuple[Damage, str]] = [
     (no_directory, "hf: no such directory"),
     (a_file, "hf: no such directory"),
-    (no_config, "hf: not a Hugging Face directory: it has no config.json"),
+    (no_config, "hf is not a Hugging Face directory: it has no config.json"),
     (
         config_of_the_first_releases,
-        "hf: not a Hugging Face directory: it has no config.json; rename its bert_config.json to that",
+        "hf is not a Hugging Face directory: it has no config.json; rename bert_config.json to config.json",
     ),
-    (another_model, "config.json: model_type 'electra': minibert supports bert, roberta, distilbert, albert"),
+    (
+        another_model,
+        "config.json: model_type 'electra' is not supported, expected one of bert, roberta, distilbert, albert",
+    ),
     (a_relative_of_several_blocks, "config.json: num_hidden_groups 2: only 1 is supported"),
-    (another_class, "config.json: architectures ['BertLMHeadModel']: expected exactly one class, out of BertModel, "),
+    (another_class, "config.json: architectures ['BertLMHeadModel']: expected exactly one of BertModel, "),
     (class_left_open, "config.json: architectures is missing, and classifier.weight fits several classes"),
     (one_label_more, "model.safetensors: classifier.weight is (3, 24), but classifier.dense.weight is (4, 24)"),
     (label_twice, "config.json: labels must differ from one another; repeated: bad"),
@@ -194,8 +197,8 @@ BAD_HF: list[tuple[Damage, str]] = [
     ),
     (untied_without_decoder, "config.json: tie_word_embeddings is false, but the weights have no decoder"),
     (no_weights, "hf: no weights; expected model.safetensors, "),
-    (truncated, "model.safetensors: damaged ("),
-    (empty_weights, "model.safetensors: damaged ("),
+    (truncated, "model.safetensors is damaged ("),
+    (empty_weights, "model.safetensors is damaged ("),
     (truncated_bin, "pytorch_model.bin: refused: it is damaged, or holds more than tensors"),
     (
         another_shape,
@@ -295,10 +298,10 @@ def text_that_is_not_cleaned(directory: Path) -> None:
 
 DAMAGED = "model.safetensors is damaged: its SHA-256 differs from the one in config.json"
 BAD_OURS: list[tuple[Damage, str]] = [
-    (no_directory, "model: not a model directory: it has no config.json"),
-    (a_file, "model: not a model directory: it has no config.json"),
-    (no_config, "model: not a model directory: it has no config.json"),
-    (of_hugging_face, "config.json: this is a Hugging Face directory; convert it with python -m weights_convert "),
+    (no_directory, "model is not a model directory: it has no config.json"),
+    (a_file, "model is not a model directory: it has no config.json"),
+    (no_config, "model is not a model directory: it has no config.json"),
+    (of_hugging_face, "config.json: this is a Hugging Face config; convert it with python -m weights_convert "),
     (one_layer_more, "model.safetensors: missing encoder.blocks.2.attention.output.bias, "),
     (
         wider,
@@ -307,7 +310,7 @@ BAD_OURS: list[tuple[Damage, str]] = [
     (more_positions, "model.safetensors: encoder.embeddings.position.weight is (16, 24), expected (17, 24)"),
     (no_weights, "model.safetensors is missing; a model directory holds "),
     (truncated, DAMAGED),
-    (truncated_without_a_checksum, "model.safetensors: damaged ("),
+    (truncated_without_a_checksum, "model.safetensors is damaged ("),
     (a_bit_flipped, DAMAGED),
     (unknown_keys, "model.safetensors: unknown x.lora_A, x.lora_B"),
     (
@@ -339,7 +342,7 @@ def test_to_hf_is_one_line_and_leaves_nothing(
 def test_from_hf_says_of_a_model_directory_what_it_is(
     model_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = "config.json: already a model directory of minibert: it has the field architecture"
+    message = "config.json: expected a Hugging Face config, but it is minibert's: it has the field architecture"
     assert_refused("from-hf", model_directory, message, tmp_path, monkeypatch, capsys)
 
 

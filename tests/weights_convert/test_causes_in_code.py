@@ -161,7 +161,7 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "pooler without tanh": (
         become(PoolerWithoutTanh, "pooler"),
         "pooler",
-        "the activation is nothing, but the reference's is tanh",
+        "the activation is the identity, but the reference's is tanh",
     ),
     "pooler of the mean": (
         pool_the_mean,
@@ -178,7 +178,7 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "a frozen weight": (
         freeze,
         "gradient of encoder.blocks.2.feed_forward.output.weight",
-        "no gradient reaches encoder.blocks.2.feed_forward.output.weight: frozen, detached, or not used",
+        "no gradient reaches encoder.blocks.2.feed_forward.output.weight: it is frozen, detached, or not used",
     ),
 }
 

@@ -262,7 +262,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("roberta single label", "pooler without tanh"): (
         become(PoolerWithoutTanh, "pooler"),
         "pooler",
-        "the activation is nothing, but the reference's is tanh",
+        "the activation is the identity, but the reference's is tanh",
     ),
     ("distilbert masked", "LayerNorm order"): (
         become(PreNormBlock, *BLOCKS),
@@ -287,7 +287,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("albert pretraining", "projected before LayerNorm"): (
         become(ProjectionBeforeNorm, "encoder.embeddings"),
         "embeddings.projection",
-        "its input differs, although everything compared before agrees",
+        "its input differs, although everything compared before it agrees",
     ),
     ("albert pretraining", "a layer with weights of its own"): (
         without_sharing,

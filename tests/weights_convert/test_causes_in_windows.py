@@ -231,12 +231,12 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("longformer masked", "keys of global tokens"): (
         become(GlobalKeys, *ATTENTION),
         "blocks.0.attention.key",
-        "blocks.0.attention.key is made with the projection of global_key at global tokens",
+        "blocks.0.attention.key is computed with the projection of global_key at global tokens",
     ),
     ("longformer single label", "one projection"): (
         become(OneProjection, ATTENTION[1]),
         "blocks.1.attention.global_query",
-        "blocks.1.attention.global_query is made with the projection of query",
+        "blocks.1.attention.global_query is computed with the projection of query",
     ),
     ("longformer single label", "global tokens see padding"): (
         become(FarPaddingSeen, *ATTENTION),
@@ -262,7 +262,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("longformer single label", "padding gathers"): (
         become(PaddingGathers, *ATTENTION),
         "pooler.dense",
-        "padding at the first position attends to tokens, but in the reference to none",
+        "padding at the first position attends to tokens, but to none in the reference",
     ),
     ("longformer masked", "padding has positions"): (
         become(PaddingCounted, "encoder.embeddings"),
@@ -311,7 +311,7 @@ IN_DIRECTORY: dict[str, tuple[dict[str, object], Callable[[Weights], None] | Non
         {},
         copy_projections,
         "blocks.1.attention.global_query",
-        "blocks.1.attention.global_query has the weights of blocks.1.attention.query",
+        "blocks.1.attention.global_query has the weights of the reference's blocks.1.attention.query",
     ),
 }
 

@@ -58,7 +58,7 @@ def test_from_hf_prints_the_ledger(
     ]
     assert lines[-3].startswith("config.json: fields ignored (they do not affect results): ")
     assert " use_cache" in lines[-3]
-    assert lines[-1] == f"a BertForSequenceClassification, written to {tmp_path / 'ours'}"
+    assert lines[-1] == f"wrote a BertForSequenceClassification to {tmp_path / 'ours'}"
 
 
 def test_from_hf_says_what_was_taken_off_and_which_rows_have_no_token(
@@ -69,8 +69,8 @@ def test_from_hf_says_what_was_taken_off_and_which_rows_have_no_token(
     write_vocabulary(hf_directory, 77)
     assert run(monkeypatch, "from-hf", hf_directory, tmp_path / "ours") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["_orig_mod. is removed from every key", "mapped: 41 keys to 33 parameters"]
-    assert lines[-3] == "vocab_size: 80 rows for 77 tokens; the rows after the last token are kept, unused"
+    assert lines[:2] == ["the prefix _orig_mod. is removed from every key", "mapped: 41 keys to 33 parameters"]
+    assert lines[-3] == "vocab_size: 80 rows for 77 tokens; the rows after the last token are kept but not used"
 
 
 def test_two_conversions_with_a_new_head_are_the_same_bytes(
@@ -111,13 +111,13 @@ def test_to_hf_tells_how_to_load(
     [
         (
             "distilbert", "BertForTokenClassification", 0.2,
-            "classifier_dropout 0.2: a DistilBertForTokenClassification has none of its own, and trains with 0.1, its "
-            "hidden_dropout_prob; its answers are the same",
+            "classifier_dropout is 0.2, but DistilBertForTokenClassification has no such field and trains with its "
+            "hidden_dropout_prob, 0.1; its answers are the same",
         ),
         (
             "roberta", "BertForMultipleChoice", 0.3,
-            "classifier_dropout 0.3: a RobertaForMultipleChoice has none of its own, and trains with 0.1, its "
-            "hidden_dropout_prob; its answers are the same",
+            "classifier_dropout is 0.3, but RobertaForMultipleChoice has no such field and trains with its "
+            "hidden_dropout_prob, 0.1; its answers are the same",
         ),
         ("distilbert", "BertForTokenClassification", None, ""),
         ("distilbert", "BertForTokenClassification", 0.1, ""),

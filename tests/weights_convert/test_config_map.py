@@ -59,7 +59,8 @@ def test_published_configs(name: str, config: BertConfig, reference_class: str |
 def test_other_relatives_are_refused_by_name(model_type: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": model_type, "architectures": ["ElectraForPreTraining"]}))
-    expected = f"{path}: model_type {model_type!r}: minibert supports bert, roberta, distilbert, albert, longformer"
+    known = "bert, roberta, distilbert, albert, longformer"
+    expected = f"{path}: model_type {model_type!r} is not supported, expected one of {known}"
     assert refusal(lambda: read_config(path)) == expected
 
 
@@ -119,10 +120,13 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model_type": None}, "model_type None: minibert supports bert, roberta, distilbert, albert, longformer"),
+        (
+            {"model_type": None},
+            "model_type None is not supported, expected one of bert, roberta, distilbert, albert, longformer",
+        ),
         (
             {"model_type": ["bert"]},
-            "model_type ['bert']: minibert supports bert, roberta, distilbert, albert, longformer",
+            "model_type ['bert'] is not supported, expected one of bert, roberta, distilbert, albert, longformer",
         ),
         ({"model_type": "albert", "num_hidden_groups": 4}, "num_hidden_groups 4: only 1 is supported"),
         ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num 2: only 1 is supported"),
@@ -136,7 +140,7 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         ),
         (
             {"model_type": "longformer", "attention_window": None},
-            "attention_window is None, but a longformer model needs a number, or one for each layer",
+            "attention_window is null, but longformer needs a number, or one for each layer",
         ),
         (
             {"model_type": "longformer", "attention_window": 7},
@@ -166,15 +170,15 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
             {"model_type": "longformer", "sep_token_id": 40_000},
             "sep_token_id 40000 is outside the vocabulary of 30522",
         ),
-        ({"type_vocab_size": 0}, "type_vocab_size is 0, but a bert model needs at least 1"),
+        ({"type_vocab_size": 0}, "type_vocab_size is 0, but bert needs at least 1"),
         (
             {"model_type": "distilbert", "activation": "swish"},
-            "activation 'swish': minibert supports gelu, gelu_python, gelu_new, gelu_accurate, gelu_pytorch_tanh, "
-            "gelu_python_tanh, relu",
+            "activation 'swish' is not supported, expected one of gelu, gelu_python, gelu_new, gelu_accurate, "
+            "gelu_pytorch_tanh, gelu_python_tanh, relu",
         ),
         (
             {"model_type": "roberta", "architectures": ["BertForMaskedLM"]},
-            "architectures ['BertForMaskedLM']: expected exactly one class, out of RobertaModel, RobertaForMaskedLM, "
+            "architectures ['BertForMaskedLM']: expected exactly one of RobertaModel, RobertaForMaskedLM, "
             "RobertaForSequenceClassification, RobertaForTokenClassification, RobertaForQuestionAnswering, "
             "RobertaForMultipleChoice",
         ),
@@ -193,13 +197,13 @@ def test_labels(fields: dict[str, Any], labels: tuple[str, ...], problem_type: s
         ({"pruned_heads": {"0": [1]}}, "pruned_heads {'0': [1]}: only {} is supported"),
         (
             {"hidden_act": "swish"},
-            "hidden_act 'swish': minibert supports gelu, gelu_python, gelu_new, gelu_accurate, gelu_pytorch_tanh, "
-            "gelu_python_tanh, relu",
+            "hidden_act 'swish' is not supported, expected one of gelu, gelu_python, gelu_new, gelu_accurate, "
+            "gelu_pytorch_tanh, gelu_python_tanh, relu",
         ),
         ({"hidden_act": 3}, "hidden_act must be of type str, not 3"),
         ({"hidden_size": 100}, "hidden_size 100 is not a multiple of num_attention_heads 12"),
         ({"num_labels": 0}, "num_labels must be a whole number from 1 to 1,000,000, not 0"),
-        ({"num_labels": 3, "id2label": {"0": "a", "1": "b"}}, "num_labels is 3, but id2label names 2"),
+        ({"num_labels": 3, "id2label": {"0": "a", "1": "b"}}, "num_labels is 3, but id2label has 2 names"),
         (
             {"id2label": {"1": "a", "2": "b"}},
             "id2label must be an object with the keys 0, 1, 2 and so on, not {'1': 'a', '2': 'b'}",
@@ -214,7 +218,7 @@ def test_a_field_that_asks_for_something_else_is_named(fields: dict[str, Any], m
 @pytest.mark.parametrize("classes", [["BertLMHeadModel"], ["BertModel", "BertForMaskedLM"], [], "BertModel", [["x"]]])
 def test_another_class_is_refused_with_those_that_we_do(classes: object) -> None:
     assert refusal(lambda: describe({"architectures": classes})) == (
-        f"architectures {classes!r}: expected exactly one class, out of BertModel, BertForPreTraining, "
+        f"architectures {classes!r}: expected exactly one of BertModel, BertForPreTraining, "
         "BertForMaskedLM, BertForNextSentencePrediction, BertForSequenceClassification, BertForTokenClassification, "
         "BertForQuestionAnswering, BertForMultipleChoice"
     )
@@ -232,7 +236,7 @@ def test_another_class_is_refused_with_those_that_we_do(classes: object) -> None
         ),
         (
             {"model_type": "albert", "embedding_size": None},
-            "embedding_size is None, but an albert model needs a number",
+            "embedding_size is null, but albert needs a number",
         ),
     ],
 )
@@ -244,7 +248,8 @@ def test_a_masked_lm_head_with_an_activation_of_its_own_is_refused() -> None:
     described = describe({"model_type": "roberta", "hidden_act": "relu"})
     assert described.config_in("BertForTokenClassification").hidden_act == "relu"
     assert refusal(lambda: described.config_in("BertForMaskedLM")) == (
-        "hidden_act 'relu': the masked-LM head of a roberta has 'gelu', but minibert supports only one for both"
+        "hidden_act is 'relu', but the masked-LM head of roberta has 'gelu'; minibert supports only one activation for "
+        "both"
     )
 
 
@@ -273,8 +278,11 @@ def test_a_longformers_classifiers_drop_as_its_blocks_do() -> None:
         (b"{", "not readable as JSON (Expecting property name"),
         (b'{"model_type": "\xff"}', "not readable as JSON (byte 16 is no"),
         (b"[" * 100_000, "not readable as JSON ("),
-        (b"[1]", "a config is a JSON object, not list"),
-        (b'{"architecture": "Bert"}', "already a model directory of minibert: it has the field architecture"),
+        (b"[1]", "expected a JSON object, found an array"),
+        (
+            b'{"architecture": "Bert"}',
+            "expected a Hugging Face config, but it is minibert's: it has the field architecture",
+        ),
         (b'{"vocab_size": "x"}', "vocab_size must be of type int, not 'x'"),
     ],
     ids=["cut off", "not utf-8", "nested too deep", "list", "ours", "field"],
@@ -286,7 +294,7 @@ def test_a_bad_file_is_named(content: bytes, message: str, tmp_path: Path) -> No
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    expected = f"{tmp_path}: not a Hugging Face directory: it has no config.json"
+    expected = f"{tmp_path} is not a Hugging Face directory: it has no config.json"
     assert refusal(lambda: read_config(tmp_path / "config.json")) == expected
 
 
@@ -394,8 +402,8 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
         (
             "BertForMaskedLM",
             FAMILY["roberta"].replace(hidden_act="gelu_new"),
-            "hidden_act 'gelu_new': the masked-LM head of a roberta has 'gelu', but minibert supports only one for "
-            "both",
+            "hidden_act is 'gelu_new', but the masked-LM head of roberta has 'gelu'; minibert supports only one "
+            "activation for both",
         ),
         (
             "Bert",
@@ -406,7 +414,7 @@ def test_what_a_pretraining_model_learned_of_pairs_comes_back() -> None:
         (
             "Bert",
             FAMILY["longformer"].replace(num_hidden_layers=2, attention_window=(4, 6)),
-            "attention_window: (4, 6): in the reference each must divide the largest",
+            "attention_window is (4, 6), but in the reference each window must divide the largest",
         ),
     ],
     ids=["class", "pooler", "no factors", "no sharing", "constants", "activation", "no skipping", "windows"],

@@ -88,7 +88,7 @@ def test_windows_that_the_reference_cannot_run_are_refused() -> None:
     reference = reference_model("longformer encoder", SHAPE.replace(attention_window=(4, 6)))
     ours = converted(reference, "longformer encoder")
     assert refusal(lambda: compare(ours, lambda dtype: reference, dtype="float64")) == (
-        "attention_window: (4, 6): in the reference each must divide the largest"
+        "attention_window is (4, 6), but in the reference each window must divide the largest"
     )
 
 

@@ -215,7 +215,8 @@ def test_other_vectors_than_the_models_are_made_only_when_they_are_asked_for(
     from_hf(directory, tmp_path / "ours")
     model, tokenizer = minibert.load(tmp_path / "ours")
     assert refusal(lambda: minibert.embed(model, tokenizer, TEXTS)) == (
-        f"the vectors of this model need what minibert does not support ({what}); give a --pooling to get others"
+        f"the vectors of this model need what minibert does not support ({what}); with --pooling, you get "
+        "different ones"
     )
     assert minibert.embed(model, tokenizer, TEXTS, pooling="mean").shape == (4, 24)
     to_hf(tmp_path / "ours", tmp_path / "back")
@@ -237,18 +238,23 @@ def test_commands_say_what_is_followed_and_what_is_not_used(
     (directory / "onnx").mkdir()
     assert run(monkeypatch, "from-hf", directory, tmp_path / "ours") == 0
     lines = capsys.readouterr().out.splitlines()
+    usual = "cls pooling, at most 8 tokens, scaled to length 1"
     assert lines[-4:-2] == [
-        "vectors of texts: cls, at most 8 tokens, length 1",
+        f"vectors of texts: {usual}",
         "not used: README.md, onnx/, pytorch_model.bin",
     ]
     (tmp_path / "texts").write_text("\n".join(TEXTS) + "\n")
     args = ["embed", str(tmp_path / "ours"), "--input", str(tmp_path / "texts"), "--output", str(tmp_path / "v.npy")]
     model, tokenizer = minibert.load(tmp_path / "ours")
     for options, said, asked in (
-        ([], "vectors: cls, at most 8 tokens, length 1", TextVectors("cls", normalize=True, max_length=8)),
+        (
+            [],
+            "vectors: cls pooling, at most 8 tokens, scaled to length 1",
+            TextVectors("cls", normalize=True, max_length=8),
+        ),
         (
             ["--no-normalize", "--pooling", "max"],
-            f"vectors: max, at most 8 tokens; {tmp_path / 'ours'} says cls, at most 8 tokens, length 1",
+            f"vectors: max pooling, at most 8 tokens; the default is {usual}",
             TextVectors("max", max_length=8),
         ),
     ):
@@ -260,7 +266,8 @@ def test_commands_say_what_is_followed_and_what_is_not_used(
     two_poolings(directory)
     assert run(monkeypatch, "from-hf", directory, tmp_path / "other") == 0
     assert run(monkeypatch, "to-hf", tmp_path / "other", tmp_path / "no steps") == 0
-    assert capsys.readouterr().out.endswith("\nno modules.json: minibert does not support the pooling cls and mean\n")
+    said = "\nmodules.json is not written: minibert does not support the pooling cls and mean\n"
+    assert capsys.readouterr().out.endswith(said)
 
 
 # --- Damaged ---------------------------------------------------------------------------------------------------------

@@ -222,7 +222,7 @@ def test_the_command_says_where_it_begins_to_differ(
     report = tmp_path / "report.json"
     code, out, err = run(capsys, monkeypatch, hf_directory, tmp_path / "ours", "--json", report)
     assert code == 1
-    assert err == f"error: {tmp_path / 'ours'} does not give the numbers of {hf_directory}: see the table\n"
+    assert err == f"error: {tmp_path / 'ours'} does not give the same numbers as {hf_directory}: see the table\n"
     marked = [line.split()[0] for line in out.splitlines() if "differs first" in line]
     assert marked == ["blocks.0.feed_forward.activation"]
     assert out.splitlines()[-1] == "likely cause: the activation is ReLU, but the reference's is exact GELU"
@@ -266,15 +266,15 @@ def test_real_weights_agree(dtype: Literal["float64", "float32", "bfloat16"], se
     ("words", "message"),
     [
         (["nowhere/at/all"], "nowhere/at/all: no such directory"),
-        (["{hf}", "{hf}"], "{hf}/config.json: this is a Hugging Face directory; "),
-        (["{hf}", "{tmp}/nothing"], "{tmp}/nothing: not a model directory: it has no config.json"),
+        (["{hf}", "{hf}"], "{hf}/config.json: this is a Hugging Face config; "),
+        (["{hf}", "{tmp}/nothing"], "{tmp}/nothing is not a model directory: it has no config.json"),
         (["{hf}", "--steps", "-1"], "--steps must be at least 0, not -1"),
         (["{hf}", "--seed", "-1"], "--seed must be from 0 to 4294967295, not -1"),
         (["{hf}", "--steps", "2", "--dtype", "bfloat16"], "--steps needs float32 or float64"),
         (["{hf}", "--seed", "18446744073709551615"], "--seed must be from 0 to 4294967295, not 18446744073709551615"),
         (["{hf}", "--json", "{tmp}/no/report.json"], "{tmp}/no/report.json: there is no directory {tmp}/no"),
         (["{hf}", "--json", "{tmp}"], "{tmp} is a directory, expected a file to write"),
-        (["{hf}", "--dtype", "float16"], "invalid choice"),
+        (["{hf}", "--dtype", "float16"], "--dtype: expected one of bfloat16, float32, float64, found"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -7,7 +7,7 @@ function figure(key) {
   const on = (what) => `the attention that a token pays to ${what}, in %, averaged over the tokens`;
   const tokens = record.tokens.length;
   return {
-    entropy: ["entropy", `how widely a head spreads its attention, in bits: 0 if each token looks at one token alone, ${Math.log2(tokens).toFixed(2)} if at all ${tokens} alike`],
+    entropy: ["entropy", `how widely a head spreads its attention, in bits: 0 if each token looks at only one token, ${Math.log2(tokens).toFixed(2)} if at all ${tokens} equally`],
     self: ["itself", on("itself")], previous: ["token before", on("the token before it")], next: ["token after", on("the token after it")],
     cls: [cls, on(cls)], sep: [sep, on(`every ${sep}`)],
     a_to_a: ["A → A", between("A", "A")], a_to_b: ["A → B", between("A", "B")],

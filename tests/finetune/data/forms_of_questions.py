@@ -90,7 +90,7 @@ QUESTIONS = [
         ]}]}]},
         2,  # of three, to train on
         first=("1001-1-1", "多長？", "五千公里"), last=("1001-1-3", "誰？", "河"),
-        said=("1 question(s) left out of training:", "1001-1-2: the answer '黄河' should start at 3, but"),
+        said=("1 question left out of training:", "1001-1-2: the answer '黄河' should start at 3, but"),
     ),
     asked(
         "datasets' squad", "flat records, an object a line", "train.jsonl", FLAT + FLAT.replace("57", "58"),
@@ -112,7 +112,7 @@ QUESTIONS = [
         "SWAG", "a table", "train.csv",
         ",video-id,startphrase,ending0,ending1,label\n0,v1,She turns and,waves.,melts.,0\n",
         refused="train.csv: .csv is not supported, expected .jsonl with a question, a list of choices, and, as the "
-        "answer, the index of the right one, from 0",
+        "answer, the index of the right one, counted from 0",
     ),
     choice(
         "RACE", "several questions of one text in an object", "high.json",
@@ -129,7 +129,7 @@ QUESTIONS = [
         "CODAH", "a table without a header; examples/as_choices.py reads it", "full_data.tsv",
         "o\tThe sky\tis red.\tsings.\tis blue.\tis loud.\t2\n",
         refused="full_data.tsv: .tsv is not supported, expected .jsonl with a question, a list of choices, and, as the "
-        "answer, the index of the right one, from 0",
+        "answer, the index of the right one, counted from 0",
     ),
     choice(
         "CommonsenseQA", "choices with letters", "train.jsonl",
@@ -139,6 +139,6 @@ QUESTIONS = [
     choice(
         "answers by letter", "A in place of 0", "train.jsonl",
         '{"question": "Where?", "choices": ["Oslo", "Rome"], "answer": "A"}\n',
-        refused="field 'answer' is 'A', expected the index of a choice, from 0",
+        refused="field 'answer' is 'A', expected the index of a choice, counted from 0",
     ),
 ]  # fmt: skip

@@ -90,13 +90,13 @@ TAGS = [
         "a spreadsheet's export", "a tab at the end of every row", "train.conll",
         "The\tO\t\ngout\tB-Disease\t\n\t\t\nNo\tO\t\n",
         2,  # as what has tabs alone ends a sentence
-        refused="train.conll:1: a column is empty, expected a word and its tag; see --word-column and --tag-column",
+        refused="train.conll:1: a column is empty, expected a word and its tag (see --word-column and --tag-column)",
         remedy="--tag-column 2", first=("The gout", "O B-Disease"), last=("No", "O"),
     ),
     tags(
         "JNLPBA", "### lines of one column before a text", "train.iob2",
         "###MEDLINE:9536\n\nIL-2\tB-DNA\ngene\tI-DNA\n\nis\tO\nfound\tO\n",
-        blocks, refused="train.iob2:1: the row has 1 column(s), expected 2, as in the first row; --on-bad-row skip",
+        blocks, refused="train.iob2:1: the row has 1 column, expected 2, as in the first row; --on-bad-row skip",
         remedy="--on-bad-row skip", first=("IL-2 gene", "B-DNA I-DNA"), last=("is found", "O O"),
     ),
     tags(
@@ -121,15 +121,15 @@ TAGS = [
     tags(
         "other names of fields", "words and labels", "train.jsonl",
         '{"words": ["Ann", "left"], "labels": ["B-PER", "O"]}\n{"words": ["Yes"], "labels": ["O"]}\n',
-        lines(), refused="field 'tokens' is missing; the object has 'words', 'labels'; see --word-column and "
-        "--tag-column; expected a list of words and a list of their tags",
+        lines(), refused="field 'tokens' is missing; the object has 'words', 'labels'; expected a list of words "
+        "and a list of their tags (see --word-column and --tag-column)",
         remedy="--word-column words --tag-column labels", first=("Ann left", "B-PER O"), last=("Yes", "O"),
     ),
     tags(
         "CLUENER", "spans of characters, not tags of words", "train.json",
         '{"text": "李明在北京", "label": {"name": {"李明": [[0, 1]]}, "address": {"北京": [[3, 4]]}}}\n',
-        refused="train.json:1: field 'tokens' is missing; the object has 'text', 'label'; see --word-column and "
-        "--tag-column; expected a list of words and a list of their tags",
+        refused="train.json:1: field 'tokens' is missing; the object has 'text', 'label'; expected a list of words "
+        "and a list of their tags (see --word-column and --tag-column)",
     ),
     tags(
         "Kaggle's NER", "commas, sentences numbered", "ner_dataset.csv",
@@ -141,7 +141,7 @@ TAGS = [
         "numbered sentences", "the first column counts sentences", "train.conll",
         "1\tAnn\tB-PER\n1\tleft\tO\n2\tYes\tO\n2\t.\tO\n",
         1,  # as nothing else ends a sentence
-        refused="train.conll:1: the first column, 1, 1, 2, numbers something, but not the words of each sentence; "
+        refused="train.conll:1: the numbers in the first column (1, 1, 2) don't count the words of each sentence; "
         "give --word-column, and put a blank line between sentences",
         remedy="--word-column 2", first=("Ann left Yes .", "B-PER O O O"), last=("Ann left Yes .", "B-PER O O O"),
     ),

@@ -87,7 +87,7 @@ TEXTS = [
         '"3","Oil falls again","Prices fell."\n"4","A lamp","It talks."\n',
         csv_rows(header=False),
         refused="the header has '3', 'Oil falls again', 'Prices fell.'; see --text-column and --label-column, or "
-        "--no-header if that is not a header",
+        "use --no-header if there is no header",
         remedy="--no-header --text-column 3 --label-column 1",
         first=("Prices fell.", "3"), last=("It talks.", "4"),
     ),
@@ -105,7 +105,7 @@ TEXTS = [
         '"Two\r\nlines",positive\n',
         csv_rows(), options="--text-column review --label-column sentiment",
         first=('A film, he said, "like no other".<br /><br />\nIt is.\n\nGo.', "positive"),
-        last=("Two\r\nlines", "positive"), said=("3 rows in 7 lines; 2 field(s) span several lines",),
+        last=("Two\r\nlines", "positive"), said=("3 rows in 7 lines; 2 fields with line breaks inside",),
     ),
     text(
         "Yelp", r"no header, \n and \"\" inside marks", "train.csv",
@@ -141,8 +141,8 @@ TEXTS = [
         'id,comment_text,toxic,severe_toxic,insult\n0001,"You are kind,\nthank you",0,0,0\n0002,You fool,1,0,1\n'
         "0003,Go away,1,0,0\n",
         csv_rows(), options="--text-column comment_text --label-column toxic --multi-label",
-        refused="train.csv: every row has a single 1 or 0, for just one class; expected all classes of a row in one "
-        "column, as names or as a 1 or 0 for each, or no --multi-label",
+        refused="train.csv: every row has a single 1 or 0, as for one class; expected all classes of a row in one "
+        "column, as names or as a 1 or 0 for each; if there is only one class, leave out --multi-label",
         remedy="--no-multi-label", first=("You are kind,\nthank you", "0"), last=("Go away", "1"),
     ),
     text(
@@ -168,7 +168,7 @@ TEXTS = [
         "pandas, lists, no option", "the same, one class asked for", "train.csv",
         ",text,label\n0,So glad,\"['joy', 'love']\"\n1,Grr,['anger']\n",
         csv_rows(),
-        refused="label is \"['joy', 'love']\", a list, expected a word or a number; use --multi-label to read lists",
+        refused="label is a list (\"['joy', 'love']\"), expected a word or a number; use --multi-label to read lists",
         remedy="--multi-label", first=("So glad", ("joy", "love")), last=("Grr", ("anger",)),
     ),
     text(
@@ -206,14 +206,14 @@ TEXTS = [
         options="--text-column review",
         refused="train.csv:3: column 'review' is empty, expected text; --on-bad-row skip leaves such rows out",
         remedy="--on-bad-row skip", first=("房间很大，早餐也不错。", "1"), last=("服务太差, 再也不来了", "0"),
-        said=("1 bad row(s)",),
+        said=("1 bad row",),
     ),
     text(
         "LCQMC", "pairs in Chinese, blank lines at the end", "dev.tsv",
         "text_a\ttext_b\tlabel\n这本书好看吗\t这本书怎么样\t1\n怎么去车站\t今天几号\t0\n\n\n",
         tsv_rows(), options="--text-column text_a --text-pair-column text_b",
         first=("这本书好看吗", "这本书怎么样", "1"), last=("怎么去车站", "今天几号", "0"),
-        said=("2 rows in 4 lines; 2 line(s) are blank",),
+        said=("2 rows in 4 lines; 2 blank lines",),
     ),
     text(
         "TNEWS", "classes by number and by name", "train.json",
@@ -239,6 +239,6 @@ TEXTS = [
         "arXiv papers", "a text of 20,000 words in a line", "papers.csv",
         f"abstract,field\n{LONG},physics\nShort,maths\n",
         csv_rows(), options="--text-column abstract --label-column field",
-        first=(LONG, "physics"), last=("Short", "maths"), said=("1 examples have 64 tokens or more",),
+        first=(LONG, "physics"), last=("Short", "maths"), said=("1 example with 64 tokens or more",),
     ),
 ]  # fmt: skip

@@ -36,9 +36,9 @@ def test_answers_need_not_be_there_to_be_predicted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"answer": 3}, "a.jsonl:2: field 'answer' is 3, but the choices are 0 to 2"),
+        ({"answer": 3}, "a.jsonl:2: field 'answer' is 3, but the choices are numbered 0 to 2"),
         ({"answer": -1}, "a.jsonl:2: field 'answer' is -1, but the choices are"),
-        ({"answer": "2"}, "a.jsonl:2: field 'answer' is '2', expected the index of a choice, from 0"),
+        ({"answer": "2"}, "a.jsonl:2: field 'answer' is '2', expected the index of a choice, counted from 0"),
         ({"answer": True}, "a.jsonl:2: field 'answer' is True, expected the index"),
         ({"answer": 1.0}, "a.jsonl:2: field 'answer' is 1.0, expected the index"),
         ({"answer": None}, "a.jsonl:2: field 'answer' is None, expected the index"),
@@ -63,8 +63,8 @@ def test_bad_lines_are_left_out_and_named(tmp_path: Path) -> None:
     assert tally.bad == [
         f"{path}:1: field 'question' is empty, expected text",
         f"{path}:3: field 'answer' is missing; the object has 'question', 'choices'; expected a question, a list "
-        "of choices, and, as the answer, the index of the right one, from 0",
-        f"{path}:4: field 'answer' is 7, but the choices are 0 to 2",
+        "of choices, and, as the answer, the index of the right one, counted from 0",
+        f"{path}:4: field 'answer' is 7, but the choices are numbered 0 to 2",
     ]
 
 

@@ -195,7 +195,7 @@ def test_a_first_column_that_numbers_something_else_is_not_taken_for_words(
     path = write(tmp_path / "a.conll", "".join(f"{number}\t{rest}\n" for number, rest in rows))
     begins = ", ".join(numbers.split()[:3])
     assert refusal(lambda: read(path, labelled=labelled)) == (
-        f"{path}:1: the first column, {begins}, numbers something, but not the words of each sentence; give "
+        f"{path}:1: the numbers in the first column ({begins}) don't count the words of each sentence; give "
         "--word-column, and put a blank line between sentences"
     )
     for name, words in {"1": numbers.split(), "2": ["Ann", "ran", "Bob", "ran"]}.items():
@@ -208,7 +208,7 @@ def test_a_first_column_that_numbers_something_else_is_not_taken_for_words(
 def test_a_column_of_tags_is_not_taken_for_words(names: TagDataOptions, labelled: bool, tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "Ann B-x O\nran O O\n\n")  # as where a model's own column was another file's
     assert refusal(lambda: list(read_conll(path, names, labelled=labelled))) == (
-        f"{path}:1: column 2 has tags, expected words; see --word-column"
+        f"{path}:1: column 2 has tags, expected words (see --word-column)"
     )
 
 
@@ -258,33 +258,43 @@ def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "1\tCD\tO\n2\tCD\tO\n\nskip\tVB\tO\n")
     assert [x.words for x in read_conll(path, columns(word="1"))] == [("1", "2"), ("skip",)]
     assert refusal(lambda: read(path)) == (
-        f"{path}:4: 'skip' is not a number like those above it in the first column, which numbers the words; "
-        "expected a number; if the first column holds the words, use --word-column 1"
+        f"{path}:4: 'skip' is not a number, but the first column numbers the words in the rows above; if it holds the "
+        "words themselves, use --word-column 1"
     )
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (columns(word="3"), "a.conll:1: --word-column 3 (given, or saved with the model): {expected}"),
-        (columns(tag="0"), "a.conll:1: --tag-column 0 (given, or saved with the model): {expected}"),
-        (columns(tag="upos"), "a.conll:1: --tag-column upos (given, or saved with the model): {expected}"),
-        (columns(word="2"), "a.conll:1: column 2 is chosen for both words and tags; choose two different columns"),
+        (
+            columns(word="3"),
+            "a.conll:1: the file has 2 columns; --word-column (given, or saved with the model) is 3, {expected}",
+        ),
+        (
+            columns(tag="0"),
+            "a.conll:1: the file has 2 columns; --tag-column (given, or saved with the model) is 0, {expected}",
+        ),
+        (
+            columns(tag="upos"),
+            "a.conll:1: the file has 2 columns; --tag-column (given, or saved with the model) is upos, {expected}",
+        ),
+        (columns(word="2"), "a.conll:1: column 2 can't be both the word's and the tag's; choose two different columns"),
     ],
 )
 def test_columns_that_are_not_there(names: TagDataOptions, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", "a\tO\n")
-    message = message.format(expected="there are 2 column(s), expected a number from 1 to 2").replace("a.conll", path)
+    message = message.format(there="the file has 2 columns", expected="expected a number from 1 to 2")
+    message = message.replace("a.conll", path)
     assert refusal(lambda: list(read_conll(path, names))) == message
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a\tO\nb\n", "a.conll:2: the row has 1 column(s), expected 2, as in the first row"),
-        ("a O\n\nb NN O\n", "a.conll:3: the row has 3 column(s), expected 2"),
-        ("a\tO\nb O\n", "a.conll:2: the row has 1 column(s), expected 2"),
-        ("a\nb\n", "a.conll:1: there is one column, expected a word and its tag, separated by a tab or spaces"),
+        ("a\tO\nb\n", "a.conll:2: the row has 1 column, expected 2, as in the first row"),
+        ("a O\n\nb NN O\n", "a.conll:3: the row has 3 columns, expected 2"),
+        ("a\tO\nb O\n", "a.conll:2: the row has 1 column, expected 2"),
+        ("a\nb\n", "a.conll:1: there is only one column, expected a word and its tag, separated by a tab or spaces"),
         ("a\tO\n\tO\n", "a.conll:2: a column is empty, expected a word and its tag"),
         ("a\tO\nb\t\n", "a.conll:2: a column is empty"),
         ("", "a.conll: no sentence found"),
@@ -301,7 +311,7 @@ def test_a_sentence_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: py
     assert len(read(write(tmp_path / "a.conll", "a\tO\n\nabcd\tO\nabcd\tO\n"))) == 2
     path = write(tmp_path / "a.conll", "a\tO\n\n" + "abcd\tO\n" * 9)
     assert refusal(lambda: read(path)) == (
-        f"{path}:3: a sentence exceeds 10 characters, expected a blank line after each"
+        f"{path}:3: a sentence exceeds 10 characters; put a blank line after each sentence"
     )
 
 
@@ -309,10 +319,10 @@ def test_a_sentence_with_a_bad_row_is_left_out_and_named(tmp_path: Path) -> None
     content = "a\tO\n\nb\tO\nc\n\tO\nd\tO\n\ne\tO\n\t \nf\tO\n\ng\t\nh\tO\n"
     path, tally = write(tmp_path / "a.conll", content), Tally("skip")
     assert [x.words for x in read_conll(path, tally=tally)] == [("a",), ("e",), ("f",)]
-    assert (tally.what, tally.lines) == ("sentences", 13)
+    assert (tally.what, tally.lines) == ("sentence", 13)
     assert tally.bad == [
-        f"{path}:4: the row has 1 column(s), expected 2, as in the first row",
-        f"{path}:12: a column is empty, expected a word and its tag; see --word-column and --tag-column",
+        f"{path}:4: the row has 1 column, expected 2, as in the first row",
+        f"{path}:12: a column is empty, expected a word and its tag (see --word-column and --tag-column)",
     ]
 
 
@@ -354,7 +364,7 @@ def test_a_sentence_of_conllu_has_its_own_text(tmp_path: Path) -> None:
         "Vamos nos a el mar", ((0, 5), (6, 9), (10, 11), (12, 14), (15, 18)), (4, 5, 7, 8, 10),
     )  # fmt: skip
     assert (second.words, second.tags, second.rows) == (("Sí",), ("INTJ",), (13,))
-    assert (tally.what, tally.lines) == ("sentences", 14)
+    assert (tally.what, tally.lines) == ("sentence", 14)
     assert tally.told == [
         f"{path}: words: form, tags: upos; first sentence: Vamos nos a el mar (VERB PRON ADP DET NOUN)"
     ]
@@ -377,14 +387,21 @@ def test_any_column_of_conllu_may_be_tags(names: TagDataOptions, words: str, tag
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (columns(tag="id"), "--tag-column id: the column id numbers the words, expected another"),
-        (columns(tag="2"), "--tag-column 2: the column form has the words, expected another"),
-        (columns(word="lemma", tag="form"), "--tag-column form: the column form has the words, expected another"),
-        (columns(word="lemma", tag="lemma"), "--tag-column lemma: the column lemma has the words, expected another"),
-        (columns(word="1"), "--word-column 1: the column id numbers the words, expected another"),
+        (columns(tag="id"), "--tag-column id: column id numbers the words, expected a different column"),
+        (columns(tag="2"), "--tag-column 2: column form has the words, expected a different column"),
         (
-            columns(tag="ner"), "--tag-column ner (given, or saved with the model): there are 10 column(s), expected a "
-            "number from 1 to 10 or one of id, form, lemma, upos, xpos, feats, head, deprel, deps, misc",
+            columns(word="lemma", tag="form"),
+            "--tag-column form: column form has the words, expected a different column",
+        ),
+        (
+            columns(word="lemma", tag="lemma"),
+            "--tag-column lemma: column lemma has the words, expected a different column",
+        ),
+        (columns(word="1"), "--word-column 1: column id numbers the words, expected a different column"),
+        (
+            columns(tag="ner"),
+            "the file has 10 columns; --tag-column (given, or saved with the model) is ner, expected a number from "
+            "1 to 10 or one of id, form, lemma, upos, xpos, feats, head, deprel, deps, misc",
         ),
     ],
 )  # fmt: skip

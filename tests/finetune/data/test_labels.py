@@ -64,10 +64,10 @@ def test_a_user_is_told_how_often_labels_stand_there(found: tuple[Label, ...], s
         (((), ()), "train.csv: expected labels of at least two classes, found none"),
         (
             (("0",), ("1",), ("0",)),
-            "train.csv: every row has a single 1 or 0, for just one class; expected all classes of a row in one "
-            "column, as names or as a 1 or 0 for each, or no --multi-label",
+            "train.csv: every row has a single 1 or 0, as for one class; expected all classes of a row in one "
+            "column, as names or as a 1 or 0 for each; if there is only one class, leave out --multi-label",
         ),
-        ((("1", "0"), ("0", "1")), "train.csv: every row has all 2 labels, expected rows that differ"),
+        ((("1", "0"), ("0", "1")), "train.csv: every row has all 2 labels, expected rows with different labels"),
     ],
 )
 def test_one_class_cannot_be_learned(found: Any, message: str) -> None:
@@ -84,6 +84,6 @@ def test_targets_are_places_in_the_order_or_numbers() -> None:
 @pytest.mark.parametrize("kind", ["single_label_classification", "multi_label_classification"])
 def test_a_label_that_training_never_had(kind: str) -> None:
     message = refusal(lambda: label_targets(examples("a", "c"), ("a", "b"), kind))
-    assert message == "dev.csv:3: label 'c' is not among those in training: 'a', 'b'"
+    assert message == "dev.csv:3: label 'c' does not occur in the training data, which has 'a', 'b'"
     many = tuple(map(str, range(50)))
     assert refusal(lambda: label_targets(examples("c"), many, kind)).endswith("'18', '19', ...")

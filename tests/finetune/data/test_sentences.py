@@ -15,6 +15,7 @@ from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.sentences import cut_clusters, cut_words, given_sentences, read_sentences
 from finetune.data.tally import Tally
+from minibert.errors import plural
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 
@@ -171,8 +172,8 @@ def test_columns_are_not_taken_for_running_text(tmp_path: Path, content: str, na
 def test_what_may_be_one_or_the_other_is_for_the_user_to_say(tmp_path: Path, content: str, count: int) -> None:
     path = write(tmp_path / "a.txt", content)
     assert refusal(lambda: list(read_untagged(path))) == (
-        f"{path}: columns with one word per row, or running text? All lines have {count} column(s); give --layout "
-        "columns or --layout text"
+        f"{path}: are these columns with one word per row, or running text? All lines have {plural(count, 'column')}; "
+        "give --layout columns or --layout text"
     )
     assert len(list(read_untagged(path, columns(form="columns")))) < len(content.splitlines())
     assert next(read_untagged(path, columns(form="text"))).text == content.splitlines()[0]
@@ -189,7 +190,7 @@ def test_commas_are_not_between_words_and_tags(tmp_path: Path, content: str) -> 
 
 def test_a_slip_does_not_make_columns_running_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "Ann NNP B-x\nran VBD O\n\n" * 10 + "ran O\n")
-    message = f"{path}:31: the row has 2 column(s), expected 3, as in the first row"
+    message = f"{path}:31: the row has 2 columns, expected 3, as in the first row"
     assert refusal(lambda: list(read_untagged(path))) == message
 
 
@@ -254,7 +255,7 @@ def test_fields_of_json_lines_are_named_by_the_user(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"ner_tags": [3, 0]}, "field 'ner_tags' has 3 at index 0, a number; expected strings: words, or the names"),
-        ({"ner_tags": ["O"]}, "there are 1 tag(s) for 2 word(s), expected one per word"),
+        ({"ner_tags": ["O"]}, "found 1 tag for 2 words, expected one per word"),
         ({"ner_tags": "O O"}, "field 'ner_tags' is a string, expected a list of strings"),
         ({"tokens": []}, "field 'tokens' is empty, expected a list of strings"),
         ({"tokens": ["a", ""]}, "field 'tokens' has '' at index 1, expected text without unpaired surrogates"),
@@ -270,7 +271,7 @@ def test_lists_that_are_refused(tmp_path: Path, fields: dict[str, object], messa
 
 def test_a_csv_file_is_neither(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "text,label\nAnn ran,x\n")
-    assert f"{path}: expected .conll, .txt or .jsonl" in refusal(lambda: list(read_untagged(path)))
+    assert f"{path}: .csv is not supported, expected .conll, " in refusal(lambda: list(read_untagged(path)))
 
 
 def test_other_files_are_columns_also_of_words_alone(tmp_path: Path) -> None:
@@ -315,7 +316,7 @@ def test_blank_lines_are_bad_rows_and_lines_are_counted(tmp_path: Path) -> None:
         ("a.txt", "Ann ran.\n \nYes.\n", "a.txt:2: the text is empty"),
         ("a.txt", "", "a.txt: no sentence found"),
         ("a.conll", "", "a.conll: no sentence found"),
-        ("a.conll", "Ann O\nran\n", "a.conll:2: the row has 1 column(s), expected 2"),
+        ("a.conll", "Ann O\nran\n", "a.conll:2: the row has 1 column, expected 2"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -165,8 +165,8 @@ FLAT = "docs/finetuning.md shows how to convert records that each have a context
         (squad(question(question=None)), "a.json: question q1: field 'question' is null"),
         (squad(question(), question()), "a.json: question q1: the id appears more than once, expected unique ids"),
         (squad({"id": "q1", "question": "Who?"}), "a.json: question q1: field 'answers' is missing"),
-        (squad(question(answers=[])), "a.json: question q1: no answer; expected an answer, or, in v2.0, is_impossible"),
-        (squad(question(is_impossible=True)), "q1: there are 1 answer(s), though is_impossible is true"),
+        (squad(question(answers=[])), "a.json: question q1: no answer; expected an answer or, in v2.0, a true"),
+        (squad(question(is_impossible=True)), "q1: 1 answer, although is_impossible is true"),
         (squad(question(answers=[], is_impossible=False)), "a.json: question q1: no answer"),
         (
             squad(question(is_impossible="false")),
@@ -195,7 +195,7 @@ def test_bad_questions_are_left_out_and_named(tmp_path: Path) -> None:
         f"{path}: article 0 (Cats), paragraph 0: expected a JSON object as in SQuAD's files, found a number",
         f"{path}: article 0 (Cats), paragraph 0: a question's field 'id' is null, expected a string or a whole number",
         f"{path}: question q1: the id appears more than once, expected unique ids",
-        f"{path}: question q2: no answer; expected an answer, or, in v2.0, is_impossible and no answer",
+        f"{path}: question q2: no answer; expected an answer or, in v2.0, a true is_impossible and no answer",
         f"{path}: article 0 (Cats), paragraph 1: field 'context' is empty, expected text",
     ]
 

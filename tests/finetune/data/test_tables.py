@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from finetune.data.tables import TableFormat, given_rows, read_rows
 from finetune.data.tally import Tally
+from minibert.errors import plural
 from tests.finetune.files import standard_input, write
 from tests.helpers import refusal
 
@@ -227,7 +228,7 @@ def test_without_a_header_it_is_known_how_many_fields_rows_have(tmp_path: Path, 
         ("a.csv", "a;b\n1;2\n", "; use --delimiter ';' to split it into columns"),
         ("a.csv", "a\tb\n1\t2\n", "; use --delimiter '\\t' to split it into columns"),
         ("a.tsv", "a,b\n1,2\n", "; use --delimiter ',' to split it into columns"),
-        ("a.csv", "a,b;c\n1,2\n", "; see --some-option, or --no-header if that is not a header"),
+        ("a.csv", "a,b;c\n1,2\n", "; see --some-option, or use --no-header if there is no header"),
         ("a.jsonl", '{"a": 1}\n', "; see --some-option"),
     ],
 )
@@ -243,10 +244,10 @@ def test_a_column_that_is_not_there_is_told_how_to_be_found(tmp_path: Path, name
     ("name", "content", "table", "good", "bad"),
     [
         ("a.csv", "label,text\n1,good\n1\n2,fine\n1,a,b\n", TableFormat(), ["good", "fine"],
-         ["3: the row has 1 field(s), expected 2, as in the header",
-          "5: the row has 3 field(s), expected 2, as in the header"]),
+         ["3: the row has 1 field, expected 2, as in the header",
+          "5: the row has 3 fields, expected 2, as in the header"]),
         ("a.tsv", 'label\ttext\n1\t"a\nb"\n2\tfine\n', TableFormat(), ['"a', "fine"],
-         ["3: the row has 1 field(s), expected 2, as in the header; if quotation marks are not part of the text, use "
+         ["3: the row has 1 field, expected 2, as in the header; if quotation marks are not part of the text, use "
           "--quoting"]),
         ("a.jsonl", '{"text": "a"}\n{"text"\n[]\n{"txt": 1}\n{"text": "b", "x": NaN}\n{"text": "c"}\n', TableFormat(),
          ["a", "c"],
@@ -267,7 +268,7 @@ def test_bad_rows_are_left_out_and_named(
 def test_a_row_without_the_chosen_column_is_a_bad_one(tmp_path: Path) -> None:
     path, tally = write(tmp_path / "a.csv", "a,b\nc\nd,e\n"), Tally("skip")
     assert [row.cells for row in read_rows(path, ("2",), NO_HEADER, tally=tally)] == [("b",), ("e",)]
-    assert tally.bad == [f"{path}:2: there is no column 2; the row has 1 field(s)"]
+    assert tally.bad == [f"{path}:2: there is no column 2; the row has 1 field"]
 
 
 def test_rows_of_python_are_left_out_too() -> None:
@@ -275,7 +276,7 @@ def test_rows_of_python_are_left_out_too() -> None:
     found = list(given_rows([("a", 1), "b", {"text": "c"}, {"x": 1, "text": "d"}], ("text", "x"), tally))
     assert [row.cells for row in found] == [("a", 1), ("d", 1)]
     assert tally.bad == [
-        "row 2: 1 value(s), expected 2: 'text', 'x'", "row 3: field 'x' is missing; the object has 'text'",
+        "row 2: 1 value, expected 2: 'text', 'x'", "row 3: field 'x' is missing; the object has 'text'",
     ]  # fmt: skip
 
 
@@ -314,14 +315,14 @@ def test_very_many_columns_are_not_all_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["0", "-1", "text", "1.5", "", "²", "٣", "9" * 5000])
 def test_without_a_header_columns_are_numbers_from_1(tmp_path: Path, column: str) -> None:
     path = write(tmp_path / "a.csv", "a,b,c,d\n")
-    message = f"{path}: column {column!r}: expected a number from 1, since there is no header"
+    message = f"{path}: column {column!r}: expected a number, counted from 1, since there is no header"
     assert refusal(lambda: list(read_rows(path, (column,), NO_HEADER))) == message
     assert refusal(lambda: list(read_rows(path, (column,), NO_HEADER, see="see --x"))) == f"{message}; see --x"
 
 
 def test_a_row_without_the_chosen_column(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a,b\nc\n")
-    assert "a.csv:2: there is no column 2; the row has 1 field(s)" in refused(path, ("1", "2"), NO_HEADER)
+    assert "a.csv:2: there is no column 2; the row has 1 field" in refused(path, ("1", "2"), NO_HEADER)
 
 
 @pytest.mark.parametrize("table", [TableFormat(), NO_QUOTING])
@@ -329,7 +330,8 @@ def test_a_row_without_the_chosen_column(tmp_path: Path) -> None:
 def test_rows_are_not_ragged_where_there_is_a_header(tmp_path: Path, table: TableFormat, row: str) -> None:
     path = write(tmp_path / "a.csv", f"label,review\n1,good\n{row}\n")
     count = row.count(",") + 1
-    assert f"a.csv:3: the row has {count} field(s), expected 2, as in the header" in refused(path, ("review",), table)
+    message = f"a.csv:3: the row has {plural(count, 'field')}, expected 2, as in the header"
+    assert message in refused(path, ("review",), table)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_carriage_returns_alone_end_no_lines(
     path = standard_input(monkeypatch, content) if name == "-" else write(tmp_path / name, content)
     shown = "standard input" if name == "-" else path
     assert refused(path, ("a",)).startswith(
-        f"{shown}: {count} carriage return(s) and no line feed, expected lines that end with a line feed; "
+        f"{shown}: {plural(count, 'carriage return')} and no line feed, expected lines that end with a line feed; "
     )
 
 
@@ -407,7 +409,7 @@ def test_jsonl_lines_that_are_bad(tmp_path: Path, line: str, message: str) -> No
 
 def test_one_text_a_line_has_one_column(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "One.\n")
-    assert "a.txt: one text per line is a single column, but 'text', 'label' are needed" in refused(
+    assert "a.txt: a file with one text per line has a single column, but 'text', 'label' are needed" in refused(
         path, ("text", "label")
     )
 
@@ -420,9 +422,9 @@ def test_a_name_that_tells_no_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"delimiter": ""}, "delimiter: expected the character(s) that separate fields"),
-        ({"delimiter": "\n"}, "delimiter: expected the character(s) that separate fields"),
-        ({"delimiter": '"'}, "delimiter: expected one character"),
+        ({"delimiter": ""}, "delimiter: expected one or more characters that separate fields"),
+        ({"delimiter": "\n"}, "delimiter: expected one or more characters that separate fields"),
+        ({"delimiter": '"'}, "delimiter: expected a single character"),
         ({"delimiter": "||"}, "--no-quoting"),
     ],
 )

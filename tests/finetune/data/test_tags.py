@@ -181,7 +181,7 @@ def test_an_impossible_sequence_is_refused_with_its_row() -> None:
         (
             "iob2",
             "O NOUN",
-            "train.conll:2: 'NOUN' is not a tag of any scheme (the file has NOUN), expected O with B- and I-",
+            "train.conll:2: 'NOUN' is not a tag of any scheme (the file has NOUN), expected O and, before a type,",
         ),
         ("bioes", "I-x Q-x X", "train.conll:2: 'Q-x' is not a tag of any scheme (the file has Q-x, X), expected O"),
         ("iob2", "I-x Bx", "train.conll:2: 'Bx' is not a tag of any scheme"),
@@ -260,7 +260,7 @@ def test_classes_are_all_tags_of_all_types() -> None:
 
 def test_no_entity_at_all_cannot_be_learned() -> None:
     message = refusal(lambda: tag_labels(tagged("O O"), "iob2", "train.conll"))
-    assert message == "train.conll: expected entities, found only the tag O"
+    assert message == "train.conll: expected tags of entities, found only the tag O"
 
 
 def test_tags_that_spell_no_entities_are_the_classes() -> None:
@@ -277,4 +277,4 @@ def test_a_word_may_stand_in_another_row_than_its_number_says() -> None:
 def test_a_type_that_training_never_had() -> None:
     labels: Sequence[str] = tag_labels(tagged("B-per I-per"), "iob2", "train.conll")
     message = refusal(lambda: tag_ids(tagged("B-per", "O B-loc"), labels))
-    assert message == "train.conll:4: tag 'B-loc' is not among those in training: O, B-per, I-per"
+    assert message == "train.conll:4: tag 'B-loc' does not occur in the training data, which has O, B-per, I-per"

@@ -35,12 +35,13 @@ def test_a_bad_row_ends_the_reading_and_says_what_helps(on_bad_row: OnBadRow | N
 def test_bad_rows_are_left_out_counted_and_named() -> None:
     tally = Tally("skip", "a")
     assert tally.whole(read([1, 2, 3, 4, 5, 7], tally)) == [2, 4]
-    assert tally.notes(always=True) == ["a: 4 bad row(s) (a:1: is odd; a:3: is odd; a:5: is odd; ...) left out"]
+    assert tally.notes(always=True) == ["a: 4 bad rows (a:1: is odd; a:3: is odd; a:5: is odd; ...) left out"]
 
 
 def test_where_every_row_is_bad_there_is_nothing_to_go_on_with() -> None:
     tally = Tally("skip", "a")
-    assert refusal(lambda: tally.whole(read([1, 3], tally))) == "a: no row is left, all 2 are bad: a:1: is odd"
+    message = "a: no usable row is left: 2 bad rows (a:1: is odd; a:3: is odd)"
+    assert refusal(lambda: tally.whole(read([1, 3], tally))) == message
 
 
 def test_nothing_at_all_is_refused_unless_bad_rows_are_why() -> None:
@@ -68,19 +69,19 @@ def test_reasons_stand_where_the_rows_stood() -> None:
         (
             Tally(place="a", rows=2, lines=2, delimited=1),
             False,
-            ["a: 2 rows in 2 lines; 1 line(s) have a table's delimiter or a tab, read as part of the text"],
+            ["a: 2 rows in 2 lines; 1 line with a table's delimiter or a tab, read as part of the text"],
         ),
         (
             Tally(place="a", rows=2, lines=2, widths={3, 5, 4}),
             False,
             ["a: 2 rows in 2 lines; rows have 3 to 5 fields, so a text that contains the delimiter may be cut there"],
         ),
-        (Tally(place="a", what="sentences", rows=2, lines=8), True, ["a: 2 sentences in 8 lines"]),
+        (Tally(place="a", what="sentence", rows=2, lines=8), True, ["a: 2 sentences in 8 lines"]),
         (
             Tally(place="a", rows=2, lines=5, spanning=1, blank=2, quoted=3),
             False,
             [
-                "a: 2 rows in 5 lines; 1 field(s) span several lines; 2 line(s) are blank; 3 field(s) are in quotation "
+                "a: 2 rows in 5 lines; 1 field with line breaks inside; 2 blank lines; 3 fields in quotation "
                 "marks, read as part of the text; --quoting removes them"
             ],
         ),

@@ -45,7 +45,7 @@ def test_pairs_and_texts_without_labels(tmp_path: Path) -> None:
 def test_the_same_column_is_not_both_texts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "a\nOne.\n")
     assert refusal(lambda: read(path, text_column="a", text_pair_column="a", labelled=False)) == (
-        "--text-column a, --text-pair-column a: expected different columns"
+        "--text-column a, --text-pair-column a: these must be different columns"
     )
 
 
@@ -97,14 +97,14 @@ def test_several_labels(tmp_path: Path) -> None:
         (
             "a,[0]",
             "single_label_classification",
-            "a.csv:3: label is '[0]', a list, expected a word or a number; use --m",
+            "a.csv:3: label is a list ('[0]'), expected a word or a number; use --m",
         ),
         (
             "a,x|y",
             "multi_label_classification",
-            "a.csv:3: label is 'x|y', expected commas between classes; use --label",
+            "a.csv:3: label is 'x|y', expected commas between classes; if '|' separ",
         ),
-        ("a,x;y", "multi_label_classification", "use --label-separator ';' to split there, or --label-separator ,"),
+        ("a,x;y", "multi_label_classification", "use --label-separator ';'; if it is part of a class, use"),
         ("a,['x' 'y']", "multi_label_classification", "a.csv:3: label is \"['x' 'y']\", expected classes sep"),
         ("a,[x y]", "multi_label_classification", "a.csv:3: label is '[x y]', expected classes separated by commas"),
         (
@@ -113,11 +113,11 @@ def test_several_labels(tmp_path: Path) -> None:
             "a.csv:3: label is '[1 0 1]', expected classes separated by commas",
         ),
         ("a,[1", "multi_label_classification", "a.csv:3: label is '[1', expected classes separated by commas, or"),
-        ("a,[1 0 1]", "single_label_classification", "a.csv:3: label is '[1 0 1]', a list, expected a word"),
-        ("a,['x' 'y']", "single_label_classification", "a.csv:3: label is \"['x' 'y']\", a list, expected a word"),
-        ("a,{'x': 1}", "single_label_classification", "a.csv:3: label is \"{'x': 1}\", an object, expected a word"),
+        ("a,[1 0 1]", "single_label_classification", "a.csv:3: label is a list ('[1 0 1]'), expected a word"),
+        ("a,['x' 'y']", "single_label_classification", "a.csv:3: label is a list (\"['x' 'y']\"), expected a word"),
+        ("a,{'x': 1}", "single_label_classification", "a.csv:3: label is an object (\"{'x': 1}\"), expected a word"),
         ("a,1 0 1", "multi_label_classification", "a.csv:3: label is '1 0 1', expected commas between 1s and 0s"),
-        ('a,"[0.9, 0.1]"', "multi_label_classification", "a.csv:3: label has 0.9 in its list, expected the names of"),
+        ('a,"[0.9, 0.1]"', "multi_label_classification", "a.csv:3: label has 0.9 in its list, expected names of"),
     ],
 )
 def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, message: str) -> None:
@@ -153,7 +153,7 @@ def test_rows_that_are_refused(tmp_path: Path, line: str, problem_type: str, mes
         (
             '"text": "a", "label": "[\'x\']"',
             "single_label_classification",
-            "a.jsonl:1: label is \"['x']\", a list, ex",
+            "a.jsonl:1: label is a list (\"['x']\"), ex",
         ),
     ],
 )
@@ -204,11 +204,11 @@ def test_lists_of_ones_and_zeros_in_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        (["[1, 0, 1]", "[1, 0, 1, 0]"], "a.csv:3: label has a 1 or 0 for each of 4 classes, {path}:2: label has a 1 or "
-                                        "0 for each of 3 classes; expected the same notation in every row"),
-        (["[5]", "[1, 0, 1]"], "a.csv:3: label has a 1 or 0 for each of 3 classes, {path}:2: label has names of class"),
-        (["[1, 0, 1]", "[]", "['joy']"], "a.csv:4: label has names of classes, {path}:2: label h"),
-        (["[0, 0]"], "a.csv:2: label is 0, 0: this is a 1 or 0 for each of two classes, or else the classes 0 and 1"),
+        (["[1, 0, 1]", "[1, 0, 1, 0]"], "a.csv:3: label has a 1 or 0 for each of 4 classes, but {path}:2: label has a "
+                                        "1 or 0 for each of 3 classes; expected the same notation in every row"),
+        (["[5]", "[1, 0, 1]"], "a.csv:3: label has a 1 or 0 for each of 3 classes, but {path}:2: label has names of"),
+        (["[1, 0, 1]", "[]", "['joy']"], "a.csv:4: label has names of classes, but {path}:2: label h"),
+        (["[0, 0]"], "a.csv:2: label is 0, 0, which may mean a 1 or 0 for each of two classes, or the classes"),
     ],
 )  # fmt: skip
 def test_a_file_keeps_to_one_notation(tmp_path: Path, cells: list[str], message: str) -> None:
@@ -244,8 +244,8 @@ def test_a_model_of_an_earlier_version_reads_as_it_was_trained(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"label_separator": "|"}, "--label-separator: expected the character(s) that separate labels,"),
-        ({"label_separator": "", "multi_label": True}, "--label-separator: expected the character(s) that separate"),
+        ({"label_separator": "|"}, "--label-separator: expected one or more characters that separate labels,"),
+        ({"label_separator": "", "multi_label": True}, "--label-separator: expected one or more characters that"),
     ],
 )
 def test_a_separator_of_labels_goes_with_several(options: dict[str, Any], message: str) -> None:
@@ -267,7 +267,7 @@ def test_a_text_may_be_the_query_or_another_column(text: str, pair: str, tmp_pat
         (
             "q,yes",
             "single_label_classification",
-            "a.csv:2: label is 'yes', expected a grade with --group-column: 1 for",
+            "a.csv:2: label is 'yes', expected a grade because of --group-column: 1 for",
         ),
         ("q,-1", "single_label_classification", "a.csv:2: label is '-1', expected a grade"),
         ("q,0.5", "single_label_classification", "a.csv:2: label is '0.5', expected a grade"),
@@ -284,7 +284,7 @@ def test_candidates_have_a_query_and_a_grade(cells: str, problem_type: str, mess
     ("options", "message"),
     [
         ({"group_column": "q", "multi_label": True}, "--group-column and --multi-label are mutually exclusive"),
-        ({"group_column": "text"}, "--group-column text is the text itself; expected a --text-pair-column"),
+        ({"group_column": "text"}, "--group-column text is also the --text-column; this needs a --text-pair"),
     ],
 )
 def test_groups_that_cannot_be_ranked(options: dict[str, Any], message: str) -> None:

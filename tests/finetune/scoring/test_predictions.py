@@ -37,7 +37,7 @@ def test_answers_that_are_missing_count_as_wrong_and_are_counted(
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
         f"note     {tmp_path}/predictions: no answer to 2 of 4 questions, which count as wrong",
-        f"note     {tmp_path}/predictions: 2 answer(s) belong to no question in {tmp_path}/dev.json",
+        f"note     {tmp_path}/predictions: 2 answers without a question in {tmp_path}/dev.json",
     ]
     assert shown.out.splitlines() == [
         f"{'exact':20} 0.5000",
@@ -127,7 +127,7 @@ def test_a_score_a_line_ranks_candidates(
     args = ("test.csv", "3\n-1\n0.5\n0.5\n", "--group-column", "query")
     _, found = score(monkeypatch, tmp_path, *args, *more)
     assert len(found["metrics"]) == figures and found["metrics"]["mrr"] == 0.75
-    assert capsys.readouterr().err == f"note     {tmp_path}/test.csv: 2 queries with 2 to 2 candidates\n"
+    assert capsys.readouterr().err == f"note     {tmp_path}/test.csv: 2 queries with 2 candidates\n"
     code, _ = score(monkeypatch, tmp_path, "test.csv", "3\n-1\nno\n0.5\n", "--group-column", "query")
     assert code == 2 and "predictions:3: label is 'no', expected a finite number" in capsys.readouterr().err
 
@@ -145,11 +145,11 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
 @pytest.mark.parametrize(
     ("data", "content", "predictions", "more", "message"),
     [
-        ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: no answer to any of the 1 questions in"),
+        ("a.json", squad(question("a")), {"b": "x"}, (), "predictions: no answer to any of the questions in"),
         ("a.json", squad(question("a")), {"a": None}, (), "predictions: the answer to a is null, expected a string"),
         ("a.json", squad(question("a")), ["x"], (), "is an array, expected an object that maps each id to an answer"),
         ("a.json", squad(question("a")), "{", (), "predictions: not readable as JSON ("),
-        ("a.conll", TAGGED, "O\nO\n", (), "predictions: 2 answer(s), expected one per line for each of the 4 words in"),
+        ("a.conll", TAGGED, "O\nO\n", (), "predictions: 2 answers, expected 4: one per line for each of the words in"),
         ("a.conll", TAGGED, "O\nx B-per\nO\nPER\n", (), "predictions:4: 'PER' is not a tag of any scheme, expected"),
         (
             "a.jsonl",
@@ -164,7 +164,7 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
             "text,label\na,x\nb,y\n",
             "x\n",
             (),
-            "predictions: 1 answer(s), expected one per line for each of the 2",
+            "predictions: 1 answer, expected 2: one per line for each of the ",
         ),
         ("a.csv", "text,label\na,\nb,y\n", "x\ny\n", (), f"a.csv:2: label is empty, expected text; {NONE_LEFT_OUT}"),
         ("a.conll", "Ann\tO\nran\n", "O\nO\n", (), f"expected 2, as in the first row; {NONE_LEFT_OUT}"),
@@ -185,7 +185,7 @@ NONE_LEFT_OUT = "rows can't be skipped here: fix this one, or remove it and its 
             "predictions:2: label is 'x', expected a finite",
         ),
         ("a.csv", "text,label\na,1\nb,2\n", "1\n2\n", ("--max-length", 9), "--max-length has no effect here"),
-        ("a.csv", "text,label\na,1\nb,2\n", "1\n2\n", ("--task", "tagging"), "invalid choice 'tagging'"),
+        ("a.csv", "text,label\na,1\nb,2\n", "1\n2\n", ("--task", "tagging"), "--task: expected one of "),
     ],
 )
 def test_files_that_do_not_belong_together(

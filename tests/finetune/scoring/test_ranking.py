@@ -43,10 +43,10 @@ def test_queries_without_a_relevant_candidate_are_left_out() -> None:
     examples = candidates(("p", 0), ("q", 1), ("q", 0))
     assert ranking_metrics(examples, [0.1, 0.9, 0.2])["mrr"] == 1.0
     assert queries_in(examples) == (
-        "2 queries with 1 to 2 candidates; 1 without a relevant one are left out of the ranking figures"
+        "2 queries with 1 to 2 candidates; ranking figures leave out 1 without a relevant candidate"
     )
     assert ranking_metrics(examples[:1], [0.1]) == {"mrr": 0.0, "ndcg@10": 0.0, "recall@1": 0.0, "recall@10": 0.0}
-    assert queries_in(examples[1:]) == "1 queries with 2 to 2 candidates"
+    assert queries_in(examples[1:]) == "1 query with 2 candidates"
 
 
 def test_chance_is_the_mean_over_all_orders() -> None:

@@ -199,7 +199,7 @@ def test_a_question_that_leaves_no_room_is_a_bad_row(tokenizer: Tokenizer) -> No
     questions = [example("cat"), replace(example("cat", id="long"), question="cat " * 16)]
     expected = (
         "x.json: question long: the question has 16 tokens, which leaves no room for the passage in a window of 20; "
-        "expected a shorter one, or a larger --max-length"
+        "expected a shorter question or a larger --max-length"
     )
     assert task.misfits(questions) == ["", expected]
     tally = Tally("skip")
@@ -212,9 +212,9 @@ def test_dev_answers_that_stand_elsewhere_are_said_and_scored(task: QuestionAnsw
                  replace(example("cat"), answers=(Answer("hen", 4),))]  # fmt: skip
     assert task.checked(questions, training=False) == (
         questions,
-        "2 question(s) have an answer that is not where answer_start says; scores use its text, so they "
-        "still count; 1 have no answer anywhere in the passage: x.json: question q: the answer 'cat' should "
-        "start at 1, but 'he ' is there",
+        "2 questions with a wrong answer_start, which still count, since scores compare only texts; in 1 of them, no "
+        "answer occurs anywhere in the passage: x.json: question q: the answer 'cat' should start at 1, but 'he ' is "
+        "there",
     )
     assert task.checked(questions[:1], training=False) == (questions[:1], "")
 

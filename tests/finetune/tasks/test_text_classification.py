@@ -86,7 +86,7 @@ def test_long_texts_are_cut_and_it_is_said(
     args = ("text-classification", "--model", base, "--train", tmp_path / "train.csv", "--out", tmp_path / "run",
             "--dev", tmp_path / "train.csv", "--epochs", 1)  # fmt: skip
     assert run_here(monkeypatch, *args) == 0
-    assert "train: 4 examples have 64 tokens or more; anything beyond that is cut off" in capsys.readouterr().out
+    assert "train: 4 examples with 64 tokens or more; anything beyond that is cut off" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

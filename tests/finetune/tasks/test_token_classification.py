@@ -130,7 +130,7 @@ def test_a_tagger_of_parts_of_speech_is_scored_by_its_words(tokenizer: Tokenizer
     assert task.metric(None) == "accuracy"
     assert "--metric: expected one of accuracy, macro_f1, found 'f1'" in refusal(lambda: task.metric("f1"))
     other = write(tmp_path / "y.conll", "the\tB-A\n")
-    assert "y.conll:1: tag 'B-A' is not among those in training: ADJ, DET, NOUN" in refusal(
+    assert "y.conll:1: tag 'B-A' does not occur in the training data, which has ADJ, DET, NOUN" in refusal(
         lambda: task.checked(list(read_sentences(str(other), task.data_options)), training=False)
     )
 

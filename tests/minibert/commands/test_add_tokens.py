@@ -279,7 +279,7 @@ def test_the_seed_decides_random_rows(directory: Path, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("none", "out", "--tokens", "病毒"), "{tmp}/none: not a model directory: it has no config.json"),
+        (("none", "out", "--tokens", "病毒"), "{tmp}/none is not a model directory: it has no config.json"),
         (("model", "there", "--tokens", "病毒"), "{tmp}/there already exists; choose a new directory"),
         (("model", "out", "--tokens"), "no word to add"),
         (("model", "out", "--tokens", ""), "token to add '': expected a word on one line that does not begin with ##"),

@@ -196,7 +196,7 @@ def test_a_directory_that_is_not_there_is_one_line(
     command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, command[0], str(tmp_path / "none"), *command[1:]) == 2
-    assert error_line(capsys) == f"error: {tmp_path / 'none'}: not a model directory: it has no config.json"
+    assert error_line(capsys) == f"error: {tmp_path / 'none'} is not a model directory: it has no config.json"
 
 
 # --- The words before a command --------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_the_module_runs_as_a_program() -> None:
     assert (result.returncode, result.stdout) == (2, "")
     assert (
         result.stderr
-        == "error: unknown command 'frobnicate': give info or fill-mask or embed or score or add-tokens or explore\n"
+        == "error: unknown command 'frobnicate', expected one of info, fill-mask, embed, score, add-tokens, explore\n"
     )
 
 

@@ -193,7 +193,7 @@ def test_the_options_reach_the_function_and_what_is_cut_is_said(
     (tmp_path / "texts").write_text("\n".join(TEXTS), encoding="utf-8")
     args = ["embed", str(directory), "--input", str(tmp_path / "texts"), "--output", str(tmp_path / "vectors.npy")]
     assert run(monkeypatch, *args, "--pooling", "cls", "--normalize", "--max-length", "8", "--batch-tokens", "16") == 0
-    assert capsys.readouterr().out.splitlines()[0] == "1 of 6 texts were cut at 8 tokens"
+    assert capsys.readouterr().out.splitlines()[0] == "cut at 8 tokens: 1 of 6 texts"
     model, _ = minibert.load(directory)
     expected = embed(model, tokenizer, TEXTS, pooling="cls", normalize=True, max_length=8)
     assert_allclose(np.load(tmp_path / "vectors.npy"), expected, rtol=0, atol=1e-6)
@@ -248,7 +248,7 @@ def test_an_output_that_is_there_is_replaced_whole_or_stays(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"directory": "none"}, "{tmp}/none: not a model directory: it has no config.json"),
+        ({"directory": "none"}, "{tmp}/none is not a model directory: it has no config.json"),
         ({"--input": "none.txt"}, "{tmp}/none.txt cannot be read (No such file or directory)"),
         (
             {"--input": "latin.txt"},

@@ -153,7 +153,7 @@ def test_pairs_give_accuracies_by_group(
     assert found == {"mean": ((order + 0.5) / 2 + form) / 2, "groups": expected}
     shown = capsys.readouterr()
     assert shown.err == "" and shown.out.splitlines()[2].split() == ["model", "pairs"]
-    tie = "in 1 of 3 pairs both sentences are the same, which counts as a tie (first in line 3)"
+    tie = "in 1 of 3 pairs, both sentences are the same, which counts as a tie (the first is in line 3)"
     assert shown.out.splitlines()[0] == f"{pairs}: {tie}"
     assert (tmp_path / "found.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -173,7 +173,7 @@ def test_several_models_stand_side_by_side_with_the_words_they_have_seen(
     }
     lines = capsys.readouterr().out.splitlines()
     assert lines[3].split() == ["model", "later", "pairs"] and lines[4].startswith("all")
-    assert lines[5] == f"{later}: no words in summary.json, so the models are drawn in the given order"
+    assert lines[5] == f"{later}: summary.json has no count of words, so the models are drawn in the given order"
     assert (tmp_path / "found.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -191,16 +191,20 @@ def test_any_number_of_groups_is_drawn(groups: int, words: list[int] | None, tmp
 
 
 TOO_LONG = "more than 16 tokens, the model's positions, counting [CLS] and [SEP]; split the text"
+WORDS = "the words that the model has seen are read from this file; without it, they count as unknown"
 GOOD = '{"sentence_good": "a", "sentence_bad": "b", "n": 1}\n'
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"sentence_good": "a"}', "there is no field 'sentence_bad'; it has sentence_good"),
+        ('{"sentence_good": "a"}', "field 'sentence_bad' is missing; the object has sentence_good"),
         ('{"sentence_good": "a", "sentence_bad": 3, "n": 1}', "field 'sentence_bad' is a number, expected a string"),
         ('{"sentence_good": "a", "sentence_bad": " ", "n": 1}', "field 'sentence_bad' is empty, expected text"),
-        ('{"sentence_good": "a", "sentence_bad": "b"}', "there is no field 'n'; it has sentence_good, sentence_bad"),
+        (
+            '{"sentence_good": "a", "sentence_bad": "b"}',
+            "field 'n' is missing; the object has sentence_good, sentence_bad",
+        ),
         ("[1]", "expected a JSON object, found an array; jq -c '.[]' writes its elements one per line"),
     ],
 )
@@ -217,22 +221,22 @@ def test_a_line_that_is_no_pair_is_named(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("model", "expected either --input, texts to score, or --pairs, sentences to compare"),
-        ("model --input a --pairs b", "expected either --input, texts to score, or --pairs, sentences to compare"),
+        ("model", "expected either --input (texts to score) or --pairs (sentences to compare)"),
+        ("model --input a --pairs b", "expected either --input (texts to score) or --pairs (sentences to compare)"),
         ("model --input texts --group n", "--group has no effect here: it belongs to --pairs"),
         (
             "model --pairs pairs.jsonl --output a",
             "--output has no effect here: it belongs to --input; --json FILE writes the accuracies",
         ),
-        ("model other --input texts", "other: --input takes one model directory, --pairs several"),
+        ("model other --input texts", "other: --input takes only one model directory; --pairs takes several"),
         ("model model --pairs pairs.jsonl", "model and model are the same directory, expected different models"),
         ("model ./model --pairs a", "model and ./model are the same directory, expected different models"),
         ("model --pairs pairs.jsonl --batch-tokens 0", "--batch-tokens must be at least 1, not 0"),
-        ("model nan nope --pairs pairs.jsonl", "nope: not a model directory: it has no config.json"),
+        ("model nan nope --pairs pairs.jsonl", "nope is not a model directory: it has no config.json"),
         ("model encoder --pairs pairs.jsonl", "encoder: a Bert has no masked-LM head, which scoring needs"),
         ("nan later --pairs long.jsonl", f"later: long.jsonl:3: sentence_bad: {TOO_LONG}"),
-        ("nan --pairs pairs.jsonl", "nan: the model's outputs are not finite numbers, so it can score no text"),
-        ("nan --input texts --output a", "nan: the model's outputs are not finite numbers, so it can score no text"),
+        ("nan --pairs pairs.jsonl", "nan: the model's outputs are not finite numbers, so it can't score any text"),
+        ("nan --input texts --output a", "nan: the model's outputs are not finite numbers, so it can't score any text"),
         ("model --pairs pairs.jsonl --json -", "- is a directory, expected a file to write"),
         ("model --pairs pairs.jsonl --picture a.jpg", "a.jpg: expected a name that ends in .png"),
         ("model --pairs pairs.jsonl --picture a.png --json a.png", "a.png: --json and --picture name the same file"),
@@ -248,7 +252,14 @@ def test_a_line_that_is_no_pair_is_named(
         ("model --input long.txt", f"model: long.txt:2: {TOO_LONG}"),
         ("model --pairs long.jsonl", f"model: long.jsonl:3: sentence_bad: {TOO_LONG}"),
         ("encoder --input texts", "encoder: a Bert has no masked-LM head, which scoring needs"),
-        ("odd --pairs pairs.jsonl", "odd/summary.json: words is a string, expected a count"),
+        (
+            "odd model --pairs pairs.jsonl --json a",
+            f"odd/summary.json: field 'words' is 'many', expected a count; {WORDS}",
+        ),
+        (
+            "list model --pairs pairs.jsonl --picture a.png",
+            f"list/summary.json: expected a JSON object, found an array; {WORDS}",
+        ),
     ],
 )  # fmt: skip
 def test_the_command_refuses_in_one_line_and_leaves_nothing(
@@ -259,6 +270,8 @@ def test_the_command_refuses_in_one_line_and_leaves_nothing(
     checkpoint.save(Bert(TINY.replace(vocab_size=80)), tokenizer, tmp_path / "encoder")
     write_model(tmp_path / "odd", tokenizer)
     (tmp_path / "odd" / "summary.json").write_text('{"words": "many"}')
+    write_model(tmp_path / "list", tokenizer)
+    (tmp_path / "list" / "summary.json").write_text("[]")
     write_model(tmp_path / "later", tokenizer)
     write_model(tmp_path / "nan", tokenizer, scale=math.nan)
     (tmp_path / "-").mkdir()
@@ -272,6 +285,21 @@ def test_the_command_refuses_in_one_line_and_leaves_nothing(
     assert run(monkeypatch, "score", *args.split()) == 2
     assert error_line(capsys) == f"error: {message}"
     assert contents(tmp_path) == before
+
+
+def test_a_damaged_summary_matters_only_where_words_are_shown(
+    directory: Path, pairs: Path, tokenizer: Tokenizer, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    later = write_model(tmp_path / "later", tokenizer, seed=6)
+    (later / "summary.json").write_text("{")
+    assert run(monkeypatch, "score", str(later), "--pairs", str(pairs), "--json", str(tmp_path / "a.json")) == 0
+    assert run(monkeypatch, "score", str(directory), str(later), "--pairs", str(pairs)) == 0
+    capsys.readouterr()
+    assert (
+        run(monkeypatch, "score", str(directory), str(later), "--pairs", str(pairs), "--json", str(tmp_path / "b")) == 2
+    )
+    assert error_line(capsys).startswith(f"error: {later}/summary.json: not readable as JSON (Expecting property name")
 
 
 def test_more_groups_than_bars_are_refused_before_the_work(

@@ -199,7 +199,7 @@ def test_real_weights_of_an_encoder_have_the_panels_that_need_no_head(browser: B
     (tmp_path / "page.html").write_text(html_page(record), encoding="utf-8")
     browser.open(tmp_path / "page.html")
     assert visible_panels(browser) == ALWAYS
-    assert browser.text("#left-out").startswith("Predictions, the way through the layers and saliency are left out")
+    assert browser.text("#left-out").startswith("The predictions, how they form and what they depend on are left")
     assert len(browser.texts("#gallery button")) == 6 * 12
     exact = minibert.trace(model, tokenizer("The old man the boats."))["blocks.4.attention.probabilities"][0, 7, 2, 3]
     browser.run("choose({layer: 4, head: 7})")

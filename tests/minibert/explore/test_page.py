@@ -246,10 +246,10 @@ def test_the_command_writes_a_page_of_any_class(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"directory": "none"}, "{tmp}/none: not a model directory: it has no config.json"),
-        ({"--compare": "none"}, "{tmp}/none: not a model directory: it has no config.json"),
-        ({"text": ""}, "the text is empty: no tokens are left of ''"),
-        ({"second": " "}, "the second text is empty: no tokens are left of ' '"),
+        ({"directory": "none"}, "{tmp}/none is not a model directory: it has no config.json"),
+        ({"--compare": "none"}, "{tmp}/none is not a model directory: it has no config.json"),
+        ({"text": ""}, "the text is empty: there are no tokens in ''"),
+        ({"second": " "}, "the second text is empty: there are no tokens in ' '"),
         ({"text": "the " * 61}, "66 tokens, but the model has 64 positions"),
         ({"--max-tokens": "5"}, "7 tokens, but --max-tokens is 5: give a shorter text or a larger limit"),
         ({"--max-tokens": "2"}, "--max-tokens must be at least 3, not 2"),

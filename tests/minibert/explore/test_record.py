@@ -208,8 +208,8 @@ def test_the_opening_says_why(record: dict[str, Any]) -> None:
     assert (opening["layer"], opening["head"], opening["from"], opening["to"]) == (1, 1, 3, 1)
     assert opening["value"] == record["attention"]["probabilities"][1, 1, 3, 1]
     assert opening["why"] == (
-        "The page opens with the largest attention weight of any head from the first [MASK] to a word that is not "
-        "its neighbour: block 1, head 1, from “[MASK]” at 3 to “the” at 1, 0.1641."
+        "The page opens with the largest attention weight in any head, from the first [MASK] to a word that is not its "
+        "neighbour: 0.1641 in block 1, head 1, from “[MASK]” (token 3) to “the” (token 1)."
     )
 
 
@@ -227,24 +227,24 @@ def test_every_class_has_a_record(architecture: str, tokenizer: Tokenizer) -> No
 
 def test_an_encoder_says_what_is_left_out(tokenizer: Tokenizer) -> None:
     assert make_record(random_model("Bert"), tokenizer, A, name="x")["left_out"] == [
-        "Predictions, the way through the layers and saliency are left out: a Bert has no head that can make a "
+        "The predictions, how they form and what they depend on are left out: a Bert has no head that can make a "
         "prediction for this text."
     ]
 
 
 def test_a_text_without_masks_and_pair_says_what_is_left_out(tokenizer: Tokenizer) -> None:
     assert make_record(random_model("BertForPreTraining"), tokenizer, "the cat", name="x")["left_out"] == [
-        "No token is predicted: write [MASK] in the text for a prediction there.",
-        "Next sentence is left out: it takes two texts.",
+        "No token is predicted. Write [MASK] in the text to get a prediction there.",
+        "The next-sentence prediction is left out, because it needs two texts.",
     ]
 
 
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        (("",), {}, "the text is empty: no tokens are left of ''"),
-        ((" \n",), {}, "the text is empty: no tokens are left of ' \\n'"),
-        (("the", "\u200d"), {}, "the second text is empty: no tokens are left of '\\u200d'"),
+        (("",), {}, "the text is empty: there are no tokens in ''"),
+        ((" \n",), {}, "the text is empty: there are no tokens in ' \\n'"),
+        (("the", "\u200d"), {}, "the second text is empty: there are no tokens in '\\u200d'"),
         (("\ud800",), {}, "text 1, character 0: expected Unicode text, found a lone surrogate"),
         (("the", "cat \udcff"), {}, "text 2, character 4: expected Unicode text, found a lone surrogate"),
         (("the " * 63,), {}, "65 tokens, but the model has 64 positions"),
@@ -306,8 +306,8 @@ def test_models_of_other_shapes_or_tokens_are_not_compared(tokenizer: Tokenizer)
         return refusal(lambda: make_record(model, tokenizer, A, B, name="x", other=other))
 
     assert comparing(deeper, tokenizer, "deep") == (
-        "num_hidden_layers is 3 in deep, 2 in x: only models of the same shape can be compared"
+        "num_hidden_layers is 3 in deep, but 2 in x: only models of the same shape can be compared"
     )
     assert comparing(model, other_words, "words") == (
-        "words splits the text into different tokens than x: they cannot be compared"
+        "words splits the text into other tokens than x, so they cannot be compared"
     )

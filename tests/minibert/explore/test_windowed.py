@@ -73,10 +73,10 @@ def test_a_head_off_is_off_for_global_tokens_too(tokenizer: Tokenizer) -> None:
 
 def test_the_page_says_what_is_particular(answers: dict[str, Any], tokenizer: Tokenizer) -> None:
     assert answers["left_out"] == [
-        "A token attends to 1 to 2 tokens (by block) on each side and to global ones: the scores of others take no "
-        "part in the softmax.",
+        "A token attends to 1 to 2 tokens (depending on the block) on each side and to the global tokens. The scores "
+        "of all other tokens take no part in the softmax.",
         "Global tokens have queries, keys and values of their own (global_query, global_key, global_value): their "
-        "queries and scores are shown, the values that they average are left out.",
+        "queries and scores are shown, but the values that they average are left out.",
     ]
     assert "attention.global_key" in html_page(answers)
     record = make_record(windowed("BertForPreTraining", tokenizer), tokenizer, A, B, name="x")

@@ -57,12 +57,12 @@ def test_words_have_rows_cells_and_their_place_in_the_text(name: str, tmp_path: 
     [
         (
             row("1") + "2 a _ X _ _ _ _ _ _\n",
-            "2: 1 column(s), expected the 10 of CoNLL-U, separated by tabs; files",
+            "2: 1 column, expected the 10 of CoNLL-U, separated by tabs; files",
         ),
-        ("1\ta\tX\n", "1: 3 column(s), expected the 10 of CoNLL-U"),
+        ("1\ta\tX\n", "1: 3 columns, expected the 10 of CoNLL-U"),
         (row("1") + row("2", ""), "2: column form is empty, expected _ where there is no value"),
         (row("1").replace("X", ""), "1: column upos is empty, expected _"),
-        (row("1") + row("3"), "2: number '3', expected 2, as words are numbered 1, 2, 3, and a blank line after each"),
+        (row("1") + row("3"), "2: number '3', expected 2: words are numbered 1, 2, 3, and a blank line ends each"),
         (row("1") + row("1"), "2: number '1', expected 2"),
         (row("0"), "1: number '0', expected 1"),
         (row("1") + row("2."), "2: number '2.', expected 2"),
@@ -86,7 +86,7 @@ def test_a_sentence_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: py
     sentences = read(path)
     assert next(sentences).rows == (1,)
     assert refusal(lambda: next(sentences)) == (
-        f"{path}:5: a sentence of more than 50 characters up to here, expected a blank line after each"
+        f"{path}:5: the sentence has more than 50 characters; put a blank line after each sentence"
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from minibert.errors import plural
 from minibert.files import text as text_files
 from minibert.files.text import (
     check_text,
@@ -60,7 +61,7 @@ def test_lines_are_streamed(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf\xe9t\xe9", "a.txt:1: not UTF-8 at byte 3, expected"),
         ("饭".encode("gbk"), "a.txt:1: not UTF-8 at byte 0"),
         ("One.".encode("utf-16"), "a.txt:1: not UTF-8 at byte 0"),
-        ("One.".encode("utf-16-le"), "a.txt:1: not text, a NUL at byte 1"),
+        ("One.".encode("utf-16-le"), "a.txt:1: a NUL at byte 1"),
     ],
 )
 def test_bytes_that_are_no_utf8_are_named(tmp_path: Path, raw: bytes, message: str) -> None:
@@ -156,7 +157,7 @@ def test_carriage_returns_alone_end_no_lines(content: bytes, count: int, tmp_pat
     said = refusal(lambda: list(read_lines(str(path))))
     assert refusal(lambda: list(read_pieces(str(path)))) == said
     assert read_whole(str(path)) == content.decode()  # JSON may be so
-    assert said.startswith(f"{path}: {count} carriage return(s) and no line feed, expected lines that end with ")
+    assert said.startswith(f"{path}: {plural(count, 'carriage return')} and no line feed, expected lines that end ")
     command = f"tr '\\r' '\\n' < '{path}' > 'lf-a b.txt'"
     assert said.endswith(f"; {command} converts them")
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)

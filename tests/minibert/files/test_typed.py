@@ -84,7 +84,7 @@ def test_what_does_not_is_named_with_what_was_expected(value: Any, kind: Any, ex
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "the whole must be of type Record, not []"),
+        ([], "the content must be of type Record, not []"),
         (GOOD | {"kind": 1}, "kind must be of type Optional[Literal['a', 'b']], not 1"),
         (GOOD | {"train": 3}, "train must be of type Side, not 3"),
         (GOOD | {"train": {"documents": 3}}, "train.share must be of type float, not None"),

@@ -126,9 +126,7 @@ def test_what_fits_is_not_spoken_of() -> None:
 @pytest.mark.usefixtures("ten_gigabytes")
 def test_what_nearly_fills_the_memory_is_told() -> None:
     note = check_room({"weights": 3 * 10**9, "optimizer": 6 * 10**9}, CPU, processes=1, smaller="a smaller one")
-    assert note == (
-        "note     at least 9.0 GB of memory is needed (weights 3.0, optimizer 6.0); this machine has 10.0 GB"
-    )
+    assert note == ("at least 9.0 GB of memory is needed (weights 3.0, optimizer 6.0); this machine has 10.0 GB")
 
 
 @pytest.mark.usefixtures("ten_gigabytes")

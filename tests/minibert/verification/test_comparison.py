@@ -77,7 +77,7 @@ def not_a_number(model: BertForPreTraining) -> None:
         (other_eps, "blocks.1.attention_norm", "LayerNorm eps is 0.001, but the reference's is 1e-12"),
         (swap, "blocks.0.attention_norm", "blocks.0.attention_norm and feed_forward_norm are swapped"),
         (freeze, "gradient of pooler.dense.bias",
-         "no gradient reaches pooler.dense.bias: frozen, detached, or not used"),
+         "no gradient reaches pooler.dense.bias: it is frozen, detached, or not used"),
         (not_a_number, "pooler.dense", "minibert's weights of pooler.dense are not all finite"),
     ],
 )  # fmt: skip

@@ -90,7 +90,7 @@ def test_arrays_of_a_version_that_did_not_count_words_are_opened(damaged: Path) 
 
 
 def test_refuses_a_directory_without_manifest(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path}: not made by prepare: it has no manifest.json"
+    assert refusal(tmp_path) == f"{tmp_path} was not made by prepare: it has no manifest.json"
     assert "not made by prepare" in refusal(tmp_path / "absent")
 
 
@@ -106,9 +106,12 @@ def test_other_files_that_a_manifest_names_are_left_alone(damaged: Path) -> None
     assert open_prepared(damaged).directory == damaged
 
 
+REMEDY = "; make the arrays again, with another --out"
+
+
 def test_refuses_another_format_version(damaged: Path) -> None:
     edit_manifest(damaged, format=2)
-    assert refusal(damaged) == f"{damaged / 'manifest.json'}: format 2, expected 1: run prepare again"
+    assert refusal(damaged) == f"{damaged / 'manifest.json'}: format 2, expected 1{REMEDY}"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +120,7 @@ def test_refuses_another_format_version(damaged: Path) -> None:
         ({"vocab_size": "60"}, "vocab_size must be of type int, not '60'"),
         ({"dtype": "<f4"}, "dtype"),
         ({"format": True}, "format must be of type int, not True"),
-        ({"format": "1\n"}, "format '1\\n', expected 1: run prepare again"),
+        ({"format": "1\n"}, "format '1\\n', expected 1; make the arrays again"),
         ({"train": {"documents": 3}}, "train.sentences must be of type int, not None"),
         ({"files": {}}, "field 'files' lacks tokenizer.json, train/token_counts.bin, "),
         ({"seconds": {"read": "long"}}, "seconds.read must be of type float, not 'long'"),
@@ -141,7 +144,7 @@ def test_refuses_a_truncated_file(damaged: Path) -> None:
     path = damaged / "train/tokens.bin"
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-2])
-    expected = f"{path}: {size - 2} bytes, expected {size}: damaged, run prepare again"
+    expected = f"{path} is damaged: it has {size - 2:,} bytes, expected {size:,}{REMEDY}"
     assert refusal(damaged, check=False) == expected
 
 
@@ -156,4 +159,4 @@ def test_checksums_find_a_flipped_bit_when_asked(damaged: Path) -> None:
 
 def test_refuses_another_tokenizer(damaged: Path) -> None:
     edit_manifest(damaged, tokenizer_fingerprint=Tokenizer.train(["quite another text"], vocab_size=60).fingerprint)
-    assert refusal(damaged) == f"{damaged}: the arrays were made with a different tokenizer; run prepare again"
+    assert refusal(damaged) == f"{damaged}: the arrays were made with a different tokenizer{REMEDY}"

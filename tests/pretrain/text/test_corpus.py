@@ -52,13 +52,17 @@ def test_each_line_may_be_a_document(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("corpus", "options", "refused"),
     [
-        (["a.jsonl"], {"document_per_line": True}, "--document-per-line has no effect here: none of these is a text"),
+        (
+            ["a.jsonl"],
+            {"document_per_line": True},
+            "--document-per-line has no effect here: no --corpus file is a text",
+        ),
         (["b.jsonl.gz", "pydocs"], {"document_per_line": True}, "--document-per-line has no effect here"),
         (["only"], {"document_per_line": True}, "--document-per-line has no effect here"),
         (["pydocs"], {"document_per_line": True}, "--document-per-line has no effect here"),
         (["."], {"document_per_line": True}, ""),
         (["a.jsonl", "c.txt"], {"document_per_line": True}, ""),
-        (["c.txt"], {"text_field": "body"}, "--text-field body has no effect here: none of these is a .jsonl file"),
+        (["c.txt"], {"text_field": "body"}, "--text-field body has no effect here: no --corpus file is a .jsonl file"),
         (["pydocs"], {"text_field": "body"}, "--text-field body has no effect here"),
         (["."], {"text_field": "body"}, ""),
         (["c.txt", "a.jsonl"], {"text_field": "body"}, ""),
@@ -139,7 +143,7 @@ def test_documents_before_the_bad_byte_were_streamed(tmp_path: Path) -> None:
 
 def test_a_nul_is_binary_data(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.txt", b"text\n\x00\x01")
-    assert _refusal(path) == f"{path}:2: not text, a NUL at byte 5, expected UTF-8 text"
+    assert _refusal(path) == f"{path}:2: a NUL at byte 5, expected UTF-8 text"
 
 
 def test_damaged_gzip_is_named(tmp_path: Path) -> None:
