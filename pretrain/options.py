@@ -115,9 +115,9 @@ class PretrainOptions:
     """share of the run, at its end, in which the learning rate falls linearly to 0"""
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
-    """initial weights; random: drawn with standard deviation 0.02, as in the paper; neighbours: computed from the text,
-    with which a short run gets further (the output bias from token frequencies, embeddings from each token's
-    neighbours, and heads that attend to adjacent tokens)"""
+    """initial weights; random: drawn with the config's initializer_range, by default 0.02, as standard deviation;
+    neighbours: computed from the text, with which a short run gets further (the output bias from token frequencies,
+    embeddings from each token's neighbours, and heads that attend to nearby tokens)"""
     dropout: Annotated[float | None, cli.Range(low=0, below=1), tyro.conf.arg(metavar="FLOAT")] = None
     """dropout during pretraining; the model's config.json keeps its own, for fine-tuning; if not given: none up to 15
     passes over the text, 0.1 for more"""
@@ -127,7 +127,7 @@ class PretrainOptions:
     """mask whole words, not single pieces"""
     word_segmenter: Annotated[Segmenter | None, tyro.conf.arg(metavar="{jieba}")] = None
     """jieba: segment Chinese text into words, whose characters --whole-word-mask then masks together (needs the
-    optional dependency `zh`: pip install -e '.[zh]')"""
+    optional dependency `zh`: pip install -e '.[zh]' in minibert's checkout)"""
     pair_objective: PairObjective = "nsp"
     """what is predicted about sentence pairs, A and B; nsp: whether B follows A or is from another document; sop:
     whether A and B, which are consecutive, have been swapped; none: nothing; sequences are single segments, and the

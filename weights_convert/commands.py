@@ -58,7 +58,7 @@ class FromHfOptions:
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a Hugging Face directory, or the name of a model on the Hugging Face hub, which is then downloaded (needs the
-    optional dependency `hub`: pip install -e '.[hub]')"""
+    optional dependency `hub`: pip install -e '.[hub]' in minibert's checkout)"""
     out: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OUT")]
     """the model directory to write; it must not exist"""
     new_head: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -145,7 +145,7 @@ class VerifyOptions:
 
     hf_directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="HF_DIR")]
     """a Hugging Face directory, or the name of a model on the Hugging Face hub, which is then downloaded (needs the
-    optional dependency `hub`: pip install -e '.[hub]')"""
+    optional dependency `hub`: pip install -e '.[hub]' in minibert's checkout)"""
     model_directory: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[MODEL_DIR]")] = None
     """a model directory to compare with HF_DIR; if not given: HF_DIR itself, converted in memory"""
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"

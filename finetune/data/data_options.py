@@ -32,9 +32,9 @@ class TextDataOptions:
     text_column: Annotated[str, tyro.conf.arg(metavar="COLUMN")] = "text"
     """the column of the text, in .jsonl the field; with --no-header its number, from 1"""
     text_pair_column: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
-    """the column of the second text, if the examples are pairs"""
+    """the column of the second text, given as for --text-column, if the examples are pairs"""
     label_column: Annotated[str, tyro.conf.arg(metavar="COLUMN")] = "label"
-    """the column of the label"""
+    """the column of the label, given as for --text-column"""
     delimiter: Annotated[str | None, tyro.conf.arg(metavar="CHARS")] = None
     """the character(s) between fields; if not given: a tab in .tsv, or else a comma"""
     header: bool = True

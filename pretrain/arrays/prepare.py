@@ -68,7 +68,7 @@ class PrepareOptions:
     tokenizer: str | None = None
     """a directory with a tokenizer to use, instead of training a vocabulary"""
     word_segmenter: Segmenter | None = None
-    """jieba: segment Chinese text into words, whose characters --whole-word-mask then masks together (needs the optional dependency `zh`: pip install -e '.[zh]')"""  # noqa: E501
+    """jieba: segment Chinese text into words, whose characters --whole-word-mask then masks together (needs the optional dependency `zh`: pip install -e '.[zh]' in minibert's checkout)"""  # noqa: E501
     nsp: bool = True
     """require enough documents for next-sentence prediction: two to train on and two held out; with --no-nsp, one of each"""  # noqa: E501
     workers: int = 0
