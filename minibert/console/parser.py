@@ -100,10 +100,10 @@ def complaint(event: Any, args: Sequence[str], known: Sequence[str]) -> str:
             expected = ("one of " if choices[1:] else "") + ", ".join(choices)
             found = f"{_shown(event.argument)}: expected {expected}, found {event.value!r}"
             return found + did_you_mean(event.value, choices)
-        case _errors.InstantiationFailure(argument=None):
-            return event.message
-        case _errors.InstantiationFailure(argument=argument):
-            option, kind = _shown(argument), argument.lowered.metavar.removeprefix("{None}|")
+        case _errors.InstantiationFailure():
+            if event.argument is None:
+                return event.message
+            option, kind = _shown(event.argument), str(event.argument.lowered.metavar).removeprefix("{None}|")
             return f"{option}: expected {_NUMBERS.get(kind, kind)}, found {' '.join(_values(option, args))!r}"
     surplus = event.tokens[0]
     flags = [arg for arg, after in pairwise([*args, ""]) if surplus and surplus in (after, arg.partition("=")[2])]

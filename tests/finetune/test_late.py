@@ -122,7 +122,7 @@ def test_a_damaged_seed_is_refused_before_another_is_trained(
     for bad in (content.replace('"accuracy"', '"acc"'), content.replace('"seed": 0', '"seed": "0"')):
         first.write_text(bad)
         assert run_here(monkeypatch, *args, "--resume") == 2
-        assert f"{first} is damaged (" in one_line(capsys)
+        assert f"{first} is damaged" in one_line(capsys)
         assert not (tmp_path / "run" / "seed-1").exists()
     first.write_text("{")  # then it is not finished, and is finished again
     assert run_here(monkeypatch, *args, "--resume") == 0

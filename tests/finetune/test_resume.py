@@ -200,14 +200,14 @@ def test_several_seeds_with_one_that_was_damaged_since(
     whole, weights_before = (first / "summary.json").read_text(), weights(first)
     remedy = f"delete {first / 'summary.json'} and use --resume to rebuild the model and figures from the saved state"
     for content, damage in (
-        ("{}", "is damaged; delete"),
-        ('{"metrics": {"accuracy": "high"}, "seed": 0}', "is damaged (a figure that is not a finite number)"),
-        (whole.replace('"accuracy": ', '"accuracy": 1'), "its figures differ from the saved state's"),
+        ("{}", " is damaged"),
+        ('{"metrics": {"accuracy": "high"}, "seed": 0}', " is damaged (a figure that is not a finite number)"),
+        (whole.replace('"accuracy": ', '"accuracy": 1'), ": its figures differ from the saved state's"),
     ):
         (first / "summary.json").write_text(content)
         capsys.readouterr()
         assert run_here(monkeypatch, *args, "--resume") == 2
-        assert capsys.readouterr().err == f"error: {first / 'summary.json'}: {damage}; {remedy}\n"
+        assert capsys.readouterr().err == f"error: {first / 'summary.json'}{damage}; {remedy}\n"
     (first / "model.safetensors").write_bytes(weights_before[:-1] + b"x")
     (first / "summary.json").write_text(whole)
     assert run_here(monkeypatch, *args, "--resume") == 2

@@ -217,7 +217,7 @@ def test_only_damaged_states_are_refused_and_left_as_they_are(
     before = tree(tmp_path / "run")
     capsys.readouterr()
     assert run_here(monkeypatch, *common, "--resume") == 2
-    assert "all 2 are damaged" in capsys.readouterr().err
+    assert "every saved state is damaged (2 in all)" in capsys.readouterr().err
     assert tree(tmp_path / "run") == before
 
 

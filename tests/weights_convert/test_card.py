@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from huggingface_hub import ModelCard
@@ -116,8 +115,8 @@ def test_only_the_paths_among_the_settings_are_shortened(directory: Path, tmp_pa
 
 
 def test_every_setting_that_is_text_is_known_to_be_a_path_or_not() -> None:
-    options = dataclasses.fields(PretrainOptions) + dataclasses.fields(TrainingOptions)
-    words = {field.name for field in options if field.type in ("str", "str | None", str, str | None)}
+    kinds = get_type_hints(PretrainOptions) | get_type_hints(TrainingOptions)
+    words = {name for name, kind in kinds.items() if kind in (str, str | None)}
     assert words - PATHS == {"out", "recipe", "data", "text_field", "keep_at", "metric"}
 
 

@@ -293,13 +293,13 @@ def test_a_damaged_summary_matters_only_where_words_are_shown(
 ) -> None:  # fmt: skip
     later = write_model(tmp_path / "later", tokenizer, seed=6)
     (later / "summary.json").write_text("{")
-    assert run(monkeypatch, "score", str(later), "--pairs", str(pairs), "--json", str(tmp_path / "a.json")) == 0
-    assert run(monkeypatch, "score", str(directory), str(later), "--pairs", str(pairs)) == 0
+    args = ["--pairs", str(pairs)]
+    assert run(monkeypatch, "score", str(later), *args, "--json", str(tmp_path / "one.json")) == 0
+    assert run(monkeypatch, "score", str(directory), str(later), *args) == 0
     capsys.readouterr()
-    assert (
-        run(monkeypatch, "score", str(directory), str(later), "--pairs", str(pairs), "--json", str(tmp_path / "b")) == 2
-    )
-    assert error_line(capsys).startswith(f"error: {later}/summary.json: not readable as JSON (Expecting property name")
+    assert run(monkeypatch, "score", str(directory), str(later), *args, "--json", str(tmp_path / "two.json")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {later}/summary.json: not readable as JSON (Expecting property name")
 
 
 def test_more_groups_than_bars_are_refused_before_the_work(
