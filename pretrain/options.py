@@ -56,7 +56,7 @@ class PretrainOptions:
     """All options of a pretraining run, with everything that decides its result; saved as `run.toml`."""
 
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = ""
-    """the run's directory, to which the model, its figures and its curves are written"""
+    """the run's directory, to which the model, its metrics and its curves are written"""
     corpus: Annotated[
         tuple[str, ...],
         tyro.conf.arg(metavar="PATH [PATH ...]", help_behavior_hint="(this or --data is required)"),

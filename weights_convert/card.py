@@ -1,4 +1,4 @@
-"""The model card that `to-hf` writes: README.md, which the hub shows, with a YAML head, by which the hub lists models.
+"""The model card that `to-hf` writes: README.md, which the hub shows, with a YAML head, which the hub uses to list models.
 
 It says what the model's directory says: its config and, of a run, `run.toml`, `summary.json` and the manifest of the
 token arrays. A card is meant to be published, so of every path it names only the last part.

@@ -126,7 +126,7 @@ def to_hf_command(args: Sequence[str]) -> None:
     if config.attention_window is not None and isinstance(model, BertForQuestionAnswering | BertForMultipleChoice):
         terminal.say(
             "\nto find the global tokens of this class, transformers looks for three separators, as in RoBERTa's "
-            "inputs; BERT's tokenizer puts two, and then you have to pass a global_attention_mask"
+            "inputs; BERT's tokenizer adds only two, so you have to pass a global_attention_mask"
         )
     if as_hidden and config.dropout_before_classifier != config.hidden_dropout_prob:
         terminal.say(
