@@ -115,9 +115,9 @@ class PretrainOptions:
     """share of the run, at its end, in which the learning rate falls linearly to 0"""
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
-    """initial weights; random: drawn with standard deviation 0.02, as in the paper; neighbours: computed from the text,
-    with which a short run gets further (the output bias from token frequencies, embeddings from each token's
-    neighbours, and heads that attend to adjacent tokens)"""
+    """initial weights; random: drawn with standard deviation 0.02, as in the paper; neighbours: computed from the text
+    (the output bias from token frequencies, embeddings from each token's neighbours, and heads that attend to adjacent
+    tokens), so that a short run gets further"""
     dropout: Annotated[float | None, cli.Range(low=0, below=1), tyro.conf.arg(metavar="FLOAT")] = None
     """dropout during pretraining; the model's config.json keeps its own, for fine-tuning; if not given: none up to 15
     passes over the text, 0.1 for more"""
