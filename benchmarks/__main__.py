@@ -11,7 +11,7 @@ COMMANDS = {
     ),
     "quality": (
         "benchmarks.commands:quality",
-        "compare the time that pretraining takes to a held-out loss with that of such a loop: --model mini",
+        "compare the time that pretraining takes to reach a held-out loss with that of such a loop: --model mini",
     ),
     "finetune": (
         "benchmarks.commands:finetune",

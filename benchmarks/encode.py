@@ -156,5 +156,5 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
         *table(sides, rows, ratio_of="texts/s"),
         "",
         f"Spearman, ours minus the peer's: {ours[0].metrics['spearman'] - peer[0].metrics['spearman']:+.6f}",
-        f"lowest cosine of ours and the peer's vector, among eight of the texts: {cosines.min():.6f}",
+        f"lowest cosine of our vector and the peer's, among eight of the texts: {cosines.min():.6f}",
     ]

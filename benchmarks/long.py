@@ -63,7 +63,8 @@ def run_line(run: Run) -> str:
 
 def report(runs: Mapping[str, Sequence[Run]], lengths: Sequence[int]) -> list[str]:
     """Return the lines of the table: medians, and ours as a share of the others."""
-    lines = ["", "seconds for one text, and MB above the loaded model; in brackets: minibert's figure by this one", ""]
+    shown = "seconds for one text, and MB above the loaded model; in brackets: minibert's figure divided by this one"
+    lines = ["", shown, ""]
     lines.append(f"{'tokens':>8}" + "".join(f"{name:>31}" for name in SIDES))
     for tokens in lengths:
         found = {

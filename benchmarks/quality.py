@@ -31,7 +31,8 @@ def compare(options: QualityOptions) -> None:
     with workplace(options.json, settings) as scratch:
         rates = ", ".join(f"{rate:g}" for rate in options.learning_rates)
         theirs = f"{options.peer_minutes:g} of {options.peer} at each of the learning rates {rates}"
-        print(f"{options.model}: {options.minutes:g} minutes of ours, {theirs}")
+        minutes = f"{options.minutes:g} minute{'' if options.minutes == 1 else 's'}"
+        print(f"{options.model}: {minutes} of ours, {theirs}")
         print(f"{machine_line(machine)}\n", flush=True)
         quality = QualityBenchmark(options, scratch, threads)
         alternate({OURS: quality.ours}, range(options.repeats), results, say)

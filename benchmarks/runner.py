@@ -55,8 +55,8 @@ class Results:
             raise InputError(f"{path}: not a benchmark's results; give --json another file") from error
         differing = [name for name in self.facts if content.get(name) != self.facts[name]]
         if differing:
-            was = "; ".join(f"{name} was {content.get(name)}, is {self.facts[name]}" for name in differing)
-            raise InputError(f"{path}: its runs were made differently: {was}; give --json another file")
+            was = "; ".join(f"{name}: {content.get(name)} then, {self.facts[name]} now" for name in differing)
+            raise InputError(f"{path}: its runs were made differently ({was}); give --json another file")
 
     def has(self, side: str, seed: int) -> bool:
         """Return whether that run is finished."""

@@ -118,7 +118,7 @@ class ScoreOptions:
 
     predictions: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """the answers; for questions: a JSON object of ids and answers, {"id": "answer"}, as in SQuAD; for other tasks: one
-    per line, in the order of the data, which is the class (several are separated by commas), the number, with
+    answer per line, in the order of the data: the class (several are separated by commas), the number, with
     --group-column the candidate's score, the index of the choice from 0, or the tag of each word"""
     data: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """the labelled file to score on"""

@@ -189,7 +189,7 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         """Return the part with the encoder's output, computed once, if the encoder is not trained."""
         if not self.options.freeze_encoder:
             return part
-        self.say(f"computing the encoder's output for {len(part.features):,} features, once")
+        self.say(f"computing the encoder's output for {plural(len(part.features), 'feature')}, once")
         return Part(part.examples, with_states(self.model, self.task, part.features, self.runtime))
 
     def introduce(self, fresh: Sequence[str]) -> None:

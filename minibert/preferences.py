@@ -115,7 +115,7 @@ def words_seen(directory: str) -> int | None:
     path = Path(directory) / "summary.json"
     if not path.exists():
         return None
-    remedy = "the words that the model has seen are read from this file; without it, they count as unknown"
+    remedy = "the number of words seen is read from this file; without it, the number counts as unknown"
     try:
         summary = parse_json(read_small(path))
     except (OSError, ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from minibert.errors import InputError, RunStopped
+from minibert.errors import InputError, RunStopped, plural
 from minibert.files.writing import clear_leftovers, to_disk, written_whole
 
 Unit = Literal["words", "share", "steps"]
@@ -72,7 +72,7 @@ def parse_marks(text: str, *, steps: int | None) -> list[Mark]:
         if unit == "share" and mark.amount > 1:
             raise InputError(f"--keep-at {part}: must be at most 100%, the whole run")
         if unit == "steps" and steps is not None and mark.amount > steps:
-            raise InputError(f"--keep-at {part}: the run has only {steps} steps")
+            raise InputError(f"--keep-at {part}: the run has only {plural(steps, 'step')}")
         for other in marks:
             if (other.unit, other.amount) == (unit, mark.amount):
                 raise InputError(f"--keep-at: {other.text} and {part} are the same mark")

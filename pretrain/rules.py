@@ -87,7 +87,7 @@ def beyond_measured(plan: Plan) -> list[str]:
         outside.append("weights that are already trained (--init)")
     if not outside:
         return []
-    return [f"the rules were not measured with {', '.join(outside)}: it may be worth trying other rates"]
+    return [f"the rules' measurements do not cover {', '.join(outside)}: it may be worth trying other rates"]
 
 
 def advice(plan: Plan) -> list[str]:

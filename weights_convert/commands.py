@@ -25,8 +25,8 @@ to a model directory.
   python -m weights_convert from-hf bert-base-uncased/ models/base
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
 
-config.json says which model and which head it is. The weights come from model.safetensors or pytorch_model.bin, whole
-or in shards (no code in them is run), and the tokenizer from tokenizer.json or vocab.txt, with the options and added
+config.json says what the model and its head are. The weights come from model.safetensors or pytorch_model.bin, whole or
+in shards (no code in them is run), and the tokenizer from tokenizer.json or vocab.txt, with the options and added
 tokens beside it. A sentence-transformers model also says how it turns texts into vectors, which `python -m minibert
 embed` then does by default. The report says what became of every weight (mapped, tied, newly initialised, or dropped
 and why) and which files are not used."""
@@ -38,7 +38,7 @@ TO_HF = """Convert a model directory, with its tokenizer, to a directory that tr
   python -m weights_convert to-hf runs/demo/kept/step-00003200 exported-1M --language en --license mit
 
 It also writes README.md, a model card for the hub. The card says how the model was trained, as far as the directory and
-the files of its run tell, what its figures are, and how to load it."""
+the files of its run record it, what its figures are, and how to load it."""
 
 VERIFY = """Run the same batches through transformers and through minibert, and compare every value along the way.
 

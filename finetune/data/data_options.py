@@ -48,7 +48,7 @@ class TextDataOptions:
     label_separator: Annotated[str | None, tyro.conf.arg(metavar="CHARS")] = None
     """the character(s) between the labels of an example; if not given: a comma"""
     group_column: Annotated[str | None, tyro.conf.arg(metavar="COLUMN")] = None
-    """the column that says which rows are candidates for the same query, which adds ranking figures; the labels are then grades: 1 for a relevant candidate and 0 for the others, or 0, 1, 2 and so on"""  # noqa: E501
+    """the column that says which rows are candidates for the same query; this adds ranking figures, and the labels are then grades: 1 for a relevant candidate and 0 for the others, or 0, 1, 2 and so on"""  # noqa: E501
     max_length: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """maximum number of tokens per text or pair, including special tokens; longer texts are cut off (in a pair, the longer one first); if not given: 128, or the model's number of positions if that is smaller"""  # noqa: E501
 

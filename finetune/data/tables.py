@@ -86,7 +86,7 @@ def read_rows(
     if kind == "txt" and len(columns) > 1:
         raise InputError(
             f"{shown(path)}: a file with one text per line has a single column, but {listed(columns)} are needed; "
-            "expected .csv, .tsv or .jsonl, or a table under another name with --delimiter"
+            "expected .csv, .tsv or .jsonl; for a table with another extension, give --delimiter"
         )
     tally.form = kind
     if kind == "jsonl":
@@ -116,7 +116,8 @@ def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, I
     if table.delimiter:
         return "csv", lines
     raise InputError(
-        f"{path}: expected .csv, .tsv, .jsonl or .txt, plain or .gz; a table under another name needs --delimiter"
+        f"{path}: expected .csv, .tsv, .jsonl or .txt, plain or .gz; for a table with another extension, give "
+        "--delimiter"
     )
 
 

@@ -24,7 +24,7 @@ DESCRIPTION = """Turn words from your field into single tokens, in the tokenizer
 
 Words are normalised as texts are: COVID becomes covid if the tokenizer lower-cases. A word with Chinese characters or
 kana is found inside running text; any other word is found only between word boundaries. The model knows little about
-its new tokens until it is trained on text that has them, as by the last command."""
+its new tokens until it is trained on text that has them, as in the last command above."""
 
 
 @dataclass(frozen=True)

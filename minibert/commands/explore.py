@@ -41,8 +41,8 @@ class ExploreOptions:
     second: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SECOND_TEXT]")] = None
     """the second text of a pair"""
     compare: Annotated[str | None, tyro.conf.arg(metavar="DIR2")] = None
-    """a second model directory, with as many layers, heads and hidden dimensions; the page then also shows where the
-    two models differ"""
+    """a second model directory, with as many layers, heads and hidden dimensions as DIR; the page then also shows
+    where the two models differ"""
     max_tokens: int = MAX_TOKENS
     """maximum number of tokens, including special tokens; a longer text is refused, because the page grows with the
     square of the length"""

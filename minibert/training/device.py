@@ -34,7 +34,7 @@ def choose_device(name: str | torch.device, local_rank: int = 0) -> torch.device
     gpus = torch.cuda.device_count()
     if local_rank >= gpus:
         raise InputError(
-            f"device: process {local_rank} of this machine has no GPU of its own; it has only {plural(gpus, 'GPU')}"
+            f"device: process {local_rank} has no GPU of its own; this machine has only {plural(gpus, 'GPU')}"
         )
     return torch.device("cuda", local_rank)
 

@@ -193,7 +193,7 @@ def check_room(parts: Mapping[str, int], device: torch.device, *, processes: int
     if needed <= NEARLY_ALL * there:
         return None
     shown = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items() if 200 * size > sum(parts.values()))
-    each = f"for each of {processes} processes " if processes > 1 else ""
+    each = f"for each of {processes} processes: " if processes > 1 else ""
     line = f"at least {gigabytes(needed)} GB of memory is needed ({each}{shown}); {place} has {gigabytes(there)} GB"
     if needed > there:
         raise InputError(f"{line}: {smaller} needs less")

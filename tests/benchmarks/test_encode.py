@@ -42,7 +42,7 @@ def test_the_worst_of_the_kept_vectors_is_told() -> None:
         "ours": [run("ours", [[1.0, 0.0], [0.6, 0.8]])],
         "onnxruntime": [run("onnxruntime", [[1.0, 0.0], [1.0, 0.0]])],
     }
-    assert report(sides)[-1] == "lowest cosine of ours and the peer's vector, among eight of the texts: 0.600000"
+    assert report(sides)[-1] == "lowest cosine of our vector and the peer's, among eight of the texts: 0.600000"
 
 
 def test_runs_that_read_other_tokens_are_not_compared() -> None:

@@ -58,7 +58,7 @@ def test_runs_of_another_machine_or_another_kind_of_file_are_refused(tmp_path: P
     path = tmp_path / "results.json"
     Results(str(path), FACTS).add(Run("ours", 0, {}, {}, {}))
     message = refusal(lambda: Results(str(path), {**FACTS, "machine": {"cores": 4}}))
-    assert "its runs were made differently: machine was {'cores': 2}, is {'cores': 4}" in message
+    assert "its runs were made differently (machine: {'cores': 2} then, {'cores': 4} now)" in message
     path.write_text("[]")
     assert "not a benchmark's results" in refusal(lambda: Results(str(path), FACTS))
 

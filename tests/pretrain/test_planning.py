@@ -83,7 +83,7 @@ def test_what_is_left_to_rules_is_recorded_and_kept(
     shown = capsys.readouterr().out
     assert f"rates    AdamW 0.5, Muon {recorded['block_learning_rate']:g} (by rule)\n" in shown
     assert "length   6 steps: " in shown
-    assert "note     the rules were not measured with a hidden size of 32 (measured: 128 to 256), " in shown
+    assert "note     the rules' measurements do not cover a hidden size of 32 (measured: 128 to 256), " in shown
     again = as_saved(PretrainOptions(steps=6, model="x"), PretrainDirectory(run))
     assert left_to_rules(again) == [] and again.learning_rate == 0.5
     assert as_saved(PretrainOptions(steps=6, learning_rate=0.25), PretrainDirectory(run)).learning_rate == 0.25

@@ -4,14 +4,14 @@ function drawDifferences() {
   const { hidden, attention_mean: attention } = record.compare;
   const largest = { hidden: Math.max(...hidden.flat()) || 1, attention: Math.max(...attention.flat()) || 1 };
   heatmap(byId("compare-hidden"), {
-    rows: record.tokens.map((entry) => pieceAt(entry.position)), columns: ["embeddings", ...blocks()], label: "Distance of hidden states", most: 90,
+    rows: record.tokens.map((entry) => pieceAt(entry.position)), columns: ["embeddings", ...blocks()], label: "Distance between hidden states", most: 90,
     colour: (at, place) => mixed(palette.none, palette.much, hidden[place][at] / largest.hidden),
     text: (at, place) => shorter(hidden[place][at], 3, { least: 1 }),
     says: (at, place) => `${pieceAt(at)}, after ${place === 0 ? "the embeddings" : `block ${place - 1}`}: ${hidden[place][at].toFixed(4)}`,
     chosen: [choice.token, null], choose: (at) => choose({ token: at }),
   });
   heatmap(byId("compare-heads"), {
-    rows: blocks(), columns: heads(), label: "Distance of attention", most: 76, heads: true,
+    rows: blocks(), columns: heads(), label: "Distance between attention distributions", most: 76, heads: true,
     colour: (layer, head) => mixed(palette.none, palette.much, attention[layer][head] / largest.attention),
     text: (layer, head) => shorter(attention[layer][head], 2, { least: 1 }),
     says: (layer, head) => `block ${layer}, head ${head}: ${attention[layer][head].toFixed(4)}`,

@@ -2,9 +2,10 @@
 
 function drawHeader() {
   const { name, architecture, parameters, layers, heads: headCount, hidden, head_size: size, intermediate, activation } = record.model;
+  const some = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
   byId("model-name").textContent = name;
   byId("model-facts").textContent =
-    `${architecture}: ${layers} blocks of ${headCount} heads, hidden size H = ${hidden}, head size D = ${size}, feed-forward size ${intermediate} (${activation}), ` +
+    `${architecture}: ${some(layers, "block")} of ${some(headCount, "head")}, hidden size H = ${hidden}, head size D = ${size}, feed-forward size ${intermediate} (${activation}), ` +
     `${parameters.toLocaleString("en")} parameters; ${record.tokens.length} tokens`;
   byId("texts").replaceChildren(...record.texts.map((text) => make("div", { className: "text", dir: "auto" }, text)));
   byId("left-out").replaceChildren(...record.left_out.map((sentence) => make("li", {}, sentence)));

@@ -1,7 +1,7 @@
 // The path of a token: all tokens, embeddings, then the parts of the chosen block at the chosen token.
 
 const EMBEDDING_STEPS = [
-  ["token", "its piece's row of the table"], ["position", "+ the position's row"], ["segment", "+ the segment's row"],
+  ["token", "the token's row of the embedding table"], ["position", "+ the position's row"], ["segment", "+ the segment's row"],
   ["sum", "= their sum"], ["norm", "after LayerNorm"], ["projection", "projected to the width of the blocks"],
 ];
 const embeddingSteps = () => EMBEDDING_STEPS.filter(([name]) => name in record.embeddings.norms); // the ones this model has

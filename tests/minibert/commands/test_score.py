@@ -191,7 +191,7 @@ def test_any_number_of_groups_is_drawn(groups: int, words: list[int] | None, tmp
 
 
 TOO_LONG = "more than 16 tokens, the model's positions, counting [CLS] and [SEP]; split the text"
-WORDS = "the words that the model has seen are read from this file; without it, they count as unknown"
+WORDS = "the number of words seen is read from this file; without it, the number counts as unknown"
 GOOD = '{"sentence_good": "a", "sentence_bad": "b", "n": 1}\n'
 
 

@@ -30,7 +30,7 @@ def test_each_process_gets_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("auto", local_rank=1) == torch.device("cuda", 1)
-    with pytest.raises(InputError, match="process 2 of this machine has no GPU of its own; it has only 2 GPUs"):
+    with pytest.raises(InputError, match="process 2 has no GPU of its own; this machine has only 2 GPUs"):
         choose_device("cuda", local_rank=2)
 
 

@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused_with_the_figures() -> None:
 def test_every_process_of_a_machine_needs_its_own(monkeypatch: pytest.MonkeyPatch, processes: int, told: str) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", told)  # torchrun's; or of another program, whose run this is not
     message = refusal(lambda: check_room({"weights": 3 * 10**9}, CPU, processes=processes, smaller="it"))
-    assert "at least 12.0 GB of memory is needed (for each of 4 processes weights 3.0)" in message
+    assert "at least 12.0 GB of memory is needed (for each of 4 processes: weights 3.0)" in message
 
 
 @pytest.mark.usefixtures("ten_gigabytes")
