@@ -30,7 +30,7 @@ def learns_nothing(loss: float, unigram_loss: float, corpus: PreparedCorpus, *, 
     if length < SHORT_DOCUMENT:
         causes.append(f"a document has only {length:.1f} tokens, so little is left around a masked one")
     if passes > MANY_PASSES:
-        causes.append(f"the text was read {passes:.0f} times and is known by heart: use more text or fewer steps")
+        causes.append(f"the text was read {passes:.0f} times and has been memorised: use more text or fewer steps")
     if not causes:
         causes.append("a learning rate that is too high or too low; text without order, such as lists of words")
     return (

@@ -54,7 +54,7 @@ def block_learning_rate(plan: Plan) -> float:
 
 
 def dropout(plan: Plan) -> float:
-    """Return the dropout: none until a text is read so often that it could be learned by heart."""
+    """Return the dropout: none until a text is read so often that it could be memorised."""
     return 0.1 if plan.passes > DROPOUT_FROM_PASSES else 0.0
 
 

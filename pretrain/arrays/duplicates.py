@@ -1,6 +1,6 @@
 """Documents and paragraphs that repeat earlier text word for word: found, counted, and dropped if that is asked for.
 
-A text that occurs often is learned by heart, at the cost of the others: Lee et al. 2021, "Deduplicating Training Data
+A text that occurs often is memorised, at the cost of the others: Lee et al. 2021, "Deduplicating Training Data
 Makes Language Models Better" (arXiv 2107.06499). Texts are compared by 128-bit hashes, white space folded. The hashes
 are dealt out to files such that equal ones meet in the same file, and one file at a time is sorted: memory does not
 grow with the corpus.

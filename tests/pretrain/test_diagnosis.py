@@ -57,7 +57,7 @@ def test_a_loss_counts_as_better_from_a_margin(corpus: PreparedCorpus, loss: flo
         ),
         ({"unknown_tokens": 750}, 3, "Likely causes: 75% of the tokens are [UNK]: the vocabulary does not fit"),
         ({"documents": 800}, 3, "Likely causes: a document has only 1.2 tokens, so little is left around a masked one"),
-        ({}, 50, "Likely causes: the text was read 50 times and is known by heart: use more text or fewer steps"),
+        ({}, 50, "Likely causes: the text was read 50 times and has been memorised: use more text or fewer steps"),
     ],
 )
 def test_causes_that_figures_show_are_named_instead(
