@@ -11,7 +11,7 @@ COMMANDS = {
     ),
     "quality": (
         "benchmarks.commands:quality",
-        "compare the time that pretraining takes to reach a held-out loss with that of such a loop: --model mini",
+        "compare how soon pretraining and a loop around transformers reach a held-out loss: --model mini",
     ),
     "finetune": (
         "benchmarks.commands:finetune",
@@ -31,11 +31,11 @@ COMMANDS = {
     ),
     "prepare": (
         "benchmarks.commands:prepare",
-        "time the making of token arrays and of batches: --corpus FILE",
+        "measure how fast token arrays and batches are made: --corpus FILE",
     ),
     "all": (
         "benchmarks.commands:suite",
-        "run what docs/performance.md reports, and write its tables: --model HF_DIR --data DIR",
+        "run the comparisons that docs/performance.md reports, and write its tables: --model HF_DIR --data DIR",
     ),
 }
 

@@ -47,7 +47,9 @@ def compare(options: EncodeOptions) -> None:
     settings = settings_of(options, "repeats", "model", "data") | contents
     results = Results(options.json, {"benchmark": "encode", "options": settings, "machine": machine})
     with workplace(options.json, settings) as scratch:
-        print(f"encoding {len(texts):,} texts; the peer in batches of {options.batch_size}, ours in {options.dtype}")
+        print(
+            f"encoding {len(texts):,} texts; the peer in batches of {options.batch_size}, minibert in {options.dtype}"
+        )
         print(f"{machine_line(machine)}\n", flush=True)
         encoding = EncodeBenchmark(options, scratch, texts, scores, threads)
         sides = {side: encoding.side(side) for side in (OURS, options.peer)}
@@ -151,7 +153,7 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     cosines = (vectors[0] * vectors[1]).sum(1) / np.prod([np.linalg.norm(one, axis=1) for one in vectors], axis=0)
     return [
         "",
-        f"each run: {done}, the same on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s (one large product)",
+        f"each run: {done}, the same on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s (one large matrix product)",
         "",
         *table(sides, rows, ratio_of="texts/s"),
         "",

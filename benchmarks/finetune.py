@@ -12,7 +12,7 @@ from benchmarks.report import Figure, differences_in_work, table, verdict, verdi
 from benchmarks.runner import OURS, Results, Run, alternate, checksum, settings_of, workplace
 from benchmarks.sides import convert, run_ours, run_peer, weights_checksum
 from benchmarks.tasks import BENCHMARK_TASKS, FinetuneWork
-from minibert.errors import CheckFailed
+from minibert.errors import CheckFailed, plural
 
 POINTS = 100
 
@@ -68,8 +68,8 @@ def facts(options: FinetuneOptions, work: FinetuneWork, machine: dict[str, Any])
 def headline(options: FinetuneOptions, work: FinetuneWork) -> str:
     """Return the line that says what is about to be compared."""
     return (
-        f"{work.task}: {work.epochs} epoch(s), learning rate {work.learning_rate:g}, batches of {work.batch_size}, "
-        f"{options.seeds} seed(s)"
+        f"{work.task}: {plural(work.epochs, 'epoch')}, learning rate {work.learning_rate:g}, "
+        f"batches of {work.batch_size}, {plural(options.seeds, 'seed')}"
     )
 
 
@@ -113,8 +113,8 @@ def report(task: str, sides: Mapping[str, Sequence[Run]]) -> list[str]:
     rows = {
         **{name: (metric(name), ",.2f") for name in metrics},
         "examples/s": (figure("examples_per_second"), ",.1f"),
-        "training seconds": (figure("seconds"), ",.1f"),
-        "whole command seconds": (figure("command_seconds"), ",.1f"),
+        "training, s": (figure("seconds"), ",.1f"),
+        "whole command, s": (figure("command_seconds"), ",.1f"),
         "peak memory, MB": (figure("peak_memory", 1e-6), ",.0f"),
     }
     done = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in runs[0].work.items())

@@ -78,5 +78,6 @@ def report(runs: Mapping[str, Sequence[Run]], lengths: Sequence[int]) -> list[st
             line += f"{f'{seconds:.3f} s, {1e-6 * memory:,.0f} MB{shares}':>31}"
         lines.append(line)
     ours, peer = (runs[f"{name}, {lengths[-1]}"][0].notes["some_states"] for name in (OURS, TRANSFORMERS))
-    lines += ["", f"largest difference of ours and {TRANSFORMERS}' states: {np.abs(np.subtract(ours, peer)).max():.1e}"]
+    apart = np.abs(np.subtract(ours, peer)).max()
+    lines += ["", f"largest difference between our hidden states and {TRANSFORMERS}': {apart:.1e}"]
     return lines

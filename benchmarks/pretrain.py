@@ -40,7 +40,8 @@ def compare(options: PretrainBenchmarkOptions) -> None:
     results = Results(options.json, {"benchmark": "pretrain", "options": settings, "machine": machine})
     with workplace(options.json, settings) as scratch:
         print(
-            f"{options.model}, sequences of {options.seq_len}, batches of {options.batch_size}, ours in {options.dtype}"
+            f"{options.model}, sequences of {options.seq_len}, batches of {options.batch_size}, "
+            f"minibert in {options.dtype}"
         )
         print(f"{machine_line(machine)}\n", flush=True)
         pretraining = PretrainBenchmark(options, scratch, threads)
@@ -198,7 +199,8 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     ceiling = statistics.median(run.figures["ceiling"] for runs in sides.values() for run in runs)
     return [
         "",
-        f"each run trained on the same tokens on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s (one large product)",
+        f"each run trained on the same tokens on both sides; ceiling: {ceiling / 1e9:,.0f} GFLOP/s "
+        "(one large matrix product)",
         "",
         *table(sides, rows, ratio_of="tokens/s"),
         "",

@@ -30,9 +30,9 @@ def compare(options: QualityOptions) -> None:
     results = Results(options.json, {"benchmark": "quality", "options": settings, "machine": machine})
     with workplace(options.json, settings) as scratch:
         rates = ", ".join(f"{rate:g}" for rate in options.learning_rates)
-        theirs = f"{options.peer_minutes:g} of {options.peer} at each of the learning rates {rates}"
+        theirs = f"{options.peer} for {options.peer_minutes:g} at each of the learning rates {rates}"
         minutes = f"{options.minutes:g} minute{'' if options.minutes == 1 else 's'}"
-        print(f"{options.model}: {minutes} of ours, {theirs}")
+        print(f"{options.model}: minibert for {minutes}, {theirs}")
         print(f"{machine_line(machine)}\n", flush=True)
         quality = QualityBenchmark(options, scratch, threads)
         alternate({OURS: quality.ours}, range(options.repeats), results, say)

@@ -63,6 +63,6 @@ def verdict(ours: Sequence[float], peer: Sequence[float]) -> Verdict:
 def verdict_line(name: str, found: Verdict) -> str:
     """Return a verdict as one line for people."""
     return (
-        f"{name}: ours minus the peer's is {found.difference:+.2f} points, at least -{found.margin:.2f} expected: "
+        f"{name}: ours minus the peer's is {found.difference:+.2f} points, expected at least -{found.margin:.2f}: "
         f"{'holds' if found.holds else 'DOES NOT HOLD'}"
     )

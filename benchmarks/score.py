@@ -67,4 +67,5 @@ def report(sides: Mapping[str, Sequence[Run]]) -> list[str]:
     }
     ours, peer = (runs[0].notes["scores"] for runs in sides.values())
     apart = np.abs(np.subtract(ours, peer)).max()
-    return ["", *table(sides, rows, ratio_of="sentences/s"), "", f"largest difference of two scores: {apart:.1e} nats"]
+    said = f"largest difference between the two sides' scores: {apart:.1e} nats"
+    return ["", *table(sides, rows, ratio_of="sentences/s"), "", said]

@@ -6,7 +6,7 @@ COMMANDS = {
     "info": "describe a model: DIR",
     "fill-mask": 'predict the tokens behind [MASK]: DIR "text with [MASK]" [--top-k K]',
     "embed": "turn each line of a file into a vector: DIR --input FILE --output FILE.npy",
-    "score": "measure how likely texts are, or which of two is likelier: DIR --input FILE, or DIR --pairs FILE",
+    "score": "tell how likely texts are, or which of two is likelier: DIR --input FILE, or DIR --pairs FILE",
     "add-tokens": "make your own words into tokens: DIR OUT --tokens WORD [WORD ...], or a file of words",
     "explore": 'write a page that shows every step of a forward pass: DIR "text" ["second text"] --out FILE.html',
 }

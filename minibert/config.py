@@ -101,7 +101,7 @@ class BertConfig:
             if not 2 <= window <= WIDEST_WINDOW or window % 2:
                 raise InputError(f"attention_window must be even numbers from 2 to {WIDEST_WINDOW:,}, not {window}")
         if self.share_layers:
-            raise InputError("attention_window has no effect on layers that are one block: share_layers must be false")
+            raise InputError("attention_window can't be used with shared layers: share_layers must be false")
 
     @property
     def embedding_width(self) -> int:

@@ -70,7 +70,7 @@ class Record(dict[str, Tensor]):
 
     def __missing__(self, name: str) -> Tensor:
         near = difflib.get_close_matches(name, self, n=1)
-        raise KeyError(f"no {name!r}" + "".join(f"; near: {other!r}" for other in near))
+        raise KeyError(f"no {name!r}" + "".join(f"; did you mean {other!r}?" for other in near))
 
     def __repr__(self) -> str:
         shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in islice(self.items(), 4)]

@@ -18,7 +18,7 @@ DESCRIPTION = """Predict the tokens behind [MASK]: print the likeliest ones, wit
   python -m minibert fill-mask runs/demo "Return a [MASK] of tuples."
   python -m minibert fill-mask runs/demo "The [MASK] value is [MASK]." --top-k 10
 
-If a text has several [MASK], each is predicted while the others are still masked."""
+If a text has several [MASK] tokens, each is predicted while the others are still masked."""
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def score_pairs(options: ScoreOptions, path: str) -> None:
 
     if equal := [pair.row for pair in pairs if pair.good == pair.bad]:  # BLiMP has some
         count = f"in {len(equal):,} of {len(pairs):,} pairs, both sentences are the same, which counts as a tie"
-        terminal.say(f"{shown(path)}: {count} (the first is in line {equal[0]})")
+        terminal.say(f"{shown(path)}: {count} (the first is on line {equal[0]})")
     if options.picture is not None and len(options.directories) == 1:
         check_drawable(len(set(groups)))
     words: dict[str, int | None] = {}

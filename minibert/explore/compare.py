@@ -26,7 +26,7 @@ def check_comparable(
                 "compared"
             )
     if list(pieces) != list(other_pieces):
-        raise InputError(f"{other_name} splits the text into other tokens than {name}, so they cannot be compared")
+        raise InputError(f"{other_name} splits the text into different tokens than {name}, so they cannot be compared")
 
 
 def differences(

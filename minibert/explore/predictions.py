@@ -68,9 +68,9 @@ def questions_about(model: Model, tokenizer: Tokenizer, batch: Batch) -> list[Qu
     if isinstance(model, BertForQuestionAnswering):
         places = [f"{piece} at {at}" for at, piece in enumerate(pieces)]
         code = "heads.BertForQuestionAnswering.head"
-        found += [Question(f"the answer {end}", code, "softmax", places) for end in ("begins", "ends")]
+        found += [Question(f"where the answer {end}", code, "softmax", places) for end in ("begins", "ends")]
     if isinstance(model, BertForMultipleChoice):
-        found.append(Question("score", "heads.BertForMultipleChoice.head", "number", ("of this choice",)))
+        found.append(Question("score", "heads.BertForMultipleChoice.head", "number", ("this choice",)))
     return found
 
 

@@ -55,7 +55,7 @@ def check_writable(path: Path, *, reads: Iterable[str | None] = ()) -> None:
     check_path(_name_aside(path))  # the longer name
     for source in reads:
         if source is not None and _replaces(path, source):
-            raise InputError(f"{path} would replace what is read ({shown(source)}); give it another name")
+            raise InputError(f"{path} would overwrite what this command reads ({shown(source)}); give it another name")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no directory {path.parent}")
     if not os.access(path.parent, os.W_OK):

@@ -219,5 +219,5 @@ def _checked_added(source: Path, found: Found, beside: _Beside) -> list[tuple[in
         raise InputError(f"{source}: token {broken[0]!r}: expected Unicode text, found a lone surrogate")
     spread = [token for token in ids if "\n" in token]
     if spread and found.kind == "wordpiece":
-        raise InputError(f"{source}: token {spread[0]!r} spans lines, which vocab.txt cannot hold")
+        raise InputError(f"{source}: token {spread[0]!r} contains a line feed, which vocab.txt cannot hold")
     return list(added.values())

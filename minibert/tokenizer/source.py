@@ -96,7 +96,7 @@ def _read_vocab_json(path: Path) -> Found:
         if not (left and space and right) or " " in right:
             raise InputError(f"{merges_path}, line {number}: expected two pieces separated by a space, found {line!r}")
         pairs.append((left, right))
-    ids = _checked_ids(path, "the whole", read_object(path))
+    ids = _checked_ids(str(path), read_object(path))
     return Found("bpe", ids, of_kind={"merges": _checked_merges(merges_path, pairs, path, ids)})
 
 
@@ -135,7 +135,7 @@ def _wordpiece_parts(path: Path, content: dict[str, Any], model: dict[str, Any],
         ("normalizer.type", normalizer.get("type"), "BertNormalizer"),
         ("pre_tokenizer.type", pre_tokenizer.get("type"), "BertPreTokenizer"),
     )
-    ids = _checked_ids(path, "model.vocab", model.get("vocab"))
+    ids = _checked_ids(f"{path}, model.vocab", model.get("vocab"))
     max_word_chars = model.get("max_input_chars_per_word")
     if type(max_word_chars) is not int or max_word_chars < 1:
         raise InputError(f"{path}, model.max_input_chars_per_word: expected 1 or more, found {max_word_chars!r}")
@@ -156,7 +156,7 @@ def _bpe_parts(path: Path, content: dict[str, Any], model: dict[str, Any], added
         ("model.end_of_word_suffix", model.get("end_of_word_suffix") or None, None),
         ("model.ignore_merges", model.get("ignore_merges", False), False),
     )
-    ids = _checked_ids(path, "model.vocab", model.get("vocab"))
+    ids = _checked_ids(f"{path}, model.vocab", model.get("vocab"))
     pairs = model.get("merges")
     if not isinstance(pairs, list):
         raise InputError(f"{path}, model.merges: expected a list of pairs")
@@ -205,7 +205,7 @@ def _checked_pieces(place: str, scored: object) -> tuple[dict[str, int], list[fl
             case _:
                 raise InputError(f"{place}: expected a list of pieces, each with its score")
     if len(ids) != len(scores):
-        raise InputError(f"{place}: expected every piece once")
+        raise InputError(f"{place}: expected each piece only once")
     return ids, scores
 
 
@@ -244,9 +244,9 @@ def _type(step: object) -> object:
     return step.get("type") if isinstance(step, dict) else None
 
 
-def _checked_ids(path: Path, name: str, ids: object) -> dict[str, int]:
+def _checked_ids(place: str, ids: object) -> dict[str, int]:
     if not isinstance(ids, dict) or not all(type(i) is int for i in ids.values()):
-        raise InputError(f"{path}, {name}: expected an object that maps each token to its id")
+        raise InputError(f"{place}: expected an object that maps each token to its id")
     return ids
 
 

@@ -56,7 +56,7 @@ class Report:
         yield f"reference: {self.reference} ({self.implementation})"
         yield f"model:     {self.model}, a {self.architecture} of {self.parameters:,} parameters, in {self.dtype}"
         padded = ", ".join(map(str, self.layouts))
-        yield f"batches:   {len(self.layouts)} of {self.sequences} sequences; padding: {padded}; seed {self.seed}"
+        yield f"batches:   {len(self.layouts)}, of {self.sequences} sequences each; padding: {padded}; seed {self.seed}"
         yield ""
         width = max(len(row.title) for row in self.rows)
         measured = "mean" if self.dtype == "bfloat16" else "max"

@@ -27,7 +27,7 @@ def window_causes(divergence: Divergence, window: int, scores: Tensor) -> Predic
         f"attention_window is {ours}, but the reference's is {window}": ours,
         "the window is a token wider on each side": window + 2,
         "the window is a token narrower on each side": window - 2,
-        "the window is twice as wide: as many tokens on each side": 2 * window,
+        "the window is twice as wide: attention_window tokens on each side, not half as many": 2 * window,
     }
     yield "every token attends to all, not only to those in its window", softmax_over(scores, real)
     for cause, other in windows.items():

@@ -28,7 +28,7 @@ def test_the_peers_make_the_same_vectors(
     compare(options)
     printed = capsys.readouterr().out
     assert "vector, among eight of the texts: 1.000000" in printed and "ratio" in printed
-    assert re.search(r"ceiling: [\d,]+ GFLOP/s \(one large product\)", printed)
+    assert re.search(r"ceiling: [\d,]+ GFLOP/s \(one large matrix product\)", printed)
     ours, theirs = json.loads(path.read_text())["runs"]
     assert (ours["side"], theirs["side"], ours["work"]["texts"]) == ("ours", peer, 28)
     assert ours["work"] == theirs["work"]

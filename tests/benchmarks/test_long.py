@@ -46,7 +46,7 @@ def test_ours_is_shown_as_a_share_of_the_others() -> None:
     lines = report(runs, [64])
     row = " ".join(lines[-3].split())
     assert row == "64 1.000 s, 20 MB 2.000 s, 80 MB (0.50, 0.25) 4.000 s, 25 MB (0.25, 0.80)"
-    assert lines[-1] == "largest difference of ours and transformers' states: 1.0e-03"
+    assert lines[-1] == "largest difference between our hidden states and transformers': 1.0e-03"
 
 
 def test_a_model_without_windows_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_both_sides_take_the_same_steps(corpus: Path, tmp_path: Path, capsys: py
     )  # fmt: skip
     compare(options)
     printed = capsys.readouterr().out
-    assert "ratio" in printed and "GFLOP/s (one large product)" in printed and "of the ceiling" in printed
+    assert "ratio" in printed and "GFLOP/s (one large matrix product)" in printed and "of the ceiling" in printed
     ours, theirs = json.loads(path.read_text())["runs"]
     assert ours["work"] == theirs["work"] and ours["work"]["steps"] == 12
     differences = [abs(a - b) for a, b in zip(ours["notes"]["losses"], theirs["notes"]["losses"], strict=True)]

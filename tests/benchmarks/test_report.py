@@ -36,7 +36,7 @@ def test_ours_may_be_lower_by_half_a_point_or_by_the_peers_deviation(
 
 def test_the_verdict_says_so() -> None:
     assert verdict_line("mcc", verdict([0.28], [0.29])) == (
-        "mcc: ours minus the peer's is -1.00 points, at least -0.50 expected: DOES NOT HOLD"
+        "mcc: ours minus the peer's is -1.00 points, expected at least -0.50: DOES NOT HOLD"
     )
 
 

@@ -34,5 +34,5 @@ def test_the_largest_difference_is_told() -> None:
         return [Run(side, 0, {"texts": 2}, {"accuracy": 0.5}, figures, {"scores": scores})]
 
     lines = report({"ours": run("ours", [-8.0, -1.0]), "transformers": run("transformers", [-4.0, -1.5])})
-    assert lines[-1] == "largest difference of two scores: 4.0e+00 nats"
+    assert lines[-1] == "largest difference between the two sides' scores: 4.0e+00 nats"
     assert lines[3].endswith("ratio 2.00")

@@ -147,12 +147,12 @@ def test_no_command_replaces_what_it_reads(
         ("evaluate", run, "--data", data, "--json", run / "summary.json"),
     ):
         assert run_here(monkeypatch, *args) == 2
-        assert "would replace what is read" in one_line(capsys)
+        assert "would overwrite what this command reads" in one_line(capsys)
     for words in (
         ("embed", run, "--input", data, "--output", tmp_path / "hard.npy"),
         ("explore", run, "the cat", "--out", tmp_path / "link.html"),
         ("explore", base, "the cat", "--compare", run, "--out", tmp_path / "new.html", "--json", run / "vocab.txt"),
     ):
         assert run_minibert(monkeypatch, *map(str, words)) == 2
-        assert "would replace what is read" in one_line(capsys)
+        assert "would overwrite what this command reads" in one_line(capsys)
     assert contents(tmp_path) == before

@@ -132,7 +132,7 @@ def test_the_defaults_are_those_of_bert_base_uncased() -> None:
         ),
         (
             {"attention_window": (4, 4), "num_hidden_layers": 2, "share_layers": True},
-            "attention_window has no effect on layers that are one block: share_layers must be false",
+            "attention_window can't be used with shared layers: share_layers must be false",
         ),
         ({"sep_token_id": 102}, "sep_token_id has no effect without attention_window"),
         (

@@ -136,7 +136,8 @@ def test_a_name_that_is_not_in_a_record_is_answered_with_the_near_one(
     record = minibert.trace(model, tokenizer("the cat"))
     with pytest.raises(KeyError) as error:
         record["blocks.1.atention.probabilities"]
-    assert error.value.args == ("no 'blocks.1.atention.probabilities'; near: 'blocks.1.attention.probabilities'",)
+    said = "no 'blocks.1.atention.probabilities'; did you mean 'blocks.1.attention.probabilities'?"
+    assert error.value.args == (said,)
     with pytest.raises(KeyError) as error:
         record["?"]
     assert error.value.args == ("no '?'",)

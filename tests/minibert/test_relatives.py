@@ -242,7 +242,7 @@ def broken(directory: Path, kind: Kind, keys: tuple[str, ...], value: Any) -> st
             [["a", math.nan]],
             ", model.vocab: piece 'a': expected a finite score, found nan",
         ),
-        ("unigram", ("model", "vocab"), [["a", -1.0], ["a", -2.0]], ", model.vocab: expected every piece once"),
+        ("unigram", ("model", "vocab"), [["a", -1.0], ["a", -2.0]], ", model.vocab: expected each piece only once"),
         (
             "unigram",
             ("model", "type"),

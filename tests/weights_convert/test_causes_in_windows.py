@@ -196,7 +196,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("longformer masked", "a window on each side"): (
         become(OneSided, ATTENTION[1]),
         "blocks.1.attention.probabilities",
-        "the window is twice as wide: as many tokens on each side",
+        "the window is twice as wide: attention_window tokens on each side, not half as many",
     ),
     ("longformer masked", "no window"): (
         become(NoWindow, *ATTENTION),

@@ -67,8 +67,8 @@ def test_a_window_that_reaches_everything_is_a_robertas_attention() -> None:
 def test_the_report_names_the_batches(tmp_path: Path) -> None:
     hf = write_directory(reference_model("longformer answers", SHAPE).float(), tmp_path / "hf")
     assert list(verify(hf).lines())[2] == (
-        "batches:   5 of 6 sequences; padding: right (many global tokens), left (one global token), none (no global "
-        "token), right, left; seed 0"
+        "batches:   5, of 6 sequences each; padding: right (many global tokens), left (one global token), none (no "
+        "global token), right, left; seed 0"
     )
 
 

@@ -143,7 +143,7 @@ function setUpAttention() {
   offer("blocks", [["all", "all"], ...counted(layers).map((layer) => [layer, layer])]);
   offer("heads", [["all", "all"], ...counted(headCount).map((head) => [head, head])]);
   const between = [["00", "A → A"], ["01", "A → B"], ["10", "B → A"], ["11", "B → B"]];
-  const alone = [["all", "every token on every token"], ["from", "what From looks at"], ["to", "what looks at To"]];
+  const alone = [["all", "all pairs of tokens"], ["from", "what From looks at"], ["to", "what looks at To"]];
   offer("pairs", record.texts.length < 2 ? alone : [...alone, ...between]);
   offer("figure", Object.keys(record.attention.figures).map((key) => [key, figure(key)[0]]));
   byId("gallery").addEventListener("keydown", moveInGallery);

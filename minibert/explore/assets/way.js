@@ -66,7 +66,7 @@ panel(["layer", "token", "head"], drawSteps);
 const STREAM = {
   attention: ["what attention adds", "the norm of attention.output, divided by the norm of what the block is given", () => record.blocks.added.attention],
   feed_forward: ["what feed-forward adds", "the norm of feed_forward.output, divided by the norm of attention_norm", () => record.blocks.added.feed_forward],
-  stream: ["the stream's norm before the block", "how long the vector is that the block is given", () => record.blocks.stream],
+  stream: ["the stream's norm before the block", "the length of the vector that the block is given", () => record.blocks.stream],
   sum: ["the norm with both added", "the norm of feed_forward.sum, before the last LayerNorm", () => record.blocks.norms["feed_forward.sum"]],
 };
 

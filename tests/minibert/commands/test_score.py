@@ -153,7 +153,7 @@ def test_pairs_give_accuracies_by_group(
     assert found == {"mean": ((order + 0.5) / 2 + form) / 2, "groups": expected}
     shown = capsys.readouterr()
     assert shown.err == "" and shown.out.splitlines()[2].split() == ["model", "pairs"]
-    tie = "in 1 of 3 pairs, both sentences are the same, which counts as a tie (the first is in line 3)"
+    tie = "in 1 of 3 pairs, both sentences are the same, which counts as a tie (the first is on line 3)"
     assert shown.out.splitlines()[0] == f"{pairs}: {tie}"
     assert (tmp_path / "found.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -242,7 +242,7 @@ def test_a_line_that_is_no_pair_is_named(
         ("model --pairs pairs.jsonl --picture a.png --json a.png", "a.png: --json and --picture name the same file"),
         (
             "model --pairs pairs.jsonl --json pairs.jsonl",
-            "pairs.jsonl would replace what is read (pairs.jsonl); give it another name",
+            "pairs.jsonl would overwrite what this command reads (pairs.jsonl); give it another name",
         ),
         (
             "model --pairs pairs.csv",

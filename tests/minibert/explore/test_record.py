@@ -309,5 +309,5 @@ def test_models_of_other_shapes_or_tokens_are_not_compared(tokenizer: Tokenizer)
         "num_hidden_layers is 3 in deep, but 2 in x: only models of the same shape can be compared"
     )
     assert comparing(model, other_words, "words") == (
-        "words splits the text into other tokens than x, so they cannot be compared"
+        "words splits the text into different tokens than x, so they cannot be compared"
     )

@@ -135,7 +135,7 @@ def read(tmp_path: Path) -> Path:
 def test_what_is_read_is_not_replaced(read: Path, output: str) -> None:
     reads = (None, str(read / "input.jsonl"), str(read / "model"))
     message = refusal(lambda: check_writable(read / output, reads=reads))
-    assert message.startswith(f"{read / output} would replace what is read ({read}/")
+    assert message.startswith(f"{read / output} would overwrite what this command reads ({read}/")
 
 
 def test_every_file_of_a_tokenizer_belongs_to_a_model_directory() -> None:
@@ -158,7 +158,7 @@ def test_standard_input_is_not_replaced_either(read: Path, monkeypatch: pytest.M
     with open(read / "input.jsonl") as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
         message = refusal(lambda: check_writable(read / "hard.jsonl", reads=("-",)))
-    assert message.endswith("would replace what is read (standard input); give it another name")
+    assert message.endswith("would overwrite what this command reads (standard input); give it another name")
 
 
 def test_an_error_of_the_system_names_the_file_that_is_asked_for(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ BROKEN: list[tuple[str, str, Any, str]] = [
     ("vocab", "model", {"[UNK]": "0"}, "model.vocab"),
     ("vocab", "model", {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 9}, "ids from 0 on"),
     ("vocab", "model", {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 3}, "ids from 0 on"),
-    ("vocab", "model", {**{token: i for i, token in enumerate(SMALL)}, "a\nb": 25}, "spans lines"),
+    ("vocab", "model", {**{token: i for i, token in enumerate(SMALL)}, "a\nb": 25}, "contains a line feed"),
     ("max_input_chars_per_word", "model", "many", "max_input_chars_per_word"),
     ("type", "normalizer", "NFKC", "normalizer.type"),
     ("lowercase", "normalizer", 1, "do_lower_case: expected true or false"),

@@ -85,7 +85,7 @@ def test_a_comma_behind_a_digit_is_a_piece_of_its_own(tmp_path: Path) -> None:
         (scored(*SPECIAL) + b"\x0a\x04\x0a\x02\xff\xfe", "expected a SentencePiece model"),  # one that is not UTF-8
         (scored(*SPECIAL, ("<0x00>", 0.0, 6)), "piece '<0x00>' has type 6, which ALBERT does not use"),
         (scored(*SPECIAL) + b"\x12\x02\x18\x02", "expected a unigram model, found SentencePiece's model type 2"),
-        (scored(*SPECIAL, ("a", -1.0, 1), ("a", -1.0, 1)), "expected every piece once"),
+        (scored(*SPECIAL, ("a", -1.0, 1), ("a", -1.0, 1)), "expected each piece only once"),
         (scored(*SPECIAL, ("a", math.nan, 1)), "piece 'a': expected a finite score, found nan"),
         (scored(*SPECIAL, ("a", -math.inf, 1)), "piece 'a': expected a finite score, found -inf"),
         (

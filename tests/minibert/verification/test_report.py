@@ -24,7 +24,7 @@ def test_the_table_says_who_ran_what_and_where_it_differs_first() -> None:
     assert list(report(AGREES, MISSING, replace(MISSING, kind="weight"), cause="it is frozen").lines()) == [
         "reference: a (x)",
         "model:     b, a Bert of 1,234 parameters, in float64",
-        "batches:   3 of 6 sequences; padding: right, left, none; seed 3",
+        "batches:   3, of 6 sequences each; padding: right, left, none; seed 3",
         "",
         "value                                max       mean   relative   max allowed",
         "embeddings                      0.00e+00   0.00e+00   0.00e+00      1.00e-10",
