@@ -70,8 +70,8 @@ def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
     if missing:
         note_all(
             [
-                f"{shown(predictions)}: no answer to {missing:,} of {plural(count, 'question')}; a missing answer counts "
-                "as wrong"
+                f"{shown(predictions)}: no answer to {missing:,} of {plural(count, 'question')}; a missing answer "
+                "counts as wrong"
             ]
         )
     if len(given) > len(answers):
