@@ -15,9 +15,9 @@ def draw_run(path: Path, metrics: Path, metric: str, report: Callable[[str], Non
     names = dict.fromkeys([f"dev_{metric}", *(name for entry in entries for name in entry if name.startswith("dev_"))])
     few = [name for name in names if not name.endswith("threshold")][:4]
     panels = [
-        Panel("Training loss", "a mean of the batch", [line("loss", "loss", smoothed=True)]),
+        Panel("Training loss", "mean of the batch", [line("loss", "loss", smoothed=True)]),
         Panel("Dev", "after each epoch", [line(name.removeprefix("dev_"), name, points=True) for name in few]),
-        Panel("Learning rate", "AdamW's", [line("learning rate", "learning_rate")]),
+        Panel("Learning rate", "AdamW", [line("learning rate", "learning_rate")]),
         Panel("Throughput", "examples/s", [line("examples/s", "examples_per_second")]),
     ]
     draw_curves(path, f"Fine-tuning: {path.parent.resolve().name}", panels)

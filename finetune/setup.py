@@ -87,7 +87,7 @@ def prepare(options: TrainingOptions, *, processes: int) -> TrainingData:
     notes += [f"{options.train}: {once}"] if once else []
     train = task.fitting(train, tallies["train"])
     if not train:
-        raise InputError(f"{options.train}: no example is left to train on; {note}")
+        raise InputError(f"{options.train}: no example is left to train on{note and f'; {note}'}")
     check_head(options, description, task)
     weights = class_weights(options, task, train)
     if weights is not None:
@@ -155,7 +155,8 @@ def check_fit(features: Sequence[Feature], config: BertConfig, options: Training
     if (smallest := smallest_batch(len(features), options.batch_size)) < processes * options.accumulate:
         raise InputError(
             f"--batch-size {options.batch_size}: {len(features)} examples or windows make batches of {smallest}, too "
-            f"small for {plural(processes, 'process', 'es')} with {options.accumulate} micro-batches each"
+            f"small for {plural(processes, 'process', 'es')} with "
+            f"{plural(options.accumulate, 'micro-batch', 'es')} each"
         )
 
 

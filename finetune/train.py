@@ -198,13 +198,14 @@ class Finetuning(Training[TaskBatch, FinetuneSums]):
         learning = sum(tensor.numel() for tensor in trained(self.model).values())
         test = f", {len(data.test.examples):,} to test on" if data.test else ""
         size = f"{self.parameters:,} parameters, {learning:,} of them trained"
+        patience = plural(options.early_stop or 0, "epoch")
         lines = [
             f"model    {options.model} for {data.task.name}: {size}",
-            f"data     {len(data.train.examples):,} examples to train on, {len(data.dev.examples):,} to choose the "
-            f"epoch on{test}" + (f"; {len(self.task.labels)} labels" if len(self.task.labels) > 1 else ""),
+            f"data     {plural(len(data.train.examples), 'example')} to train on, {len(data.dev.examples):,} to choose "
+            f"the epoch on{test}" + (f"; {len(self.task.labels)} labels" if len(self.task.labels) > 1 else ""),
             f"machine  {self.on_machine()}",
             f"steps    {self.steps:,} in {plural(options.epochs, 'epoch')}, peak learning rate {options.peak_rate:g}"
-            + (f"; fewer if {data.metric} does not improve in {options.early_stop}" if options.early_stop else ""),
+            + (f"; fewer if {data.metric} does not improve in {patience}" if options.early_stop else ""),
             *(f"note     {note}" for note in data.notes),
         ]
         if fresh:

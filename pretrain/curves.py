@@ -44,7 +44,7 @@ def draw_run(
                 baselines=[("chance", 0.6931)],
             )
         )
-    panels.append(Panel("Learning rate", "AdamW's", [line("learning rate", "learning_rate")]))
+    panels.append(Panel("Learning rate", "AdamW", [line("learning rate", "learning_rate")]))
     panels.append(Panel("Throughput", "tokens/s", [line("tokens/s", "tokens_per_second")]))
     draw_curves(
         path, f"Pretraining: {path.parent.resolve().name}", panels, [(step, ", ".join(marks)) for step, marks in kept]

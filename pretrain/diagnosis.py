@@ -1,4 +1,4 @@
-"""What to say of a run that learns nothing from the words around a masked token."""
+"""What to say of a run that learns nothing from the tokens around a masked token."""
 
 from pretrain.arrays.shards import PreparedCorpus
 
@@ -25,15 +25,17 @@ def learns_nothing(loss: float, unigram_loss: float, corpus: PreparedCorpus, *, 
     causes = []
     if unknown > MOSTLY_UNKNOWN:
         causes.append(
-            f"{unknown:.0%} of the tokens are {tokenizer.shown(tokenizer.unk_id)}: the vocabulary does not fit"
+            f"{unknown:.0%} of the tokens are {tokenizer.shown(tokenizer.unk_id)}: the vocabulary does not fit the text"
         )
     if length < SHORT_DOCUMENT:
-        causes.append(f"a document has only {length:.1f} tokens, so little is left around a masked one")
+        causes.append(f"a document has only {length:.1f} tokens on average, so little is left around a masked one")
     if passes > MANY_PASSES:
         causes.append(f"the text was read {passes:.0f} times and has been memorised: use more text or fewer steps")
     if not causes:
-        causes.append("a learning rate that is too high or too low; text without order, such as lists of words")
+        causes += ["a learning rate that is too high or too low", "text without order, such as lists of words"]
+    likely = "Likely causes" if len(causes) > 1 else "Likely cause"
     return (
-        f"note     the held-out masked-LM loss is {loss:.3f}, no better than the unigram loss of {unigram_loss:.3f}: "
-        f"so far, the model has learned nothing from the words around a masked one. Likely causes: {'; '.join(causes)}"
+        f"note     the held-out masked-LM loss is {loss:.3f}, not clearly below the unigram loss of "
+        f"{unigram_loss:.3f}: so far, the model has learned nothing from the tokens around a masked one. "
+        f"{likely}: {'; '.join(causes)}"
     )

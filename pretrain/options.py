@@ -333,6 +333,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     types = get_type_hints(PretrainOptions)
     if unknown := sorted(set(recipe) - set(types) | set(recipe) & NOT_IN_RECIPES):
         near = did_you_mean(unknown[0], types.keys() - NOT_IN_RECIPES)
-        raise InputError(f"{name}: {', '.join(unknown)}: not an option that a recipe can set{near}")
+        what = "not options" if unknown[1:] else "not an option"
+        raise InputError(f"{name}: {', '.join(unknown)}: {what} that a recipe can set{near}")
     with naming(name):
         return {"recipe": name, **{key: typed(value, types[key], key) for key, value in recipe.items()}}

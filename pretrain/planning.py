@@ -68,7 +68,7 @@ def settle(
         share = slice(processes.rank, None, processes.world_size)
         alone = measured_speed(options, corpus, device=device, precision=precision, share=share)
         speed = processes.sum([alone])[0]
-        length = f"{options.minutes:g} minutes at {speed:,.0f} tokens/s"
+        length = f"{options.minutes:g} minute{'' if options.minutes == 1 else 's'} at {speed:,.0f} tokens/s"
         taken = 60 * options.minutes * speed / step.whole
     if taken is not None:
         config = model_config(options, corpus.tokenizer)

@@ -15,7 +15,7 @@ from pretrain.options import PretrainOptions
 # The smallest and the largest values with which the rules were measured, by the name of `Plan`'s field.
 _SHOWN = {
     "hidden_size": "a hidden size of {}",
-    "layers": "{} layers",
+    "layers": "a depth of {}",
     "step_tokens": "{} tokens per step",
     "tokens": "{} tokens in all",
 }

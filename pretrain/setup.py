@@ -57,7 +57,7 @@ def set_up(
     if options.batch_size < processes * options.accumulate:
         raise InputError(
             f"--batch-size {options.batch_size} is too small for {plural(processes, 'process', 'es')} with "
-            f"{options.accumulate} micro-batches each"
+            f"{plural(options.accumulate, 'micro-batch', 'es')} each"
         )
     status = run.status(options)
     if status is RunStatus.FINISHED:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from minibert import checkpoint
 from minibert.config import BertConfig
-from minibert.errors import InputError, RunStopped
+from minibert.errors import InputError, RunStopped, plural
 from minibert.files import writing
 from minibert.training.device import choose_device
 from minibert.training.drawing import draw_or_say
@@ -137,8 +137,8 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         lines = [
             f"model    {options.model or options.init}: {self.parameters:,} parameters, "
             f"vocabulary of {corpus.tokenizer.vocab_size:,}",
-            f"text     {corpus.train.documents:,} documents, {len(corpus.train.tokens):,} tokens; held out: "
-            f"{corpus.heldout.documents:,} documents, {len(corpus.heldout.tokens):,} tokens",
+            f"text     {plural(corpus.train.documents, 'document')}, {len(corpus.train.tokens):,} tokens; held out: "
+            f"{plural(corpus.heldout.documents, 'document')}, {len(corpus.heldout.tokens):,} tokens",
             f"machine  {self.on_machine()}" + ("; compiling first takes up to a minute" if self.compiled else ""),
             *settled,
         ]
@@ -281,7 +281,7 @@ class Pretraining(Training[PretrainBatch, PretrainSums]):
         if not self.processes.is_main:
             return
         if removed := self.keeping.remove_after(self.progress.step):
-            self.say(f"{self.run.kept}: removed {', '.join(removed)}: these steps are taken again")
+            self.say(f"{self.run.kept}: removed {', '.join(removed)}: the run resumes at an earlier step")
 
     def after_step(self, log: MetricsLog | None) -> None:
         """Keep the model, with its held-out figures, if this step has reached a mark of --keep-at."""

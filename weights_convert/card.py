@@ -1,4 +1,4 @@
-"""The model card that `to-hf` writes: README.md, which the hub shows, with a YAML head, which the hub uses to list models.
+"""The model card that `to-hf` writes: README.md, which the hub shows, with a YAML head, by which the hub lists models.
 
 It says what the model's directory says: its config and, of a run, `run.toml`, `summary.json` and the manifest of the
 token arrays. A card is meant to be published, so of every path it names only the last part.
@@ -221,7 +221,7 @@ def _loading(model: Model, place: str) -> str:
     ]
     if isinstance(model, BertForPreTraining):
         lines.append(
-            "The head for sentence pairs is not part of this class, which reports its weights as unexpected; "
+            "The head for sentence pairs is not part of this class, which reports that head's weights as unexpected; "
             f"`{auto_class(model)}` loads them too."
         )
     return "\n".join(lines)
@@ -235,10 +235,14 @@ def _text(run: Run) -> list[str]:
         names = [f"token arrays named `{_last_part(data)}`"]
     if not names:
         return []
-    more = f" and {len(names) - MOST_FILES:,} more" if len(names) > MOST_FILES else ""
-    counts = ", ".join(f"{number:,} {unit}" for unit, number in run.counts.items())
-    counts = f"; the training part has {counts}" if counts else ""
-    return [f"Pretrained on {', '.join(names[:MOST_FILES])}{more}{counts}."]
+    more = [f"{len(names) - MOST_FILES:,} more"] if len(names) > MOST_FILES else []
+    counts = [f"{number:,} {unit if number != 1 else unit.removesuffix('s')}" for unit, number in run.counts.items()]
+    part = f"; the training part has {_and(counts)}" if counts else ""
+    return [f"Pretrained on {_and([*names[:MOST_FILES], *more])}{part}."]
+
+
+def _and(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def _training(run: Run) -> list[str]:
@@ -250,11 +254,11 @@ def _training(run: Run) -> list[str]:
     if "task" in settings:
         told.append(f"Fine-tuned from `{settings.get('model')}` for {settings['task']}.")
     elif "init" in settings:
-        told.append(f"It began with the weights of `{settings['init']}`.")
+        told.append(f"The run began with the weights of `{settings['init']}`.")
     if kept_for := typed(run.summary.get("kept_for"), list[str] | None, "kept_for"):
         told.append(f"This model was kept during its run, by `--keep-at {','.join(kept_for)}`.")
     if settings:
-        told.append(f"```toml\n{as_toml(settings, 'The settings of the whole run. Learning rates are the peaks.')}```")
+        told.append(f"```toml\n{as_toml(settings, 'The settings of the whole run. Learning rates are peaks.')}```")
     return told + _table(run.summary, AMOUNTS)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from minibert.checkpoint import listed
 from minibert.config import BertConfig
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.heads import Model
 from minibert.model import initialize
 from minibert.verification.names import parameters_of
@@ -150,7 +150,7 @@ def check_layers(tensors: Mapping[str, Tensor], config: BertConfig, family: Fami
     expected = config.num_hidden_layers
     if layers and max(layers) + 1 != expected:
         raise InputError(
-            f"{source}: keys of {max(layers) + 1} layers ({layers[max(layers)]} is the last), but "
+            f"{source}: keys of {plural(max(layers) + 1, 'layer')} ({layers[max(layers)]} is the last), but "
             f"{family.fields.get('num_hidden_layers', 'num_hidden_layers')} is {expected}"
         )
 

@@ -173,8 +173,10 @@ def _examples(
                     "blank line after each sentence"
                 )
             if not word or tag == "":
-                hint = "see --word-column" + ("" if tag is None else " and --tag-column")
-                bad = bad or InputError(f"{shown(path)}:{row}: a column is empty, expected a word and its tag ({hint})")
+                expected, hint = "a word", "see --word-column"
+                if tag is not None:
+                    expected, hint = f"{expected} and its tag", f"{hint} and --tag-column"
+                bad = bad or InputError(f"{shown(path)}:{row}: a column is empty, expected {expected} ({hint})")
         elif bad or read:
             if bad:
                 tally.refuse(bad)
@@ -336,7 +338,7 @@ def _table(first: Sequence[tuple[int, str]], path: str, data_options: TagDataOpt
     tag = usual_tag if tag_column is None else _column("--tag-column", tag_column, count, where)
     if word == tag:
         raise InputError(
-            f"{where}: column {word + 1} can't be both the word's and the tag's; choose two different columns"
+            f"{where}: column {word + 1} can't hold both the words and the tags; choose two different columns"
         )
     others = (column for column in range(count) if column not in (word, tag) and tag_column is None)
     also = tuple(column for column in others if all(is_tag(columns[column]) for columns in alike))

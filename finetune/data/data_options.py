@@ -196,7 +196,8 @@ NO_EFFECT: dict[str, tuple[str, tuple[str, ...]]] = {
     "jsonl": ("JSON lines have named fields", _TABLE),
     "rows": ("rows from Python have named values", (*_TABLE, "--layout")),
     "txt": (
-        "the input is read as one text per line; a table needs a name such as .csv, or, on standard input, --delimiter",
+        "the input is read as one text per line; a table needs an extension such as .csv, or, on standard input, "
+        "--delimiter",
         ("--text-column", *_TABLE),
     ),
     "text": ("the input is read as running text", ("--word-column",)),

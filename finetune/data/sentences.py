@@ -245,7 +245,7 @@ def _without_tags(lines: Lines, path: str, scheme: str) -> Lines:
     if alike > 1 and _nearly_all(alike, len(rows)):
         raise InputError(
             f"{shown(path)}: expected words separated by spaces, but lines end with tags of --scheme {scheme}; if each "
-            "line is a character and its tag, give the file a name such as .conll"
+            "line is a character and its tag, give the file an extension such as .conll"
         )
     yield from chain(first, lines)
 
@@ -303,7 +303,8 @@ def _strings(value: Any, what: str) -> tuple[str, ...]:
                 "tags, such as B-PER, not their numbers"
             )
         if not one or LONE_SURROGATE.search(one):
-            raise InputError(f"{what} has {one!r:.60} at index {number}, expected text without unpaired surrogates")
+            expected = "text without unpaired surrogates" if one else "text that is not empty"
+            raise InputError(f"{what} has {one!r:.60} at index {number}, expected {expected}")
     return tuple(value)
 
 

@@ -50,7 +50,9 @@ def _read(path: str, *, labelled: bool, tally: Tally) -> tuple[Iterator[Question
     try:
         content = parse_json(read_whole(path))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{shown(path)}: not readable as JSON ({reason(error)}), expected SQuAD's{FLAT}") from error
+        raise InputError(
+            f"{shown(path)}: not readable as JSON ({reason(error)}), expected SQuAD's format{FLAT}"
+        ) from error
     found = list(_questions(content, path))
     if not found:
         raise InputError(f"{shown(path)}: no question found")

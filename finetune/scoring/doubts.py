@@ -27,12 +27,12 @@ def doubts(
     if nothing := task.nothing_learned(examples, predictions):
         yield f"{nothing}: {slow}"
     if len(losses) > 2 and (last := np.mean(losses[-max(1, len(losses) // 4) :])) > STALLED * losses[0]:
-        yield f"the loss ended at {last:.4f}, where it began ({losses[0]:.4f}): {slow}"
+        yield f"the loss ended at {last:.4f}, about where it began ({losses[0]:.4f}): {slow}"
     if (unknown := unknown_share(trained_on, task.tokenizer)) > MANY_UNKNOWN:
         what = "its vocabulary is probably for another language or script"
         yield f"{unknown:.0%} of the training texts' tokens are unknown to the model: {what}"
     if len(examples) < FEW_EXAMPLES:
-        one = f"each of them counts for {1 / len(examples):.0%}"
+        one = f"each counts for {1 / len(examples):.0%}"
         yield f"dev has only {plural(len(examples), 'example')}, too few for reliable figures: {one}"
 
 

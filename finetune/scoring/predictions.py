@@ -69,7 +69,10 @@ def score_questions(data: str, predictions: str, _: DataOptions) -> Figures:
         raise InputError(f"{shown(predictions)}: no answer to any of the questions in {data}")
     if missing:
         note_all(
-            [f"{shown(predictions)}: no answer to {missing:,} of {plural(count, 'question')}, which count as wrong"]
+            [
+                f"{shown(predictions)}: no answer to {missing:,} of {plural(count, 'question')}; a missing answer "
+                "counts as wrong"
+            ]
         )
     if len(given) > len(answers):
         note_all([f"{shown(predictions)}: {plural(len(given) - len(answers), 'answer')} without a question in {data}"])

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from finetune.data.examples import Id, TextExample
+from minibert.errors import plural
 
 RANKING = ("mrr", "ndcg@10", "recall@1", "recall@10")  # the figures, the default of --metric first
 
@@ -74,8 +75,8 @@ def queries_in(examples: Sequence[TextExample]) -> str:
         candidates[example.group].append(number_of(example))
     sizes = [len(grades) for grades in candidates.values()]
     without = sum(not any(grades) for grades in candidates.values())
-    each = f"{min(sizes):,} to {max(sizes):,}" if min(sizes) < max(sizes) else f"{sizes[0]:,}"
-    told = f"{len(sizes):,} {'query' if len(sizes) == 1 else 'queries'} with {each} candidates"
+    each = f"{min(sizes):,} to " if min(sizes) < max(sizes) else ""
+    told = f"{len(sizes):,} {'query' if len(sizes) == 1 else 'queries'} with {each}{plural(max(sizes), 'candidate')}"
     return told + (f"; ranking figures leave out {without:,} without a relevant candidate" if without else "")
 
 

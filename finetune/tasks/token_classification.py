@@ -38,7 +38,7 @@ from finetune.data.tags import (
 from finetune.scoring.metrics import ClassFigures, check_metric, entity_figures
 from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics, words_of
 from finetune.tasks.task import Feature, Logits, Task, outputs_by_example, to_numpy
-from minibert.errors import InputError
+from minibert.errors import InputError, plural
 from minibert.files import writing
 from minibert.files.text import read_lines
 from minibert.heads import BertForTokenClassification
@@ -102,7 +102,7 @@ class TokenClassification(Task[TaggedExample, Tagged]):
             return list(examples), f"tags are {len(self.labels)} classes{why}" if training else ""
         if self.kind == "words":
             checked = check_word_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
-            return checked, f"{len(different_words(checked)):,} different words" if training else ""
+            return checked, plural(len(different_words(checked)), "different word") if training else ""
         checked, scheme = check_tags(examples, self.data_options.scheme, fix=self.data_options.fix_tags)
         self._tag_ids(checked)
         other = f", written as {name}" if (name := other_name(examples)) else ""

@@ -111,5 +111,5 @@ def duplicates_note(manifest: Manifest) -> str | None:
         return None
     return (
         f"note     {found.share:.0%} of the text repeats earlier text word for word; --drop-duplicates keeps only the "
-        "first of equal documents and paragraphs"
+        "first copy of each document and paragraph"
     )

@@ -266,7 +266,7 @@ def _too_few(found: str, options: PrepareOptions) -> InputError:
     need = "at least one to train on and one held out are needed; add documents"
     if options.nsp:
         need = "next-sentence prediction needs at least two to train on and two held out; add documents or use --no-nsp"
-    ends = "" if options.document_per_line else " (a blank line ends one; with --document-per-line each line does)"
+    ends = "" if options.document_per_line else " (a blank line ends one; with --document-per-line, each line is one)"
     left = " without duplicates" if options.drop_duplicates else ""
     return InputError(f"only {found}{'' if found.startswith('1 ') else 's'}{left}: {need}{ends}")
 

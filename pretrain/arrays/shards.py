@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minibert.errors import InputError, naming
+from minibert.errors import InputError, naming, plural
 from minibert.files.text import check_path, read_small, reason
 from minibert.files.typed import typed
 from minibert.files.writing import sha256
@@ -226,7 +226,7 @@ def _check_file(path: Path, record: FileRecord, *, checksum: bool) -> None:
     try:
         size = path.stat().st_size
         if size != record.bytes:
-            raise InputError(f"{path} is damaged: it has {size:,} bytes, expected {record.bytes:,}{REMEDY}")
+            raise InputError(f"{path} is damaged: it has {plural(size, 'byte')}, expected {record.bytes:,}{REMEDY}")
         if checksum and sha256(path) != record.sha256:
             raise InputError(f"{path} is damaged: its SHA-256 differs from the one in {MANIFEST}{REMEDY}")
     except OSError as error:
@@ -248,5 +248,6 @@ def _map(path: Path, dtype: DTypeLike, length: int) -> NDArray[Any]:
     """Return the file as a read-only array (length,): not a `np.memmap`, whose slicing costs several times as much."""
     size, expected = path.stat().st_size, length * np.dtype(dtype).itemsize
     if not 0 < size == expected:
-        raise InputError(f"{path} has {size:,} bytes, expected {expected:,} by the counts in {MANIFEST}{REMEDY}")
+        found = f"{path} has {plural(size, 'byte')}"
+        raise InputError(f"{found}, expected {expected:,} by the counts in {MANIFEST}{REMEDY}")
     return np.asarray(np.memmap(path, dtype, "r", shape=(length,)))

@@ -85,7 +85,7 @@ def check_corpus(corpus: Sequence[str], *, text_field: str = "text", document_pe
                 raise InputError(f"{entry}: no permission to read it")
         except FileNotFoundError as error:
             raise InputError(
-                f"{entry}: no such file or directory, expected a corpus ('pydocs' is the embedded one)"
+                f"{entry}: no such file or directory, expected a corpus ('pydocs' is the built-in one)"
             ) from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise InputError(f"{entry} cannot be read ({reason(error)})") from error
@@ -169,7 +169,7 @@ def _jsonl_documents(path: Path, text_field: str) -> Iterator[str]:
         record = parse_object(line, f"{path}:{number}")
         if text_field not in record:
             present = ", ".join(repr(name) for name in list(record)[:5]) or "none"
-            raise InputError(f"{path}:{number}: no field {text_field!r}; the fields are {present} (see --text-field)")
+            raise InputError(f"{path}:{number}: no field {text_field!r}; the object has {present} (see --text-field)")
         text = record[text_field]
         if not isinstance(text, str) or text.strip():
             text = check_text(text, f"{path}:{number}: field {text_field!r}")

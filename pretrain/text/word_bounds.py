@@ -24,7 +24,8 @@ def word_cutter(segmenter: Segmenter) -> CutWords:
         import jieba
     except ImportError:
         raise InputError(
-            f"--word-segmenter {segmenter} needs the dependency `zh`: pip install -e '.[zh]' in minibert's checkout"
+            f"--word-segmenter {segmenter} needs the optional dependency `zh`: pip install -e '.[zh]' in minibert's "
+            "checkout"
         ) from None
     jieba.setLogLevel("ERROR")  # it reports how long its dictionary took to load
     return lambda text: ((start, end) for _, start, end in jieba.tokenize(text))

@@ -153,7 +153,7 @@ def test_columns_are_not_taken_for_words(scheme: str, content: str, name: str, t
     options = TagDataOptions(scheme=scheme)  # type: ignore[arg-type]
     assert refusal(lambda: list(read_sentences(str(path), options))) == (
         f"{path}: expected words separated by spaces, but lines end with tags of --scheme {scheme}; if each line is a "
-        "character and its tag, give the file a name such as .conll"
+        "character and its tag, give the file an extension such as .conll"
     )
 
 

@@ -55,9 +55,13 @@ def test_a_loss_counts_as_better_from_a_margin(corpus: PreparedCorpus, loss: flo
             3,
             "Likely causes: a learning rate that is too high or too low; text without order, such as lists of words",
         ),
-        ({"unknown_tokens": 750}, 3, "Likely causes: 75% of the tokens are [UNK]: the vocabulary does not fit"),
-        ({"documents": 800}, 3, "Likely causes: a document has only 1.2 tokens, so little is left around a masked one"),
-        ({}, 50, "Likely causes: the text was read 50 times and has been memorised: use more text or fewer steps"),
+        ({"unknown_tokens": 750}, 3, "Likely cause: 75% of the tokens are [UNK]: the vocabulary does not fit the text"),
+        (
+            {"documents": 800},
+            3,
+            "Likely cause: a document has only 1.2 tokens on average, so little is left around a masked one",
+        ),
+        ({}, 50, "Likely cause: the text was read 50 times and has been memorised: use more text or fewer steps"),
     ],
 )
 def test_causes_that_figures_show_are_named_instead(

@@ -218,7 +218,7 @@ def test_a_run_cut_off_keeps_the_same_models(
     (run / "kept" / f".step-00000006.{os.getpid()}.partial").mkdir()
     capsys.readouterr()
     assert run_until(13, *args, kill=False) == 130
-    assert f"{run / 'kept'}: removed step-00000006: these steps are taken again\n" in capsys.readouterr().out
+    assert f"{run / 'kept'}: removed step-00000006: the run resumes at an earlier step\n" in capsys.readouterr().out
     assert states(run)[-1] == "step-00000014" and sorted(kept_for(run))[-1] == "step-00000012"
     assert run_here(monkeypatch, *args) == 0
     assert kept_for(run) == PLACES

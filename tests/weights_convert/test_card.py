@@ -75,8 +75,8 @@ def test_a_card_says_what_the_run_did(directory: Path, tmp_path: Path) -> None:
     assert "\n# small-bert\n\n`BertForMaskedLM` with " in card
     assert "AutoModelForMaskedLM.from_pretrained('small-bert')\n" in card
     assert (
-        "\n## Text\n\nPretrained on `books-1.txt`, `books-2.txt`; the training part has 10,050,000 words, "
-        "13,657,097 tokens, 3,582 documents.\n"
+        "\n## Text\n\nPretrained on `books-1.txt` and `books-2.txt`; the training part has 10,050,000 words, "
+        "13,657,097 tokens and 3,582 documents.\n"
     ) in card
     assert '\nmodel = "shape.json"\nsteps = 963\nlearning_rate = 0.003\nphases = [[128, 1.0]]\n```\n' in card
     assert "| words | 5,551,234 | " in card
@@ -111,7 +111,7 @@ def test_only_the_paths_among_the_settings_are_shortened(directory: Path, tmp_pa
     (directory / "run.toml").write_text('corpus = ["pydocs", "x/pydocs"]\ntext_field = "a/b"\nmodel = "c/d"\n')
     card = card_of(directory, tmp_path / "out")
     assert '\ntext_field = "a/b"\nmodel = "d"\n' in card
-    assert "\nPretrained on the documentation that comes with Python and installed packages, `pydocs`.\n" in card
+    assert "\nPretrained on the documentation that comes with Python and installed packages and `pydocs`.\n" in card
 
 
 def test_every_setting_that_is_text_is_known_to_be_a_path_or_not() -> None:

@@ -94,7 +94,7 @@ QUESTIONS = [
     ),
     asked(
         "datasets' squad", "flat records, an object a line", "train.jsonl", FLAT + FLAT.replace("57", "58"),
-        refused="train.jsonl: not readable as JSON (Extra data: line 2 column 1 (char 131)), expected SQuAD's; "
+        refused="train.jsonl: not readable as JSON (Extra data: line 2 column 1 (char 131)), expected SQuAD's format; "
         "docs/finetuning.md shows how to convert records that each have a context",
     ),
     asked(

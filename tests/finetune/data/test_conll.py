@@ -278,7 +278,7 @@ def test_the_first_column_may_be_words_though_it_counts(tmp_path: Path) -> None:
             columns(tag="upos"),
             "a.conll:1: the file has 2 columns; --tag-column (given, or saved with the model) is upos, {expected}",
         ),
-        (columns(word="2"), "a.conll:1: column 2 can't be both the word's and the tag's; choose two different columns"),
+        (columns(word="2"), "a.conll:1: column 2 can't hold both the words and the tags; choose two different columns"),
     ],
 )
 def test_columns_that_are_not_there(names: TagDataOptions, message: str, tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_fields_of_json_lines_are_named_by_the_user(tmp_path: Path) -> None:
         ({"ner_tags": ["O"]}, "found 1 tag for 2 words, expected one per word"),
         ({"ner_tags": "O O"}, "field 'ner_tags' is a string, expected a list of strings"),
         ({"tokens": []}, "field 'tokens' is empty, expected a list of strings"),
-        ({"tokens": ["a", ""]}, "field 'tokens' has '' at index 1, expected text without unpaired surrogates"),
+        ({"tokens": ["a", ""]}, "field 'tokens' has '' at index 1, expected text that is not empty"),
         ({"tokens": ["a", "\ud83d"]}, "field 'tokens' has '\\ud83d' at index 1, expected text without unpaired"),
         ({"tokens": None}, "field 'tokens' is null, expected a list of strings"),
         ({"id": 1.5}, "field 'id' is a number, expected a string or a whole number"),

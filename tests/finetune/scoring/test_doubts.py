@@ -120,7 +120,7 @@ class Silent(TextClassification):
             100,
             [0.7, 0.69, 0.7, 0.695],
             0,
-            ["the loss ended at 0.6950, where it began (0.7000): probably"],
+            ["the loss ended at 0.6950, about where it began (0.7000): probably"],
         ),
         (100, [0.7, 0.7], 0, []),
         (
@@ -129,7 +129,7 @@ class Silent(TextClassification):
             3,
             ["60% of the training texts' tokens are unknown to the model: its vocabulary is probably"],
         ),
-        (6, [], 0, ["dev has only 6 examples, too few for reliable figures: each of them counts for 17%"]),
+        (6, [], 0, ["dev has only 6 examples, too few for reliable figures: each counts for 17%"]),
     ],
 )
 def test_of_losses_vocabularies_and_small_files(
@@ -153,5 +153,5 @@ def test_a_run_ends_with_them(
     assert run_here(monkeypatch, *args) == 0
     end = capsys.readouterr().out.partition("\nseed  ")[2]
     assert "\nnote     the loss ended at 0." in end
-    last = "note     dev has only 40 examples, too few for reliable figures: each of them counts for 2%"
+    last = "note     dev has only 40 examples, too few for reliable figures: each counts for 2%"
     assert f"{last}\n\nmodel and figures in {tmp_path}" in end

@@ -36,7 +36,7 @@ def test_answers_that_are_missing_count_as_wrong_and_are_counted(
     assert found["metrics"] == {"exact": 0.5, "f1": 0.5}
     shown = capsys.readouterr()
     assert shown.err.splitlines() == [
-        f"note     {tmp_path}/predictions: no answer to 2 of 4 questions, which count as wrong",
+        f"note     {tmp_path}/predictions: no answer to 2 of 4 questions; a missing answer counts as wrong",
         f"note     {tmp_path}/predictions: 2 answers without a question in {tmp_path}/dev.json",
     ]
     assert shown.out.splitlines() == [

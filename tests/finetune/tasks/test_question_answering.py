@@ -212,7 +212,7 @@ def test_dev_answers_that_stand_elsewhere_are_said_and_scored(task: QuestionAnsw
                  replace(example("cat"), answers=(Answer("hen", 4),))]  # fmt: skip
     assert task.checked(questions, training=False) == (
         questions,
-        "2 questions with a wrong answer_start, which still count, since scores compare only texts; in 1 of them, no "
+        "2 questions with a wrong answer_start, still counted, since scores compare only texts; in 1 of these, no "
         "answer occurs anywhere in the passage: x.json: question q: the answer 'cat' should start at 1, but 'he ' is "
         "there",
     )

@@ -127,7 +127,5 @@ def test_prepare_says_what_repeats_and_how_to_drop_it(
     shown = capsys.readouterr().out
     assert re.search(r"repeated +3 documents +0 paragraphs, 25\.00% of the text", shown)
     assert (", dropped" in shown) == bool(args)
-    note = (
-        "note     25% of the text repeats earlier text word for word; --drop-duplicates keeps only the first of equal"
-    )
+    note = "note     25% of the text repeats earlier text word for word; --drop-duplicates keeps only the first copy"
     assert (note in shown) != bool(args)

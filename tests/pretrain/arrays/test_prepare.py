@@ -276,7 +276,7 @@ def test_refuses_too_few_documents(tmp_path: Path, documents: list[str], nsp: bo
 def test_few_documents_may_be_lines_of_one(tmp_path: Path) -> None:
     lines = ["\n".join(numbered(9))]
     assert refusal(tmp_path, lines, nsp=False).endswith(
-        "; add documents (a blank line ends one; with --document-per-line each line does)"
+        "; add documents (a blank line ends one; with --document-per-line, each line is one)"
     )
     assert "blank line" not in refusal(tmp_path, ["One."], nsp=False, document_per_line=True)
 

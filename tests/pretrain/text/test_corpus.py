@@ -163,8 +163,8 @@ def test_damaged_gzip_is_named(tmp_path: Path) -> None:
         ("[" * 100_000, "expected one JSON object per line ("),
         ("[1]", "expected a JSON object, found an array"),
         ('"text"', "expected a JSON object, found a string"),
-        ('{"id": 1}', "no field 'text'; the fields are 'id' (see --text-field)"),
-        ("{}", "no field 'text'; the fields are none (see --text-field)"),
+        ('{"id": 1}', "no field 'text'; the object has 'id' (see --text-field)"),
+        ("{}", "no field 'text'; the object has none (see --text-field)"),
         ('{"text": 5}', "field 'text' is a number, expected a string"),
         ('{"text": null}', "field 'text' is null, expected a string"),
         ('{"text": "\\ud800"}', "field 'text' contains an unpaired surrogate, expected Unicode text"),
@@ -184,7 +184,7 @@ def test_only_white_space_is_no_document(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("missing.txt", "no such file or directory, expected a corpus ('pydocs' is the embedded one)"),
+        ("missing.txt", "no such file or directory, expected a corpus ('pydocs' is the built-in one)"),
         ("empty.txt", "the file is empty, expected text"),
         ("bare", "no text in this directory, expected *.txt, *.txt.gz, *.jsonl or *.jsonl.gz"),
     ],

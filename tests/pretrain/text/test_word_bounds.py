@@ -102,8 +102,8 @@ def test_a_missing_segmenter_is_named(
     assert (
         run_here(monkeypatch, "prepare", "--corpus", chinese(tmp_path), "--out", out, "--word-segmenter", "jieba") == 2
     )
-    message = "error: --word-segmenter jieba needs the dependency `zh`: pip install -e '.[zh]' in minibert's checkout\n"
-    assert capsys.readouterr().err == message
+    message = "--word-segmenter jieba needs the optional dependency `zh`: pip install -e '.[zh]' in minibert's checkout"
+    assert capsys.readouterr().err == f"error: {message}\n"
     assert not out.exists()
 
 
