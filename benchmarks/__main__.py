@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     "all": (
         "benchmarks.commands:suite",
-        "run the comparisons that docs/performance.md reports, and write its tables: --model HF_DIR --data DIR",
+        "measure most tables of docs/performance.md, and write them there: --model HF_DIR --data DIR",
     ),
 }
 

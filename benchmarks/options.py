@@ -327,7 +327,7 @@ class PrepareBenchmarkOptions:
         cli.check_range(self, "seq_len", low=8)
 
 
-SUITE = """Run the comparisons behind the tables of docs/performance.md, which takes over two hours, and write the
+SUITE = """Run the comparisons behind most tables of docs/performance.md (in all, over two hours), and write these
 tables.
 
   python -m benchmarks all --model HF_DIR --data ../shared/data

@@ -1,4 +1,4 @@
-"""The comparisons behind the tables of docs/performance.md. `benchmarks all` runs them and writes the tables."""
+"""The comparisons behind most tables of docs/performance.md. `benchmarks all` runs them and writes these tables."""
 
 import json
 import shlex

@@ -91,7 +91,8 @@ class CardHead:
             if not re.fullmatch(LANGUAGE, language):
                 raise InputError(f"--language {language!r}: expected codes such as en, or en,de for two")
         if self.license is not None and not re.fullmatch(LICENSE, self.license):
-            raise InputError(f"--license {self.license!r}: expected the hub's name of it, such as apache-2.0 or mit")
+            expected = "expected the licence's name on the hub, such as apache-2.0 or mit"
+            raise InputError(f"--license {self.license!r}: {expected}")
         if self.name is not None and not (self.name.strip() and self.name.isprintable()):
             raise InputError(f"--name {self.name!r}: expected one line of printable characters")
 

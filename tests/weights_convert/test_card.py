@@ -188,7 +188,7 @@ def test_language_and_licence_are_left_out_unless_given(directory: Path, tmp_pat
         (CardHead(languages=("",)), "--language '': expected codes such as en, or en,de for two"),
         (
             CardHead(license="Apache 2.0"),
-            "--license 'Apache 2.0': expected the hub's name of it, such as apache-2.0 or mit",
+            "--license 'Apache 2.0': expected the licence's name on the hub, such as apache-2.0 or mit",
         ),
         (CardHead(name="two\nlines"), r"--name 'two\nlines': expected one line of printable characters"),
         (CardHead(name=" "), "--name ' ': expected one line of printable characters"),

@@ -3,7 +3,7 @@
 function drawSaliency() {
   const values = record.saliency[choice.question];
   const largest = Math.max(...values.map(Math.abs)) || 1;
-  byId("saliency-title").textContent = `${question().name}: what speaks for “${question().answers[0].answer}”`;
+  byId("saliency-title").textContent = `${question().name}: what counts for or against “${question().answers[0].answer}”`;
   byId("saliency-tokens").replaceChildren(...record.tokens.map((entry, at) => {
     const rgb = signColour(values[at] / largest);
     const chip = make("span", { className: "token", title: `${pieceAt(at)}: ${digits(values[at])}` },
