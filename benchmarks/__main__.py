@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     "all": (
         "benchmarks.commands:suite",
-        "measure most tables of docs/performance.md, and write them there: --model HF_DIR --data DIR",
+        "measure what most tables of docs/performance.md report, and write the tables: --model HF_DIR --data DIR",
     ),
 }
 

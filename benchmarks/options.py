@@ -327,8 +327,8 @@ class PrepareBenchmarkOptions:
         cli.check_range(self, "seq_len", low=8)
 
 
-SUITE = """Run the comparisons behind most tables of docs/performance.md (in all, over two hours), and write these
-tables.
+SUITE = """Run the comparisons behind most tables of docs/performance.md, and write these tables. This takes over two
+hours.
 
   python -m benchmarks all --model HF_DIR --data ../shared/data
 

@@ -116,8 +116,8 @@ class PretrainOptions:
 
     first_weights: Literal["random", "neighbours"] = "neighbours"
     """initial weights; random: drawn with the config's initializer_range, by default 0.02, as standard deviation;
-    neighbours: computed from the text (the output bias from token frequencies, embeddings from each token's neighbours,
-    and heads that attend to nearby tokens), so that a short run gets further"""
+    neighbours: the output bias is computed from token frequencies, the embeddings from each token's neighbours, and
+    heads start by attending to nearby tokens, so that a short run gets further"""
     dropout: Annotated[float | None, cli.Range(low=0, below=1), tyro.conf.arg(metavar="FLOAT")] = None
     """dropout during pretraining; the model's config.json keeps its own, for fine-tuning; if not given: none up to 15
     passes over the text, 0.1 for more"""

@@ -39,7 +39,7 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
     try:
         import transformers
     except ImportError:
-        raise InputError("verify runs transformers as the reference; run make venv in minibert's checkout") from None
+        raise InputError("verify needs transformers, the reference; run make venv in minibert's checkout") from None
     reference_class = getattr(transformers, family.reference_class(type(model).__name__))
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
@@ -60,7 +60,7 @@ def load_reference(directory: Path, family: Family, model: Model, dtype: torch.d
         transformers.logging.set_verbosity(verbosity)
         transformers.logging.enable_progress_bar()
     if missing:
-        raise InputError(f"{directory}: the reference finds no {', '.join(missing)}")
+        raise InputError(f"{directory}: the reference cannot find {', '.join(missing)}")
     return reference.eval()
 
 

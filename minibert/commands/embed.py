@@ -24,8 +24,8 @@ DESCRIPTION = """Turn each line of a text file into a vector, and write the vect
   python -m minibert embed models/minilm --input texts.txt --output vectors.npy --normalize
   python -c 'import numpy; v = numpy.load("vectors.npy"); print(v[0] @ v[1])'      # the cosine of the first two texts
 
-A model converted from sentence-transformers cuts texts, pools, and normalises vectors as it was trained to, unless you
-give other options. The vectors are float32, in the order of the lines. An empty line is an empty text, and has a row
+For a model converted from sentence-transformers, the defaults are the maximum length, pooling and normalisation that it
+was trained with. The vectors are float32, in the order of the lines. An empty line is an empty text, and has a row
 too."""
 
 

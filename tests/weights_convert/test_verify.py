@@ -342,7 +342,7 @@ def test_a_reader_that_leaves_does_not_change_the_verdict(
 
 def test_without_transformers_there_is_no_reference(hf_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(InputError, match=r"verify runs transformers .*; run make venv in minibert's checkout"):
+    with pytest.raises(InputError, match=r"verify needs transformers, .*; run make venv in minibert's checkout"):
         verify(hf_directory)
 
 
@@ -354,4 +354,4 @@ def test_weights_that_the_reference_misses_are_named(tmp_path: Path) -> None:
     checkpoint.safetensors_bytes(tensors)
     (directory / "model.safetensors").write_bytes(checkpoint.safetensors_bytes(tensors, metadata={"format": "pt"}))
     message = refusal(lambda: verify(directory, tmp_path / "ours"))
-    assert message == f"{directory}: the reference finds no bert.pooler.dense.bias"
+    assert message == f"{directory}: the reference cannot find bert.pooler.dense.bias"
