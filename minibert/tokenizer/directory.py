@@ -172,7 +172,7 @@ def _special_tokens(path: Path, found: dict[str, Any], own: SpecialTokens) -> li
             raise InputError(f"{path}, {name}: expected {expected}, found {entry!r}") from error
         wanted = own[NAMED.index(name)] if name in NAMED else None
         if not further and tokens[0].content not in ([wanted] if wanted else own):
-            expected = repr(wanted) if wanted else f"only the five {' '.join(own)}"
+            expected = repr(wanted) if wanted else f"one of {', '.join(own)}"
             raise InputError(f"{path}, {name}: expected {expected}, found {tokens[0].content!r}")
         specials += [token for token, each in zip(tokens, entries, strict=True) if further or isinstance(each, dict)]
     return specials

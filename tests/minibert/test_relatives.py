@@ -275,7 +275,7 @@ def test_a_broken_tokenizer_json(tmp_path: Path, kind: Kind, keys: tuple[str, ..
         ("bpe", {"trim_offsets": False}, "tokenizer.json, trim_offsets: expected true, found False"),
         ("unigram", {"add_prefix_space": False}, "tokenizer.json, add_prefix_space: expected true, found False"),
         ("unigram", {"keep_accents": 1}, "tokenizer_config.json, keep_accents: expected true or false, found 1"),
-        ("unigram", {"bos_token": "<s>"}, "tokenizer_config.json, bos_token: expected only the five <pad> <unk> [CLS] [SEP] [MASK], found '<s>'"),  # noqa: E501
+        ("unigram", {"bos_token": "<s>"}, "tokenizer_config.json, bos_token: expected one of <pad>, <unk>, [CLS], [SEP], [MASK], found '<s>'"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_a_config_that_contradicts(tmp_path: Path, kind: Kind, config: dict[str, Any], message: str) -> None:

@@ -172,7 +172,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "tokenizer_config.json",
         {"bos_token": "the"},
-        ", bos_token: expected only the five [PAD] [UNK] [CLS] [SEP] [MASK], found 'the'",
+        ", bos_token: expected one of [PAD], [UNK], [CLS], [SEP], [MASK], found 'the'",
     ),
     ("special_tokens_map.json", {"mask_token": {"content": "<m>"}}, ", mask_token: expected '[MASK]', found '<m>'"),
     ("special_tokens_map.json", {"mask_token": {}}, ", mask_token: expected a token, found {}"),
