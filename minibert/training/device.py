@@ -80,7 +80,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     else:
         unit = bfloat16_unit()
         fast = unit is not None
-        hardware = f"the processor has {unit}" if fast else "the processor has no AMX for fast bfloat16 products"
+        hardware = f"the processor has {unit}" if fast else "the processor has no instructions for bfloat16 products"
     chosen = "bfloat16" if fast else "float32"
     return Precision(dtypes[chosen], f"{chosen}: {hardware}", device.type)
 

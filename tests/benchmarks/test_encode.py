@@ -27,7 +27,7 @@ def test_the_peers_make_the_same_vectors(
     )  # fmt: skip
     compare(options)
     printed = capsys.readouterr().out
-    assert "vector, among eight of the texts: 1.000000" in printed and "ratio" in printed
+    assert "vector and the peer's, among eight of the texts: 1.000000" in printed and "ratio" in printed
     assert re.search(r"ceiling: [\d,]+ GFLOP/s \(one large matrix product\)", printed)
     ours, theirs = json.loads(path.read_text())["runs"]
     assert (ours["side"], theirs["side"], ours["work"]["texts"]) == ("ours", peer, 28)

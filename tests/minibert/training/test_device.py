@@ -53,12 +53,12 @@ def test_unknown_names_are_refused() -> None:
         (
             False,
             "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512f\n",
-            "float32: the processor has no AMX for fast bfloat16 products",
+            "float32: the processor has no instructions for bfloat16 products",
         ),
         (
             False,
             "vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512_bf16\n",
-            "float32: the processor has no AMX for fast bfloat16 products",
+            "float32: the processor has no instructions for bfloat16 products",
         ),
     ],
 )
