@@ -112,8 +112,8 @@ class TrainingOptions:
     """end the run after this many epochs in a row without a better figure on dev; the learning rate still falls as it
     would over all --epochs; if not given: train for all --epochs"""
     metric: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """the figure on dev by which the best epoch is chosen, such as accuracy, f1 or mcc; if not given: the task's usual
-    one"""
+    """the figure on dev by which the best epoch is chosen, such as mcc for text classification or f1 for question
+    answering; if not given: the task's usual one"""
 
     freeze_encoder: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """train only the head; the encoder's hidden states are computed once, not in every epoch"""

@@ -96,8 +96,8 @@ class PretrainOptions:
     optimizer: Literal["adamw", "muon"] = "muon"
     """muon: Muon for the matrices of the blocks, AdamW for the rest; adamw: AdamW for everything"""
     learning_rate: Annotated[float | None, cli.Range(above=0, high=1), tyro.conf.arg(metavar="FLOAT")] = None
-    """peak learning rate of AdamW; must be given with --optimizer adamw; if not given: by rule, from the model's width,
-    the batch and the run's length"""
+    """peak learning rate of AdamW; if not given: by rule, from the model's width, the batch and the run's length; the
+    rule is only for --optimizer muon, so with adamw a rate must be given"""
     block_learning_rate: Annotated[float | None, cli.Range(above=0, high=1), tyro.conf.arg(metavar="FLOAT")] = None
     """peak learning rate of Muon; if not given: by rule, from the model's width and depth, the batch and the run's
     length"""

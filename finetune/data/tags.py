@@ -282,6 +282,6 @@ def tag_ids(examples: Sequence[TaggedExample], labels: Sequence[str]) -> list[li
             if tag not in ids:
                 raise InputError(
                     f"{_place(example, word)}: tag {tag!r} does not occur in the training data, which has "
-                    f"{', '.join(labels[:40])}"
+                    f"{', '.join(labels[:40])}{', ...' if len(labels) > 40 else ''}"
                 )
     return [[ids[tag] for tag in _tags(example)] for example in examples]

@@ -78,8 +78,8 @@ class QuestionAnswering(Task[QuestionExample, Found]):
         if training:
             return kept, f"{plural(misplaced, 'question')} left out of training: {first}"
         return list(examples), (
-            f"{plural(misplaced, 'question')} with a wrong answer_start, still counted, since scores compare only "
-            f"texts; in {count_absent(examples):,} of these, no answer occurs anywhere in the passage: {first}"
+            f"{plural(misplaced, 'question')} with a wrong answer_start ({count_absent(examples):,} with no answer "
+            f"that occurs anywhere in the passage), still counted, since scores compare only texts; the first: {first}"
         )
 
     def misfits(self, examples: Sequence[QuestionExample]) -> list[str]:

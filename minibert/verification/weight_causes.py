@@ -104,4 +104,5 @@ def weights_not_reached(name: str, weight: Tensor | None, wanted: Tensor | None)
     if weight is None or wanted is None or weight.shape != wanted.shape:
         return None
     rows = (weight != wanted).reshape(len(weight), -1).any(1)
-    return f"{int(rows.sum()):,} of {len(rows):,} rows of {name} differ; no token or position of the batches uses them"
+    differing = f"{int(rows.sum()):,} of {len(rows):,} rows"
+    return f"{name} differs in {differing}, which no token or position of the batches uses"

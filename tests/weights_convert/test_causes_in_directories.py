@@ -183,7 +183,7 @@ def test_weights_that_no_batch_reaches_are_compared_too(hf_directory: Path, dire
     rows, cause = compare(model.double(), load, dtype="float64")
     assert [row.title for row in rows if not row.agrees] == ["weight of encoder.embeddings.position.weight"]
     assert cause == (
-        "2 of 16 rows of encoder.embeddings.position.weight differ; no token or position of the batches uses them"
+        "encoder.embeddings.position.weight differs in 2 of 16 rows, which no token or position of the batches uses"
     )
 
 

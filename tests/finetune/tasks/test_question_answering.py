@@ -212,9 +212,9 @@ def test_dev_answers_that_stand_elsewhere_are_said_and_scored(task: QuestionAnsw
                  replace(example("cat"), answers=(Answer("hen", 4),))]  # fmt: skip
     assert task.checked(questions, training=False) == (
         questions,
-        "2 questions with a wrong answer_start, still counted, since scores compare only texts; in 1 of these, no "
-        "answer occurs anywhere in the passage: x.json: question q: the answer 'cat' should start at 1, but 'he ' is "
-        "there",
+        "2 questions with a wrong answer_start (1 with no answer that occurs anywhere in the passage), still counted, "
+        "since scores compare only texts; the first: x.json: question q: the answer 'cat' should start at 1, but 'he ' "
+        "is there",
     )
     assert task.checked(questions[:1], training=False) == (questions[:1], "")
 

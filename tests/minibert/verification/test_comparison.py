@@ -100,5 +100,5 @@ def test_a_row_that_no_batch_reaches_differs_as_a_weight() -> None:
     )
     assert [row.title for row in rows if not row.agrees] == ["weight of encoder.embeddings.segment.weight"]
     assert cause == (
-        "1 of 2 rows of encoder.embeddings.segment.weight differ; no token or position of the batches uses them"
+        "encoder.embeddings.segment.weight differs in 1 of 2 rows, which no token or position of the batches uses"
     )
