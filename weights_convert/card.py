@@ -243,7 +243,8 @@ def _text(run: Run) -> list[str]:
 
 
 def _and(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    """Return one part or more as a list in prose: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _training(run: Run) -> list[str]:
