@@ -9,7 +9,7 @@ import sys
 
 
 def main(answers: str, predictions: str) -> None:
-    """Write the answer on every line of `answers` that has an id."""
+    """Write the answers of those lines of `answers` that have an id."""
     with open(answers, encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
     with open(predictions, "w", encoding="utf-8") as file:
