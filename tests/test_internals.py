@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from minibert.explore.record import make_record
+from minibert.exploring.record import make_record
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, TINY, tiny_model
 from tests.weights_convert.reference_models import real_directory

@@ -12,8 +12,8 @@ import tyro
 
 from minibert.console import cli, terminal
 from minibert.errors import InputError, plural
-from minibert.explore.page import html_page, json_text
-from minibert.explore.record import MAX_TOKENS, make_record
+from minibert.exploring.page import html_page, json_text
+from minibert.exploring.record import MAX_TOKENS, make_record
 from minibert.files import writing
 from minibert.loading import load
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert.explore.record import make_record
+from minibert.exploring.record import make_record
 from minibert.tokenizer import Tokenizer
 from pretrain.arrays.shards import TokenArrays, open_prepared
 from pretrain.batches.batch import BatchMaker

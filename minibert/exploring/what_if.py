@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minibert.explore.predictions import Question, ask, best_answers, values
-from minibert.explore.states import states_of_copies
+from minibert.exploring.predictions import Question, ask, best_answers, values
+from minibert.exploring.states import states_of_copies
 from minibert.heads import Model
 from minibert.model import Bert, DotProductAttention
 from minibert.tokenizer import Batch

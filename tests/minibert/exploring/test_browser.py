@@ -22,14 +22,14 @@ from selenium.webdriver.remote.webelement import WebElement
 
 import minibert
 from minibert.config import PRESETS
-from minibert.explore.page import html_page
-from minibert.explore.record import make_record
+from minibert.exploring.page import html_page
+from minibert.exploring.record import make_record
 from minibert.heads import BertForPreTraining
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 from tests.helpers import REPOSITORY, TINY, seeded
-from tests.minibert.explore.conftest import SHAPE, A, B, random_model
-from tests.minibert.explore.test_page import HOSTILE
+from tests.minibert.exploring.conftest import SHAPE, A, B, random_model
+from tests.minibert.exploring.test_page import HOSTILE
 from tests.weights_convert.reference_models import real_directory
 from weights_convert.convert import from_hf
 

@@ -10,13 +10,13 @@ import torch
 from numpy.testing import assert_allclose
 
 from minibert.architectures import ARCHITECTURES
-from minibert.explore.attention import head_figures, strongest
-from minibert.explore.record import make_record
+from minibert.exploring.attention import head_figures, strongest
+from minibert.exploring.record import make_record
 from minibert.heads import BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from minibert.tracing import trace
 from tests.helpers import refusal
-from tests.minibert.explore.conftest import SHAPE, A, B, Twins, random_model, reference_output
+from tests.minibert.exploring.conftest import SHAPE, A, B, Twins, random_model, reference_output
 
 # --- Tokens ----------------------------------------------------------------------------------------------------------
 

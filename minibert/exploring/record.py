@@ -9,13 +9,13 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.errors import InputError, plural
-from minibert.explore import compare
-from minibert.explore.attention import attention_of, opening_of, with_own_rows
-from minibert.explore.predictions import predictions_of, questions_about
-from minibert.explore.saliency import saliency
-from minibert.explore.states import block_states, embedding_states, states_between
-from minibert.explore.tokens import described, encode, visible
-from minibert.explore.what_if import what_if
+from minibert.exploring import compare
+from minibert.exploring.attention import attention_of, opening_of, with_own_rows
+from minibert.exploring.predictions import predictions_of, questions_about
+from minibert.exploring.saliency import saliency
+from minibert.exploring.states import block_states, embedding_states, states_between
+from minibert.exploring.tokens import described, encode, visible
+from minibert.exploring.what_if import what_if
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model, TaskModel
 from minibert.tokenizer import Batch, Tokenizer
 from minibert.tracing import trace

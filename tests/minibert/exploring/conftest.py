@@ -11,7 +11,7 @@ import transformers
 
 import minibert
 from minibert import checkpoint
-from minibert.explore.record import make_record
+from minibert.exploring.record import make_record
 from minibert.heads import Model
 from minibert.tokenizer import Tokenizer
 from tests.helpers import TINY, randomize, tiny_model

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minibert.explore.states import GLOBAL_KEY
+from minibert.exploring.states import GLOBAL_KEY
 
 Path = tuple[str, ...]  # a place in the record: ("attention", "probabilities")
 

@@ -1,7 +1,7 @@
 """The page that shows a forward pass in a browser: one file, no server, no network.
 
-    from minibert.explore.page import html_page
-    from minibert.explore.record import make_record
+    from minibert.exploring.page import html_page
+    from minibert.exploring.record import make_record
 
     model, tokenizer = minibert.load("runs/demo")
     record = make_record(model, tokenizer, "The man went to the [MASK] .", "He bought milk .", name="demo")

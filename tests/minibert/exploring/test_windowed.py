@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from minibert.explore.page import html_page
-from minibert.explore.record import make_record, traced_text
-from minibert.explore.what_if import states_without
+from minibert.exploring.page import html_page
+from minibert.exploring.record import make_record, traced_text
+from minibert.exploring.what_if import states_without
 from minibert.heads import Model, TaskModel
 from minibert.tokenizer import Tokenizer
 from tests.helpers import randomize, tiny_model
-from tests.minibert.explore.conftest import SHAPE, A, B
+from tests.minibert.exploring.conftest import SHAPE, A, B
 
 
 def windowed(architecture: str, tokenizer: Tokenizer) -> Model:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from minibert.explore.predictions import questions_about
-from minibert.explore.record import make_record
-from minibert.explore.saliency import QUESTIONS_AT_ONCE, saliency
-from minibert.explore.what_if import states_without, what_if
+from minibert.exploring.predictions import questions_about
+from minibert.exploring.record import make_record
+from minibert.exploring.saliency import QUESTIONS_AT_ONCE, saliency
+from minibert.exploring.what_if import states_without, what_if
 from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer import Batch, Tokenizer
-from tests.minibert.explore.conftest import A, B, random_model
+from tests.minibert.exploring.conftest import A, B, random_model
 from tests.minibert.test_tracing import held
 
 

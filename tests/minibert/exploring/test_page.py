@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 import minibert
 from minibert import checkpoint
 from minibert.architectures import ARCHITECTURES
-from minibert.explore.packing import Packed, pack, packed
-from minibert.explore.page import SCRIPTS, asset, html_page, json_text
-from minibert.explore.record import make_record
+from minibert.exploring.packing import Packed, pack, packed
+from minibert.exploring.page import SCRIPTS, asset, html_page, json_text
+from minibert.exploring.record import make_record
 from minibert.tokenizer import Tokenizer
 from tests.helpers import contents, full_disk
-from tests.minibert.explore.conftest import A, B, random_model
+from tests.minibert.exploring.conftest import A, B, random_model
 from tests.minibert.running import error_line, run
 
 HOSTILE = '</script><script>alert("1")</script><!-- & \' "'
@@ -174,7 +174,7 @@ def test_the_policy_allows_this_script_and_style_and_no_network(record: dict[str
 
 
 def test_every_script_is_in_the_page_and_none_reads_text_as_html() -> None:
-    there = {path.name for path in (Path(minibert.__file__).parent / "explore" / "assets").glob("*.js")}
+    there = {path.name for path in (Path(minibert.__file__).parent / "exploring" / "assets").glob("*.js")}
     assert set(SCRIPTS) == there
     for name in SCRIPTS:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", asset(name))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from minibert.explore.packing import packed, plain
+from minibert.exploring.packing import packed, plain
 
 # In the order in which they are read: dependencies come first. They share one scope, as if they were one file.
 SCRIPTS = ("data.js", "drawing.js", "heatmap.js", "choice.js", "address.js", "picture.js", "attention.js", "pair.js",
@@ -42,7 +42,7 @@ def html_page(record: Mapping[str, Any]) -> str:
 
 def asset(name: str) -> str:
     """Return the text of a file in `assets/`."""
-    return (files("minibert.explore") / "assets" / name).read_text(encoding="utf-8")
+    return (files("minibert.exploring") / "assets" / name).read_text(encoding="utf-8")
 
 
 def policy(script: str, style: str) -> str:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from minibert.explore.predictions import Question, ask
-from minibert.explore.states import states_of_copies
+from minibert.exploring.predictions import Question, ask
+from minibert.exploring.states import states_of_copies
 from minibert.heads import Model
 from minibert.tokenizer import Batch
 

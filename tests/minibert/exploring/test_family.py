@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from minibert.explore.page import html_page
-from minibert.explore.record import make_record
-from minibert.explore.what_if import states_without
+from minibert.exploring.page import html_page
+from minibert.exploring.record import make_record
+from minibert.exploring.what_if import states_without
 from minibert.heads import BertForPreTraining
 from minibert.tokenizer import Tokenizer
 from tests.helpers import FAMILY, randomize, seeded, tiny_model
-from tests.minibert.explore.conftest import A, B
+from tests.minibert.exploring.conftest import A, B
 
 STEPS = {
     "roberta": {"token", "position", "segment", "sum", "norm"},

@@ -1,4 +1,4 @@
-// The data of the page: JSON in an element of its own, large parts packed (minibert/explore/packing.py).
+// The data of the page: JSON in an element of its own, large parts packed (minibert/exploring/packing.py).
 
 /** An array as whole numbers of steps; `at` gives a value, `row` all values of the last axis. */
 class Values {
