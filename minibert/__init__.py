@@ -3,7 +3,9 @@
     import minibert
     model, tokenizer = minibert.load("runs/demo", device="auto")   # the class that config.json names, evaluation mode
     minibert.fill_mask(model, tokenizer, "The man went to the [MASK].")   # [[(token, probability), ...], ...]
-    record = minibert.trace(model, tokenizer("The man went to the [MASK] ."))   # every intermediate by name
+    batch = tokenizer("The man went to the [MASK] .")
+    record = minibert.trace(model, batch)   # every intermediate by name
+    minibert.intervene(model, batch, {"blocks.2": change})   # the same, with intermediates changed on the way
     vectors = minibert.embed(model, tokenizer, ["one text", "and another"])   # (2, H), numpy
     scores = minibert.score(model, tokenizer, ["The cats sleep.", "The cats sleeps."])   # (2,), log-likelihoods
     minibert.grow_vocabulary(model, tokenizer, ["高血压"])   # each word becomes one token
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
     from minibert.embedding import embed
     from minibert.filling import fill_mask
     from minibert.growing import grow_vocabulary
+    from minibert.intervening import intervene
     from minibert.loading import load
     from minibert.scoring import score
     from minibert.tokenizer import Tokenizer
     from minibert.tracing import trace
 
-__all__ = ["BertConfig", "Tokenizer", "embed", "fill_mask", "grow_vocabulary", "load", "save", "score", "trace"]
+__all__ = ["BertConfig", "Tokenizer", "embed", "fill_mask", "grow_vocabulary", "intervene", "load", "save", "score",
+           "trace"]  # fmt: skip
 
 __version__ = "0.1.0"  # pyproject.toml takes it from here
 
@@ -35,6 +39,7 @@ _HOMES = {
     "load": "minibert.loading",
     "save": "minibert.checkpoint",
     "trace": "minibert.tracing",
+    "intervene": "minibert.intervening",
     "fill_mask": "minibert.filling",
     "embed": "minibert.embedding",
     "score": "minibert.scoring",

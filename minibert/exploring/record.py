@@ -61,7 +61,7 @@ def make_record(
     questions = questions_about(model, tokenizer, batch)
     states = torch.cat([traced[place] for place in states_between(layers)])  # (L + 1, T, H)
     record["predictions"], chosen = predictions_of(model, states, questions)
-    record["what_if"] = what_if(model, batch, states[-1:], questions, chosen, progress=progress)
+    record["what_if"] = what_if(model, batch, states, questions, chosen, progress=progress)
     record["saliency"] = saliency(model, batch, questions, chosen)
     record["left_out"] = left_out(model, record, mask=tokenizer.special_tokens.mask)
     if other is not None:

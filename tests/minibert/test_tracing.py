@@ -168,7 +168,10 @@ def test_probabilities_are_those_of_the_written_out_attention(dtype: torch.dtype
 
 def held(model: Model) -> list[tuple[list[str], int]]:
     """What each module holds, and how many hooks."""
-    return [(sorted(vars(module)), len(module._forward_hooks)) for module in model.modules()]
+    return [
+        (sorted(vars(module)), len(module._forward_hooks) + len(module._forward_pre_hooks))
+        for module in model.modules()
+    ]
 
 
 def test_nothing_stays_on_the_modules() -> None:

@@ -49,14 +49,16 @@ def test_one_layer_of_those_that_share_a_block_is_switched_off(tokenizer: Tokeni
     encoder = model.encoder
     embedded = encoder.embeddings(batch.input_ids, token_type_ids=batch.token_type_ids)
     for layer in range(3):
-        expected = embedded
+        given = expected = embedded
         for number in range(3):
+            given = expected if number == layer else given
             expected = expected if number == layer else encoder.blocks[0](expected, None)
-        without = states_without(encoder, batch, layer)
+        without = states_without(encoder, batch, layer, given[0])
         assert_close(without[-1:], expected, rtol=0, atol=1e-12)
         distances = (without - encoder(batch.input_ids)).flatten(1).abs().amax(1)
         assert float(distances.min()) > 1e-4  # every head and the block, at this layer alone
-    assert not torch.equal(states_without(encoder, batch, 0)[0], states_without(encoder, batch, 1)[0])
+    first, second = (states_without(encoder, batch, layer, embedded[0])[0] for layer in (0, 1))
+    assert not torch.equal(first, second)
 
 
 def test_a_model_of_sentence_order_answers_in_its_words(tokenizer: Tokenizer) -> None:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+import minibert
 from minibert.exploring.predictions import questions_about
 from minibert.exploring.record import make_record
 from minibert.exploring.saliency import QUESTIONS_AT_ONCE, saliency
+from minibert.exploring.states import states_between
 from minibert.exploring.what_if import states_without, what_if
 from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer import Batch, Tokenizer
@@ -24,12 +26,16 @@ def hidden_of(model: Model, batch: Batch) -> Tensor:
         return model.encoder(batch.input_ids, token_type_ids=batch.token_type_ids, attention_mask=batch.attention_mask)
 
 
+def given_to(layer: int, model: Model, batch: Batch) -> Tensor:
+    return minibert.trace(model, batch)[states_between(layer)[-1]][0]
+
+
 @pytest.mark.parametrize("layer", [0, 1])
 @pytest.mark.parametrize("head", [0, 1, 2])
 def test_a_head_off_is_a_model_without_its_output_columns(layer: int, head: int, tokenizer: Tokenizer) -> None:
     model, batch = random_model("BertForPreTraining").double(), tokenizer(A, B)
     with torch.no_grad():
-        found = states_without(model.encoder, batch, layer)[head]
+        found = states_without(model.encoder, batch, layer, given_to(layer, model, batch))[head]
     changed = copy.deepcopy(model)
     with torch.no_grad():
         changed.encoder.blocks[layer].attention.output.weight[:, head * 8 : (head + 1) * 8] = 0
@@ -40,7 +46,7 @@ def test_a_head_off_is_a_model_without_its_output_columns(layer: int, head: int,
 def test_a_block_off_is_a_model_without_it(tokenizer: Tokenizer) -> None:
     model, batch = random_model("BertForPreTraining").double(), tokenizer(A, B)
     with torch.no_grad():
-        found = states_without(model.encoder, batch, 1)[-1]
+        found = states_without(model.encoder, batch, 1, given_to(1, model, batch))[-1]
     changed = copy.deepcopy(model)
     changed.encoder.blocks = changed.encoder.blocks[:1]
     assert_close(found, hidden_of(changed, batch)[0], rtol=0, atol=1e-12)
@@ -82,7 +88,7 @@ def test_nothing_stays_on_the_model_after_an_error(tokenizer: Tokenizer, monkeyp
     before = held(model)
     monkeypatch.setattr(type(model.encoder.blocks[1].feed_forward), "forward", lambda self, x: x / ())
     with pytest.raises(TypeError):
-        what_if(model, batch, torch.zeros(1, 12, 24), [], [], progress=False)
+        what_if(model, batch, torch.zeros(3, 12, 24), [], [], progress=False)
     with pytest.raises(TypeError):
         saliency(model, batch, questions_about(model, tokenizer, batch), [0, 0, 0])
     assert held(model) == before

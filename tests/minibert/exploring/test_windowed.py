@@ -61,8 +61,8 @@ def test_the_states_are_those_of_the_models_own_pass(tokenizer: Tokenizer) -> No
 @torch.no_grad()
 def test_a_head_off_is_off_for_global_tokens_too(tokenizer: Tokenizer) -> None:
     model = windowed("BertForQuestionAnswering", tokenizer).double()
-    batch, _ = traced_text(model, tokenizer, "the cat", A, 128)
-    found = states_without(model.encoder, batch, 0)[1]
+    batch, traced = traced_text(model, tokenizer, "the cat", A, 128)
+    found = states_without(model.encoder, batch, 0, traced["embeddings"][0])[1]
     changed = copy.deepcopy(model)
     changed.encoder.blocks[0].attention.output.weight[:, 8:16] = 0
     expected = changed.encoder(
