@@ -1,0 +1,86 @@
+"""What a token's last hidden state is the sum of, and what each part adds to a score computed from it.
+
+    record = minibert.trace(model, batch)
+    parts = parts_of_state(model, record, position)            # name -> (H,); they sum to the last block's output
+    of_score, remainder = parts_of_score(parts, lambda state: model.mlm_head(state[None])[0, token])
+
+A block only adds and normalises: x ← LayerNorm(x + sublayer(x)). With its σ held at the value that it has in this pass,
+LayerNorm is linear but for its bias, γ ⊙ (z − mean(z)) / σ + β. So whatever was ever added to the residual stream is
+still there at the end, multiplied by every LayerNorm on the way, and so are the biases (Mickus et al. 2022, "How to
+Dissect a Muppet", arXiv 2206.03529). A score is linear in the state only to first order: what that misses is said.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minibert.heads import Model
+
+Parts = dict[str, Tensor]  # name -> (H,), in the order in which they are added
+
+
+@torch.no_grad()
+def parts_of_state(model: Model, record: Mapping[str, Tensor], position: int, *, row: int = 0) -> Parts:
+    """Return the parts of the last block's output for one token, which sum to it within rounding.
+
+    record: of `minibert.trace`; row: of the batch.
+
+    embeddings.token, .position, .segment, .norm.bias     (.segment, .projection.bias: in models that have them)
+    blocks.{}.attention.head.{}, .attention.output.bias, .attention_norm.bias
+    blocks.{}.feed_forward, .feed_forward.output.bias, .feed_forward_norm.bias
+
+    A head's part has its values' biases in it. The feed-forward sublayer is one part, as its activation is not linear.
+    """
+    encoder = model.encoder
+    embeddings = encoder.embeddings
+
+    def here(name: str) -> Tensor:
+        tensor = record[name]
+        return tensor[position] if tensor.ndim == 2 else tensor[row, ..., position, :]  # (H,), or of heads (N, D)
+
+    names = [f"embeddings.{name}" for name in ("token", "position", "segment")]
+    parts = normalized({name: here(name) for name in names if name in record}, embeddings.norm, "embeddings.norm")
+    if (projection := embeddings.projection) is not None:
+        parts = {name: F.linear(part, projection.weight) for name, part in parts.items()}
+        parts["embeddings.projection.bias"] = projection.bias
+    for layer, block in enumerate(encoder.blocks):
+        name = f"blocks.{layer}"
+        output = block.attention.output
+        context = here(f"{name}.attention.context")  # (N, D)
+        of_heads = torch.einsum("nd,hnd->nh", context, output.weight.unflatten(1, context.shape))  # (N, H)
+        parts |= {f"{name}.attention.head.{head}": part for head, part in enumerate(of_heads)}
+        parts[f"{name}.attention.output.bias"] = output.bias
+        parts = normalized(parts, block.attention_norm, f"{name}.attention_norm")
+        output = block.feed_forward.output
+        parts[f"{name}.feed_forward"] = F.linear(here(f"{name}.feed_forward.activation"), output.weight)
+        parts[f"{name}.feed_forward.output.bias"] = output.bias
+        parts = normalized(parts, block.feed_forward_norm, f"{name}.feed_forward_norm")
+    return parts
+
+
+def normalized(parts: Parts, norm: nn.LayerNorm, name: str) -> Parts:
+    """Return the parts of LayerNorm's output from those of its input, with σ of their sum, and its bias as another."""
+    deviation = (sum_of(parts).var(unbiased=False) + norm.eps).sqrt()
+    found = {part: norm.weight * (value - value.mean()) / deviation for part, value in parts.items()}
+    return {**found, f"{name}.bias": norm.bias}
+
+
+def sum_of(parts: Parts) -> Tensor:
+    """Return the sum of the parts, (H,)."""
+    return torch.stack(list(parts.values())).sum(0)
+
+
+def parts_of_score(parts: Parts, score: Callable[[Tensor], Tensor]) -> tuple[dict[str, float], float]:
+    """Return what each part adds to a score of the state, to first order, and what is then missing from the score.
+
+    score: the state, (H,) -> a single number. With its gradient g at the state, a part p adds g·p; the remainder is the
+    score less g·state.
+    """
+    with torch.enable_grad():
+        state = sum_of(parts).detach().requires_grad_()
+        value = score(state)
+        (gradient,) = torch.autograd.grad(value, state)
+    state, value = state.detach(), value.detach()
+    return {name: (part @ gradient).item() for name, part in parts.items()}, (value - state @ gradient).item()
