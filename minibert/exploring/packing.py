@@ -27,7 +27,8 @@ STEPS_A_DEVIATION = 8  # per root mean square of what is shown as colours: the e
 
 SIGNIFICANT_DIGITS = 6  # of all other numbers
 
-COMPRESSED: Path = ("what_if", "answers")  # the only part besides arrays that can take megabytes
+# The only parts besides these arrays that can take megabytes.
+COMPRESSED: Sequence[Path] = (("what_if", "answers"), ("contributions", "values"))
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def packed(record: Mapping[str, Any]) -> dict[str, Any]:
             columns[path[-1]] = found = pack(value, steps)
             rounding.append({"name": " ".join(path), "step": max(steps), "largest_error": found.largest_error})
             return found.to_json()
-        if path == COMPRESSED:
+        if path in COMPRESSED:
             return {"json": compressed(json.dumps(plain(value), separators=(",", ":")).encode())}
         return plain(value)
 

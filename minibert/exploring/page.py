@@ -18,8 +18,8 @@ from minibert.exploring.packing import packed, plain
 
 # In the order in which they are read: dependencies come first. They share one scope, as if they were one file.
 SCRIPTS = ("data.js", "drawing.js", "heatmap.js", "choice.js", "address.js", "picture.js", "attention.js", "pair.js",
-           "lines.js", "neuron.js", "way.js", "predictions.js", "what_if.js", "saliency.js", "compare.js",
-           "main.js")  # fmt: skip
+           "lines.js", "neuron.js", "way.js", "predictions.js", "what_if.js", "saliency.js", "contributions.js",
+           "compare.js", "main.js")  # fmt: skip
 LONGEST_TITLE = 60  # characters of the text in the window's title
 
 

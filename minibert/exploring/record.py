@@ -11,6 +11,7 @@ from minibert.config import BertConfig
 from minibert.errors import InputError, plural
 from minibert.exploring import compare
 from minibert.exploring.attention import attention_of, opening_of, with_own_rows
+from minibert.exploring.contributions import contributions
 from minibert.exploring.predictions import predictions_of, questions_about
 from minibert.exploring.saliency import saliency
 from minibert.exploring.states import block_states, embedding_states, states_between
@@ -63,6 +64,7 @@ def make_record(
     record["predictions"], chosen = predictions_of(model, states, questions)
     record["what_if"] = what_if(model, batch, states, questions, chosen, progress=progress)
     record["saliency"] = saliency(model, batch, questions, chosen)
+    record["contributions"] = contributions(model, traced, questions, chosen)
     record["left_out"] = left_out(model, record, mask=tokenizer.special_tokens.mask)
     if other is not None:
         record["compare"] = compared(record, traced, text, second, other, max_tokens)

@@ -26,7 +26,7 @@ function makeRoomForChoice() {
 async function start() {
   record = await readData();
   readPalette();
-  const parts = [setUpChoice, setUpAttention, setUpPair, setUpWay, setUpPredictions, setUpWhatIf, setUpSaliency, setUpCompare, setUpPictures, setUpAddress];
+  const parts = [setUpChoice, setUpAttention, setUpPair, setUpWay, setUpPredictions, setUpWhatIf, setUpSaliency, setUpContributions, setUpCompare, setUpPictures, setUpAddress];
   for (const setUp of parts) setUp();
   drawHeader();
   drawRounding();

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.skipif(
     reason="no browser: apt-get install chromium chromium-driver",
 )
 ALWAYS = ["attention", "neuron", "way", "what-if"]
-NEED_A_HEAD = ["predictions", "layers", "saliency"]
+NEED_A_HEAD = ["predictions", "layers", "saliency", "contributions"]
 
 
 class Browser:
@@ -175,13 +175,29 @@ def written_by(browser: Browser, draw: str) -> list[str]:
     )
 
 
+def test_contributions_are_sorted_by_size_and_choose_a_head(opened: Browser, record: dict[str, Any]) -> None:
+    opened.run("choose({question: 2})")
+    values = record["contributions"]["values"][2]
+    by_size = sorted(values, key=abs, reverse=True)
+    shown = [float(text.replace("−", "-")) for text in opened.texts("#contributions-table .number")]
+    assert shown == pytest.approx([*by_size, record["contributions"]["remainders"][2]], rel=6e-3)
+    rows = opened.texts("#contributions-table tbody td:first-child")
+    head = values[record["contributions"]["names"].index("blocks.1.attention.head.2")]
+    assert rows[by_size.index(head)] == "block 1, head 2"
+    assert rows[-1] == "remainder: the output head is not linear"
+    opened.find(f"#contributions-table tbody tr:nth-child({by_size.index(head) + 1}) button").click()
+    assert opened.run("return [choice.layer, choice.head]") == [1, 2]
+
+
 # --- Panels ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_panel_appears_and_is_in_the_contents(show: Callable[..., Browser], tokenizer: Tokenizer) -> None:
     model = random_model("BertForPreTraining")
     browser = show(model, tokenizer, A, B, other=(model, tokenizer, "y"))
-    panels = ["attention", "neuron", "way", "predictions", "layers", "what-if", "saliency", "compare"]
+    panels = [
+        "attention", "neuron", "way", "predictions", "layers", "what-if", "saliency", "contributions", "compare"
+    ]  # fmt: skip
     assert visible_panels(browser) == panels
     links = browser.run("return [...document.querySelectorAll('#contents a')].map((a) => a.hash.slice(1))")
     assert links == panels
@@ -688,6 +704,7 @@ def test_each_panel_is_saved_as_a_picture(opened: Browser, tmp_path: Path) -> No
         "random-attention-block-1-head-1.png", "random-neuron-block-1-head-1-from-3-MASK.png",
         "random-way-block-1-from-3-MASK.png", "random-predictions-MASK-at-3.png", "random-layers-MASK-at-3.png",
         "random-what-if-without-block-1-head-1-MASK-at-3.png", "random-saliency-MASK-at-3.png",
+        "random-contributions-MASK-at-3.png",
     ]  # fmt: skip
     for name, width, height in sizes:
         wait_for(lambda name=name: (tmp_path / name).is_file())

@@ -183,7 +183,7 @@ def test_every_script_is_in_the_page_and_none_reads_text_as_html() -> None:
 
 def test_each_panel_names_its_paper_and_code_that_exists() -> None:
     panels = re.findall(r"<section.*?</section>", asset("page.html"), re.DOTALL)
-    assert len(panels) == 8
+    assert len(panels) == 9
     for panel in panels:
         (source,) = re.findall(r'<p class="source">(.*?)</p>', panel, re.DOTALL)
         (about,) = re.findall(r'<p class="about">(.*?)</p>', panel, re.DOTALL)

@@ -223,6 +223,7 @@ def test_every_class_has_a_record(architecture: str, tokenizer: Tokenizer) -> No
     assert (found["predictions"] == []) == (architecture in ("Bert", "BertWithPooler"))
     assert found["what_if"]["moved"].shape == (2, 4)
     assert found["saliency"].shape == (len(found["predictions"]), 12)
+    assert len(found["contributions"]["values"]) == len(found["predictions"])
 
 
 def test_an_encoder_says_what_is_left_out(tokenizer: Tokenizer) -> None:
