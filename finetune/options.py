@@ -38,7 +38,7 @@ DESCRIPTIONS = {
 GROUPS = {
     "rows_and_results": "on_bad_row dev_share metric new_head",
     "training_method": "freeze_encoder lora_rank lora_alpha lora_targets",
-    "loss_and_end": "class_weights label_smoothing early_stop",
+    "loss_and_stopping": "class_weights label_smoothing early_stop",
     "optimisation": "accumulate warmup_share weight_decay clip_norm layer_decay",
     "saving": "save_every save_seconds log_every",
     "machine_and_seed": "seeds seed device dtype",
@@ -104,8 +104,9 @@ class TrainingOptions:
     """learning rate of each layer, as a multiple of that of the layer above it; below 1, the lower layers
     change less"""
     class_weights: Annotated[str | None, tyro.conf.arg(metavar="balanced|FILE.json")] = None
-    """how much the examples of each class weigh in the loss; balanced: all classes have the same total weight; or a
-    JSON file with a weight for each label; if not given: all examples weigh the same"""
+    """how much the examples of each class (in token classification, its words) weigh in the loss; balanced: all classes
+    have the same total weight (if examples can have several labels: those with a label weigh as much as those without
+    it); or a JSON file with a weight for each label; if not given: all weigh the same"""
     label_smoothing: Annotated[float | None, cli.Range(low=0, below=1), tyro.conf.arg(metavar="FLOAT")] = None
     """share of each target that is spread evenly over all possible answers; if not given: 0"""
     early_stop: Annotated[int | None, cli.Range(low=1), tyro.conf.arg(metavar="INT")] = None

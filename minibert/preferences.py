@@ -45,7 +45,7 @@ def read_pairs(path: str, *, good: str, bad: str, group: str | None) -> list[Pai
     file has no pair or cannot be read.
     """
     if suffix(path) not in (".jsonl", ".ndjson", ""):
-        raise InputError(f"{path}: expected one JSON object per line, in a file named .jsonl or .jsonl.gz")
+        raise InputError(f"{path}: expected one JSON object per line, in a file whose name ends in .jsonl or .jsonl.gz")
     pairs = []
     for row, line in read_lines(path):
         if not line.strip():

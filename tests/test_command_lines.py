@@ -117,7 +117,7 @@ def test_help_says_of_each_option_that_it_is_required_or_its_default(
             (
                 ("finetune", task),
                 "model train dev test out resume epochs learning-rate batch-size",
-                "data, rows and results, training method, loss and end, optimisation, saving, machine and seed",
+                "data, rows and results, training method, loss and stopping, optimisation, saving, machine and seed",
             )
             for task in DATA_OPTIONS
         ),

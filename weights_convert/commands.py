@@ -26,10 +26,10 @@ to a model directory.
   python -m minibert fill-mask models/base "The capital of France is [MASK]."
 
 config.json says what the model and its head are. The weights come from model.safetensors or pytorch_model.bin, whole or
-in shards (no code in them is run), and the tokenizer from tokenizer.json or vocab.txt, with the options and added
-tokens beside it. A sentence-transformers model also says how it turns texts into vectors, and `python -m minibert
-embed` then does the same by default. The report says what became of every weight (mapped, tied, newly initialised, or
-dropped and why) and which files are not used."""
+in shards (no code in them is run), and the tokenizer from tokenizer.json, vocab.txt, vocab.json with merges.txt, or
+spiece.model, with the options and added tokens beside it. A sentence-transformers model also says how it turns texts
+into vectors, and `python -m minibert embed` then does the same by default. The report says what became of every weight
+(mapped, tied, newly initialised, or dropped and why) and which files are not used."""
 
 TO_HF = """Convert a model directory, with its tokenizer, to a directory that transformers loads with from_pretrained.
 

@@ -267,7 +267,7 @@ def from_trained_on(task: str, fields: Mapping[str, Any]) -> DataOptions:
     known = {name: value for name, value in fields.items() if name != "task"}
     types = get_type_hints(DATA_OPTIONS[task])
     if unknown := sorted(known.keys() - types.keys()):
-        raise InputError(f"trained_on: {task} has no option {', '.join(unknown)}")
+        raise InputError(f"trained_on: {task} has no option{'s' if unknown[1:] else ''} {', '.join(unknown)}")
     for name, value in known.items():
         typed(value, types[name], f"trained_on: {name}")
     return DATA_OPTIONS[task](**known)

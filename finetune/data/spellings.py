@@ -78,8 +78,8 @@ class Spelling:
         digits = any(set(words) <= pair for pair in _ONES_AND_ZEROS) and len(set(words)) < len(words)
         if digits and len(words) == 2:
             raise InputError(
-                f"{what} is {', '.join(words)}, which may mean a 1 or 0 for each of two classes, or the classes 0 and "
-                "1; expected names of classes"
+                f"{what} is {', '.join(words)}, which may mean a 1 or 0 for each of two classes, or the class "
+                f"{words[0]} twice; expected names of classes"
             )
         if words:
             count = len(words) if digits else 0

@@ -35,7 +35,7 @@ class ExploreOptions:
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory of any class; the page leaves out what needs a head that the model lacks"""
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """the text, with [MASK] in place of a token to predict"""
+    """the text, with [MASK] (for a bpe vocabulary, such as RoBERTa's: <mask>) in place of a token to predict"""
     out: Annotated[str, tyro.conf.arg(metavar="FILE.html")]
     """the page to write; an existing one is replaced"""
     second: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SECOND_TEXT]")] = None

@@ -28,7 +28,7 @@ class FillMaskOptions:
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """a model directory with a masked-LM head"""
     text: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT")]
-    """the text, with [MASK] in place of each token to predict"""
+    """the text, with [MASK] (for a bpe vocabulary, such as RoBERTa's: <mask>) in place of each token to predict"""
     top_k: int = 5
     """number of tokens to print for each [MASK]"""
     device: Literal["auto", "cpu", "cuda"] = "auto"

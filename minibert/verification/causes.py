@@ -107,7 +107,7 @@ def _embedding(divergence: Divergence) -> Predictions:
     else:
         for shift in (1, -1):
             yield f"token ids are off by {shift:+d}", table[(ids + shift) % len(table)]
-        yield "token embeddings are multiplied by the root of the hidden size", table[ids] * table.size(1) ** 0.5
+        yield "token embeddings are multiplied by the square root of the hidden size", table[ids] * table.size(1) ** 0.5
     our_table, _ = divergence.ours.weight_and_bias(name)
     rows = {"position": positions, "segment": segments, "token": ids}[name.removeprefix("embeddings.")]
     if our_table is not None and is_other(our_table, table) and int(rows.max()) < len(our_table):
@@ -161,9 +161,9 @@ def _probabilities(divergence: Divergence) -> Predictions:
     yield "the attention mask is ignored: padding is attended to", softmax_over(scores * scale, near)
     yield "the attention mask is inverted: only padding is attended to", softmax_over(scores * scale, near & ~real)
     yield "attention is causal: no token attends to later ones", softmax_over(scores * scale, seen.tril())
-    yield "scores are not divided by the root of the head's size", softmax_over(scores, seen)
-    yield "scores are divided by the root of the hidden size", softmax_over(scores * hidden_size**-0.5, seen)
-    yield "scores are divided by the head's size, not by its root", softmax_over(scores * scale**2, seen)
+    yield "scores are not divided by the square root of the head's size", softmax_over(scores, seen)
+    yield "scores are divided by the square root of the hidden size", softmax_over(scores * hidden_size**-0.5, seen)
+    yield "scores are divided by the head's size, not by its square root", softmax_over(scores * scale**2, seen)
     yield "softmax runs over the queries", softmax_over(scores * scale, seen, dim=-2)
 
 

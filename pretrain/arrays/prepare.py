@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import tyro
 from numpy.typing import DTypeLike, NDArray
 from tqdm import tqdm
 
@@ -45,9 +46,9 @@ CHUNK_CHARACTERS = 256 * 1024  # per task: enough to outweigh the cost of a mess
 class PrepareOptions:
     """What the arrays contain, and how many processes make them."""
 
-    corpus: tuple[str, ...]
+    corpus: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH [PATH ...]")]
     """the text to train on: pydocs (the documentation that comes with Python and its packages), or files and directories; .txt files have a blank line between documents, .jsonl files an object per line, and both may be .gz"""  # noqa: E501
-    text_field: str = "text"
+    text_field: Annotated[str, tyro.conf.arg(metavar="FIELD")] = "text"
     """the field of a .jsonl line that holds the text"""
     sentence_per_line: bool = False
     """each line of the corpus is one sentence; otherwise the text is split into sentences (English or Chinese)"""
@@ -61,13 +62,13 @@ class PrepareOptions:
     """kind of vocabulary to train; wordpiece: BERT's; bpe: RoBERTa's, over bytes; unigram: ALBERT's"""
     lowercase: bool = True
     """lower-case the text; not for bpe, which keeps the text as it is"""
-    strip_accents: bool | None = None
+    strip_accents: Annotated[bool | None, tyro.conf.arg(metavar="{True,False}")] = None
     """remove accents; not for bpe, which keeps the text as it is; if not given: the same as --lowercase"""
     chinese_chars: bool = True
     """treat every Chinese character as a word; only for wordpiece"""
-    tokenizer: str | None = None
+    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """a directory with a tokenizer to use, instead of training a vocabulary"""
-    word_segmenter: Segmenter | None = None
+    word_segmenter: Annotated[Segmenter | None, tyro.conf.arg(metavar="{jieba}")] = None
     """jieba: segment Chinese text into words, whose characters --whole-word-mask then masks together (needs the optional dependency `zh`: pip install -e '.[zh]' in minibert's checkout)"""  # noqa: E501
     nsp: bool = True
     """require enough documents for next-sentence prediction: two to train on and two held out; with --no-nsp, one of each"""  # noqa: E501

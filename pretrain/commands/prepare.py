@@ -14,7 +14,7 @@ from pretrain.arrays.shards import Manifest
 from pretrain.options import refuse_vocabulary_options
 
 PROG = "python -m pretrain prepare"
-DESCRIPTION = """Make a vocabulary and token arrays from text, on which any number of runs can then train with --data.
+DESCRIPTION = """Make a vocabulary and token arrays from text; any number of runs can then train on these with --data.
 
   python -m pretrain prepare --corpus my-texts/ --out data/mine
   python -m pretrain inspect --data data/mine

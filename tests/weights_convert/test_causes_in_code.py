@@ -136,7 +136,7 @@ IN_CODE: dict[str, tuple[Callable[[BertForPreTraining], None], str, str]] = {
     "scores not scaled": (
         become(Unscaled, *(f"{block}.attention.dot_product" for block in BLOCKS)),
         "blocks.0.attention.probabilities",
-        "scores are not divided by the root of the head's size",
+        "scores are not divided by the square root of the head's size",
     ),
     "causal attention": (
         become(Causal, *(f"{block}.attention.dot_product" for block in BLOCKS)),

@@ -272,7 +272,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("distilbert masked", "scores not scaled"): (
         become(Unscaled, "encoder.blocks.2.attention.dot_product"),
         "blocks.2.attention.probabilities",
-        "scores are not divided by the root of the head's size",
+        "scores are not divided by the square root of the head's size",
     ),
     ("albert pretraining", "causal attention"): (
         become(Causal, "encoder.blocks.0.attention.dot_product"),

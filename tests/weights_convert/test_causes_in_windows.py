@@ -226,7 +226,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("longformer masked", "scores not scaled"): (
         become(Unscaled, f"{ATTENTION[1]}.dot_product"),
         "blocks.1.attention.probabilities",
-        "scores are not divided by the root of the head's size",
+        "scores are not divided by the square root of the head's size",
     ),
     ("longformer masked", "keys of global tokens"): (
         become(GlobalKeys, *ATTENTION),
@@ -246,7 +246,7 @@ IN_CODE: dict[tuple[str, str], tuple[Callable[[Model], None], str, str]] = {
     ("longformer answers", "global scores not scaled"): (
         become(Unscaled, f"{ATTENTION[0]}.global_dot_product"),
         "blocks.0.attention.global_probabilities",
-        "scores are not divided by the root of the head's size",
+        "scores are not divided by the square root of the head's size",
     ),
     ("longformer masked", "no global attention"): (
         become(NoGlobalTokens, *ATTENTION),

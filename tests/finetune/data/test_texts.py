@@ -208,7 +208,7 @@ def test_lists_of_ones_and_zeros_in_json_lines(tmp_path: Path) -> None:
                                         "1 or 0 for each of 3 classes; expected the same notation in every row"),
         (["[5]", "[1, 0, 1]"], "a.csv:3: label has a 1 or 0 for each of 3 classes, but {path}:2: label has names of"),
         (["[1, 0, 1]", "[]", "['joy']"], "a.csv:4: label has names of classes, but {path}:2: label h"),
-        (["[0, 0]"], "a.csv:2: label is 0, 0, which may mean a 1 or 0 for each of two classes, or the classes"),
+        (["[0, 0]"], "a.csv:2: label is 0, 0, which may mean a 1 or 0 for each of two classes, or the class 0 twice;"),
     ],
 )  # fmt: skip
 def test_a_file_keeps_to_one_notation(tmp_path: Path, cells: list[str], message: str) -> None:

@@ -246,7 +246,7 @@ def test_a_line_that_is_no_pair_is_named(
         ),
         (
             "model --pairs pairs.csv",
-            "pairs.csv: expected one JSON object per line, in a file named .jsonl or .jsonl.gz",
+            "pairs.csv: expected one JSON object per line, in a file whose name ends in .jsonl or .jsonl.gz",
         ),
         ("model --pairs empty.jsonl", "empty.jsonl: expected one pair per line, found nothing"),
         ("model --input long.txt", f"model: long.txt:2: {TOO_LONG}"),
