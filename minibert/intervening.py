@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError, did_you_mean
 from minibert.heads import Model
-from minibert.model import DotProductAttention
+from minibert.model import Bert, DotProductAttention
 from minibert.tokenizer import Batch
-from minibert.tracing import INPUT_NAMES, UNNAMED, Record, trace
+from minibert.tracing import INPUT_NAMES, MODEL_INPUTS, UNNAMED, Record, trace
 
 Change = Callable[[Tensor], Tensor]  # an intermediate -> what takes its place, of the same shape
 
@@ -180,3 +180,8 @@ def picked(numbers: Sequence[int] | None, count: int, kind: str) -> Tensor:
         if not 0 <= number < count:
             raise InputError(f"{kind} {number}: expected a number from 0 to {count - 1}")
     return torch.tensor([number in numbers for number in range(count)])
+
+
+def states_of_copies(encoder: Bert, batch: Batch, rows: int) -> Tensor:
+    """Return the last block's output, (rows, T, H), for a batch of one repeated, so that a change can differ by row."""
+    return encoder(**{name: getattr(batch, name).expand(rows, -1) for name in MODEL_INPUTS})

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from minibert.exploring.predictions import Question, ask
-from minibert.exploring.states import states_of_copies
 from minibert.heads import Model
+from minibert.intervening import states_of_copies
 from minibert.tokenizer import Batch
 
 QUESTIONS_AT_ONCE = 8  # each is a row of a batch, with all that backpropagation keeps for it

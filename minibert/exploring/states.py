@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from minibert.heads import Model
-from minibert.model import Bert
-from minibert.tokenizer import Batch
-from minibert.tracing import MODEL_INPUTS
 
 Array = NDArray[np.float32]
 
@@ -60,11 +57,6 @@ def block_states(model: Model, record: Mapping[str, Tensor]) -> dict[str, Any]:
 def states_between(layers: int) -> list[str]:
     """Return the names of the residual stream: before the first block, and after each; L + 1 in all."""
     return ["embeddings", *(f"blocks.{layer}" for layer in range(layers))]
-
-
-def states_of_copies(encoder: Bert, batch: Batch, rows: int) -> Tensor:
-    """Return the last block's output, (rows, T, H), for a batch of one repeated, so that a hook can change each row."""
-    return encoder(**{name: getattr(batch, name).expand(rows, -1) for name in MODEL_INPUTS})
 
 
 def stacked(record: Mapping[str, Tensor], name: str, layers: int) -> Array:

@@ -14,9 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minibert.exploring.predictions import Question, ask, best_answers, values
-from minibert.exploring.states import states_of_copies
 from minibert.heads import Model
-from minibert.intervening import changing, patched
+from minibert.intervening import changing, patched, states_of_copies
 from minibert.model import Bert
 from minibert.tokenizer import Batch
 from minibert.windowed import GLOBAL
