@@ -53,7 +53,7 @@ def intervene(
 
 @contextlib.contextmanager
 def changing(model: Model, changes: Mapping[str, Change | Sequence[Change]]) -> Iterator[None]:
-    """Make the changes in the one forward pass that is run inside. Nothing stays on the modules.
+    """Make the changes in every forward pass that is run inside. Nothing stays on the modules.
 
     Raises InputError as `intervene` does; at the end, if a name belongs to a module that was not called.
     """
@@ -77,6 +77,7 @@ class Place(NamedTuple):
     module: nn.Module
     argument: int | None  # None: the output
     call: int  # which call of the module in a forward pass, from 0
+    calls: int  # how many there are in each pass
 
 
 def places(model: Model) -> dict[str, Place]:
@@ -85,23 +86,24 @@ def places(model: Model) -> dict[str, Place]:
     for full_name, module in model.named_modules(remove_duplicate=False):
         name = full_name.removeprefix("encoder.")
         owner, _, last = name.rpartition(".")
-        # ALBERT's layers are one module, which is called once for each.
-        call = int(name.split(".")[1]) if model.config.share_layers and name.startswith("blocks.") else 0
+        call, calls = 0, 1
+        if model.config.share_layers and name.startswith("blocks."):  # one module, which is called for each layer
+            call, calls = int(name.split(".")[1]), model.config.num_hidden_layers
         if isinstance(module, DotProductAttention):
             of = f"{owner}.{last.removesuffix('dot_product')}"  # "global_", in a Longformer's second one
-            found |= {f"{of}{part}": Place(module, at, call) for part, at in ARGUMENTS.items()}
+            found |= {f"{of}{part}": Place(module, at, call, calls) for part, at in ARGUMENTS.items()}
             continue
         for end, input_name in INPUT_NAMES.items():
             if name.endswith(end):
-                found[name.removesuffix(end) + input_name] = Place(module, 0, call)
+                found[name.removesuffix(end) + input_name] = Place(module, 0, call, calls)
         if last not in UNNAMED:
-            found[name] = Place(module, None, call)
+            found[name] = Place(module, None, call, calls)
     return found
 
 
 def register(place: Place, name: str, steps: Sequence[Change], made: set[str]) -> Any:
-    """Attach a hook that makes the changes at one call of the place, and adds the name to `made`; return its handle."""
-    calls = itertools.count()
+    """Attach a hook that makes the changes at the place, and adds the name to `made`; return its handle."""
+    earlier = itertools.count()
 
     def changed(value: Tensor) -> Tensor:
         made.add(name)
@@ -114,13 +116,13 @@ def register(place: Place, name: str, steps: Sequence[Change], made: set[str]) -
         return value
 
     def on_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        if next(calls) != place.call:
+        if next(earlier) % place.calls != place.call:
             return inputs
         at = place.argument
         return tuple(changed(value) if number == at else value for number, value in enumerate(inputs))
 
     def on_output(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return changed(output) if next(calls) == place.call else output
+        return changed(output) if next(earlier) % place.calls == place.call else output
 
     if place.argument is None:
         return place.module.register_forward_hook(on_output)

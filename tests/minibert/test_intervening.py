@@ -169,9 +169,12 @@ def test_nothing_stays_on_the_modules() -> None:
     assert_same(trace(model, given), plain)
 
 
-def test_changes_hold_in_any_forward_pass_inside() -> None:
-    model, given = random_model("Bert"), batch()
+@pytest.mark.parametrize("family", ["bert", "albert"])
+def test_changes_hold_in_every_forward_pass_inside(family: str) -> None:
+    model, given = tiny_model("Bert", FAMILY[family]), batch()
     with torch.no_grad(), changing(model, {"blocks.1": scaled(0.0)}):
         assert not model(given.input_ids).any()
+        assert not model(given.input_ids).any()
+    assert model(given.input_ids).any()
     with pytest.raises(InputError, match="not computed"), changing(model, {"blocks.1": scaled(0.0)}):
         pass
