@@ -57,7 +57,7 @@ def parts_of_state(model: Model, record: Mapping[str, Tensor], position: int, *,
         parts[f"{name}.feed_forward"] = F.linear(here(f"{name}.feed_forward.activation"), output.weight)
         parts[f"{name}.feed_forward.output.bias"] = output.bias
         parts = normalized(parts, block.feed_forward_norm, f"{name}.feed_forward_norm")
-    return parts
+    return {name: part.detach() for name, part in parts.items()}  # biases are parameters
 
 
 def normalized(parts: Parts, norm: nn.LayerNorm, name: str) -> Parts:

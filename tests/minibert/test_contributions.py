@@ -30,6 +30,7 @@ def test_the_parts_sum_to_the_last_state_without_remainder(family: str, row: int
     record = trace(model, batch())
     parts = parts_of_state(model, record, position, row=row)
     assert_close(sum_of(parts), record["blocks.1"][row, position], rtol=0, atol=1e-10)
+    assert not any(part.requires_grad for part in parts.values())
 
 
 def test_there_is_a_part_for_each_head_feed_forward_embedding_and_bias() -> None:
