@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minibert.heads import Model
+from minibert.model import Bert, Block
 
 Parts = dict[str, Tensor]  # name -> (H,), in the order in which they are added
 
@@ -33,7 +34,7 @@ def parts_of_state(model: Model, record: Mapping[str, Tensor], position: int, *,
 
     A head's part has its values' biases in it. The feed-forward sublayer is one part, as its activation is not linear.
     """
-    encoder = model.encoder
+    encoder: Bert = model.encoder
     embeddings = encoder.embeddings
 
     def here(name: str) -> Tensor:
@@ -46,6 +47,7 @@ def parts_of_state(model: Model, record: Mapping[str, Tensor], position: int, *,
         parts = {name: F.linear(part, projection.weight) for name, part in parts.items()}
         parts["embeddings.projection.bias"] = projection.bias
     for layer, block in enumerate(encoder.blocks):
+        assert isinstance(block, Block)
         name = f"blocks.{layer}"
         output = block.attention.output
         context = here(f"{name}.attention.context")  # (N, D)
