@@ -83,8 +83,8 @@ def probe(
     train, dev, test: sentences, each a pair of words and their tags, where a word with the tag None is read but not
     probed; or texts, each a pair of a text and its label. Without `test`, a random fifth of `train` is held out;
     without `dev`, a tenth of the rest. A word's state is the mean of its pieces' states, as in Hewitt & Manning 2019 (a
-    structural probe, section 4.1); a text's is the mean over all tokens, including [CLS] and [SEP]. What is beyond the
-    model's positions is cut off: those words are left out, and texts are represented by their beginning.
+    structural probe); a text's is the mean over all tokens, including [CLS] and [SEP]. What is beyond the model's
+    positions is cut off: those words are left out, and texts are represented by their beginning.
 
     The states are standardised by the training part. The probe minimises the mean cross-entropy plus the penalty times
     half the sum of squared weights; of `PENALTIES`, the one with the best accuracy on `dev` counts. (scikit-learn's C
