@@ -170,7 +170,7 @@ def notes(found: Probes, what: str) -> list[str]:
     if found.unseen_labels:
         told.append(f"counted as wrong: {found.unseen_labels:,} of {plural(test, what)} in test, with a label that is")
         told[-1] += " not in train"
-    if found.seen_types is not None:
+    if found.seen_types is not None and found.seen_types < 1:
         told.append(f"{100 * found.seen_types:.2f}% of the words in test are of types in train; the control task can't")
         told[-1] += " know the others"
     return told
