@@ -6,8 +6,8 @@ from typing import Any
 
 from finetune.data import reading as readers
 from finetune.data.data_options import DATA_OPTIONS
-from finetune.data.tally import Tally
 from minibert.console import cli
+from minibert.files.tally import Tally
 
 
 @dataclass(frozen=True)

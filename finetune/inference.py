@@ -17,7 +17,6 @@ from finetune.data.conll import check_saved_numbers
 from finetune.data.data_options import TagDataOptions, check_effect
 from finetune.data.examples import TaggedExample
 from finetune.data.reading import given_examples, read_examples
-from finetune.data.tally import NAMED, OnBadRow, Tally, first_of
 from finetune.forward import Runtime, outputs_of, predictions_of
 from finetune.inference_options import EvaluateOptions, PredictOptions, check_use
 from finetune.scoring.confusion import figures_table
@@ -32,6 +31,7 @@ from minibert.console import cli, terminal
 from minibert.errors import InputError
 from minibert.files import writing
 from minibert.files.conllu import replaced
+from minibert.files.tally import NAMED, OnBadRow, Tally, first_of
 from minibert.files.text import STANDARD_INPUT, is_open_already, shown, suffix
 from minibert.heads import Model, TaskModel
 from minibert.loading import load

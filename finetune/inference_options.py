@@ -11,10 +11,10 @@ from finetune import command_line
 from finetune.data.conll import conllu_columns
 from finetune.data.data_options import DATA_OPTIONS, DataOptions, TagDataOptions, check_fields
 from finetune.data.tags import PREFIXES
-from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
 from minibert.files.conllu import SUFFIX
+from minibert.files.tally import OnBadRow
 from minibert.files.text import check_path, shown, suffix
 
 DESCRIPTIONS = {

@@ -8,10 +8,10 @@ import tyro
 
 from finetune import command_line
 from finetune.data.data_options import DATA_OPTIONS, DataOptions, TagDataOptions, check_effect, check_fields
-from finetune.data.tables import COLUMN_FILES
-from finetune.data.tally import OnBadRow
 from minibert.console import cli
 from minibert.errors import InputError
+from minibert.files.tables import COLUMN_FILES
+from minibert.files.tally import OnBadRow
 from minibert.files.text import LONE_SURROGATE, STANDARD_INPUT, suffix
 from minibert.training.run_directory import as_toml, plain_values
 

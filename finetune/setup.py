@@ -13,7 +13,6 @@ import torch
 
 from finetune.data.labels import named, seen_once
 from finetune.data.reading import read_examples
-from finetune.data.tally import Tally
 from finetune.forward import sequences_at_once
 from finetune.options import TrainingOptions
 from finetune.tasks.batches import POOL_BATCHES, smallest_batch
@@ -25,6 +24,7 @@ from minibert.config import BertConfig
 from minibert.errors import InputError, naming, plural
 from minibert.fast import accelerate
 from minibert.files import writing
+from minibert.files.tally import Tally
 from minibert.heads import TaskModel
 from minibert.training.device import choose_device, choose_precision
 from minibert.training.room import Passes, check_room, needs, parameter_count

@@ -44,7 +44,7 @@ def draw_bars(path: Path, title: str, found: Preferences) -> None:
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlim(0, 100)
         axes.axvline(100 * found.mean, **DASHED)
-        _finish(axes, f"{title}: mean {100 * found.mean:.2f} %")
+        finish(axes, f"{title}: mean {100 * found.mean:.2f} %")
         axes.set_xlabel("good sentence preferred, %", color=TEXT_COLOUR)
         axes.grid(axis="x", color=GRID_COLOUR, linewidth=0.8)
 
@@ -86,7 +86,7 @@ def draw_lines(path: Path, title: str, found: Mapping[str, Preferences], words: 
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_xlabel("words seen", color=TEXT_COLOUR)
         axes.set_ylabel("good sentence preferred, %", color=TEXT_COLOUR)
-        _finish(axes, title)
+        finish(axes, title)
         axes.grid(color=GRID_COLOUR, linewidth=0.8)
         legend = axes.legend(
             [artist for artist, _ in drawn], list(map(str, range(len(drawn)))), frameon=False, fontsize=9,
@@ -97,7 +97,7 @@ def draw_lines(path: Path, title: str, found: Mapping[str, Preferences], words: 
             text.set_text(as_drawn(label, longest=LONGEST_LABEL))
 
 
-def _finish(axes: Axes, title: str) -> None:
+def finish(axes: Axes, title: str) -> None:
     axes.set_title(as_drawn(title, longest=80), loc="left", fontsize=11, color=TEXT_COLOUR)
     axes.set_axisbelow(True)
     axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=9)

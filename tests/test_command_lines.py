@@ -76,6 +76,7 @@ REQUIRED = {
     ("minibert", "fill-mask"): ["DIR", "TEXT"],
     ("minibert", "embed"): ["DIR", "--input", "--output"],
     ("minibert", "score"): ["DIR"],
+    ("minibert", "probe"): ["DIR", "--data"],
     ("minibert", "add-tokens"): ["DIR", "OUT", "--tokens"],
     ("minibert", "explore"): ["DIR", "TEXT", "--out"],
     ("pretrain",): ["--out", "--corpus"],

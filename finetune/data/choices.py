@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from finetune.data.examples import ChoiceExample
-from finetune.data.tables import Row, jsonl_rows
-from finetune.data.tally import Tally
 from minibert.errors import InputError
+from minibert.files.tables import Row, jsonl_rows
+from minibert.files.tally import Tally
 from minibert.files.text import check_text, json_type, read_lines, suffix
 
 FIELDS = ("question", "choices")

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from finetune.data.data_options import DataOptions, TagDataOptions
 from finetune.data.examples import TaggedExample
-from finetune.data.tables import COLUMN_NUMBER
 from finetune.data.tags import OUTSIDE, is_tag
-from finetune.data.tally import Tally
 from minibert.errors import InputError, plural
 from minibert.files.conllu import COLUMNS as CONLL_U
 from minibert.files.conllu import LONGEST_SENTENCE, read_blocks, read_sentence
 from minibert.files.conllu import SUFFIX as CONLL_U_SUFFIX
+from minibert.files.tables import COLUMN_NUMBER
+from minibert.files.tally import Tally
 from minibert.files.text import shown, suffix
 
 DOCUMENT_START = "-DOCSTART-"

@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import tyro
 
-from finetune.data.tables import JSON_FILES, TableFormat
 from finetune.data.tags import WORD_SCHEMES
 from minibert.console import cli
 from minibert.errors import InputError, plural
+from minibert.files.tables import JSON_FILES, TableFormat
 from minibert.files.text import suffix
 from minibert.files.typed import typed
 

@@ -6,12 +6,10 @@ begins. Without labels, as in `predict`, the field for the label is None.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minibert.errors import InputError
-from minibert.files.text import check_text, json_type
+from minibert.files.tables import Id
 
-Id = str | int  # of a row, exactly as the file gives it
 Label = str | float | tuple[str, ...]
 
 
@@ -69,15 +67,3 @@ class ChoiceExample:
     answer: int | None  # the index of the right one, from 0
     where: str
     id: Id | None = None
-
-
-def check_id(value: Any, what: str) -> Id:
-    """Return `value`; `what` names it in the message ("a.jsonl:17: field 'id'").
-
-    Raises InputError if it is neither text nor a whole number.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if not isinstance(value, str):
-        raise InputError(f"{what} is {json_type(value)}, expected a string or a whole number")
-    return check_text(value, what)

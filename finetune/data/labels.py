@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune.data.examples import Label, TextExample
-from finetune.data.tables import listed
 from minibert.errors import InputError, plural
+from minibert.files.tables import listed
 
 NAMED_LABELS = 12  # shown in a note
 _INTEGER = re.compile(r"-?[0-9]{1,18}")

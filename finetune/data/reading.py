@@ -12,9 +12,9 @@ from finetune.data.data_options import (
     TextDataOptions,
 )
 from finetune.data.sentences import given_sentences, read_sentences
-from finetune.data.tables import given_rows
-from finetune.data.tally import Tally
 from finetune.data.texts import read_texts, text_examples
+from minibert.files.tables import given_rows
+from minibert.files.tally import Tally
 
 
 def read_examples(path: str, data_options: DataOptions, tally: Tally, *, labelled: bool = True) -> Iterator[Any]:
@@ -34,7 +34,7 @@ def read_examples(path: str, data_options: DataOptions, tally: Tally, *, labelle
 
 
 def given_examples(items: Iterable[Any], data_options: DataOptions, tally: Tally) -> Iterator[Any]:
-    """Return examples to predict that come from Python, not from a file; see `finetune.data.tables.given_rows`.
+    """Return examples to predict that come from Python, not from a file; see `minibert.files.tables.given_rows`.
 
     Raises InputError, naming the row, if a row is bad and the `tally` does not skip it.
     """

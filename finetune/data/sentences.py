@@ -11,11 +11,11 @@ from finetune.data import conll
 from finetune.data.conll import conll_sentences, conllu_sentences, joined, telling
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
-from finetune.data.tables import COLUMN_FILES, COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
 from finetune.data.tags import OUTSIDE, WORD_SCHEMES, Entity, plain, tags_of
-from finetune.data.tally import Tally
 from minibert.errors import InputError, plural
 from minibert.files import conllu
+from minibert.files.tables import COLUMN_FILES, COLUMN_NUMBER, JSON_FILES, Row, given_rows, jsonl_rows, not_blank
+from minibert.files.tally import Tally
 from minibert.files.text import (
     LONE_SURROGATE,
     STANDARD_INPUT,

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from finetune.data.examples import Answer, QuestionExample, check_id
-from finetune.data.tables import Row, jsonl_rows
-from finetune.data.tally import Tally
+from finetune.data.examples import Answer, QuestionExample
 from minibert.errors import InputError, plural
+from minibert.files.tables import Row, check_id, jsonl_rows
+from minibert.files.tally import Tally
 from minibert.files.text import (
     STANDARD_INPUT,
     check_text,
@@ -76,7 +76,7 @@ def read_questions(path: str, *, labelled: bool = False, tally: Tally | None = N
 
     Lines have the fields question and context, and may have an id; otherwise the id is the row's number.
 
-    Raises InputError if `read_squad` or `finetune.data.tables.jsonl_rows` does, or a question or context is empty.
+    Raises InputError if `read_squad` or `minibert.files.tables.jsonl_rows` does, or a question or context is empty.
     """
     tally = tally or Tally()
     if labelled or (path != STANDARD_INPUT and suffix(path) != ".jsonl"):

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from finetune.data.data_options import TextDataOptions
-from finetune.data.examples import Label, TextExample, check_id
+from finetune.data.examples import Label, TextExample
 from finetune.data.spellings import Spelling, parts_of, spelled
-from finetune.data.tables import Row, read_rows
-from finetune.data.tally import Tally
 from minibert.errors import InputError
+from minibert.files.tables import Row, check_id, read_rows
+from minibert.files.tally import Tally
 from minibert.files.text import check_text, json_type
 
 
 def read_texts(
     path: str, data_options: TextDataOptions, *, labelled: bool = True, tally: Tally | None = None
 ) -> Iterator[TextExample]:
-    """Stream the examples of a table (see `finetune.data.tables`).
+    """Stream the examples of a table (see `minibert.files.tables`).
 
     Labels are words or numbers, kept as the file writes them without surrounding white space: "1" and "01" are two
     labels. With `regression` they are finite numbers. With `multi_label` a row may have any number of labels: separated

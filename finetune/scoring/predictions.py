@@ -12,9 +12,7 @@ from finetune.data.examples import TaggedExample
 from finetune.data.labels import find_labels, label_targets
 from finetune.data.sentences import read_sentences
 from finetune.data.squad import read_squad
-from finetune.data.tables import JSON_FILES, Row
 from finetune.data.tags import are_classes, check_tags, check_word_tags, is_tag
-from finetune.data.tally import Tally
 from finetune.data.texts import read_texts, text_examples
 from finetune.inference import note_all, show_figures
 from finetune.inference_options import ScoreOptions
@@ -24,6 +22,8 @@ from finetune.scoring.squad_scores import squad_scores
 from finetune.scoring.tag_scores import TagKind, spans, tag_kind, tag_metrics
 from minibert.errors import InputError, plural
 from minibert.files import conllu, writing
+from minibert.files.tables import JSON_FILES, Row
+from minibert.files.tally import Tally
 from minibert.files.text import json_type, parse_json, read_lines, read_whole, reason, shown, suffix
 
 Figures = dict[str, Any]  # the number of examples, the metrics over all, and the figures of each class

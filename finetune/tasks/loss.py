@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from finetune.data.tables import listed
 from minibert.errors import InputError
+from minibert.files.tables import listed
 from minibert.files.text import json_type, parse_json, read_small, reason
 
 BALANCED = "balanced"  # the other value of --class-weights is a file

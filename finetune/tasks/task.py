@@ -21,10 +21,10 @@ from torch import Tensor
 
 from finetune.data.data_options import DataOptions
 from finetune.data.splits import hold_out
-from finetune.data.tally import Tally
 from finetune.scoring.metrics import ClassFigures, check_metric
 from finetune.tasks.loss import PLAIN, ClassLoss
 from minibert.errors import InputError
+from minibert.files.tally import Tally
 from minibert.heads import TaskModel
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.batch import Encoding

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from finetune.data.tally import Tally
 from finetune.inference import as_they_come
 from minibert.errors import InputError
+from minibert.files.tally import Tally
 from tests.finetune.files import standard_input
 from tests.finetune.running import INPUTS, TASKS, TEXTS, lines, run_here, start
 from tests.helpers import refusal

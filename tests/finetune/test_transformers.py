@@ -20,12 +20,12 @@ from benchmarks.data import write_files
 from benchmarks.tasks import BENCHMARK_TASKS as PUBLIC
 from finetune.data.data_options import from_trained_on
 from finetune.data.reading import read_examples
-from finetune.data.tally import Tally
 from finetune.forward import logits_of
 from finetune.tasks.batches import make_batch
 from finetune.tasks.registry import TASKS as KINDS
 from finetune.tasks.task import TaskBatch
 from minibert.architectures import head_fields
+from minibert.files.tally import Tally
 from minibert.heads import SpanLogits
 from minibert.training.device import Precision
 from tests.finetune.files import DATA, needs_data

@@ -10,7 +10,7 @@ import pytest
 
 from finetune.data.choices import read_choices
 from finetune.data.examples import ChoiceExample
-from finetune.data.tally import Tally
+from minibert.files.tally import Tally
 from tests.finetune.files import write
 from tests.helpers import refusal
 

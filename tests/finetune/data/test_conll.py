@@ -12,7 +12,7 @@ from finetune.data.conll import conll_sentences, conllu_sentences
 from finetune.data.data_options import TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.tags import check_tags, entities, find_scheme, tag_ids, tag_labels
-from finetune.data.tally import Tally
+from minibert.files.tally import Tally
 from minibert.files.text import read_lines
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal

@@ -19,10 +19,10 @@ import pytest
 
 from finetune.data.examples import ChoiceExample, QuestionExample, TaggedExample, TextExample
 from finetune.data.reading import read_examples
-from finetune.data.tally import Tally
 from finetune.options import parse_options
 from finetune.setup import TrainingData, prepare
 from minibert.errors import InputError
+from minibert.files.tally import Tally
 from tests.finetune.data.forms import Form
 from tests.finetune.data.forms_of_questions import QUESTIONS
 from tests.finetune.data.forms_of_tags import TAGS

@@ -10,7 +10,7 @@ import pytest
 
 from finetune.data.data_options import DATA_OPTIONS
 from finetune.data.reading import given_examples, read_examples
-from finetune.data.tally import Tally
+from minibert.files.tally import Tally
 from tests.finetune.files import write
 from tests.helpers import refusal
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from finetune.data.data_options import FileForm, TagDataOptions
 from finetune.data.examples import TaggedExample
 from finetune.data.sentences import cut_clusters, cut_words, given_sentences, read_sentences
-from finetune.data.tally import Tally
 from minibert.errors import plural
+from minibert.files.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 

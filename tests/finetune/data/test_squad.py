@@ -10,7 +10,7 @@ import pytest
 
 from finetune.data.examples import Answer, QuestionExample
 from finetune.data.squad import Questions, count_absent, read_questions, read_squad, without_misplaced
-from finetune.data.tally import Tally
+from minibert.files.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 

@@ -12,9 +12,9 @@ import pytest
 from finetune.data.data_options import TextDataOptions, from_trained_on
 from finetune.data.examples import TextExample
 from finetune.data.labels import find_labels
-from finetune.data.tally import Tally
 from finetune.data.texts import read_texts
 from finetune.options import parse_options
+from minibert.files.tally import Tally
 from tests.finetune.files import DATA, needs_data, standard_input, write
 from tests.helpers import refusal
 

@@ -12,11 +12,11 @@ import torch
 
 from finetune.data.data_options import QuestionDataOptions
 from finetune.data.examples import Answer, QuestionExample
-from finetune.data.tally import Tally
 from finetune.forward import logits_of
 from finetune.tasks.batches import make_batch
 from finetune.tasks.question_answering import NO_ANSWER, Found, QuestionAnswering, Span, best_spans
 from finetune.tasks.task import Feature
+from minibert.files.tally import Tally
 from minibert.heads import SpanLogits
 from minibert.tokenizer import Tokenizer
 from minibert.training.device import Precision

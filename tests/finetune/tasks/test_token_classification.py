@@ -13,7 +13,6 @@ import torch
 from finetune.data.data_options import TagDataOptions
 from finetune.data.sentences import given_sentences, read_sentences
 from finetune.data.tags import WORD_SCHEMES
-from finetune.data.tally import Tally
 from finetune.tasks.token_classification import (
     NOT_SCORED,
     Tagged,
@@ -22,6 +21,7 @@ from finetune.tasks.token_classification import (
     cutting_tags,
     window_bounds,
 )
+from minibert.files.tally import Tally
 from minibert.tokenizer import Tokenizer
 from tests.finetune.test_bad_input import write
 from tests.helpers import refusal

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from finetune.data.tally import OnBadRow, Tally
 from minibert.errors import InputError
+from minibert.files.tally import OnBadRow, Tally
 from tests.helpers import refusal
 
 

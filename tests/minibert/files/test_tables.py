@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data.tables import TableFormat, given_rows, read_rows
-from finetune.data.tally import Tally
 from minibert.errors import plural
+from minibert.files.tables import TableFormat, given_rows, read_rows
+from minibert.files.tally import Tally
 from tests.finetune.files import standard_input, write
 from tests.helpers import refusal
 
@@ -372,7 +372,7 @@ def test_a_quotation_mark_that_does_not_close_does_not_fill_the_memory(
 ) -> None:
     path = write(tmp_path / "a.csv", 'a,b\n"1,' + "2\n" * 200_000)
     assert rows(write(tmp_path / "b.csv", f'a\n"{"2" * 200_000}"'), ("a",))  # more than csv's own limit is well
-    monkeypatch.setattr("finetune.data.tables.LONGEST_ROW", 150_000)
+    monkeypatch.setattr("minibert.files.tables.LONGEST_ROW", 150_000)
     assert "a.csv:2: the row exceeds 150,000 characters; if quotation marks are part of the text, use" in refused(
         path, ("a",)
     )

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from finetune.data.examples import Id, check_id
-from finetune.data.tally import Tally
 from minibert.errors import InputError, plural
-from minibert.files.text import STANDARD_INPUT, parse_object, read_lines, reason, shown, suffix
+from minibert.files.tally import Tally
+from minibert.files.text import STANDARD_INPUT, check_text, json_type, parse_object, read_lines, reason, shown, suffix
 
 JSON_FILES = {".jsonl", ".json"}  # with one object per line
 COLUMN_FILES = {".conll", ".conllu", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".bilou"}  # with one word per row
@@ -19,6 +18,9 @@ COLUMN_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 # A quotation mark that never closes makes one row of the rest of the file, which must not fill the memory.
 LONGEST_ROW = 2**24  # characters
+
+
+Id = str | int  # of a row, exactly as the file gives it
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,18 @@ def _kind(path: str, table: TableFormat, columns: Sequence[str]) -> tuple[str, I
         f"{path}: expected .csv, .tsv, .jsonl or .txt, plain or .gz; for a table with another extension, give "
         "--delimiter"
     )
+
+
+def check_id(value: Any, what: str) -> Id:
+    """Return `value`; `what` names it in the message ("a.jsonl:17: field 'id'").
+
+    Raises InputError if it is neither text nor a whole number.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise InputError(f"{what} is {json_type(value)}, expected a string or a whole number")
+    return check_text(value, what)
 
 
 # --- Fields between delimiters ---------------------------------------------------------------------------------------
