@@ -18,7 +18,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (REPOSITORY / package)
 TOGETHER = {"model", "windowed"}
 HEIGHT = {
     "config": 0, "model": 1, "windowed": 1, "fast": 2, "heads": 2, "architectures": 3, "checkpoint": 4, "tracing": 4,
-    "exploring": 5, "verification": 5,
+    "contributions": 5, "intervening": 5, "exploring": 6, "verification": 6,
 }  # fmt: skip
 # What each of them may use, and which uses none of them.
 BELOW_ALL = {"errors", "files", "lazy", "tokenizer"}
