@@ -62,7 +62,7 @@ def test_outside_the_measured_range_a_line_says_so() -> None:
     [line] = beyond_measured(plan(768, 1e9))
     assert line == (
         "the rules' measurements do not cover a hidden size of 768 (measured: 128 to 256), 1,000,000,000 tokens in "
-        "all (measured: 1,800,000 to 26,000,000): it may be worth trying other rates"
+        "all (measured: 1,800,000 to 77,000,000): it may be worth trying other rates"
     )
     [line] = beyond_measured(dataclasses.replace(plan(128, 1e7), trained=True))
     assert "cover weights that are already trained (--init)" in line
