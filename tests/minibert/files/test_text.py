@@ -215,8 +215,10 @@ def test_what_is_no_text(value: object, message: str) -> None:
 
 
 def test_what_reads_files_does_without_torch() -> None:
-    modules = "choices conll examples sentences splits squad tables tags texts"
-    names = ", ".join(["minibert.files.writing", *(f"finetune.data.{name}" for name in modules.split())])
+    modules = "choices conll examples sentences splits squad tags texts"
+    names = ", ".join(
+        ["minibert.files.tables", "minibert.files.writing", *(f"finetune.data.{name}" for name in modules.split())]
+    )
     code = f"import sys, {names}; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, capture_output=True, text=True)
     assert result.stdout == "False\n"
