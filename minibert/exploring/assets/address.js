@@ -35,6 +35,7 @@ let followed = null; // the address that the choice was last brought into agreem
 
 /** how: "assign" for another entry of the history, "replace" for none; where both are asked for, the entry is made. */
 function keepInAddress(how) {
+  if (window !== window.parent) return; // in a notebook's frame nobody sees the address, and Back belongs to the notebook
   if (how === "assign") manner = how;
   clearTimeout(waiting);
   waiting = setTimeout(() => {
