@@ -41,32 +41,34 @@ def parts_of_state(model: Model, record: Mapping[str, Tensor], position: int, *,
         tensor = record[name]
         return tensor[position] if tensor.ndim == 2 else tensor[row, ..., position, :]  # (H,), or of heads (N, D)
 
-    names = [f"embeddings.{name}" for name in ("token", "position", "segment")]
-    parts = normalized({name: here(name) for name in names if name in record}, embeddings.norm, "embeddings.norm")
+    names = [f"embeddings.{name}" for name in ("token", "position", "segment") if f"embeddings.{name}" in record]
+    parts = normalized(torch.stack([here(name) for name in names]), embeddings.norm)  # (P, E), of so many names
+    names.append("embeddings.norm.bias")
     if (projection := embeddings.projection) is not None:
-        parts = {name: F.linear(part, projection.weight) for name, part in parts.items()}
-        parts["embeddings.projection.bias"] = projection.bias
+        parts = torch.cat([F.linear(parts, projection.weight), projection.bias[None]])
+        names.append("embeddings.projection.bias")
     for layer, block in enumerate(encoder.blocks):
         assert isinstance(block, Block)
         name = f"blocks.{layer}"
         output = block.attention.output
         context = here(f"{name}.attention.context")  # (N, D)
         of_heads = torch.einsum("nd,hnd->nh", context, output.weight.unflatten(1, context.shape))  # (N, H)
-        parts |= {f"{name}.attention.head.{head}": part for head, part in enumerate(of_heads)}
-        parts[f"{name}.attention.output.bias"] = output.bias
-        parts = normalized(parts, block.attention_norm, f"{name}.attention_norm")
+        parts = normalized(torch.cat([parts, of_heads, output.bias[None]]), block.attention_norm)
+        names += [f"{name}.attention.head.{head}" for head in range(len(of_heads))]
+        names += [f"{name}.attention.output.bias", f"{name}.attention_norm.bias"]
         output = block.feed_forward.output
-        parts[f"{name}.feed_forward"] = F.linear(here(f"{name}.feed_forward.activation"), output.weight)
-        parts[f"{name}.feed_forward.output.bias"] = output.bias
-        parts = normalized(parts, block.feed_forward_norm, f"{name}.feed_forward_norm")
-    return {name: part.detach() for name, part in parts.items()}  # biases are parameters
+        added = F.linear(here(f"{name}.feed_forward.activation"), output.weight)  # (H,)
+        parts = normalized(torch.cat([parts, added[None], output.bias[None]]), block.feed_forward_norm)
+        names += [f"{name}.{part}" for part in ("feed_forward", "feed_forward.output.bias", "feed_forward_norm.bias")]
+    return dict(zip(names, parts, strict=True))
 
 
-def normalized(parts: Parts, norm: nn.LayerNorm, name: str) -> Parts:
-    """Return the parts of LayerNorm's output from those of its input, with σ of their sum, and its bias as another."""
-    deviation = (sum_of(parts).var(unbiased=False) + norm.eps).sqrt()
-    found = {part: norm.weight * (value - value.mean()) / deviation for part, value in parts.items()}
-    return {**found, f"{name}.bias": norm.bias}
+def normalized(parts: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Return the parts of LayerNorm's output from those of its input, with σ of their sum; its bias is one more:
+    (P, H) -> (P + 1, H)
+    """
+    deviation = (parts.sum(0).var(unbiased=False) + norm.eps).sqrt()
+    return torch.cat([norm.weight * (parts - parts.mean(1, keepdim=True)) / deviation, norm.bias[None]])
 
 
 def sum_of(parts: Parts) -> Tensor:
@@ -85,4 +87,5 @@ def parts_of_score(parts: Parts, score: Callable[[Tensor], Tensor]) -> tuple[dic
         value = score(state)
         (gradient,) = torch.autograd.grad(value, state)
     state, value = state.detach(), value.detach()
-    return {name: (part @ gradient).item() for name, part in parts.items()}, (value - state @ gradient).item()
+    added = torch.stack(list(parts.values())) @ gradient  # (P,)
+    return dict(zip(parts, added.tolist(), strict=True)), (value - state @ gradient).item()

@@ -22,7 +22,7 @@ from minibert.errors import InputError
 from minibert.heads import Model
 from minibert.intervening import Change, changing, states_of_copies
 from minibert.tokenizer import Batch
-from minibert.tracing import trace
+from minibert.tracing import states_between, trace
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def patching_map(
             f"expected two batches of one text, with as many tokens in both, not {sizes[0]} and {sizes[1]}"
         )
     record, tokens, layers = trace(encoder, original), sizes[0][1], config.num_hidden_layers
-    names = ["embeddings", *(f"blocks.{layer}" for layer in range(layers))]
+    names = states_between(layers)
     best, worst = (score(states_of_copies(encoder, batch, 1)).item() for batch in (original, changed))
     if best == worst:
         raise InputError(f"both texts have the score {best:g}: there is nothing to restore")

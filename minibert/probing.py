@@ -25,6 +25,7 @@ from minibert.heads import Model
 from minibert.model import Bert
 from minibert.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import in_running_text
+from minibert.tracing import states_between
 
 TaggedWords = tuple[Sequence[str], Sequence[str | None]]  # a sentence: its words, and a tag for each or None
 LabelledText = tuple[str, str]
@@ -121,7 +122,7 @@ def probe(
         known = {items.types[row] for row in where[0]}
         seen_types = float(np.mean([items.types[row] in known for row in where[2]]))
     blocks = []
-    names = ("embeddings", *(f"blocks.{i}" for i in range(model.config.num_hidden_layers)))
+    names = states_between(model.config.num_hidden_layers)
     states = block_states(model.encoder, items, tokenizer.pad_id, batch_tokens)
     bar = tqdm(names, desc="probing", unit=" blocks", disable=None if progress else True)
     for name, found in zip(bar, states, strict=True):

@@ -106,6 +106,11 @@ def trace(model: Model, batch: Batch, *, masked_positions: Tensor | None = None)
     return intermediates(model, calls)
 
 
+def states_between(layers: int) -> list[str]:
+    """Return the names of the residual stream: before the first block, and after each; L + 1 in all."""
+    return ["embeddings", *(f"blocks.{layer}" for layer in range(layers))]
+
+
 class Call(NamedTuple):
     """One call of a module: its inputs and output, detached from the autograd graph."""
 

@@ -7,7 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from minibert.errors import InputError
-from minibert.exploring.states import as_array, lengths, states_between
+from minibert.exploring.states import as_array, lengths
+from minibert.tracing import states_between
 
 
 def check_comparable(

@@ -1,6 +1,7 @@
 """What each answer's score is the sum of: every head, feed-forward sublayer, embedding and bias, and a remainder."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,8 @@ from torch import Tensor
 
 from minibert.contributions import parts_of_score, parts_of_state
 from minibert.exploring.predictions import Question, ask
-from minibert.exploring.states import states_between
 from minibert.heads import Model
+from minibert.tracing import states_between
 
 
 def contributions(
@@ -27,12 +28,7 @@ def contributions(
     last = traced[states_between(model.config.num_hidden_layers)[-1]]  # (1, T, H)
     for question, place in zip(questions, chosen, strict=True):
         position = token_of(question, place)
-
-        def score(state: Tensor, question: Question = question, place: int = place, position: int = position) -> Tensor:
-            hidden = last.clone()
-            hidden[0, position] = state
-            return ask(model, hidden, question)[0, place]
-
+        score = partial(score_with, model, last, question, place, position)
         found, remainder = parts_of_score(parts_of_state(model, traced, position), score)
         names = list(found)
         positions.append(position)
@@ -46,6 +42,13 @@ def contributions(
         "scores": np.array(scores, np.float32),
         "remainders": np.array(remainders, np.float32),
     }
+
+
+def score_with(model: Model, last: Tensor, question: Question, place: int, position: int, state: Tensor) -> Tensor:
+    """Return the score of an answer if one token's last state, (H,), were another; last: (1, T, H)"""
+    hidden = last.clone()
+    hidden[0, position] = state
+    return ask(model, hidden, question)[0, place]
 
 
 def token_of(question: Question, place: int) -> int:

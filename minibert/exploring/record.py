@@ -14,12 +14,12 @@ from minibert.exploring.attention import attention_of, opening_of, with_own_rows
 from minibert.exploring.contributions import contributions
 from minibert.exploring.predictions import predictions_of, questions_about
 from minibert.exploring.saliency import saliency
-from minibert.exploring.states import block_states, embedding_states, states_between
+from minibert.exploring.states import block_states, embedding_states
 from minibert.exploring.tokens import described, encode, visible
 from minibert.exploring.what_if import what_if
 from minibert.heads import BertForMaskedLM, BertForPreTraining, Model, TaskModel
 from minibert.tokenizer import Batch, Tokenizer
-from minibert.tracing import trace
+from minibert.tracing import states_between, trace
 from minibert.windowed import GLOBAL
 
 Other = tuple[Model, Tokenizer, str]  # a second model, its tokenizer and its name

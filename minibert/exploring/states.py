@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from minibert.heads import Model
+from minibert.tracing import states_between
 
 Array = NDArray[np.float32]
 
@@ -52,11 +53,6 @@ def block_states(model: Model, record: Mapping[str, Tensor]) -> dict[str, Any]:
     if f"blocks.0.{GLOBAL_KEY}" in record:
         values[GLOBAL_KEY] = stacked(record, GLOBAL_KEY, layers)
     return {"values": values, "norms": norms, "stream": lengths(given), "added": added}
-
-
-def states_between(layers: int) -> list[str]:
-    """Return the names of the residual stream: before the first block, and after each; L + 1 in all."""
-    return ["embeddings", *(f"blocks.{layer}" for layer in range(layers))]
 
 
 def stacked(record: Mapping[str, Tensor], name: str, layers: int) -> Array:

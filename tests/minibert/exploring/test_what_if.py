@@ -13,10 +13,10 @@ import minibert
 from minibert.exploring.predictions import questions_about
 from minibert.exploring.record import make_record
 from minibert.exploring.saliency import QUESTIONS_AT_ONCE, saliency
-from minibert.exploring.states import states_between
 from minibert.exploring.what_if import states_without, what_if
 from minibert.heads import BertForPreTraining, Model
 from minibert.tokenizer import Batch, Tokenizer
+from minibert.tracing import states_between
 from tests.minibert.exploring.conftest import A, B, random_model
 from tests.minibert.test_tracing import held
 
