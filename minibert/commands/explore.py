@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from minibert.console import cli, terminal
-from minibert.errors import InputError, plural
+from minibert.errors import plural
 from minibert.exploring.page import html_page, json_text
 from minibert.exploring.record import MAX_TOKENS, make_record
 from minibert.files import writing
@@ -56,11 +56,8 @@ def explore_command(args: Sequence[str]) -> None:
     """Run `explore`. Raises InputError if a directory, file or text is wrong, or the models differ in shape."""
     options = cli.parse(ExploreOptions, args, prog="python -m minibert explore", description=DESCRIPTION)
     cli.check_range(options, "max_tokens", low=3)  # [CLS], one token, [SEP]
+    writing.check_outputs({"--out": options.out, "--json": options.json}, reads=(options.directory, options.compare))
     outputs = [Path(name) for name in (options.out, options.json) if name is not None]
-    for output in outputs:
-        writing.check_writable(output, reads=(options.directory, options.compare))
-    if len({writing.real_path(output) for output in outputs}) < len(outputs):
-        raise InputError(f"{options.out}: --out and --json name the same file")
     start = time.perf_counter()
     loaded = partial(load, device=options.device)
     model, tokenizer = loaded(options.directory)

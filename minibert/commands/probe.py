@@ -94,13 +94,8 @@ class ProbeOptions:
             cli.refuse(given, ("--tag-column",), f"it belongs to {conllu.SUFFIX}")
             if self.text_column == self.label_column:
                 raise InputError(f"--text-column and --label-column are both {self.text_column}, expected two columns")
-        outputs = [Path(name) for name in (self.json, self.picture) if name is not None]
-        for output in outputs:
-            writing.check_writable(output, reads=(*self.files.values(), self.directory))
-        if len({writing.real_path(output) for output in outputs}) < len(outputs):
-            raise InputError(f"{outputs[0]}: --json and --picture name the same file")
-        if self.picture is not None and Path(self.picture).suffix.lower() != ".png":
-            raise InputError(f"{self.picture}: expected a name that ends in .png")
+        outputs = {"--json": self.json, "--picture": self.picture}
+        writing.check_outputs(outputs, reads=(*self.files.values(), self.directory))
 
 
 def probe_command(args: Sequence[str]) -> None:

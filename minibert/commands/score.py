@@ -96,16 +96,11 @@ class ScoreOptions:
         for one, other in combinations(self.directories, 2):
             if writing.real_path(one) == writing.real_path(other):
                 raise InputError(f"{one} and {other} are the same directory, expected different models")
-        names = (None if self.output == STANDARD_INPUT else self.output, self.json, self.picture)
-        outputs = [Path(name) for name in names if name is not None]
-        if not outputs and terminal.is_closed(sys.stdout):
+        output = None if self.output == STANDARD_INPUT else self.output
+        outputs = {"--output": output, "--json": self.json, "--picture": self.picture}
+        if not any(outputs.values()) and terminal.is_closed(sys.stdout):
             raise InputError("standard output: closed, expected somewhere to write to")
-        for output in outputs:
-            writing.check_writable(output, reads=(self.input, self.pairs, *self.directories))
-        if len({writing.real_path(output) for output in outputs}) < len(outputs):
-            raise InputError(f"{outputs[0]}: --json and --picture name the same file")
-        if self.picture is not None and Path(self.picture).suffix.lower() != ".png":
-            raise InputError(f"{self.picture}: expected a name that ends in .png")
+        writing.check_outputs(outputs, reads=(self.input, self.pairs, *self.directories))
 
 
 def score_command(args: Sequence[str]) -> None:

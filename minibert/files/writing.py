@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
+from itertools import combinations
 from pathlib import Path
 
 from minibert.errors import InputError
@@ -93,6 +94,23 @@ def _is_same(path: Path, source: str | Path) -> bool:
         return os.path.samestat(path.stat(), there)
     except (OSError, AttributeError):  # one does not exist yet, or standard input is closed
         return real_path(path) == real_path(source)
+
+
+def check_outputs(outputs: Mapping[str, str | None], *, reads: Iterable[str | None]) -> None:
+    """Check the files that a command writes: option -> the file, or None if it is not given; reads: as above.
+
+    Raises InputError as `check_writable` does, or if two options name the same file, or a picture is not to be a .png.
+    """
+    given = {option: Path(name) for option, name in outputs.items() if name is not None}
+    read = list(reads)
+    for path in given.values():
+        check_writable(path, reads=read)
+    for one, other in combinations(given, 2):
+        if real_path(given[one]) == real_path(given[other]):
+            raise InputError(f"{given[one]}: {one} and {other} name the same file")
+    picture = given.get("--picture")
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise InputError(f"{picture}: expected a name that ends in .png")
 
 
 def _is_no_file(path: Path) -> bool:
