@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minibert.errors import InputError
 from minibert.preferences import Preferences
-from minibert.training.curves import BASELINE_COLOUR, COLOURS, GRID_COLOUR, POINTS, TEXT_COLOUR
+from minibert.training.curves import COLOURS, DASHED, GRID_COLOUR, POINTS, TEXT_COLOUR, finish_axes
 from minibert.training.drawing import as_drawn, figure_for
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_BARS = 200  # more would not be readable, nor fit into a picture
 STYLES = ("-", "--", ":")
 MOST_LINES = len(COLOURS) * len(STYLES)  # of more groups only the mean and the middle half are drawn
 LONGEST_LABEL = 60  # characters
-DASHED: dict[str, Any] = {"color": BASELINE_COLOUR, "linestyle": (0, (5, 3)), "linewidth": 1.3, "zorder": 1.5}
 
 
 def check_drawable(groups: int) -> None:
@@ -44,7 +40,7 @@ def draw_bars(path: Path, title: str, found: Preferences) -> None:
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlim(0, 100)
         axes.axvline(100 * found.mean, **DASHED)
-        finish(axes, f"{title}: mean {100 * found.mean:.2f} %")
+        finish_axes(axes, f"{title}: mean {100 * found.mean:.2f} %")
         axes.set_xlabel("good sentence preferred, %", color=TEXT_COLOUR)
         axes.grid(axis="x", color=GRID_COLOUR, linewidth=0.8)
 
@@ -86,7 +82,7 @@ def draw_lines(path: Path, title: str, found: Mapping[str, Preferences], words: 
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_xlabel("words seen", color=TEXT_COLOUR)
         axes.set_ylabel("good sentence preferred, %", color=TEXT_COLOUR)
-        finish(axes, title)
+        finish_axes(axes, title)
         axes.grid(color=GRID_COLOUR, linewidth=0.8)
         legend = axes.legend(
             [artist for artist, _ in drawn], list(map(str, range(len(drawn)))), frameon=False, fontsize=9,
@@ -95,11 +91,3 @@ def draw_lines(path: Path, title: str, found: Mapping[str, Preferences], words: 
         # Set afterwards: matplotlib leaves labels that begin with "_" out of a legend.
         for text, (_, label) in zip(legend.get_texts(), drawn, strict=True):
             text.set_text(as_drawn(label, longest=LONGEST_LABEL))
-
-
-def finish(axes: Axes, title: str) -> None:
-    axes.set_title(as_drawn(title, longest=80), loc="left", fontsize=11, color=TEXT_COLOUR)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#BBBBBB")

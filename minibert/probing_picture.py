@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from minibert.preferences_picture import DASHED, finish
 from minibert.probing import Probes
-from minibert.training.curves import COLOURS, GRID_COLOUR, POINTS, TEXT_COLOUR
+from minibert.training.curves import COLOURS, DASHED, GRID_COLOUR, POINTS, TEXT_COLOUR, finish_axes
 from minibert.training.drawing import figure_for
 
 
@@ -28,4 +27,4 @@ def draw_blocks(path: Path, title: str, found: Probes) -> None:
         axes.set_ylim(min(0, *selectivity, 0), 100)
         axes.grid(axis="y", color=GRID_COLOUR, linewidth=0.8)
         axes.legend(frameon=False, fontsize=9, labelcolor=TEXT_COLOUR, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        finish(axes, title)
+        finish_axes(axes, title)

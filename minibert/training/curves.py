@@ -24,6 +24,7 @@ TEXT_COLOUR = "#333333"
 GRID_COLOUR = "#E6E6E6"
 POINTS = {"linewidth": 1.2, "marker": "o", "markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.8,
           "zorder": 3}  # fmt: skip
+DASHED: dict[str, Any] = {"color": BASELINE_COLOUR, "linestyle": (0, (5, 3)), "linewidth": 1.3, "zorder": 1.5}
 PANEL_INCHES = (5.6, 3.5)  # width, height
 SMOOTHING_SHARE = 0.02  # the width of the smoothing, as a share of a line's points
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -94,19 +95,15 @@ def _step_limits(panels: Sequence[Panel]) -> tuple[float, float]:
 def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> None:
     drawn = [_draw_line(axes, line, colour) for line, colour in zip(panel.lines, cycle(COLOURS), strict=False)]
     for _, y in panel.baselines:
-        drawn.append(axes.axhline(y, color=BASELINE_COLOUR, linestyle=(0, (5, 3)), linewidth=1.3, zorder=1.5))
+        drawn.append(axes.axhline(y, **DASHED))
 
-    axes.set_title(panel.title, loc="left", fontsize=11, color=TEXT_COLOUR)
+    finish_axes(axes, panel.title)
     axes.set_xlabel("step", color=TEXT_COLOUR)
     axes.set_ylabel(panel.y_label, color=TEXT_COLOUR)
     axes.margins(y=0.08)
     axes.set_xlim(*step_limits)
     _mark_axes(axes)
     axes.grid(color=GRID_COLOUR, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#BBBBBB")
     if len(drawn) > 1:  # a single curve needs no legend: the title says what it is
         labels = [line.label for line in panel.lines] + [label for label, _ in panel.baselines]
         legend = axes.legend(
@@ -116,6 +113,15 @@ def _draw_panel(axes: Axes, panel: Panel, step_limits: tuple[float, float]) -> N
         # Set afterwards: matplotlib leaves labels that begin with "_" out of a legend.
         for text, label in zip(legend.get_texts(), labels, strict=True):
             text.set_text(as_drawn(label, longest=LONGEST_LABEL))
+
+
+def finish_axes(axes: Axes, title: str) -> None:
+    """Give the axes of any picture of lines or bars its title, and the look that they all have."""
+    axes.set_title(as_drawn(title, longest=LONGEST_TITLE), loc="left", fontsize=11, color=TEXT_COLOUR)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=TEXT_COLOUR, length=0, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#BBBBBB")
 
 
 def _draw_marks(axes: Axes, marks: Sequence[tuple[int, str]], *, labels: bool) -> None:
