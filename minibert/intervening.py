@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError, did_you_mean
 from minibert.heads import Model
-from minibert.model import Bert, DotProductAttention
+from minibert.model import Bert, DotProductAttention, visible_keys
 from minibert.tokenizer import Batch
 from minibert.tracing import INPUT_NAMES, MODEL_INPUTS, UNNAMED, Record, trace
 
@@ -140,11 +140,12 @@ def scaled(factor: float, *, heads: Sequence[int] | None = None, positions: Sequ
 def averaged(
     attention_mask: Tensor, *, heads: Sequence[int] | None = None, positions: Sequence[int] | None = None
 ) -> Change:
-    """Return the change that replaces each token's vector by the mean over the real tokens of its text.
+    """Return the change that replaces each token's vector by the mean over the real tokens of its text (over all, if it
+    has none).
 
     attention_mask: (B, T), the batch's; heads, positions: as in `scaled`.
     """
-    real = attention_mask > 0
+    real = visible_keys(attention_mask > 0)[:, 0, 0]  # (B, T)
 
     def mean(value: Tensor) -> Tensor:
         weights = (real[:, None] if value.ndim == 4 else real)[..., None].to(value.dtype)  # (B, T, 1) or (B, 1, T, 1)

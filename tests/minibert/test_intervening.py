@@ -76,6 +76,12 @@ def test_the_mean_is_that_of_each_text_without_its_padding() -> None:
         assert_close(found["blocks.0.feed_forward.output"][row], mean.expand(11, -1), **EXACT)
 
 
+def test_a_text_that_is_all_padding_has_the_mean_over_it() -> None:
+    value = torch.arange(6.0).reshape(1, 3, 2)
+    found = averaged(torch.zeros(1, 3, dtype=torch.bool))(value)
+    assert found.tolist() == [[[2.0, 3.0]] * 3]
+
+
 def test_the_mean_of_one_head_leaves_the_others() -> None:
     model, given = random_model(), batch()
     before = trace(model, given)["blocks.0.attention.context"]
